@@ -1,0 +1,34 @@
+"""From a transaction log to decisions about customers.
+
+Importing :mod:`crmml` loads nothing heavy; each public name is fetched when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Snapshot": "crmml.features.snapshot",
+    "build_snapshot": "crmml.features.snapshot",
+    "load_cdnow": "crmml.data.datasets",
+    "ScoringBundle": "crmml.scoring.bundle",
+    "score": "crmml.scoring.scorer",
+    "train": "crmml.training.pipeline",
+}
+
+__all__ = ["ScoringBundle", "Snapshot", "__version__", "build_snapshot", "load_cdnow", "score", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    if name in {"actions", "data", "features", "metrics", "models", "plots", "segments", "stats"}:
+        return import_module(f"crmml.{name}")
+    raise AttributeError(f"module 'crmml' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,106 @@
+"""Named errors and warnings. Each class builds its own sentence from facts.
+
+A user's mistake is always a :class:`CrmmlError`; the command line prints its one sentence on
+stderr and exits with code 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def few(values: Iterable[object], most: int = 5) -> str:
+    """Write the first few of many values: ``'a', 'b', 'c' and 7 more``."""
+    shown = list(values)
+    head = ", ".join(repr(value) for value in shown[:most])
+    return head if len(shown) <= most else f"{head} and {len(shown) - most:,} more"
+
+
+class CrmmlError(Exception):
+    """A mistake that the user can mend; its text is one clear sentence."""
+
+
+class DurationError(CrmmlError, ValueError):
+    """A text is not a duration."""
+
+    def __init__(self, got: object) -> None:
+        super().__init__(
+            "a duration is a positive number and a unit, H (hours), D (days), W (weeks) or "
+            "P (purchase opportunities), like '52W'; months and years have no fixed length, write days or "
+            f"weeks; got {got!r}"
+        )
+
+
+class DataError(CrmmlError, ValueError):
+    """Rows of a table break a rule.
+
+    Parameters
+    ----------
+    rule : str
+        The rule, as a sentence fragment: ``"recency must lie between 0 and T"``.
+    table, column : str
+        Where.
+    n_rows : int, optional
+        How many rows break it.
+    examples : iterable, optional
+        Ids (or values) of the first offending rows.
+    """
+
+    def __init__(
+        self,
+        rule: str,
+        *,
+        table: str,
+        column: str | None = None,
+        n_rows: int | None = None,
+        examples: Iterable[object] = (),
+    ) -> None:
+        where = f"table {table!r}" + (f", column {column!r}" if column else "")
+        count = "" if n_rows is None else f": {n_rows:,} row{'s' if n_rows != 1 else ''} break it"
+        shown = list(examples)
+        first = f" (first: {few(shown)})" if shown else ""
+        super().__init__(f"{rule}; {where}{count}{first}")
+        self.rule, self.table, self.column, self.n_rows = rule, table, column, n_rows
+
+
+class MissingColumnsError(DataError):
+    """A table lacks required columns."""
+
+    def __init__(self, missing: Iterable[str], present: Iterable[str], *, table: str) -> None:
+        super().__init__(
+            f"missing column(s) {few(missing)}; present are {few(present, 30)}", table=table
+        )
+
+
+class NotFittedError(CrmmlError, ValueError):
+    """A model is asked before it was fitted."""
+
+    def __init__(self, model: object) -> None:
+        super().__init__(f"{type(model).__name__} is not fitted yet; call fit(snapshot) first")
+
+
+class TooLittleDataError(CrmmlError, ValueError):
+    """The data cannot carry the model at all (not even with a warning)."""
+
+
+class ParameterError(CrmmlError, ValueError):
+    """A setting is outside its legal range."""
+
+    def __init__(self, name: str, rule: str, got: object) -> None:
+        super().__init__(f"{name} must be {rule}; got {got!r}")
+
+
+class CrmmlWarning(UserWarning):
+    """Something the user must know, though the work goes on."""
+
+
+class FitWarning(CrmmlWarning):
+    """A fit stands, but its meaning is limited; the text says how."""
+
+
+class BoundaryWarning(FitWarning):
+    """The optimum lies on the boundary of the parameter space: a process is not identified."""
+
+
+class ConvergenceWarning(FitWarning):
+    """The optimiser stopped without meeting its tolerance."""
