@@ -1,0 +1,61 @@
+# Two promises: `make demo` and `make test` set everything up in .venv by themselves.
+# All that is assumed: Python 3.11 to 3.13, pip and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench notebooks constraints clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+
+$(VENV)/.ready-run: pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f'crmml needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; say: make PYTHON=python3.12 ...')"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV) (a minute or two, once) ..."
+	@$(INSTALL) .
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready-run
+	@echo "Adding the development tools ..."
+	@$(INSTALL) ".[dev]"
+	@touch $@
+
+$(VENV)/.ready-notebook: $(VENV)/.ready-run
+	@echo "Adding Jupyter ..."
+	@$(INSTALL) ".[notebook]"
+	@touch $@
+
+setup: $(VENV)/.ready-dev $(VENV)/.ready-notebook ## set up .venv with everything, Jupyter included
+
+demo: $(VENV)/.ready-run ## train, promote and score on the real CDNOW customers
+	@$(BIN)/crmml demo
+
+test: check ## check, then run every test
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(VENV)/.ready-dev ## formatting, lint, types and the floor plan
+	@$(BIN)/ruff format --check --quiet src tests benchmarks
+	@$(BIN)/ruff check --quiet src tests benchmarks
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-timing > $(VENV)/lint-imports.log 2>&1 || { cat $(VENV)/lint-imports.log; exit 1; }
+
+format: $(VENV)/.ready-dev ## put the code in the house format
+	@$(BIN)/ruff format --quiet src tests benchmarks
+	@$(BIN)/ruff check --quiet --fix src tests benchmarks
+
+bench: $(VENV)/.ready-dev ## every claim of speed or accuracy, both sides printed
+	@for script in benchmarks/[a-z]*.py; do echo; echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+notebooks: $(VENV)/.ready-notebook ## open the notebooks in Jupyter
+	@$(BIN)/jupyter lab notebooks
+
+constraints: $(VENV)/.ready-dev $(VENV)/.ready-notebook ## write the installed versions to constraints.txt
+	@{ echo "# Resolved versions on Python 3.11 to 3.13; renew with: make constraints"; \
+	   $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt
+
+clean: ## remove .venv and what tools left behind
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build
