@@ -1,0 +1,270 @@
+"""Settings of a training or scoring job: strict, frozen, read from YAML.
+
+Every key has a default except the transactions; a key that is not known is an error that names
+the nearest known one. ``--set a.b=c`` on the command line overrides any of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from crmml._typing import Duration, Grain
+from crmml.exceptions import CrmmlError
+
+
+class ConfigError(CrmmlError, ValueError):
+    """A configuration file or override is wrong; the text names the key."""
+
+
+def _duration(text: str) -> str:
+    return str(Duration.parse(text))
+
+
+DurationText = Annotated[str, AfterValidator(_duration)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TableSource(_Section):
+    """Where a table comes from and how to read it."""
+
+    dataset: Literal["cdnow", "cdnow_sample", "complete_journey"] | None = Field(
+        None, description="a public data set that comes with a package"
+    )
+    path: Path | None = Field(None, description="a Parquet file or folder, a CSV or a DuckDB file")
+    table: str | None = Field(None, description="the table inside a DuckDB file")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="our name -> the column's name in the file"
+    )
+    delimiter: str | None = Field(None, description="CSV: what separates columns (found if null)")
+    date_format: str | None = Field(None, description="CSV: like %d.%m.%Y (found if null)")
+    decimal: Literal[".", ","] = Field(".", description="CSV: the decimal sign")
+    timezone: str | None = Field(None, description="business time zone of aware timestamps")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> TableSource:
+        if (self.dataset is None) == (self.path is None):
+            raise ValueError("give exactly one of `path` and `dataset`")
+        return self
+
+
+class Policies(_Section):
+    """What to do with doubtful rows; each effect is counted and reported."""
+
+    returns: Literal["net", "drop", "error"] = "net"
+    zero_amounts: Literal["keep_as_purchase", "drop"] = "keep_as_purchase"
+    missing_ids: Literal["drop", "error"] = "drop"
+    duplicates: Literal["keep", "drop"] = "keep"
+
+
+class DataSection(_Section):
+    """The input tables."""
+
+    transactions: TableSource
+    customers: TableSource | None = None
+    policies: Policies = Policies()
+
+
+class SnapshotSection(_Section):
+    """How histories become one row per customer."""
+
+    grain: Grain = Field("day", description="what counts as one purchase")
+    time_unit: Literal["hour", "day", "week"] = Field("week", description="unit of recency and T")
+
+
+class OutcomeSection(_Section):
+    """What is forecast, and which period counts as churned."""
+
+    horizon: DurationText = Field("13W", description="length of the outcome window")
+    gap: DurationText | None = Field(
+        None, description="time needed to act, left out before the window opens"
+    )
+
+
+class ValueSection(_Section):
+    """Lifetime value."""
+
+    horizon: DurationText = Field("52W", description="how far customer lifetime value looks ahead")
+    annual_discount_rate: float = Field(0.10, ge=0, le=10, description="effective rate per year")
+    margin: float = Field(
+        0.30, gt=0, le=1, description="margin per unit of revenue where the data has none"
+    )
+
+
+class BacktestSection(_Section):
+    """How models are judged before one is chosen."""
+
+    min_history: DurationText = Field("26W", description="history before the first cutoff")
+    step: DurationText | None = Field(
+        None, description="distance of cutoffs (default: the horizon)"
+    )
+    max_windows: int = Field(6, ge=1, le=60, description="at most this many, the latest")
+    candidates: tuple[str, ...] = Field(
+        ("bg_nbd", "mbg_nbd", "pareto_nbd", "lifetimes_bg_nbd", "heuristic"),
+        description="models that compete",
+    )
+    bootstrap: int = Field(200, ge=20, le=10_000, description="resamples behind each interval")
+
+
+class TierSection(_Section):
+    """Value tiers A to E."""
+
+    shares: tuple[float, float, float, float, float] = (0.10, 0.15, 0.35, 0.20, 0.20)
+
+    @model_validator(mode="after")
+    def _whole(self) -> TierSection:
+        if min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-9:
+            raise ValueError(f"shares must be positive and add up to 1; got {self.shares}")
+        return self
+
+
+class ActionSection(_Section):
+    """Recommended actions under a limited budget."""
+
+    catalogue: Path | None = Field(None, description="YAML of actions (default: the built-in one)")
+    budget: float = Field(1000.0, ge=0, description="money for one round of actions")
+    capacities: dict[str, int] = Field(
+        default_factory=dict, description="channel -> most contacts in one round"
+    )
+    holdout_share: float = Field(
+        0.05, ge=0, le=0.5, description="share left alone at random, to measure the effect"
+    )
+
+
+class TrackingSection(_Section):
+    """Where runs and models are kept."""
+
+    uri: str | None = Field(
+        None,
+        description="MLflow tracking URI (default: $MLFLOW_TRACKING_URI or sqlite:///mlflow.db)",
+    )
+    experiment: str = "crmml"
+
+
+class Config(_Section):
+    """All settings of a job."""
+
+    name: str = Field("crmml", pattern=r"^[A-Za-z0-9_-]+$", description="name in the registry")
+    seed: int = Field(1, ge=0, description="source of all randomness")
+    cutoff: str | None = Field(
+        None, description="train on what lies before this date (default: after the last row)"
+    )
+    data: DataSection
+    snapshot: SnapshotSection = SnapshotSection()
+    outcome: OutcomeSection = OutcomeSection()
+    value: ValueSection = ValueSection()
+    backtest: BacktestSection = BacktestSection()
+    tiers: TierSection = TierSection()
+    actions: ActionSection = ActionSection()
+    tracking: TrackingSection = TrackingSection()
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a YAML file, apply ``a.b=c`` overrides, and check every key.
+
+    Relative paths inside the file are taken from the file's own folder.
+
+    Parameters
+    ----------
+    path : str or Path
+        The YAML file.
+    overrides : iterable of str
+        Each ``dotted.key=value``; the value is read as YAML.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, is no YAML mapping, or a key or value is not allowed.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the configuration {str(path)!r}: {error.strerror}"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"the configuration {str(path)!r} is not valid YAML: {reason}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"the configuration {str(path)!r} must be a mapping of keys to values")
+    for override in overrides:
+        _override(raw, override)
+    config = parse_config(raw, origin=str(path))
+    return _anchored(config, path.resolve().parent)
+
+
+def parse_config(raw: Mapping[str, Any], origin: str = "the configuration") -> Config:
+    """Check a mapping of settings and return the frozen :class:`Config`."""
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        if first["type"] == "extra_forbidden":
+            near = _nearest(first["loc"])
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise ConfigError(f"{origin}: unknown key {key!r}{hint}{more}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        got = "" if first["type"] in {"missing", "value_error"} else f"; got {first['input']!r}"
+        raise ConfigError(f"{origin}: {key}: {message}{got}{more}") from None
+
+
+def _override(raw: dict[str, Any], text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set takes key=value, like actions.budget=500; got {text!r}")
+    *parents, last = key.strip().split(".")
+    node = raw
+    for parent in parents:
+        child = node.get(parent)
+        if child is None:
+            child = node[parent] = {}
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {text!r}: {parent!r} is not a section")
+        node = child
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {text!r}: the value is not valid YAML") from None
+
+
+def _nearest(location: tuple[int | str, ...]) -> str | None:
+    model: Any = Config
+    for part in location[:-1]:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        annotation = getattr(field, "annotation", None)
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        if model is None:
+            return None
+    close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
+    return close[0] if close else None
+
+
+def _anchored(config: Config, folder: Path) -> Config:
+    def anchor(source: TableSource | None) -> TableSource | None:
+        if source is None or source.path is None:
+            return source
+        return source.model_copy(update={"path": folder / source.path})
+
+    data = config.data.model_copy(
+        update={
+            "transactions": anchor(config.data.transactions),
+            "customers": anchor(config.data.customers),
+        }
+    )
+    catalogue = config.actions.catalogue
+    actions = config.actions.model_copy(
+        update={"catalogue": folder / catalogue if catalogue else None}
+    )
+    return config.model_copy(update={"data": data, "actions": actions})

@@ -1,0 +1,60 @@
+"""Settings are strict, and every mistake names its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crmml.config import ConfigError, load_config, parse_config
+
+MINIMAL = {"data": {"transactions": {"dataset": "cdnow"}}}
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "job.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_fill_every_section() -> None:
+    config = parse_config(MINIMAL)
+    assert config.outcome.horizon == "13W"
+    assert sum(config.tiers.shares) == pytest.approx(1.0)
+
+
+def test_override_is_read_as_yaml_and_paths_are_anchored(tmp_path: Path) -> None:
+    path = write(tmp_path, "data: {transactions: {path: log.csv}}\n")
+    config = load_config(path, ["actions.budget=250", "actions.capacities={email: 10}"])
+    assert config.actions.budget == 250
+    assert config.actions.capacities == {"email": 10}
+    assert config.data.transactions.path == tmp_path.resolve() / "log.csv"
+
+
+CDNOW = "data: {transactions: {dataset: cdnow}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "match"),
+    [
+        (CDNOW + "outcom: {}", [], "unknown key 'outcom'; did you mean 'outcome'"),
+        (CDNOW + "actions: {bugdet: 1}", [], "'actions.bugdet'; did you mean 'budget'"),
+        (CDNOW + "outcome: {horizon: 3M}", [], "outcome.horizon: a duration is"),
+        ("data: {transactions: {}}", [], "exactly one of"),
+        ("data: [", [], "not valid YAML"),
+        ("- 1", [], "must be a mapping"),
+        (CDNOW, ["seed"], "key=value"),
+        (CDNOW, ["seed=0", "seed.x=1"], "'seed' is not a section"),
+        (CDNOW + "actions: {budget: -1}", [], "actions.budget.*got -1"),
+    ],
+)
+def test_a_mistake_names_its_key(
+    tmp_path: Path, text: str, overrides: list[str], match: str
+) -> None:
+    with pytest.raises(ConfigError, match=match):
+        load_config(write(tmp_path, text), overrides)
+
+
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read the configuration"):
+        load_config(tmp_path / "none.yaml")
