@@ -104,3 +104,10 @@ class BoundaryWarning(FitWarning):
 
 class ConvergenceWarning(FitWarning):
     """The optimiser stopped without meeting its tolerance."""
+
+
+class SourceError(CrmmlError):
+    """A file, table or package cannot be opened."""
+
+    def __init__(self, source: object, why: str) -> None:
+        super().__init__(f"cannot open {source}: {why}")

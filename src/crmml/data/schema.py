@@ -1,0 +1,193 @@
+"""The contract of the input tables: columns, types, units, and what each of them adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal["id", "timestamp", "money", "number", "flag", "text"]
+"""What a column holds.
+
+=========  =========================  ======================================================
+kind       type in the engine         read from
+=========  =========================  ======================================================
+id         int64 or text              whole numbers or text; the type of the source is kept
+timestamp  timestamp, no time zone    dates, timestamps, text
+money      DECIMAL(18, 2)             numbers, text; rounded to the nearest cent
+number     DECIMAL(18, 4)             numbers, text
+flag       boolean                    booleans, 0/1, text such as ``true`` and ``no``
+text       text                       anything
+=========  =========================  ======================================================
+
+Sums of decimals are exact, so no result depends on how many threads added them up.
+"""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of an input table.
+
+    Attributes
+    ----------
+    name : str
+        The name used everywhere inside.
+    kind : str
+        What it holds (:data:`Kind`).
+    meaning : str
+        Meaning, with the unit.
+    required : bool
+        Whether the table is refused without it.
+    adds : str
+        What the outputs gain from an optional column.
+    """
+
+    name: str
+    kind: Kind
+    meaning: str
+    required: bool = False
+    adds: str = ""
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """One input table.
+
+    Attributes
+    ----------
+    name : str
+        Name of the table.
+    row : str
+        What one row is.
+    columns : tuple of Column
+        In reading order, required ones first.
+    open_ended : bool
+        Whether further columns are kept (static covariates of customers).
+    adds : str
+        What the outputs gain from an optional table.
+    """
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+    open_ended: bool = False
+    adds: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All column names."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Names of the columns that must be there."""
+        return tuple(column.name for column in self.columns if column.required)
+
+    def kind(self, name: str) -> Kind | None:
+        """Kind of a column; None for one that the contract does not know.
+
+        Examples
+        --------
+        >>> TRANSACTIONS.kind("amount")
+        'money'
+        """
+        return next((column.kind for column in self.columns if column.name == name), None)
+
+
+_ID = Column("customer_id", "id", "the customer", required=True)
+_AT = Column("timestamp", "timestamp", "when, in the business's own calendar", required=True)
+
+TRANSACTIONS = TableSchema(
+    "transactions",
+    "an order line",
+    (
+        _ID,
+        _AT,
+        Column("amount", "money", "net revenue, currency; negative = return", required=True),
+        Column("order_id", "text", "the order the line belongs to", adds="basket sizes, exact duplicates"),
+        Column("margin", "money", "contribution, currency", adds="profitability and value in margin"),
+        Column("cost", "money", "cost of goods, currency", adds="profitability and value in margin"),
+        Column("category", "text", "product category", adds="loyalty class, taste segments, breadth"),
+        Column("seller", "text", "own house or a competitor", adds="loyalty class seen, not inferred"),
+        Column("product_id", "text", "the product", adds="breadth of assortment"),
+        Column("quantity", "number", "units sold", adds="units per purchase"),
+        Column("discount", "money", "price reduction, currency, >= 0", adds="discount share"),
+        Column("channel", "text", "where it was sold", adds="channel mix, preferred channel"),
+        Column("currency", "text", "currency of the line", adds="a check that there is only one"),
+    ),
+)
+"""Required. In place of ``amount`` a mapping may name ``unit_price`` and ``quantity``: the amount
+is then their product, rounded once per line."""
+
+CUSTOMERS = TableSchema(
+    "customers",
+    "a customer",
+    (
+        _ID,
+        Column("industry", "text", "industry or line of business", adds="groups in the scorecard"),
+        Column("acquired_at", "timestamp", "first contact", adds="cohorts, left censoring"),
+        Column("acquisition_channel", "text", "where won", adds="value per channel"),
+        Column("acquisition_cost", "money", "cost to win, currency", adds="customer profitability"),
+        Column("contactable", "flag", "may be contacted", adds="eligibility for actions"),
+    ),
+    open_ended=True,
+    adds="static covariates, groups, acquisition cost, permission to contact",
+)
+
+INTERACTIONS = TableSchema(
+    "interactions",
+    "a touch point",
+    (
+        _ID,
+        _AT,
+        Column(
+            "kind",
+            "text",
+            "contact, complaint, survey, suggestion, referral or visit",
+            required=True,
+        ),
+        Column("channel", "text", "where it took place", adds="contacts per channel"),
+        Column("score", "number", "survey score, 0 to 10", adds="experience zone"),
+        Column("resolved", "flag", "whether a complaint is settled", adds="open complaints"),
+        Column("cost", "money", "cost of the contact, currency", adds="cost to serve"),
+        Column("led_to_change", "flag", "a suggestion that was taken up", adds="inspirers"),
+        Column("referred_customer_id", "id", "who was referred", adds="benchmark customers"),
+    ),
+    adds="experience zone, complaints, cost to serve, referrals and inspirers",
+)
+
+TREATMENTS = TableSchema(
+    "treatments",
+    "an action given or withheld",
+    (
+        _ID,
+        _AT,
+        Column("action", "text", "name of the action; no_action is control", required=True),
+        Column("channel", "text", "through which it went", adds="effects per channel"),
+        Column("cost", "money", "what it cost, currency", adds="return on actions"),
+        Column("propensity", "number", "probability of the action given", adds="measured effects"),
+    ),
+    adds="effects of actions measured by experiment instead of assumed",
+)
+
+SUBSCRIPTIONS = TableSchema(
+    "subscriptions",
+    "a contract period",
+    (
+        _ID,
+        Column("started_at", "timestamp", "start of the period", required=True),
+        Column("ended_at", "timestamp", "end of the period; null = active", required=True),
+        Column("plan", "text", "what was subscribed to", adds="churn per plan"),
+        Column("fee", "money", "fee per period, currency", adds="contract value"),
+        Column("end_reason", "text", "voluntary, involuntary or competitor", adds="causes of churn"),
+        Column("paid_until", "timestamp", "paid up to", adds="grace periods"),
+    ),
+    adds="contractual churn and contract value",
+)
+
+TABLES: tuple[TableSchema, ...] = (
+    TRANSACTIONS,
+    CUSTOMERS,
+    INTERACTIONS,
+    TREATMENTS,
+    SUBSCRIPTIONS,
+)
