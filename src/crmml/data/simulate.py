@@ -312,7 +312,7 @@ def _draw_purchase_times(
 
 def _operational_time(days: FloatArray, buying: Purchases, origin: pd.Timestamp) -> FloatArray:
     omega = 2 * np.pi / 365.25
-    phase = origin.dayofyear - buying.seasonal_peak
+    phase = origin.day_of_year - buying.seasonal_peak
     swing = np.sin(omega * (days + phase)) - np.sin(omega * phase)
     return np.asarray(days + buying.seasonal_amplitude / omega * swing, dtype=np.float64)
 
@@ -440,7 +440,8 @@ def _choose(rng: np.random.Generator, shares: FloatArray, who: IntArray) -> IntA
 
 def _named(codes: Any, names: Sequence[str]) -> pd.Series[str]:
     """Write codes 0, 1, ... as text."""
-    return pd.Series(pd.Categorical.from_codes(codes, list(names))).astype("str")
+    labels: Any = pd.Categorical(list(names), categories=list(names)).take(codes)
+    return pd.Series(labels).astype("str")
 
 
 def _timestamps(origin: pd.Timestamp, days: FloatArray) -> npt.NDArray[np.datetime64]:
@@ -569,7 +570,7 @@ def _treat(
             "customer_id": base.customer_id[present],
             "timestamp": _timestamps(origin, np.full(present.size, when)),
             "action": _named(arm, arms),
-            "channel": np.where(arm == 0, None, "email"),
+            "channel": pd.Series(["email"] * present.size, dtype="str").mask(arm == 0),
             "cost": np.where(arm == 0, 0.0, 0.5),
             "propensity": shares[arm],
         }
@@ -592,7 +593,7 @@ def _subscriptions(
     ended = base.born + 28.0 * periods
     over = ended < end
     reason = rng.choice(3, n, p=[0.7, 0.2, 0.1])
-    reasons = np.array(["voluntary", "involuntary", "competitor"], dtype=object)
+    reasons = ["voluntary", "involuntary", "competitor"]
     plan = rng.choice(2, n, p=[0.7, 0.3])
     paid = base.born + 28.0 * np.minimum(periods, np.floor((end - base.born) / 28.0) + 1)
     return pd.DataFrame(
@@ -600,9 +601,9 @@ def _subscriptions(
             "customer_id": base.customer_id,
             "started_at": _timestamps(origin, base.born),
             "ended_at": pd.Series(_timestamps(origin, np.where(over, ended, 0))).where(over),
-            "plan": np.array(["basic", "plus"], dtype=object)[plan],
+            "plan": _named(plan, ["basic", "plus"]),
             "fee": np.array([9.0, 19.0])[plan],
-            "end_reason": np.where(over, reasons[reason], None),
+            "end_reason": _named(reason, reasons).where(over),
             "paid_until": _timestamps(origin, paid),
         }
     )
