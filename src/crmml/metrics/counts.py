@@ -1,0 +1,291 @@
+"""Judgement of predicted numbers and amounts: error, calibration of totals, and of distributions.
+
+All statistics take ``weight`` of shape (..., n) and return shape (...); without it every customer
+counts once. See :mod:`crmml.metrics.bootstrap`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from crmml._typing import FloatArray
+from crmml.exceptions import ParameterError
+from crmml.metrics.bootstrap import Statistic
+
+
+def _mean(loss: FloatArray, weight: FloatArray | None) -> FloatArray:
+    if weight is None:
+        return np.asarray(loss.mean())
+    with np.errstate(invalid="ignore"):
+        return np.asarray(weight @ loss / weight.sum(axis=-1))
+
+
+def mean_absolute_error(
+    actual: FloatArray, predicted: FloatArray, weight: FloatArray | None = None
+) -> FloatArray:
+    """Mean of ``|predicted - actual|``; the median of the outcome minimises it.
+
+    Parameters
+    ----------
+    actual, predicted : ndarray, shape (n,)
+    weight : ndarray, shape (..., n), optional
+
+    Returns
+    -------
+    ndarray, shape (...)
+    """
+    return _mean(np.abs(predicted - actual), weight)
+
+
+def root_mean_squared_error(
+    actual: FloatArray, predicted: FloatArray, weight: FloatArray | None = None
+) -> FloatArray:
+    """Root of the mean squared error; the expectation of the outcome minimises it.
+
+    Parameters
+    ----------
+    actual, predicted : ndarray, shape (n,)
+    weight : ndarray, shape (..., n), optional
+
+    Returns
+    -------
+    ndarray, shape (...)
+    """
+    return np.sqrt(_mean((predicted - actual) ** 2, weight))
+
+
+def total_bias(
+    actual: FloatArray, predicted: FloatArray, weight: FloatArray | None = None
+) -> FloatArray:
+    """Relative error of the total, ``sum(predicted) / sum(actual) - 1``; NaN if nothing happened.
+
+    Parameters
+    ----------
+    actual, predicted : ndarray, shape (n,)
+    weight : ndarray, shape (..., n), optional
+
+    Returns
+    -------
+    ndarray, shape (...)
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = _mean(predicted, weight) / _mean(actual, weight)
+    return np.where(np.isfinite(ratio), ratio - 1.0, np.nan)
+
+
+def cumulative_mape(actual: FloatArray, predicted: FloatArray) -> float:
+    """Mean absolute percentage error of a tracking curve.
+
+    Parameters
+    ----------
+    actual, predicted : ndarray, shape (n_periods,)
+        **Cumulative** totals of the holdout at the end of each period (week).
+
+    Returns
+    -------
+    float
+        Mean of ``|predicted / actual - 1|`` over the periods with ``actual > 0``; NaN without any.
+
+    Examples
+    --------
+    >>> round(cumulative_mape(np.array([0.0, 10.0, 20.0]), np.array([1.0, 11.0, 20.0])), 3)
+    0.05
+    """
+    begun = actual > 0
+    if not begun.any():
+        return float("nan")
+    return float(np.mean(np.abs(predicted[begun] / actual[begun] - 1.0)))
+
+
+def crps_of_pmf(actual: FloatArray, pmf: FloatArray) -> FloatArray:
+    """Continuous ranked probability score of count distributions, in purchases; 0 is perfect.
+
+    Parameters
+    ----------
+    actual : ndarray, shape (n,)
+        Observed counts.
+    pmf : ndarray, shape (n, n_max + 1)
+        P(count = 0..n_max) by row. What a row lacks to 1 is taken to lie at ``n_max + 1``, so
+        choose ``n_max`` such that nearly nothing is lacking.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        ``sum over k >= 0 of (F(k) - [actual <= k])**2``, the discrete form of Gneiting and Raftery
+        (2007), eq. 20. For a distribution on one point it is the absolute error.
+
+    Examples
+    --------
+    >>> crps_of_pmf(np.array([3.0]), np.array([[0.0, 1.0]])).item()
+    2.0
+    """
+    k = np.arange(pmf.shape[1])
+    cdf = np.minimum(np.cumsum(pmf, axis=1), 1.0)
+    inside = ((cdf - (np.asarray(actual)[:, None] <= k)) ** 2).sum(axis=1)
+    return np.asarray(inside + np.maximum(actual - pmf.shape[1], 0.0))
+
+
+def crps_of_draws(actual: FloatArray, draws: FloatArray) -> FloatArray:
+    """Continuous ranked probability score of the empirical distribution of draws.
+
+    Parameters
+    ----------
+    actual : ndarray, shape (n,)
+    draws : ndarray, shape (n, n_draws)
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        ``E|X - y| - E|X - X'| / 2`` (Gneiting and Raftery 2007, eq. 21), in the unit of ``actual``.
+    """
+    m = draws.shape[1]
+    ordered = np.sort(draws, axis=1)
+    # sum over pairs |x_i - x_j| = 2 * sum_i (2 i - m + 1) x_(i), i = 0..m-1
+    spread = ordered @ (2.0 * np.arange(m) - m + 1.0) / m**2
+    return np.asarray(np.abs(draws - np.asarray(actual)[:, None]).mean(axis=1) - spread)
+
+
+def log_score_of_pmf(actual: FloatArray, pmf: FloatArray) -> FloatArray:
+    """Negative log-probability of what happened, by customer; smaller is better.
+
+    Parameters
+    ----------
+    actual : ndarray, shape (n,)
+        Observed counts, at most ``n_max``.
+    pmf : ndarray, shape (n, n_max + 1)
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        ``inf`` where the impossible happened.
+
+    Raises
+    ------
+    ParameterError
+        If a count lies beyond the last column.
+    """
+    y = _columns_of(actual, pmf)
+    with np.errstate(divide="ignore"):
+        return np.asarray(-np.log(pmf[np.arange(len(y)), y]))
+
+
+def randomised_pit(actual: FloatArray, pmf: FloatArray, uniforms: FloatArray) -> FloatArray:
+    """Randomised probability integral transform: uniform exactly if the distributions are right.
+
+    Parameters
+    ----------
+    actual : ndarray, shape (n,)
+        Observed counts, at most ``n_max``.
+    pmf : ndarray, shape (n, n_max + 1)
+    uniforms : ndarray, shape (n,)
+        In (0, 1), by customer, for example from :func:`crmml.metrics.bootstrap.keyed_uniforms`.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        ``F(y - 1) + u * P(y)`` (Czado, Gneiting, Held 2009, section 2.1).
+
+    Raises
+    ------
+    ParameterError
+        If a count lies beyond the last column.
+    """
+    y = _columns_of(actual, pmf)
+    rows = np.arange(len(y))
+    at = pmf[rows, y]
+    below = np.cumsum(pmf, axis=1)[rows, y] - at
+    return np.asarray(np.clip(below + uniforms * at, 0.0, 1.0))
+
+
+def _columns_of(actual: FloatArray, pmf: FloatArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    y = np.asarray(actual).astype(np.int64)
+    if len(y) and y.max() >= pmf.shape[1]:
+        raise ParameterError("n_max", f"at least the largest count, {y.max()}", pmf.shape[1] - 1)
+    return y
+
+
+def pit_coverage(pit: FloatArray, level: float, weight: FloatArray | None = None) -> FloatArray:
+    """Share of customers inside the central interval of the given probability, by their PIT.
+
+    Parameters
+    ----------
+    pit : ndarray, shape (n,)
+        From :func:`randomised_pit`.
+    level : float
+        Nominal probability of the interval, in (0, 1).
+    weight : ndarray, shape (..., n), optional
+
+    Returns
+    -------
+    ndarray, shape (...)
+        About ``level`` if the distributions are right, also for counts with much mass at zero, for
+        which the share between two quantiles is larger than nominal even when all is right.
+    """
+    return _mean((np.abs(pit - 0.5) <= level / 2.0).astype(np.float64), weight)
+
+
+def interval_coverage(
+    actual: FloatArray, lower: FloatArray, upper: FloatArray, weight: FloatArray | None = None
+) -> FloatArray:
+    """Share of customers with ``lower <= actual <= upper``.
+
+    Parameters
+    ----------
+    actual, lower, upper : ndarray, shape (n,)
+    weight : ndarray, shape (..., n), optional
+
+    Returns
+    -------
+    ndarray, shape (...)
+    """
+    return _mean(((lower <= actual) & (actual <= upper)).astype(np.float64), weight)
+
+
+def compute_pit_histogram(pit: FloatArray, n_bins: int = 10) -> pd.DataFrame:
+    """Table of the PIT histogram: flat if calibrated, U-shaped if too narrow, a hump if too wide.
+
+    Parameters
+    ----------
+    pit : ndarray, shape (n,)
+    n_bins : int
+
+    Returns
+    -------
+    DataFrame
+        Columns ``lower, upper, customers, density`` (1 is calibrated).
+    """
+    customers, edges = np.histogram(pit, bins=n_bins, range=(0.0, 1.0))
+    density = customers * n_bins / max(len(pit), 1)
+    return pd.DataFrame(
+        {"lower": edges[:-1], "upper": edges[1:], "customers": customers, "density": density}
+    )
+
+
+def statistics(
+    actual: FloatArray, predicted: FloatArray, pmf: FloatArray | None = None
+) -> dict[str, Statistic]:
+    """Error statistics of one candidate, for :func:`crmml.metrics.bootstrap.compare`.
+
+    Parameters
+    ----------
+    actual, predicted : ndarray, shape (n,)
+    pmf : ndarray, shape (n, n_max + 1), optional
+        Predictive distribution; adds ``crps`` and ``log_score``.
+
+    Returns
+    -------
+    dict of str to Statistic
+        ``mae, rmse, bias`` and, with a distribution, ``crps, log_score``.
+    """
+    found: dict[str, Statistic] = {
+        "mae": partial(_mean, np.abs(predicted - actual)),
+        "rmse": partial(root_mean_squared_error, actual, predicted),
+        "bias": partial(total_bias, actual, predicted),
+    }
+    if pmf is not None:
+        found["crps"] = partial(_mean, crps_of_pmf(actual, pmf))
+        found["log_score"] = partial(_mean, log_score_of_pmf(actual, pmf))
+    return found
