@@ -1,0 +1,177 @@
+"""The command line: it wires rooms together and shows what they return; it never computes.
+
+Heavy rooms are imported inside the commands, so that ``crmml --help`` answers at once. A user's
+mistake is one sentence on stderr and exit code 2; an interrupt is exit code 130.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from crmml import __version__
+from crmml.exceptions import CrmmlError
+
+app = typer.Typer(
+    name="crmml",
+    help="From a transaction log to decisions about customers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The job's YAML file.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting: --set actions.budget=500 (repeatable)."),
+]
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"crmml {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """From a transaction log to decisions about customers."""
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="A CSV, Parquet or DuckDB file of transactions.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The configuration to write.")] = Path(
+        "crmml.yaml"
+    ),
+    table: Annotated[str | None, typer.Option(help="The table inside a DuckDB file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Look at a file, propose the column mapping, and write a commented configuration."""
+    from crmml.cli import jobs
+
+    jobs.init(file, out, table=table, force=force)
+
+
+@app.command()
+def check(config: ConfigOption, set_: SetOption = None) -> None:
+    """Validate the data and print a one-page profile."""
+    from crmml.cli import jobs
+
+    jobs.check(_load(config, set_))
+
+
+@app.command()
+def train(config: ConfigOption, set_: SetOption = None) -> None:
+    """Backtest, fit, log to MLflow, and register the bundle as challenger."""
+    from crmml.cli import jobs
+
+    jobs.train(_load(config, set_))
+
+
+@app.command()
+def backtest(
+    config: ConfigOption,
+    set_: SetOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the table and the plot.")
+    ] = None,
+) -> None:
+    """Compare candidate models on rolling cutoffs and say which is chosen, and why."""
+    from crmml.cli import jobs
+
+    jobs.backtest(_load(config, set_), out)
+
+
+@app.command()
+def promote(
+    name: Annotated[str, typer.Option(help="The registered model.")] = "crmml",
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow tracking URI.")] = None,
+) -> None:
+    """Compare the challenger with the champion; move the alias, or say why not."""
+    from crmml.cli import jobs
+
+    jobs.promote(name, tracking_uri)
+
+
+@app.command()
+def score(
+    model: Annotated[
+        str, typer.Option(help="models:/crmml@champion, or a bundle folder.")
+    ] = "models:/crmml@champion",
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="YAML that names the data to score.")
+    ] = None,
+    transactions: Annotated[
+        str | None, typer.Option(help="Instead of --config: a file of transactions.")
+    ] = None,
+    cutoff: Annotated[
+        str | None, typer.Option(help="Score as of this date (default: after the last row).")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder, or a .duckdb file.")] = Path(
+        "output"
+    ),
+    format_: Annotated[str, typer.Option("--format", help="parquet or csv.")] = "parquet",
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow tracking URI.")] = None,
+    set_: SetOption = None,
+) -> None:
+    """Score every customer: one row each, written whole, idempotent per cutoff."""
+    from crmml.cli import jobs
+
+    jobs.score(
+        model=model,
+        config=_load(config, set_) if config else None,
+        transactions=transactions,
+        cutoff=cutoff,
+        out=out,
+        file_format=format_,
+        tracking_uri=tracking_uri,
+    )
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for scores and plots.")] = Path(
+        "output/demo"
+    ),
+) -> None:
+    """Train, promote and score on the 23,570 real customers of CDNOW."""
+    from crmml.cli import jobs
+
+    jobs.demo(out)
+
+
+@app.command(name="config")
+def show_config(config: ConfigOption, set_: SetOption = None) -> None:
+    """Print a configuration with every default filled in."""
+    import yaml
+
+    text = yaml.safe_dump(_load(config, set_).model_dump(mode="json"), sort_keys=False)
+    typer.echo(text, nl=False)
+
+
+def _load(config: Path, overrides: list[str] | None) -> Any:
+    from crmml.config import load_config
+
+    return load_config(config, overrides or ())
+
+
+def main() -> None:
+    """Run the command line; the one place where a mistake becomes an exit code."""
+    try:
+        app()
+    except CrmmlError as error:
+        print(f"crmml: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except SystemExit as stop:
+        if stop.code == 130:
+            print("crmml: interrupted; nothing was left half written", file=sys.stderr)
+        raise

@@ -1,0 +1,67 @@
+"""The house itself: importing is light, and the repository names no machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import crmml
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("mlflow", "sklearn", "lightgbm", "ibis", "matplotlib")
+
+
+def loaded_after(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import crmml", "import crmml.cli", "import crmml.config", "dir(__import__('crmml'))"],
+)
+def test_import_loads_nothing_heavy(statement: str) -> None:
+    assert loaded_after(statement).isdisjoint(HEAVY)
+
+
+def test_mathematics_loads_neither_pandas_nor_sklearn() -> None:
+    loaded = loaded_after("import crmml.stats.bg_nbd, crmml.stats.knapsack, crmml.stats.pareto_nbd")
+    assert loaded.isdisjoint({"pandas", "sklearn", "yaml", "pydantic", "mlflow", "ibis"})
+
+
+def test_models_and_scoring_load_no_mlflow() -> None:
+    assert "mlflow" not in loaded_after("import crmml.models.beta_geo, crmml.scoring.bundle")
+
+
+@pytest.mark.parametrize("name", [n for n in crmml.__all__ if n != "__version__"])
+def test_every_public_name_resolves(name: str) -> None:
+    assert getattr(crmml, name) is not None
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        crmml.nothing  # noqa: B018
+
+
+def test_no_empty_tool_rooms() -> None:
+    names = {path.stem for path in (ROOT / "src").rglob("*.py")}
+    assert names.isdisjoint({"utils", "helpers", "common", "misc"})
+
+
+def test_nothing_saved_or_loaded_is_a_pickle() -> None:
+    pattern = re.compile(
+        r"^\s*(import|from) (pickle|joblib|dill|cloudpickle|shelve|marshal)\b", re.M
+    )
+    offenders = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "src").rglob("*.py")
+        if pattern.search(path.read_text(encoding="utf-8"))
+    ]
+    assert offenders == []
