@@ -26,8 +26,8 @@ class DurationError(CrmmlError, ValueError):
     def __init__(self, got: object) -> None:
         super().__init__(
             "a duration is a positive number and a unit, H (hours), D (days), W (weeks) or "
-            "P (purchase opportunities), like '52W'; months and years have no fixed length, write days or "
-            f"weeks; got {got!r}"
+            "P (purchase opportunities), like '52W'; months and years have no fixed length, "
+            f"write days or weeks; got {got!r}"
         )
 
 
@@ -111,3 +111,15 @@ class SourceError(CrmmlError):
 
     def __init__(self, source: object, why: str) -> None:
         super().__init__(f"cannot open {source}: {why}")
+
+
+class StorageError(CrmmlError, OSError):
+    """A file, folder or database cannot be read or written."""
+
+
+class BundleError(CrmmlError, ValueError):
+    """A stored scoring bundle is missing, damaged or from a newer format."""
+
+
+class TrackingError(CrmmlError, RuntimeError):
+    """The tracking server or its registry cannot do what was asked."""
