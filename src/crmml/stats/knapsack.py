@@ -1,0 +1,652 @@
+r"""Multiple-choice knapsack: at most one option per customer, under a budget and capacities.
+
+.. math:: \max \sum_i \sum_j g_{ij} x_{ij}, \quad \sum_j x_{ij} \le 1, \quad
+          \sum_{ij} c_{ij} x_{ij} \le B, \quad \sum_i \sum_{j \in G_r} x_{ij} \le L_r
+
+The answer carries a certificate: for any prices :math:`\lambda, \mu \ge 0` the Lagrangian dual
+
+.. math:: D(\lambda, \mu) = \sum_i \max\bigl(0, \max_j\, g_{ij} - \lambda c_{ij}
+          - \textstyle\sum_{r: j \in G_r} \mu_r\bigr) + \lambda B + \mu^\top L
+
+is at least the value of every feasible assignment, so the distance to it bounds what is lost.
+
+* Budget alone: the relaxation is solved exactly by taking the increments of each customer's
+  upper concave hull in the order of their slopes (Sinha, Zoltners 1979); the slope at which the
+  money ends is the shadow price.
+* With capacities: the dual is minimised, exactly by linear programming for a sample of
+  customers, then by cutting planes in a trust box (Marsten, Hogan, Blankenship 1975) for all.
+* Then the assignment at these prices is repaired, filled up, and, when only few customers are
+  undecided (their loss at the prices is within the gap), solved to proven optimality.
+
+Rows are put in the order of a key first, so the answer never depends on the order of the rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from scipy.sparse import csr_array, vstack
+
+from crmml._typing import BoolArray, FloatArray, IntArray
+from crmml.exceptions import ParameterError
+
+NONE = -1
+"""The choice of a customer who gets nothing."""
+
+_BLOCK = 1 << 15  # customers per pass: some ten options of them fit the second-level cache
+_SAMPLE_VARIABLES = 12_000
+_CORE_VARIABLES = 1_500
+_MOVES = 20_000
+
+
+@dataclass(frozen=True)
+class KnapsackSolution:
+    """An assignment with its prices and its certificate.
+
+    Attributes
+    ----------
+    choice : ndarray of int, shape (n,)
+        Column of the chosen option, or -1 for none.
+    value : float
+        Total gain of the assignment.
+    spend : float
+        Total cost of the assignment.
+    usage : ndarray, shape (n_groups,)
+        How many customers use each capacity.
+    budget_price : float
+        Shadow price: gain of one more unit of budget.
+    capacity_prices : ndarray, shape (n_groups,)
+        Gain of one more unit of each capacity.
+    bound : float
+        No feasible assignment is worth more.
+    optimal : bool
+        Whether the assignment is proven optimal (a gap may remain to the relaxation's bound).
+    """
+
+    choice: IntArray
+    value: float
+    spend: float
+    usage: IntArray
+    budget_price: float
+    capacity_prices: FloatArray
+    bound: float
+    optimal: bool
+
+    @property
+    def gap(self) -> float:
+        """Distance to the bound as a share of the bound."""
+        return 0.0 if self.bound <= 0 else (self.bound - self.value) / self.bound
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """The relaxation's value for every budget at once.
+
+    Attributes
+    ----------
+    spend, value : ndarray, shape (n_increments + 1,)
+        Cumulative cost and gain of the hull increments, best first; concave.
+    price : ndarray, shape (n_increments,)
+        Slope of each increment, falling.
+    """
+
+    spend: FloatArray
+    value: FloatArray
+    price: FloatArray
+
+    def value_at(self, budget: npt.ArrayLike) -> FloatArray:
+        """Return the largest value that the relaxation reaches with each budget."""
+        return np.asarray(np.interp(np.asarray(budget, dtype=float), self.spend, self.value))
+
+    def price_at(self, budget: npt.ArrayLike) -> FloatArray:
+        """Return the shadow price of each budget; 0 where money no longer helps."""
+        k = np.searchsorted(self.spend[1:], np.asarray(budget, dtype=float), side="right")
+        return np.asarray(np.append(self.price, 0.0)[k])
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Customers in the order of their keys, one row per option (long vectors, few of them).
+
+    ``limits[0]`` is the budget, the rest are the capacities; ``gain`` is -inf where an option
+    is worth nothing.
+    """
+
+    gain: FloatArray
+    cost: FloatArray
+    member: FloatArray
+    limits: FloatArray
+
+    @property
+    def n(self) -> int:
+        return int(self.gain.shape[1])
+
+    @property
+    def m(self) -> int:
+        return int(self.gain.shape[0])
+
+    def part(self, size: int) -> _Problem:
+        """Return the first customers (a random sample if keys are hashes), limits in proportion."""
+        share = size / self.n
+        return replace(
+            self,
+            gain=self.gain[:, :size],
+            cost=self.cost[:, :size],
+            limits=self.limits * share,
+        )
+
+    def charge(self, prices: FloatArray) -> FloatArray:
+        return np.asarray(prices[1:] @ self.member)
+
+    def best(self, prices: FloatArray) -> tuple[FloatArray, IntArray]:
+        """Return each customer's largest gain less price, and its option; the cheaper of equals."""
+        charge = self.charge(prices)
+        worth = np.zeros(self.n)
+        choice = np.full(self.n, NONE, dtype=np.int64)
+        for start in range(0, self.n, _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            top, pick = worth[rows], choice[rows]
+            paid = np.zeros(len(top))
+            for j in range(self.m):
+                price = self.cost[j, rows]
+                reduced = self.gain[j, rows] - prices[0] * price - charge[j]
+                better = (reduced > top) | ((reduced == top) & (price < paid))
+                np.copyto(top, reduced, where=better)
+                np.copyto(paid, price, where=better)
+                pick[better] = j
+        return worth, choice
+
+    def usage(self, choice: IntArray) -> FloatArray:
+        rows = np.flatnonzero(choice >= 0)
+        taken = choice[rows]
+        count = np.bincount(taken, minlength=self.m).astype(float)
+        return np.concatenate([[self.cost[taken, rows].sum()], self.member @ count])
+
+    def value(self, choice: IntArray) -> float:
+        rows = np.flatnonzero(choice >= 0)
+        return float(self.gain[choice[rows], rows].sum())
+
+    def carries(self, choice: IntArray) -> bool:
+        return bool((self.usage(choice) <= self.limits).all())
+
+    def dual(self, prices: FloatArray) -> tuple[float, FloatArray]:
+        """Return the Lagrangian dual and a subgradient of it."""
+        worth, choice = self.best(prices)
+        return float(worth.sum() + _times(prices, self.limits)), self.limits - self.usage(choice)
+
+
+def solve_knapsack(
+    gain: FloatArray,
+    cost: FloatArray,
+    *,
+    budget: float = np.inf,
+    groups: npt.ArrayLike | None = None,
+    limits: npt.ArrayLike | None = None,
+    keys: npt.ArrayLike | None = None,
+) -> KnapsackSolution:
+    """Give each customer at most one option so that the total gain is largest.
+
+    Parameters
+    ----------
+    gain : ndarray, shape (n, m)
+        Net gain of each option; options with a gain that is not positive (or not finite) are
+        never chosen.
+    cost : ndarray, shape (n, m) or (m,)
+        Cost of each option, >= 0.
+    budget : float, optional
+        Largest total cost, >= 0; infinite by default.
+    groups : array of bool, shape (r, m), optional
+        Which options use capacity ``r``.
+    limits : array of float, shape (r,), optional
+        How many customers each capacity can carry.
+    keys : array, shape (n,), optional
+        A key of each customer, ideally a hash: it orders customers and so breaks ties. Without
+        keys the order of the rows does.
+
+    Raises
+    ------
+    ParameterError
+        If the budget or a limit is negative, or a cost is negative or not finite.
+
+    Examples
+    --------
+    >>> gain = np.array([[5.0, 9.0], [4.0, 4.5]])
+    >>> answer = solve_knapsack(gain, np.array([1.0, 3.0]), budget=4.0)
+    >>> answer.choice, answer.value, answer.optimal
+    (array([1, 0]), 13.0, True)
+    """
+    if not budget >= 0:
+        raise ParameterError("budget", "a number >= 0", budget)
+    n, m = gain.shape
+    cost = np.broadcast_to(np.asarray(cost, dtype=float), (n, m))
+    if not (np.isfinite(cost).all() and (cost >= 0).all()):
+        raise ParameterError("cost", "finite and >= 0 for each option", float(np.nanmin(cost)))
+    member = np.zeros((0, m)) if groups is None else np.asarray(groups, dtype=float).reshape(-1, m)
+    capacity = np.zeros(0) if limits is None else np.asarray(limits, dtype=float)
+    if not (capacity >= 0).all():
+        raise ParameterError("capacity", "a number >= 0", capacity.tolist())
+
+    rows = _in_order_of_keys(gain, keys)
+    problem = _Problem(*_by_option(gain, cost, rows), member, np.concatenate([[budget], capacity]))
+    prices = np.zeros(1 + len(capacity))
+    _, order = problem.best(prices)
+    optimal = problem.carries(order)
+    if not optimal:
+        prices[0], order = _greedy(problem)
+        if not (problem.usage(order)[1:] <= capacity).all():
+            prices = _dual_prices(problem)
+            _, order = problem.best(prices)
+        order = _repair(problem, order, prices)
+        order = _fill(problem, order, prices)
+        order, optimal = _refine(problem, order, prices)
+
+    value = problem.value(order)
+    usage = problem.usage(order)
+    choice = np.full(n, NONE, dtype=np.int64)
+    choice[rows] = order
+    return KnapsackSolution(
+        choice,
+        value,
+        float(usage[0]),
+        usage[1:].astype(np.int64),
+        float(prices[0]),
+        prices[1:],
+        max(problem.dual(prices)[0], value),
+        optimal,
+    )
+
+
+def frontier(gain: FloatArray, cost: FloatArray, *, keys: npt.ArrayLike | None = None) -> Frontier:
+    """Return the relaxation's value for every budget, without capacities.
+
+    Parameters
+    ----------
+    gain, cost, keys
+        As in :func:`solve_knapsack`.
+
+    Examples
+    --------
+    >>> front = frontier(np.array([[5.0, 9.0], [4.0, 4.5]]), np.array([1.0, 3.0]))
+    >>> front.value_at([0, 1, 4]), front.price_at([0, 1, 4])
+    (array([ 0.,  5., 13.]), array([5.  , 4.  , 0.25]))
+    """
+    cost = np.broadcast_to(np.asarray(cost, dtype=float), gain.shape)
+    rows = _in_order_of_keys(gain, keys)
+    no_limits = np.array([np.inf])
+    problem = _Problem(*_by_option(gain, cost, rows), np.zeros((0, gain.shape[1])), no_limits)
+    free, steps = _hull(problem)
+    slope, paid, won = (np.concatenate([getattr(s, f) for s in steps]) for f in _FIELDS)
+    best_first = np.argsort(-slope, kind="stable")
+    start = problem.value(free)
+    return Frontier(
+        np.concatenate([[0.0], np.cumsum(paid[best_first])]),
+        np.concatenate([[start], start + np.cumsum(won[best_first])]),
+        slope[best_first],
+    )
+
+
+def best_at_prices(
+    gain: FloatArray,
+    cost: FloatArray,
+    budget_price: float,
+    option_charges: npt.ArrayLike = 0.0,
+) -> IntArray:
+    """Return what each customer takes alone at given prices: the best of gain less price.
+
+    Parameters
+    ----------
+    gain : ndarray, shape (n, m)
+    cost : ndarray, shape (n, m) or (m,)
+    budget_price : float
+        Shadow price of the budget.
+    option_charges : array, shape (m,)
+        Sum of the prices of the capacities that each option uses.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        The option, or -1 where none is worth its price. Ties go to the cheaper option.
+
+    Examples
+    --------
+    >>> gain = np.array([[5.0, 9.0], [4.0, 4.5]])
+    >>> best_at_prices(gain, np.array([1.0, 3.0]), budget_price=1.0)
+    array([1, 0])
+    """
+    cost = np.broadcast_to(np.asarray(cost, dtype=float), gain.shape)
+    rows = np.arange(len(gain))
+    charges = np.broadcast_to(np.asarray(option_charges, dtype=float), gain.shape[1])
+    # every option is its own capacity, whose price is the option's charge
+    problem = _Problem(*_by_option(gain, cost, rows), np.eye(len(charges)), np.array([np.inf]))
+    return problem.best(np.concatenate([[budget_price], charges]))[1]
+
+
+def _times(prices: FloatArray, limits: FloatArray) -> float:
+    paid = prices > 0  # 0 x infinity is 0 here: an unlimited resource costs nothing
+    return float(prices[paid] @ limits[paid])
+
+
+def _in_order_of_keys(gain: FloatArray, keys: npt.ArrayLike | None) -> IntArray:
+    order = np.arange(len(gain)) if keys is None else np.argsort(np.asarray(keys), kind="stable")
+    wanted = np.asarray((gain > 0).any(axis=1))
+    return order[wanted[order]].astype(np.int64)
+
+
+def _by_option(gain: FloatArray, cost: FloatArray, rows: IntArray) -> tuple[FloatArray, FloatArray]:
+    worth = np.empty((gain.shape[1], len(rows)))
+    price = np.empty_like(worth)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        some = gain[block].T
+        worth[:, start : start + _BLOCK] = np.where((some > 0) & (some < np.inf), some, -np.inf)
+        price[:, start : start + _BLOCK] = cost[block].T
+    return worth, price
+
+
+@dataclass(frozen=True)
+class _Step:
+    """The next increment on the hulls of those customers who have one."""
+
+    rows: IntArray
+    option: IntArray
+    slope: FloatArray
+    cost: FloatArray
+    gain: FloatArray
+
+
+_FIELDS = ("slope", "cost", "gain")
+
+
+def _hull(problem: _Problem) -> tuple[IntArray, list[_Step]]:
+    """Walk up the concave hull of each customer: best free option, then increment by increment."""
+    free = np.full(problem.n, NONE, dtype=np.int64)
+    parts: list[list[_Step]] = [[] for _ in range(problem.m)]
+    for start in range(0, problem.n, _BLOCK):
+        gain = problem.gain[:, start : start + _BLOCK]
+        cost = problem.cost[:, start : start + _BLOCK]
+        rows = np.arange(gain.shape[1])
+        here_gain, here_cost = np.zeros(len(rows)), np.zeros(len(rows))
+        for j in range(problem.m):
+            better = (cost[j] == 0) & (gain[j] > here_gain)
+            here_gain[better] = gain[j, better]
+            free[start : start + _BLOCK][better] = j
+        last = np.full(len(rows), np.inf)
+        for part in parts:
+            slope, option = np.zeros(len(rows)), np.full(len(rows), NONE, dtype=np.int64)
+            paid, won = np.zeros(len(rows)), np.zeros(len(rows))
+            for j in range(problem.m):
+                dc, dg = cost[j] - here_cost, gain[j] - here_gain
+                up = np.where((dc > 0) & (dg > 0), dg, 0.0) / np.where(dc > 0, dc, 1.0)
+                better = (up > slope) | ((up == slope) & (up > 0) & (dc > paid))
+                for kept, new in ((slope, up), (paid, dc), (won, dg)):
+                    np.copyto(kept, new, where=better)
+                option[better] = j
+            go = option >= 0
+            if not go.any():
+                break
+            rows, gain, cost = rows[go], gain[:, go], cost[:, go]
+            # rounding must not let a later increment overtake the one it stands on
+            last = np.minimum(slope[go], last[go])
+            part.append(_Step(rows + start, option[go], last, paid[go], won[go]))
+            here_cost, here_gain = here_cost[go] + paid[go], here_gain[go] + won[go]
+    empty = _Step(*(np.zeros(0, dtype=t) for t in (np.int64, np.int64, float, float, float)))
+    steps = [
+        _Step(
+            *(np.concatenate([getattr(s, f) for s in part]) for f in ("rows", "option", *_FIELDS))
+        )
+        for part in parts
+        if part
+    ]
+    return free, steps or [empty]
+
+
+def _greedy(problem: _Problem) -> tuple[float, IntArray]:
+    """Buy hull increments by falling slope until the budget ends; return its price, the choice."""
+    choice, steps = _hull(problem)
+    slope, paid = (np.concatenate([getattr(s, f) for s in steps]) for f in ("slope", "cost"))
+    best_first = np.argsort(-slope, kind="stable")
+    bought = int(np.searchsorted(np.cumsum(paid[best_first]), problem.limits[0], side="right"))
+    taken = np.zeros(len(slope), dtype=bool)
+    taken[best_first[:bought]] = True
+    start = 0
+    for step in steps:
+        mine = taken[start : start + len(step.rows)]
+        choice[step.rows[mine]] = step.option[mine]
+        start += len(step.rows)
+    return float(slope[best_first[bought]]) if bought < len(slope) else 0.0, choice
+
+
+def _dual_prices(problem: _Problem) -> FloatArray:
+    size = min(problem.n, max(_SAMPLE_VARIABLES // problem.m, 1))
+    prices = _program_prices(problem.part(size))
+    if size < problem.n:
+        middle = 1 << 16
+        if 2 * middle < problem.n:
+            prices = _cutting_planes(problem.part(middle), prices, radius=0.1)
+        prices = _cutting_planes(problem, prices, radius=0.1)
+    return prices
+
+
+def _program_prices(problem: _Problem) -> FloatArray:
+    """Solve the relaxation by linear programming and read the prices off its dual."""
+    scale, gain, each, resources = _program(problem, np.isfinite(problem.gain))
+    finite = np.isfinite(problem.limits)
+    answer = linprog(
+        -gain,
+        A_ub=vstack([each, resources[finite]], format="csr"),
+        b_ub=np.concatenate([np.ones(each.shape[0]), problem.limits[finite]]),
+        method="highs",
+    )
+    prices = np.zeros(len(problem.limits))
+    marginals = np.asarray(answer.ineqlin.marginals)
+    prices[finite] = scale * np.maximum(-marginals[each.shape[0] :], 0.0)
+    return prices
+
+
+def _program(problem: _Problem, alive: BoolArray) -> tuple[float, FloatArray, csr_array, csr_array]:
+    """Write the choices that are alive as variables: objective (scaled), one-each and use rows."""
+    option, row = np.nonzero(alive)
+    gain = problem.gain[option, row]
+    scale = float(gain.max(initial=0.0)) or 1.0
+    column = np.arange(len(row))
+    _, line = np.unique(row, return_inverse=True)
+    each = csr_array((np.ones(len(row)), (line, column)))
+    use = np.vstack([problem.cost[option, row], problem.member[:, option]])
+    return scale, gain / scale, each, csr_array(use)
+
+
+def _cutting_planes(
+    problem: _Problem, centre: FloatArray, *, radius: float, tolerance: float = 1e-7
+) -> FloatArray:
+    """Minimise the dual from good starting prices, inside a box that follows the best point."""
+    finite = np.isfinite(problem.limits)
+    limits = problem.limits[finite]
+    point = centre[finite]
+    full = centre.copy()
+
+    def dual(p: FloatArray) -> tuple[float, FloatArray]:
+        full[finite] = p
+        value, slope = problem.dual(full)
+        return value, slope[finite]
+
+    best, slope = dual(point)
+    unit = np.maximum(point, 0.05 * best / np.maximum(limits, 1.0))
+    box = radius * unit
+    cuts, offsets = [slope], [best - slope @ point]
+    for _ in range(60):
+        # variables: prices in units, and the model's value as a share of the best so far
+        rows = np.array(cuts) * unit / best
+        model: Any = linprog(
+            np.append(np.zeros(len(unit)), 1.0),
+            A_ub=np.column_stack([rows, -np.ones(len(cuts))]),
+            b_ub=-np.array(offsets) / best,
+            bounds=[
+                *zip(np.maximum(point - box, 0.0) / unit, (point + box) / unit, strict=True),
+                (None, None),
+            ],
+            method="highs",
+        )
+        trial = np.maximum(np.asarray(model.x[:-1]) * unit, 0.0)
+        on_edge = np.isclose(np.abs(trial - point), box).any() and trial.any()
+        if 1.0 - model.fun <= tolerance:
+            break
+        value, slope = dual(trial)
+        cuts.append(slope)
+        offsets.append(value - slope @ trial)
+        if value < best:
+            box = box * 2.0 if on_edge else box
+            best, point = value, trial
+        else:
+            box = box * 0.5
+    full[finite] = point
+    return full
+
+
+def _repair(problem: _Problem, choice: IntArray, prices: FloatArray) -> IntArray:
+    """Take options back, the least loss per unit first, until every limit holds."""
+    choice = choice.copy()
+    charge = problem.charge(prices)
+    use = problem.usage(choice)
+    member = problem.member
+    for k in range(len(use)):
+        while use[k] > problem.limits[k]:
+            rows = np.flatnonzero(choice >= 0)
+            if k > 0:
+                rows = rows[member[k - 1, choice[rows]] > 0]
+            now = choice[rows]
+            now_cost = problem.cost[now, rows]
+            now_worth = problem.gain[now, rows] - prices[0] * now_cost - charge[now]
+            ratios, moves = [], []
+            for j in range(NONE, problem.m):
+                cost = problem.cost[j, rows] if j >= 0 else 0.0
+                worth = problem.gain[j, rows] - prices[0] * cost - charge[j] if j >= 0 else 0.0
+                freed = now_cost - cost if k == 0 else 1.0 - (member[k - 1, j] if j >= 0 else 0.0)
+                freed = np.broadcast_to(freed, now_cost.shape)
+                fine = (freed > 0) & np.isfinite(worth)
+                ratio = np.where(fine, now_worth - worth, np.inf) / np.where(fine, freed, 1.0)
+                ratios.append(ratio[fine])
+                moves.append(np.column_stack([np.flatnonzero(fine), np.full(fine.sum(), j)]))
+            ratio, move = np.concatenate(ratios), np.concatenate(moves)
+            for at, j in _least(move, ratio):
+                row = rows[at]
+                if choice[row] != now[at]:
+                    continue
+                new = use + _used(problem, row, j) - _used(problem, row, now[at])
+                if ((new <= problem.limits) | (new <= use)).all():
+                    choice[row], use = j, new
+                    if use[k] <= problem.limits[k]:
+                        break
+            use = problem.usage(choice)
+    return choice
+
+
+def _fill(problem: _Problem, choice: IntArray, prices: FloatArray) -> IntArray:
+    """Spend what is left on the best changes that still fit."""
+    choice = choice.copy()
+    charge = problem.charge(prices)
+    while True:
+        use = problem.usage(choice)
+        slack = problem.limits - use
+        rows = np.arange(problem.n)
+        held = choice >= 0
+        at = np.where(held, choice, 0)
+        now_gain = np.where(held, problem.gain[at, rows], 0.0)
+        now_cost = np.where(held, problem.cost[at, rows], 0.0)
+        now_worth = now_gain - prices[0] * now_cost - np.where(held, charge[at], 0.0)
+        now_member = np.where(held, problem.member[:, at], 0.0)
+        losses, moves = [], []
+        for j in range(problem.m):
+            fits = (problem.gain[j] > now_gain) & (problem.cost[j] - now_cost <= slack[0])
+            for r in range(len(slack) - 1):
+                fits &= problem.member[r, j] - now_member[r] <= slack[r + 1]
+            some = np.flatnonzero(fits)
+            worth = problem.gain[j, some] - prices[0] * problem.cost[j, some] - charge[j]
+            losses.append(now_worth[some] - worth)
+            moves.append(np.column_stack([some, np.full(len(some), j)]))
+        changed = False
+        for row, j in _least(np.concatenate(moves), np.concatenate(losses)):
+            if problem.gain[j, row] <= (problem.gain[choice[row], row] if choice[row] >= 0 else 0):
+                continue
+            new = use + _used(problem, row, j) - _used(problem, row, choice[row])
+            if (new <= problem.limits).all():
+                choice[row], use, changed = j, new, True
+        if not changed:
+            return choice
+
+
+def _least(moves: IntArray, loss: FloatArray) -> IntArray:
+    """Return the moves with the least loss in order, at most some thousands of them."""
+    if len(loss) > _MOVES:
+        some = np.sort(np.argpartition(loss, _MOVES)[:_MOVES])
+        moves, loss = moves[some], loss[some]
+    return moves[np.argsort(loss, kind="stable")]
+
+
+def _used(problem: _Problem, row: int, option: int) -> FloatArray:
+    if option < 0:
+        return np.zeros(len(problem.limits))
+    return np.concatenate([[problem.cost[option, row]], problem.member[:, option]])
+
+
+def _refine(problem: _Problem, choice: IntArray, prices: FloatArray) -> tuple[IntArray, bool]:
+    """Solve for the undecided customers alone, if they are few.
+
+    In a better assignment no customer can lose more at the prices than the gap, so every option
+    with a larger loss is out, and a customer with one option left is settled.
+    """
+    gap = problem.dual(prices)[0] - problem.value(choice)
+    if gap <= 1e-12 * abs(problem.value(choice)):
+        return choice, True
+    worth, settled = problem.best(prices)
+    margin = gap * (1 + 1e-9)
+    charge = problem.charge(prices)
+    alive = np.empty(problem.gain.shape, dtype=bool)
+    for j in range(problem.m):
+        alive[j] = worth - (problem.gain[j] - prices[0] * problem.cost[j] - charge[j]) <= margin
+    alternatives = alive.sum(axis=0) + (worth <= margin)
+    free = np.flatnonzero(alternatives > 1)
+    if alive[:, free].sum() > _CORE_VARIABLES or len(free) == 0:
+        return choice, len(free) == 0
+    core = replace(problem, gain=problem.gain[:, free], cost=problem.cost[:, free])
+    living = alive[:, free] & ~_dominated(core)
+    settled[free] = NONE
+    left = problem.limits - problem.usage(settled)
+    _, gain, each, resources = _program(core, living)
+    finite = np.isfinite(left)
+    answer: Any = milp(
+        -gain,
+        integrality=np.ones(len(gain), dtype=np.int64),
+        bounds=Bounds(0, 1),
+        constraints=[
+            LinearConstraint(each, ub=np.ones(each.shape[0])),
+            LinearConstraint(resources[finite], ub=left[finite]),
+        ],
+        options={"node_limit": 20_000, "mip_rel_gap": 0.0},
+    )
+    if answer.x is None:
+        return choice, False
+    option, row = np.nonzero(living)
+    on = np.round(answer.x) > 0
+    settled[free[row[on]]] = option[on]
+    proven = answer.status == 0
+    if problem.carries(settled) and problem.value(settled) >= problem.value(choice):
+        return settled, proven
+    return choice, proven and problem.value(choice) >= problem.value(settled)
+
+
+def _dominated(problem: _Problem) -> BoolArray:
+    """Mark options that another one of the customer beats in gain, cost and capacities used."""
+    worse = np.zeros(problem.gain.shape, dtype=bool)
+    for j in range(problem.m):
+        for k in range(problem.m):
+            if j != k and (problem.member[:, k] <= problem.member[:, j]).all():
+                no_worse = (problem.gain[k] >= problem.gain[j]) & (
+                    problem.cost[k] <= problem.cost[j]
+                )
+                strictly = (problem.gain[k] > problem.gain[j]) | (problem.cost[k] < problem.cost[j])
+                worse[j] |= no_worse & (strictly | (k < j))
+    return worse
