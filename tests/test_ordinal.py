@@ -3,13 +3,16 @@ import pytest
 from sklearn import metrics as sk
 
 from crmml.exceptions import ParameterError
-from crmml.metrics.classification import bootstrap_weights, brier_score
+from crmml.metrics.bootstrap import compare, hash_keys, resampling_weights
+from crmml.metrics.classification import brier_score
 from crmml.metrics.ordinal import (
-    compare_ordinal,
+    HIGHER_IS_BETTER,
+    accuracy,
+    log_loss,
     macro_f1,
-    multiclass_log_loss,
     quadratic_kappa,
     ranked_probability_score,
+    statistics,
 )
 
 
@@ -23,12 +26,13 @@ def classes(n=500, k=4, seed=0):
 def test_equals_scikit_learn_plain_and_weighted():
     y, p = classes()
     hard = p.argmax(axis=1)
+    assert accuracy(y, p) == pytest.approx(sk.accuracy_score(y, hard))
     assert macro_f1(y, p) == pytest.approx(sk.f1_score(y, hard, average="macro"))
     assert quadratic_kappa(y, p) == pytest.approx(
         sk.cohen_kappa_score(y, hard, weights="quadratic")
     )
-    assert multiclass_log_loss(y, p) == pytest.approx(sk.log_loss(y, p))
-    (weights,) = bootstrap_weights(len(y), n_boot=2, seed=0)
+    assert log_loss(y, p) == pytest.approx(sk.log_loss(y, p))
+    weights = resampling_weights(hash_keys(range(len(y))), 2, seed=0)
     np.testing.assert_allclose(
         macro_f1(y, p, weights),
         [sk.f1_score(y, hard, average="macro", sample_weight=w) for w in weights],
@@ -54,17 +58,18 @@ def test_ranked_probability_score_prefers_the_nearer_class():
 
 def test_compare_prefers_the_truth():
     y, p = classes(2000)
-    flat = np.full_like(p, 0.25)
-    table = compare_ordinal(y, {"truth": p, "flat": flat}, reference="flat", n_boot=200)
-    row = table.set_index(["model", "metric"]).loc[("truth", "log_loss")]
-    assert row["difference_high"] < 0
-    assert not row["higher_is_better"]
+    candidates = {"truth": statistics(y, p), "flat": statistics(y, np.full_like(p, 0.25))}
+    assert set(candidates["truth"]) == set(HIGHER_IS_BETTER)
+    table = compare(candidates, range(2000), reference="flat")
+    assert table.loc[("truth", "log_loss"), "difference_upper"] < 0
+    assert table.loc[("truth", "quadratic_kappa"), "difference_lower"] > 0
 
 
 def test_refusals():
+    half = np.full((2, 2), 0.5)
     with pytest.raises(ParameterError, match="one row per outcome"):
-        macro_f1([0, 1], np.array([[1.0, 0.0]]))
+        statistics(np.array([0, 1]), half[:1])
     with pytest.raises(ParameterError, match="class position below 2"):
-        macro_f1([0, 2], np.full((2, 2), 0.5))
+        statistics(np.array([0, 2]), half)
     with pytest.raises(ParameterError, match="sum 1"):
-        macro_f1([0, 1], np.full((2, 2), 0.6))
+        statistics(np.array([0, 1]), half + 0.1)

@@ -1,196 +1,196 @@
-"""Judging predicted classes that have an order, and their probabilities."""
+"""Judgement of predicted classes that have an order, and of their probabilities.
+
+All statistics take ``weight`` of shape (..., n) and return shape (...); without it every customer
+counts once, and the values are those of scikit-learn where it has them. See
+:mod:`crmml.metrics.bootstrap`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
-from crmml._typing import FloatArray
+from crmml._typing import FloatArray, IntArray
 from crmml.exceptions import ParameterError
-from crmml.metrics.classification import Measure, compare_predictions, weighted_mean
+from crmml.metrics.bootstrap import Statistic
+from crmml.metrics.classification import weighted_mean
+
+HIGHER_IS_BETTER = {
+    "accuracy": True,
+    "macro_f1": True,
+    "quadratic_kappa": True,
+    "log_loss": False,
+    "ranked_probability_score": False,
+}
+"""The metrics of :func:`statistics`, and in which direction each improves."""
+
+
+def accuracy(
+    actual: IntArray, probabilities: FloatArray, weight: FloatArray | None = None
+) -> FloatArray:
+    """Share of customers whose most probable class is the one that happened.
+
+    Parameters
+    ----------
+    actual : ndarray of int, shape (n,)
+        Position of the class that happened.
+    probabilities : ndarray, shape (n, n_classes)
+        Ties go to the first class.
+    weight : ndarray, shape (..., n), optional
+
+    Returns
+    -------
+    ndarray, shape (...)
+    """
+    return weighted_mean((probabilities.argmax(axis=1) == actual).astype(np.float64), weight)
 
 
 def macro_f1(
-    outcome: npt.ArrayLike, probabilities: npt.ArrayLike, weights: FloatArray | None = None
-) -> Any:
-    """Mean over the classes of the F1 score of the most probable class.
+    actual: IntArray, probabilities: FloatArray, weight: FloatArray | None = None
+) -> FloatArray:
+    """Mean over the classes of the F1 score of the most probable class, between 0 and 1.
 
     Classes that neither happened nor were predicted are left out of the mean.
 
     Parameters
     ----------
-    outcome : array-like of int, shape (n,)
-        Position of the class that happened.
-    probabilities : array-like, shape (n, n_classes)
-        Rows sum to 1; ties go to the first class.
-    weights : ndarray, shape (n_boot, n), optional
-        Replicate weights.
+    actual : ndarray of int, shape (n,)
+    probabilities : ndarray, shape (n, n_classes)
+    weight : ndarray, shape (..., n), optional
 
     Returns
     -------
-    float or ndarray of shape (n_boot,)
-        Between 0 and 1.
+    ndarray, shape (...)
     """
-    table, plain = _confusion(outcome, probabilities, weights)
-    hits = np.einsum("bkk->bk", table)
-    size = table.sum(axis=1) + table.sum(axis=2)
+    table = _confusion(actual, probabilities, weight)
+    hits = np.einsum("...kk->...k", table)
+    size = table.sum(axis=-1) + table.sum(axis=-2)
     f1 = 2 * hits / np.where(size > 0, size, 1.0)
-    return _result(f1.sum(axis=1) / (size > 0).sum(axis=1), plain)
+    return np.asarray(f1.sum(axis=-1) / (size > 0).sum(axis=-1))
 
 
 def quadratic_kappa(
-    outcome: npt.ArrayLike, probabilities: npt.ArrayLike, weights: FloatArray | None = None
-) -> Any:
-    """Cohen's kappa of the most probable class with squared distances between the classes.
+    actual: IntArray, probabilities: FloatArray, weight: FloatArray | None = None
+) -> FloatArray:
+    """Cohen's kappa of the most probable class, with squared distances between the classes.
 
     Parameters
     ----------
-    outcome, probabilities, weights
-        As for :func:`macro_f1`.
+    actual : ndarray of int, shape (n,)
+    probabilities : ndarray, shape (n, n_classes)
+    weight : ndarray, shape (..., n), optional
 
     Returns
     -------
-    float or ndarray of shape (n_boot,)
-        1 is full agreement, 0 is chance; NaN where only one class occurs.
+    ndarray, shape (...)
+        1 is full agreement, 0 is chance; NaN where only one class occurs on both sides.
     """
-    table, plain = _confusion(outcome, probabilities, weights)
-    position = np.arange(table.shape[1], dtype=np.float64)
+    table = _confusion(actual, probabilities, weight)
+    position = np.arange(table.shape[-1], dtype=np.float64)
     distance = (position[:, None] - position[None, :]) ** 2
-    expected = np.einsum("bi,bj->bij", table.sum(axis=2), table.sum(axis=1))
-    expected /= table.sum(axis=(1, 2))[:, None, None]
-    by_chance = (expected * distance).sum(axis=(1, 2))
-    seen = (table * distance).sum(axis=(1, 2))
-    return _result(1 - seen / np.where(by_chance > 0, by_chance, np.nan), plain)
+    chance = np.einsum("...i,...j->...ij", table.sum(axis=-1), table.sum(axis=-2))
+    seen = (table * distance).sum(axis=(-1, -2)) * table.sum(axis=(-1, -2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(1 - seen / (chance * distance).sum(axis=(-1, -2)))
 
 
-def multiclass_log_loss(
-    outcome: npt.ArrayLike, probabilities: npt.ArrayLike, weights: FloatArray | None = None
-) -> Any:
-    """Mean negative log-probability of the class that happened, in nats, clipped at 1e-15.
+def log_loss(
+    actual: IntArray, probabilities: FloatArray, weight: FloatArray | None = None
+) -> FloatArray:
+    """Mean negative log-probability of the class that happened, in nats; lower is better.
 
     Parameters
     ----------
-    outcome, probabilities, weights
-        As for :func:`macro_f1`.
+    actual : ndarray of int, shape (n,)
+    probabilities : ndarray, shape (n, n_classes)
+        Clipped at 1e-15.
+    weight : ndarray, shape (..., n), optional
 
     Returns
     -------
-    float or ndarray of shape (n_boot,)
-        At least 0, lower is better.
+    ndarray, shape (...)
     """
-    y, p, w, plain = _prepare(outcome, probabilities, weights)
-    loss = -np.log(np.clip(p[np.arange(len(y)), y], 1e-15, 1.0))
-    return _result(weighted_mean(loss, w), plain)
+    said = probabilities[np.arange(len(actual)), actual]
+    return weighted_mean(-np.log(np.clip(said, 1e-15, 1.0)), weight)
 
 
 def ranked_probability_score(
-    outcome: npt.ArrayLike, probabilities: npt.ArrayLike, weights: FloatArray | None = None
-) -> Any:
+    actual: IntArray, probabilities: FloatArray, weight: FloatArray | None = None
+) -> FloatArray:
     """Mean squared distance of the cumulative probabilities from the cumulative outcome.
 
-    Divided by the number of classes less one, so that it lies between 0 and 1; for two classes
-    it is the Brier score.
+    Divided by the number of classes less one, so that it lies between 0 (best) and 1; for two
+    classes it is the Brier score.
 
     Parameters
     ----------
-    outcome, probabilities, weights
-        As for :func:`macro_f1`.
+    actual : ndarray of int, shape (n,)
+    probabilities : ndarray, shape (n, n_classes)
+    weight : ndarray, shape (..., n), optional
 
     Returns
     -------
-    float or ndarray of shape (n_boot,)
-        Between 0 (best) and 1.
+    ndarray, shape (...)
 
     References
     ----------
     Epstein (1969), Journal of Applied Meteorology 8.
     """
-    y, p, w, plain = _prepare(outcome, probabilities, weights)
-    n_classes = p.shape[1]
-    happened = (np.arange(n_classes)[None, :] >= y[:, None]).astype(np.float64)
-    gap = ((np.cumsum(p, axis=1) - happened)[:, :-1] ** 2).sum(axis=1)
-    return _result(weighted_mean(gap / max(n_classes - 1, 1), w), plain)
+    n_classes = probabilities.shape[1]
+    happened = (np.arange(n_classes)[None, :] >= actual[:, None]).astype(np.float64)
+    gap = ((np.cumsum(probabilities, axis=1) - happened)[:, :-1] ** 2).sum(axis=1)
+    return weighted_mean(gap / max(n_classes - 1, 1), weight)
 
 
-ORDINAL: Mapping[str, tuple[Measure, bool]] = {
-    "macro_f1": (macro_f1, True),
-    "quadratic_kappa": (quadratic_kappa, True),
-    "log_loss": (multiclass_log_loss, False),
-    "ranked_probability_score": (ranked_probability_score, False),
-}
-"""Measure and whether higher is better."""
-
-
-def compare_ordinal(
-    outcome: npt.ArrayLike,
-    predictions: Mapping[str, npt.ArrayLike],
-    *,
-    reference: str,
-    seed: int = 0,
-    n_boot: int = 500,
-    level: float = 0.95,
-    groups: npt.ArrayLike | None = None,
-) -> pd.DataFrame:
-    """Judge models of ordered classes against a reference, with paired bootstrap intervals.
+def statistics(actual: IntArray, probabilities: FloatArray) -> dict[str, Statistic]:
+    """Statistics of one candidate, for :func:`crmml.metrics.bootstrap.compare`.
 
     Parameters
     ----------
-    outcome : array-like of int, shape (n,)
+    actual : ndarray of int, shape (n,)
         Position of the class that happened.
-    predictions : mapping of str to array-like, shape (n, n_classes)
-        Probabilities by model.
-    reference, seed, n_boot, level, groups
-        As for :func:`crmml.metrics.classification.compare_classifiers`.
+    probabilities : ndarray, shape (n, n_classes)
+        Rows add up to 1.
 
     Returns
     -------
-    DataFrame
-        As from :func:`crmml.metrics.classification.compare_classifiers`.
+    dict of str to Statistic
+        Those of ``HIGHER_IS_BETTER``.
+
+    Raises
+    ------
+    ParameterError
+        If shapes, classes or probabilities do not fit.
     """
-    return compare_predictions(
-        outcome,
-        predictions,
-        ORDINAL,
-        reference=reference,
-        seed=seed,
-        n_boot=n_boot,
-        level=level,
-        groups=groups,
-    )
-
-
-def _prepare(
-    outcome: npt.ArrayLike, probabilities: npt.ArrayLike, weights: FloatArray | None
-) -> tuple[Any, FloatArray, FloatArray, bool]:
-    y = np.asarray(outcome).astype(np.int64)
-    p = np.asarray(probabilities, dtype=np.float64)
-    if p.ndim != 2 or len(p) != len(y) or not len(y):
+    if probabilities.ndim != 2 or len(probabilities) != len(actual) or not len(actual):
         raise ParameterError(
-            "probabilities", "a matrix with one row per outcome", (y.shape, p.shape)
+            "probabilities",
+            "a matrix with one row per outcome",
+            (actual.shape, probabilities.shape),
         )
-    if y.min() < 0 or y.max() >= p.shape[1]:
+    if actual.min() < 0 or actual.max() >= probabilities.shape[1]:
         raise ParameterError(
-            "outcome", f"a class position below {p.shape[1]}", (int(y.min()), int(y.max()))
+            "actual", f"a class position below {probabilities.shape[1]}", int(actual.max())
         )
-    if not np.allclose(p.sum(axis=1), 1.0, atol=1e-6) or (p < 0).any():
+    if (probabilities < 0).any() or not np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-6):
         raise ParameterError("probabilities", "at least 0 and of sum 1 in each row", "other rows")
-    return y, p, np.ones((1, len(y))) if weights is None else weights, weights is None
+    measures = {
+        "accuracy": accuracy,
+        "macro_f1": macro_f1,
+        "quadratic_kappa": quadratic_kappa,
+        "log_loss": log_loss,
+        "ranked_probability_score": ranked_probability_score,
+    }
+    return {name: partial(measure, actual, probabilities) for name, measure in measures.items()}
 
 
 def _confusion(
-    outcome: npt.ArrayLike, probabilities: npt.ArrayLike, weights: FloatArray | None
-) -> tuple[FloatArray, bool]:
-    """Weighted counts (n_boot, happened, predicted)."""
-    y, p, w, plain = _prepare(outcome, probabilities, weights)
-    n_classes = p.shape[1]
-    cell = np.zeros((len(y), n_classes**2))
-    cell[np.arange(len(y)), y * n_classes + p.argmax(axis=1)] = 1.0
-    return (w @ cell).reshape(len(w), n_classes, n_classes), plain
-
-
-def _result(values: FloatArray, plain: bool) -> Any:
-    return float(values[0]) if plain else values
+    actual: IntArray, probabilities: FloatArray, weight: FloatArray | None
+) -> FloatArray:
+    """Weighted counts (..., happened, predicted)."""
+    n, n_classes = probabilities.shape
+    cell = np.zeros((n, n_classes**2))
+    cell[np.arange(n), actual * n_classes + probabilities.argmax(axis=1)] = 1.0
+    w = np.ones(n) if weight is None else weight
+    return np.asarray(w @ cell).reshape(*w.shape[:-1], n_classes, n_classes)
