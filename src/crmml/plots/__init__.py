@@ -1,0 +1,37 @@
+"""Pictures: each ``plot_*`` draws the table that a ``compute_*`` returned, and computes nothing.
+
+Every function takes ``ax`` (a new figure is made without one) and returns it.
+"""
+
+from crmml.plots.budget import plot_budget_curve
+from crmml.plots.judgement import (
+    plot_calibration,
+    plot_leaderboard,
+    plot_pit_histogram,
+    plot_reliability,
+)
+from crmml.plots.purchases import (
+    plot_alive_path,
+    plot_heterogeneity,
+    plot_holdout_by_frequency,
+    plot_iso_value,
+    plot_matrix,
+    plot_tracking,
+)
+from crmml.plots.value import plot_pareto_curve, plot_tier_profile
+
+__all__ = [
+    "plot_alive_path",
+    "plot_budget_curve",
+    "plot_calibration",
+    "plot_heterogeneity",
+    "plot_holdout_by_frequency",
+    "plot_iso_value",
+    "plot_leaderboard",
+    "plot_matrix",
+    "plot_pareto_curve",
+    "plot_pit_histogram",
+    "plot_reliability",
+    "plot_tier_profile",
+    "plot_tracking",
+]

@@ -1,0 +1,42 @@
+"""What a budget buys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from crmml.plots.style import BLUE, GREY, ORANGE, dressed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_budget_curve(
+    curve: pd.DataFrame, *, budget: float | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw the expected net gain and the shadow price against the budget.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        ``budget``, ``value`` (expected net gain), ``price`` (gain of one more unit of budget).
+        From :func:`crmml.actions.allocation.budget_curve`.
+    budget : float, optional
+        The budget in force, drawn as a line.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = dressed(ax, title="What the budget buys", x="budget", y="expected net gain")
+    ax.plot(curve["budget"], curve["value"], color=BLUE, marker="o", markersize=3, linewidth=2)
+    ax.set_xlim(left=0)
+    ax.set_ylim(bottom=0)
+    right = ax.twinx()
+    right.plot(curve["budget"], curve["price"], color=ORANGE, linestyle="--")
+    right.set_ylabel("shadow price: gain of one more unit", color=ORANGE)
+    right.set_ylim(bottom=0)
+    right.spines[["top"]].set_visible(False)
+    if budget is not None:
+        ax.axvline(budget, color=GREY, linewidth=1)
+        ax.text(budget, ax.get_ylim()[1], " budget", va="top", color="#666666", fontsize=9)
+    return ax

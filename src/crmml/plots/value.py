@@ -1,0 +1,74 @@
+"""Where the value is: the Pareto curve and the profile of the value tiers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import PercentFormatter
+
+from crmml.plots.style import BLUE, GREY, ORANGE, dressed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_pareto_curve(
+    curve: pd.DataFrame, *, gini: float | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw the cumulative share of value against the share of customers, best first.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        ``customer_share`` and ``value_share``, both rising from 0 to 1.
+    gini : float, optional
+        Written into the picture.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = dressed(ax, title="Who brings the value", x="share of customers, best first",
+                 y="share of value")  # fmt: skip
+    x, y = curve["customer_share"].to_numpy(), curve["value_share"].to_numpy()
+    ax.plot(x, y, color=BLUE, linewidth=2)
+    ax.fill_between(x, x, y, color=BLUE, alpha=0.08)
+    ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+    top = float(np.interp(0.2, x, y))
+    ax.plot([0.2, 0.2, 0], [0, top, top], color=ORANGE, linewidth=1)
+    ax.annotate(
+        f"the best 20 % bring {top:.0%}" + ("" if gini is None else f"\nGini {gini:.2f}"),
+        (0.2, top), xytext=(0.27, max(top - 0.17, 0.05)), color="#333333",
+    )  # fmt: skip
+    ax.set(xlim=(0, 1), ylim=(min(0.0, float(y.min())), max(1.0, float(y.max())) * 1.02))
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    return ax
+
+
+def plot_tier_profile(profile: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw each tier's share of customers, share of value, and the reference profile.
+
+    Parameters
+    ----------
+    profile : DataFrame
+        Indexed by tier; ``customer_share``, ``value_share``, ``reference_value_share``.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = dressed(ax, title="Value tiers", x="tier", y="share")
+    at = np.arange(len(profile))
+    bars = (
+        ("customer_share", "customers", GREY),
+        ("value_share", "value, in these data", BLUE),
+        ("reference_value_share", "value, reference profile", ORANGE),
+    )
+    for i, (column, label, colour) in enumerate(bars):
+        drawn = ax.bar(at + (i - 1) * 0.27, profile[column], 0.25, label=label, color=colour)
+        ax.bar_label(drawn, fmt="{:.0%}", fontsize=8, padding=2)
+    ax.axhline(0, color="#333333", linewidth=0.8)
+    ax.set_xticks(at, [str(tier) for tier in profile.index])
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.legend(frameon=False)
+    ax.margins(y=0.12)
+    return ax
