@@ -1,0 +1,1 @@
+"""Files: bundles as folders, scores as tables; nothing is ever half written."""

@@ -1,0 +1,545 @@
+"""Bundles as folders and scores as tables, written so that nothing is ever half there.
+
+Every write goes to a hidden sibling first and takes its place in one rename; an exception or an
+interrupt removes the sibling and leaves what was there before.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
+
+import pandas as pd
+
+from crmml.exceptions import (
+    BundleError,
+    DataError,
+    MissingColumnsError,
+    ParameterError,
+    StorageError,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from crmml.scoring.bundle import ScoringBundle
+
+ScoreFormat: TypeAlias = Literal["parquet", "csv"]
+
+MANIFEST = "manifest.json"
+KEY = "customer_id"
+
+_FORMULA = r"^(?=[=+\-@\t\r])"
+"""Openings that spreadsheets take for a formula (OWASP, *CSV Injection*)."""
+
+
+class StoredBundle(Protocol):
+    """What storage asks of a bundle: its files."""
+
+    def to_files(self) -> dict[str, bytes]:
+        """Return file name to content; ``manifest.json`` holds a ``hashes`` mapping."""
+        ...
+
+
+# ---------------------------------------------------------------------------- atomic writes
+
+
+@contextmanager
+def _reported(doing: str, path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal into one sentence."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"cannot {doing} {path}: {error}") from error
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name == "posix":  # other systems cannot open a folder, and flush renames themselves
+        _flush(folder)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a hidden sibling to write to; it takes the place of ``path`` when all went well.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write; its folder is made if need be.
+
+    Yields
+    ------
+    Path
+        The file to fill. On any exception, an interrupt included, it is removed.
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be written to.
+    """
+    with _reported("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = _sibling(path, "partial")
+        try:
+            yield partial
+            _flush(partial)
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        _flush_folder(path.parent)
+
+
+def _sibling(path: Path, suffix: str) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{suffix}")
+
+
+def write_folder(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write a new folder, or replace one, as a whole.
+
+    Parameters
+    ----------
+    files : mapping of str to bytes
+        Plain file names to contents.
+    folder : Path
+        Where. A folder that is already there is set aside until the new one stands.
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be written.
+    """
+    with _reported("write", folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial, aside = _sibling(folder, "partial"), _sibling(folder, "old")
+        try:
+            partial.mkdir()
+            for name, content in files.items():
+                (partial / name).write_bytes(content)
+                _flush(partial / name)
+            _flush_folder(partial)
+            if folder.exists():
+                os.rename(folder, aside)
+            os.rename(partial, folder)
+        except BaseException:
+            if aside.exists() and not folder.exists():
+                os.rename(aside, folder)
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+        _flush_folder(folder.parent)
+
+
+# ---------------------------------------------------------------------------- bundles
+
+
+def save_bundle(bundle: StoredBundle, folder: str | Path, exist_ok: bool = False) -> Path:
+    """Store a scoring bundle as a folder of plain files.
+
+    Parameters
+    ----------
+    bundle : ScoringBundle
+        What to store.
+    folder : str or Path
+        Usually ``models/<name>/<version>``.
+    exist_ok : bool, default False
+        Whether a bundle that already stands there may be replaced.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    StorageError
+        If something stands there already, or the folder cannot be written.
+    """
+    target = Path(folder)
+    if target.exists() and not exist_ok:
+        raise StorageError(
+            f"{target} exists already; a stored bundle is not overwritten unless exist_ok is set"
+        )
+    if exist_ok and target.exists() and not (target / MANIFEST).is_file():
+        raise StorageError(
+            f"{target} exists and holds no bundle ({MANIFEST} is missing); it is left as it is"
+        )
+    write_folder(bundle.to_files(), target)
+    return target
+
+
+def load_bundle(folder: str | Path) -> ScoringBundle:
+    """Read a bundle that :func:`save_bundle` wrote, after checking every file.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Usually ``models/<name>/<version>``.
+
+    Returns
+    -------
+    ScoringBundle
+
+    Raises
+    ------
+    BundleError
+        If the folder holds no bundle, a file is missing or changed, or the format is newer than
+        this version of crmml reads.
+    """
+    from crmml.scoring.bundle import FORMAT_VERSION, ScoringBundle
+
+    return ScoringBundle.from_files(read_bundle_files(folder, newest=FORMAT_VERSION))
+
+
+def read_bundle_files(folder: str | Path, *, newest: int) -> dict[str, bytes]:
+    """Read the files of a stored bundle and check them against their SHA-256 hashes.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The bundle.
+    newest : int
+        The newest ``format_version`` that the caller understands.
+
+    Raises
+    ------
+    BundleError
+        See :func:`load_bundle`.
+    """
+    home = Path(folder)
+    if not (home / MANIFEST).is_file():
+        raise BundleError(f"no bundle at {home}: {MANIFEST} is missing")
+    with _reported("read", home):
+        manifest_bytes = (home / MANIFEST).read_bytes()
+    try:
+        manifest = json.loads(manifest_bytes)
+        version, hashes = int(manifest["format_version"]), dict(manifest["hashes"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(
+            f"the bundle at {home} is damaged: {MANIFEST} is not a readable manifest ({error})"
+        ) from error
+    if version > newest:
+        written_by = manifest.get("crmml_version", "a newer version")
+        raise BundleError(
+            f"the bundle at {home} has format {version}, written by crmml {written_by}; "
+            f"this crmml reads formats up to {newest}: update crmml"
+        )
+    files = {MANIFEST: manifest_bytes}
+    for name, expected in hashes.items():
+        if Path(name).name != name:
+            raise BundleError(f"the bundle at {home} names a file outside its folder: {name!r}")
+        if not (home / name).is_file():
+            raise BundleError(f"the bundle at {home} is damaged: {name} is missing")
+        with _reported("read", home / name):
+            files[name] = (home / name).read_bytes()
+        if hashlib.sha256(files[name]).hexdigest() != expected:
+            raise BundleError(
+                f"the bundle at {home} is damaged: {name} does not match its SHA-256 in {MANIFEST}"
+            )
+    return files
+
+
+# ---------------------------------------------------------------------------- scores
+
+
+def write_scores(
+    scores: pd.DataFrame | Iterable[pd.DataFrame],
+    target: str | Path,
+    cutoff: str | pd.Timestamp,
+    format: ScoreFormat = "parquet",
+) -> Path:
+    """Write the scores of one cutoff; a second run replaces them and leaves other cutoffs alone.
+
+    Parameters
+    ----------
+    scores : DataFrame, or iterable of DataFrame
+        One row per customer, ``customer_id`` as a column or the index. Batches are written as
+        they come (memory stays bounded) and must ascend in ``customer_id`` from one to the next.
+    target : str or Path
+        A folder, which gets ``cutoff=YYYY-MM-DD/scores.parquet`` (or ``.csv``), or a DuckDB file
+        (its name ends in ``.duckdb``), whose table ``scores`` gets the rows.
+    cutoff : str or Timestamp
+        The cutoff of the scores, timezone-naive.
+    format : {"parquet", "csv"}
+        Kind of file. CSV is made for people: UTF-8 with a byte order mark, and text that a
+        spreadsheet would run as a formula is led by a single quote. Programs read Parquet.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    MissingColumnsError, DataError
+        If ``customer_id`` is missing, null or not unique.
+    StorageError
+        If the target cannot be written.
+
+    Notes
+    -----
+    The same scores give the same bytes, whatever the order of the rows. As usual in a folder
+    partitioned by a column, the Parquet file does not repeat the column ``cutoff``.
+    """
+    moment = pd.Timestamp(cutoff)
+    path = Path(target)
+    if format not in get_args(ScoreFormat):
+        raise ParameterError("format", f"one of {get_args(ScoreFormat)}", format)
+    batches = _in_order([scores] if isinstance(scores, pd.DataFrame) else scores)
+    if path.suffix == ".duckdb":
+        return _write_database(batches, path, moment)
+    out = path / f"cutoff={_partition(moment)}" / f"scores.{format}"
+    with replacing(out) as partial:
+        (_write_parquet if format == "parquet" else _write_csv)(batches, partial, moment)
+    return out
+
+
+def read_scores(target: str | Path, cutoff: str | pd.Timestamp) -> pd.DataFrame:
+    """Read the scores of one cutoff back, sorted by ``customer_id``, with the column ``cutoff``.
+
+    Parameters
+    ----------
+    target : str or Path
+        The folder or DuckDB file given to :func:`write_scores`.
+    cutoff : str or Timestamp
+        Which cutoff.
+
+    Raises
+    ------
+    StorageError
+        If there are no scores for this cutoff.
+    """
+    import duckdb
+    import pyarrow.parquet as pq
+
+    moment, path = pd.Timestamp(cutoff), Path(target)
+    if path.suffix == ".duckdb":
+        with _database(path, read_only=True) as connection:
+            if not _has_table(connection):
+                raise StorageError(f"{path} holds no table 'scores'")
+            try:
+                table = connection.sql(
+                    "SELECT * FROM scores WHERE cutoff = ? ORDER BY customer_id",
+                    params=[moment.to_pydatetime()],
+                ).to_arrow_table()
+            except duckdb.Error as error:
+                raise StorageError(f"cannot read the table 'scores' of {path}: {error}") from error
+        if table.num_rows == 0:
+            raise StorageError(f"{path} holds no scores for the cutoff {_partition(moment)}")
+        return _to_pandas(table)
+    file = path / f"cutoff={_partition(moment)}" / "scores.parquet"
+    if not file.is_file():
+        raise StorageError(f"no scores for the cutoff {_partition(moment)}: {file} does not exist")
+    with _reported("read", file):
+        frame = _to_pandas(pq.read_table(file, partitioning=None))
+    frame.insert(1, "cutoff", moment.as_unit("us"))
+    return frame
+
+
+def _partition(cutoff: pd.Timestamp) -> str:
+    whole_day = cutoff == cutoff.normalize()
+    return cutoff.strftime("%Y-%m-%d" if whole_day else "%Y-%m-%dT%H%M%S")
+
+
+def _in_order(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Sort each batch by customer and check the key within and across batches."""
+    last: Any = None
+    for batch in batches:
+        frame = batch.reset_index() if batch.index.name == KEY else batch
+        if KEY not in frame.columns:
+            raise MissingColumnsError([KEY], map(str, frame.columns), table="scores")
+        ids = frame[KEY]
+        for rule, broken in (("not be null", ids.isna()), ("be unique", ids.duplicated(False))):
+            if broken.any():
+                raise DataError(
+                    f"{KEY} must {rule}",
+                    table="scores",
+                    column=KEY,
+                    n_rows=int(broken.sum()),
+                    examples=ids[broken].head(5),
+                )
+        frame = frame[[KEY, *(name for name in frame.columns if name != KEY)]]
+        frame = frame.sort_values(KEY, ignore_index=True)
+        if len(frame):
+            if last is not None and not frame[KEY].iloc[0] > last:
+                raise DataError(
+                    f"batches of scores must ascend in {KEY}", table="scores", column=KEY
+                )
+            last = frame[KEY].iloc[-1]
+        yield frame
+
+
+def _to_arrow(frame: pd.DataFrame) -> pa.Table:
+    import pyarrow as pa
+
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    # One type per notion, whatever pandas chose: text, microseconds; a column without any value
+    # is text.
+    plain = {
+        pa.types.is_null: pa.string(),
+        pa.types.is_large_string: pa.string(),
+        pa.types.is_timestamp: pa.timestamp("us"),
+    }
+    fields = []
+    for field in table.schema:
+        kind = next((to for matches, to in plain.items() if matches(field.type)), field.type)
+        fields.append(pa.field(field.name, kind))
+    return table.cast(pa.schema(fields))
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def _write_parquet(batches: Iterator[pd.DataFrame], path: Path, cutoff: pd.Timestamp) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer: pq.ParquetWriter | None = None
+    try:
+        for frame in batches:
+            table = _to_arrow(frame.drop(columns="cutoff", errors="ignore"))
+            if writer is None:
+                writer = pq.ParquetWriter(
+                    path, table.schema, version="2.6", compression="zstd", compression_level=3
+                )
+            writer.write_table(_as_schema(table, writer.schema, pa.ArrowInvalid), 131_072)
+    finally:
+        if writer is not None:
+            writer.close()
+    if writer is None:
+        raise DataError("scores need at least one batch", table="scores")
+
+
+def _as_schema(table: pa.Table, schema: pa.Schema, invalid: type[Exception]) -> pa.Table:
+    try:
+        return table.select(schema.names).cast(schema)
+    except (KeyError, invalid) as error:
+        raise DataError(
+            f"all batches of scores need the same columns and types ({error})", table="scores"
+        ) from error
+
+
+def neutralise_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """Lead text that a spreadsheet would run as a formula by a single quote (OWASP).
+
+    Numbers stay numbers; lists become text, parted by ``"; "``.
+
+    Examples
+    --------
+    >>> neutralise_formulas(pd.DataFrame({"customer_id": ["=1+1", "a=b"], "x": [-1.5, 2.0]}))
+      customer_id    x
+    0       '=1+1 -1.5
+    1         a=b  2.0
+    """
+    text: dict[str, Any] = {}
+    for name, values in frame.items():
+        if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
+            continue
+        joined = values.map(_as_text, na_action=None).astype("str")
+        text[str(name)] = joined.str.replace(_FORMULA, "'", regex=True)
+    return frame.assign(**text).rename(columns=lambda name: re.sub(_FORMULA, "'", str(name)))
+
+
+def _as_text(value: Any) -> str | None:
+    if isinstance(value, (list, tuple, set, frozenset)) or hasattr(value, "tolist"):
+        return "; ".join(map(str, value))
+    return None if pd.isna(value) else str(value)
+
+
+def _write_csv(batches: Iterator[pd.DataFrame], path: Path, cutoff: pd.Timestamp) -> None:
+    columns: list[str] | None = None
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        for frame in batches:
+            if columns is not None and list(frame.columns) != columns:
+                raise DataError("all batches of scores need the same columns", table="scores")
+            whole = frame if "cutoff" in frame else _with_cutoff(frame, cutoff)
+            neutralise_formulas(whole).to_csv(
+                file,
+                index=False,
+                header=columns is None,
+                lineterminator="\n",
+                quoting=csv.QUOTE_NONNUMERIC,  # a lone carriage return is else left bare
+            )
+            columns = list(frame.columns)
+    if columns is None:
+        raise DataError("scores need at least one batch", table="scores")
+
+
+def _with_cutoff(frame: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:
+    frame = frame.drop(columns="cutoff", errors="ignore")
+    frame.insert(1, "cutoff", cutoff.as_unit("us"))
+    return frame
+
+
+# ---------------------------------------------------------------------------- databases
+
+
+@contextmanager
+def _database(path: Path, *, read_only: bool = False) -> Iterator[Any]:
+    import duckdb
+
+    if read_only and not path.is_file():
+        raise StorageError(f"cannot read {path}: no such file")
+    try:
+        if not read_only:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        connection = duckdb.connect(str(path), read_only=read_only)
+    except (duckdb.Error, OSError) as error:
+        raise StorageError(f"cannot open the database {path}: {error}") from error
+    with connection:
+        yield connection
+
+
+def _has_table(connection: Any) -> bool:
+    query = "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'scores' AND NOT internal"
+    return bool(connection.execute(query).fetchall()[0][0])
+
+
+def _write_database(batches: Iterator[pd.DataFrame], path: Path, cutoff: pd.Timestamp) -> Path:
+    import duckdb
+
+    with _database(path) as connection:
+
+        def run(statement: str, *values: Any) -> None:
+            connection.execute(statement, values).fetchall()  # a result left open blocks the next
+
+        try:
+            connection.begin()
+            exists = _has_table(connection)
+            if exists:
+                run("DELETE FROM scores WHERE cutoff = ?", cutoff.to_pydatetime())
+            for frame in batches:
+                connection.register("incoming", _to_arrow(_with_cutoff(frame, cutoff)))
+                if not exists:
+                    run("CREATE TABLE scores AS SELECT * FROM incoming LIMIT 0")
+                    exists = True
+                run("INSERT INTO scores BY NAME SELECT * FROM incoming")
+                connection.unregister("incoming")
+            connection.commit()
+        except BaseException as error:
+            connection.rollback()
+            if isinstance(error, duckdb.Error):
+                raise StorageError(f"cannot write the table 'scores' of {path}: {error}") from error
+            raise
+    return path
