@@ -1,0 +1,48 @@
+"""Pareto/NBD: customers leave at any moment, not only at a purchase."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from crmml.models.base import Group, PurchaseModel
+from crmml.stats import pareto_nbd
+from crmml.stats.process import PurchaseProcess
+
+
+class ParetoNBDModel(PurchaseModel):
+    """Pareto/NBD of Schmittlein, Morrison and Colombo (1987).
+
+    Purchases come at a rate ``lambda ~ Gamma(r, alpha)`` until the customer leaves unseen, at a
+    rate ``mu ~ Gamma(s, beta)``. Settings, fitted attributes and predictions are those of
+    :class:`~crmml.models.base.PurchaseModel`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from crmml.features.snapshot import Snapshot
+    >>> model = ParetoNBDModel()
+    >>> model.params_ = {"r": 0.5534, "alpha": 10.5802, "s": 0.6061, "beta": 11.6562}
+    >>> model.coefficients_, model.time_unit_ = {}, "week"
+    >>> frame = pd.DataFrame({"customer_id": ["a"], "frequency": [26], "recency": [30.857],
+    ...                       "T": [31.0]})
+    >>> snapshot = Snapshot.from_frame(frame, cutoff="1997-10-01", time_unit="week")
+    >>> model.expected_purchases(snapshot, "52W").round(2).to_dict()
+    {'a': 25.45}
+    """
+
+    _process: ClassVar[PurchaseProcess] = pareto_nbd
+    _time_parameters = ("alpha", "beta")
+    _effects: ClassVar[dict[Group, tuple[tuple[str, float], ...]]] = {
+        "purchase": (("alpha", -1.0),),
+        "dropout": (("beta", -1.0),),
+    }
+    _boundaries: ClassVar[dict[tuple[str, str], str]] = {
+        ("s", "low"): "nobody leaves (s ran off to 0): dropout is not identified by these data",
+        ("beta", "high"): "dropout does not differ between customers, or nobody leaves (beta ran "
+        "off to infinity)",
+        ("s", "high"): "dropout does not differ between customers (s ran off to infinity)",
+        ("beta", "low"): "a share of the customers leaves at once (beta ran off to 0)",
+        ("r", "high"): "purchase rates do not differ between customers (r ran off to infinity)",
+        ("alpha", "high"): "purchase rates do not differ between customers (alpha ran off to "
+        "infinity)",
+    }
