@@ -23,7 +23,7 @@ Statistic: TypeAlias = Callable[[FloatArray], FloatArray]
 
 # Cumulative probabilities of Poisson(1); 1 - P(X <= 12) is below 1e-10.
 _POISSON_CDF = np.cumsum(np.exp(-1.0) / np.cumprod(np.maximum(np.arange(13), 1.0)))
-_CHUNK = 4_000_000
+_CHUNK = 250_000  # weights at a time: small enough for the cache
 
 
 def hash_keys(ids: Iterable[object]) -> npt.NDArray[np.uint64]:
