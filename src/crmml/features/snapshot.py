@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from crmml._typing import GRAINS, TIME_UNITS, Grain, IntArray, TimeUnit
@@ -132,13 +133,57 @@ class Snapshot:
             Numeric columns of ``frame``.
         """
         names = list(columns)
-        groups = self.frame.groupby(names, sort=True, dropna=False)
-        inverse = groups.ngroup().to_numpy()
-        counts = np.bincount(inverse).astype(np.int64)
-        first = np.empty(len(counts), dtype=np.int64)
-        first[inverse[::-1]] = np.arange(len(inverse))[::-1]
-        rows = self.frame[names].iloc[first].reset_index(drop=True)
+        first, counts, inverse = distinct_rows([self.frame[name].to_numpy() for name in names])
+        rows = self.frame[names].take(first).reset_index(drop=True)
         return Distinct(rows, counts, inverse)
+
+
+def distinct_rows(
+    columns: Sequence[npt.NDArray[Any]],
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Find the distinct rows of parallel columns, sorted by their values.
+
+    Every column is coded by the rank of its values and the codes are packed into one integer, so
+    that the work is a few passes over integers whatever the number of columns.
+
+    Parameters
+    ----------
+    columns : sequence of ndarray, each of shape (n,)
+        Sortable values; missing ones are equal to each other.
+
+    Returns
+    -------
+    first : ndarray of int, shape (n_distinct,)
+        A row of each combination.
+    counts : ndarray of int, shape (n_distinct,)
+        Its number of rows.
+    inverse : ndarray of int, shape (n,)
+        The combination of each row.
+
+    Examples
+    --------
+    >>> first, counts, inverse = distinct_rows([np.array([2.0, 1.0, 2.0])])
+    >>> counts.tolist(), inverse.tolist()
+    ([1, 2], [1, 0, 1])
+    """
+    key, size = _ranks(columns[0])
+    for column in columns[1:]:
+        codes, n_codes = _ranks(column)
+        if size * n_codes >= 2**62:
+            key, size = _ranks(key)
+        key, size = key * n_codes + codes, size * n_codes
+    inverse, n_distinct = _ranks(key)
+    first = np.empty(n_distinct, dtype=np.int64)
+    first[inverse] = np.arange(len(inverse))
+    return first, np.bincount(inverse, minlength=n_distinct).astype(np.int64), inverse
+
+
+def _ranks(values: npt.NDArray[Any]) -> tuple[IntArray, int]:
+    """Rank of each value among the distinct ones, and how many those are."""
+    codes, distinct = pd.factorize(values, use_na_sentinel=False)
+    rank = np.empty(len(distinct), dtype=np.int64)
+    rank[np.argsort(distinct)] = np.arange(len(distinct))
+    return rank[codes], len(distinct)
 
 
 def _as_float(frame: pd.DataFrame, name: str) -> pd.Series[float]:

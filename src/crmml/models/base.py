@@ -1,17 +1,32 @@
-"""What all estimators share: fitted state, plain-text storage, and predictions keyed by customer."""
+"""What all estimators share: fitted state, plain-text storage, predictions keyed by customer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from scipy import stats
 from sklearn.base import BaseEstimator
 
-from crmml._typing import Duration, FloatArray, TimeUnit
-from crmml.exceptions import CrmmlError, NotFittedError
-from crmml.features.snapshot import Snapshot
+from crmml._typing import Duration, FloatArray, IntArray, TimeUnit
+from crmml.exceptions import (
+    BoundaryWarning,
+    ConvergenceWarning,
+    CrmmlError,
+    DataError,
+    MissingColumnsError,
+    NotFittedError,
+    ParameterError,
+    TooLittleDataError,
+    few,
+)
+from crmml.features.snapshot import Snapshot, distinct_rows
+from crmml.stats import mle
 from crmml.stats.discounting import discount_rate_per_unit, in_units
 from crmml.stats.process import PurchaseProcess
 
@@ -62,19 +77,130 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def keyed_uniforms(
+    customer_id: pd.Index[Any], n_draws: int, seed: int, *, stream: int = 0
+) -> FloatArray:
+    """Uniform numbers that belong to a customer, whoever else is in the batch and in any order.
+
+    Parameters
+    ----------
+    customer_id : Index
+        Ids; the numbers are a function of the id, ``seed``, ``stream`` and the draw alone.
+    n_draws : int
+        Numbers per customer.
+    seed : int
+        Any integer.
+    stream : int
+        Independent sequences for different purposes under one seed.
+
+    Returns
+    -------
+    ndarray, shape (n_customers, n_draws)
+        In the open interval (0, 1). Generator: SplitMix64 (Steele, Lea, Flood 2014), started from
+        the hash of the id.
+
+    Examples
+    --------
+    >>> u = keyed_uniforms(pd.Index(["a", "b"]), 2, seed=1)
+    >>> bool((u[1] == keyed_uniforms(pd.Index(["b"]), 2, seed=1)[0]).all())
+    True
+    """
+    key = pd.util.hash_array(np.asarray(customer_id, dtype=object), categorize=False)
+    start = np.random.SeedSequence([seed % 2**64, stream]).generate_state(1, np.uint64)[0]
+    step = np.arange(1, n_draws + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    state = _mix(key ^ start)[:, None] + step
+    return (_mix(state) >> np.uint64(11)).astype(np.float64) * 2.0**-53 + 2.0**-54
+
+
+def _mix(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Distinct purchase histories of a snapshot, and which customer has which.
+
+    Attributes
+    ----------
+    x, t_x, T : ndarray, shape (n_distinct,)
+        Repeat purchases, time of the last one, length of the observation.
+    covariates : dict of str to ndarray, shape (n_distinct,)
+        The covariates that the model uses, on their own scale.
+    counts : ndarray of int, shape (n_distinct,)
+        Customers per history.
+    inverse : ndarray of int, shape (n_customers,)
+        The history of each customer, in the order of the snapshot.
+    """
+
+    x: FloatArray
+    t_x: FloatArray
+    T: FloatArray
+    covariates: dict[str, FloatArray]
+    counts: IntArray
+    inverse: IntArray
+
+
+@dataclass(frozen=True)
+class Future:
+    """The distinct futures of customers who are active at the cutoff.
+
+    Attributes
+    ----------
+    params : NamedTuple
+        Parameters of the process, fields of shape (n_futures,) or numbers.
+    t : ndarray, shape (n_futures,)
+        Length of the horizon, in the model's clock.
+    inverse : ndarray of int, shape (n_distinct,)
+        The future of each distinct history.
+    """
+
+    params: Any
+    t: FloatArray
+    inverse: IntArray
+
+
+Group = Literal["purchase", "dropout"]
+
+
 class PurchaseModel(Estimator):
     """A purchase process fitted to (frequency, recency, T); see :mod:`crmml.stats.process`.
+
+    A concrete model names its process module in ``_process`` and says which parameters carry the
+    unit of time and how covariates act; everything else is here. Likelihoods and predictions are
+    evaluated once per distinct history and handed to the customers who share it.
+
+    Parameters
+    ----------
+    purchase_covariates, dropout_covariates : sequence of str
+        Numeric columns of the snapshot that shift the purchase rate and the dropout, constant in
+        time (Fader and Hardie 2007, "Incorporating time-invariant covariates into the Pareto/NBD
+        and BG/NBD models"): ``alpha_i = alpha exp(-g'z_i)`` and, for the Pareto/NBD,
+        ``beta_i = beta exp(-d'z_i)``, for the (M)BG/NBD ``a_i = a exp(d_a'z_i)``,
+        ``b_i = b exp(d_b'z_i)``. ``params_`` are the parameters at ``z = 0``. Columns are
+        standardised for the fit and the coefficients reported on the original scale.
+    ridge : float
+        Penalty ``ridge / 2 * sum(coefficient**2)`` on the standardised coefficients, >= 0.
 
     Attributes
     ----------
     params_ : dict of str to float
         Parameters in the time unit of the snapshot.
     standard_errors_ : dict of str to float
-        From the observed information, by the delta method.
+        From the observed information, by the delta method; NaN where the optimum lies on the
+        boundary.
     covariance_ : list of list of float
-        Covariance of the **log**-parameters, in the order of ``params_``.
+        Covariance of the **log**-parameters, in the order of ``params_``, followed by the
+        coefficients in the order of ``coefficients_``.
+    coefficients_ : dict of str to dict of str to float
+        For each ``"purchase:column"`` (or ``"dropout:column"``; with two dropout parameters
+        ``"dropout_a:column"``): ``estimate``, ``standard_error``, ``z_value``, ``p_value``.
+        ``pandas.DataFrame(model.coefficients_).T`` is the usual table.
     log_likelihood_ : float
-        At the optimum.
+        At the optimum (without the penalty).
+    null_log_likelihood_ : float
+        At the optimum without covariates; equal to ``log_likelihood_`` when there are none.
     converged_ : bool
         Whether the optimiser met its tolerance.
     n_customers_ : int
@@ -84,11 +210,23 @@ class PurchaseModel(Estimator):
     """
 
     _process: ClassVar[PurchaseProcess]
+    _time_parameters: ClassVar[tuple[str, ...]] = ("alpha",)
+    """Parameters measured in units of time."""
+    _effects: ClassVar[dict[Group, tuple[tuple[str, float], ...]]] = {
+        "purchase": (("alpha", -1.0),),
+        "dropout": (),
+    }
+    """How a covariate acts: log-parameter += sign * coefficient * z."""
+    _boundaries: ClassVar[dict[tuple[str, str], str]] = {}
+    """What it means when a parameter runs off to ``"low"`` (0) or ``"high"`` (infinity)."""
+
     _state = (
         "params_",
         "standard_errors_",
         "covariance_",
+        "coefficients_",
         "log_likelihood_",
+        "null_log_likelihood_",
         "converged_",
         "n_customers_",
         "time_unit_",
@@ -97,19 +235,491 @@ class PurchaseModel(Estimator):
     params_: dict[str, float]
     standard_errors_: dict[str, float]
     covariance_: list[list[float]]
+    coefficients_: dict[str, dict[str, float]]
     log_likelihood_: float
+    null_log_likelihood_: float
     converged_: bool
     n_customers_: int
     time_unit_: TimeUnit
 
-    def _units(self, snapshot: Snapshot, horizon: str | Duration) -> float:
+    def __init__(
+        self,
+        *,
+        purchase_covariates: Sequence[str] = (),
+        dropout_covariates: Sequence[str] = (),
+        ridge: float = 0.0,
+    ) -> None:
+        self.purchase_covariates = purchase_covariates
+        self.dropout_covariates = dropout_covariates
+        self.ridge = ridge
+
+    # -- fit ---------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        snapshot: Snapshot,
+        sample_weight: pd.Series[float] | npt.ArrayLike | None = None,
+    ) -> Self:
+        """Maximise the likelihood.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            Needs ``frequency``, ``recency``, ``T`` and the covariates.
+        sample_weight : Series or array-like, optional
+            Non-negative weight of each customer: a Series is matched by ``customer_id``, an array
+            goes by the rows.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TooLittleDataError
+            If there are no customers.
+        DataError, ParameterError
+            If a covariate or a weight is not a finite number, or a setting is out of range.
+
+        Warns
+        -----
+        BoundaryWarning
+            If the optimum lies on the boundary; the text says which process is not identified.
+        ConvergenceWarning
+            If the optimiser stopped early.
+        """
+        self._check_settings()
+        if len(snapshot) == 0:
+            raise TooLittleDataError(
+                f"{type(self).__name__} needs customers; the snapshot is empty"
+            )
+        self.time_unit_ = snapshot.time_unit
+        histories = self._histories(snapshot)
+        weights = _row_weights(snapshot, histories, sample_weight)
+        fitted, null = self._maximise(histories, weights)
+        self._adopt(fitted, null, len(snapshot))
+        return self
+
+    def _maximise(self, h: Histories, weights: FloatArray) -> tuple[mle.Fit, mle.Fit]:
+        keep = weights > 0
+        x, t_x, T, weights = h.x[keep], h.t_x[keep], h.T[keep], weights[keep]
+        scale = float(weights @ T / weights.sum()) if self._time_parameters else 1.0
+        names = self._process.NAMES
+        shift = np.array([np.log(scale) if n in self._time_parameters else 0.0 for n in names])
+
+        def rows(index: Any) -> mle.Rows:
+            return mle.Rows(x[index], t_x[index] / scale, T[index] / scale, weights[index])
+
+        everyone = rows(slice(None))
+        null = mle.fit_process(self._process, everyone)
+        fitted = null
+        blocks = self._blocks(h, keep, weights)
+        if blocks:
+            fitted = mle.fit_process(
+                self._process, everyone, blocks, ridge=self.ridge, start=null.theta
+            )
+        jacobian = float(weights @ x) * np.log(scale) if self._time_parameters else 0.0
+        return fitted.moved(shift, -jacobian), null.moved(shift, -jacobian)
+
+    def _blocks(self, h: Histories, keep: Any, weights: FloatArray) -> list[mle.Block]:
+        blocks = []
+        for group, columns in self._covariate_columns().items():
+            for parameter, sign in self._effects[group]:
+                prefix = group if len(self._effects[group]) == 1 else f"{group}_{parameter}"
+                for column in columns:
+                    z = h.covariates[column][keep]
+                    blocks.append(
+                        mle.Block.standardised(f"{prefix}:{column}", parameter, sign, z, weights)
+                    )
+        return blocks
+
+    def _adopt(self, fitted: mle.Fit, null: mle.Fit, n_customers: int) -> None:
+        names = self._process.NAMES
+        n_names = len(names)
+        values = np.exp(fitted.theta[:n_names])
+        deviations = np.sqrt(np.diag(fitted.covariance))
+        self.params_ = dict(zip(names, values.tolist(), strict=True))
+        self.standard_errors_ = dict(
+            zip(names, (values * deviations[:n_names]).tolist(), strict=True)
+        )
+        self.covariance_ = fitted.covariance.tolist()
+        self.coefficients_ = {
+            name: _wald(estimate, deviation)
+            for name, estimate, deviation in zip(
+                fitted.blocks, fitted.theta[n_names:], deviations[n_names:], strict=True
+            )
+        }
+        self.log_likelihood_ = fitted.log_likelihood
+        self.null_log_likelihood_ = null.log_likelihood
+        self.converged_ = fitted.converged
+        self.n_customers_ = n_customers
+        self._warn(fitted)
+
+    def _warn(self, fitted: mle.Fit) -> None:
+        for name, side in fitted.boundary:
+            meaning = self._boundaries.get(
+                (name, side), f"{name} ran off to {'0' if side == 'low' else 'infinity'}"
+            )
+            warnings.warn(
+                f"{type(self).__name__}: the optimum lies on the boundary: {meaning}; "
+                "predictions stand, standard errors do not",
+                BoundaryWarning,
+                stacklevel=4,
+            )
+        if not fitted.converged:
+            warnings.warn(
+                f"{type(self).__name__}: the optimiser stopped with a gradient of "
+                f"{fitted.gradient_norm:.1e} per customer",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def likelihood_ratio_test(self) -> dict[str, float]:
+        """Test all covariates at once against the model without them.
+
+        Returns
+        -------
+        dict
+            ``statistic`` (twice the difference of log-likelihoods), ``degrees_of_freedom`` and
+            ``p_value`` (chi-squared).
+
+        Raises
+        ------
+        CrmmlError
+            If the model has no covariates, or was fitted with a ridge (whose estimates do not
+            maximise the likelihood).
+        """
+        self._check_fitted()
+        if not self.coefficients_ or self.ridge:
+            raise CrmmlError(
+                "the likelihood-ratio test needs covariates and ridge=0; got "
+                f"{len(self.coefficients_)} coefficients and ridge={self.ridge:g}"
+            )
+        statistic = max(2.0 * (self.log_likelihood_ - self.null_log_likelihood_), 0.0)
+        degrees = len(self.coefficients_)
+        return {
+            "statistic": statistic,
+            "degrees_of_freedom": float(degrees),
+            "p_value": float(stats.chi2.sf(statistic, degrees)),
+        }
+
+    # -- from snapshot to arrays: what calendar time and censored bases override --------------
+
+    def _histories(self, snapshot: Snapshot) -> Histories:
+        """Gather the distinct histories of the snapshot, in the clock of the process."""
+        columns = list(dict.fromkeys(c for cs in self._covariate_columns().values() for c in cs))
+        missing = [c for c in columns if c not in snapshot.frame.columns]
+        if missing:
+            raise MissingColumnsError(missing, map(str, snapshot.frame.columns), table="snapshot")
+        found = snapshot.distinct(("frequency", "recency", "T", *columns))
+        x, t_x, T, *z = (np.asarray(found.rows[c], dtype=np.float64) for c in found.rows.columns)
+        for column, values in zip(columns, z, strict=True):
+            bad = ~np.isfinite(values)[found.inverse]
+            if bad.any():
+                raise DataError(
+                    "a covariate must be a finite number",
+                    table="snapshot",
+                    column=column,
+                    n_rows=int(bad.sum()),
+                    examples=snapshot.customer_id[bad][:5],
+                )
+        covariates = dict(zip(columns, z, strict=True))
+        return Histories(x, t_x, T, covariates, found.counts, found.inverse)
+
+    def _lengths(
+        self, snapshot: Snapshot, h: Histories, horizon: str | Duration | None
+    ) -> FloatArray:
+        """Length of the horizon after the cutoff for each history, in the clock of the process."""
+        t = np.inf if horizon is None else in_units(horizon, self.time_unit_)
+        return np.full(len(h.x), t)
+
+    # -- predictions -----------------------------------------------------------------------------
+
+    def expected_purchases(self, snapshot: Snapshot, horizon: str | Duration) -> pd.Series[float]:
+        """E[purchases in (cutoff, cutoff + horizon] | history], keyed by customer.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            In the time unit of the fit.
+        horizon : str or Duration
+            For example ``"52W"``.
+        """
+        h, alive, future = self._look_ahead(snapshot, horizon)
+        values = self._process.expected_purchases(future.params, future.t)
+        return _series(snapshot, h, alive * values[future.inverse], "expected_purchases")
+
+    def expected_purchases_if_alive(
+        self, snapshot: Snapshot, horizon: str | Duration
+    ) -> pd.Series[float]:
+        """E[purchases in the horizon | history and still active at the cutoff]."""
+        h, _, future = self._look_ahead(snapshot, horizon)
+        values = self._process.expected_purchases(future.params, future.t)
+        return _series(snapshot, h, values[future.inverse], "expected_purchases_if_alive")
+
+    def probability_alive(self, snapshot: Snapshot) -> pd.Series[float]:
+        """P(still active at the cutoff | history), keyed by customer."""
         self._check_snapshot(snapshot)
-        return in_units(horizon, self.time_unit_)
+        h = self._histories(snapshot)
+        alive = self._process.probability_alive(self._row_params(h), h.x, h.t_x, h.T)
+        return _series(snapshot, h, alive, "probability_alive")
+
+    def probability_no_purchase(
+        self, snapshot: Snapshot, horizon: str | Duration
+    ) -> pd.Series[float]:
+        """P(no purchase in the horizon | history): dropped out, or active but silent."""
+        h, alive, future = self._look_ahead(snapshot, horizon)
+        silent = self._process.pmf(future.params, future.t, 0)[future.inverse, 0]
+        return _series(snapshot, h, 1.0 - alive + alive * silent, "probability_no_purchase")
+
+    def purchase_distribution(
+        self, snapshot: Snapshot, horizon: str | Duration, n_max: int
+    ) -> pd.DataFrame:
+        """P(n purchases in the horizon | history) for n = 0..n_max.
+
+        Returns
+        -------
+        DataFrame, shape (n_customers, n_max + 1)
+            Columns are the integers 0..n_max; what is missing to 1 lies above ``n_max``.
+        """
+        _check_whole("n_max", n_max, 0)
+        h, alive, future = self._look_ahead(snapshot, horizon)
+        table = self._process.pmf(future.params, future.t, n_max)[future.inverse] * alive[:, None]
+        table[:, 0] += 1.0 - alive
+        return pd.DataFrame(
+            table[h.inverse], index=snapshot.customer_id, columns=pd.RangeIndex(n_max + 1, name="n")
+        )
+
+    def purchase_quantiles(
+        self, snapshot: Snapshot, horizon: str | Duration, q: float | Sequence[float]
+    ) -> pd.DataFrame:
+        """Smallest n with P(purchases <= n) >= q, for each level.
+
+        Parameters
+        ----------
+        snapshot, horizon
+            As in :meth:`expected_purchases`.
+        q : float or sequence of float
+            Levels strictly between 0 and 1.
+
+        Returns
+        -------
+        DataFrame of int, shape (n_customers, n_levels)
+            Columns are the levels.
+        """
+        levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
+        if not ((levels > 0) & (levels < 1)).all():
+            raise ParameterError("q", "strictly between 0 and 1", q)
+        h, alive, future = self._look_ahead(snapshot, horizon)
+        wanted = np.broadcast_to(levels, (len(alive), len(levels)))
+        counts = self._invert(alive, future, np.arange(len(alive)), wanted)
+        columns = pd.Index(levels, name="q")
+        return pd.DataFrame(counts[h.inverse], index=snapshot.customer_id, columns=columns)
+
+    def sample(
+        self, snapshot: Snapshot, horizon: str | Duration, n_draws: int, seed: int
+    ) -> pd.DataFrame:
+        """Draw the number of purchases in the horizon.
+
+        A customer's draws depend on the seed and on the customer alone, not on the batch.
+
+        Returns
+        -------
+        DataFrame of int, shape (n_customers, n_draws)
+        """
+        _check_whole("n_draws", n_draws, 1)
+        h, alive, future = self._look_ahead(snapshot, horizon)
+        wanted = keyed_uniforms(snapshot.customer_id, n_draws, seed)
+        counts = self._invert(alive, future, h.inverse, wanted)
+        columns = pd.RangeIndex(n_draws, name="draw")
+        return pd.DataFrame(counts, index=snapshot.customer_id, columns=columns)
+
+    def discounted_expected_purchases(
+        self,
+        snapshot: Snapshot,
+        horizon: str | Duration | None = None,
+        annual_discount_rate: float = 0.10,
+    ) -> pd.Series[float]:
+        """E[sum of exp(-delta t) over the purchases in the horizon | history].
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            In the time unit of the fit.
+        horizon : str, Duration or None
+            ``None`` looks to infinity (DERT: discounted expected residual transactions).
+        annual_discount_rate : float
+            Effective annual rate; discounting is continuous. Must be > 0 without a horizon.
+        """
+        delta = discount_rate_per_unit(annual_discount_rate, snapshot.time_unit)
+        if horizon is None and delta == 0.0:
+            raise ParameterError(
+                "annual_discount_rate", "> 0 when there is no horizon", annual_discount_rate
+            )
+        h, alive, future = self._look_ahead(snapshot, horizon)
+        values = self._process.discounted_purchases(future.params, future.t, delta)
+        return _series(snapshot, h, alive * values[future.inverse], "discounted_expected_purchases")
+
+    def expected_purchases_new_customer(
+        self, t: str | Duration, covariates: Mapping[str, float] | None = None
+    ) -> float:
+        """E[repeat purchases in the first ``t`` after the first purchase] of a random newcomer.
+
+        Parameters
+        ----------
+        t : str or Duration
+            For example ``"52W"``.
+        covariates : mapping of str to float, optional
+            Required exactly where the model has covariates.
+        """
+        self._check_fitted()
+        needed = {c for cs in self._covariate_columns().values() for c in cs}
+        given = dict(covariates or {})
+        if set(given) != needed:
+            raise ParameterError("covariates", f"given for {few(sorted(needed))}", sorted(given))
+        none = np.zeros(1)
+        z = {name: np.array([float(value)]) for name, value in given.items()}
+        one = np.ones(1, dtype=np.int64)
+        h = Histories(none, none, none, z, one, np.zeros(1, dtype=np.int64))
+        params = self._row_params(h)
+        alive = self._process.probability_alive(params, none, none, none)
+        future = self._process.if_alive(params, none, none, none)
+        length = np.array([in_units(t, self.time_unit_)])
+        return float((alive * self._process.expected_purchases(future, length))[0])
+
+    # -- pieces ----------------------------------------------------------------------------------
+
+    def _look_ahead(
+        self, snapshot: Snapshot, horizon: str | Duration | None
+    ) -> tuple[Histories, FloatArray, Future]:
+        """Gather the histories, P(alive) of each, and the distinct futures that follow."""
+        self._check_snapshot(snapshot)
+        h = self._histories(snapshot)
+        t = self._lengths(snapshot, h, horizon)
+        params = self._row_params(h)
+        alive = self._process.probability_alive(params, h.x, h.t_x, h.T)
+        updated = self._process.if_alive(params, h.x, h.t_x, h.T)
+        varying = [np.asarray(v) for v in updated if np.ndim(v)]
+        first, _, inverse = distinct_rows([*varying, t])
+        return h, alive, Future(_take(updated, first), t[first], inverse)
+
+    def _row_params(self, h: Histories) -> Any:
+        """Parameters of each history: numbers, or arrays where covariates act on them."""
+        values: dict[str, Any] = dict(self.params_)
+        for group, columns in self._covariate_columns().items():
+            for parameter, sign in self._effects[group]:
+                prefix = group if len(self._effects[group]) == 1 else f"{group}_{parameter}"
+                for column in columns:
+                    coefficient = self.coefficients_[f"{prefix}:{column}"]["estimate"]
+                    effect = np.exp(sign * coefficient * h.covariates[column])
+                    values[parameter] = values[parameter] * effect
+        return self._process.make([values[name] for name in self._process.NAMES])
+
+    def _covariate_columns(self) -> dict[Group, Sequence[str]]:
+        return {"purchase": self.purchase_covariates, "dropout": self.dropout_covariates}
+
+    def _invert(
+        self, alive: FloatArray, future: Future, history: IntArray, wanted: FloatArray
+    ) -> IntArray:
+        """Smallest n with P(X <= n) >= wanted, for each (row, level).
+
+        Parameters
+        ----------
+        alive : ndarray, shape (n_histories,)
+        future : Future
+        history : ndarray of int, shape (n_rows,)
+            The history of each row of ``wanted``.
+        wanted : ndarray, shape (n_rows, n_levels)
+        """
+        # An active customer reaches level u of the mixture at level 1 - (1 - u) / alive of the
+        # future; at or below 1 - alive the answer is 0.
+        p = alive[history][:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            level = np.where(wanted <= 1.0 - p, 0.0, 1.0 - (1.0 - wanted) / p)
+        group = future.inverse[history]
+        counts = np.zeros(wanted.shape, dtype=np.int64)
+        open_rows = np.flatnonzero((level > 0).any(axis=1))
+        n_max = 15
+        while len(open_rows):
+            still = []
+            needed, position = np.unique(group[open_rows], return_inverse=True)
+            order = np.argsort(position, kind="stable")
+            per_chunk = max(1, 2_000_000 // (n_max + 1))
+            for begin in range(0, len(needed), per_chunk):
+                chunk = needed[begin : begin + per_chunk]
+                cdf = np.cumsum(
+                    self._process.pmf(_take(future.params, chunk), future.t[chunk], n_max), axis=1
+                )
+                low, high = np.searchsorted(position[order], [begin, begin + len(chunk)])
+                rows = open_rows[order[low:high]]
+                mine = position[order[low:high]] - begin
+                found = np.zeros((len(rows), wanted.shape[1]), dtype=np.int64)
+                for n in range(n_max + 1):
+                    above = level[rows] > cdf[mine, n][:, None]
+                    if not above.any():
+                        break
+                    found += above
+                counts[rows] = found
+                unfinished = (found > n_max).any(axis=1) & (cdf[mine, n_max] < 1.0 - 1e-12)
+                still.append(rows[unfinished])
+            open_rows = np.concatenate(still)
+            n_max = 2 * n_max + 1
+        return counts
+
+    def _check_settings(self) -> None:
+        for group, columns in self._covariate_columns().items():
+            if isinstance(columns, str):
+                raise ParameterError(f"{group}_covariates", "a sequence of column names", columns)
+            if columns and not self._effects[group]:
+                raise ParameterError(f"{group}_covariates", "empty for this model", columns)
+        if not (np.isfinite(self.ridge) and self.ridge >= 0):
+            raise ParameterError("ridge", "finite and >= 0", self.ridge)
 
     def _check_snapshot(self, snapshot: Snapshot) -> None:
         self._check_fitted()
         if snapshot.time_unit != self.time_unit_:
             raise CrmmlError(
-                f"{type(self).__name__} was fitted in units of {self.time_unit_!r}, the snapshot is "
-                f"in {snapshot.time_unit!r}"
+                f"{type(self).__name__} was fitted in units of {self.time_unit_!r}, the snapshot "
+                f"is in {snapshot.time_unit!r}"
             )
+
+
+def _take(params: Any, index: IntArray) -> Any:
+    return type(params)(*(v[index] if np.ndim(v) else v for v in params))
+
+
+def _series(snapshot: Snapshot, h: Histories, values: FloatArray, name: str) -> pd.Series[float]:
+    return pd.Series(values[h.inverse], index=snapshot.customer_id, name=name)
+
+
+def _wald(estimate: float, deviation: float) -> dict[str, float]:
+    z = estimate / deviation if deviation > 0 else np.nan
+    return {
+        "estimate": float(estimate),
+        "standard_error": float(deviation),
+        "z_value": float(z),
+        "p_value": float(2.0 * stats.norm.sf(abs(z))),
+    }
+
+
+def _row_weights(
+    snapshot: Snapshot, h: Histories, sample_weight: pd.Series[float] | npt.ArrayLike | None
+) -> FloatArray:
+    if sample_weight is None:
+        return h.counts.astype(np.float64)
+    if isinstance(sample_weight, pd.Series):
+        sample_weight = sample_weight.reindex(snapshot.customer_id)
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (len(snapshot),) or not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ParameterError(
+            "sample_weight", "one finite number >= 0 per customer", f"shape {weights.shape}"
+        )
+    if not weights.any():
+        raise TooLittleDataError("all sample weights are 0")
+    totals = np.bincount(h.inverse, weights=weights, minlength=len(h.counts))
+    return totals.astype(np.float64)
+
+
+def _check_whole(name: str, value: int, least: int) -> None:
+    if not isinstance(value, (int, np.integer)) or value < least:
+        raise ParameterError(name, f"a whole number >= {least}", value)

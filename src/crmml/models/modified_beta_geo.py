@@ -1,0 +1,26 @@
+"""MBG/NBD."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from crmml.models.base import Group, PurchaseModel
+from crmml.models.beta_geo import BETA_GEO_BOUNDARIES
+from crmml.stats import mbg_nbd
+from crmml.stats.process import PurchaseProcess
+
+
+class ModifiedBetaGeoModel(PurchaseModel):
+    """MBG/NBD: Poisson purchases, and a chance to drop out after each purchase, even the first.
+
+    Batislam, Denizel and Filiztekin (2007), Intern. J. of Research in Marketing 24(3). Unlike in
+    the BG/NBD, a customer without a repeat purchase may have left.
+    See :class:`crmml.models.base.PurchaseModel` for settings, attributes and methods.
+    """
+
+    _process: ClassVar[PurchaseProcess] = mbg_nbd
+    _effects: ClassVar[dict[Group, tuple[tuple[str, float], ...]]] = {
+        "purchase": (("alpha", -1.0),),
+        "dropout": (("a", 1.0), ("b", 1.0)),
+    }
+    _boundaries = BETA_GEO_BOUNDARIES

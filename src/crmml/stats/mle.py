@@ -1,0 +1,335 @@
+"""Maximum likelihood on counted rows: log-parameters, exact gradients, covariates, information.
+
+A fit runs in three steps. A thinned sample of the rows finds the neighbourhood of the optimum
+(L-BFGS-B inside a box); the full rows are then climbed by Newton's method with the curvature of
+the sample, which needs two or three gradients; and the curvature of the full rows, differentiated
+from the exact gradient, polishes the optimum and gives the covariance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+from scipy.optimize import minimize
+
+from crmml._typing import BoolArray, FloatArray
+from crmml.stats.process import PurchaseProcess
+
+Objective = Callable[[FloatArray], tuple[float, FloatArray]]
+Side = Literal["low", "high"]
+
+BOX = 12.0
+"""Log-parameters are sought in (-12, 12) around the scale of the data; beyond is the boundary."""
+TOLERANCE = 1e-7
+"""Largest gradient per customer of a converged fit."""
+_THIN = 20_000
+
+
+class Rows(NamedTuple):
+    """Distinct histories with their weights (usually counts), each of shape (n,)."""
+
+    x: FloatArray
+    t_x: FloatArray
+    T: FloatArray
+    weights: FloatArray
+
+
+@dataclass(frozen=True)
+class Block:
+    """One covariate acting on one log-parameter: ``log p_i = log p + sign * c * z_i``.
+
+    Attributes
+    ----------
+    name : str
+        Name of the coefficient.
+    parameter : str
+        The parameter acted on.
+    sign : float
+        +1 or -1.
+    z : ndarray, shape (n,)
+        Standardised values.
+    mean, deviation : float
+        Of the values as given, weighted.
+    """
+
+    name: str
+    parameter: str
+    sign: float
+    z: FloatArray
+    mean: float
+    deviation: float
+
+    @classmethod
+    def standardised(
+        cls, name: str, parameter: str, sign: float, values: FloatArray, weights: FloatArray
+    ) -> Self:
+        """Centre and scale the values by their weighted mean and standard deviation.
+
+        A column that does not vary keeps deviation 0; its coefficient is not identified.
+        """
+        mean = float(weights @ values / weights.sum())
+        deviation = float(np.sqrt(weights @ (values - mean) ** 2 / weights.sum()))
+        z = (values - mean) / deviation if deviation > 0 else np.zeros_like(values)
+        return cls(name, parameter, sign, z, mean, deviation)
+
+    def thinned(self, index: slice) -> Block:
+        """Keep some rows."""
+        return replace(self, z=self.z[index])
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where a maximisation ended.
+
+    Attributes
+    ----------
+    theta : ndarray, shape (p,)
+        Log-parameters, then coefficients.
+    log_likelihood : float
+        Without the penalty.
+    covariance : ndarray, shape (p, p)
+        Inverse of the observed information; NaN where the optimum is on the boundary.
+    gradient_norm : float
+        Largest derivative per unit of weight, boundary directions apart.
+    converged : bool
+    boundary : tuple of (name, side)
+        Parameters that ran off to 0 (``"low"``) or infinity (``"high"``).
+    blocks : tuple of str
+        Names of the coefficients.
+    """
+
+    theta: FloatArray
+    log_likelihood: float
+    covariance: FloatArray
+    gradient_norm: float
+    converged: bool
+    boundary: tuple[tuple[str, Side], ...] = ()
+    blocks: tuple[str, ...] = ()
+
+    def moved(self, shift: FloatArray, constant: float) -> Fit:
+        """Undo the scale of time: shift log-parameters, add a constant to the log-likelihood."""
+        theta = self.theta.copy()
+        theta[: len(shift)] += shift
+        return replace(self, theta=theta, log_likelihood=self.log_likelihood + constant)
+
+
+def maximise(
+    objective: Objective, start: FloatArray, weight: float, *, sample: Objective | None = None
+) -> tuple[FloatArray, float, FloatArray, FloatArray, BoolArray]:
+    """Maximise a smooth function inside the box.
+
+    Parameters
+    ----------
+    objective : callable
+        Returns value and gradient.
+    start : ndarray, shape (p,)
+    weight : float
+        Total weight behind ``objective``; the tolerance is per unit of weight.
+    sample : callable, optional
+        A cheap approximation of ``objective`` that finds the neighbourhood.
+
+    Returns
+    -------
+    theta, value, gradient, information, at_edge
+        ``information`` is minus the Hessian; ``at_edge`` marks coordinates held by the box.
+    """
+    pilot = sample or objective
+
+    def descend(theta: FloatArray) -> tuple[float, FloatArray]:
+        value, gradient = pilot(theta)
+        return -value / weight, -gradient / weight
+
+    found = minimize(
+        descend,
+        np.clip(start, -BOX, BOX),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(-BOX, BOX)] * len(start),
+        options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-6, "maxcor": 20},
+    )
+    theta = np.asarray(found.x, dtype=np.float64)
+    information = information_matrix(pilot, theta)
+    value, gradient = objective(theta)
+    polished = False
+    for _ in range(50):
+        edge = _held(theta, gradient)
+        small = np.abs(np.where(edge, 0.0, gradient)).max(initial=0.0) <= 0.01 * TOLERANCE * weight
+        if small and polished:
+            break
+        if small or _ > 3:
+            information = information_matrix(objective, theta)
+            polished = True
+        step = _newton_step(information, gradient, edge)
+        moved = _line_search(objective, theta, value, step, gradient)
+        if moved is None:
+            if polished:
+                break
+            information = information_matrix(objective, theta)
+            polished = True
+            continue
+        theta, value, gradient = moved
+    if not polished:
+        information = information_matrix(objective, theta)
+    return theta, value, gradient, information, _held(theta, gradient)
+
+
+def _held(theta: FloatArray, gradient: FloatArray) -> BoolArray:
+    low = (theta <= -BOX + 1e-9) & (gradient <= 0)
+    high = (theta >= BOX - 1e-9) & (gradient >= 0)
+    return np.asarray(low | high)
+
+
+def _newton_step(information: FloatArray, gradient: FloatArray, edge: BoolArray) -> FloatArray:
+    """Newton's step in the free directions, uphill even where the function is not concave."""
+    step = np.zeros_like(gradient)
+    free = ~edge
+    if not free.any():
+        return step
+    values, vectors = np.linalg.eigh(information[np.ix_(free, free)])
+    curvature = np.maximum(np.abs(values), 1e-10 * np.abs(values).max() + 1e-300)
+    step[free] = vectors @ ((vectors.T @ gradient[free]) / curvature)
+    longest = np.abs(step).max()
+    return step * min(1.0, 2.0 / longest) if longest > 0 else step
+
+
+def _line_search(
+    objective: Objective, theta: FloatArray, value: float, step: FloatArray, gradient: FloatArray
+) -> tuple[FloatArray, float, FloatArray] | None:
+    # Within the rounding of the value, a step counts as progress if the gradient shrinks.
+    slack = 1e-13 * abs(value)
+    for _ in range(12):
+        trial = np.clip(theta + step, -BOX, BOX)
+        if np.array_equal(trial, theta):
+            return None
+        new_value, new_gradient = objective(trial)
+        shrinks = np.abs(new_gradient).max() < np.abs(gradient).max()
+        if new_value > value + slack or (new_value >= value - slack and shrinks):
+            return trial, new_value, new_gradient
+        step = step / 4.0
+    return None
+
+
+def information_matrix(objective: Objective, theta: FloatArray, step: float = 1e-4) -> FloatArray:
+    """Minus the Hessian: central differences of the exact gradient, symmetrised.
+
+    The error is of the order ``step**2`` relative, far below the sampling error it measures.
+    """
+    size = len(theta)
+    rows = np.empty((size, size))
+    for i in range(size):
+        move = np.zeros(size)
+        move[i] = step
+        rows[i] = (objective(theta - move)[1] - objective(theta + move)[1]) / (2.0 * step)
+    return np.asarray((rows + rows.T) / 2.0)
+
+
+def process_objective(
+    process: PurchaseProcess, rows: Rows, blocks: Sequence[Block] = (), ridge: float = 0.0
+) -> Objective:
+    """Penalised log-likelihood of a purchase process and its gradient.
+
+    Parameters
+    ----------
+    process : PurchaseProcess
+        Supplies ``score``.
+    rows : Rows
+    blocks : sequence of Block
+        Covariates; the argument is the log-parameters followed by one coefficient per block.
+    ridge : float
+        ``ridge / 2 * sum(coefficient**2)`` is taken off.
+    """
+    names = process.NAMES
+    place = [names.index(block.parameter) for block in blocks]
+
+    def objective(theta: FloatArray) -> tuple[float, FloatArray]:
+        values: list[Any] = list(theta[: len(names)])
+        coefficients = theta[len(names) :]
+        for j, block, c in zip(place, blocks, coefficients, strict=True):
+            values[j] = values[j] + block.sign * c * block.z
+        params = process.make([np.exp(v) for v in values])
+        each, by_parameter = process.score(params, rows.x, rows.t_x, rows.T)
+        weighted = by_parameter * rows.weights
+        by_coefficient = [
+            block.sign * float(weighted[j] @ block.z)
+            for j, block in zip(place, blocks, strict=True)
+        ]
+        gradient = np.concatenate([weighted.sum(axis=1), by_coefficient - ridge * coefficients])
+        return float(rows.weights @ each) - 0.5 * ridge * float(
+            coefficients @ coefficients
+        ), gradient
+
+    return objective
+
+
+def fit_process(
+    process: PurchaseProcess,
+    rows: Rows,
+    blocks: Sequence[Block] = (),
+    *,
+    ridge: float = 0.0,
+    start: FloatArray | None = None,
+) -> Fit:
+    """Fit a purchase process, time being scaled to order one.
+
+    Returns
+    -------
+    Fit
+        Coefficients and covariance are on the scale of the covariates as given, and the
+        log-parameters are those at covariates of zero.
+    """
+    size = len(process.NAMES)
+    begin = np.zeros(size) if start is None else start[:size]
+    begin = np.concatenate([begin, np.zeros(len(blocks))])
+    objective = process_objective(process, rows, blocks, ridge)
+    sample = None
+    if len(rows.x) > 2 * _THIN:
+        every = slice(0, None, len(rows.x) // _THIN)
+        thin = Rows(*(column[every] for column in rows))
+        share = float(rows.weights.sum() / thin.weights.sum())
+        thin = thin._replace(weights=thin.weights * share)
+        sample = process_objective(process, thin, [b.thinned(every) for b in blocks], ridge)
+    weight = float(rows.weights.sum())
+    theta, value, gradient, information, edge = maximise(objective, begin, weight, sample=sample)
+    coefficients = theta[size:]
+    sides: dict[bool, Side] = {True: "low", False: "high"}
+    boundary = tuple(
+        (name, sides[bool(at < 0)])
+        for name, at, held in zip(process.NAMES, theta, edge, strict=False)
+        if held
+    )
+    norm = float(np.abs(np.where(edge, 0.0, gradient)).max()) / weight
+    fit = Fit(
+        theta,
+        value + 0.5 * ridge * float(coefficients @ coefficients),
+        _inverse(information, edge),
+        norm,
+        norm <= TOLERANCE,
+        boundary,
+        tuple(block.name for block in blocks),
+    )
+    return _on_given_scale(fit, process.NAMES, blocks)
+
+
+def _inverse(information: FloatArray, edge: BoolArray) -> FloatArray:
+    """Covariance of the free coordinates; NaN for what the data do not identify."""
+    covariance = np.full(information.shape, np.nan)
+    free = np.flatnonzero(~edge)
+    if len(free):
+        values, vectors = np.linalg.eigh(information[np.ix_(free, free)])
+        if values[0] > 1e-10 * max(values[-1], 0.0):
+            covariance[np.ix_(free, free)] = (vectors / values) @ vectors.T
+    return covariance
+
+
+def _on_given_scale(fit: Fit, names: Sequence[str], blocks: Sequence[Block]) -> Fit:
+    if not blocks:
+        return fit
+    change = np.eye(len(fit.theta))
+    for i, block in enumerate(blocks, start=len(names)):
+        scale = 1.0 / block.deviation if block.deviation > 0 else np.nan
+        change[names.index(block.parameter), i] = -block.sign * block.mean * scale
+        change[i, i] = scale
+    return replace(fit, theta=change @ fit.theta, covariance=change @ fit.covariance @ change.T)
