@@ -1,0 +1,418 @@
+"""The customer's wallet over a window: the house's share of the spend, and the class it means.
+
+Two kinds of evidence. With a ``seller`` column (panel data) rivals' sales are seen and shares are
+facts. Without one the need is *inferred* from the customer's own past peak and from peers, and a
+competitor is named only where the customer said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self, TypeAlias
+
+import ibis
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from ibis import _
+
+from crmml._typing import Duration, FloatArray, Grain
+from crmml.data.cleaning import is_purchase
+from crmml.data.sources import Tables, open_tables
+from crmml.exceptions import MissingColumnsError, ParameterError, TooLittleDataError
+from crmml.stats.discounting import in_units
+
+LOYALTY_CLASSES: tuple[str, ...] = (
+    "loyal",
+    "split",
+    "disloyal",
+    "competitor",
+    "insufficient",
+    "lapsed",
+)
+"""The classes from the closest bond to none; ordinal measures use this order."""
+
+LoyaltyEvidence: TypeAlias = Literal["panel", "stated", "inferred"]
+
+MIN_OCCASIONS = 3
+PEER_WEIGHT = 1.0
+"""How many past windows of the customer's own the peers' need weighs."""
+
+_TOLERANCE = 1e-9
+_MOST_PAST_WINDOWS = 8
+
+
+@dataclass(frozen=True)
+class Peers:
+    """What is known of a base as a whole, so that one customer can be measured alone.
+
+    Attributes
+    ----------
+    peak : float
+        Mean over customers of their best earlier window's spend.
+    peak_occasions : float
+        The same of occasions.
+    goes_on : tuple of float
+        Share of the customers with 0, 1, 2, ... past windows (the last entry: or more) who
+        bought in the newest one.
+    """
+
+    peak: float
+    peak_occasions: float
+    goes_on: tuple[float, ...]
+
+    @classmethod
+    def of(cls, n: FloatArray, peak: FloatArray, occasions: FloatArray, now: FloatArray) -> Self:
+        """Gather from past windows, best windows and present occasions, each of shape (n,)."""
+        known = n > 0
+        group = np.minimum(n, _MOST_PAST_WINDOWS).astype(np.int64)
+        size = np.bincount(group, minlength=_MOST_PAST_WINDOWS + 1)
+        buying = np.bincount(group, now > 0, minlength=_MOST_PAST_WINDOWS + 1)
+        # An empty group takes the rate of all.
+        rate = np.where(size > 0, buying / np.maximum(size, 1), np.mean(now > 0))
+        best, most = (float(np.mean(a[known])) if known.any() else 0.0 for a in (peak, occasions))
+        return cls(best, most, tuple(rate.tolist()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**asdict(self), "goes_on": list(self.goes_on)}
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Self:
+        """Rebuild from :meth:`to_dict`."""
+        return cls(stored["peak"], stored["peak_occasions"], tuple(stored["goes_on"]))
+
+
+@dataclass(frozen=True)
+class Wallet:
+    """One row per customer (or customer and category) over a window that ends at a cutoff.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Index ``customer_id`` (or ``customer_id, category``), sorted. Columns:
+
+        ``loyalty_class``
+            One of ``LOYALTY_CLASSES``.
+        ``loyalty_evidence``
+            ``panel``, ``stated`` or ``inferred``.
+        ``share``
+            The house's share of the customer's spend in the window, 0 to 1; NaN without spend.
+        ``rival_share``
+            The top rival's share; NaN where rivals are not seen.
+        ``occasions``
+            Shopping occasions in the category in the window; where rivals are not seen, the
+            estimated number (at least those at the house).
+        ``spend``
+            Net spend at the house in the window.
+        ``need``
+            The customer's whole spend in the window, seen (panel) or estimated.
+        ``share_before``
+            The share over all earlier windows; NaN where rivals are not seen.
+        ``past_windows``
+            How many earlier windows of this length had a purchase at the house.
+        ``probability_competitor``
+            1 or 0 where the class is known; where it is inferred, an upper bound on the
+            probability that the unseen need is met by a rival (see `build_wallet`).
+    opens, closes : Timestamp
+        The window is ``[opens, closes)``.
+    peers : Peers or None
+        What the peers' need was taken from; None where rivals are seen.
+    """
+
+    frame: pd.DataFrame
+    opens: pd.Timestamp
+    closes: pd.Timestamp
+    peers: Peers | None = None
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+def classify_shares(
+    share: npt.ArrayLike, rival_share: npt.ArrayLike, occasions: npt.ArrayLike
+) -> npt.NDArray[np.object_]:
+    """Name the loyalty class of the house's share, the top rival's share and the occasions.
+
+    Parameters
+    ----------
+    share, rival_share : array-like, shape (n,)
+        Between 0 and 1; a rival's share that is not known is NaN and never makes ``competitor``.
+    occasions : array-like, shape (n,)
+        Category occasions in the window, at least 0.
+
+    Returns
+    -------
+    ndarray of str, shape (n,)
+        ``lapsed`` without an occasion; ``insufficient`` with fewer than 3; then ``loyal`` from
+        2/3 on, ``split`` from 1/3 on, ``competitor`` where a rival has at least half, else
+        ``disloyal``.
+
+    Examples
+    --------
+    >>> classify_shares([0.7, 0.5, 0.2, 0.2, 1.0], [0.3, 0.5, 0.6, 0.4, 0.0], [5, 5, 5, 5, 2])
+    array(['loyal', 'split', 'competitor', 'disloyal', 'insufficient'], dtype=object)
+    """
+    s, k, n = (np.asarray(a, dtype=np.float64) for a in (share, rival_share, occasions))
+    with np.errstate(invalid="ignore"):
+        conditions = [
+            n <= 0,
+            (n < MIN_OCCASIONS) | np.isnan(s),
+            s >= 2 / 3 - _TOLERANCE,
+            s >= 1 / 3 - _TOLERANCE,
+            k >= 1 / 2 - _TOLERANCE,
+        ]
+    names = ["lapsed", "insufficient", "loyal", "split", "competitor"]
+    return np.select(conditions, names, default="disloyal").astype(object)
+
+
+def build_wallet(
+    tables: Any,
+    cutoff: str | pd.Timestamp,
+    *,
+    length: str | Duration,
+    grain: Grain = "day",
+    house: str | None = None,
+    by_category: bool = False,
+    signals: Collection[Any] = (),
+    peers: Peers | None = None,
+) -> Wallet:
+    """Measure the wallet of every customer seen before a cutoff over the window that ends there.
+
+    Parameters
+    ----------
+    tables : Tables, or whatever `open_tables` reads
+        Transactions with ``customer_id, timestamp, amount``; panel data also ``seller``.
+    cutoff : str or Timestamp
+        Exclusive end of the window; later rows are invisible.
+    length : str or Duration
+        Length of the window, such as ``"13W"``.
+    grain : {"hour", "day", "week"}
+        What counts as one occasion.
+    house : str, optional
+        The seller that is the own house. Needs a ``seller`` column and makes the evidence
+        ``panel``; without it all transactions are the house's and the evidence is ``inferred``.
+    by_category : bool
+        One row per customer and ``category`` (needs the column) instead of one per customer.
+    signals : collection of ids
+        Customers who said that they are with a competitor (survey, reason of ending). Where the
+        share is inferred they are ``competitor`` if the share is below 1/3 and the need goes on;
+        their evidence is then ``stated``.
+    peers : Peers, optional
+        Stored at training, so that scoring one customer alone gives what the whole base gives;
+        by default taken from the customers at hand. Not used where rivals are seen.
+
+    Returns
+    -------
+    Wallet
+
+    Raises
+    ------
+    MissingColumnsError
+        If a needed column is missing.
+    TooLittleDataError
+        If no transaction lies before the cutoff.
+
+    Notes
+    -----
+    Where rivals are not seen, the need of a window is ``max(spend, (n peak + w peer) / (n + w))``:
+    ``peak`` the customer's best earlier window out of ``n`` with a purchase, ``peer`` the mean
+    best window of all customers who have one, ``w = 1``; the occasions of the need likewise. The
+    probability of a competitor is ``(1 - share) q``, with ``q`` the share of customers with as
+    many past windows who still bought in this one, that is whose need goes on: a bound from
+    above, because need that goes on unseen may also be met by nobody.
+    """
+    closes = pd.Timestamp(cutoff)
+    days = in_units(length, "day")
+    opens = closes - pd.Timedelta(days=days)
+    lines = _opened(tables).transactions
+    keys = ["customer_id", "category"] if by_category else ["customer_id"]
+    needed = [*keys, "timestamp", "amount", *(["seller"] if house is not None else [])]
+    missing = [name for name in needed if name not in lines.columns]
+    if missing:
+        raise MissingColumnsError(missing, lines.columns, table="transactions")
+    seen = lines.filter(lines.timestamp < closes.to_pydatetime())
+    # The engine rounds fractions of a second to the nearest; a window needs them cut off.
+    second = seen.timestamp.truncate("s").epoch_seconds()
+    seconds_back = ibis.literal(closes.to_pydatetime()).epoch_seconds() - second
+    occasion = seen.timestamp.truncate({"hour": "h", "day": "D", "week": "W"}[grain])
+    past = seen.mutate(
+        # A line exactly one length before the cutoff still belongs to the window: [opens, closes).
+        window=(seconds_back - 1) // int(days * 86_400),
+        occasion=is_purchase(seen).ifelse(occasion, None),
+    )
+    frame = _seen(past, keys, house) if house is not None else _own(past, keys)
+    if frame.empty:
+        raise TooLittleDataError(f"no transaction lies before the cutoff {closes.date()}")
+    if house is None:
+        peers = peers or _peers(frame)
+        columns = _inferred(frame, peers, signals)
+    else:
+        columns, peers = _panel(frame), None
+    frame = pd.DataFrame({**columns, "past_windows": frame["past_windows"].to_numpy()}).set_index(
+        pd.MultiIndex.from_frame(frame[keys])
+        if by_category
+        else pd.Index(frame["customer_id"], name="customer_id")
+    )
+    return Wallet(frame, opens, closes, peers)
+
+
+def rolling_wallets(
+    tables: Any,
+    cutoff: str | pd.Timestamp,
+    *,
+    length: str | Duration,
+    grain: Grain = "day",
+    house: str | None = None,
+    by_category: bool = False,
+    signals: Collection[Any] = (),
+    most: int = 8,
+) -> list[Wallet]:
+    """Measure successive windows that do not overlap and lie wholly in the data, oldest first.
+
+    Parameters
+    ----------
+    tables, cutoff, length, grain, house, by_category
+        As for :func:`build_wallet`; ``cutoff`` ends the newest window.
+    signals : collection of ids
+        Used in the newest window only: when an earlier one was said is not known.
+    most : int
+        At most this many windows, the newest; at least 1.
+
+    Returns
+    -------
+    list of Wallet
+        Empty if the data are shorter than one window.
+    """
+    if most < 1:
+        raise ParameterError("most", "at least 1", most)
+    opened = _opened(tables)
+    first = opened.first_timestamp
+    step = pd.Timedelta(days=in_units(length, "day"))
+    closes = pd.Timestamp(cutoff)
+    found: list[Wallet] = []
+    while len(found) < most and closes - step >= first.normalize():
+        found.append(
+            build_wallet(
+                opened,
+                closes,
+                length=length,
+                grain=grain,
+                house=house,
+                by_category=by_category,
+                signals=signals if not found else (),
+            )
+        )
+        closes -= step
+    return found[::-1]
+
+
+def _opened(tables: Any) -> Tables:
+    return tables if isinstance(tables, Tables) else open_tables(tables)
+
+
+def _own(past: Any, keys: list[str]) -> pd.DataFrame:
+    """Spend and occasions at the house, now and in the best earlier window."""
+    windows = past.group_by([*keys, "window"]).aggregate(
+        spend=_.amount.sum().cast("float64"), occasions=_.occasion.nunique()
+    )
+    now, before = _.window == 0, _.window > 0
+    return _sorted(
+        windows.group_by(keys).aggregate(
+            spend=_.spend.sum(where=now).fill_null(0.0),
+            occasions=_.occasions.sum(where=now).fill_null(0),
+            peak=_.spend.max(where=before).fill_null(0.0),
+            peak_occasions=_.occasions.max(where=before).fill_null(0),
+            past_windows=_.window.nunique(where=before & (_.occasions > 0)),
+        ),
+        keys,
+    )
+
+
+def _seen(past: Any, keys: list[str], house: str) -> pd.DataFrame:
+    """Spend at the house, at the top rival and in all, now and before."""
+    sellers = past.group_by([*keys, "seller"]).aggregate(
+        now=_.amount.sum(where=_.window == 0).cast("float64").fill_null(0.0),
+        before=_.amount.sum(where=_.window > 0).cast("float64").fill_null(0.0),
+        past_windows=_.window.nunique(where=_.window > 0),
+    )
+    own = _.seller == house
+    shares = sellers.group_by(keys).aggregate(
+        spend=_.now.sum(where=own).fill_null(0.0),
+        rival=_.now.max(where=~own).fill_null(0.0),
+        total=_.now.sum(),
+        spend_before=_.before.sum(where=own).fill_null(0.0),
+        total_before=_.before.sum(),
+        past_windows=_.past_windows.sum(where=own).fill_null(0),
+    )
+    occasions = past.group_by(keys).aggregate(occasions=_.occasion.nunique(where=_.window == 0))
+    return _sorted(shares.join(occasions, keys), keys)
+
+
+def _sorted(expression: Any, keys: list[str]) -> pd.DataFrame:
+    frame: pd.DataFrame = expression.order_by(keys).to_pyarrow().to_pandas()
+    return frame
+
+
+def _panel(frame: pd.DataFrame) -> dict[str, Any]:
+    total = frame["total"].to_numpy()
+    share, rival = (_ratio(frame[name].to_numpy(), total) for name in ("spend", "rival"))
+    before = _ratio(frame["spend_before"].to_numpy(), frame["total_before"].to_numpy())
+    names = classify_shares(share, rival, frame["occasions"])
+    unknown = np.isin(names, ["insufficient", "lapsed"])
+    return {
+        "loyalty_class": names,
+        "loyalty_evidence": "panel",
+        "share": share,
+        "rival_share": rival,
+        "occasions": frame["occasions"].to_numpy(dtype=np.float64),
+        "spend": frame["spend"].to_numpy(),
+        "need": total,
+        "share_before": before,
+        "probability_competitor": np.where(unknown, np.nan, names == "competitor"),
+    }
+
+
+def _peers(frame: pd.DataFrame) -> Peers:
+    names = ("past_windows", "peak", "peak_occasions", "occasions")
+    return Peers.of(*(frame[name].to_numpy(dtype=np.float64) for name in names))
+
+
+def _inferred(frame: pd.DataFrame, peers: Peers, signals: Collection[Any]) -> dict[str, Any]:
+    n = frame["past_windows"].to_numpy(dtype=np.float64)
+    spend = np.maximum(frame["spend"].to_numpy(), 0.0)
+    own_occasions = frame["occasions"].to_numpy(dtype=np.float64)
+    peak_occasions = frame["peak_occasions"].to_numpy(dtype=np.float64)
+    need = np.maximum(spend, _shrunk(frame["peak"].to_numpy(), n, peers.peak))
+    occasions = np.maximum(own_occasions, _shrunk(peak_occasions, n, peers.peak_occasions))
+    share = _ratio(spend, need)
+    names = classify_shares(share, np.full(len(frame), np.nan), occasions)
+    names[own_occasions == 0] = "lapsed"
+    said = frame["customer_id"].isin(list(signals)).to_numpy()
+    to_rival = said & (np.nan_to_num(share) < 1 / 3 - _TOLERANCE) & (occasions >= MIN_OCCASIONS)
+    names[to_rival] = "competitor"
+    goes_on = np.asarray(peers.goes_on)[np.minimum(n, _MOST_PAST_WINDOWS).astype(np.int64)]
+    probability = np.where(occasions >= MIN_OCCASIONS, (1 - share) * goes_on, np.nan)
+    return {
+        "loyalty_class": names,
+        "loyalty_evidence": np.where(to_rival, "stated", "inferred").astype(object),
+        "share": share,
+        "rival_share": np.nan,
+        "occasions": occasions,
+        "spend": frame["spend"].to_numpy(),
+        "need": need,
+        "share_before": np.nan,
+        "probability_competitor": np.where(to_rival, 1.0, probability),
+    }
+
+
+def _shrunk(peak: FloatArray, n: FloatArray, peer: float) -> FloatArray:
+    """Draw the own best window towards the peers', the more the fewer windows there were."""
+    return np.asarray((n * np.maximum(peak, 0.0) + PEER_WEIGHT * peer) / (n + PEER_WEIGHT))
+
+
+def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """Part of a whole between 0 and 1; NaN where the whole is not positive."""
+    safe = np.where(whole > 0, whole, 1.0)
+    return np.where(whole > 0, np.clip(part / safe, 0.0, 1.0), np.nan)
