@@ -1,0 +1,379 @@
+"""Behaviour features: what a customer did, beside frequency, recency, T and money.
+
+:data:`FEATURES` is the one table of them: name, unit, meaning, when the value is missing, and which
+optional columns of the data it needs. A feature whose column is absent is left out, with the reason
+in ``snapshot.provenance["absent"]``; nothing is invented.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from crmml._typing import Grain, TimeUnit
+from crmml.features.purchases import HOURS, cents, currency, in_time_units
+
+WINDOWS: tuple[int, ...] = (4, 13, 26, 52)
+"""Lengths of the trailing windows, in weeks of seven days before the end of observation."""
+
+MOST_CHANNELS = 8
+"""Channels with a column of their own: those with most purchase lines."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One behaviour feature.
+
+    Attributes
+    ----------
+    name : str
+        Column of the snapshot; a trailing ``*`` stands for one column per channel.
+    unit : str
+        Unit; ``time unit`` is that of the snapshot.
+    meaning : str
+        What it says.
+    missing : str
+        When the value is missing; empty means never.
+    needs : tuple of str
+        Optional columns of the data without which the feature is absent; of several in
+        alternation, ``margin|cost``, one is enough.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+    missing: str = ""
+    needs: tuple[str, ...] = ()
+
+
+_ONCE = "without a repeat purchase"
+_TWICE = "with fewer than two repeat purchases"
+_MARGIN = ("margin|cost",)
+
+FEATURES: tuple[Feature, ...] = (
+    *(Feature(f"purchases_{w}w", "purchases", f"purchases in the last {w} weeks") for w in WINDOWS),
+    *(
+        Feature(f"net_spend_{w}w", "currency", f"spend less returns in the last {w} weeks")
+        for w in WINDOWS
+    ),
+    *(
+        Feature(f"margin_{w}w", "currency", f"margin in the last {w} weeks", needs=_MARGIN)
+        for w in WINDOWS
+    ),
+    Feature("net_spend", "currency", "spend less returns to date"),
+    Feature("margin_to_date", "currency", "margin to date", needs=_MARGIN),
+    Feature(
+        "margin_rate", "share", "margin to date over net spend", "net spend not positive", _MARGIN
+    ),
+    Feature("acquisition_cost", "currency", "cost to win", "not known", ("acquisition_cost",)),
+    Feature(
+        "profit_to_date",
+        "currency",
+        "margin to date less cost to win (backward-looking; not lifetime value)",
+        "acquisition cost not known",
+        ("margin|cost", "acquisition_cost"),
+    ),
+    Feature("returns_share", "share", "value returned over value bought", "nothing paid"),
+    Feature(
+        "discount_share",
+        "share",
+        "discount over price before discount",
+        "nothing paid",
+        ("discount",),
+    ),
+    Feature("n_categories", "categories", "categories bought to date", needs=("category",)),
+    Feature(
+        "n_categories_26w",
+        "categories",
+        "of those, bought in the last 26 weeks",
+        needs=("category",),
+    ),
+    Feature(
+        "category_concentration",
+        "share",
+        "sum of squared shares of categories in value bought; 1 = one category",
+        "nothing paid in any category",
+        ("category",),
+    ),
+    Feature(
+        "top_category_share",
+        "share",
+        "share of the strongest category in value bought",
+        "nothing paid in any category",
+        ("category",),
+    ),
+    Feature("channel_share_*", "share", "share of a channel in purchase lines", needs=("channel",)),
+    Feature(
+        "channel_concentration",
+        "share",
+        "sum of squared shares of these channels in purchase lines",
+        needs=("channel",),
+    ),
+    Feature("gap_mean", "time unit", "mean gap between purchases", _ONCE),
+    Feature("gap_sd", "time unit", "standard deviation of the gaps (n - 1)", _TWICE),
+    Feature(
+        "gap_regularity",
+        "share",
+        "mean gap squared over mean squared gap; 1 = clockwork, about 1/2 = at random",
+        _ONCE,
+    ),
+    Feature("gap_p90", "time unit", "90th percentile of the gaps, interpolated", _ONCE),
+    Feature("gap_max", "time unit", "longest gap", _ONCE),
+    Feature("sum_log_gaps", "log time unit", "sum of the logarithms of the gaps; 0 without any"),
+    Feature("inactivity", "time unit", "T - recency: since the last purchase"),
+    Feature("inactivity_ratio", "ratio", "inactivity over mean gap", _ONCE),
+    Feature("inactivity_p90_ratio", "ratio", "inactivity over the 90th percentile of gaps", _ONCE),
+    Feature(
+        "purchase_trend",
+        "share",
+        "(last 13 weeks - the 13 before) / both, in purchases; between -1 and 1; 0 without any",
+    ),
+    Feature(
+        "purchase_rate_ratio",
+        "ratio",
+        "purchases per week in the last 13 weeks (or since the first purchase, if later) over "
+        "those to date",
+    ),
+    Feature("spend_change_13w", "currency", "net spend: last 13 weeks less the 13 before"),
+    Feature("weekend_share", "share", "share of purchases on Saturdays and Sundays"),
+    Feature("first_order_value", "currency", "first purchase less returns before the second"),
+    Feature("last_order_value", "currency", "last purchase less returns since"),
+    Feature("max_order_value", "currency", "largest purchase"),
+    Feature("order_value_cv", "ratio", "population sd over mean of purchases", "mean not positive"),
+    Feature("mean_lines", "lines", "order lines per purchase"),
+    Feature("mean_quantity", "units", "units per purchase", needs=("quantity",)),
+    Feature("cutoff_season_sin", "-", "sine of the cutoff's day of the year"),
+    Feature("cutoff_season_cos", "-", "cosine of the cutoff's day of the year"),
+)
+"""All behaviour features."""
+
+
+def find_absent(columns: Iterable[str], grain: Grain) -> dict[str, str]:
+    """Name the features that the data cannot give, with the reason of each.
+
+    Examples
+    --------
+    >>> find_absent(["margin", "channel", "discount", "quantity", "acquisition_cost"], "day")[
+    ...     "n_categories"]
+    "the data have no column 'category'"
+    """
+    present = set(columns)
+    absent = {}
+    for feature in FEATURES:
+        for need in feature.needs:
+            if not present.intersection(need.split("|")):
+                wanted = " or ".join(repr(name) for name in need.split("|"))
+                absent[feature.name] = f"the data have no column {wanted}"
+                break
+    if grain == "week":
+        absent["weekend_share"] = "the grain is a week"
+    return absent
+
+
+def name_channels(values: Iterable[str]) -> dict[str, str]:
+    """Map channels to column names that every tool accepts, one to one.
+
+    Parameters
+    ----------
+    values : iterable of str
+        In the order of importance; names that come out equal or empty get a number.
+
+    Examples
+    --------
+    >>> name_channels(["Web Shop", "web-shop", "Café", "تلفن"])
+    {'Web Shop': 'channel_share_web_shop', 'web-shop': 'channel_share_web_shop_2',
+     'Café': 'channel_share_cafe', 'تلفن': 'channel_share_4'}
+    """
+    names: dict[str, str] = {}
+    for position, value in enumerate(values, start=1):
+        ascii_text = unicodedata.normalize("NFKD", value).encode("ascii", "ignore").decode()
+        slug = re.sub(r"[^a-z0-9]+", "_", ascii_text.lower()).strip("_") or str(position)
+        name = f"channel_share_{slug}"
+        names[value] = name if name not in names.values() else f"{name}_{position}"
+    return names
+
+
+def line_measures(lines: ir.Table, channels: Mapping[str, str]) -> dict[str, ir.Value]:
+    """Write the sums over the lines of a period that the features need."""
+    bought = lines.cents >= 0
+    measures = {"returned": (-lines.cents).sum(where=~bought).fill_null(0)}
+    if "margin" in lines.columns:
+        measures["margin"] = cents(lines.margin).sum()
+    elif "cost" in lines.columns:
+        measures["margin"] = (lines.cents - cents(lines.cost)).sum()
+    if "discount" in lines.columns:
+        measures["discount"] = cents(lines.discount).sum(where=bought)
+    if "quantity" in lines.columns:
+        measures["quantity"] = lines.quantity.sum(where=bought)
+    for value, name in channels.items():
+        measures[name] = lines.count(where=bought & (lines.channel == value))
+    return measures
+
+
+def period_measures(
+    periods: ir.Table,
+    *,
+    last_period: int,
+    grain: Grain,
+    channels: Iterable[str],
+    has_returns: bool,
+) -> dict[str, ir.Value]:
+    """Write the sums over the periods of a customer that the features need."""
+    bought = periods.lines > 0
+    order = periods.net if not has_returns else bought.ifelse(periods.net, ibis.null("int64"))
+    squared = order.cast("decimal(18,0)")
+    gap = periods.gap
+    is_last = (periods.following if has_returns else gap).isnull()
+    log_gap = gap.cast("float64").ln().cast("decimal(18,14)")
+    measures: dict[str, ir.Value] = {
+        "lines": periods.lines.sum(),
+        "max_order": order.max(),
+        "sum_orders": order.sum(),
+        "sum_squared_orders": (squared * squared).sum(),
+        "last_net": periods.net.sum(where=is_last),
+        "max_gap": gap.max(),
+        "sum_squared_gaps": (gap * gap).sum(),
+        "p90_gap": gap.quantile(0.9),
+        # Decimals make the sum of logarithms exact, hence the same in any order; 14 digits.
+        "sum_log_gaps": log_gap.sum(),
+    }
+    if "returned" in periods.columns:
+        measures["returned"] = periods.returned.sum()
+    for name in ("margin", "discount", "quantity"):
+        if name in periods.columns:
+            measures[name] = periods[name].sum()
+    for name in channels:
+        measures[name] = periods[name].sum()
+    for weeks in WINDOWS:
+        inside = periods.period > last_period - weeks * HOURS["week"] // HOURS[grain]
+        measures[f"purchases_{weeks}w"] = periods.count(where=bought & inside)
+        measures[f"net_spend_{weeks}w"] = periods.net.sum(where=inside).fill_null(0)
+        if "margin" in periods.columns:
+            measures[f"margin_{weeks}w"] = periods.margin.sum(where=inside).fill_null(0)
+    if grain != "week":
+        day = periods.period if grain == "day" else periods.period // 24
+        # 1970-01-01 is a Thursday, so Saturdays and Sundays leave 2 and 3.
+        measures["weekend"] = periods.count(where=bought & (day % 7).isin([2, 3]))
+    return measures
+
+
+def category_measures(lines: ir.Table, grain_start_26w: ir.Value | pd.Timestamp) -> ir.Table:
+    """Gather breadth and concentration of categories, one row per customer."""
+    bought = lines.filter(lines.cents >= 0, lines.category.notnull())
+    shelves = bought.group_by("customer_id", "category").agg(
+        value=bought.cents.sum(), last=bought.timestamp.max()
+    )
+    value = shelves.value.cast("decimal(18,0)")
+    return shelves.group_by("customer_id").agg(
+        n_categories=shelves.count(),
+        n_categories_26w=shelves.count(where=shelves["last"] >= grain_start_26w),
+        category_value=shelves.value.sum(),
+        category_top=shelves.value.max(),
+        category_squares=(value * value).sum(),
+    )
+
+
+def feature_columns(
+    customers: ir.Table,
+    *,
+    cutoff: pd.Timestamp,
+    last_period: int,
+    grain: Grain,
+    time_unit: TimeUnit,
+    channels: Iterable[str],
+) -> dict[str, ir.Value]:
+    """Write the features from the sums of a customer, in floating point."""
+    c = customers
+    present = set(c.columns)
+    frequency = c.purchases - 1
+
+    def units(periods: ir.NumericValue) -> ir.FloatingValue:
+        return in_time_units(periods, grain, time_unit)
+
+    def share(part: ir.NumericValue, whole: ir.NumericValue) -> ir.FloatingValue:
+        return (whole > 0).ifelse(
+            part.cast("float64") / whole.cast("float64"), ibis.null("float64")
+        )
+
+    out: dict[str, ir.Value] = {}
+    for weeks in WINDOWS:
+        out[f"purchases_{weeks}w"] = c[f"purchases_{weeks}w"].cast("float64")
+    for kind in ("net_spend", "margin"):
+        for weeks in WINDOWS:
+            if f"{kind}_{weeks}w" in present:
+                out[f"{kind}_{weeks}w"] = currency(c[f"{kind}_{weeks}w"])
+    out["net_spend"] = currency(c.net)
+    if "margin" in present:
+        out["margin_to_date"] = currency(c.margin)
+        out["margin_rate"] = share(c.margin, c.net)
+    if "acquisition_cost" in present:
+        cost = cents(c.acquisition_cost)
+        out["acquisition_cost"] = currency(cost)
+        if "margin" in present:
+            out["profit_to_date"] = currency(c.margin - cost)
+    gross = c.net + c.returned
+    out["returns_share"] = share(c.returned, gross)
+    if "discount" in present:
+        out["discount_share"] = share(c.discount, gross + c.discount)
+    if "n_categories" in present:
+        total = c.category_value.cast("float64")
+        for name in ("n_categories", "n_categories_26w"):
+            out[name] = c[name].fill_null(0).cast("float64")
+        out["category_concentration"] = share(c.category_squares.cast("float64"), total * total)
+        out["top_category_share"] = share(c.category_top, c.category_value)
+    squares = [c[name].cast("float64") * c[name] for name in channels]
+    for name in channels:
+        out[name] = share(c[name], c.lines)
+    if squares:
+        out["channel_concentration"] = sum(squares[1:], squares[0]) / (
+            c.lines.cast("float64") * c.lines
+        )
+
+    span, squared = (
+        (c.last_period - c.first_period).cast("float64"),
+        c.sum_squared_gaps.cast("float64"),
+    )
+    n = frequency.cast("float64")
+    once, twice, missing = frequency >= 1, frequency >= 2, ibis.null("float64")
+    spread = ibis.greatest(squared - span * span / n, 0.0) / (n - 1)
+    out["gap_mean"] = once.ifelse(units(span) / n, missing)
+    out["gap_sd"] = twice.ifelse(units(spread.sqrt()), missing)
+    out["gap_regularity"] = once.ifelse(span * span / (n * squared), missing)
+    out["gap_p90"] = units(c.p90_gap)
+    out["gap_max"] = units(c.max_gap)
+    log_unit = math.log(HOURS[grain] / HOURS[time_unit])
+    out["sum_log_gaps"] = c.sum_log_gaps.cast("float64").fill_null(0.0) + n * log_unit
+    inactivity = (last_period - c.last_period).cast("float64")
+    out["inactivity"] = units(inactivity)
+    out["inactivity_ratio"] = once.ifelse(inactivity * n / span, missing)
+    out["inactivity_p90_ratio"] = inactivity / c.p90_gap
+    recent, before = c.purchases_13w, c.purchases_26w - c.purchases_13w
+    out["purchase_trend"] = share(recent - before, c.purchases_26w).fill_null(0.0)
+    per_week = HOURS["week"] // HOURS[grain]
+    age = (last_period - c.first_period + 1).cast("float64")
+    out["purchase_rate_ratio"] = (recent / ibis.least(age, float(13 * per_week))) / (
+        c.purchases / age
+    )
+    out["spend_change_13w"] = currency(2 * c.net_spend_13w - c.net_spend_26w)
+    if "weekend" in present:
+        out["weekend_share"] = share(c.weekend, c.purchases)
+    out["first_order_value"] = currency(c.first_net)
+    out["last_order_value"] = currency(c.last_net)
+    out["max_order_value"] = currency(c.max_order)
+    orders, bought = c.sum_orders.cast("float64"), c.purchases.cast("float64")
+    variance = ibis.greatest(c.sum_squared_orders.cast("float64") * bought - orders * orders, 0.0)
+    out["order_value_cv"] = share(variance.sqrt(), orders)
+    out["mean_lines"] = share(c.lines, c.purchases)
+    if "quantity" in present:
+        out["mean_quantity"] = share(c.quantity.fill_null(0), c.purchases)
+    angle = 2 * math.pi * (cutoff.day_of_year - 1) / 365.25
+    out["cutoff_season_sin"] = ibis.literal(math.sin(angle))
+    out["cutoff_season_cos"] = ibis.literal(math.cos(angle))
+    return out

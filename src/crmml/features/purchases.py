@@ -1,0 +1,219 @@
+"""Purchases: lines become grain periods, periods become frequency, recency, T and money.
+
+A *period* is a whole number: the position of an hour, day or week (Monday to Sunday) counted from
+1970-01-01. Money is in whole cents inside the engine, so that sums are exact and do not depend on
+the order of the rows or on the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from crmml._typing import GRAINS, TIME_UNITS, Grain, TimeUnit
+from crmml.exceptions import ParameterError
+
+HOURS: dict[str, int] = {"hour": 1, "day": 24, "week": 168}
+"""Length of a grain or time unit in hours."""
+
+_EPOCH = pd.Timestamp("1970-01-01")
+_FIRST_MONDAY = 3
+"""1970-01-01 is a Thursday: weeks from Monday on begin three days before it."""
+
+
+@ibis.udf.agg.builtin(name="arg_min")  # type: ignore[untyped-decorator]
+def _value_at_first(value: int, period: int) -> int:  # type: ignore[empty-body]
+    """Return the value in the earliest period (ties cannot occur)."""
+
+
+def check_grain(grain: Grain, time_unit: TimeUnit) -> None:
+    """Refuse an unknown grain or time unit.
+
+    Raises
+    ------
+    ParameterError
+        With the legal values.
+    """
+    if grain not in GRAINS:
+        raise ParameterError("grain", f"one of {GRAINS}", grain)
+    units = tuple(unit for unit in TIME_UNITS if unit in HOURS)
+    if time_unit not in units:
+        raise ParameterError("time_unit", f"one of {units} for a transaction log", time_unit)
+
+
+def period_of(timestamp: ir.TimestampValue, grain: Grain) -> ir.IntegerValue:
+    """Write the period of a timestamp as an expression of the engine."""
+    days = timestamp.date().epoch_days()
+    if grain == "day":
+        return days
+    if grain == "week":
+        return (days + _FIRST_MONDAY) // 7
+    return days * 24 + timestamp.hour()
+
+
+def period_at(timestamp: pd.Timestamp, grain: Grain) -> int:
+    """Return the period of one timestamp.
+
+    Examples
+    --------
+    >>> period_at(pd.Timestamp("1970-01-05 12:00"), "day")
+    4
+    >>> period_at(pd.Timestamp("1970-01-05 12:00"), "week")
+    1
+    """
+    shift = pd.Timedelta(days=_FIRST_MONDAY if grain == "week" else 0)
+    return int((timestamp - _EPOCH + shift) // pd.Timedelta(hours=HOURS[grain]))
+
+
+def start_of(period: int, grain: Grain) -> pd.Timestamp:
+    """Return the first moment of a period.
+
+    Examples
+    --------
+    >>> start_of(period_at(pd.Timestamp("1997-10-01 18:00"), "week"), "week")
+    Timestamp('1997-09-29 00:00:00')
+    """
+    shift = pd.Timedelta(days=_FIRST_MONDAY if grain == "week" else 0)
+    return _EPOCH - shift + period * pd.Timedelta(hours=HOURS[grain])
+
+
+def week_of(period: Any, grain: Grain) -> Any:
+    """Return the calendar week of a period (number, array or expression)."""
+    if grain == "week":
+        return period
+    day = period if grain == "day" else period // 24
+    return (day + _FIRST_MONDAY) // 7
+
+
+def last_period_before(cutoff: pd.Timestamp, grain: Grain) -> int:
+    """Return the last period of which something is observed before an exclusive cutoff.
+
+    Examples
+    --------
+    >>> start_of(last_period_before(pd.Timestamp("1997-10-01"), "day"), "day")
+    Timestamp('1997-09-30 00:00:00')
+    """
+    return period_at(cutoff - pd.Timedelta(microseconds=1), grain)
+
+
+def cents(amount: ir.DecimalValue) -> ir.IntegerValue:
+    """Write money as a whole number of cents."""
+    return (amount * 100).cast("int64")
+
+
+def currency(amount_in_cents: ir.NumericValue) -> ir.FloatingValue:
+    """Write cents as currency in floating point: the model's door."""
+    return amount_in_cents.cast("float64") / 100
+
+
+def collapse_lines(lines: ir.Table, grain: Grain, measures: dict[str, ir.Value]) -> ir.Table:
+    """Gather order lines into one row per customer and period.
+
+    Parameters
+    ----------
+    lines : Ibis table
+        With ``customer_id``, ``timestamp`` and ``cents``.
+    grain : str
+        What one purchase is.
+    measures : dict of str to expression
+        Further sums over the lines of a period.
+
+    Returns
+    -------
+    Ibis table
+        ``customer_id``, ``period``, ``lines`` (order lines that are purchases: of an amount not
+        below zero), ``net`` (cents) and the measures. A period without purchase lines holds
+        returns only and is no purchase.
+    """
+    return lines.group_by(
+        customer_id=lines.customer_id, period=period_of(lines.timestamp, grain)
+    ).agg(lines=lines.count(where=lines.cents >= 0), net=lines.cents.sum(), **measures)
+
+
+def follow_periods(periods: ir.Table, *, has_returns: bool) -> ir.Table:
+    """Add the course of events to the periods of a customer.
+
+    Returns
+    -------
+    Ibis table
+        With ``number`` (the customer's purchases up to here; a return belongs to the purchase
+        before it) and ``gap`` (periods to the next purchase; null for the last one and for
+        returns).
+    """
+    rank = {"group_by": "customer_id", "order_by": "period"}
+    if not has_returns:
+        window = ibis.window(**rank)
+        return periods.mutate(
+            number=ibis.row_number().over(window) + 1,
+            gap=periods.period.lead().over(window) - periods.period,
+        )
+    bought = periods.lines > 0
+    numbered = periods.mutate(
+        number=bought.cast("int64").sum().over(ibis.cumulative_window(**rank)),
+        following=periods.period.min(where=bought).over(ibis.window(rows=(1, None), **rank)),
+    )
+    return numbered.mutate(
+        gap=(numbered.lines > 0).ifelse(numbered.following - numbered.period, ibis.null("int64"))
+    )
+
+
+def core_measures(periods: ir.Table, *, has_returns: bool) -> dict[str, ir.Value]:
+    """Write the sums over a customer's periods that the four core columns need.
+
+    Parameters
+    ----------
+    periods : Ibis table
+        From :func:`collapse_lines`; with returns also through :func:`follow_periods`.
+    has_returns : bool
+        Whether any amount is negative.
+
+    Returns
+    -------
+    dict of str to expression
+        ``purchases``, ``first_period``, ``last_period``, ``net`` and ``first_net`` (cents; the
+        first purchase, less what was returned before the second).
+    """
+    if not has_returns:
+        return {
+            "purchases": periods.count(),
+            "first_period": periods.period.min(),
+            "last_period": periods.period.max(),
+            "net": periods.net.sum(),
+            "first_net": _value_at_first(periods.net, periods.period),
+        }
+    bought = periods.lines > 0
+    return {
+        "purchases": periods.count(where=bought),
+        "first_period": periods.period.min(where=bought),
+        "last_period": periods.period.max(where=bought),
+        "net": periods.net.sum(),
+        "first_net": periods.net.sum(where=periods.number <= 1),
+    }
+
+
+def core_columns(
+    customers: ir.Table, *, last_period: int, grain: Grain, time_unit: TimeUnit
+) -> dict[str, ir.Value]:
+    """Write frequency, recency, T and monetary value from the sums of a customer."""
+    frequency = customers.purchases - 1
+
+    def elapsed(start: ir.IntegerValue, end: ir.IntegerValue | int) -> ir.FloatingValue:
+        return in_time_units(end - start, grain, time_unit)
+
+    repeat_cents = (customers.net - customers.first_net).cast("float64")
+    return {
+        "frequency": frequency.cast("float64"),
+        "recency": elapsed(customers.first_period, customers.last_period),
+        "T": elapsed(customers.first_period, last_period),
+        "monetary_value": (frequency > 0).ifelse(repeat_cents / (frequency * 100), 0.0),
+    }
+
+
+def in_time_units(periods: ir.NumericValue, grain: Grain, time_unit: TimeUnit) -> ir.FloatingValue:
+    """Convert a number of periods; one exact factor, one rounding."""
+    if HOURS[grain] >= HOURS[time_unit]:
+        return periods.cast("float64") * float(HOURS[grain] // HOURS[time_unit])
+    return periods.cast("float64") / float(HOURS[time_unit] // HOURS[grain])
