@@ -195,6 +195,7 @@ def open_tables(
         else Source(transactions, columns=columns, **settings)
     )
     con = _engine_of(source)
+    _check_date_format(source, con)
     with _plain_errors(source):
         table, names, notes = _conform(_open(source, con, TRANSACTIONS), TRANSACTIONS, source)
         cleaned = clean(table, policies, names=names, notes=notes)
@@ -205,6 +206,7 @@ def open_tables(
     people = None
     if customers is not None:
         other = customers if isinstance(customers, Source) else Source(customers, **settings)
+        _check_date_format(other, con)
         with _plain_errors(other):
             people = _read_customers(other, con, lines.customer_id.type())
     return Tables(
@@ -229,9 +231,21 @@ class _plain_errors:
             raise SourceError(self.source.name, _first_sentence(error)) from error
 
 
+def _check_date_format(source: Source, con: Backend) -> None:
+    if source.date_format is not None:
+        try:
+            con.con.execute("SELECT try_strptime('', ?)", [source.date_format])
+        except duckdb.Error:
+            rule = "made of strptime codes, like '%d.%m.%Y %H:%M'"
+            raise ParameterError("date_format", rule, source.date_format) from None
+
+
 def _first_sentence(error: duckdb.Error) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:3]).rstrip(".")
+    if "Error when sniffing file" in lines[0]:
+        return "its lines do not split into the same columns; mind delimiter, quotes and encoding"
+    told = [line for line in lines[:3] if not line.startswith("Original Line")]
+    return " ".join(told).rstrip(".")
 
 
 def _engine_of(source: Source) -> Backend:
@@ -313,7 +327,11 @@ def _from_frame(data: pd.DataFrame, source: Source, con: Backend, schema: TableS
     arrays = {}
     for name, values in frame.items():
         try:
-            arrays[str(name)] = pa.Array.from_pandas(values)
+            if isinstance(values.dtype, pd.DatetimeTZDtype):
+                instants = pa.array(values.dt.tz_convert(None).to_numpy(), from_pandas=True)
+                arrays[str(name)] = instants.cast(pa.timestamp(instants.type.unit, "UTC"))
+            else:
+                arrays[str(name)] = pa.array(values, from_pandas=True)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             rule = f"values must be of one type ({str(error).rstrip('.')})"
             raise DataError(rule, table=schema.name, column=str(name)) from None
@@ -332,12 +350,13 @@ def _from_arrow(data: pa.Table, con: Backend) -> ir.Table:
 def _from_duckdb(path: Path, table: str | None, con: Backend) -> ir.Table:
     catalog = ibis.util.gen_name("source")
     con.attach(str(path), catalog, read_only=True)
-    names = [
-        (database, name)
-        for database in con.list_databases(catalog=catalog)
-        if database not in ("information_schema", "pg_catalog")
-        for name in con.list_tables(database=(catalog, database))
-    ]
+    query = """
+        SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = $1
+        UNION ALL
+        SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = $1 AND NOT internal
+        ORDER BY ALL
+    """
+    names = con.con.execute(query, [catalog]).fetchall()
     wanted = table.split(".") if table else []
     found = [pair for pair in names if wanted and list(pair)[-len(wanted) :] == wanted]
     if len(found) != 1:
@@ -416,8 +435,7 @@ def _conform(
         notes.append("amounts are unit price times quantity, rounded once per line")
     elif "amount" in names and _can_round(table.amount.type()):
         raw[EXACT] = _as_float(table, "amount", source)
-    if (zone := source.timezone) and isinstance(table.get("timestamp"), ir.TimestampValue):
-        notes.append(f"times were taken in the time zone {zone}")
+
     order = [name for name in schema.names if name in typed]
     order += [name for name in typed if name not in order]
     return table.select(**{name: typed[name] for name in order}, **raw), names, notes
@@ -455,11 +473,11 @@ def _read(
         read = _read_id(value)
     elif kind == "timestamp":
         read = _read_timestamp(value, schema, source, column)
-    elif kind in ("money", "number"):
+    elif kind in ("money", "number") and not isinstance(value, ir.BooleanValue):
         read = _read_number(value, source).try_cast(MONEY if kind == "money" else NUMBER)
     elif kind == "flag":
         read = _read_flag(value)
-    else:
+    elif kind == "text":
         read = _present(value).cast("string")
     if read is None:
         raise DataError(
