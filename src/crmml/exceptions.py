@@ -102,6 +102,10 @@ class BoundaryWarning(FitWarning):
     """The optimum lies on the boundary of the parameter space: a process is not identified."""
 
 
+class InfiniteMeanWarning(FitWarning):
+    """A fitted distribution has no mean, so expectations without own history are infinite."""
+
+
 class ConvergenceWarning(FitWarning):
     """The optimiser stopped without meeting its tolerance."""
 

@@ -105,7 +105,7 @@ def keyed_uniforms(
     >>> bool((u[1] == keyed_uniforms(pd.Index(["b"]), 2, seed=1)[0]).all())
     True
     """
-    key = pd.util.hash_array(np.asarray(customer_id, dtype=object), categorize=False)
+    key = pd.util.hash_pandas_object(customer_id, index=False, categorize=False).to_numpy()
     start = np.random.SeedSequence([seed % 2**64, stream]).generate_state(1, np.uint64)[0]
     step = np.arange(1, n_draws + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     state = _mix(key ^ start)[:, None] + step
@@ -295,7 +295,7 @@ class PurchaseModel(Estimator):
             )
         self.time_unit_ = snapshot.time_unit
         histories = self._histories(snapshot)
-        weights = _row_weights(snapshot, histories, sample_weight)
+        weights = row_weights(snapshot, histories.counts, histories.inverse, sample_weight)
         fitted, null = self._maximise(histories, weights)
         self._adopt(fitted, null, len(snapshot))
         return self
@@ -353,26 +353,7 @@ class PurchaseModel(Estimator):
         self.null_log_likelihood_ = null.log_likelihood
         self.converged_ = fitted.converged
         self.n_customers_ = n_customers
-        self._warn(fitted)
-
-    def _warn(self, fitted: mle.Fit) -> None:
-        for name, side in fitted.boundary:
-            meaning = self._boundaries.get(
-                (name, side), f"{name} ran off to {'0' if side == 'low' else 'infinity'}"
-            )
-            warnings.warn(
-                f"{type(self).__name__}: the optimum lies on the boundary: {meaning}; "
-                "predictions stand, standard errors do not",
-                BoundaryWarning,
-                stacklevel=4,
-            )
-        if not fitted.converged:
-            warnings.warn(
-                f"{type(self).__name__}: the optimiser stopped with a gradient of "
-                f"{fitted.gradient_norm:.1e} per customer",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        warn_of_fit(self, fitted, self._boundaries)
 
     def likelihood_ratio_test(self) -> dict[str, float]:
         """Test all covariates at once against the model without them.
@@ -507,9 +488,7 @@ class PurchaseModel(Estimator):
         DataFrame of int, shape (n_customers, n_levels)
             Columns are the levels.
         """
-        levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
-        if not ((levels > 0) & (levels < 1)).all():
-            raise ParameterError("q", "strictly between 0 and 1", q)
+        levels = check_levels(q)
         h, alive, future = self._look_ahead(snapshot, horizon)
         wanted = np.broadcast_to(levels, (len(alive), len(levels)))
         counts = self._invert(alive, future, np.arange(len(alive)), wanted)
@@ -702,11 +681,43 @@ def _wald(estimate: float, deviation: float) -> dict[str, float]:
     }
 
 
-def _row_weights(
-    snapshot: Snapshot, h: Histories, sample_weight: pd.Series[float] | npt.ArrayLike | None
+def warn_of_fit(model: Estimator, fitted: mle.Fit, meanings: Mapping[tuple[str, str], str]) -> None:
+    """Warn of parameters that ran off, with what that means, and of an optimiser that stopped."""
+    for name, side in fitted.boundary:
+        direction = "0" if side == "low" else "infinity"
+        meaning = meanings.get((name, side), "a process is not identified")
+        warnings.warn(
+            f"{type(model).__name__}: the optimum lies on the boundary, {name} ran off to "
+            f"{direction}: {meaning}; predictions stand, standard errors do not",
+            BoundaryWarning,
+            stacklevel=4,
+        )
+    if not fitted.converged:
+        warnings.warn(
+            f"{type(model).__name__}: the optimiser stopped with a gradient of "
+            f"{fitted.gradient_norm:.1e} per customer",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+
+def check_levels(q: float | Sequence[float]) -> FloatArray:
+    """Return quantile levels as an array; refuse those outside (0, 1)."""
+    levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
+    if not ((levels > 0) & (levels < 1)).all():
+        raise ParameterError("q", "strictly between 0 and 1", q)
+    return levels
+
+
+def row_weights(
+    snapshot: Snapshot,
+    counts: IntArray,
+    inverse: IntArray,
+    sample_weight: pd.Series[float] | npt.ArrayLike | None,
 ) -> FloatArray:
+    """Total weight of each distinct row: counts, or sums of the customers' weights."""
     if sample_weight is None:
-        return h.counts.astype(np.float64)
+        return counts.astype(np.float64)
     if isinstance(sample_weight, pd.Series):
         sample_weight = sample_weight.reindex(snapshot.customer_id)
     weights = np.asarray(sample_weight, dtype=np.float64)
@@ -716,7 +727,7 @@ def _row_weights(
         )
     if not weights.any():
         raise TooLittleDataError("all sample weights are 0")
-    totals = np.bincount(h.inverse, weights=weights, minlength=len(h.counts))
+    totals = np.bincount(inverse, weights=weights, minlength=len(counts))
     return totals.astype(np.float64)
 
 

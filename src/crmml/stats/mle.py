@@ -283,34 +283,57 @@ def fit_process(
     size = len(process.NAMES)
     begin = np.zeros(size) if start is None else start[:size]
     begin = np.concatenate([begin, np.zeros(len(blocks))])
-    objective = process_objective(process, rows, blocks, ridge)
+
+    def objective_of(index: slice, share: float) -> Objective:
+        some = Rows(*(column[index] for column in rows))
+        some = some._replace(weights=some.weights * share)
+        return process_objective(process, some, [b.thinned(index) for b in blocks], ridge)
+
+    fit = fit_rows(process.NAMES, objective_of, rows.weights, begin)
+    coefficients = fit.theta[size:]
+    penalty = 0.5 * ridge * float(coefficients @ coefficients)
+    fit = replace(
+        fit,
+        log_likelihood=fit.log_likelihood + penalty,
+        blocks=tuple(block.name for block in blocks),
+    )
+    return _on_given_scale(fit, process.NAMES, blocks)
+
+
+def fit_rows(
+    names: Sequence[str],
+    objective_of: Callable[[slice, float], Objective],
+    weights: FloatArray,
+    start: FloatArray,
+) -> Fit:
+    """Fit any likelihood of counted rows.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the leading log-parameters, for the boundary.
+    objective_of : callable
+        Builds the objective of a slice of the rows, its weights multiplied by a number.
+    weights : ndarray, shape (n,)
+        Weights of the rows, in an order that makes every k-th row a fair sample.
+    start : ndarray, shape (p,)
+    """
+    objective = objective_of(slice(None), 1.0)
     sample = None
-    if len(rows.x) > 2 * _THIN:
-        every = slice(0, None, len(rows.x) // _THIN)
-        thin = Rows(*(column[every] for column in rows))
-        share = float(rows.weights.sum() / thin.weights.sum())
-        thin = thin._replace(weights=thin.weights * share)
-        sample = process_objective(process, thin, [b.thinned(every) for b in blocks], ridge)
-    weight = float(rows.weights.sum())
-    theta, value, gradient, information, edge = maximise(objective, begin, weight, sample=sample)
-    coefficients = theta[size:]
+    if len(weights) > 2 * _THIN:
+        every = slice(0, None, len(weights) // _THIN)
+        sample = objective_of(every, float(weights.sum() / weights[every].sum()))
+    weight = float(weights.sum())
+    theta, value, gradient, information, edge = maximise(objective, start, weight, sample=sample)
     sides: dict[bool, Side] = {True: "low", False: "high"}
     boundary = tuple(
         (name, sides[bool(at < 0)])
-        for name, at, held in zip(process.NAMES, theta, edge, strict=False)
+        for name, at, held in zip(names, theta, edge, strict=False)
         if held
     )
     norm = float(np.abs(np.where(edge, 0.0, gradient)).max()) / weight
-    fit = Fit(
-        theta,
-        value + 0.5 * ridge * float(coefficients @ coefficients),
-        _inverse(information, edge),
-        norm,
-        norm <= TOLERANCE,
-        boundary,
-        tuple(block.name for block in blocks),
-    )
-    return _on_given_scale(fit, process.NAMES, blocks)
+    covariance = _inverse(information, edge)
+    return Fit(theta, value, covariance, norm, norm <= TOLERANCE, boundary)
 
 
 def _inverse(information: FloatArray, edge: BoolArray) -> FloatArray:

@@ -1,0 +1,288 @@
+"""Gamma-Gamma: how much customers spend per purchase."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from crmml._typing import FloatArray
+from crmml.exceptions import (
+    FitWarning,
+    InfiniteMeanWarning,
+    MissingColumnsError,
+    ParameterError,
+    TooLittleDataError,
+)
+from crmml.features.snapshot import Snapshot
+from crmml.models.base import Estimator, check_levels, keyed_uniforms, row_weights, warn_of_fit
+from crmml.stats import gamma_gamma, mle
+
+MATERIAL_CORRELATION = 0.3
+"""Correlation of spend and frequency from which the fit warns (CDNOW: 0.11)."""
+
+
+class GammaGammaModel(Estimator):
+    """Gamma-Gamma model of the mean spend per purchase (Fader and Hardie 2013).
+
+    The model is fitted to customers with at least one repeat purchase and a positive
+    ``monetary_value``, and takes spend to be independent of purchase frequency.
+
+    Attributes
+    ----------
+    params_ : dict of str to float
+        ``p``, ``q`` and ``gamma`` (in currency).
+    standard_errors_ : dict of str to float
+        By the delta method; NaN where the optimum lies on the boundary.
+    covariance_ : list of list of float
+        Covariance of the log-parameters.
+    log_likelihood_ : float
+    converged_ : bool
+    n_customers_ : int
+        Customers fitted.
+    n_left_out_ : int
+        Repeat buyers left out because their ``monetary_value`` is not positive (net returns).
+    spend_frequency_correlation_ : float
+        Pearson correlation of ``monetary_value`` and ``frequency`` over the customers fitted;
+        the model assumes 0. NaN if either does not vary.
+    """
+
+    _boundaries: ClassVar[dict[tuple[str, str], str]] = {
+        ("p", "high"): "spend does not vary within customers",
+        ("p", "low"): "spend varies without bound within customers",
+        ("q", "high"): "mean spend does not differ between customers",
+        ("gamma", "high"): "mean spend does not differ between customers",
+        ("q", "low"): "mean spend differs without bound between customers",
+        ("gamma", "low"): "mean spend differs without bound between customers",
+    }
+    _state = (
+        "params_",
+        "standard_errors_",
+        "covariance_",
+        "log_likelihood_",
+        "converged_",
+        "n_customers_",
+        "n_left_out_",
+        "spend_frequency_correlation_",
+    )
+
+    params_: dict[str, float]
+    standard_errors_: dict[str, float]
+    covariance_: list[list[float]]
+    log_likelihood_: float
+    converged_: bool
+    n_customers_: int
+    n_left_out_: int
+    spend_frequency_correlation_: float
+
+    def fit(
+        self,
+        snapshot: Snapshot,
+        sample_weight: pd.Series[float] | npt.ArrayLike | None = None,
+    ) -> Self:
+        """Maximise the likelihood.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            Needs ``frequency`` and ``monetary_value``.
+        sample_weight : Series or array-like, optional
+            Non-negative weight of each customer: a Series is matched by ``customer_id``.
+
+        Raises
+        ------
+        TooLittleDataError
+            If no customer has a repeat purchase and a positive monetary value.
+
+        Warns
+        -----
+        InfiniteMeanWarning
+            If ``q <= 1``: a new customer's expected spend is infinite.
+        BoundaryWarning, ConvergenceWarning, FitWarning
+            If a parameter ran off; if the optimiser stopped; if customers were left out or spend
+            and frequency are materially correlated.
+        """
+        x_each, m_each = _spend_columns(snapshot)
+        usable = (x_each > 0) & (m_each > 0)
+        self.n_left_out_ = int(((x_each > 0) & (m_each <= 0)).sum())
+        found = snapshot.distinct(("frequency", "monetary_value"))
+        x, m = (found.rows[c].to_numpy(np.float64) for c in ("frequency", "monetary_value"))
+        weights = row_weights(snapshot, found.counts, found.inverse, sample_weight)
+        keep = (x > 0) & (m > 0) & (weights > 0)
+        if not keep.any():
+            raise TooLittleDataError(
+                "the spend model needs customers with a repeat purchase and a positive "
+                f"monetary_value; none of {len(snapshot):,} customers has both"
+            )
+        x, m, weights = x[keep], m[keep], weights[keep]
+        fitted = _maximise(x, m, weights)
+        self.n_customers_ = int(usable.sum())
+        values = np.exp(fitted.theta)
+        deviations = values * np.sqrt(np.diag(fitted.covariance))
+        names = gamma_gamma.NAMES
+        self.params_ = dict(zip(names, values.tolist(), strict=True))
+        self.standard_errors_ = dict(zip(names, deviations.tolist(), strict=True))
+        self.covariance_ = fitted.covariance.tolist()
+        self.log_likelihood_ = fitted.log_likelihood
+        self.converged_ = fitted.converged
+        self.spend_frequency_correlation_ = _correlation(x, m, weights)
+        warn_of_fit(self, fitted, self._boundaries)
+        self._warn_of_assumptions()
+        return self
+
+    def _warn_of_assumptions(self) -> None:
+        if self.n_left_out_:
+            warnings.warn(
+                f"{self.n_left_out_:,} repeat buyers with a monetary_value <= 0 (net returns) were "
+                "left out of the spend fit",
+                FitWarning,
+                stacklevel=3,
+            )
+        if abs(self.spend_frequency_correlation_) > MATERIAL_CORRELATION:
+            warnings.warn(
+                "spend and frequency are correlated "
+                f"({self.spend_frequency_correlation_:+.2f}), but the Gamma-Gamma model takes them "
+                "to be independent: lifetime values of frequent buyers are biased",
+                FitWarning,
+                stacklevel=3,
+            )
+        if self.params_["q"] <= 1.0:
+            warnings.warn(
+                f"q = {self.params_['q']:.3g} <= 1: the fitted spend has no mean, so the expected "
+                "spend of a customer without repeat purchases is infinite",
+                InfiniteMeanWarning,
+                stacklevel=3,
+            )
+
+    def expected_spend(self, snapshot: Snapshot) -> pd.Series[float]:
+        """E[spend per future purchase | history], keyed by customer.
+
+        A weighted mean of the customer's own ``monetary_value`` and of the population,
+        ``p (gamma + x m) / (p x + q - 1)``. The same (linear credibility) formula serves customers
+        with a negative ``monetary_value``, and may then be negative. Without repeat purchases it
+        is :meth:`expected_spend_new_customer`.
+        """
+        future, offset = self._after(snapshot)
+        values = gamma_gamma.expected_spend(future) + offset
+        return pd.Series(values, index=snapshot.customer_id, name="expected_spend")
+
+    def expected_spend_new_customer(self) -> float:
+        """E[spend per purchase] of a customer without repeat purchases; inf if ``q <= 1``."""
+        self._check_fitted()
+        return float(gamma_gamma.expected_spend(gamma_gamma.Params(**self.params_)))
+
+    def spend_quantiles(
+        self,
+        snapshot: Snapshot,
+        q: float | Sequence[float],
+        *,
+        of: Literal["mean", "purchase"] = "mean",
+    ) -> pd.DataFrame:
+        """Quantiles of the customer's own mean spend per purchase, or of one purchase.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+        q : float or sequence of float
+            Levels strictly between 0 and 1.
+        of : {"mean", "purchase"}
+            ``"mean"``: how uncertain the customer's long-run mean is; ``"purchase"``: how much
+            the next purchase may be worth.
+
+        Returns
+        -------
+        DataFrame, shape (n_customers, n_levels)
+        """
+        if of not in ("mean", "purchase"):
+            raise ParameterError("of", "'mean' or 'purchase'", of)
+        levels = check_levels(q)
+        future, offset = self._after(snapshot)
+        column = gamma_gamma.Params(future.p, future.q[:, None], future.gamma[:, None])
+        quantile = {
+            "mean": gamma_gamma.mean_spend_quantile,
+            "purchase": gamma_gamma.purchase_quantile,
+        }[of]
+        values = quantile(column, levels[None, :]) + offset[:, None]
+        return pd.DataFrame(values, index=snapshot.customer_id, columns=pd.Index(levels, name="q"))
+
+    def sample(
+        self, snapshot: Snapshot, n_purchases: int | pd.DataFrame, seed: int
+    ) -> pd.DataFrame:
+        """Draw the total spend of future purchases.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+        n_purchases : int or DataFrame of int, shape (n_customers, n_draws)
+            Number of purchases whose spend is added up: one number for all, or draws of a
+            purchase model's ``sample``, matched by ``customer_id``.
+        seed : int
+            A customer's draws depend on the seed and the id alone, not on the batch.
+
+        Returns
+        -------
+        DataFrame, shape (n_customers, n_draws)
+        """
+        if not isinstance(n_purchases, pd.DataFrame):
+            if n_purchases < 0:
+                raise ParameterError("n_purchases", ">= 0", n_purchases)
+            n_purchases = pd.DataFrame({0: n_purchases}, index=snapshot.customer_id)
+        counts = n_purchases.reindex(snapshot.customer_id)
+        n = counts.to_numpy(np.float64)
+        if not (n >= 0).all():
+            raise ParameterError("n_purchases", ">= 0 for every customer of the snapshot", "less")
+        future, offset = self._after(snapshot)
+        column = gamma_gamma.Params(future.p, future.q[:, None], future.gamma[:, None])
+        u, v = (
+            keyed_uniforms(snapshot.customer_id, n.shape[1], seed, stream=stream)
+            for stream in (1, 2)
+        )
+        values = gamma_gamma.total_spend(column, n, u, v) + n * offset[:, None]
+        return pd.DataFrame(values, index=counts.index, columns=counts.columns)
+
+    def _after(self, snapshot: Snapshot) -> tuple[Any, FloatArray]:
+        """Posterior parameters, and the loss per purchase of customers with net returns."""
+        self._check_fitted()
+        x, m = _spend_columns(snapshot)
+        m = np.where(x > 0, m, 0.0)
+        future = gamma_gamma.posterior(gamma_gamma.Params(**self.params_), x, np.maximum(m, 0.0))
+        loss = np.where(m < 0, future.p * x * m / np.maximum(future.q - 1.0, 1e-300), 0.0)
+        return future, loss
+
+
+def _spend_columns(snapshot: Snapshot) -> tuple[FloatArray, FloatArray]:
+    if "monetary_value" not in snapshot.frame.columns:
+        raise MissingColumnsError(
+            ["monetary_value"], map(str, snapshot.frame.columns), table="snapshot"
+        )
+    x = snapshot.frame["frequency"].to_numpy(np.float64)
+    m = snapshot.frame["monetary_value"].to_numpy(np.float64)
+    return x, m
+
+
+def _maximise(x: FloatArray, m: FloatArray, weights: FloatArray) -> mle.Fit:
+    scale = float(weights @ m / weights.sum())
+
+    def objective_of(rows: slice, share: float) -> mle.Objective:
+        x_, m_, w = x[rows], m[rows] / scale, weights[rows] * share
+
+        def objective(theta: FloatArray) -> tuple[float, FloatArray]:
+            each, by_parameter = gamma_gamma.score(gamma_gamma.Params(*np.exp(theta)), x_, m_)
+            return float(w @ each), by_parameter @ w
+
+        return objective
+
+    fitted = mle.fit_rows(gamma_gamma.NAMES, objective_of, weights, np.log([3.0, 3.0, 1.0]))
+    constant = -float(weights.sum()) * np.log(scale)
+    return fitted.moved(np.array([0.0, 0.0, np.log(scale)]), constant)
+
+
+def _correlation(x: FloatArray, m: FloatArray, weights: FloatArray) -> float:
+    share = weights / weights.sum()
+    dx, dm = x - share @ x, m - share @ m
+    spread = float(np.sqrt((share @ dx**2) * (share @ dm**2)))
+    return float(share @ (dx * dm)) / spread if spread > 0 else float("nan")
