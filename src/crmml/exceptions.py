@@ -127,3 +127,11 @@ class BundleError(CrmmlError, ValueError):
 
 class TrackingError(CrmmlError, RuntimeError):
     """The tracking server or its registry cannot do what was asked."""
+
+
+class CensoredWindowError(CrmmlError, ValueError):
+    """An outcome window ends after the data do: who is silent in it may still buy."""
+
+
+class FutureLeakError(CrmmlError, ValueError):
+    """A feature knows something that happened at or after the cutoff."""

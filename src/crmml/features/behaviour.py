@@ -18,7 +18,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from crmml._typing import Grain, TimeUnit
-from crmml.features.purchases import HOURS, cents, currency, in_time_units
+from crmml.features.purchases import HOURS, cents, currency, in_time_units, margin_cents
 
 WINDOWS: tuple[int, ...] = (4, 13, 26, 52)
 """Lengths of the trailing windows, in weeks of seven days before the end of observation."""
@@ -204,10 +204,8 @@ def line_measures(lines: ir.Table, channels: Mapping[str, str]) -> dict[str, ir.
     """Write the sums over the lines of a period that the features need."""
     bought = lines.cents >= 0
     measures = {"returned": (-lines.cents).sum(where=~bought).fill_null(0)}
-    if "margin" in lines.columns:
-        measures["margin"] = cents(lines.margin).sum()
-    elif "cost" in lines.columns:
-        measures["margin"] = (lines.cents - cents(lines.cost)).sum()
+    if (margin := margin_cents(lines)) is not None:
+        measures["margin"] = margin.sum()
     if "discount" in lines.columns:
         measures["discount"] = cents(lines.discount).sum(where=bought)
     if "quantity" in lines.columns:

@@ -109,6 +109,15 @@ def currency(amount_in_cents: ir.NumericValue) -> ir.FloatingValue:
     return amount_in_cents.cast("float64") / 100
 
 
+def margin_cents(lines: ir.Table) -> ir.IntegerValue | None:
+    """Write the margin of a line in cents; None where the data hold neither margin nor cost."""
+    if "margin" in lines.columns:
+        return cents(lines.margin)
+    if "cost" in lines.columns:
+        return lines.cents - cents(lines.cost)
+    return None
+
+
 def collapse_lines(lines: ir.Table, grain: Grain, measures: dict[str, ir.Value]) -> ir.Table:
     """Gather order lines into one row per customer and period.
 

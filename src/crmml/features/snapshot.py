@@ -12,6 +12,7 @@ import pandas as pd
 
 from crmml._typing import GRAINS, TIME_UNITS, Grain, IntArray, TimeUnit
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, TooLittleDataError
+from crmml.features.windows import read_moment
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -323,7 +324,7 @@ def build_snapshot(
     from crmml.features import purchases
 
     purchases.check_grain(grain, time_unit)
-    end = read_cutoff(cutoff)
+    end = read_moment(cutoff, "cutoff")
     opened = tables if isinstance(tables, Tables) else open_tables(tables)
     lines = own_lines(opened.transactions, own_seller)
     lines = lines.filter(lines.timestamp < end)
@@ -344,6 +345,8 @@ def build_snapshot(
         "last_timestamp": str(opened.last_timestamp),
         "cleaning": opened.report.to_dict(),
         "lines": n_lines,
+        "own_seller": own_seller,
+        "behaviour": behaviour,
     }
 
     names: dict[str, str] = {}
@@ -401,23 +404,6 @@ def build_snapshot(
         provenance["absent"] = traits.find_absent(known, grain)
         provenance |= _count_by_week(lines, first_periods, grain)
     return Snapshot(frame, end, grain, time_unit, provenance)
-
-
-def read_cutoff(cutoff: str | pd.Timestamp) -> pd.Timestamp:
-    """Read a cutoff: one timezone-naive moment.
-
-    Raises
-    ------
-    ParameterError
-        If it is no moment, or carries a time zone.
-    """
-    try:
-        moment = pd.Timestamp(cutoff)
-    except (ValueError, TypeError) as error:
-        raise ParameterError("cutoff", "a date like '2024-01-31'", cutoff) from error
-    if pd.isna(moment) or moment.tzinfo is not None:
-        raise ParameterError("cutoff", "a date without a time zone", cutoff)
-    return moment
 
 
 def own_lines(lines: ir.Table, own_seller: str | None) -> ir.Table:

@@ -1,0 +1,253 @@
+"""Time: outcome windows after a cutoff, rolling cutoffs, and folds that never look ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crmml._typing import Duration, IntArray
+from crmml.exceptions import CensoredWindowError, ParameterError, TooLittleDataError
+from crmml.stats.discounting import in_units
+
+
+@dataclass(frozen=True)
+class Window:
+    """A cutoff and the outcome window after it, ``[cutoff + gap, cutoff + gap + horizon)``.
+
+    Parameters
+    ----------
+    cutoff : Timestamp or str
+        Exclusive end of the features, timezone-naive.
+    horizon : Duration or str
+        Length of the outcome window, for example ``"13W"``.
+    gap : Duration or str, optional
+        Time between cutoff and window, in which one acts.
+
+    Examples
+    --------
+    >>> window = Window("1997-10-01", "39W")
+    >>> window.closes
+    Timestamp('1998-07-01 00:00:00')
+    """
+
+    cutoff: pd.Timestamp
+    horizon: Duration
+    gap: Duration | None = None
+
+    def __init__(
+        self,
+        cutoff: str | pd.Timestamp,
+        horizon: str | Duration,
+        gap: str | Duration | None = None,
+    ) -> None:
+        object.__setattr__(self, "cutoff", read_moment(cutoff, "cutoff"))
+        object.__setattr__(self, "horizon", Duration.parse(horizon))
+        object.__setattr__(self, "gap", None if gap is None else Duration.parse(gap))
+        length_of(self.horizon)
+
+    @property
+    def opens(self) -> pd.Timestamp:
+        """First moment of the outcome window."""
+        return self.cutoff if self.gap is None else self.cutoff + length_of(self.gap)
+
+    @property
+    def closes(self) -> pd.Timestamp:
+        """Exclusive end of the outcome window."""
+        return self.opens + length_of(self.horizon)
+
+    def check_observed(self, last_timestamp: str | pd.Timestamp) -> None:
+        """Refuse a window of which the data have not seen the end.
+
+        Parameters
+        ----------
+        last_timestamp : Timestamp
+            Last transaction in the data; its day counts as seen to the end.
+
+        Raises
+        ------
+        CensoredWindowError
+            With both dates.
+        """
+        end = end_of_observation(last_timestamp)
+        if self.closes > end:
+            raise CensoredWindowError(
+                f"the outcome window {self.opens} to {self.closes} of the cutoff {self.cutoff} "
+                f"ends after the data do ({end}): customers silent in it are censored, not lost; "
+                "take an earlier cutoff or a shorter horizon"
+            )
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One step of a backtest: what may be learned from, and what is judged.
+
+    Attributes
+    ----------
+    train : tuple of Window
+        Windows that closed at or before the cutoff of ``test``.
+    test : Window
+        A later window.
+    """
+
+    train: tuple[Window, ...]
+    test: Window
+
+
+def read_moment(value: str | pd.Timestamp, name: str) -> pd.Timestamp:
+    """Read one timezone-naive moment.
+
+    Raises
+    ------
+    ParameterError
+        If it is no moment, or carries a time zone.
+    """
+    try:
+        moment = pd.Timestamp(value)
+    except (ValueError, TypeError) as error:
+        raise ParameterError(name, "a date like '2024-01-31'", value) from error
+    if pd.isna(moment) or moment.tzinfo is not None:
+        raise ParameterError(name, "a date without a time zone", value)
+    return moment
+
+
+def length_of(duration: str | Duration) -> pd.Timedelta:
+    """Return the length of a duration in calendar time.
+
+    Examples
+    --------
+    >>> length_of("2W")
+    Timedelta('14 days 00:00:00')
+    """
+    return pd.Timedelta(hours=in_units(duration, "hour"))
+
+
+def end_of_observation(last_timestamp: str | pd.Timestamp) -> pd.Timestamp:
+    """Return the exclusive end of what a log has seen: the end of its last day.
+
+    Examples
+    --------
+    >>> end_of_observation("1998-06-30 14:05")
+    Timestamp('1998-07-01 00:00:00')
+    """
+    return read_moment(last_timestamp, "last_timestamp").floor("D") + pd.Timedelta(days=1)
+
+
+def rolling_windows(
+    first_timestamp: str | pd.Timestamp,
+    last_timestamp: str | pd.Timestamp,
+    *,
+    horizon: str | Duration,
+    gap: str | Duration | None = None,
+    step: str | Duration | None = None,
+    min_history: str | Duration | None = None,
+) -> list[Window]:
+    """Place cutoffs backwards from the end of the data, newest last.
+
+    Parameters
+    ----------
+    first_timestamp, last_timestamp : Timestamp or str
+        Span of the log; the last day counts as seen to the end.
+    horizon, gap : Duration or str
+        See :class:`Window`.
+    step : Duration or str, optional
+        From cutoff to cutoff; default ``horizon``, so that outcome windows do not overlap.
+    min_history : Duration or str, optional
+        Least span from the start of the data to a cutoff; default ``horizon``.
+
+    Returns
+    -------
+    list of Window
+        At least one.
+
+    Raises
+    ------
+    TooLittleDataError
+        If the span holds no such window; the message gives the figures.
+
+    Examples
+    --------
+    >>> for window in rolling_windows("1997-01-01", "1998-06-30", horizon="26W"):
+    ...     print(window.cutoff.date(), window.closes.date())
+    1997-07-02 1997-12-31
+    1997-12-31 1998-07-01
+    """
+    length = Duration.parse(horizon)
+    start = read_moment(first_timestamp, "first_timestamp").floor("D")
+    end = end_of_observation(last_timestamp)
+    earliest = start + length_of(min_history or length)
+    pause = length_of(gap) if gap is not None else pd.Timedelta(0)
+    cutoff = end - length_of(length) - pause
+    stride = length_of(step or length)
+    windows: list[Window] = []
+    while cutoff >= earliest:
+        windows.append(Window(cutoff, length, gap))
+        cutoff -= stride
+    if not windows:
+        days = (end - start).days
+        raise TooLittleDataError(
+            f"the data span {days} days ({start.date()} to {end.date()}); a history of "
+            f"{min_history or length}, a gap of {gap or 'none'} and an outcome window of {length} "
+            "need more"
+        )
+    return windows[::-1]
+
+
+def embargoed_folds(windows: Sequence[Window]) -> list[Fold]:
+    """Pair each window with the earlier ones that had closed before its cutoff.
+
+    A window whose outcomes overlap the time after the test cutoff would tell the future: it is
+    left out of training. Windows without anything to train on are not judged.
+
+    Examples
+    --------
+    >>> windows = rolling_windows("2020-01-01", "2021-12-30", horizon="13W", step="4W")
+    >>> folds = embargoed_folds(windows)
+    >>> all(w.closes <= fold.test.cutoff for fold in folds for w in fold.train)
+    True
+    """
+    ordered = sorted(windows, key=lambda window: window.cutoff)
+    folds = [Fold(tuple(w for w in ordered if w.closes <= test.cutoff), test) for test in ordered]
+    return [fold for fold in folds if fold.train]
+
+
+def customer_folds(customer_id: pd.Index[Any], n_folds: int, *, seed: int = 0) -> IntArray:
+    """Deal customers into folds by a hash of their id.
+
+    A customer is in the same fold in every snapshot, whoever else is in it and in any order.
+
+    Parameters
+    ----------
+    customer_id : Index
+        Whole numbers or text.
+    n_folds : int
+        At least 2.
+    seed : int
+        Another seed deals anew.
+
+    Returns
+    -------
+    ndarray of int, shape (n_customers,)
+        Fold of each, 0 to ``n_folds - 1``.
+
+    Examples
+    --------
+    >>> customer_folds(pd.Index(["a", "b", "d", "f"]), 3).tolist()
+    [0, 0, 1, 2]
+    """
+    if n_folds < 2:
+        raise ParameterError("n_folds", "at least 2", n_folds)
+    values = np.asarray(customer_id)
+    if values.dtype.kind not in "iu":
+        values = values.astype(object)
+    hashed = pd.util.hash_array(values).astype(np.uint64)
+    salt = np.uint64((seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64)
+    # One round of splitmix64, so that the folds of different seeds are unrelated.
+    mixed = hashed ^ salt
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return (mixed % np.uint64(n_folds)).astype(np.int64)
