@@ -110,6 +110,10 @@ class ConvergenceWarning(FitWarning):
     """The optimiser stopped without meeting its tolerance."""
 
 
+class RegularityWarning(FitWarning):
+    """The snapshot does not hold what a choice of regularity needs."""
+
+
 class SourceError(CrmmlError):
     """A file, table or package cannot be opened."""
 

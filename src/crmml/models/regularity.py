@@ -1,0 +1,222 @@
+"""(M)BG/CNBD-k: regular buyers, with the order of regularity chosen by likelihood."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from crmml._typing import FloatArray
+from crmml.exceptions import DataError, MissingColumnsError, ParameterError, RegularityWarning
+from crmml.features.snapshot import Snapshot
+from crmml.models.base import Group, PurchaseModel, row_weights
+from crmml.models.beta_geo import BETA_GEO_BOUNDARIES
+from crmml.stats import bg_nbd, mbg_nbd
+from crmml.stats.cnbd_k import Dropout, ErlangProcess
+from crmml.stats.process import PurchaseProcess
+
+GAPS = "sum_log_gaps"
+
+
+class RegularPurchaseModel(PurchaseModel):
+    """MBG/CNBD-k or BG/CNBD-k: gaps between purchases are Erlang-k, less random than Poisson.
+
+    Reutterer, Platzer and Schroeder (2021), International Journal of Research in Marketing 38(1);
+    ``params_`` are theirs: gaps have mean ``k / lambda`` with ``lambda ~ Gamma(r, alpha)``. At
+    k = 1 this *is* :class:`~crmml.models.ModifiedBetaGeoModel` (or, with ``dropout="plain"``,
+    :class:`~crmml.models.BetaGeoModel`), number for number.
+
+    Parameters
+    ----------
+    k : int or None
+        Order of regularity, >= 1. ``None`` raises k from 1 while the likelihood rises, and keeps
+        the best only if it gains more than ``log(number of customers) / 2`` over k = 1: what one
+        more parameter costs by the Bayesian information criterion.
+    dropout : {"modified", "plain"}
+        ``modified``: the customer may leave after every purchase, the first included; ``plain``:
+        after repeat purchases only.
+    k_max : int
+        Largest k tried.
+    purchase_covariates, dropout_covariates, ridge
+        See :class:`~crmml.models.base.PurchaseModel`.
+
+    Attributes
+    ----------
+    k_ : int
+        The order used.
+    log_likelihoods_ : list of float
+        At the optimum for k = 1, 2, ... as far as tried; empty where k was given.
+
+    Notes
+    -----
+    Counts and recency alone cannot tell one k from another. The snapshot column ``sum_log_gaps``,
+    the sum of the natural logarithms of a customer's gaps between purchases in the time unit of
+    the snapshot (0 without repeat purchases), completes the likelihood.
+    """
+
+    _effects: ClassVar[dict[Group, tuple[tuple[str, float], ...]]] = {
+        "purchase": (("alpha", -1.0),),
+        "dropout": (("a", 1.0), ("b", 1.0)),
+    }
+    _boundaries = BETA_GEO_BOUNDARIES
+    _state = (*PurchaseModel._state, "k_", "log_likelihoods_")  # type: ignore[assignment]
+
+    k_: int
+    log_likelihoods_: list[float]
+
+    def __init__(
+        self,
+        *,
+        k: int | None = None,
+        dropout: Dropout = "modified",
+        k_max: int = 12,
+        purchase_covariates: Any = (),
+        dropout_covariates: Any = (),
+        ridge: float = 0.0,
+    ) -> None:
+        super().__init__(
+            purchase_covariates=purchase_covariates,
+            dropout_covariates=dropout_covariates,
+            ridge=ridge,
+        )
+        self.k = k
+        self.dropout = dropout
+        self.k_max = k_max
+
+    @property
+    def _process(self) -> PurchaseProcess:  # type: ignore[override]
+        if self.k_ == 1:
+            return mbg_nbd if self.dropout == "modified" else bg_nbd
+        return cast(PurchaseProcess, ErlangProcess(self.k_, self.dropout))
+
+    def fit(
+        self,
+        snapshot: Snapshot,
+        sample_weight: pd.Series[float] | npt.ArrayLike | None = None,
+    ) -> Self:
+        """Maximise the likelihood, over k too unless k was given.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            Needs ``frequency``, ``recency``, ``T``, the covariates, and for k > 1
+            ``sum_log_gaps``.
+        sample_weight : Series or array-like, optional
+            Non-negative weight of each customer.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        MissingColumnsError
+            If k > 1 was asked for and ``sum_log_gaps`` is missing.
+        DataError
+            If ``sum_log_gaps`` is not finite, or larger than ``frequency`` gaps that fill
+            ``recency`` can make it (a wrong unit of time).
+
+        Warns
+        -----
+        RegularityWarning
+            If k is to be chosen and ``sum_log_gaps`` is missing: k stays 1.
+        """
+        self._check_settings()
+        has_gaps = GAPS in snapshot.frame.columns
+        if self.k is not None:
+            if self.k > 1 and not has_gaps:
+                raise MissingColumnsError(
+                    [GAPS], map(str, snapshot.frame.columns), table="snapshot"
+                )
+            return self._fit_at(self.k, snapshot, sample_weight)
+        if not has_gaps:
+            warnings.warn(
+                f"RegularPurchaseModel: the snapshot has no column {GAPS!r}, without which "
+                "regularity cannot be seen; k stays 1 and the model is "
+                f"{'MBG/NBD' if self.dropout == 'modified' else 'BG/NBD'}",
+                RegularityWarning,
+                stacklevel=2,
+            )
+            return self._fit_at(1, snapshot, sample_weight)
+        return self._choose(snapshot, sample_weight)
+
+    def _choose(self, snapshot: Snapshot, sample_weight: Any) -> Self:
+        settings = self.get_params(deep=False)
+        trials: list[tuple[Self, list[warnings.WarningMessage]]] = []
+        for k in range(1, self.k_max + 1):
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                trial = type(self)(**{**settings, "k": k}).fit(snapshot, sample_weight)
+            trials.append((trial, said))
+            if k > 1 and trial.log_likelihood_ <= trials[-2][0].log_likelihood_:
+                break
+        likelihoods = [float(trial.log_likelihood_) for trial, _ in trials]
+        best = int(np.argmax(likelihoods))
+        if likelihoods[best] - likelihoods[0] <= 0.5 * math.log(len(snapshot)):
+            best = 0
+        chosen, said = trials[best]
+        for warning in said:
+            warnings.warn(warning.message, stacklevel=3)
+        for name in self._state:
+            setattr(self, name, getattr(chosen, name))
+        self.log_likelihoods_ = likelihoods
+        return self
+
+    def _fit_at(self, k: int, snapshot: Snapshot, sample_weight: Any) -> Self:
+        self.k_ = k
+        self.log_likelihoods_ = []
+        super().fit(snapshot, sample_weight)
+        if k > 1:
+            missing = self._full_log_likelihood(snapshot, sample_weight) - self.log_likelihood_
+            self.log_likelihood_ += missing
+            self.null_log_likelihood_ += missing
+        return self
+
+    def _full_log_likelihood(self, snapshot: Snapshot, sample_weight: Any) -> float:
+        """Log-likelihood at the fitted parameters with the gaps themselves in it."""
+        h = self._histories(snapshot)
+        weights = row_weights(snapshot, h.counts, h.inverse, sample_weight)
+        partial = self._process.log_likelihood(self._row_params(h), h.x, h.t_x, h.T)
+        each = np.ones(len(snapshot), dtype=np.int64)
+        own_row = np.arange(len(snapshot))
+        own_weights = row_weights(snapshot, each, own_row, sample_weight)
+        x = snapshot.frame["frequency"].to_numpy(dtype=np.float64)
+        constant = ErlangProcess(self.k_, self.dropout).gap_constant(x, _sum_log_gaps(snapshot))
+        return float(weights @ partial + own_weights @ constant)
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        for name, value in (("k", self.k), ("k_max", self.k_max)):
+            whole = isinstance(value, (int, np.integer)) and value >= 1
+            if not (whole or (name == "k" and value is None)):
+                raise ParameterError(name, "a whole number >= 1", value)
+        if self.dropout not in ("modified", "plain"):
+            raise ParameterError("dropout", "'modified' or 'plain'", self.dropout)
+
+
+def _sum_log_gaps(snapshot: Snapshot) -> FloatArray:
+    """Sum of log gaps of each customer, 0 without a gap; validated.
+
+    By the inequality of the means it cannot exceed ``x log(t_x / x)``.
+    """
+    x = snapshot.frame["frequency"].to_numpy(dtype=np.float64)
+    t_x = snapshot.frame["recency"].to_numpy(dtype=np.float64)
+    given = pd.to_numeric(snapshot.frame[GAPS], errors="coerce").to_numpy(dtype=np.float64)
+    repeat = x > 0
+    values = np.where(repeat, given, 0.0)
+    most = np.where(repeat, x * np.log(np.where(repeat, t_x / np.maximum(x, 1.0), 1.0)), 0.0)
+    broken = ~np.isfinite(values) | (values > most + 1e-6 * np.maximum(1.0, np.abs(most)))
+    if broken.any():
+        raise DataError(
+            "the sum of log gaps must be finite and at most frequency * log(recency / frequency), "
+            "in the time unit of the snapshot",
+            table="snapshot",
+            column=GAPS,
+            n_rows=int(broken.sum()),
+            examples=snapshot.customer_id[broken][:5],
+        )
+    return values
