@@ -1,0 +1,1 @@
+"""The shelf on which bundles stand; the only room that knows MLflow."""

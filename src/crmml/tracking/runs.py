@@ -1,0 +1,519 @@
+"""Training runs in MLflow: what went in, what came out with intervals, and the bundle itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+# Nothing is sent home unless the user has asked for it; MLflow reads these when it is imported.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+
+import mlflow
+import pandas as pd
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    RunTag,
+)
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.tracking import MlflowClient
+from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from sqlalchemy.exc import SQLAlchemyError
+
+import crmml
+from crmml.data.schema import TRANSACTIONS
+from crmml.exceptions import CrmmlError, TrackingError
+from crmml.storage.files import neutralise_formulas, write_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from crmml.scoring.bundle import ScoringBundle
+
+MetricValue: TypeAlias = float | tuple[float, float, float]
+"""A value, or a value with the lower and upper end of its interval."""
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+FINGERPRINT, LABELS, GATES = "crmml.data_fingerprint", "crmml.label_specification", "crmml.gates"
+
+_REQUIREMENTS = (
+    "mlflow",
+    "duckdb",
+    "ibis-framework[duckdb]",
+    "lightgbm",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pydantic",
+    "pyyaml",
+    "scikit-learn",
+    "scipy",
+)
+"""What scoring needs; logged with the installed versions. Left to itself, MLflow would find out
+by loading the model in another process, which takes seconds."""
+
+_TYPES = {
+    "timestamp": DataType.datetime,
+    "money": DataType.double,
+    "number": DataType.double,
+    "flag": DataType.boolean,
+    "text": DataType.string,
+}
+_ANYTHING: Any = AnyType()  # type: ignore[no-untyped-call]
+_LONGEST_PARAM = 6000
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment on a tracking server that answered.
+
+    Attributes
+    ----------
+    uri : str
+        Tracking URI.
+    name, id : str
+        Of the experiment.
+    """
+
+    uri: str
+    name: str
+    id: str
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """A training run and the model that it registered.
+
+    Attributes
+    ----------
+    run_id : str
+        The MLflow run.
+    name : str
+        Name of the registered model.
+    version : int
+        Its new version.
+    """
+
+    run_id: str
+    name: str
+    version: int
+
+    @property
+    def uri(self) -> str:
+        """Return what ``mlflow.pyfunc.load_model`` takes."""
+        return f"models:/{self.name}/{self.version}"
+
+
+# ---------------------------------------------------------------------------- the server
+
+
+def start(uri: str | None = None, experiment: str = "crmml") -> Experiment:
+    """Reach the tracking server and open an experiment, both made if need be.
+
+    Parameters
+    ----------
+    uri : str, optional
+        Tracking URI; by default ``$MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db`` in the
+        current folder. It becomes MLflow's tracking URI for this process.
+    experiment : str, default "crmml"
+        Name of the experiment.
+
+    Raises
+    ------
+    TrackingError
+        If the server does not answer within seconds, or its store cannot be used.
+
+    Notes
+    -----
+    Processes that start together on a fresh SQLite file would race in its migration; here one
+    makes the database while the others wait. Artifacts lie in ``mlruns`` beside the file.
+    """
+    address = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.tracking", "mlflow.pyfunc"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    file = _sqlite_file(address)
+    with explained(address), _patience(), _alone(file):
+        client = MlflowClient(address)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            folder = None if file is None else (file.parent / "mlruns").resolve().as_uri()
+            identifier = client.create_experiment(experiment, artifact_location=folder)
+        elif found.lifecycle_stage != "active":
+            raise TrackingError(
+                f"the MLflow experiment {experiment!r} was deleted; restore it or name another"
+            )
+        else:
+            identifier = found.experiment_id
+    mlflow.set_tracking_uri(address)
+    return Experiment(address, experiment, identifier)
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn whatever MLflow and its stores raise into one sentence that names the server."""
+    try:
+        yield
+    except CrmmlError:
+        raise
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        first = str(error).strip().split("\n", 1)[0]
+        shown = re.sub(r"//[^/@]*@", "//", uri)
+        if uri.startswith(("http://", "https://")) and "API request to" in first:
+            raise TrackingError(
+                f"no MLflow server answers at {shown}; start one, or set MLFLOW_TRACKING_URI "
+                f"(without it, runs go to {DEFAULT_URI})"
+            ) from error
+        raise TrackingError(f"MLflow at {shown} refused: {first}") from error
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Give up on a silent server after seconds; MLflow's own defaults take minutes."""
+    hurried = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+    own = {name: value for name, value in hurried.items() if name not in os.environ}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name in own:
+            del os.environ[name]
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    path = uri.removeprefix("sqlite:///").split("?", 1)[0]
+    return Path(path) if path != uri and path not in ("", ":memory:") else None
+
+
+@contextmanager
+def _alone(file: Path | None) -> Iterator[None]:
+    """Hold an exclusive lock beside a SQLite file; the lock ends with the process."""
+    if file is None:
+        yield
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = file.with_name(f"{file.name}.lock")
+    with closing(sqlite3.connect(lock, timeout=120, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+# ---------------------------------------------------------------------------- a training run
+
+
+def log_training(
+    *,
+    bundle: ScoringBundle,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, MetricValue],
+    data_fingerprint: str,
+    label_specification: Mapping[str, Any],
+    gates: Mapping[str, bool],
+    tables: Mapping[str, pd.DataFrame] | None = None,
+    figures: Mapping[str, Figure] | None = None,
+    tags: Mapping[str, str] | None = None,
+    name: str = "crmml",
+    alias: str = "challenger",
+    experiment: Experiment | None = None,
+) -> LoggedModel:
+    """Log a training and register its bundle as a new version of a model.
+
+    Parameters
+    ----------
+    bundle : ScoringBundle
+        What was trained.
+    params : mapping
+        Settings; nested mappings are flattened with dots. Values longer than 6,000 characters
+        are only in the artifact ``params.json``. Never customer ids.
+    metrics : mapping of str to float or (value, low, high)
+        An interval is logged as ``<name>``, ``<name>_low``, ``<name>_high`` and as a row of the
+        artifact ``metrics.csv``.
+    data_fingerprint : str
+        From :func:`crmml.storage.fingerprint.fingerprint`.
+    label_specification : mapping
+        What was predicted and judged: cutoffs, horizon, gap, grain, definition of churn. Two
+        models are only compared where fingerprint and specification are equal.
+    gates : mapping of str to bool
+        Named conditions and whether the model met them, such as "beats the recency rule".
+    tables : mapping of str to DataFrame, optional
+        Logged as ``tables/<name>.csv``.
+    figures : mapping of str to Figure, optional
+        Logged as ``figures/<name>.png``.
+    tags : mapping of str to str, optional
+        Further tags of the run.
+    name : str, default "crmml"
+        Name of the registered model.
+    alias : str, default "challenger"
+        Alias that the new version gets.
+    experiment : Experiment, optional
+        Where; ``start()`` by default.
+
+    Returns
+    -------
+    LoggedModel
+
+    Raises
+    ------
+    TrackingError
+        If the server refuses. The run is then marked as failed, and nothing is registered.
+    """
+    home = experiment or start()
+    client = MlflowClient(home.uri)
+    values = _flat_metrics(metrics)
+    facts = {
+        FINGERPRINT: data_fingerprint,
+        LABELS: digest(label_specification),
+        GATES: json.dumps(dict(gates), sort_keys=True),
+    }
+    with explained(home.uri):
+        run_id = client.create_run(home.id, run_name=f"{name} {_cutoff(bundle)}").info.run_id
+        try:
+            model_id = _log_model(client, home, run_id, bundle, name)
+            now = int(time.time() * 1000)
+            client.log_batch(
+                run_id,
+                metrics=[Metric(k, v, now, 0, model_id=model_id) for k, v in values.items()],
+                params=[Param(k, v) for k, v in _flat_params(params) if len(v) <= _LONGEST_PARAM],
+                tags=[RunTag(k, str(v)) for k, v in {**(tags or {}), **facts}.items()],
+            )
+            source = json.dumps({"fingerprint": data_fingerprint})
+            data = Dataset("data", data_fingerprint[:36], "crmml", source)
+            client.log_inputs(run_id, [DatasetInput(data)])
+            with tempfile.TemporaryDirectory() as scratch:
+                _write_artifacts(
+                    Path(scratch),
+                    texts={"params": dict(params), "label_specification": label_specification},
+                    tables={"metrics": _metric_table(metrics)},
+                    more_tables=tables or {},
+                    figures=figures or {},
+                )
+                client.log_artifacts(run_id, scratch)
+            version = _register(client, name, model_id, run_id, facts)
+            client.set_registered_model_alias(name, alias, str(version))
+        except BaseException:
+            client.set_terminated(run_id, "FAILED")
+            raise
+        client.set_terminated(run_id, "FINISHED")
+    return LoggedModel(run_id, name, version)
+
+
+def digest(specification: Mapping[str, Any]) -> str:
+    """Hash a specification; equal contents give equal text.
+
+    Examples
+    --------
+    >>> digest({"horizon": "52W", "gap": None}) == digest({"gap": None, "horizon": "52W"})
+    True
+    """
+    return hashlib.sha256(_as_json(specification).encode()).hexdigest()
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, indent=1, default=str, ensure_ascii=False)
+
+
+def _cutoff(bundle: ScoringBundle) -> str:
+    return str(bundle.manifest["created_for_cutoff"])
+
+
+def _flat_params(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            yield from _flat_params(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value)
+
+
+def _flat_metrics(metrics: Mapping[str, MetricValue]) -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for name, value in metrics.items():
+        if isinstance(value, tuple):
+            flat |= zip((name, f"{name}_low", f"{name}_high"), map(float, value), strict=True)
+        else:
+            flat[name] = float(value)
+    return flat
+
+
+def _metric_table(metrics: Mapping[str, MetricValue]) -> pd.DataFrame:
+    rows = [
+        (name, *(value if isinstance(value, tuple) else (value, None, None)))
+        for name, value in metrics.items()
+    ]
+    return pd.DataFrame(rows, columns=["metric", "value", "low", "high"])
+
+
+def _write_artifacts(
+    folder: Path,
+    *,
+    texts: Mapping[str, Any],
+    tables: Mapping[str, pd.DataFrame],
+    more_tables: Mapping[str, pd.DataFrame],
+    figures: Mapping[str, Figure],
+) -> None:
+    for name in ("tables", "figures"):
+        (folder / name).mkdir()
+    for name, value in texts.items():
+        (folder / f"{name}.json").write_text(_as_json(value), encoding="utf-8")
+    named = {**tables, **{f"tables/{name}": table for name, table in more_tables.items()}}
+    for name, table in named.items():
+        keyed = table.reset_index() if any(table.index.names) else table
+        neutralise_formulas(keyed).to_csv(folder / f"{name}.csv", index=False)
+    for name, figure in figures.items():
+        figure.savefig(folder / "figures" / f"{name}.png", dpi=120, bbox_inches="tight")
+
+
+# ---------------------------------------------------------------------------- the model
+
+
+def _log_model(
+    client: MlflowClient, home: Experiment, run_id: str, bundle: ScoringBundle, name: str
+) -> str:
+    """Log the bundle as a pyfunc from code; return the id of the logged model.
+
+    ``mlflow.pyfunc.log_model`` does the same steps and, besides, loads the model twice more to
+    try the example; scoring the example here for the signature has already tried it.
+    """
+    from mlflow.pyfunc import save_model
+
+    logged = client.create_logged_model(home.id, name, source_run_id=run_id, model_type="crmml")
+    package = Path(crmml.__file__).parent
+    example = invented_transactions(bundle.manifest)
+    with tempfile.TemporaryDirectory() as scratch:
+        stored = Path(scratch) / "bundle"
+        write_folder(bundle.to_files(), stored)
+        save_model(
+            path=str(Path(scratch) / "model"),
+            python_model=str(package / "tracking" / "pyfunc.py"),
+            artifacts={"bundle": str(stored)},
+            code_paths=[str(package)],
+            pip_requirements=requirements(),
+            signature=signature(bundle, example),
+            input_example=example,
+            mlflow_model=Model(
+                artifact_path=logged.artifact_location,
+                model_uuid=logged.model_id,
+                run_id=run_id,
+                model_id=logged.model_id,
+            ),
+        )
+        client.log_model_artifacts(logged.model_id, str(Path(scratch) / "model"))
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    return str(logged.model_id)
+
+
+def _register(
+    client: MlflowClient, name: str, model_id: str, run_id: str, tags: dict[str, str]
+) -> int:
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    source = f"models:/{model_id}"
+    made = client.create_model_version(name, source, run_id, tags=tags, model_id=model_id)
+    link = json.dumps([{"name": name, "version": int(made.version)}])
+    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": link})  # the pages link by it
+    return int(made.version)
+
+
+def requirements() -> list[str]:
+    """Pip requirements of a logged model: what scoring needs, in the versions installed here."""
+    return [f"{name}=={installed_version(name.split('[')[0])}" for name in _REQUIREMENTS]
+
+
+def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
+    """Describe input, output and parameters of a bundle to MLflow.
+
+    Timestamps are MLflow ``datetime``: pandas timestamps, or ISO 8601 text over REST. Money is
+    ``double``; the cleaning makes it DECIMAL. Only the three required columns are required.
+
+    Parameters
+    ----------
+    bundle : ScoringBundle
+        To describe.
+    example : DataFrame
+        Transactions to score, for the columns of the output.
+    """
+    scores = bundle.score(example, _cutoff(bundle))
+    inputs = [_input_column(name, bundle.manifest) for name in bundle.manifest["columns"]]
+    outputs = [
+        ColSpec(_output_type(scores[name]), name, required=name == "customer_id") for name in scores
+    ]
+    cutoff = ParamSpec("cutoff", DataType.string, _cutoff(bundle))
+    return ModelSignature(Schema([*inputs]), Schema([*outputs]), ParamSchema([cutoff]))
+
+
+def _id_type(manifest: Mapping[str, Any]) -> DataType:
+    return DataType.long if manifest["id_type"] == "integer" else DataType.string
+
+
+def _input_column(name: str, manifest: Mapping[str, Any]) -> ColSpec:
+    if name == "customer_id":
+        kind: Any = _id_type(manifest)
+    else:  # ids of orders and products may be numbers or text
+        kind = _TYPES.get(str(TRANSACTIONS.kind(name)), _ANYTHING)
+    return ColSpec(kind, name, required=name in TRANSACTIONS.required)
+
+
+def _output_type(values: pd.Series) -> DataType | Array:
+    if pd.api.types.is_bool_dtype(values):
+        return DataType.boolean
+    if pd.api.types.is_integer_dtype(values):
+        return DataType.long
+    if pd.api.types.is_float_dtype(values):
+        return DataType.double
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return DataType.datetime
+    lists = values.map(lambda cell: isinstance(cell, (list, tuple)))
+    return Array(DataType.string) if lists.any() else DataType.string
+
+
+def invented_transactions(manifest: Mapping[str, Any]) -> pd.DataFrame:
+    """Invent the transactions of three customers: an example that can hold nobody's data.
+
+    Parameters
+    ----------
+    manifest : mapping
+        Of a bundle: columns, type of the id, cutoff.
+
+    Returns
+    -------
+    DataFrame
+        Seven lines in the half year before the cutoff.
+    """
+    cutoff = pd.Timestamp(manifest["created_for_cutoff"])
+    weeks_ago = [25, 16, 9, 2, 12, 8, 20]
+    who = [1, 1, 1, 1, 2, 2, 3]
+    columns: dict[str, Any] = {}
+    for name in manifest["columns"]:
+        kind = TRANSACTIONS.kind(name)
+        if name == "customer_id":
+            columns[name] = (
+                who if manifest["id_type"] == "integer" else [f"customer {i}" for i in who]
+            )
+        elif kind == "timestamp":
+            columns[name] = [cutoff - pd.Timedelta(weeks=w) for w in weeks_ago]
+        elif kind in ("money", "number"):
+            columns[name] = [19.9, 24.5, 31.0, 12.75, 45.0, 18.2, 60.0] if name == "amount" else 1.0
+        elif kind == "flag":
+            columns[name] = False
+        elif name not in ("currency", "seller"):  # their legal values are the user's own
+            columns[name] = [f"{name} {i}" for i in (1, 2, 3, 4, 5, 6, 7)]
+    return pd.DataFrame(columns)

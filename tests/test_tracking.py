@@ -1,0 +1,352 @@
+"""A real MLflow on a temporary SQLite: what is logged comes back, and promotion is earned."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import mlflow
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from mlflow.tracking import MlflowClient
+
+from crmml.exceptions import BundleError, ParameterError, TrackingError
+from crmml.tracking import runs
+from crmml.tracking.registry import by_metric, load_registered, promote, set_alias
+from crmml.tracking.runs import (
+    Experiment,
+    LoggedModel,
+    invented_transactions,
+    log_training,
+    requirements,
+    start,
+)
+
+matplotlib.use("agg")
+
+GATES = {"beats the recency rule": True, "is calibrated": True}
+LABELS = {"horizon": "52W", "gap": None, "churn": "no purchase in the outcome window"}
+
+
+class TotalBundle:
+    """Scores customers by what they have spent: the interface of a bundle, nothing to fit."""
+
+    def __init__(self, manifest: dict[str, Any]) -> None:
+        self.manifest = manifest
+
+    def to_files(self) -> dict[str, bytes]:
+        part = b'{"r": 0.25}'
+        manifest = {**self.manifest, "hashes": {"part.json": hashlib.sha256(part).hexdigest()}}
+        return {"manifest.json": json.dumps(manifest).encode(), "part.json": part}
+
+    @classmethod
+    def from_files(cls, files: dict[str, bytes]) -> TotalBundle:
+        return cls(json.loads(files["manifest.json"]))
+
+    def score(self, transactions: pd.DataFrame, cutoff: str) -> pd.DataFrame:
+        past = transactions[transactions["timestamp"] < pd.Timestamp(cutoff)]
+        spent = past.groupby("customer_id")["amount"].agg(["sum", "count"]).reset_index()
+        return spent.assign(cutoff=pd.Timestamp(cutoff), tier="A", share=float("nan"))
+
+
+def a_bundle(id_type: str = "integer", columns: tuple[str, ...] = ()) -> Any:
+    return TotalBundle(
+        {
+            "format_version": 1,
+            "crmml_version": "0.1.0",
+            "created_for_cutoff": "2017-07-01",
+            "id_type": id_type,
+            "columns": ["customer_id", "timestamp", "amount", *columns],
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def bundle_module(monkeypatch):
+    """Let storage and pyfunc read the bundle of these tests."""
+    module = types.ModuleType("crmml.scoring.bundle")
+    module.FORMAT_VERSION, module.ScoringBundle = 1, TotalBundle  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "crmml.scoring.bundle", module)
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory) -> Experiment:
+    """One database for all tests: making it takes seconds."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    yield start(f"sqlite:///{folder}/mlflow.db")
+    mlflow.set_tracking_uri("")
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+def train(shelf: Experiment, name: str, **changes: Any) -> LoggedModel:
+    logged = {
+        "bundle": a_bundle(),
+        "params": {"horizon": "52W", "churn": {"learning_rate": 0.05}},
+        "metrics": {"mae": (0.78, 0.74, 0.82), "customers": 3},
+        "data_fingerprint": "f" * 64,
+        "label_specification": LABELS,
+        "gates": GATES,
+    }
+    return log_training(name=name, experiment=shelf, **{**logged, **changes})
+
+
+# ------------------------------------------------------------------------------- logging
+
+
+def test_a_training_is_logged_in_full(shelf):
+    figure = Figure()
+    figure.subplots().plot([1, 2])
+    table = pd.DataFrame({"model": ["=BG/NBD"], "mae": [0.78]})
+    model = train(
+        shelf,
+        "full",
+        tables={"leaderboard": table},
+        figures={"tracking": figure},
+        tags={"who": "me"},
+    )
+    client = MlflowClient(shelf.uri)
+    run = client.get_run(model.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"horizon": "52W", "churn.learning_rate": "0.05"}
+    assert run.data.metrics == {"mae": 0.78, "mae_low": 0.74, "mae_high": 0.82, "customers": 3}
+    assert run.data.tags["who"] == "me"
+    assert run.inputs.dataset_inputs[0].dataset.digest == "f" * 36
+    folder = Path(client.download_artifacts(model.run_id, ""))
+    assert json.loads((folder / "label_specification.json").read_text()) == LABELS
+    assert pd.read_csv(folder / "metrics.csv")["low"].tolist()[0] == 0.74
+    assert pd.read_csv(folder / "tables" / "leaderboard.csv")["model"].tolist() == ["'=BG/NBD"]
+    assert (folder / "figures" / "tracking.png").read_bytes().startswith(b"\x89PNG")
+    version = client.get_model_version_by_alias("full", "challenger")
+    assert (version.version, version.run_id) == (model.version, model.run_id)
+    logged = client.get_logged_model(version.source.removeprefix("models:/"))
+    assert logged.status == "READY"
+    assert {metric.key for metric in logged.metrics} == {"mae", "mae_low", "mae_high", "customers"}
+
+
+@pytest.mark.parametrize("id_type", ["integer", "text"])
+def test_the_model_predicts_like_its_bundle_without_pickle(shelf, monkeypatch, id_type):
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    model = train(shelf, f"pyfunc-{id_type}", bundle=a_bundle(id_type))
+    loaded = mlflow.pyfunc.load_model(model.uri)
+    rows = invented_transactions(a_bundle(id_type).manifest)
+    scores = loaded.predict(rows)
+    expected = a_bundle(id_type).score(rows, "2017-07-01")
+    assert scores["customer_id"].tolist() == expected["customer_id"].tolist()
+    assert scores["sum"].tolist() == expected["sum"].tolist()
+    assert scores["share"].tolist() == [None] * 3
+    earlier = loaded.predict(rows, params={"cutoff": "2017-03-01"})
+    assert earlier["count"].sum() < scores["count"].sum()
+    assert (earlier["cutoff"] == pd.Timestamp("2017-03-01")).all()
+
+
+def test_the_signature_names_every_input_and_the_cutoff(shelf):
+    model = train(shelf, "signature", bundle=a_bundle("text", ("margin", "category", "order_id")))
+    signature = mlflow.models.get_model_info(model.uri).signature
+    columns = {c["name"]: (c["type"], c["required"]) for c in signature.inputs.to_dict()}
+    assert columns == {
+        "customer_id": ("string", True),
+        "timestamp": ("datetime", True),
+        "amount": ("double", True),
+        "margin": ("double", False),
+        "category": ("string", False),
+        "order_id": ("any", False),
+    }
+    assert [(p.name, p.default) for p in signature.params] == [("cutoff", "2017-07-01")]
+    assert {"tier", "cutoff", "sum"} < {c["name"] for c in signature.outputs.to_dict()}
+
+
+def test_no_file_of_a_logged_model_is_a_pickle(shelf):
+    model = train(shelf, "files")
+    folder = Path(mlflow.artifacts.download_artifacts(model.uri))
+    suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    assert suffixes <= {"", ".json", ".yaml", ".txt", ".py", ".typed"}
+    assert (folder / "code" / "crmml" / "tracking" / "pyfunc.py").is_file()
+    assert (folder / "requirements.txt").read_text().splitlines() == requirements()
+    assert all("==" in line for line in requirements())
+
+
+def test_a_failed_training_is_marked_and_registers_nothing(shelf):
+    class Broken(TotalBundle):
+        def score(self, transactions: pd.DataFrame, cutoff: str) -> pd.DataFrame:
+            raise ZeroDivisionError("a defect, not the server's refusal")
+
+    with pytest.raises(ZeroDivisionError, match="a defect"):
+        train(shelf, "broken", bundle=Broken(a_bundle().manifest))
+    client = MlflowClient(shelf.uri)
+    latest = client.search_runs([shelf.id], order_by=["start_time DESC"], max_results=1)[0]
+    assert latest.info.status == "FAILED"
+    assert "broken" not in [model.name for model in client.search_registered_models()]
+
+
+def test_the_example_holds_invented_customers_only():
+    manifest = a_bundle("text", ("category", "quantity", "currency")).manifest
+    rows = invented_transactions(manifest)
+    assert rows["customer_id"].unique().tolist() == ["customer 1", "customer 2", "customer 3"]
+    assert (rows["timestamp"] < pd.Timestamp("2017-07-01")).all()
+    assert list(rows) == ["customer_id", "timestamp", "amount", "category", "quantity"]
+
+
+# ------------------------------------------------------------------------------- registry
+
+
+def test_a_bundle_comes_back_from_the_registry(shelf):
+    model = train(shelf, "back")
+    for name in (model.uri, "models:/back@challenger"):
+        assert load_registered(name, uri=shelf.uri).to_files() == a_bundle().to_files() | {
+            "manifest.json": load_registered(name, uri=shelf.uri).to_files()["manifest.json"]
+        }
+    set_alias("back", "champion", model.version, uri=shelf.uri)
+    assert load_registered("models:/back@champion", uri=shelf.uri).manifest["id_type"] == "integer"
+
+
+def test_what_is_not_in_the_registry_is_named(shelf):
+    train(shelf, "known")
+    with pytest.raises(TrackingError, match="no model 'nobody' is registered"):
+        load_registered("models:/nobody@champion", uri=shelf.uri)
+    with pytest.raises(TrackingError, match=r"no alias 'champion'; its aliases: challenger = 1"):
+        load_registered("models:/known@champion", uri=shelf.uri)
+    with pytest.raises(TrackingError, match="no version 7"):
+        load_registered("models:/known/7", uri=shelf.uri)
+    with pytest.raises(TrackingError, match="no version 7"):
+        set_alias("known", "champion", 7, uri=shelf.uri)
+    with pytest.raises(ParameterError, match="model must be like"):
+        load_registered("known", uri=shelf.uri)
+
+
+def test_a_model_that_is_no_bundle_or_is_damaged_is_named(shelf):
+    model = train(shelf, "damaged")
+    client = MlflowClient(shelf.uri)
+    version = client.get_model_version("damaged", str(model.version))
+    stored = client.get_logged_model(version.source.removeprefix("models:/")).artifact_location
+    part = Path(stored.removeprefix("file://")) / "artifacts" / "bundle" / "part.json"
+    part.write_text('{"r": 99}')
+    with pytest.raises(BundleError, match=r"part\.json does not match its SHA-256"):
+        load_registered(model.uri, uri=shelf.uri)
+    for file in part.parent.iterdir():
+        file.unlink()
+    part.parent.rmdir()
+    with pytest.raises(BundleError, match="holds no crmml bundle"):
+        load_registered(model.uri, uri=shelf.uri)
+
+
+# ------------------------------------------------------------------------------- promotion
+
+
+def challenge(shelf: Experiment, name: str) -> Any:
+    return promote(name, judge=by_metric("mae", lower_is_better=True), uri=shelf.uri)
+
+
+def champion(shelf: Experiment, name: str) -> int:
+    return int(MlflowClient(shelf.uri).get_registered_model(name).aliases["champion"])
+
+
+def test_a_champion_is_replaced_only_by_a_better_one_on_the_same_backtest(shelf):
+    train(shelf, "duel")
+    first = challenge(shelf, "duel")
+    assert (first.promoted, first.version, first.previous) == (True, 1, None)
+    assert "first champion" in first.reason
+    assert "champion already" in challenge(shelf, "duel").reason
+
+    train(shelf, "duel", metrics={"mae": 0.80})
+    worse = challenge(shelf, "duel")
+    assert not worse.promoted
+    assert "mae is 0.8, the champion has 0.78 (lower is better)" in worse.reason
+
+    train(shelf, "duel", metrics={"mae": 0.70}, data_fingerprint="e" * 64)
+    assert "judged on another data" in challenge(shelf, "duel").reason
+    train(shelf, "duel", metrics={"mae": 0.70}, label_specification={**LABELS, "gap": "1W"})
+    assert "judged on another label specification" in challenge(shelf, "duel").reason
+    train(shelf, "duel", metrics={"rmse": 0.70})
+    assert "the challenger has no metric 'mae'" in challenge(shelf, "duel").reason
+    assert champion(shelf, "duel") == 1
+
+    train(shelf, "duel", metrics={"mae": 0.70})
+    better = challenge(shelf, "duel")
+    assert (better.promoted, better.version, better.previous) == (True, 6, 1)
+    assert champion(shelf, "duel") == 6
+
+
+def test_even_the_first_champion_must_meet_the_recorded_gates(shelf):
+    train(shelf, "gates", gates={**GATES, "is calibrated": False})
+    assert "it misses is calibrated" in challenge(shelf, "gates").reason
+    train(shelf, "gates", gates={})
+    assert "recorded no gates" in challenge(shelf, "gates").reason
+    assert "champion" not in MlflowClient(shelf.uri).get_registered_model("gates").aliases
+
+
+# ------------------------------------------------------------------------------- the server
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_missing_server_is_one_sentence_without_its_password(shelf):
+    address = f"http://someone:secret@127.0.0.1:{closed_port()}"
+    with pytest.raises(TrackingError, match="no MLflow server answers at http://127") as caught:
+        start(address)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+
+
+def test_a_store_that_cannot_be_used_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "text.db").write_text("no database at all " * 100)
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+    for address in (
+        f"sqlite:///{tmp_path}/file/mlflow.db",
+        f"sqlite:///{tmp_path}/text.db",
+        "nonsense://here",
+    ):
+        with pytest.raises(TrackingError, match="refused") as caught:
+            start(address)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_environment_names_the_server_and_artifacts_lie_beside_the_database(
+    shelf, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", shelf.uri)
+    home = start(experiment="another")
+    assert home.uri == shelf.uri
+    location = MlflowClient(shelf.uri).get_experiment(home.id).artifact_location
+    beside = Path(shelf.uri.removeprefix("sqlite:///")).parent / "mlruns"
+    assert location == beside.resolve().as_uri()
+    assert runs.DEFAULT_URI == "sqlite:///mlflow.db"
+
+
+def test_processes_that_start_together_do_not_race(tmp_path):
+    code = "import sys; from crmml.tracking.runs import start; print(start(sys.argv[1]).id)"
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/mlflow.db"]
+    together = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    try:
+        said = [process.communicate(timeout=120) for process in together]
+    finally:
+        for process in together:
+            process.kill()
+    assert [process.returncode for process in together] == [0, 0, 0], said
+    assert len({out for out, _ in said}) == 1, said
+    assert [err for _, err in said] == ["", "", ""]
+
+
+def test_telemetry_is_off():
+    from mlflow.telemetry.utils import is_telemetry_disabled
+
+    assert is_telemetry_disabled()
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
