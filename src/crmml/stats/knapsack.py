@@ -23,6 +23,7 @@ Rows are put in the order of a key first, so the answer never depends on the ord
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,6 +42,7 @@ _BLOCK = 1 << 15  # customers per pass: some ten options of them fit the second-
 _SAMPLE_VARIABLES = 12_000
 _CORE_VARIABLES = 1_500
 _MOVES = 20_000
+_PASSES = 10
 
 
 @dataclass(frozen=True)
@@ -509,37 +511,17 @@ def _cutting_planes(
 def _repair(problem: _Problem, choice: IntArray, prices: FloatArray) -> IntArray:
     """Take options back, the least loss per unit first, until every limit holds."""
     choice = choice.copy()
-    charge = problem.charge(prices)
-    use = problem.usage(choice)
-    member = problem.member
-    for k in range(len(use)):
+    for k in range(len(problem.limits)):
+        use = problem.usage(choice)
         while use[k] > problem.limits[k]:
-            rows = np.flatnonzero(choice >= 0)
-            if k > 0:
-                rows = rows[member[k - 1, choice[rows]] > 0]
-            now = choice[rows]
-            now_cost = problem.cost[now, rows]
-            now_worth = problem.gain[now, rows] - prices[0] * now_cost - charge[now]
-            ratios, moves = [], []
-            for j in range(NONE, problem.m):
-                cost = problem.cost[j, rows] if j >= 0 else 0.0
-                worth = problem.gain[j, rows] - prices[0] * cost - charge[j] if j >= 0 else 0.0
-                freed = now_cost - cost if k == 0 else 1.0 - (member[k - 1, j] if j >= 0 else 0.0)
-                freed = np.broadcast_to(freed, now_cost.shape)
-                fine = (freed > 0) & np.isfinite(worth)
-                ratio = np.where(fine, now_worth - worth, np.inf) / np.where(fine, freed, 1.0)
-                ratios.append(ratio[fine])
-                moves.append(np.column_stack([np.flatnonzero(fine), np.full(fine.sum(), j)]))
-            ratio, move = np.concatenate(ratios), np.concatenate(moves)
-            for at, j in _least(move, ratio):
-                row = rows[at]
-                if choice[row] != now[at]:
-                    continue
-                new = use + _used(problem, row, j) - _used(problem, row, now[at])
-                if ((new <= problem.limits) | (new <= use)).all():
-                    choice[row], use = j, new
-                    if use[k] <= problem.limits[k]:
-                        break
+            moves = _moves(problem, choice, prices, np.flatnonzero(choice >= 0))
+            moves = moves.where(moves.use[k] < 0)
+            moves = moves.least(moves.loss / -moves.use[k])
+            for row, now, option, change in moves.each():
+                if use[k] <= problem.limits[k]:
+                    break
+                if choice[row] == now and _fits(change, problem.limits - use):
+                    choice[row], use = option, use + change
             use = problem.usage(choice)
     return choice
 
@@ -547,49 +529,74 @@ def _repair(problem: _Problem, choice: IntArray, prices: FloatArray) -> IntArray
 def _fill(problem: _Problem, choice: IntArray, prices: FloatArray) -> IntArray:
     """Spend what is left on the best changes that still fit."""
     choice = choice.copy()
-    charge = problem.charge(prices)
-    while True:
+    for _ in range(_PASSES):
         use = problem.usage(choice)
-        slack = problem.limits - use
-        rows = np.arange(problem.n)
-        held = choice >= 0
-        at = np.where(held, choice, 0)
-        now_gain = np.where(held, problem.gain[at, rows], 0.0)
-        now_cost = np.where(held, problem.cost[at, rows], 0.0)
-        now_worth = now_gain - prices[0] * now_cost - np.where(held, charge[at], 0.0)
-        now_member = np.where(held, problem.member[:, at], 0.0)
-        losses, moves = [], []
-        for j in range(problem.m):
-            fits = (problem.gain[j] > now_gain) & (problem.cost[j] - now_cost <= slack[0])
-            for r in range(len(slack) - 1):
-                fits &= problem.member[r, j] - now_member[r] <= slack[r + 1]
-            some = np.flatnonzero(fits)
-            worth = problem.gain[j, some] - prices[0] * problem.cost[j, some] - charge[j]
-            losses.append(now_worth[some] - worth)
-            moves.append(np.column_stack([some, np.full(len(some), j)]))
+        moves = _moves(problem, choice, prices, np.arange(problem.n))
+        moves = moves.where(moves.won > 0)
         changed = False
-        for row, j in _least(np.concatenate(moves), np.concatenate(losses)):
-            if problem.gain[j, row] <= (problem.gain[choice[row], row] if choice[row] >= 0 else 0):
-                continue
-            new = use + _used(problem, row, j) - _used(problem, row, choice[row])
-            if (new <= problem.limits).all():
-                choice[row], use, changed = j, new, True
+        for row, now, option, change in moves.least(moves.loss).each():
+            if choice[row] == now and _fits(change, problem.limits - use):
+                choice[row], use, changed = option, use + change, True
         if not changed:
-            return choice
+            break
+    return choice if problem.carries(choice) else _repair(problem, choice, prices)
 
 
-def _least(moves: IntArray, loss: FloatArray) -> IntArray:
-    """Return the moves with the least loss in order, at most some thousands of them."""
-    if len(loss) > _MOVES:
-        some = np.sort(np.argpartition(loss, _MOVES)[:_MOVES])
-        moves, loss = moves[some], loss[some]
-    return moves[np.argsort(loss, kind="stable")]
+def _fits(change: FloatArray, slack: FloatArray) -> Any:
+    return ((change <= slack) | (change <= 0)).all(axis=0)
 
 
-def _used(problem: _Problem, row: int, option: int) -> FloatArray:
-    if option < 0:
-        return np.zeros(len(problem.limits))
-    return np.concatenate([[problem.cost[option, row]], problem.member[:, option]])
+@dataclass(frozen=True)
+class _Moves:
+    """Changes of one customer's option that the limits allow, taken one at a time.
+
+    ``use`` (resources x moves) is what the change takes of each resource, ``won`` its gain and
+    ``loss`` what it loses at the prices.
+    """
+
+    row: IntArray
+    now: IntArray
+    option: IntArray
+    use: FloatArray
+    won: FloatArray
+    loss: FloatArray
+
+    def where(self, which: npt.NDArray[Any]) -> _Moves:
+        return _Moves(*(getattr(self, name)[..., which] for name in self.__dataclass_fields__))
+
+    def least(self, score: FloatArray) -> _Moves:
+        """Return the moves with the least score in order, at most some thousands of them."""
+        some = np.arange(len(score))
+        if len(score) > _MOVES:
+            some = np.sort(np.argpartition(score, _MOVES)[:_MOVES])
+        return self.where(some[np.argsort(score[some], kind="stable")])
+
+    def each(self) -> Iterator[tuple[int, int, int, FloatArray]]:
+        return zip(
+            self.row.tolist(), self.now.tolist(), self.option.tolist(), self.use.T, strict=True
+        )
+
+
+def _moves(problem: _Problem, choice: IntArray, prices: FloatArray, rows: IntArray) -> _Moves:
+    """List all changes of the rows' options that fit the limits (or relieve those broken)."""
+    slack = (problem.limits - problem.usage(choice))[:, None]
+    now = choice[rows]
+    gain = np.where(now >= 0, problem.gain[now, rows], 0.0)
+    use = np.where(now >= 0, _use(problem, now, rows), 0.0)
+    parts = []
+    for j in range(NONE, problem.m):
+        to = np.full(len(rows), j)
+        won = (problem.gain[j, rows] if j >= 0 else 0.0) - gain
+        change = (_use(problem, to, rows) if j >= 0 else 0.0) - use
+        fine = np.flatnonzero((now != j) & np.isfinite(won) & _fits(change, slack))
+        won, change = won[fine], change[:, fine]
+        loss = prices @ change - won
+        parts.append((rows[fine], now[fine], to[fine], change, won, loss))
+    return _Moves(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)))
+
+
+def _use(problem: _Problem, option: IntArray, rows: IntArray) -> FloatArray:
+    return np.vstack([problem.cost[option, rows], problem.member[:, option]])
 
 
 def _refine(problem: _Problem, choice: IntArray, prices: FloatArray) -> tuple[IntArray, bool]:
