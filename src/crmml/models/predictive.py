@@ -1,0 +1,377 @@
+"""Predictive distributions of purchases that carry the uncertainty of the parameters.
+
+A posterior stands in for the parameters by a few equally probable vectors (its *nodes*). Given
+the parameters a prediction is P(active) times the future of an active customer; averaged over
+the nodes it is the predictive distribution. Everything is evaluated once per distinct history,
+and the future once per distinct future, so that a million customers cost no more than the few
+ten thousand kinds among them, and no customer depends on who else is there.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from crmml._typing import Duration, FloatArray, IntArray
+from crmml.exceptions import CrmmlError, ParameterError
+from crmml.features.snapshot import Snapshot
+from crmml.models.base import Histories, PurchaseModel, check_levels
+from crmml.models.gamma_gamma import GammaGammaModel
+from crmml.stats import gamma_gamma
+from crmml.stats.mle import Rows, process_objective
+from crmml.stats.posterior import NormalPrior, Posterior, sample_posterior
+
+Prior = Mapping[str, tuple[float, float]]
+"""Mean and standard deviation of the natural logarithm of each parameter."""
+
+PRIOR_SD = 2.0
+"""Of a log-parameter: 95 % of the prior lies within a factor of 50 of its centre."""
+
+
+def build_prior(
+    names: Sequence[str], centres: Mapping[str, float], given: Prior | None
+) -> NormalPrior:
+    """Build the prior of the log-parameters.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Parameters.
+    centres : mapping of str to float
+        Natural centre of a parameter that has a unit; all others are centred at 1.
+    given : mapping, optional
+        Overrides ``(mean, sd)`` of the logarithm by parameter.
+
+    Raises
+    ------
+    ParameterError
+        If ``given`` names no parameter or has ``sd <= 0``.
+    """
+    chosen = dict(given or {})
+    unknown = sorted(set(chosen) - set(names))
+    if unknown or any(not sd > 0 for _, sd in chosen.values()):
+        raise ParameterError("prior", f"(mean, sd > 0) of the logarithm of {list(names)}", given)
+    pairs = [chosen.get(name, (np.log(centres.get(name, 1.0)), PRIOR_SD)) for name in names]
+    return NormalPrior(*np.array(pairs, dtype=np.float64).T)
+
+
+def purchase_posterior(
+    model: PurchaseModel,
+    snapshot: Snapshot,
+    *,
+    n_draws: int = 200,
+    seed: int = 0,
+    prior: Prior | None = None,
+    n_proposals: int = 512,
+    method: Literal["auto", "laplace", "ensemble"] = "auto",
+) -> Posterior:
+    """Draw from the posterior of the parameters of a fitted purchase model.
+
+    Parameters
+    ----------
+    model : PurchaseModel
+        Fitted; keeps no training data, so the snapshot is asked for.
+    snapshot : Snapshot
+        The customers of the fit.
+    n_draws, seed, n_proposals, method
+        See :func:`crmml.stats.posterior.sample_posterior`.
+    prior : mapping, optional
+        ``(mean, sd)`` of the logarithm of a parameter. The default is weak: each logarithm is
+        normal with standard deviation 2, centred at 0, or, for a parameter measured in time, at
+        the logarithm of the mean observation time.
+
+    Returns
+    -------
+    Posterior
+
+    Raises
+    ------
+    CrmmlError
+        If the model has covariates.
+    """
+    model._check_snapshot(snapshot)
+    if model.coefficients_:
+        raise CrmmlError(
+            f"the posterior of {type(model).__name__} is drawn without covariates only; this one "
+            f"has {len(model.coefficients_)}"
+        )
+    process, h = model._process, model._histories(snapshot)
+    names = process.NAMES
+    counts = h.counts.astype(np.float64)
+    typical = float(counts @ h.T / counts.sum())
+    normal = build_prior(names, dict.fromkeys(model._time_parameters, typical), prior)
+    objective = process_objective(process, Rows(h.x, h.t_x, h.T, counts))
+
+    def log_density(z: FloatArray) -> float:
+        each = process.log_likelihood(process.make(np.exp(z)), h.x, h.t_x, h.T)
+        return float(counts @ each) + normal.log_density(z)[0]
+
+    def gradient(z: FloatArray) -> tuple[float, FloatArray]:
+        value, slope = objective(z)
+        prior_value, prior_slope = normal.log_density(z)
+        return value + prior_value, slope + prior_slope
+
+    start = np.log([model.params_[name] for name in names])
+    # A parameter on the boundary is no start: the prior keeps the mode in the interior.
+    start = np.clip(start, normal.mean - 4.0 * normal.sd, normal.mean + 4.0 * normal.sd)
+    return sample_posterior(
+        names,
+        log_density,
+        gradient,
+        start,
+        n_draws=n_draws,
+        seed=seed,
+        n_proposals=n_proposals,
+        method=method,
+    )
+
+
+def spend_posterior(
+    model: GammaGammaModel,
+    snapshot: Snapshot,
+    *,
+    n_draws: int = 200,
+    seed: int = 0,
+    prior: Prior | None = None,
+    n_proposals: int = 512,
+    method: Literal["auto", "laplace", "ensemble"] = "auto",
+) -> Posterior:
+    """Draw from the posterior of the parameters of a fitted spend model.
+
+    Parameters
+    ----------
+    model : GammaGammaModel
+        Fitted.
+    snapshot : Snapshot
+        The customers of the fit; those without a repeat purchase or with a ``monetary_value`` that
+        is not positive say nothing.
+    n_draws, seed, n_proposals, method
+        See :func:`crmml.stats.posterior.sample_posterior`.
+    prior : mapping, optional
+        ``(mean, sd)`` of the logarithm of a parameter. The default is weak: standard deviation 2,
+        centred at 0, and for ``gamma`` at the logarithm of the mean spend.
+
+    Returns
+    -------
+    Posterior
+    """
+    found = snapshot.distinct(("frequency", "monetary_value"))
+    x, m = (found.rows[c].to_numpy(np.float64) for c in ("frequency", "monetary_value"))
+    keep = (x > 0) & (m > 0)
+    x, m, counts = x[keep], m[keep], found.counts[keep].astype(np.float64)
+    names = gamma_gamma.NAMES
+    normal = build_prior(names, {"gamma": float(counts @ m / counts.sum())}, prior)
+
+    def gradient(z: FloatArray) -> tuple[float, FloatArray]:
+        each, by_parameter = gamma_gamma.score(gamma_gamma.Params(*np.exp(z)), x, m)
+        prior_value, prior_slope = normal.log_density(z)
+        return float(counts @ each) + prior_value, by_parameter @ counts + prior_slope
+
+    return sample_posterior(
+        names,
+        lambda z: gradient(z)[0],
+        gradient,
+        np.log([model.params_[name] for name in names]),
+        n_draws=n_draws,
+        seed=seed,
+        n_proposals=n_proposals,
+        method=method,
+    )
+
+
+def at_parameters(model: PurchaseModel, values: FloatArray) -> PurchaseModel:
+    """Return the fitted model with other parameters, in the order of its process' names."""
+    other = copy.copy(model)
+    other.params_ = dict(zip(model._process.NAMES, values.tolist(), strict=True))
+    return other
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What each node says of the future of each distinct history.
+
+    Attributes
+    ----------
+    histories : Histories
+    alive : ndarray, shape (n_nodes, n_histories)
+        P(active at the cutoff).
+    futures : list of NamedTuple
+        For each node, the parameters of the distinct futures.
+    t : ndarray, shape (n_futures,)
+        Length of the horizon.
+    inverse : ndarray of int, shape (n_histories,)
+        The future of each history.
+    """
+
+    model: PurchaseModel
+    histories: Histories
+    alive: FloatArray
+    futures: list[Any]
+    t: FloatArray
+    inverse: IntArray
+
+    def pmf(self, futures: IntArray, n_max: int) -> FloatArray:
+        """P(n | active) for n = 0..n_max of some futures, shape (n_nodes, n, n_max + 1)."""
+        return np.array(
+            [
+                self.model._process.pmf(take(params, futures), self.t[futures], n_max)
+                for params in self.futures
+            ]
+        )
+
+
+def look_ahead(
+    model: PurchaseModel, snapshot: Snapshot, horizon: str | Duration, nodes: FloatArray | None
+) -> Outlook:
+    """Gather the distinct histories and futures at every node.
+
+    Parameters
+    ----------
+    model : PurchaseModel
+        Fitted.
+    snapshot : Snapshot
+    horizon : str or Duration
+    nodes : ndarray, shape (n_nodes, n_parameters), optional
+        Equally probable parameters; ``None`` takes the estimates as certain.
+    """
+    h, alive, future = model._look_ahead(snapshot, horizon)
+    if nodes is None:
+        return Outlook(model, h, alive[None], [future.params], future.t, future.inverse)
+    first = np.empty(len(future.t), dtype=np.int64)
+    first[future.inverse] = np.arange(len(future.inverse))
+    alive_at, futures = [], []
+    for values in nodes:
+        params = at_parameters(model, values)._row_params(h)
+        alive_at.append(model._process.probability_alive(params, h.x, h.t_x, h.T))
+        futures.append(
+            model._process.if_alive(take(params, first), h.x[first], h.t_x[first], h.T[first])
+        )
+    return Outlook(model, h, np.array(alive_at), futures, future.t, future.inverse)
+
+
+def take(params: Any, index: IntArray) -> Any:
+    """Take some rows of parameters, of which only arrays have rows."""
+    return type(params)(*(v[index] if np.ndim(v) else v for v in params))
+
+
+def chunks(inverse: IntArray, groups: IntArray, rows: IntArray, size: int) -> Iterator[Any]:
+    """Walk over some groups in pieces, each with its rows.
+
+    Parameters
+    ----------
+    inverse : ndarray of int, shape (n,)
+        Group of every row.
+    groups : ndarray of int
+        Groups to walk over, rising.
+    rows : ndarray of int
+        Rows to hand out; all belong to ``groups``.
+    size : int
+        Groups per piece.
+
+    Yields
+    ------
+    piece : ndarray of int
+        Groups of the piece.
+    mine : ndarray of int
+        Its rows.
+    position : ndarray of int
+        Where in ``piece`` the group of each row stands.
+    """
+    place = np.searchsorted(groups, inverse[rows])
+    order = np.argsort(place, kind="stable")
+    place = place[order]
+    for begin in range(0, len(groups), size):
+        piece = groups[begin : begin + size]
+        low, high = np.searchsorted(place, [begin, begin + len(piece)])
+        yield piece, rows[order[low:high]], place[low:high] - begin
+
+
+def purchase_distribution(
+    model: PurchaseModel,
+    snapshot: Snapshot,
+    horizon: str | Duration,
+    n_max: int,
+    posterior: Posterior,
+) -> pd.DataFrame:
+    """P(n purchases in the horizon | data), parameters being uncertain.
+
+    Parameters
+    ----------
+    model, snapshot, horizon, n_max
+        As :meth:`PurchaseModel.purchase_distribution`.
+    posterior : Posterior
+        Of the model; see :func:`purchase_posterior`.
+
+    Returns
+    -------
+    DataFrame, shape (n_customers, n_max + 1)
+        What is missing to 1 lies above ``n_max``.
+    """
+    ahead = look_ahead(model, snapshot, horizon, posterior.nodes())
+    table = np.empty((ahead.alive.shape[1], n_max + 1))
+    rows = np.arange(len(table))
+    size = max(1, 1_000_000 // ((n_max + 1) * len(ahead.futures)))
+    for piece, mine, position in chunks(ahead.inverse, np.arange(len(ahead.t)), rows, size):
+        pmf = ahead.pmf(piece, n_max)
+        alive = ahead.alive[:, mine]
+        table[mine] = averaged(alive, pmf, position)
+        table[mine, 0] += 1.0 - alive.mean(axis=0)
+    columns = pd.RangeIndex(n_max + 1, name="n")
+    return pd.DataFrame(table[ahead.histories.inverse], index=snapshot.customer_id, columns=columns)
+
+
+def averaged(alive: FloatArray, per_future: FloatArray, position: IntArray) -> FloatArray:
+    """Average ``alive[node, row] * per_future[node, future of row, k]`` over nodes: (rows, k)."""
+    total = np.zeros((alive.shape[1], per_future.shape[2]))
+    for p, values in zip(alive, per_future, strict=True):
+        total += p[:, None] * values[position]
+    return total / len(alive)
+
+
+def purchase_quantiles(
+    model: PurchaseModel,
+    snapshot: Snapshot,
+    horizon: str | Duration,
+    q: float | Sequence[float],
+    posterior: Posterior | None = None,
+) -> pd.DataFrame:
+    """Smallest n with P(purchases <= n | data) >= q, parameters being uncertain.
+
+    Parameters
+    ----------
+    model, snapshot, horizon, q
+        As :meth:`PurchaseModel.purchase_quantiles`.
+    posterior : Posterior, optional
+        Of the model; without it the estimates are taken as certain.
+
+    Returns
+    -------
+    DataFrame of int, shape (n_customers, n_levels)
+    """
+    levels = check_levels(q)
+    ahead = look_ahead(model, snapshot, horizon, None if posterior is None else posterior.nodes())
+    counts = np.zeros((ahead.alive.shape[1], len(levels)), dtype=np.int64)
+    open_rows = np.flatnonzero(ahead.alive.mean(axis=0) > 1.0 - levels.max())
+    n_max = 15
+    while len(open_rows):
+        still: list[IntArray] = []
+        groups = np.unique(ahead.inverse[open_rows])
+        size = max(1, 500_000 // ((n_max + 1) * len(ahead.futures)))
+        for piece, mine, position in chunks(ahead.inverse, groups, open_rows, size):
+            beyond = 1.0 - np.cumsum(ahead.pmf(piece, n_max), axis=2)
+            tail = averaged(ahead.alive[:, mine], beyond, position)
+            found = np.stack([(tail > 1.0 - level).sum(axis=1) for level in levels], axis=1)
+            counts[mine] = found
+            # Rounding of the sum may keep a tail from ever falling below a tiny 1 - q.
+            still.append(mine[(found > n_max).any(axis=1) & (tail[:, -1] > 1e-12)])
+        open_rows = np.sort(np.concatenate(still))
+        n_max = 2 * n_max + 1
+    columns = pd.Index(levels, name="q")
+    return pd.DataFrame(
+        counts[ahead.histories.inverse], index=snapshot.customer_id, columns=columns
+    )
