@@ -16,7 +16,7 @@ _HOME: dict[str, str] = {
     "ModifiedBetaGeoModel": "modified_beta_geo",
     "ParetoNBDModel": "pareto_nbd",
     "RegularPurchaseModel": "regularity",
-    "BetaGeoBetaBinomialModel": "beta_geo_beta_binomial",
+    "BetaGeoBetaBinomialModel": "bg_bb",
     "ShiftedBetaGeoModel": "contract",
     "GammaGammaModel": "gamma_gamma",
     "LifetimeValueModel": "lifetime_value",
