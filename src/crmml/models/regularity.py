@@ -12,7 +12,7 @@ import pandas as pd
 
 from crmml._typing import FloatArray
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, RegularityWarning
-from crmml.features.snapshot import Snapshot
+from crmml.features.snapshot import Distinct, Snapshot
 from crmml.models.base import Group, PurchaseModel, row_weights
 from crmml.models.beta_geo import BETA_GEO_BOUNDARIES
 from crmml.stats import bg_nbd, mbg_nbd
@@ -179,14 +179,13 @@ class RegularPurchaseModel(PurchaseModel):
     def _full_log_likelihood(self, snapshot: Snapshot, sample_weight: Any) -> float:
         """Log-likelihood at the fitted parameters with the gaps themselves in it."""
         h = self._histories(snapshot)
-        weights = row_weights(snapshot, h.counts, h.inverse, sample_weight)
+        weights = row_weights(snapshot, h.groups, sample_weight)
         partial = self._process.log_likelihood(self._row_params(h), h.x, h.t_x, h.T)
-        each = np.ones(len(snapshot), dtype=np.int64)
-        own_row = np.arange(len(snapshot))
-        own_weights = row_weights(snapshot, each, own_row, sample_weight)
         x = snapshot.frame["frequency"].to_numpy(dtype=np.float64)
         constant = ErlangProcess(self.k_, self.dropout).gap_constant(x, _sum_log_gaps(snapshot))
-        return float(weights @ partial + own_weights @ constant)
+        groups = Distinct({"constant": constant})
+        own_weights = row_weights(snapshot, groups, sample_weight)
+        return float(weights @ partial + own_weights @ groups.values["constant"])
 
     def _check_settings(self) -> None:
         super()._check_settings()
