@@ -234,7 +234,7 @@ class _plain_errors:
 def _check_date_format(source: Source, con: Backend) -> None:
     if source.date_format is not None:
         try:
-            con.con.execute("SELECT try_strptime('', ?)", [source.date_format])
+            con.con.execute("SELECT try_strptime('', ?)", [source.date_format]).fetchall()
         except duckdb.Error:
             rule = "made of strptime codes, like '%d.%m.%Y %H:%M'"
             raise ParameterError("date_format", rule, source.date_format) from None
@@ -278,6 +278,18 @@ def _is_csv(source: Source) -> bool:
     return isinstance(source.data, (str, Path)) and _path_and_table(source)[
         0
     ].name.lower().endswith(_CSV)
+
+
+def open_raw(source: Source, schema: TableSchema = TRANSACTIONS) -> ir.Table:
+    """Return a source as it is, its columns named and typed as it names and types them.
+
+    Raises
+    ------
+    SourceError, DataError
+        If it cannot be opened.
+    """
+    with _plain_errors(source):
+        return _open(source, _engine_of(source), schema)
 
 
 def _open(source: Source, con: Backend, schema: TableSchema) -> ir.Table:
@@ -531,32 +543,60 @@ def _read_timestamp(
         )
     if not isinstance(value, (ir.StringValue, ir.IntegerValue)):
         return None
-    text = value.cast("string").strip()
-    if codes is not None and re.search("%[zZ]", codes):
-        if zone is None:
-            raise ParameterError(
-                "timezone", "given where the date_format reads offsets", "no timezone"
-            )
-        return _local(zone, _parse_aware(text, codes))
-    if codes is not None:
-        return _parse_naive(text, codes)
-    offset = text.re_search(_OFFSET)
-    instant = text.try_cast(INSTANT)
-    aware = ibis.null(TIMESTAMP) if zone is None else _local(zone, instant)
-    return ibis.ifelse(offset, aware, text.try_cast(TIMESTAMP))
+    if codes is not None and re.search("%[zZ]", codes) and zone is None:
+        rule = "given where the date_format reads offsets"
+        raise ParameterError("timezone", rule, "no timezone")
+    return parse_timestamp(value.cast("string").strip(), codes, zone)
+
+
+def parse_timestamp(
+    text: ir.StringValue, date_format: str | None = None, timezone: str | None = None
+) -> ir.TimestampValue:
+    """Read times from text; null where that fails.
+
+    Parameters
+    ----------
+    text : Ibis text column
+        Without surrounding blanks.
+    date_format : str, optional
+        Codes of ``strptime``; ISO 8601 by default.
+    timezone : str, optional
+        Zone whose wall clock is wanted; without it, times with an offset cannot be read.
+    """
+    if date_format is not None and re.search("%[zZ]", date_format):
+        return _local(timezone, _parse_aware(text, date_format))
+    if date_format is not None:
+        return _parse_naive(text, date_format)
+    aware = ibis.null(TIMESTAMP) if timezone is None else _local(timezone, text.try_cast(INSTANT))
+    return ibis.ifelse(text.re_search(_OFFSET), aware, text.try_cast(TIMESTAMP))
+
+
+def parse_number(text: ir.StringValue, decimal: str = ".") -> ir.FloatingValue:
+    """Read numbers from text; null where that fails.
+
+    Parameters
+    ----------
+    text : Ibis text column
+        Without surrounding blanks.
+    decimal : {".", ","}
+        Decimal sign; the other one may group thousands, and only thousands.
+    """
+    return _pointed(text, decimal).try_cast("float64")
+
+
+def _pointed(text: ir.StringValue, decimal: str) -> ir.StringValue:
+    """Write numbers with a decimal point and without groups; null where they are not numbers."""
+    grouper = "," if decimal == "." else "."
+    # a grouper counts only where it groups by thousands, so that 1,50 never becomes 150
+    grouped = rf"^[+-]?\d{{1,3}}({re.escape(grouper)}\d{{3}})+({re.escape(decimal)}\d*)?$"
+    plain = ibis.ifelse(text.re_search(grouped), text.replace(grouper, ""), text)
+    plain = ibis.ifelse(plain.contains(grouper), ibis.null("string"), plain)
+    return plain.replace(",", ".")
 
 
 def _read_number(value: ir.Value, source: Source) -> ir.Value:
     """Return something that casts to a decimal: numbers as they are, text with a plain point."""
-    if not isinstance(value, ir.StringValue):
-        return value
-    mark, grouper = source.decimal, "," if source.decimal == "." else "."
-    # a grouper counts only where it groups by thousands, so that 1,50 never becomes 150
-    grouped = rf"^[+-]?\d{{1,3}}({re.escape(grouper)}\d{{3}})+({re.escape(mark)}\d*)?$"
-    text = value.strip()
-    text = ibis.ifelse(text.re_search(grouped), text.replace(grouper, ""), text)
-    text = ibis.ifelse(text.contains(grouper), ibis.null("string"), text)
-    return text.replace(",", ".")
+    return _pointed(value.strip(), source.decimal) if isinstance(value, ir.StringValue) else value
 
 
 def _as_float(table: ir.Table, name: str, source: Source) -> ir.Value:
