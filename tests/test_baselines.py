@@ -1,15 +1,16 @@
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from crmml.exceptions import CrmmlError, NotFittedError, ParameterError, TooLittleDataError
+from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import LOYALTY_CLASSES
+from crmml.features.windows import Window
 from crmml.models.baselines import (
     LifetimesBaseline,
     LifetimesSpendBaseline,
@@ -38,8 +39,9 @@ def labelled(n=600, seed=0, by_pace=True):
         }
     )
     churned = rng.random(n) < 1 / (1 + np.exp(2 - 2 * pace))
-    return SimpleNamespace(
+    return LabelledSnapshot(
         snapshot=Snapshot.from_frame(frame, cutoff="2024-01-01"),
+        window=Window("2024-01-01", "4W"),
         outcomes=pd.DataFrame(
             {"churned": churned}, index=pd.Index(frame["customer_id"], name="customer_id")
         ),

@@ -40,7 +40,7 @@ def test_borders_of_the_classes():
 
 
 def test_panel_classes_are_facts():
-    wallet = build_wallet(panel(), "2024-03-01", length="5W", house="us")
+    wallet = build_wallet(panel(), "2024-03-01", length="5W", own_seller="us")
     assert wallet.frame["loyalty_class"].to_dict() == {name: name for name in LOYALTY_CLASSES}
     assert set(wallet.frame["loyalty_evidence"]) == {"panel"}
     assert wallet.frame.loc["loyal", "share"] == pytest.approx(2 / 3)
@@ -50,7 +50,7 @@ def test_panel_classes_are_facts():
 
 def test_by_category_keeps_categories_apart():
     frame = pd.concat([panel(), panel().assign(category="coffee", seller="r1")])
-    wallet = build_wallet(frame, "2024-03-01", length="5W", house="us", by_category=True)
+    wallet = build_wallet(frame, "2024-03-01", length="5W", own_seller="us", by_category=True)
     assert wallet.frame.loc[("loyal", "tea"), "loyalty_class"] == "loyal"
     assert wallet.frame.loc[("loyal", "coffee"), "loyalty_class"] == "competitor"
 
@@ -123,7 +123,7 @@ def test_rolling_windows_lie_in_the_data_and_do_not_overlap():
 
 def test_refusals():
     with pytest.raises(MissingColumnsError, match=r"missing column\(s\) 'seller'"):
-        build_wallet(own_history(), "2024-03-31", length="30D", house="us")
+        build_wallet(own_history(), "2024-03-31", length="30D", own_seller="us")
     with pytest.raises(TooLittleDataError, match="before the cutoff 2020-01-01"):
         build_wallet(own_history(), "2020-01-01", length="30D")
     with pytest.raises(ParameterError, match="most must be at least 1"):

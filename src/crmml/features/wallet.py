@@ -173,7 +173,7 @@ def build_wallet(
     *,
     length: str | Duration,
     grain: Grain = "day",
-    house: str | None = None,
+    own_seller: str | None = None,
     by_category: bool = False,
     signals: Collection[Any] = (),
     peers: Peers | None = None,
@@ -190,7 +190,7 @@ def build_wallet(
         Length of the window, such as ``"13W"``.
     grain : {"hour", "day", "week"}
         What counts as one occasion.
-    house : str, optional
+    own_seller : str, optional
         The seller that is the own house. Needs a ``seller`` column and makes the evidence
         ``panel``; without it all transactions are the house's and the evidence is ``inferred``.
     by_category : bool
@@ -228,7 +228,7 @@ def build_wallet(
     opens = closes - pd.Timedelta(days=days)
     lines = _opened(tables).transactions
     keys = ["customer_id", "category"] if by_category else ["customer_id"]
-    needed = [*keys, "timestamp", "amount", *(["seller"] if house is not None else [])]
+    needed = [*keys, "timestamp", "amount", *(["seller"] if own_seller is not None else [])]
     missing = [name for name in needed if name not in lines.columns]
     if missing:
         raise MissingColumnsError(missing, lines.columns, table="transactions")
@@ -242,10 +242,10 @@ def build_wallet(
         window=(seconds_back - 1) // int(days * 86_400),
         occasion=is_purchase(seen).ifelse(occasion, None),
     )
-    frame = _seen(past, keys, house) if house is not None else _own(past, keys)
+    frame = _seen(past, keys, own_seller) if own_seller is not None else _own(past, keys)
     if frame.empty:
         raise TooLittleDataError(f"no transaction lies before the cutoff {closes.date()}")
-    if house is None:
+    if own_seller is None:
         peers = peers or _peers(frame)
         columns = _inferred(frame, peers, signals)
     else:
@@ -264,7 +264,7 @@ def rolling_wallets(
     *,
     length: str | Duration,
     grain: Grain = "day",
-    house: str | None = None,
+    own_seller: str | None = None,
     by_category: bool = False,
     signals: Collection[Any] = (),
     most: int = 8,
@@ -273,7 +273,7 @@ def rolling_wallets(
 
     Parameters
     ----------
-    tables, cutoff, length, grain, house, by_category
+    tables, cutoff, length, grain, own_seller, by_category
         As for :func:`build_wallet`; ``cutoff`` ends the newest window.
     signals : collection of ids
         Used in the newest window only: when an earlier one was said is not known.
@@ -299,7 +299,7 @@ def rolling_wallets(
                 closes,
                 length=length,
                 grain=grain,
-                house=house,
+                own_seller=own_seller,
                 by_category=by_category,
                 signals=signals if not found else (),
             )
@@ -330,14 +330,14 @@ def _own(past: Any, keys: list[str]) -> pd.DataFrame:
     )
 
 
-def _seen(past: Any, keys: list[str], house: str) -> pd.DataFrame:
+def _seen(past: Any, keys: list[str], own_seller: str) -> pd.DataFrame:
     """Spend at the house, at the top rival and in all, now and before."""
     sellers = past.group_by([*keys, "seller"]).aggregate(
         now=_.amount.sum(where=_.window == 0).cast("float64").fill_null(0.0),
         before=_.amount.sum(where=_.window > 0).cast("float64").fill_null(0.0),
         past_windows=_.window.nunique(where=_.window > 0),
     )
-    own = _.seller == house
+    own = _.seller == own_seller
     shares = sellers.group_by(keys).aggregate(
         spend=_.now.sum(where=own).fill_null(0.0),
         rival=_.now.max(where=~own).fill_null(0.0),

@@ -5,22 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from crmml._typing import Duration, FloatArray, TimeUnit
 from crmml.exceptions import CrmmlError, MissingColumnsError, ParameterError, TooLittleDataError
+from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import LOYALTY_CLASSES
 from crmml.metrics.classification import auc
 from crmml.models.base import Estimator
 from crmml.models.calibration import MonotoneCalibration
 from crmml.stats.discounting import in_units
-
-if TYPE_CHECKING:
-    from crmml.features.labels import LabelledSnapshot
 
 RECENCY_RULES = ("inactivity", "inactivity_over_own_gap")
 
@@ -48,6 +46,8 @@ class RecencyRule(Estimator):
         Of both rankings.
     time_unit_ : str
         Time unit of the snapshots.
+    trained_until_ : str
+        Latest end of an outcome window that was used.
     """
 
     _state = (
@@ -57,6 +57,7 @@ class RecencyRule(Estimator):
         "calibration_",
         "training_auc_",
         "time_unit_",
+        "trained_until_",
     )
 
     rule_: str
@@ -65,6 +66,7 @@ class RecencyRule(Estimator):
     calibration_: dict[str, Any]
     training_auc_: dict[str, float]
     time_unit_: TimeUnit
+    trained_until_: str
 
     def fit(self, history: Sequence[LabelledSnapshot]) -> Self:
         """Choose ranking, threshold and curve on labelled snapshots.
@@ -90,6 +92,7 @@ class RecencyRule(Estimator):
         spans = sum(float(frame["recency"].sum()) for frame in frames)
         # Without a single repeat purchase every gap is unknown; any positive one ranks the same.
         self.typical_gap_ = spans / purchases if purchases else 1.0
+        self.trained_until_ = str(max(part.window.closes for part in history))
         self.time_unit_ = history[0].snapshot.time_unit
         scores = {
             rule: np.concatenate([self._rank(part.snapshot, rule) for part in history])
@@ -115,7 +118,9 @@ class RecencyRule(Estimator):
         """Return the rate of churn seen at the customer's score in training."""
         score = self.score(snapshot)
         curve = MonotoneCalibration.from_dict(self.calibration_)
-        return pd.Series(curve(np.asarray(score, dtype=np.float64)), score.index, name="churn_probability")
+        return pd.Series(
+            curve(np.asarray(score, dtype=np.float64)), score.index, name="churn_probability"
+        )
 
     def calls_churned(self, snapshot: Snapshot) -> pd.Series[bool]:
         """Say who is above the threshold."""
