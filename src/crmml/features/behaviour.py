@@ -18,7 +18,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from crmml._typing import Grain, TimeUnit
-from crmml.features.purchases import HOURS, cents, currency, in_time_units, margin_cents
+from crmml.features.purchases import HOURS, cents, currency, in_time_units, margin_cents, start_of
 
 WINDOWS: tuple[int, ...] = (4, 13, 26, 52)
 """Lengths of the trailing windows, in weeks of seven days before the end of observation."""
@@ -200,61 +200,57 @@ def name_channels(values: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def line_measures(lines: ir.Table, channels: Mapping[str, str]) -> dict[str, ir.Value]:
-    """Write the sums over the lines of a period that the features need."""
+def sum_lines(
+    lines: ir.Table, *, last_period: int, grain: Grain, channels: Mapping[str, str]
+) -> ir.Table:
+    """Gather the sums over a customer's lines, one row per customer."""
     bought = lines.cents >= 0
-    measures = {"returned": (-lines.cents).sum(where=~bought).fill_null(0)}
-    if (margin := margin_cents(lines)) is not None:
-        measures["margin"] = margin.sum()
+    measures = {
+        "lines": lines.count(where=bought),
+        "net_spend": lines.cents.sum(),
+        "returned": (-lines.cents).sum(where=~bought).fill_null(0),
+    }
+    margin = margin_cents(lines)
+    if margin is not None:
+        measures["margin"] = margin.sum().fill_null(0)
     if "discount" in lines.columns:
-        measures["discount"] = cents(lines.discount).sum(where=bought)
+        measures["discount"] = cents(lines.discount).sum(where=bought).fill_null(0)
     if "quantity" in lines.columns:
-        measures["quantity"] = lines.quantity.sum(where=bought)
+        measures["quantity"] = lines.quantity.sum(where=bought).fill_null(0)
     for value, name in channels.items():
         measures[name] = lines.count(where=bought & (lines.channel == value))
-    return measures
+    for weeks in WINDOWS:
+        inside = lines.timestamp >= start_of(_first_of(weeks, last_period, grain), grain)
+        measures[f"net_spend_{weeks}w"] = lines.cents.sum(where=inside).fill_null(0)
+        if margin is not None:
+            measures[f"margin_{weeks}w"] = margin.sum(where=inside).fill_null(0)
+    return lines.group_by("customer_id").agg(**measures)
 
 
-def period_measures(
-    periods: ir.Table,
-    *,
-    last_period: int,
-    grain: Grain,
-    channels: Iterable[str],
-    has_returns: bool,
-) -> dict[str, ir.Value]:
+def _first_of(weeks: int, last_period: int, grain: Grain) -> int:
+    return last_period + 1 - weeks * HOURS["week"] // HOURS[grain]
+
+
+def period_measures(periods: ir.Table, *, last_period: int, grain: Grain) -> dict[str, ir.Value]:
     """Write the sums over the periods of a customer that the features need."""
     bought = periods.lines > 0
-    order = periods.net if not has_returns else bought.ifelse(periods.net, ibis.null("int64"))
+    order = bought.ifelse(periods.net, ibis.null("int64"))
     squared = order.cast("decimal(18,0)")
     gap = periods.gap
-    is_last = (periods.following if has_returns else gap).isnull()
     log_gap = gap.cast("float64").ln().cast("decimal(18,14)")
     measures: dict[str, ir.Value] = {
-        "lines": periods.lines.sum(),
         "max_order": order.max(),
         "sum_orders": order.sum(),
         "sum_squared_orders": (squared * squared).sum(),
-        "last_net": periods.net.sum(where=is_last),
         "max_gap": gap.max(),
         "sum_squared_gaps": (gap * gap).sum(),
         "p90_gap": gap.quantile(0.9),
         # Decimals make the sum of logarithms exact, hence the same in any order; 14 digits.
         "sum_log_gaps": log_gap.sum(),
     }
-    if "returned" in periods.columns:
-        measures["returned"] = periods.returned.sum()
-    for name in ("margin", "discount", "quantity"):
-        if name in periods.columns:
-            measures[name] = periods[name].sum()
-    for name in channels:
-        measures[name] = periods[name].sum()
     for weeks in WINDOWS:
-        inside = periods.period > last_period - weeks * HOURS["week"] // HOURS[grain]
+        inside = periods.period >= _first_of(weeks, last_period, grain)
         measures[f"purchases_{weeks}w"] = periods.count(where=bought & inside)
-        measures[f"net_spend_{weeks}w"] = periods.net.sum(where=inside).fill_null(0)
-        if "margin" in periods.columns:
-            measures[f"margin_{weeks}w"] = periods.margin.sum(where=inside).fill_null(0)
     if grain != "week":
         day = periods.period if grain == "day" else periods.period // 24
         # 1970-01-01 is a Thursday, so Saturdays and Sundays leave 2 and 3.
@@ -262,16 +258,17 @@ def period_measures(
     return measures
 
 
-def category_measures(lines: ir.Table, grain_start_26w: ir.Value | pd.Timestamp) -> ir.Table:
+def sum_categories(lines: ir.Table, *, last_period: int, grain: Grain) -> ir.Table:
     """Gather breadth and concentration of categories, one row per customer."""
     bought = lines.filter(lines.cents >= 0, lines.category.notnull())
     shelves = bought.group_by("customer_id", "category").agg(
         value=bought.cents.sum(), last=bought.timestamp.max()
     )
     value = shelves.value.cast("decimal(18,0)")
+    recent = start_of(_first_of(26, last_period, grain), grain)
     return shelves.group_by("customer_id").agg(
         n_categories=shelves.count(),
-        n_categories_26w=shelves.count(where=shelves["last"] >= grain_start_26w),
+        n_categories_26w=shelves.count(where=shelves["last"] >= recent),
         category_value=shelves.value.sum(),
         category_top=shelves.value.max(),
         category_squares=(value * value).sum(),
@@ -307,16 +304,16 @@ def feature_columns(
         for weeks in WINDOWS:
             if f"{kind}_{weeks}w" in present:
                 out[f"{kind}_{weeks}w"] = currency(c[f"{kind}_{weeks}w"])
-    out["net_spend"] = currency(c.net)
+    out["net_spend"] = currency(c.net_spend)
     if "margin" in present:
         out["margin_to_date"] = currency(c.margin)
-        out["margin_rate"] = share(c.margin, c.net)
+        out["margin_rate"] = share(c.margin, c.net_spend)
     if "acquisition_cost" in present:
         cost = cents(c.acquisition_cost)
         out["acquisition_cost"] = currency(cost)
         if "margin" in present:
             out["profit_to_date"] = currency(c.margin - cost)
-    gross = c.net + c.returned
+    gross = c.net_spend + c.returned
     out["returns_share"] = share(c.returned, gross)
     if "discount" in present:
         out["discount_share"] = share(c.discount, gross + c.discount)
@@ -370,7 +367,7 @@ def feature_columns(
     out["order_value_cv"] = share(variance.sqrt(), orders)
     out["mean_lines"] = share(c.lines, c.purchases)
     if "quantity" in present:
-        out["mean_quantity"] = share(c.quantity.fill_null(0), c.purchases)
+        out["mean_quantity"] = share(c.quantity, c.purchases)
     angle = 2 * math.pi * (cutoff.day_of_year - 1) / 365.25
     out["cutoff_season_sin"] = ibis.literal(math.sin(angle))
     out["cutoff_season_cos"] = ibis.literal(math.cos(angle))

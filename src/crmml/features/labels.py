@@ -105,7 +105,7 @@ def build_outcomes(
     before = lines.filter(lines.timestamp < window.cutoff, lines.cents >= 0)
     after = lines.filter(lines.timestamp >= window.opens, lines.timestamp < window.closes)
     margin = margin_cents(after)
-    periods = collapse_lines(after, grain, {} if margin is None else {"margin": margin.sum()})
+    periods = collapse_lines(after, grain, **({} if margin is None else {"margin": margin.sum()}))
     sums = {"purchases": periods.count(where=periods.lines > 0), "net": periods.net.sum()}
     if margin is not None:
         sums["margin"] = periods.margin.sum()

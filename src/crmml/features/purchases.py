@@ -7,6 +7,7 @@ the order of the rows or on the number of threads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ibis
@@ -27,6 +28,11 @@ _FIRST_MONDAY = 3
 @ibis.udf.agg.builtin(name="arg_min")  # type: ignore[untyped-decorator]
 def _value_at_first(value: int, period: int) -> int:  # type: ignore[empty-body]
     """Return the value in the earliest period (ties cannot occur)."""
+
+
+@ibis.udf.agg.builtin(name="arg_max")  # type: ignore[untyped-decorator]
+def _value_at_last(value: int, period: int) -> int:  # type: ignore[empty-body]
+    """Return the value in the latest period (ties cannot occur)."""
 
 
 def check_grain(grain: Grain, time_unit: TimeUnit) -> None:
@@ -118,7 +124,7 @@ def margin_cents(lines: ir.Table) -> ir.IntegerValue | None:
     return None
 
 
-def collapse_lines(lines: ir.Table, grain: Grain, measures: dict[str, ir.Value]) -> ir.Table:
+def collapse_lines(lines: ir.Table, grain: Grain, **measures: ir.Value) -> ir.Table:
     """Gather order lines into one row per customer and period.
 
     Parameters
@@ -127,7 +133,7 @@ def collapse_lines(lines: ir.Table, grain: Grain, measures: dict[str, ir.Value])
         With ``customer_id``, ``timestamp`` and ``cents``.
     grain : str
         What one purchase is.
-    measures : dict of str to expression
+    **measures : expression
         Further sums over the lines of a period.
 
     Returns
@@ -142,65 +148,77 @@ def collapse_lines(lines: ir.Table, grain: Grain, measures: dict[str, ir.Value])
     ).agg(lines=lines.count(where=lines.cents >= 0), net=lines.cents.sum(), **measures)
 
 
-def follow_periods(periods: ir.Table, *, has_returns: bool) -> ir.Table:
-    """Add the course of events to the periods of a customer.
+def follow_purchases(periods: ir.Table) -> ir.Table:
+    """Count up each customer's purchases and measure the gap to the next one.
 
     Returns
     -------
     Ibis table
-        With ``number`` (the customer's purchases up to here; a return belongs to the purchase
-        before it) and ``gap`` (periods to the next purchase; null for the last one and for
-        returns).
+        With ``number`` (from 0) and ``gap`` (periods to the next purchase; null for the last).
+        Periods with returns only are numbered apart.
     """
-    rank = {"group_by": "customer_id", "order_by": "period"}
-    if not has_returns:
-        window = ibis.window(**rank)
-        return periods.mutate(
-            number=ibis.row_number().over(window) + 1,
-            gap=periods.period.lead().over(window) - periods.period,
-        )
-    bought = periods.lines > 0
-    numbered = periods.mutate(
-        number=bought.cast("int64").sum().over(ibis.cumulative_window(**rank)),
-        following=periods.period.min(where=bought).over(ibis.window(rows=(1, None), **rank)),
+    window = ibis.window(group_by=[periods.customer_id, periods.lines > 0], order_by=periods.period)
+    followed = periods.mutate(
+        number=ibis.row_number().over(window), following=periods.period.lead().over(window)
     )
-    return numbered.mutate(
-        gap=(numbered.lines > 0).ifelse(numbered.following - numbered.period, ibis.null("int64"))
-    )
+    return followed.mutate(
+        gap=(followed.lines > 0).ifelse(followed.following - followed.period, ibis.null("int64"))
+    ).drop("following")
 
 
-def core_measures(periods: ir.Table, *, has_returns: bool) -> dict[str, ir.Value]:
-    """Write the sums over a customer's periods that the four core columns need.
+def sum_periods(periods: ir.Table, *, has_returns: bool, **measures: ir.Value) -> ir.Table:
+    """Gather the sums over a customer's periods, one row per customer.
 
     Parameters
     ----------
     periods : Ibis table
-        From :func:`collapse_lines`; with returns also through :func:`follow_periods`.
+        From :func:`collapse_lines`; with returns, or for ``last_net``, also through
+        :func:`follow_purchases`.
     has_returns : bool
         Whether any amount is negative.
+    **measures : expression
+        Further sums.
 
     Returns
     -------
-    dict of str to expression
-        ``purchases``, ``first_period``, ``last_period``, ``net`` and ``first_net`` (cents; the
-        first purchase, less what was returned before the second).
+    Ibis table
+        ``purchases``, ``first_period``, ``last_period``, ``net``, ``first_net``, ``last_net``
+        (cents; a return counts with the purchase before it, or with the first) and the measures.
     """
+    by_customer = periods.group_by("customer_id")
     if not has_returns:
-        return {
-            "purchases": periods.count(),
-            "first_period": periods.period.min(),
-            "last_period": periods.period.max(),
-            "net": periods.net.sum(),
-            "first_net": _value_at_first(periods.net, periods.period),
-        }
+        return by_customer.agg(
+            purchases=periods.count(),
+            first_period=periods.period.min(),
+            last_period=periods.period.max(),
+            net=periods.net.sum(),
+            first_net=_value_at_first(periods.net, periods.period),
+            last_net=_value_at_last(periods.net, periods.period),
+            **measures,
+        )
     bought = periods.lines > 0
-    return {
-        "purchases": periods.count(where=bought),
-        "first_period": periods.period.min(where=bought),
-        "last_period": periods.period.max(where=bought),
-        "net": periods.net.sum(),
-        "first_net": periods.net.sum(where=periods.number <= 1),
-    }
+    sums = by_customer.agg(
+        purchases=periods.count(where=bought),
+        first_period=periods.period.min(where=bought),
+        second_period=periods.period.min(where=bought & (periods.number == 1)),
+        last_period=periods.period.max(where=bought),
+        net=periods.net.sum(),
+        first_order=periods.net.sum(where=bought & (periods.number == 0)),
+        last_order=periods.net.sum(where=bought & periods.gap.isnull()),
+        returns=ibis.struct({"period": periods.period, "net": periods.net}).collect(where=~bought),
+        **measures,
+    )
+
+    def returned(keep: Callable[[ir.StructValue], ir.BooleanValue]) -> ir.IntegerValue:
+        kept = sums.returns.filter(keep).map(lambda entry: entry.net)
+        return kept.sums().fill_null(0)
+
+    only_one = sums.second_period.isnull()
+    return sums.mutate(
+        first_net=sums.first_order
+        + returned(lambda entry: only_one | (entry.period < sums.second_period)),
+        last_net=sums.last_order + returned(lambda entry: entry.period > sums.last_period),
+    ).drop("returns")
 
 
 def core_columns(

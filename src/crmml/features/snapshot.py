@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -22,23 +23,78 @@ if TYPE_CHECKING:
 CORE_COLUMNS: tuple[str, ...] = ("customer_id", "frequency", "recency", "T")
 
 
-@dataclass(frozen=True)
 class Distinct:
-    """Distinct rows of some snapshot columns: what a likelihood needs, and no more.
+    """Distinct rows of parallel columns: what a likelihood needs, and no more.
+
+    Every column is coded by the rank of its values and the codes are packed into one integer, so
+    that the work is a few passes over integers whatever the number of columns.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray, each of shape (n,)
+        Sortable values; missing ones are equal to each other.
 
     Attributes
     ----------
-    rows : DataFrame
-        One row per distinct combination, sorted by its values.
+    values : dict of str to ndarray, each of shape (n_distinct,)
+        The distinct combinations, sorted.
     counts : ndarray of int, shape (n_distinct,)
-        How many customers share the row.
-    inverse : ndarray of int, shape (n_customers,)
-        ``rows.iloc[inverse]`` gives back the customers in the order of the snapshot.
+        How many rows share each.
+
+    Examples
+    --------
+    >>> found = Distinct({"x": np.array([2.0, 1.0, 2.0])})
+    >>> found.values["x"].tolist(), found.counts.tolist(), found.inverse.tolist()
+    ([1.0, 2.0], [1, 2], [1, 0, 1])
     """
 
-    rows: pd.DataFrame
-    counts: IntArray
-    inverse: IntArray
+    def __init__(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        packed: list[tuple[str, npt.NDArray[Any], int]] = []
+        self._key, size = np.zeros(len(next(iter(columns.values()))), dtype=np.int64), 1
+        for name, column in columns.items():
+            codes, uniques = _ranks(column)
+            if size * len(uniques) >= 2**62:
+                self._key, table = _ranks(self._key)
+                packed.append(("", table, len(table)))
+                size = len(table)
+            self._key = self._key * len(uniques) + codes
+            size *= len(uniques)
+            packed.append((name, uniques, len(uniques)))
+        ordered = np.sort(self._key)
+        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][: len(ordered)])
+        self._distinct = ordered[starts]
+        self.counts: IntArray = np.diff(np.r_[starts, len(ordered)]).astype(np.int64)
+        self.values: dict[str, npt.NDArray[Any]] = {}
+        rest = self._distinct
+        for name, uniques, n in reversed(packed):
+            if name:
+                rest, codes = np.divmod(rest, n)
+                self.values[name] = uniques[codes]
+            else:
+                rest = uniques[rest]
+        self.values = {name: self.values[name] for name in columns}
+
+    @cached_property
+    def inverse(self) -> IntArray:
+        """The combination of each row, shape (n,)."""
+        codes, found = pd.factorize(self._key)
+        place = np.empty(len(found), dtype=np.int64)
+        place[np.argsort(found)] = np.arange(len(found))
+        return np.asarray(place[codes])
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The distinct combinations as a table."""
+        return pd.DataFrame(self.values)
+
+
+def _ranks(values: npt.NDArray[Any]) -> tuple[IntArray, npt.NDArray[Any]]:
+    """Rank of each value among the distinct ones, and those, sorted."""
+    codes, distinct = pd.factorize(values, use_na_sentinel=False)
+    order = np.argsort(distinct)
+    rank = np.empty(len(distinct), dtype=np.int64)
+    rank[order] = np.arange(len(distinct))
+    return rank[codes], distinct[order]
 
 
 @dataclass(frozen=True)
@@ -139,58 +195,7 @@ class Snapshot:
         columns : iterable of str
             Numeric columns of ``frame``.
         """
-        names = list(columns)
-        first, counts, inverse = distinct_rows([self.frame[name].to_numpy() for name in names])
-        rows = self.frame[names].take(first).reset_index(drop=True)
-        return Distinct(rows, counts, inverse)
-
-
-def distinct_rows(
-    columns: Sequence[npt.NDArray[Any]],
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Find the distinct rows of parallel columns, sorted by their values.
-
-    Every column is coded by the rank of its values and the codes are packed into one integer, so
-    that the work is a few passes over integers whatever the number of columns.
-
-    Parameters
-    ----------
-    columns : sequence of ndarray, each of shape (n,)
-        Sortable values; missing ones are equal to each other.
-
-    Returns
-    -------
-    first : ndarray of int, shape (n_distinct,)
-        A row of each combination.
-    counts : ndarray of int, shape (n_distinct,)
-        Its number of rows.
-    inverse : ndarray of int, shape (n,)
-        The combination of each row.
-
-    Examples
-    --------
-    >>> first, counts, inverse = distinct_rows([np.array([2.0, 1.0, 2.0])])
-    >>> counts.tolist(), inverse.tolist()
-    ([1, 2], [1, 0, 1])
-    """
-    key, size = _ranks(columns[0])
-    for column in columns[1:]:
-        codes, n_codes = _ranks(column)
-        if size * n_codes >= 2**62:
-            key, size = _ranks(key)
-        key, size = key * n_codes + codes, size * n_codes
-    inverse, n_distinct = _ranks(key)
-    first = np.empty(n_distinct, dtype=np.int64)
-    first[inverse] = np.arange(len(inverse))
-    return first, np.bincount(inverse, minlength=n_distinct).astype(np.int64), inverse
-
-
-def _ranks(values: npt.NDArray[Any]) -> tuple[IntArray, int]:
-    """Rank of each value among the distinct ones, and how many those are."""
-    codes, distinct = pd.factorize(values, use_na_sentinel=False)
-    rank = np.empty(len(distinct), dtype=np.int64)
-    rank[np.argsort(distinct)] = np.arange(len(distinct))
-    return rank[codes], len(distinct)
+        return Distinct({name: self.frame[name].to_numpy() for name in columns})
 
 
 def _as_float(frame: pd.DataFrame, name: str) -> pd.Series[float]:
@@ -350,34 +355,23 @@ def build_snapshot(
     }
 
     names: dict[str, str] = {}
-    measures: dict[str, ir.Value] = {}
-    if behaviour:
-        if "channel" in lines.columns:
-            names = dict(channels) if channels is not None else _rank_channels(lines)
-        measures = traits.line_measures(lines, names)
-    periods = purchases.collapse_lines(lines, grain, measures)
+    if behaviour and "channel" in lines.columns:
+        names = dict(channels) if channels is not None else _rank_channels(lines)
+    periods = purchases.collapse_lines(lines, grain)
     if behaviour or has_returns:
-        periods = purchases.follow_periods(periods, has_returns=has_returns)
-    sums = purchases.core_measures(periods, has_returns=has_returns)
+        periods = purchases.follow_purchases(periods)
+    sums = (
+        traits.period_measures(periods, last_period=last_period, grain=grain) if behaviour else {}
+    )
+    customers = purchases.sum_periods(periods, has_returns=has_returns, **sums)
     if behaviour:
-        sums |= traits.period_measures(
-            periods,
-            last_period=last_period,
-            grain=grain,
-            channels=names.values(),
-            has_returns=has_returns,
-        )
-    customers = periods.group_by("customer_id").agg(**sums)
-    if behaviour and "category" in lines.columns:
-        recent = end - pd.Timedelta(weeks=26)
-        customers = customers.left_join(
-            traits.category_measures(lines, recent), "customer_id"
-        ).drop("customer_id_right")
+        window: dict[str, Any] = {"last_period": last_period, "grain": grain}
+        customers = _join(customers, traits.sum_lines(lines, channels=names, **window))
+        if "category" in lines.columns:
+            customers = _join(customers, traits.sum_categories(lines, **window))
     people = opened.customers
     if behaviour and people is not None and "acquisition_cost" in people.columns:
-        customers = customers.left_join(
-            people.select("customer_id", "acquisition_cost"), "customer_id"
-        ).drop("customer_id_right")
+        customers = _join(customers, people.select("customer_id", "acquisition_cost"))
     columns = purchases.core_columns(
         customers, last_period=last_period, grain=grain, time_unit=time_unit
     )
@@ -404,6 +398,10 @@ def build_snapshot(
         provenance["absent"] = traits.find_absent(known, grain)
         provenance |= _count_by_week(lines, first_periods, grain)
     return Snapshot(frame, end, grain, time_unit, provenance)
+
+
+def _join(customers: ir.Table, other: ir.Table) -> ir.Table:
+    return customers.left_join(other, "customer_id").drop("customer_id_right")
 
 
 def own_lines(lines: ir.Table, own_seller: str | None) -> ir.Table:
@@ -445,7 +443,7 @@ def _count_by_week(
     """Count first and repeat purchases by calendar week, keyed by its Monday."""
     from crmml.features.purchases import collapse_lines, start_of, week_of
 
-    bought = collapse_lines(lines.filter(lines.cents >= 0), grain, {})
+    bought = collapse_lines(lines.filter(lines.cents >= 0), grain)
     table = bought.group_by(week=week_of(bought.period, grain)).agg(n=bought.count())
     purchases = {row["week"]: row["n"] for row in table.to_pyarrow().to_pylist()}
     firsts = week_of(first_periods, grain).value_counts().to_dict()
