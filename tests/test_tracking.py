@@ -155,7 +155,7 @@ def test_the_signature_names_every_input_and_the_cutoff(shelf):
     columns = {c["name"]: (c["type"], c["required"]) for c in signature.inputs.to_dict()}
     assert columns == {
         "customer_id": ("string", True),
-        "timestamp": ("datetime", True),
+        "timestamp": ("any", True),
         "amount": ("double", True),
         "margin": ("double", False),
         "category": ("string", False),

@@ -70,7 +70,6 @@ _REQUIREMENTS = (
 by loading the model in another process, which takes seconds."""
 
 _TYPES = {
-    "timestamp": DataType.datetime,
     "money": DataType.double,
     "number": DataType.double,
     "flag": DataType.boolean,
@@ -441,8 +440,10 @@ def requirements() -> list[str]:
 def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
     """Describe input, output and parameters of a bundle to MLflow.
 
-    Timestamps are MLflow ``datetime``: pandas timestamps, or ISO 8601 text over REST. Money is
-    ``double``; the cleaning makes it DECIMAL. Only the three required columns are required.
+    Timestamps are of any type, pandas timestamps or ISO 8601 text, and left to the cleaning:
+    MLflow's own ``datetime`` refuses text from pandas, and over REST a column in which a time or
+    its fraction is sometimes left out. Money is ``double``; the cleaning makes it DECIMAL. Only
+    the three required columns are required.
 
     Parameters
     ----------
@@ -454,7 +455,8 @@ def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
     scores = bundle.score(example, _cutoff(bundle))
     inputs = [_input_column(name, bundle.manifest) for name in bundle.manifest["columns"]]
     outputs = [
-        ColSpec(_output_type(scores[name]), name, required=name == "customer_id") for name in scores
+        ColSpec(_output_type(scores[name]), str(name), required=name == "customer_id")
+        for name in scores
     ]
     cutoff = ParamSpec("cutoff", DataType.string, _cutoff(bundle))
     return ModelSignature(Schema([*inputs]), Schema([*outputs]), ParamSchema([cutoff]))
@@ -467,7 +469,7 @@ def _id_type(manifest: Mapping[str, Any]) -> DataType:
 def _input_column(name: str, manifest: Mapping[str, Any]) -> ColSpec:
     if name == "customer_id":
         kind: Any = _id_type(manifest)
-    else:  # ids of orders and products may be numbers or text
+    else:  # other ids may be numbers or text, and timestamps are parsed by the cleaning
         kind = _TYPES.get(str(TRANSACTIONS.kind(name)), _ANYTHING)
     return ColSpec(kind, name, required=name in TRANSACTIONS.required)
 
