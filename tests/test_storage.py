@@ -279,6 +279,28 @@ def test_scores_need_a_key(tmp_path):
         write_scores(some_scores(("a", None, "b")), tmp_path, "2017-07-01")
 
 
+def test_scores_of_another_cutoff_are_refused(tmp_path):
+    scores = some_scores().assign(cutoff=pd.Timestamp("2017-10-01"))
+    with pytest.raises(DataError, match=r"cutoff 2017-07-01 must be of that cutoff.*3 rows"):
+        write_scores(scores, tmp_path, "2017-07-01")
+    assert (
+        len(read_scores(write_scores(scores, tmp_path, "2017-10-01").parents[1], "2017-10-01")) == 3
+    )
+
+
+def test_a_categorical_is_stored_as_its_values(tmp_path):
+    tiers = pd.Categorical(["A", "E", None], categories=list("EDCBA"), ordered=True)
+    one = write_scores(some_scores().assign(value_tier=tiers), tmp_path / "a", "2017-07-01")
+    two = write_scores(some_scores(), tmp_path / "b", "2017-07-01")
+    assert one.read_bytes() == two.read_bytes()
+    three = write_scores(
+        some_scores().assign(value_tier=tiers), tmp_path / "a", "2017-07-01", "csv"
+    )
+    back = pd.read_csv(three, index_col="customer_id")
+    assert back["value_tier"].isna().tolist() == [False, True, False]
+    assert back["reasons"].fillna("").tolist() == ["", "late", "recent; frequent"]
+
+
 def test_a_partitioned_folder_reads_as_one_table(tmp_path):
     write_scores(some_scores(), tmp_path, "2017-07-01")
     write_scores(some_scores(), tmp_path, "2017-10-01")

@@ -263,7 +263,7 @@ def test_a_champion_is_replaced_only_by_a_better_one_on_the_same_backtest(shelf)
     assert "mae is 0.8, the champion has 0.78 (lower is better)" in worse.reason
 
     train(shelf, "duel", metrics={"mae": 0.70}, data_fingerprint="e" * 64)
-    assert "judged on another data" in challenge(shelf, "duel").reason
+    assert "judged on other data" in challenge(shelf, "duel").reason
     train(shelf, "duel", metrics={"mae": 0.70}, label_specification={**LABELS, "gap": "1W"})
     assert "judged on another label specification" in challenge(shelf, "duel").reason
     train(shelf, "duel", metrics={"rmse": 0.70})

@@ -304,7 +304,7 @@ def write_scores(
     path = Path(target)
     if format not in get_args(ScoreFormat):
         raise ParameterError("format", f"one of {get_args(ScoreFormat)}", format)
-    batches = _in_order([scores] if isinstance(scores, pd.DataFrame) else scores)
+    batches = _in_order([scores] if isinstance(scores, pd.DataFrame) else scores, moment)
     if path.suffix == ".duckdb":
         return _write_database(batches, path, moment)
     out = path / f"cutoff={_partition(moment)}" / f"scores.{format}"
@@ -360,8 +360,8 @@ def _partition(cutoff: pd.Timestamp) -> str:
     return cutoff.strftime("%Y-%m-%d" if whole_day else "%Y-%m-%dT%H%M%S")
 
 
-def _in_order(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Sort each batch by customer and check the key within and across batches."""
+def _in_order(batches: Iterable[pd.DataFrame], cutoff: pd.Timestamp) -> Iterator[pd.DataFrame]:
+    """Sort each batch by customer and check the keys within and across batches."""
     last: Any = None
     for batch in batches:
         frame = batch.reset_index() if batch.index.name == KEY else batch
@@ -376,6 +376,16 @@ def _in_order(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
                     column=KEY,
                     n_rows=int(broken.sum()),
                     examples=ids[broken].head(5),
+                )
+        if "cutoff" in frame.columns:
+            other = pd.to_datetime(frame["cutoff"]) != cutoff
+            if other.any():
+                raise DataError(
+                    f"scores written for the cutoff {_partition(cutoff)} must be of that cutoff",
+                    table="scores",
+                    column="cutoff",
+                    n_rows=int(other.sum()),
+                    examples=ids[other].head(5),
                 )
         frame = frame[[KEY, *(name for name in frame.columns if name != KEY)]]
         frame = frame.sort_values(KEY, ignore_index=True)
@@ -392,18 +402,19 @@ def _to_arrow(frame: pd.DataFrame) -> pa.Table:
     import pyarrow as pa
 
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    # One type per notion, whatever pandas chose: text, microseconds; a column without any value
-    # is text.
-    plain = {
-        pa.types.is_null: pa.string(),
-        pa.types.is_large_string: pa.string(),
-        pa.types.is_timestamp: pa.timestamp("us"),
-    }
-    fields = []
-    for field in table.schema:
-        kind = next((to for matches, to in plain.items() if matches(field.type)), field.type)
-        fields.append(pa.field(field.name, kind))
+    fields = [pa.field(field.name, _plain_type(field.type)) for field in table.schema]
     return table.cast(pa.schema(fields))
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """One type per notion, whatever pandas chose; a column without any value is text."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    if pa.types.is_null(kind) or pa.types.is_large_string(kind):
+        return pa.string()
+    return pa.timestamp("us") if pa.types.is_timestamp(kind) else kind
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:
@@ -456,7 +467,7 @@ def neutralise_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     for name, values in frame.items():
         if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
             continue
-        joined = values.map(_as_text, na_action=None).astype("str")
+        joined = values.map(_as_text, na_action=None).astype("string")
         text[str(name)] = joined.str.replace(_FORMULA, "'", regex=True)
     return frame.assign(**text).rename(columns=lambda name: re.sub(_FORMULA, "'", str(name)))
 

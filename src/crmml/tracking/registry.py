@@ -214,11 +214,11 @@ def _reason_against(
         return f"it misses {'; '.join(missed)}"
     if old is None:
         return None
-    for tag, what in ((FINGERPRINT, "data"), (LABELS, "label specification")):
+    for tag, what in ((FINGERPRINT, "other data"), (LABELS, "another label specification")):
         if new.tags.get(tag) is None or new.tags.get(tag) != old.tags.get(tag):
             return (
                 f"it cannot be compared with the champion (version {old.version}), which was "
-                f"judged on another {what}; train the champion's settings anew on this one"
+                f"judged on {what}; train the champion's settings again as the challenger's were"
             )
     return judge(_metrics(client, new), _metrics(client, old))
 

@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -305,8 +305,10 @@ def log_training(
                 client.log_artifacts(run_id, scratch)
             version = _register(client, name, model_id, run_id, facts)
             client.set_registered_model_alias(name, alias, str(version))
-        except BaseException:
-            client.set_terminated(run_id, "FAILED")
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            with suppress(MlflowException):  # the first error is the one to tell
+                client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
             raise
         client.set_terminated(run_id, "FINISHED")
     return LoggedModel(run_id, name, version)
