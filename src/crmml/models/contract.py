@@ -203,8 +203,8 @@ class ShiftedBetaGeoModel(Estimator):
         contracts : DataFrame
             See the class; an ended contract has none.
         horizon : str, Duration or None
-            Renewal dates ahead, a whole number like ``"3P"``; ``None`` looks to infinity (DERL of Fader and Hardie 2010), which
-            is infinite without discounting if alpha <= 1.
+            Renewal dates ahead, a whole number like ``"3P"``; ``None`` looks to infinity (DERL of
+            Fader and Hardie 2010), which is infinite without discounting if alpha <= 1.
         annual_discount_rate : float
             Effective annual rate, >= 0.
 
