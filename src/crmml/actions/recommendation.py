@@ -1,0 +1,362 @@
+"""One recommendation per customer: action, channel, date, gain, doubts, runner-up and reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from crmml._typing import BoolArray, FloatArray, IntArray
+from crmml.actions.allocation import Allocation, Prices, allocate, apply_prices
+from crmml.actions.catalogue import NO_ACTION, ActionCatalogue
+from crmml.actions.economics import ASSUMED, NetGains, compute_net_gains
+from crmml.actions.holdout import assign_holdout, customer_keys
+from crmml.exceptions import ParameterError
+from crmml.stats.discounting import in_units
+
+REASONS: dict[str, str] = {
+    # for an action
+    "likely_to_leave": "Without an action no purchase is more likely than one.",
+    "lapsed": "The customer has lapsed and can be won back.",
+    "one_purchase_so_far": "A second purchase would make a customer of a first-time buyer.",
+    "room_to_grow": "The customer is active, so more sales to them pay.",
+    "bad_experience": "The last experience was bad and waits for an answer.",
+    "cheaper_to_serve": "The customer can be served at lower cost.",
+    "top_tier": "The customer is of the two highest value tiers.",
+    "pays_many_times": "The expected gain is at least three times the cost.",
+    "almost_certain": "The gain is positive with at least 90 % probability.",
+    # against it
+    "assumed_effect": "The effect is an assumption; no experiment stands behind it.",
+    "uncertain_gain": "The gain is positive with less than 70 % probability.",
+    "incentive_to_loyal": "At least half of the cost goes to buyers who would have bought anyway.",
+    "close_call": "Another action is expected to bring nearly as much.",
+    "low_tier": "The customer is of the two lowest value tiers.",
+    # for doing nothing
+    "held_out": "Left alone by chance, so that the effect of the actions can be measured.",
+    "not_contactable": "The customer must not be contacted.",
+    "not_eligible": "No action of the catalogue is meant for this customer.",
+    "no_gain": "Every action is expected to cost more than it brings.",
+    "better_elsewhere": "The money or the capacity brings more with other customers.",
+    # against it
+    "gain_forgone": "An action is expected to bring more than it costs.",
+}
+"""Each reason code and what it says."""
+
+_OF_PURPOSE = {
+    "acquire": "one_purchase_so_far",
+    "enhance": "room_to_grow",
+    "win_back": "lapsed",
+    "recover": "bad_experience",
+    "reduce_cost": "cheaper_to_serve",
+}
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What to do for every customer.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Indexed by ``customer_id`` in the order of the scores:
+
+        * ``recommended_action``, ``channel`` (null for ``no_action``), ``contact_by``;
+        * ``expected_net_gain`` with ``net_gain_lower`` and ``net_gain_upper``,
+          ``probability_positive`` (null for ``no_action``), ``expected_cost``;
+        * ``runner_up`` (the best other action, or ``no_action``), ``runner_up_net_gain``;
+        * ``basis`` of the effect; ``reasons_for``, ``reasons_against`` (codes of
+          :data:`REASONS`, separated by commas) and ``explanation`` (their sentences);
+        * ``policy_action``: what the policy wants, hold-out apart; ``held_out``;
+          ``propensity``: probability of what was recommended.
+    prices : Prices
+        Shadow prices that the allocation found, or those that were given.
+    allocation : Allocation or None
+        The allocation among those not held out; None where prices were given.
+    notes : tuple of str
+        What the reader must know: why an action could not be recommended to anybody.
+    """
+
+    table: pd.DataFrame
+    prices: Prices
+    allocation: Allocation | None
+    notes: tuple[str, ...]
+
+    def by_action(self) -> pd.DataFrame:
+        """Return customers, expected cost and expected net gain per recommended action."""
+        return self.table.groupby("recommended_action", sort=True, observed=True).agg(
+            customers=("expected_cost", "size"),
+            expected_cost=("expected_cost", "sum"),
+            expected_net_gain=("expected_net_gain", "sum"),
+        )
+
+
+def recommend(
+    scores: pd.DataFrame,
+    catalogue: ActionCatalogue,
+    *,
+    cutoff: str | pd.Timestamp,
+    value_at_stake: Mapping[str, npt.ArrayLike],
+    budget: float | None = None,
+    capacities: Mapping[str, float] | None = None,
+    value_sd: Mapping[str, npt.ArrayLike] | None = None,
+    last_treated: pd.DataFrame | None = None,
+    holdout_share: float = 0.0,
+    seed: int = 0,
+    prices: Prices | None = None,
+    level: float = 0.8,
+) -> Recommendation:
+    """Recommend one action (or none) for every customer.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        See :func:`~crmml.actions.economics.compute_net_gains`; ``value_tier``, if there, is
+        used for the reasons.
+    catalogue : ActionCatalogue
+    cutoff : str or Timestamp
+        Contacts are dated from it: the date of ``contact_by`` is
+        ``cutoff + lead_time + (1 - churn_probability) x (contact_within - lead_time)`` of the
+        action, rounded down to a day, so the likelier a customer is to leave, the sooner.
+    value_at_stake, value_sd : mapping of horizon to array or Series
+        See :func:`~crmml.actions.economics.compute_net_gains`.
+    budget : float, optional
+        Largest total expected cost; unlimited by default.
+    capacities : mapping of channel to number, optional
+        Most contacts by each channel.
+    last_treated : DataFrame, optional
+        For the cool-down.
+    holdout_share : float
+        Share of customers left alone by chance. The budget is spent among the others.
+    seed : int
+        Of the hold-out.
+    prices : Prices, optional
+        Stored prices: each customer then takes the best of net gain less price, so that one
+        customer alone gets the same answer as in a batch; budget and capacities play no part.
+    level : float
+        Probability that the interval of the net gain holds.
+
+    Raises
+    ------
+    CrmmlError
+        As :func:`~crmml.actions.economics.compute_net_gains` and
+        :func:`~crmml.actions.allocation.allocate`.
+    """
+    if not 0 < level < 1:
+        raise ParameterError("level", "between 0 and 1", level)
+    gains = compute_net_gains(
+        scores,
+        catalogue,
+        value_at_stake=value_at_stake,
+        value_sd=value_sd,
+        cutoff=cutoff,
+        last_treated=last_treated,
+    )
+    keys = customer_keys(gains.customer_id)
+    holdout = assign_holdout(share=holdout_share, seed=seed, cutoff=cutoff, keys=keys)
+    allocation = None
+    if prices is None:
+        allocation = allocate(
+            gains,
+            budget=budget,
+            capacities=capacities,
+            available=~holdout.held_out,
+            keys=keys,
+        )
+        prices = allocation.prices
+        wanted = allocation.choice.copy()
+        wanted[holdout.held_out] = apply_prices(gains, prices)[holdout.held_out]
+    else:
+        wanted = apply_prices(gains, prices)
+    choice = np.where(holdout.held_out, -1, wanted)
+
+    action, channel, of_option = _names(gains)
+    rows = np.flatnonzero(choice >= 0)
+    taken = choice[rows]
+    expected = _spread(len(gains), rows, gains.net[rows, taken], 0.0)
+    lower, upper = (
+        _spread(len(gains), rows, gains.quantiles(rows, taken, q), 0.0)
+        for q in (0.5 - level / 2, 0.5 + level / 2)
+    )
+    positive = _spread(len(gains), rows, gains.probability_positive(rows, taken), np.nan)
+    cost = _spread(len(gains), rows, gains.cost[rows, taken], 0.0)
+    names = np.array([*action, None], dtype=object)
+    second, second_net = _runner_up(gains, choice, prices, of_option)
+    reasons = _Reasons(len(gains))
+    _give_reasons(reasons, scores, gains, choice, holdout.held_out, positive, second, second_net)
+    pros, cons, sentences = reasons.texts()
+    table = pd.DataFrame(
+        {
+            "recommended_action": pd.Series(action[choice], dtype="str"),
+            "channel": pd.Series(channel[choice], dtype="str"),
+            "contact_by": _contact_by(gains, choice, of_option, cutoff),
+            "expected_net_gain": expected,
+            "net_gain_lower": lower,
+            "net_gain_upper": upper,
+            "probability_positive": positive,
+            "expected_cost": cost,
+            "runner_up": pd.Series(names[second], dtype="str"),
+            "runner_up_net_gain": second_net,
+            "basis": pd.Series(np.full(len(gains), ASSUMED, dtype=object), dtype="str"),
+            "reasons_for": pd.Series(pros, dtype="str"),
+            "reasons_against": pd.Series(cons, dtype="str"),
+            "explanation": pd.Series(sentences, dtype="str"),
+            "policy_action": pd.Series(action[wanted], dtype="str"),
+            "held_out": holdout.held_out,
+            "propensity": holdout.propensity(wanted >= 0),
+        }
+    )
+    table.index = gains.customer_id
+    return Recommendation(table, prices, allocation, _notes(gains))
+
+
+def _names(gains: NetGains) -> tuple[npt.NDArray[Any], npt.NDArray[Any], IntArray]:
+    """Return action and channel by option (the last entry is no action) and action numbers."""
+    actions = [option.action for option in gains.options]
+    number = {name: k for k, name in enumerate(dict.fromkeys(actions))}
+    return (
+        np.array([*actions, NO_ACTION], dtype=object),
+        np.array([*(option.channel for option in gains.options), None], dtype=object),
+        np.array([*(number[name] for name in actions), -1], dtype=np.int64),
+    )
+
+
+def _spread(n: int, rows: IntArray, values: FloatArray, rest: float) -> FloatArray:
+    whole = np.full(n, rest)
+    whole[rows] = values
+    return whole
+
+
+def _runner_up(
+    gains: NetGains, choice: IntArray, prices: Prices, of_option: IntArray
+) -> tuple[IntArray, FloatArray]:
+    """Return the best other action after prices (m: no action, m + 1: none at all), and its net."""
+    m = len(gains.options)
+    charges = prices.charges(gains.options)
+    chosen = of_option[choice]
+    acts = choice >= 0
+    best = np.where(acts, 0.0, -np.inf)  # for an action, doing nothing is a rival too
+    second = np.where(acts, m, m + 1)
+    net = np.where(acts, 0.0, np.nan)
+    for j in range(m):
+        worth = gains.net[:, j] - prices.budget * gains.cost[:, j] - charges[j]
+        better = (worth > best) & (chosen != of_option[j])
+        np.copyto(best, worth, where=better)
+        np.copyto(net, gains.net[:, j], where=better)
+        second[better] = j
+    return second, net
+
+
+def _contact_by(
+    gains: NetGains, choice: IntArray, of_option: IntArray, cutoff: str | pd.Timestamp
+) -> pd.Series[Any]:
+    actions = gains.catalogue.actions
+    early = np.array([in_units(a.lead_time, "day") for a in actions] + [0.0])
+    late = np.array([in_units(a.contact_within, "day") for a in actions] + [0.0])
+    which = of_option[choice]
+    wait = (1.0 - gains.churn_probability) * np.maximum(late - early, 0.0)[which]
+    days = pd.to_timedelta(np.floor(early[which] + wait), unit="D")
+    dates = pd.Series(pd.Timestamp(cutoff).normalize() + days).astype("datetime64[us]")
+    return dates.where(choice >= 0)
+
+
+class _Reasons:
+    """Reason codes of many customers, as bits: few combinations, so few texts are written."""
+
+    def __init__(self, n: int) -> None:
+        self.pros = np.zeros(n, dtype=np.int64)
+        self.cons = np.zeros(n, dtype=np.int64)
+
+    def add(self, *, pro: str | None = None, con: str | None = None, where: BoolArray) -> None:
+        for code, bits in ((pro, self.pros), (con, self.cons)):
+            if code is not None:
+                bits[where] |= 1 << _BIT[code]
+
+    def texts(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return codes for, codes against and sentences for each customer."""
+        both = np.stack([self.pros, self.cons])
+        kinds, of_row = np.unique(both[0] << len(_BIT) | both[1], return_inverse=True)
+        every = (1 << len(_BIT)) - 1
+        codes = [(_codes(int(k) >> len(_BIT)), _codes(int(k) & every)) for k in kinds]
+        lists = (
+            [",".join(pro) for pro, _ in codes],
+            [",".join(con) for _, con in codes],
+            [_sentences(pro, con) for pro, con in codes],
+        )
+        pros, cons, words = (np.array(texts, dtype=object)[of_row] for texts in lists)
+        return pros, cons, words
+
+
+_BIT = {code: bit for bit, code in enumerate(REASONS)}
+
+
+def _codes(bits: int) -> list[str]:
+    return [code for code, bit in _BIT.items() if bits >> bit & 1]
+
+
+def _sentences(pros: list[str], cons: list[str]) -> str:
+    words = " ".join(REASONS[code] for code in pros)
+    doubts = " ".join(REASONS[code] for code in cons)
+    return f"{words} But: {doubts}" if doubts else words
+
+
+def _give_reasons(
+    reasons: _Reasons,
+    scores: pd.DataFrame,
+    gains: NetGains,
+    choice: IntArray,
+    held_out: BoolArray,
+    positive: FloatArray,
+    second: IntArray,
+    second_net: FloatArray,
+) -> None:
+    acts, idle = choice >= 0, choice < 0
+    rows = np.flatnonzero(acts)
+    n, m = gains.net.shape
+    expected = _spread(n, rows, gains.net[rows, choice[rows]], 0.0)
+    cost = _spread(n, rows, gains.cost[rows, choice[rows]], 0.0)
+    for j, option in enumerate(gains.options):
+        action = gains.catalogue[option.action]
+        mine = choice == j
+        if action.purpose in _OF_PURPOSE:
+            reasons.add(pro=_OF_PURPOSE[action.purpose], where=mine)
+        if action.purpose in ("retain", "recover"):
+            reasons.add(pro="likely_to_leave", where=mine & (gains.churn_probability > 0.5))
+        if action.incentive_cost > 0:
+            anyway = action.incentive_cost * action.redemption * (1.0 - gains.churn_probability)
+            reasons.add(con="incentive_to_loyal", where=mine & (anyway >= 0.5 * cost))
+    if "value_tier" in scores.columns:
+        tier = scores["value_tier"]
+        reasons.add(pro="top_tier", where=acts & tier.isin(["A", "B"]).to_numpy())
+        reasons.add(con="low_tier", where=acts & tier.isin(["D", "E"]).to_numpy())
+    reasons.add(pro="pays_many_times", where=acts & (expected >= 3.0 * cost))
+    reasons.add(pro="almost_certain", where=acts & (positive >= 0.9))
+    reasons.add(con="uncertain_gain", where=acts & (positive < 0.7))
+    reasons.add(con="close_call", where=acts & (second < m) & (second_net >= 0.9 * expected))
+    reasons.add(con="assumed_effect", where=acts)
+
+    possible = np.zeros(n, dtype=bool)
+    pays = np.zeros(n, dtype=bool)
+    for j in range(m):
+        possible |= gains.net[:, j] > -np.inf
+        pays |= gains.net[:, j] > 0
+    barred = ~gains.contactable
+    reasons.add(pro="not_contactable", where=idle & barred)
+    reasons.add(pro="held_out", where=idle & held_out & ~barred)
+    reasons.add(pro="not_eligible", where=idle & ~possible & ~barred)
+    reasons.add(pro="no_gain", where=idle & possible & ~pays)
+    reasons.add(pro="better_elsewhere", where=idle & pays & ~held_out)
+    reasons.add(con="gain_forgone", where=idle & pays)
+
+
+def _notes(gains: NetGains) -> tuple[str, ...]:
+    unknown = set(gains.unknown_columns)
+    return tuple(
+        f"{action.name} is recommended to nobody: its condition reads "
+        f"{', '.join(sorted(unknown & set(action.condition.columns)))}, which the scores lack"
+        for action in gains.catalogue.actions
+        if unknown & set(action.condition.columns)
+    )
