@@ -26,8 +26,8 @@ CORE_COLUMNS: tuple[str, ...] = ("customer_id", "frequency", "recency", "T")
 class Distinct:
     """Distinct rows of parallel columns: what a likelihood needs, and no more.
 
-    Every column is coded by the rank of its values and the codes are packed into one integer, so
-    that the work is a few passes over integers whatever the number of columns.
+    Every column is coded by integers in the order of its values, and the codes are packed into
+    one integer, so that the work is a few passes over integers whatever the number of columns.
 
     Parameters
     ----------
@@ -49,29 +49,29 @@ class Distinct:
     """
 
     def __init__(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
-        packed: list[tuple[str, npt.NDArray[Any], int]] = []
+        packed: list[tuple[str, npt.NDArray[Any]]] = []
         self._key, size = np.zeros(len(next(iter(columns.values()))), dtype=np.int64), 1
         for name, column in columns.items():
-            codes, uniques = _ranks(column)
-            if size * len(uniques) >= 2**62:
-                self._key, table = _ranks(self._key)
-                packed.append(("", table, len(table)))
-                size = len(table)
-            self._key = self._key * len(uniques) + codes
-            size *= len(uniques)
-            packed.append((name, uniques, len(uniques)))
+            codes, table = _codes(column)
+            if size * len(table) >= 2**62:
+                self._key, so_far = _ranks(self._key)
+                packed.append(("", so_far))
+                size = len(so_far)
+            self._key = self._key * len(table) + codes
+            size *= len(table)
+            packed.append((name, table))
         ordered = np.sort(self._key)
         starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][: len(ordered)])
         self._distinct = ordered[starts]
         self.counts: IntArray = np.diff(np.r_[starts, len(ordered)]).astype(np.int64)
         self.values: dict[str, npt.NDArray[Any]] = {}
         rest = self._distinct
-        for name, uniques, n in reversed(packed):
+        for name, table in reversed(packed):
             if name:
-                rest, codes = np.divmod(rest, n)
-                self.values[name] = uniques[codes]
+                rest, codes = np.divmod(rest, len(table))
+                self.values[name] = table[codes]
             else:
-                rest = uniques[rest]
+                rest = table[rest]
         self.values = {name: self.values[name] for name in columns}
 
     @cached_property
@@ -86,6 +86,25 @@ class Distinct:
     def rows(self) -> pd.DataFrame:
         """The distinct combinations as a table."""
         return pd.DataFrame(self.values)
+
+
+def _codes(values: npt.NDArray[Any]) -> tuple[IntArray, npt.NDArray[Any]]:
+    """Integer codes in the order of the values, and the table from code to value.
+
+    Whole numbers of periods (days in a column of weeks, hours in a column of days) are their own
+    codes, which is several times faster than hashing.
+    """
+    if values.dtype == np.float64 and len(values):
+        for unit in (1.0, 7.0, 24.0, 168.0):
+            head = values[:1000] * unit
+            if not np.array_equal(np.rint(head) / unit, values[:1000]):
+                continue
+            whole = np.rint(values * unit)
+            if np.array_equal(whole / unit, values):
+                least, most = whole.min(), whole.max()
+                if most - least < 2**20:
+                    return (whole - least).astype(np.int64), np.arange(least, most + 1.0) / unit
+    return _ranks(values)
 
 
 def _ranks(values: npt.NDArray[Any]) -> tuple[IntArray, npt.NDArray[Any]]:

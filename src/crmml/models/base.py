@@ -25,7 +25,7 @@ from crmml.exceptions import (
     TooLittleDataError,
     few,
 )
-from crmml.features.snapshot import Snapshot, distinct_rows
+from crmml.features.snapshot import Distinct, Snapshot
 from crmml.stats import mle
 from crmml.stats.discounting import discount_rate_per_unit, in_units
 from crmml.stats.process import PurchaseProcess
@@ -128,18 +128,25 @@ class Histories:
         Repeat purchases, time of the last one, length of the observation.
     covariates : dict of str to ndarray, shape (n_distinct,)
         The covariates that the model uses, on their own scale.
-    counts : ndarray of int, shape (n_distinct,)
-        Customers per history.
-    inverse : ndarray of int, shape (n_customers,)
-        The history of each customer, in the order of the snapshot.
+    groups : Distinct
+        Which customer has which history.
     """
 
     x: FloatArray
     t_x: FloatArray
     T: FloatArray
     covariates: dict[str, FloatArray]
-    counts: IntArray
-    inverse: IntArray
+    groups: Distinct
+
+    @property
+    def counts(self) -> IntArray:
+        """Customers per history, shape (n_distinct,)."""
+        return self.groups.counts
+
+    @property
+    def inverse(self) -> IntArray:
+        """The history of each customer, in the order of the snapshot, shape (n_customers,)."""
+        return self.groups.inverse
 
 
 @dataclass(frozen=True)
@@ -295,13 +302,13 @@ class PurchaseModel(Estimator):
             )
         self.time_unit_ = snapshot.time_unit
         histories = self._histories(snapshot)
-        weights = row_weights(snapshot, histories.counts, histories.inverse, sample_weight)
+        weights = row_weights(snapshot, histories.groups, sample_weight)
         fitted, null = self._maximise(histories, weights)
         self._adopt(fitted, null, len(snapshot))
         return self
 
     def _maximise(self, h: Histories, weights: FloatArray) -> tuple[mle.Fit, mle.Fit]:
-        keep = weights > 0
+        keep: Any = slice(None) if (weights > 0).all() else weights > 0
         x, t_x, T, weights = h.x[keep], h.t_x[keep], h.T[keep], weights[keep]
         scale = float(weights @ T / weights.sum()) if self._time_parameters else 1.0
         names = self._process.NAMES
@@ -393,7 +400,7 @@ class PurchaseModel(Estimator):
         if missing:
             raise MissingColumnsError(missing, map(str, snapshot.frame.columns), table="snapshot")
         found = snapshot.distinct(("frequency", "recency", "T", *columns))
-        x, t_x, T, *z = (np.asarray(found.rows[c], dtype=np.float64) for c in found.rows.columns)
+        x, t_x, T, *z = (np.asarray(v, dtype=np.float64) for v in found.values.values())
         for column, values in zip(columns, z, strict=True):
             bad = ~np.isfinite(values)[found.inverse]
             if bad.any():
@@ -405,7 +412,7 @@ class PurchaseModel(Estimator):
                     examples=snapshot.customer_id[bad][:5],
                 )
         covariates = dict(zip(columns, z, strict=True))
-        return Histories(x, t_x, T, covariates, found.counts, found.inverse)
+        return Histories(x, t_x, T, covariates, found)
 
     def _lengths(
         self, snapshot: Snapshot, h: Histories, horizon: str | Duration | None
@@ -558,8 +565,7 @@ class PurchaseModel(Estimator):
             raise ParameterError("covariates", f"given for {few(sorted(needed))}", sorted(given))
         none = np.zeros(1)
         z = {name: np.array([float(value)]) for name, value in given.items()}
-        one = np.ones(1, dtype=np.int64)
-        h = Histories(none, none, none, z, one, np.zeros(1, dtype=np.int64))
+        h = Histories(none, none, none, z, Distinct({"x": none}))
         params = self._row_params(h)
         alive = self._process.probability_alive(params, none, none, none)
         future = self._process.if_alive(params, none, none, none)
@@ -578,9 +584,14 @@ class PurchaseModel(Estimator):
         params = self._row_params(h)
         alive = self._process.probability_alive(params, h.x, h.t_x, h.T)
         updated = self._process.if_alive(params, h.x, h.t_x, h.T)
-        varying = [np.asarray(v) for v in updated if np.ndim(v)]
-        first, _, inverse = distinct_rows([*varying, t])
-        return h, alive, Future(_take(updated, first), t[first], inverse)
+        varying = {name: v for name, v in updated._asdict().items() if np.ndim(v)}
+        found = Distinct({**varying, "horizon": t})
+        distinct = {name: found.values[name] for name in varying}
+        return (
+            h,
+            alive,
+            Future(updated._replace(**distinct), found.values["horizon"], found.inverse),
+        )
 
     def _row_params(self, h: Histories) -> Any:
         """Parameters of each history: numbers, or arrays where covariates act on them."""
@@ -711,13 +722,12 @@ def check_levels(q: float | Sequence[float]) -> FloatArray:
 
 def row_weights(
     snapshot: Snapshot,
-    counts: IntArray,
-    inverse: IntArray,
+    groups: Distinct,
     sample_weight: pd.Series[float] | npt.ArrayLike | None,
 ) -> FloatArray:
     """Total weight of each distinct row: counts, or sums of the customers' weights."""
     if sample_weight is None:
-        return counts.astype(np.float64)
+        return groups.counts.astype(np.float64)
     if isinstance(sample_weight, pd.Series):
         sample_weight = sample_weight.reindex(snapshot.customer_id)
     weights = np.asarray(sample_weight, dtype=np.float64)
@@ -727,7 +737,7 @@ def row_weights(
         )
     if not weights.any():
         raise TooLittleDataError("all sample weights are 0")
-    totals = np.bincount(inverse, weights=weights, minlength=len(counts))
+    totals = np.bincount(groups.inverse, weights=weights, minlength=len(groups.counts))
     return totals.astype(np.float64)
 
 

@@ -110,8 +110,8 @@ class GammaGammaModel(Estimator):
         usable = (x_each > 0) & (m_each > 0)
         self.n_left_out_ = int(((x_each > 0) & (m_each <= 0)).sum())
         found = snapshot.distinct(("frequency", "monetary_value"))
-        x, m = (found.rows[c].to_numpy(np.float64) for c in ("frequency", "monetary_value"))
-        weights = row_weights(snapshot, found.counts, found.inverse, sample_weight)
+        x, m = (np.asarray(v, dtype=np.float64) for v in found.values.values())
+        weights = row_weights(snapshot, found, sample_weight)
         keep = (x > 0) & (m > 0) & (weights > 0)
         if not keep.any():
             raise TooLittleDataError(
@@ -274,7 +274,7 @@ def _maximise(x: FloatArray, m: FloatArray, weights: FloatArray) -> mle.Fit:
             each, by_parameter = gamma_gamma.score(gamma_gamma.Params(*np.exp(theta)), x_, m_)
             return float(w @ each), by_parameter @ w
 
-        return objective
+        return mle.differentiated(objective)
 
     fitted = mle.fit_rows(gamma_gamma.NAMES, objective_of, weights, np.log([3.0, 3.0, 1.0]))
     constant = -float(weights.sum()) * np.log(scale)

@@ -10,7 +10,7 @@ one; see :mod:`crmml.stats.mbg_nbd` for the model that lets them go.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +33,10 @@ class Params(NamedTuple):
     alpha: Any
     a: Any
     b: Any
+
+
+_CHUNK = 2**13
+"""Rows whose temporary arrays stay in the processor's cache."""
 
 
 def make(theta: Sequence[Any]) -> Params:
@@ -115,6 +119,92 @@ def _log_odds_left(params: Params, x: FloatArray, t_x: FloatArray, T: FloatArray
     last = np.where(repeat, b + x - 1.0, 1.0)
     odds = np.log(a / last) + (r + x) * np.log1p((T - t_x) / (alpha + t_x))
     return np.where(repeat, odds, -np.inf)
+
+
+def counted(
+    x: FloatArray, t_x: FloatArray, T: FloatArray, weights: FloatArray, *, chances: int = 0
+) -> Callable[[FloatArray], tuple[float, FloatArray, Callable[[], FloatArray]]]:
+    """Log-likelihood of weighted histories as a function of the log-parameters.
+
+    It equals the weighted sum of :func:`score`, several times faster: the gamma functions of all
+    rows collapse into ``sum_j c_j log(r + j)``, where ``c_j`` is the weight of the histories with
+    more than ``j`` purchases, and the second derivatives come from what the value needs anyway.
+
+    Parameters
+    ----------
+    x, t_x, T, weights : ndarray, shape (n,)
+    chances : int
+        Chances to drop out before the first repeat purchase: 0 here, 1 in the MBG/NBD.
+
+    Returns
+    -------
+    callable
+        Of the log-parameters, shape (4,): value, gradient (4,), and a function without arguments
+        that returns minus the Hessian (4, 4).
+    """
+    total = float(weights.sum())
+    beyond = total - np.cumsum(np.bincount(x.astype(np.int64), weights=weights))
+    survived = np.concatenate([np.full(chances, total), beyond])
+    j, k = np.arange(len(beyond)), np.arange(len(survived))
+    sum_x = float(weights @ x)
+    chunks = [
+        tuple(column[first : first + _CHUNK] for column in (x, t_x, T, weights))
+        for first in range(0, len(x), _CHUNK)
+    ]
+
+    def evaluate(theta: FloatArray) -> tuple[float, FloatArray, Callable[[], FloatArray]]:
+        r, alpha, a, b = np.exp(theta)
+        # Sums over rows of: what active customers contribute; the log odds of having left, their
+        # slopes and curvatures.
+        value, slope, curve = 0.0, np.zeros(4), np.zeros((4, 4))
+        for x_, t_, T_, w in chunks:
+            n = r + x_
+            silent = np.log1p(T_ / alpha)
+            rate, at_last = 1.0 / (1.0 + T_ / alpha), 1.0 / (1.0 + t_ / alpha)
+            w_silent = w @ silent
+            w_rate = w * rate
+            value -= r * w_silent + x_ @ (w * silent)
+            slope[:2] += -r * w_silent, r * w.sum() - n @ w_rate
+            curve[0, 0] -= r * w_silent
+            curve[0, 1] += r * (w.sum() - w_rate.sum())
+            curve[1, 1] += n @ (w_rate * (rate - 1.0))
+            if not chances and x_[0] == 0.0:  # nobody leaves before the first repeat purchase
+                some = x_ > 0.0
+                x_, t_, w, n = x_[some], t_[some], w[some], n[some]
+                silent, rate, at_last = silent[some], rate[some], at_last[some]
+            drift, turn = silent - np.log1p(t_ / alpha), rate - at_last
+            share = b / (b + x_ + (chances - 1.0))
+            odds = np.log(share * (a / b)) + n * drift
+            tail = np.exp(-np.abs(odds))
+            value += w @ (np.maximum(odds, 0.0) + np.log1p(tail))
+            left = np.where(odds > 0.0, 1.0, tail) / (1.0 + tail)
+            stays = w * tail / (1.0 + tail) ** 2
+            left *= w
+            by = np.stack([r * drift, n * turn, np.ones_like(n), -share])
+            by_left = by @ left
+            slope += by_left
+            curve += (by * stays) @ by.T
+            curve[0, 0] += by_left[0]
+            curve[0, 1] += r * (left @ turn)
+            curve[1, 1] += (left * n) @ (turn * (1.0 - rate - at_last))
+            curve[3, 3] -= left @ (share * (1.0 - share))
+        by_r, by_b, by_ab = beyond / (r + j), survived / (b + k), survived / (a + b + k)
+        value += beyond @ np.log(r + j) + survived @ np.log((b + k) / (a + b + k))
+        value -= sum_x * np.log(alpha)
+        slope += r * by_r.sum(), 0.0, -a * by_ab.sum(), b * (by_b - by_ab).sum()
+
+        def information() -> FloatArray:
+            hessian = curve.copy()
+            hessian[1, 0] = hessian[0, 1] = curve[0, 1]
+            hessian[0, 0] += r * (by_r * j / (r + j)).sum()
+            hessian[2:, 2:] += np.outer([a, b], [a, b]) * (by_ab / (a + b + k)).sum()
+            hessian[2, 2] -= a * by_ab.sum()
+            hessian[3, 3] += b * ((by_b * k / (b + k)).sum() - by_ab.sum())
+            return -hessian
+
+        return float(value), slope, information
+
+    return evaluate
 
 
 def probability_alive(params: Params, x: FloatArray, t_x: FloatArray, T: FloatArray) -> FloatArray:
@@ -300,8 +390,8 @@ def _dropout_rule(
     peak = -a * np.log1p(b / a) - b * np.log1p(a / b)
     log_p, log_stay = -np.logaddexp(0.0, -y), -np.logaddexp(0.0, y)
     density = np.exp(a[:, None] * log_p + b[:, None] * log_stay - peak[:, None])
-    low = density[:, 0] / np.expm1(a * step)
-    high = density[:, -1] / np.expm1(b * step)
+    low = density[:, 0] * np.exp(-a * step) / -np.expm1(-a * step)
+    high = density[:, -1] * np.exp(-b * step) / -np.expm1(-b * step)
     sum_ = density.sum(axis=1) + low + high
     p = np.exp(log_p)
     mass = np.concatenate([low[:, None], density / p, high[:, None]], axis=1) / sum_[:, None]

@@ -10,12 +10,14 @@ A customer known to be active behaves as in the BG/NBD, so the future is taken f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy.special import expit, psi
 
 from crmml._typing import FloatArray
+from crmml.stats import bg_nbd
 from crmml.stats.bg_nbd import (
     NAMES,
     Params,
@@ -30,6 +32,7 @@ from crmml.stats.special import log_rising
 __all__ = [
     "NAMES",
     "Params",
+    "counted",
     "discounted_purchases",
     "draw",
     "expected_purchases",
@@ -101,6 +104,13 @@ def score(
     )
     value = _log_active(params, x, T) + np.logaddexp(0.0, odds)
     return np.asarray(value), gradient
+
+
+def counted(
+    x: FloatArray, t_x: FloatArray, T: FloatArray, weights: FloatArray
+) -> Callable[[FloatArray], tuple[float, FloatArray, Callable[[], FloatArray]]]:
+    """Log-likelihood of weighted histories by the log-parameters; see :func:`bg_nbd.counted`."""
+    return bg_nbd.counted(x, t_x, T, weights, chances=1)
 
 
 def _log_active(params: Params, x: FloatArray, T: FloatArray) -> FloatArray:

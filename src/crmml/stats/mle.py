@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 from scipy.optimize import minimize
@@ -18,7 +18,9 @@ from scipy.optimize import minimize
 from crmml._typing import BoolArray, FloatArray
 from crmml.stats.process import PurchaseProcess
 
-Objective = Callable[[FloatArray], tuple[float, FloatArray]]
+Evaluation: TypeAlias = tuple[float, FloatArray, Callable[[], FloatArray]]
+"""Value, gradient, and a function that returns the information (minus the Hessian)."""
+Objective: TypeAlias = Callable[[FloatArray], Evaluation]
 Side = Literal["low", "high"]
 
 BOX = 12.0
@@ -26,6 +28,16 @@ BOX = 12.0
 TOLERANCE = 1e-7
 """Largest gradient per customer of a converged fit."""
 _THIN = 20_000
+
+
+@runtime_checkable
+class CountedProcess(PurchaseProcess, Protocol):
+    """A process that sums its likelihood over weighted histories faster than row by row."""
+
+    def counted(
+        self, x: FloatArray, t_x: FloatArray, T: FloatArray, weights: FloatArray
+    ) -> Objective:
+        """Log-likelihood as a function of the log-parameters."""
 
 
 class Rows(NamedTuple):
@@ -117,19 +129,26 @@ class Fit:
 
 
 def maximise(
-    objective: Objective, start: FloatArray, weight: float, *, sample: Objective | None = None
+    objective: Objective,
+    start: FloatArray,
+    weight: float,
+    *,
+    sample: Objective | None = None,
+    cheap_information: bool = False,
 ) -> tuple[FloatArray, float, FloatArray, FloatArray, BoolArray]:
     """Maximise a smooth function inside the box.
 
     Parameters
     ----------
     objective : callable
-        Returns value and gradient.
+        Returns value, gradient and (lazily) the information.
     start : ndarray, shape (p,)
     weight : float
         Total weight behind ``objective``; the tolerance is per unit of weight.
     sample : callable, optional
         A cheap approximation of ``objective`` that finds the neighbourhood.
+    cheap_information : bool
+        Whether the information costs no more than a gradient.
 
     Returns
     -------
@@ -139,7 +158,7 @@ def maximise(
     pilot = sample or objective
 
     def descend(theta: FloatArray) -> tuple[float, FloatArray]:
-        value, gradient = pilot(theta)
+        value, gradient, _ = pilot(theta)
         return -value / weight, -gradient / weight
 
     found = minimize(
@@ -148,32 +167,30 @@ def maximise(
         jac=True,
         method="L-BFGS-B",
         bounds=[(-BOX, BOX)] * len(start),
-        options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-6, "maxcor": 20},
+        options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-5, "maxcor": 20},
     )
     theta = np.asarray(found.x, dtype=np.float64)
-    information = information_matrix(pilot, theta)
-    value, gradient = objective(theta)
-    polished = False
-    for _ in range(50):
+    value, gradient, curvature = objective(theta)
+    # Where the information costs many gradients, that of the sample serves until a step fails.
+    exact = cheap_information
+    information = curvature() if exact else pilot(theta)[2]()
+    for _ in range(60):
         edge = _held(theta, gradient)
-        small = np.abs(np.where(edge, 0.0, gradient)).max(initial=0.0) <= 0.01 * TOLERANCE * weight
-        if small and polished:
+        small = np.abs(np.where(edge, 0.0, gradient)).max(initial=0.0) <= 1e-2 * TOLERANCE * weight
+        if small:
             break
-        if small or _ > 3:
-            information = information_matrix(objective, theta)
-            polished = True
-        step = _newton_step(information, gradient, edge)
-        moved = _line_search(objective, theta, value, step, gradient)
+        moved = _line_search(
+            objective, theta, value, _newton_step(information, gradient, edge), gradient
+        )
         if moved is None:
-            if polished:
+            if exact:
                 break
-            information = information_matrix(objective, theta)
-            polished = True
+            information, exact = curvature(), True
             continue
-        theta, value, gradient = moved
-    if not polished:
-        information = information_matrix(objective, theta)
-    return theta, value, gradient, information, _held(theta, gradient)
+        theta, (value, gradient, curvature) = moved
+        if exact:
+            information = curvature()
+    return theta, value, gradient, curvature(), _held(theta, gradient)
 
 
 def _held(theta: FloatArray, gradient: FloatArray) -> BoolArray:
@@ -197,33 +214,42 @@ def _newton_step(information: FloatArray, gradient: FloatArray, edge: BoolArray)
 
 def _line_search(
     objective: Objective, theta: FloatArray, value: float, step: FloatArray, gradient: FloatArray
-) -> tuple[FloatArray, float, FloatArray] | None:
+) -> tuple[FloatArray, Evaluation] | None:
     # Within the rounding of the value, a step counts as progress if the gradient shrinks.
     slack = 1e-13 * abs(value)
     for _ in range(12):
         trial = np.clip(theta + step, -BOX, BOX)
         if np.array_equal(trial, theta):
             return None
-        new_value, new_gradient = objective(trial)
-        shrinks = np.abs(new_gradient).max() < np.abs(gradient).max()
-        if new_value > value + slack or (new_value >= value - slack and shrinks):
-            return trial, new_value, new_gradient
+        found = objective(trial)
+        shrinks = np.abs(found[1]).max() < np.abs(gradient).max()
+        if found[0] > value + slack or (found[0] >= value - slack and shrinks):
+            return trial, found
         step = step / 4.0
     return None
 
 
-def information_matrix(objective: Objective, theta: FloatArray, step: float = 1e-4) -> FloatArray:
-    """Minus the Hessian: central differences of the exact gradient, symmetrised.
+def differentiated(
+    function: Callable[[FloatArray], tuple[float, FloatArray]], step: float = 1e-4
+) -> Objective:
+    """Add the information to a function that returns value and exact gradient.
 
-    The error is of the order ``step**2`` relative, far below the sampling error it measures.
+    Central differences of the gradient, symmetrised: the error is of the order ``step**2``
+    relative, far below the sampling error that the information measures.
     """
-    size = len(theta)
-    rows = np.empty((size, size))
-    for i in range(size):
-        move = np.zeros(size)
-        move[i] = step
-        rows[i] = (objective(theta - move)[1] - objective(theta + move)[1]) / (2.0 * step)
-    return np.asarray((rows + rows.T) / 2.0)
+
+    def objective(theta: FloatArray) -> Evaluation:
+        def information() -> FloatArray:
+            rows = np.empty((len(theta), len(theta)))
+            for i in range(len(theta)):
+                move = np.zeros(len(theta))
+                move[i] = step
+                rows[i] = (function(theta - move)[1] - function(theta + move)[1]) / (2.0 * step)
+            return np.asarray((rows + rows.T) / 2.0)
+
+        return *function(theta), information
+
+    return objective
 
 
 def process_objective(
@@ -241,10 +267,12 @@ def process_objective(
     ridge : float
         ``ridge / 2 * sum(coefficient**2)`` is taken off.
     """
+    if not blocks and isinstance(process, CountedProcess):
+        return process.counted(*rows)
     names = process.NAMES
     place = [names.index(block.parameter) for block in blocks]
 
-    def objective(theta: FloatArray) -> tuple[float, FloatArray]:
+    def value_and_gradient(theta: FloatArray) -> tuple[float, FloatArray]:
         values: list[Any] = list(theta[: len(names)])
         coefficients = theta[len(names) :]
         for j, block, c in zip(place, blocks, coefficients, strict=True):
@@ -257,11 +285,10 @@ def process_objective(
             for j, block in zip(place, blocks, strict=True)
         ]
         gradient = np.concatenate([weighted.sum(axis=1), by_coefficient - ridge * coefficients])
-        return float(rows.weights @ each) - 0.5 * ridge * float(
-            coefficients @ coefficients
-        ), gradient
+        value = float(rows.weights @ each) - 0.5 * ridge * float(coefficients @ coefficients)
+        return value, gradient
 
-    return objective
+    return differentiated(value_and_gradient)
 
 
 def fit_process(
@@ -289,7 +316,8 @@ def fit_process(
         some = some._replace(weights=some.weights * share)
         return process_objective(process, some, [b.thinned(index) for b in blocks], ridge)
 
-    fit = fit_rows(process.NAMES, objective_of, rows.weights, begin)
+    cheap = not blocks and isinstance(process, CountedProcess)
+    fit = fit_rows(process.NAMES, objective_of, rows.weights, begin, cheap_information=cheap)
     coefficients = fit.theta[size:]
     penalty = 0.5 * ridge * float(coefficients @ coefficients)
     fit = replace(
@@ -305,6 +333,8 @@ def fit_rows(
     objective_of: Callable[[slice, float], Objective],
     weights: FloatArray,
     start: FloatArray,
+    *,
+    cheap_information: bool = False,
 ) -> Fit:
     """Fit any likelihood of counted rows.
 
@@ -317,6 +347,8 @@ def fit_rows(
     weights : ndarray, shape (n,)
         Weights of the rows, in an order that makes every k-th row a fair sample.
     start : ndarray, shape (p,)
+    cheap_information : bool
+        See :func:`maximise`.
     """
     objective = objective_of(slice(None), 1.0)
     sample = None
@@ -324,7 +356,9 @@ def fit_rows(
         every = slice(0, None, len(weights) // _THIN)
         sample = objective_of(every, float(weights.sum() / weights[every].sum()))
     weight = float(weights.sum())
-    theta, value, gradient, information, edge = maximise(objective, start, weight, sample=sample)
+    theta, value, gradient, information, edge = maximise(
+        objective, start, weight, sample=sample, cheap_information=cheap_information
+    )
     sides: dict[bool, Side] = {True: "low", False: "high"}
     boundary = tuple(
         (name, sides[bool(at < 0)])
