@@ -12,7 +12,7 @@ import pandas as pd
 from sklearn.base import clone
 
 import crmml.models
-from crmml._typing import Duration, FloatArray
+from crmml._typing import Duration, FloatArray, IntArray
 from crmml.exceptions import (
     DataError,
     FitWarning,
@@ -38,6 +38,7 @@ from crmml.stats.compound import (
     SpendParams,
     compound_quantiles,
     interpolate_share,
+    ladder,
     tabulate,
     thin_counts,
 )
@@ -504,33 +505,67 @@ def _scaled_quantiles(
     while len(open_rows):
         still = []
         counts, shares = thin_counts(n_max)
-        tables: dict[float, CompoundTable] = {}
+        totals = _ScaledTotals(counts, params, gamma, x)
         groups = np.unique(ahead.inverse[open_rows])
         size = max(1, 1_000_000 // ((n_max + 1) * len(ahead.futures)))
         for piece, rows, position in chunks(ahead.inverse, groups, open_rows, size):
             pmf = ahead.pmf(piece, n_max)
             missing = np.maximum(1.0 - pmf.sum(axis=2), 0.0)
             # How far to count is decided by each future alone, never by its neighbours.
-            done = missing.mean(axis=0) < _TAIL
+            ready = (missing.mean(axis=0) < _TAIL)[position]
             pmf[:, :, n_max] += missing
             thinned = pmf @ shares
-            still.append(rows[~done[position]])
-            ready = done[position]
+            still.append(rows[~ready])
             rows, position = rows[ready], position[ready]
-            order = np.argsort(x[rows], kind="stable")
-            rows, position = rows[order], position[order]
-            starts = np.flatnonzero(np.diff(x[rows], prepend=-1.0) > 0).tolist()
-            for begin, end in zip(starts, [*starts[1:], len(rows)], strict=True):
-                purchases = float(x[rows[begin]])
-                if purchases not in tables:
-                    tables[purchases] = tabulate(purchases, counts, params, gamma)
-                for low in range(begin, end, _ROWS):
-                    part = slice(low, min(low + _ROWS, end))
-                    mine = rows[part]
-                    weights = averaged(ahead.alive[:, mine], thinned, position[part])
-                    out[mine] = compound_quantiles(
-                        1.0 - weights.sum(axis=1), weights, tables[purchases], levels
-                    )
+            for low in range(0, len(rows), _ROWS):
+                part = slice(low, low + _ROWS)
+                weights = averaged(ahead.alive[:, rows[part]], thinned, position[part])
+                out[rows[part]] = totals.log_quantiles(rows[part], weights, levels)
         open_rows = np.sort(np.concatenate(still))
         n_max = 2 * n_max + 1
     return out
+
+
+class _ScaledTotals:
+    """Tables of the scaled total on a ladder of ``x``, made when first needed.
+
+    Between two rungs the logarithm of a quantile, less its leading term ``-log(q + p x)``, is
+    taken as linear in ``x``.
+    """
+
+    def __init__(self, counts: IntArray, params: SpendParams, gamma: float, x: FloatArray) -> None:
+        self._counts, self._params, self._gamma = counts, params, gamma
+        self._rungs = np.concatenate([[0], ladder(x.max())])
+        self._lower = np.searchsorted(self._rungs, x, side="right") - 1
+        low, high = self._rungs[self._lower], self._rungs[self._lower + 1]
+        self._share = (x - low) / (high - low)
+        self._x = x
+        self._tables: dict[int, CompoundTable] = {}
+
+    def log_quantiles(self, rows: IntArray, weights: FloatArray, levels: FloatArray) -> FloatArray:
+        """Quantiles of some histories, given P(each count): (n_rows, 3, n_levels)."""
+        out = np.zeros((len(rows), 3, len(levels)))
+        lower, share = self._lower[rows], self._share[rows]
+        for side in (0, 1):
+            weight = 1.0 - share if side == 0 else share
+            for rung in np.unique(lower[weight > 0]):
+                mine = np.flatnonzero((lower == rung) & (weight > 0))
+                found = compound_quantiles(
+                    1.0 - weights[mine].sum(axis=1),
+                    weights[mine],
+                    self._table(int(rung) + side),
+                    levels,
+                )
+                lead = self._lead(self._rungs[rung + side]) - self._lead(self._x[rows[mine]])
+                found += lead[:, None, None]
+                out[mine] += weight[mine][:, None, None] * found
+        return out
+
+    def _lead(self, x: FloatArray) -> FloatArray:
+        return np.asarray(np.log(self._params.q.mean() + self._params.p.mean() * x))
+
+    def _table(self, rung: int) -> CompoundTable:
+        if rung not in self._tables:
+            x = float(self._rungs[rung])
+            self._tables[rung] = tabulate(x, self._counts, self._params, self._gamma)
+        return self._tables[rung]

@@ -23,14 +23,15 @@ from crmml.features.snapshot import Snapshot
 from crmml.models.base import Histories, PurchaseModel, check_levels
 from crmml.models.gamma_gamma import GammaGammaModel
 from crmml.stats import gamma_gamma
-from crmml.stats.mle import Rows, process_objective
-from crmml.stats.posterior import NormalPrior, Posterior, sample_posterior
+from crmml.stats.posterior import Density, NormalPrior, Posterior, sample_posterior
 
 Prior = Mapping[str, tuple[float, float]]
 """Mean and standard deviation of the natural logarithm of each parameter."""
 
 PRIOR_SD = 2.0
 """Of a log-parameter: 95 % of the prior lies within a factor of 50 of its centre."""
+
+_THIN = 10_000
 
 
 def build_prior(
@@ -105,25 +106,30 @@ def purchase_posterior(
     counts = h.counts.astype(np.float64)
     typical = float(counts @ h.T / counts.sum())
     normal = build_prior(names, dict.fromkeys(model._time_parameters, typical), prior)
-    objective = process_objective(process, Rows(h.x, h.t_x, h.T, counts))
 
-    def log_density(z: FloatArray) -> float:
-        each = process.log_likelihood(process.make(np.exp(z)), h.x, h.t_x, h.T)
-        return float(counts @ each) + normal.log_density(z)[0]
+    def density_on(rows: slice) -> Density:
+        x, t_x, T = h.x[rows], h.t_x[rows], h.T[rows]
+        weights = counts[rows] * (counts.sum() / counts[rows].sum())
 
-    def gradient(z: FloatArray) -> tuple[float, FloatArray]:
-        value, slope = objective(z)
-        prior_value, prior_slope = normal.log_density(z)
-        return value + prior_value, slope + prior_slope
+        def value(z: FloatArray) -> float:
+            each = process.log_likelihood(process.make(np.exp(z)), x, t_x, T)
+            return float(weights @ each) + normal.log_density(z)[0]
+
+        def gradient(z: FloatArray) -> tuple[float, FloatArray]:
+            each, by_parameter = process.score(process.make(np.exp(z)), x, t_x, T)
+            prior_value, slope = normal.log_density(z)
+            return float(weights @ each) + prior_value, by_parameter @ weights + slope
+
+        return Density(value, gradient)
 
     start = np.log([model.params_[name] for name in names])
     # A parameter on the boundary is no start: the prior keeps the mode in the interior.
     start = np.clip(start, normal.mean - 4.0 * normal.sd, normal.mean + 4.0 * normal.sd)
     return sample_posterior(
         names,
-        log_density,
-        gradient,
+        density_on(slice(None)),
         start,
+        thinned=density_on(_every(len(counts))) if len(counts) > 2 * _THIN else None,
         n_draws=n_draws,
         seed=seed,
         n_proposals=n_proposals,
@@ -167,21 +173,36 @@ def spend_posterior(
     names = gamma_gamma.NAMES
     normal = build_prior(names, {"gamma": float(counts @ m / counts.sum())}, prior)
 
-    def gradient(z: FloatArray) -> tuple[float, FloatArray]:
-        each, by_parameter = gamma_gamma.score(gamma_gamma.Params(*np.exp(z)), x, m)
-        prior_value, prior_slope = normal.log_density(z)
-        return float(counts @ each) + prior_value, by_parameter @ counts + prior_slope
+    def density_on(rows: slice) -> Density:
+        x_, m_ = x[rows], m[rows]
+        weights = counts[rows] * (counts.sum() / counts[rows].sum())
+
+        def value(z: FloatArray) -> float:
+            each = gamma_gamma.log_likelihood(gamma_gamma.Params(*np.exp(z)), x_, m_)
+            return float(weights @ each) + normal.log_density(z)[0]
+
+        def gradient(z: FloatArray) -> tuple[float, FloatArray]:
+            each, by_parameter = gamma_gamma.score(gamma_gamma.Params(*np.exp(z)), x_, m_)
+            prior_value, slope = normal.log_density(z)
+            return float(weights @ each) + prior_value, by_parameter @ weights + slope
+
+        return Density(value, gradient)
 
     return sample_posterior(
         names,
-        lambda z: gradient(z)[0],
-        gradient,
+        density_on(slice(None)),
         np.log([model.params_[name] for name in names]),
+        thinned=density_on(_every(len(counts))) if len(counts) > 2 * _THIN else None,
         n_draws=n_draws,
         seed=seed,
         n_proposals=n_proposals,
         method=method,
     )
+
+
+def _every(n_rows: int) -> slice:
+    """Take every k-th of the sorted rows, some ten thousand of them."""
+    return slice(0, None, n_rows // _THIN)
 
 
 def at_parameters(model: PurchaseModel, values: FloatArray) -> PurchaseModel:

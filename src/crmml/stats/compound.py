@@ -20,9 +20,9 @@ from scipy import special
 
 from crmml._typing import FloatArray, IntArray
 
-_GRID = 160
+_GRID = 112
 _EDGE = 1e-6
-_EXACT_COUNTS = 24
+_EXACT_COUNTS = 16
 W_NODES: FloatArray = np.array([0.0, 0.5, 1.0])
 """Shares of gamma in ``gamma + x m`` at which tables are made; quadratic in between."""
 
@@ -64,34 +64,44 @@ def total_spend_cdf(
     return np.asarray(np.mean(values, axis=0))
 
 
+def ladder(most: float) -> IntArray:
+    """Whole numbers from 1 past ``most``: every one to 16, then with gaps of ``sqrt(n) / 3``.
+
+    The rungs below a number do not depend on ``most``.
+
+    Examples
+    --------
+    >>> ladder(40)[-5:].tolist()
+    [36, 38, 40, 42]
+    """
+    rungs = [1]
+    while rungs[-1] <= most:
+        step = 1 if rungs[-1] < _EXACT_COUNTS else max(1, int(np.sqrt(rungs[-1]) / 3.0))
+        rungs.append(rungs[-1] + step)
+    return np.array(rungs, dtype=np.int64)
+
+
 def thin_counts(n_max: int) -> tuple[IntArray, FloatArray]:
     """Choose counts that stand for 1..n_max, and how the others are shared among them.
 
-    Small counts stand for themselves; above 24 the gap grows as ``sqrt(n) / 3``, and a count in a
-    gap is split between its two neighbours such that the mean is kept. That adds under two per
-    cent of the variance of a Poisson count, which is the least uncertain there is.
+    The counts are those of :func:`ladder`; one in a gap is split between its two neighbours such
+    that the mean is kept. That adds under two per cent of the variance of a Poisson count, which
+    is the least uncertain there is.
 
     Returns
     -------
     counts : ndarray of int, shape (n_nodes,)
-        From 1 to ``n_max``, rising.
+        Rising from 1.
     shares : ndarray, shape (n_max + 1, n_nodes)
         Row ``n`` is how count ``n`` is shared; row 0 is empty.
     """
-    chosen = [1]
-    while chosen[-1] < n_max:
-        n = chosen[-1]
-        step = 1 if n < _EXACT_COUNTS else max(1, int(np.sqrt(n) / 3.0))
-        chosen.append(min(n + step, n_max))
-    counts = np.array(chosen, dtype=np.int64)
+    counts = ladder(n_max)
     every = np.arange(1, n_max + 1)
-    right = np.searchsorted(counts, every)
-    left = np.maximum(right - (counts[right] > every), 0)
-    gap = np.maximum(counts[right] - counts[left], 1)
-    share = (every - counts[left]) / gap
+    left = np.searchsorted(counts, every, side="right") - 1
+    share = (every - counts[left]) / (counts[left + 1] - counts[left])
     shares = np.zeros((n_max + 1, len(counts)))
-    shares[every, left] += 1.0 - share
-    shares[every, right] += share
+    shares[every, left] = 1.0 - share
+    shares[every, left + 1] = share
     return counts, shares
 
 
@@ -118,29 +128,46 @@ def tabulate(
     Parameters
     ----------
     x : float
-        Purchases behind the mean spend; without any (0) only ``w = 1`` is needed and made.
+        Purchases behind the mean spend.
     counts : ndarray of int, shape (n_counts,)
         Numbers of further purchases, rising.
     params : SpendParams
     reference_gamma : float
         The gamma in the scale ``gamma + x m``.
     """
-    w = W_NODES if x > 0 else W_NODES[-1:]
-    ends = []
-    for (p, q, gamma), n, level in (
-        (node, n, level)
-        for node in zip(*params, strict=True)
+    shifts = np.log1p((params.gamma / reference_gamma - 1.0)[:, None] * W_NODES)
+    ends = [
+        special.logit(special.betaincinv(n * p, q + p * x, level)) + shift
+        for p, q, shift in zip(params.p, params.q, shifts, strict=True)
         for n, level in ((counts[0], _EDGE), (counts[-1], 1.0 - _EDGE))
-    ):
-        y = special.betaincinv(n * p, q + p * x, level)
-        ends += [special.logit(y) + np.log1p((gamma / reference_gamma - 1.0) * v) for v in w]
-    log_u = np.linspace(min(ends), max(ends), _GRID)
-    cdf = np.zeros((len(counts), len(w), _GRID))
-    for p, q, gamma in zip(*params, strict=True):
-        for j, v in enumerate(w):
-            y = special.expit(log_u - np.log1p((gamma / reference_gamma - 1.0) * v))
-            cdf[:, j] += special.betainc(counts[:, None] * p, q + p * x, y)
+    ]
+    log_u = np.linspace(np.min(ends), np.max(ends), _GRID)
+    y = special.expit(log_u)
+    cdf = np.zeros((len(counts), len(W_NODES), _GRID))
+    for p, q, shift in zip(params.p, params.q, shifts, strict=True):
+        unshifted = special.betainc(counts[:, None] * p, q + p * x, y)
+        for j, by in enumerate(shift / (log_u[1] - log_u[0])):
+            cdf[:, j] += _shifted(unshifted, by)
     return CompoundTable(log_u, cdf / len(params.p))
+
+
+def _shifted(curve: FloatArray, by: float) -> FloatArray:
+    """Move a CDF ``by`` grid steps to the right, by cubic interpolation (Lagrange, four points)."""
+    whole = int(np.floor(-by))
+    t = -by - whole
+    size = curve.shape[-1]
+    weights = (
+        -t * (t - 1.0) * (t - 2.0) / 6.0,
+        (t + 1.0) * (t - 1.0) * (t - 2.0) / 2.0,
+        -(t + 1.0) * t * (t - 2.0) / 2.0,
+        (t + 1.0) * t * (t - 1.0) / 6.0,
+    )
+    total = np.zeros_like(curve)
+    for k, weight in enumerate(weights):
+        at = np.arange(size) + whole + k - 1
+        part = curve[..., np.clip(at, 0, size - 1)]
+        total += weight * np.where(at < 0, 0.0, np.where(at >= size, 1.0, part))
+    return np.clip(total, 0.0, 1.0)
 
 
 def compound_quantiles(
