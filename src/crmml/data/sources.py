@@ -7,7 +7,8 @@ import os
 import re
 import tempfile
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -288,8 +289,10 @@ def open_raw(source: Source, schema: TableSchema = TRANSACTIONS) -> ir.Table:
     SourceError, DataError
         If it cannot be opened.
     """
+    con = _engine_of(source)
+    con.raw_sql("SET preserve_insertion_order = true")  # the first rows stay the first rows
     with _plain_errors(source):
-        return _open(source, _engine_of(source), schema)
+        return _open(source, con, schema)
 
 
 def _open(source: Source, con: Backend, schema: TableSchema) -> ir.Table:
@@ -383,6 +386,28 @@ def _from_duckdb(path: Path, table: str | None, con: Backend) -> ir.Table:
 
 def _keep(table: ir.Table, con: Backend) -> ir.Table:
     return con.create_table(ibis.util.gen_name("crmml"), table, temp=True)
+
+
+@contextmanager
+def kept(table: ir.Table) -> Iterator[ir.Table]:
+    """Compute a table once, for several questions, and drop it afterwards.
+
+    Parameters
+    ----------
+    table : Ibis table
+        On the embedded engine.
+
+    Yields
+    ------
+    Ibis table
+        The same rows, stored in the engine.
+    """
+    con = table.get_backend()
+    stored = _keep(table, con)
+    try:
+        yield stored
+    finally:
+        con.con.execute(f'DROP TABLE "{stored.op().name}"').fetchall()
 
 
 # --- conforming to the contract ----------------------------------------------------------------

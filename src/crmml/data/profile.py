@@ -1,0 +1,387 @@
+"""What a transaction log is: its span, its buyers, its gaps, and what it can carry."""
+
+from __future__ import annotations
+
+import calendar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import ibis
+import ibis.expr.types as ir
+import numpy as np
+import pandas as pd
+
+from crmml._typing import Duration
+from crmml.data.cleaning import CleaningReport, is_purchase
+from crmml.data.schema import TABLES
+from crmml.data.sources import Tables, kept
+from crmml.exceptions import TooLittleDataError
+from crmml.stats.discounting import in_units
+
+Base: TypeAlias = Literal["open", "left_censored", "closed_cohort"]
+"""How customers enter: all the time; before the data began; or only in their first part."""
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
+HORIZONS = (4, 8, 13, 26, 39, 52)
+"""Outcome windows that are tried, weeks."""
+
+_START = 28
+"""Days at the start of the data in which old customers show up as if they were new."""
+_MANY_TIMES = 3.0
+"""First-seen customers per day at the start over later on, from which a base is suspect."""
+_STEADY = 0.5
+"""Buyers per day later on over those at the start, from which trade counts as steady."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How customers enter the data, and whether they did so before it began.
+
+    In a base that is older than its data, the first weeks are full of customers who look new,
+    while the number of buyers stays about the same. In a closed cohort the buyers decline with
+    the new customers.
+
+    Attributes
+    ----------
+    base : {"open", "left_censored", "closed_cohort"}
+        The verdict; see :data:`Base`.
+    new_at_start, new_later : float
+        Customers first seen per day, in the first 28 days and in the second half of the data.
+    buyers_at_start, buyers_later : float
+        Buyers per day in the same two periods.
+    last_newcomer : Timestamp
+        Day on which the last customer was first seen.
+    """
+
+    base: Base
+    new_at_start: float
+    new_later: float
+    buyers_at_start: float
+    buyers_later: float
+    last_newcomer: pd.Timestamp
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A transaction log in plain values and small tables.
+
+    A purchase is a day on which a customer has a purchase line.
+
+    Attributes
+    ----------
+    first, last : Timestamp
+        First and last day with a purchase.
+    weeks : float
+        Length of the data, weeks.
+    rows, customers, buyers, purchases : int
+        Cleaned lines; customers with any line; those with a purchase; purchases.
+    currency : str or None
+        The one currency, where the data name it.
+    revenue, returned : float
+        Sums of the positive and of the negative lines, currency (``returned`` is >= 0).
+    return_rows, zero_rows : int
+        Lines with a negative amount and with amount zero.
+    one_time_share : float
+        Share of buyers with a single purchase.
+    purchases_per_customer : Series
+        Quantiles and maximum over buyers.
+    days_between_purchases : Series
+        Quantiles and maximum over all pairs of successive purchases of a customer; empty where
+        nobody bought twice.
+    silent_days, longest_silence : int
+        Days without any purchase between the first and the last; longest run of them.
+    silence_from : Timestamp or None
+        First day of that run.
+    closed_weekdays : tuple of str
+        Weekdays on which nobody ever buys.
+    entry : Entry
+        Whether the base is older than the data.
+    monthly : DataFrame
+        Per calendar month: ``purchases``, ``new_customers``.
+    season : float or None
+        Purchases per day of the strongest calendar month over the mean month: whole months only,
+        at least twelve of them, and not of a closed cohort.
+    season_month : int or None
+        That month, 1 to 12.
+    windows : DataFrame
+        ``weeks`` and ``windows``: how many outcome windows of that length fit side by side after
+        the history that is asked for.
+    additions : DataFrame
+        ``table``, ``column`` (null for a table as a whole), ``present`` and ``adds``.
+    report : CleaningReport
+        What the policies did.
+    """
+
+    first: pd.Timestamp
+    last: pd.Timestamp
+    weeks: float
+    rows: int
+    customers: int
+    buyers: int
+    purchases: int
+    currency: str | None
+    revenue: float
+    returned: float
+    return_rows: int
+    zero_rows: int
+    one_time_share: float
+    purchases_per_customer: pd.Series[float]
+    days_between_purchases: pd.Series[float]
+    silent_days: int
+    longest_silence: int
+    silence_from: pd.Timestamp | None
+    closed_weekdays: tuple[str, ...]
+    entry: Entry
+    monthly: pd.DataFrame
+    season: float | None
+    season_month: int | None
+    windows: pd.DataFrame
+    additions: pd.DataFrame
+    report: CleaningReport
+
+    def remarks(self) -> list[str]:
+        """Return what a careful colleague would point out, a sentence each."""
+        said = list(self.report.notes)
+        entry = self.entry
+        if entry.base == "left_censored":
+            said.append(
+                f"the base is older than the data: {entry.new_at_start:.1f} customers a day are "
+                f"first seen in the first {_START} days and {entry.new_later:.1f} a day in the "
+                f"second half, while buyers stay at {entry.buyers_at_start:.1f} and "
+                f"{entry.buyers_later:.1f} a day; their true first purchase lies before the data"
+            )
+        if entry.base == "closed_cohort":
+            said.append(
+                f"a closed cohort: nobody was first seen after {entry.last_newcomer:%Y-%m-%d}, so "
+                "acquisition cannot be studied"
+            )
+        said.append(f"{self.one_time_share:.0%} of buyers bought once")
+        if self.report.rounded_amounts:
+            said.append(
+                f"{self.report.rounded_amounts:,} amounts had more than two decimals and were "
+                f"rounded, {self.report.rounding_total:+.2f} in all"
+            )
+        typical = self.days_between_purchases.get(0.5)
+        if self.longest_silence >= 7:
+            said.append(
+                f"nobody bought on {self.longest_silence} days in a row from "
+                f"{self.silence_from:%Y-%m-%d}: is data missing?"
+            )
+        if self.closed_weekdays:
+            said.append(f"there is no trade on {', '.join(self.closed_weekdays)}")
+        if self.season is not None and self.season >= 1.25:
+            month = calendar.month_name[self.season_month or 1]
+            years = self.weeks * 7 / 365.25
+            told = "seen in two years or more" if years >= 2 else "less than two years, so no proof"
+            said.append(
+                f"{month} has {self.season:.2f} times the purchases of a mean month ({told})"
+            )
+        if typical is not None:
+            fitting = self.windows.loc[self.windows["windows"] > 0, "weeks"]
+            longest = f"{int(fitting.max())} weeks" if len(fitting) else "none of those tried"
+            said.append(
+                f"half of all repeat purchases come within {typical:.0f} days of the one before; "
+                f"the longest outcome window that fits: {longest}"
+            )
+        return said
+
+
+def compute_profile(tables: Tables, *, history: str | Duration = "26W") -> Profile:
+    """Describe the transactions; every count is done in the engine.
+
+    Parameters
+    ----------
+    tables : Tables
+        As :func:`crmml.data.sources.open_tables` returns them.
+    history : duration, default "26W"
+        What must lie before the first outcome window.
+
+    Raises
+    ------
+    TooLittleDataError
+        If no line is a purchase.
+    """
+    lines = tables.transactions
+    totals = _totals(lines)
+    bought = lines.filter(is_purchase(lines))
+    days = bought.select("customer_id", day=bought.timestamp.cast("date")).distinct()
+    with kept(days) as visits:
+        histories = visits.group_by("customer_id").agg(n=visits.count(), first=visits.day.min())
+        with kept(histories) as people:
+            counts = _counts(people.group_by(value=people.n).agg(n=people.count()))
+            daily = _daily(visits, people)
+        gaps = _counts(_gaps(visits))
+    if daily.empty:
+        raise TooLittleDataError(
+            f"there must be at least one purchase; all {totals['rows']:,} lines are returns"
+        )
+    first, last = daily.index[0], daily.index[-1]
+    weeks = ((last - first).days + 1) / 7
+    silent, longest, since = _silence(daily)
+    entry = _entry(daily)
+    # the decline of a closed cohort would pass for a season
+    season, month = (None, None) if entry.base == "closed_cohort" else _season(daily)
+    return Profile(
+        first=first,
+        last=last,
+        weeks=weeks,
+        rows=totals["rows"],
+        customers=totals["customers"],
+        buyers=int(counts.sum()),
+        purchases=int(daily["purchases"].sum()),
+        currency=tables.currency,
+        revenue=float(totals["revenue"] or 0),
+        returned=abs(float(totals["returned"] or 0)),
+        return_rows=totals["return_rows"],
+        zero_rows=totals["zero_rows"],
+        one_time_share=float(counts.get(1, 0) / counts.sum()),
+        purchases_per_customer=_quantiles(counts),
+        days_between_purchases=_quantiles(gaps),
+        silent_days=silent,
+        longest_silence=longest,
+        silence_from=since,
+        closed_weekdays=_closed_weekdays(daily),
+        entry=entry,
+        monthly=daily.groupby(_dates(daily).to_period("M")).sum(),
+        season=season,
+        season_month=month,
+        windows=_windows(weeks, Duration.parse(history)),
+        additions=_additions(tables),
+        report=tables.report,
+    )
+
+
+def _totals(lines: ir.Table) -> dict[str, Any]:
+    zero = ibis.literal(0).cast(lines.amount.type())
+    found: dict[str, Any] = (
+        lines.aggregate(
+            rows=lines.count(),
+            customers=lines.customer_id.nunique(),
+            revenue=ibis.ifelse(lines.amount > 0, lines.amount, zero).sum(),
+            returned=ibis.ifelse(lines.amount < 0, lines.amount, zero).sum(),
+            return_rows=(lines.amount < 0).sum(),
+            zero_rows=(lines.amount == 0).sum(),
+        )
+        .to_pyarrow()
+        .to_pylist()[0]
+    )
+    return found
+
+
+def _daily(visits: ir.Table, people: ir.Table) -> pd.DataFrame:
+    """One row per day from the first to the last: ``purchases`` and ``new_customers``."""
+    bought = visits.group_by("day").agg(purchases=visits.count()).to_pandas()
+    new = people.group_by(day=people["first"]).agg(new_customers=people.count()).to_pandas()
+    frame: pd.DataFrame = bought.merge(new, on="day", how="left")
+    frame = frame.set_index(pd.DatetimeIndex(frame.pop("day"), name="day")).sort_index()
+    if frame.empty:
+        return frame
+    days = pd.date_range(frame.index[0], frame.index[-1], freq="D", name="day")
+    return frame.reindex(days).fillna(0).astype("int64")
+
+
+def _dates(daily: pd.DataFrame) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(daily.index)
+
+
+def _gaps(visits: ir.Table) -> ir.Table:
+    """Return how often each number of days lies between successive purchases of a customer."""
+    ordered = ibis.window(group_by="customer_id", order_by="day")
+    before = visits.day.lag().over(ordered)
+    gaps = visits.select(value=visits.day.delta(before, unit="day")).filter(ibis._.value.notnull())
+    return gaps.group_by("value").agg(n=gaps.count())
+
+
+def _counts(table: ir.Table) -> pd.Series[int]:
+    """Return how often each whole number occurs, sorted by it."""
+    frame = table.to_pandas().sort_values("value")
+    return pd.Series(frame["n"].to_numpy("int64"), index=frame["value"].to_numpy("int64"))
+
+
+def _quantiles(counts: pd.Series[int]) -> pd.Series[float]:
+    """Return exact quantiles (the smallest value that so many do not exceed) and the maximum."""
+    if counts.empty:
+        return pd.Series(dtype="float64")
+    reached = counts.cumsum().to_numpy()
+    at = np.searchsorted(reached, np.asarray([*QUANTILES, 1.0]) * reached[-1])
+    values = counts.index.to_numpy("float64")[np.minimum(at, len(counts) - 1)]
+    return pd.Series(values, index=[*QUANTILES, 1.0])
+
+
+def _silence(daily: pd.DataFrame) -> tuple[int, int, pd.Timestamp | None]:
+    silent = daily["purchases"] == 0
+    if not silent.any():
+        return 0, 0, None
+    runs = silent.groupby((~silent).cumsum()).sum()
+    longest = int(runs.max())
+    # a run is numbered by the trading day before it
+    start = daily.index[(~silent).cumsum() == runs.idxmax()][1]
+    return int(silent.sum()), longest, start
+
+
+def _closed_weekdays(daily: pd.DataFrame) -> tuple[str, ...]:
+    if len(daily) < 8 * 7:
+        return ()
+    sums = daily["purchases"].groupby(_dates(daily).day_of_week).sum()
+    return tuple(calendar.day_name[day] for day in sums.index[sums == 0])
+
+
+def _entry(daily: pd.DataFrame) -> Entry:
+    start = daily.iloc[:_START]
+    later = daily.iloc[len(daily) // 2 :]
+    newcomers = daily.index[daily["new_customers"] > 0]
+    new_at_start, new_later = start["new_customers"].mean(), later["new_customers"].mean()
+    at_start, buyers_later = start["purchases"].mean(), later["purchases"].mean()
+    base: Base = "open"
+    if len(daily) >= 4 * _START:
+        dries_up = new_at_start > _MANY_TIMES * new_later
+        if dries_up and buyers_later >= _STEADY * at_start:
+            base = "left_censored"
+        elif new_later == 0:
+            base = "closed_cohort"
+    return Entry(
+        base,
+        float(new_at_start),
+        float(new_later),
+        float(at_start),
+        float(buyers_later),
+        newcomers[-1],
+    )
+
+
+def _season(daily: pd.DataFrame) -> tuple[float | None, int | None]:
+    """Return purchases per day of the strongest calendar month over the mean one, and which."""
+    days = _dates(daily)
+    months = daily["purchases"].groupby(days.to_period("M"))
+    size = months.size()
+    per_day = months.mean()[size == pd.PeriodIndex(size.index).days_in_month]
+    if len(per_day) < 12:
+        return None, None
+    # growth over the years would pass for a season, so each month is held against its year
+    level = per_day.rolling(12, center=True).mean().bfill().ffill()
+    by_month = (per_day / level).groupby(pd.PeriodIndex(per_day.index).month).mean()
+    return float(by_month.max() / by_month.mean()), int(
+        by_month.index.to_numpy()[by_month.to_numpy().argmax()]
+    )
+
+
+def _windows(weeks: float, history: Duration) -> pd.DataFrame:
+    before = in_units(history, "week")
+    fits = [max(0, int((weeks - before) / horizon + 1e-9)) for horizon in HORIZONS]
+    return pd.DataFrame({"weeks": HORIZONS, "windows": fits})
+
+
+def _additions(tables: Tables) -> pd.DataFrame:
+    opened = {"transactions": tables.transactions, "customers": tables.customers}
+    rows: list[tuple[str, str | None, bool, str]] = []
+    for schema in TABLES:
+        table = opened.get(schema.name)
+        if schema.adds:
+            rows.append((schema.name, None, table is not None, schema.adds))
+        if table is not None:
+            rows += [
+                (schema.name, column.name, column.name in table.columns, column.adds)
+                for column in schema.columns
+                if not column.required
+            ]
+    return pd.DataFrame(rows, columns=["table", "column", "present", "adds"])
