@@ -28,6 +28,7 @@ from crmml.exceptions import (
 from crmml.features.snapshot import Distinct, Snapshot
 from crmml.stats import mle
 from crmml.stats.discounting import discount_rate_per_unit, in_units
+from crmml.stats.posterior import Posterior
 from crmml.stats.process import PurchaseProcess
 
 
@@ -460,10 +461,34 @@ class PurchaseModel(Estimator):
         silent = self._process.pmf(future.params, future.t, 0)[future.inverse, 0]
         return _series(snapshot, h, 1.0 - alive + alive * silent, "probability_no_purchase")
 
+    def posterior(
+        self,
+        snapshot: Snapshot,
+        *,
+        n_draws: int = 200,
+        seed: int = 0,
+        prior: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Posterior:
+        """Draw from the posterior of the parameters, given the customers of the fit.
+
+        The model keeps no training data, so the snapshot is asked for again. See
+        :func:`crmml.models.predictive.purchase_posterior` for the priors and the method.
+        """
+        from crmml.models.predictive import purchase_posterior
+
+        return purchase_posterior(self, snapshot, n_draws=n_draws, seed=seed, prior=prior)
+
     def purchase_distribution(
-        self, snapshot: Snapshot, horizon: str | Duration, n_max: int
+        self,
+        snapshot: Snapshot,
+        horizon: str | Duration,
+        n_max: int,
+        posterior: Posterior | None = None,
     ) -> pd.DataFrame:
         """P(n purchases in the horizon | history) for n = 0..n_max.
+
+        With a posterior the uncertainty of the parameters is carried, without it the estimates
+        are taken as certain.
 
         Returns
         -------
@@ -471,6 +496,10 @@ class PurchaseModel(Estimator):
             Columns are the integers 0..n_max; what is missing to 1 lies above ``n_max``.
         """
         _check_whole("n_max", n_max, 0)
+        if posterior is not None:
+            from crmml.models.predictive import purchase_distribution
+
+            return purchase_distribution(self, snapshot, horizon, n_max, posterior)
         h, alive, future = self._look_ahead(snapshot, horizon)
         table = self._process.pmf(future.params, future.t, n_max)[future.inverse] * alive[:, None]
         table[:, 0] += 1.0 - alive
@@ -479,7 +508,11 @@ class PurchaseModel(Estimator):
         )
 
     def purchase_quantiles(
-        self, snapshot: Snapshot, horizon: str | Duration, q: float | Sequence[float]
+        self,
+        snapshot: Snapshot,
+        horizon: str | Duration,
+        q: float | Sequence[float],
+        posterior: Posterior | None = None,
     ) -> pd.DataFrame:
         """Smallest n with P(purchases <= n) >= q, for each level.
 
@@ -489,6 +522,8 @@ class PurchaseModel(Estimator):
             As in :meth:`expected_purchases`.
         q : float or sequence of float
             Levels strictly between 0 and 1.
+        posterior : Posterior, optional
+            Carries the uncertainty of the parameters; without it they are taken as certain.
 
         Returns
         -------
@@ -496,6 +531,10 @@ class PurchaseModel(Estimator):
             Columns are the levels.
         """
         levels = check_levels(q)
+        if posterior is not None:
+            from crmml.models.predictive import purchase_quantiles
+
+            return purchase_quantiles(self, snapshot, horizon, q, posterior)
         h, alive, future = self._look_ahead(snapshot, horizon)
         wanted = np.broadcast_to(levels, (len(alive), len(levels)))
         counts = self._invert(alive, future, np.arange(len(alive)), wanted)

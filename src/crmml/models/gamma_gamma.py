@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -21,6 +21,7 @@ from crmml.exceptions import (
 from crmml.features.snapshot import Snapshot
 from crmml.models.base import Estimator, check_levels, keyed_uniforms, row_weights, warn_of_fit
 from crmml.stats import gamma_gamma, mle
+from crmml.stats.posterior import Posterior
 
 MATERIAL_CORRELATION = 0.3
 """Correlation of spend and frequency from which the fit warns (CDNOW: 0.11)."""
@@ -174,6 +175,22 @@ class GammaGammaModel(Estimator):
         """E[spend per purchase] of a customer without repeat purchases; inf if ``q <= 1``."""
         self._check_fitted()
         return float(gamma_gamma.expected_spend(gamma_gamma.Params(**self.params_)))
+
+    def posterior(
+        self,
+        snapshot: Snapshot,
+        *,
+        n_draws: int = 200,
+        seed: int = 0,
+        prior: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Posterior:
+        """Draw from the posterior of the parameters, given the customers of the fit.
+
+        See :func:`crmml.models.predictive.spend_posterior` for the priors and the method.
+        """
+        from crmml.models.predictive import spend_posterior
+
+        return spend_posterior(self, snapshot, n_draws=n_draws, seed=seed, prior=prior)
 
     def spend_quantiles(
         self,
