@@ -84,15 +84,16 @@ def quadratic_kappa(
     Returns
     -------
     ndarray, shape (...)
-        1 is full agreement, 0 is chance; NaN where only one class occurs on both sides.
+        1 is full agreement, 0 is chance, and 0 where only one class occurs: nothing beyond chance
+        can be shown then.
     """
     table = _confusion(actual, probabilities, weight)
     position = np.arange(table.shape[-1], dtype=np.float64)
     distance = (position[:, None] - position[None, :]) ** 2
     chance = np.einsum("...i,...j->...ij", table.sum(axis=-1), table.sum(axis=-2))
     seen = (table * distance).sum(axis=(-1, -2)) * table.sum(axis=(-1, -2))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(1 - seen / (chance * distance).sum(axis=(-1, -2)))
+    by_chance = (chance * distance).sum(axis=(-1, -2))
+    return np.where(by_chance > 0, 1 - seen / np.where(by_chance > 0, by_chance, 1.0), 0.0)
 
 
 def log_loss(
@@ -190,7 +191,7 @@ def _confusion(
 ) -> FloatArray:
     """Weighted counts (..., happened, predicted)."""
     n, n_classes = probabilities.shape
-    cell = np.zeros((n, n_classes**2))
-    cell[np.arange(n), actual * n_classes + probabilities.argmax(axis=1)] = 1.0
+    cells = actual * n_classes + probabilities.argmax(axis=1)
     w = np.ones(n) if weight is None else weight
-    return np.asarray(w @ cell).reshape(*w.shape[:-1], n_classes, n_classes)
+    counts = np.stack([np.bincount(cells, row, n_classes**2) for row in w.reshape(-1, n)])
+    return np.asarray(counts, np.float64).reshape(*w.shape[:-1], n_classes, n_classes)
