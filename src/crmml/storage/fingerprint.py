@@ -7,24 +7,16 @@ from typing import Any
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 TABLES = ("transactions", "customers", "interactions", "treatments", "subscriptions")
 
 
-@ibis.udf.scalar.builtin(signature=((str,), "uint64"))  # type: ignore[untyped-decorator]
-def md5_number_upper(text: Any) -> Any:
-    """Return the upper half of a text's MD5 (a function of DuckDB)."""
-
-
-@ibis.udf.scalar.builtin(signature=((str,), "uint64"))  # type: ignore[untyped-decorator]
-def md5_number_lower(text: Any) -> Any:
-    """Return the lower half of a text's MD5 (a function of DuckDB)."""
-
-
 def fingerprint(data: Any) -> str:
-    """Hash the contents of tables in the engine.
+    """Hash the contents of tables, which the engine sorts.
 
     Parameters
     ----------
@@ -34,10 +26,9 @@ def fingerprint(data: Any) -> str:
     Returns
     -------
     str
-        64 hexadecimal digits: SHA-256 over table names, column names, the number of rows, and the
-        sums of both halves of the MD5 of each row's text. Equal multisets of rows in equally
-        named columns give equal fingerprints, whatever the order of rows and columns. It tells
-        data apart; it is no defence against somebody who wants a collision.
+        SHA-256 as 64 hexadecimal digits, over names and types of tables and columns and all
+        values in sorted order. The order of rows and columns does not matter, nor does the width
+        of integers and floats; a row more or less does.
 
     Examples
     --------
@@ -47,31 +38,49 @@ def fingerprint(data: Any) -> str:
     >>> fingerprint(rows) == fingerprint(rows.assign(amount=[9.5, 0.0]))
     False
     """
-    whole = hashlib.sha256()
-    if isinstance(data, (pd.DataFrame, ir.Table)):
-        tables = {"table": data}
-    else:
-        tables = {name: getattr(data, name, None) for name in TABLES}
-    for name, table in tables.items():
-        if table is not None:
-            columns, sums = _sums(table)
-            whole.update(repr((name, columns, sums)).encode())
-    return whole.hexdigest()
-
-
-def _sums(data: pd.DataFrame | ir.Table) -> tuple[list[str], list[int]]:
     if isinstance(data, pd.DataFrame):
         data = ibis.memtable(pa.Table.from_pandas(data, preserve_index=False))
-    columns = sorted(data.columns)
-    text = ibis.literal("")
-    for name in columns:
-        cell = data[name].cast("string")
-        # The length keeps the cells apart, so that no two rows share a text.
-        text = text + ibis.coalesce(cell.length().cast("string") + ":" + cell, "-") + ";"
-    halves = data.select(upper=md5_number_upper(text), lower=md5_number_lower(text))
-    total = halves.aggregate(
-        rows=halves.count(),
-        upper=halves.upper.cast("decimal(38, 0)").sum(),
-        lower=halves.lower.cast("decimal(38, 0)").sum(),
-    ).to_pyarrow()
-    return columns, [int(total[name][0].as_py() or 0) for name in ("rows", "upper", "lower")]
+    if isinstance(data, ir.Table):
+        tables: dict[str, Any] = {"table": data}
+    else:
+        tables = {name: getattr(data, name, None) for name in TABLES}
+    digests = [(name, _digest(table)) for name, table in tables.items() if table is not None]
+    return hashlib.sha256(repr(digests).encode()).hexdigest()
+
+
+def _digest(table: ir.Table) -> list[tuple[str, str, list[str]]]:
+    """Name, type and hashes of each column, the rows being sorted by all columns."""
+    plain = {name: _plain(table[name]) for name in sorted(table.columns)}
+    rows = table.select(**plain).order_by(list(plain))
+    hashes = {name: [hashlib.sha256() for _ in range(3)] for name in plain}
+    for batch in rows.to_pyarrow().to_batches(100_000):
+        for name, parts in hashes.items():
+            for part, content in zip(parts, _contents(batch.column(name)), strict=True):
+                part.update(content)
+    return [
+        (name, str(plain[name].type()), [part.hexdigest() for part in parts])
+        for name, parts in hashes.items()
+    ]
+
+
+def _plain(column: Any) -> Any:
+    kind = column.type()
+    if kind.is_integer():
+        return column.cast("int64")
+    if kind.is_floating():
+        return column.cast("float64")
+    if kind.is_timestamp() or kind.is_date():
+        return column.cast("timestamp(6)")
+    return column.cast("string")
+
+
+def _contents(column: pa.Array) -> tuple[bytes, bytes, bytes]:
+    """Null flags, lengths and values: three runs of bytes that go on from batch to batch."""
+    absent = np.asarray(column.is_null()).tobytes()
+    if pa.types.is_floating(column.type):
+        return absent, b"", (column.fill_null(0).to_numpy() + 0.0).tobytes()  # no negative zero
+    if pa.types.is_integer(column.type) or pa.types.is_timestamp(column.type):
+        return absent, b"", column.cast(pa.int64()).fill_null(0).to_numpy().tobytes()
+    text = column.fill_null("")
+    lengths = pc.binary_length(text).to_numpy().astype(np.int64)
+    return absent, lengths.tobytes(), b"".join(text.cast(pa.binary()).to_pylist())
