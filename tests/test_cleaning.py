@@ -158,7 +158,7 @@ choices = st.builds(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(lines, choices)
 def test_rows_read_less_rows_dropped_are_the_rows_kept(rows, policies):
     frame = pd.DataFrame(rows, columns=["customer_id", "timestamp", "amount"])

@@ -56,7 +56,8 @@ class DataError(CrmmlError, ValueError):
         examples: Iterable[object] = (),
     ) -> None:
         where = f"table {table!r}" + (f", column {column!r}" if column else "")
-        count = "" if n_rows is None else f": {n_rows:,} row{'s' if n_rows != 1 else ''} break it"
+        verb = "row breaks" if n_rows == 1 else "rows break"
+        count = "" if n_rows is None else f": {n_rows:,} {verb} it"
         shown = list(examples)
         first = f" (first: {few(shown)})" if shown else ""
         super().__init__(f"{rule}; {where}{count}{first}")

@@ -358,8 +358,8 @@ def find_unreadable(table: ir.Table) -> dict[str, ir.BooleanValue]:
 _READABLE = {
     "customer_id": "customer_id must be a whole number or text",
     "timestamp": (
-        "timestamp must be a date that can be read (ISO 8601, else give date_format; one with an "
-        "offset from UTC needs timezone)"
+        "timestamp must be a date that can be read (ISO 8601, else give the date_format, which "
+        "`crmml init` finds; an offset from UTC needs timezone)"
     ),
     "amount": "amount must be a finite number that can be read (mind the decimal sign)",
 }

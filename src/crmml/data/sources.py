@@ -42,6 +42,7 @@ NUMBER = dt.Decimal(18, 4)
 TIMESTAMP = dt.Timestamp(scale=6)
 INSTANT = dt.Timestamp(scale=6, timezone="UTC")
 
+_DEFAULTS = {"timezone": None, "date_format": None, "decimal": ".", "delimiter": None}
 _PARQUET = (".parquet", ".pq")
 _CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".csv.zst")
 _DUCKDB = (".duckdb", ".ddb", ".db")
@@ -158,7 +159,7 @@ def open_tables(
     policies : Policies, optional
         What to do with rows that need a decision.
     timezone, date_format, decimal, delimiter
-        How to read both tables; see :class:`Source`.
+        How to read both tables; see :class:`Source`. Not beside a ``Source``.
 
     Returns
     -------
@@ -190,11 +191,14 @@ def open_tables(
         "delimiter": delimiter,
     }
     policies = policies or Policies()
-    source = (
-        transactions
-        if isinstance(transactions, Source)
-        else Source(transactions, columns=columns, **settings)
-    )
+    if not isinstance(transactions, Source):
+        source = Source(transactions, columns=columns, **settings)
+    elif columns is None and settings == _DEFAULTS:
+        source = transactions
+    else:
+        given = [name for name in settings if settings[name] != _DEFAULTS[name]]
+        rule = "given inside the Source, which carries its own settings"
+        raise ParameterError("how to read", rule, given or ["columns"])
     con = _engine_of(source)
     _check_date_format(source, con)
     with _plain_errors(source):
@@ -310,6 +314,7 @@ def _open(source: Source, con: Backend, schema: TableSchema) -> ir.Table:
         rule = "a path, a pandas DataFrame, an Arrow table or an Ibis table"
         raise ParameterError(schema.name, rule, type(data).__name__)
     path, table = _path_and_table(source)
+    path = path.absolute()
     if not path.exists():
         raise SourceError(path, "there is no such file or folder")
     name = path.name.lower()
@@ -347,7 +352,7 @@ def _from_frame(data: pd.DataFrame, source: Source, con: Backend, schema: TableS
                 arrays[str(name)] = instants.cast(pa.timestamp(instants.type.unit, "UTC"))
             else:
                 arrays[str(name)] = pa.array(values, from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError) as error:
             rule = f"values must be of one type ({str(error).rstrip('.')})"
             raise DataError(rule, table=schema.name, column=str(name)) from None
     return _from_arrow(pa.table(arrays), con)
@@ -363,8 +368,13 @@ def _from_arrow(data: pa.Table, con: Backend) -> ir.Table:
 
 
 def _from_duckdb(path: Path, table: str | None, con: Backend) -> ir.Table:
-    catalog = ibis.util.gen_name("source")
-    con.attach(str(path), catalog, read_only=True)
+    # a file is attached once, however many of its tables are read
+    known = con.con.execute(
+        "SELECT database_name FROM duckdb_databases() WHERE path = ?", [str(path)]
+    ).fetchall()
+    catalog = known[0][0] if known else ibis.util.gen_name("source")
+    if not known:
+        con.attach(str(path), catalog, read_only=True)
     query = """
         SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = $1
         UNION ALL
