@@ -41,9 +41,11 @@ class TableSource(_Section):
     )
     path: Path | None = Field(None, description="a Parquet file or folder, a CSV or a DuckDB file")
     table: str | None = Field(None, description="the table inside a DuckDB file")
-    columns: dict[str, str] = Field(
+    columns: dict[str, str | None] = Field(
         default_factory=dict, description="our name -> the column's name in the file"
     )
+    header: bool = Field(True, description="CSV: whether the first line holds the names")
+    encoding: str = Field("utf-8", description="CSV: utf-8, utf-16 or latin-1")
     delimiter: str | None = Field(None, description="CSV: what separates columns (found if null)")
     date_format: str | None = Field(None, description="CSV: like %d.%m.%Y (found if null)")
     decimal: Literal[".", ","] = Field(".", description="CSV: the decimal sign")
@@ -63,6 +65,9 @@ class Policies(_Section):
     zero_amounts: Literal["keep_as_purchase", "drop"] = "keep_as_purchase"
     missing_ids: Literal["drop", "error"] = "drop"
     duplicates: Literal["keep", "drop"] = "keep"
+    unreadable: Literal["error", "drop"] = "error"
+    unlikely_dates: Literal["error", "drop", "keep"] = "error"
+    test_customers: tuple[int | str, ...] = ()
 
 
 class DataSection(_Section):
@@ -70,6 +75,9 @@ class DataSection(_Section):
 
     transactions: TableSource
     customers: TableSource | None = None
+    own_seller: str | None = Field(
+        None, description="the own house, where a column `seller` holds rivals' sales too"
+    )
     policies: Policies = Policies()
 
 

@@ -1,0 +1,64 @@
+"""Repeat purchases over time: what a purchase model is tracked against."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from crmml._typing import Grain, TimeUnit
+from crmml.data.sources import Tables
+from crmml.features.purchases import cents, collapse_lines, period_at, start_of
+from crmml.features.snapshot import own_lines
+from crmml.features.windows import end_of_observation, read_moment
+from crmml.stats.discounting import UNIT_DAYS
+
+
+def count_repeat_purchases(
+    tables: Tables,
+    *,
+    acquired_before: str | pd.Timestamp,
+    grain: Grain = "day",
+    time_unit: TimeUnit = "week",
+    own_seller: str | None = None,
+) -> pd.Series[int]:
+    """Count the repeat purchases of a cohort in each time unit since the data begin.
+
+    Parameters
+    ----------
+    tables : Tables
+        The validated log.
+    acquired_before : str or Timestamp
+        The cohort: customers whose first purchase lies before this moment.
+    grain : {"hour", "day", "week"}
+        What counts as one purchase.
+    time_unit : {"hour", "day", "week"}
+        Length of the bins.
+    own_seller : str, optional
+        See :func:`crmml.features.snapshot.build_snapshot`.
+
+    Returns
+    -------
+    Series of int
+        Indexed 1, 2, ... by the bins since the start of the first grain period; the last, partly
+        observed bin is left out. Its name is the time unit.
+    """
+    acquired = read_moment(acquired_before, "acquired_before")
+    lines = own_lines(tables.transactions, own_seller)
+    lines = lines.mutate(cents=cents(lines.amount))
+    bought = collapse_lines(lines.filter(lines.cents >= 0), grain)
+    firsts = bought.group_by("customer_id").agg(first=bought.period.min())
+    cohort = firsts.filter(firsts["first"] < period_at(acquired, grain))
+    joined = bought.inner_join(cohort, "customer_id")
+    repeats = joined.filter(joined.period > joined["first"])
+    counts = (
+        repeats.group_by("period").agg(purchases=repeats.count()).order_by("period").to_pandas()
+    )
+    start = period_at(tables.first_timestamp, grain)
+    grain_days, unit_days = UNIT_DAYS[grain], UNIT_DAYS[time_unit]
+    observed = end_of_observation(tables.last_timestamp) - start_of(start, grain)
+    n_bins = int(observed / pd.Timedelta(days=unit_days))
+    # A period that ends at the edge of a bin belongs to it: time runs in points, (e, e + h].
+    bins = -(-(counts["period"] - start) * grain_days // unit_days).astype(int)
+    table = counts["purchases"].groupby(bins).sum().reindex(range(1, n_bins + 1), fill_value=0)
+    table.index.name = time_unit
+    named: pd.Series[int] = table.astype("int64").rename("repeat_purchases")
+    return named
