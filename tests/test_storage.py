@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 from crmml.exceptions import BundleError, DataError, MissingColumnsError, StorageError
 from crmml.storage import files
 from crmml.storage.files import (
-    neutralise_formulas,
     read_bundle_files,
     read_scores,
     save_bundle,
+    write_csv,
     write_folder,
     write_scores,
 )
@@ -319,9 +319,11 @@ def test_csv_injection_is_neutralised_owasp(tmp_path):
     for column in ("customer_id", "note"):
         assert not back[column].str.match(r"[=+\-@\t\r]").any()
         assert sorted(cell.removeprefix("'") for cell in back[column]) == sorted(ids)
-    assert set(back["clv"]) == {"-5.0"}
+    assert set(back["clv"]) == {"-5"}
     assert set(back["cutoff"]) == {"2017-07-01"}
-    assert list(neutralise_formulas(pd.DataFrame({"=1": [1]}))) == ["'=1"]
+    write_csv(pd.DataFrame({"=1": [None, "a"], "when": pd.Timestamp("2017-07-01 10:30")}), out)
+    moment = '"2017-07-01 10:30:00"'
+    assert out.read_text("utf-8-sig") == f'"\'=1","when"\n,{moment}\n"a",{moment}\n'
 
 
 # ------------------------------------------------------------------------------- fingerprints

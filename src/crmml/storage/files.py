@@ -6,7 +6,6 @@ interrupt removes the sibling and leaves what was there before.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -38,7 +37,7 @@ ScoreFormat: TypeAlias = Literal["parquet", "csv"]
 MANIFEST = "manifest.json"
 KEY = "customer_id"
 
-_FORMULA = r"^(?=[=+\-@\t\r])"
+_FORMULA = r"^([=+\-@\t\r])"
 """Openings that spreadsheets take for a formula (OWASP, *CSV Injection*)."""
 
 
@@ -309,7 +308,10 @@ def write_scores(
         return _write_database(batches, path, moment)
     out = path / f"cutoff={_partition(moment)}" / f"scores.{format}"
     with replacing(out) as partial:
-        (_write_parquet if format == "parquet" else _write_csv)(batches, partial, moment)
+        if format == "parquet":
+            _write_parquet(batches, partial)
+        else:
+            _write_csv((_with_cutoff(frame, moment) for frame in batches), partial)
     return out
 
 
@@ -422,7 +424,7 @@ def _to_pandas(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _write_parquet(batches: Iterator[pd.DataFrame], path: Path, cutoff: pd.Timestamp) -> None:
+def _write_parquet(batches: Iterator[pd.DataFrame], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -431,8 +433,15 @@ def _write_parquet(batches: Iterator[pd.DataFrame], path: Path, cutoff: pd.Times
         for frame in batches:
             table = _to_arrow(frame.drop(columns="cutoff", errors="ignore"))
             if writer is None:
+                # Dictionaries of distinct floats make files larger and writing five times slower.
+                text = [field.name for field in table.schema if pa.types.is_string(field.type)]
                 writer = pq.ParquetWriter(
-                    path, table.schema, version="2.6", compression="zstd", compression_level=3
+                    path,
+                    table.schema,
+                    version="2.6",
+                    compression="zstd",
+                    compression_level=1,
+                    use_dictionary=text,
                 )
             writer.write_table(_as_schema(table, writer.schema, pa.ArrowInvalid), 131_072)
     finally:
@@ -451,25 +460,44 @@ def _as_schema(table: pa.Table, schema: pa.Schema, invalid: type[Exception]) -> 
         ) from error
 
 
-def neutralise_formulas(frame: pd.DataFrame) -> pd.DataFrame:
-    """Lead text that a spreadsheet would run as a formula by a single quote (OWASP).
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table for people: UTF-8 with a byte order mark, formulas neutralised.
 
-    Numbers stay numbers; lists become text, parted by ``"; "``.
+    Parameters
+    ----------
+    frame : DataFrame
+        Its index is not written. Lists become text, parted by ``"; "``.
+    path : Path
+        The file.
+    """
+    _write_csv(iter([frame]), path)
+
+
+def _cells(values: pd.Series) -> pa.Array:
+    """One column for people; text that a spreadsheet would run is led by a quote (OWASP).
 
     Examples
     --------
-    >>> neutralise_formulas(pd.DataFrame({"customer_id": ["=1+1", "a=b"], "x": [-1.5, 2.0]}))
-      customer_id    x
-    0       '=1+1 -1.5
-    1         a=b  2.0
+    >>> _cells(pd.Series(["=1+1", "a=b", None, "-2"])).to_pylist()
+    ["'=1+1", 'a=b', None, "'-2"]
+    >>> _cells(pd.Series([-1.5, 2.0])).to_pylist()
+    [-1.5, 2.0]
     """
-    text: dict[str, Any] = {}
-    for name, values in frame.items():
-        if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
-            continue
-        joined = values.map(_as_text, na_action=None).astype("string")
-        text[str(name)] = joined.str.replace(_FORMULA, "'", regex=True)
-    return frame.assign(**text).rename(columns=lambda name: re.sub(_FORMULA, "'", str(name)))
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pd.api.types.infer_dtype(values, skipna=True).startswith("mixed"):
+        values = values.map(_as_text)
+    cells = pa.chunked_array([pa.array(values, from_pandas=True)])
+    cells = cells.cast(_plain_type(cells.type))
+    if pa.types.is_timestamp(cells.type):
+        days = cells.cast(pa.date32(), safe=False)
+        whole = pc.all(pc.equal(days.cast(cells.type), cells), min_count=0).as_py()
+        seconds = cells.cast(pa.timestamp("s"), safe=False)
+        return pc.strftime(seconds, "%Y-%m-%d" if whole else "%Y-%m-%d %H:%M:%S")
+    if pa.types.is_string(cells.type):
+        return pc.replace_substring_regex(cells, _FORMULA, r"'\1")
+    return cells
 
 
 def _as_text(value: Any) -> str | None:
@@ -478,23 +506,24 @@ def _as_text(value: Any) -> str | None:
     return None if pd.isna(value) else str(value)
 
 
-def _write_csv(batches: Iterator[pd.DataFrame], path: Path, cutoff: pd.Timestamp) -> None:
-    columns: list[str] | None = None
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
+def _write_csv(batches: Iterator[pd.DataFrame], path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow.csv import CSVWriter
+
+    writer: CSVWriter | None = None
+    schema: pa.Schema | None = None
+    with path.open("wb") as file:
+        file.write("\N{BYTE ORDER MARK}".encode())
         for frame in batches:
-            if columns is not None and list(frame.columns) != columns:
-                raise DataError("all batches of scores need the same columns", table="scores")
-            whole = frame if "cutoff" in frame else _with_cutoff(frame, cutoff)
-            neutralise_formulas(whole).to_csv(
-                file,
-                index=False,
-                header=columns is None,
-                lineterminator="\n",
-                quoting=csv.QUOTE_NONNUMERIC,  # a lone carriage return is else left bare
-            )
-            columns = list(frame.columns)
-    if columns is None:
-        raise DataError("scores need at least one batch", table="scores")
+            names = [re.sub(_FORMULA, r"'\1", str(name)) for name in frame.columns]
+            table = pa.table([_cells(frame[name]) for name in frame.columns], names=names)
+            if writer is None:
+                schema = table.schema
+                writer = CSVWriter(file, schema)
+            writer.write_table(_as_schema(table, schema, pa.ArrowInvalid))
+        if writer is None:
+            raise DataError("scores need at least one batch", table="scores")
+        writer.close()
 
 
 def _with_cutoff(frame: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:

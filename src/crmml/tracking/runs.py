@@ -40,7 +40,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import crmml
 from crmml.data.schema import TRANSACTIONS
 from crmml.exceptions import CrmmlError, TrackingError
-from crmml.storage.files import neutralise_formulas, write_folder
+from crmml.storage.files import write_csv, write_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -374,7 +374,7 @@ def _write_artifacts(
     named = {**tables, **{f"tables/{name}": table for name, table in more_tables.items()}}
     for name, table in named.items():
         keyed = table.reset_index() if any(table.index.names) else table
-        neutralise_formulas(keyed).to_csv(folder / f"{name}.csv", index=False)
+        write_csv(keyed, folder / f"{name}.csv")
     for name, figure in figures.items():
         figure.savefig(folder / "figures" / f"{name}.png", dpi=120, bbox_inches="tight")
 
