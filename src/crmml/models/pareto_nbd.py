@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import warnings
+from typing import ClassVar, Self
 
-from crmml.models.base import Group, PurchaseModel
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from crmml.exceptions import BoundaryWarning
+from crmml.features.snapshot import Snapshot
+from crmml.models.base import Group, PurchaseModel, row_weights
 from crmml.stats import pareto_nbd
 from crmml.stats.process import PurchaseProcess
 
@@ -46,3 +53,32 @@ class ParetoNBDModel(PurchaseModel):
         ("alpha", "high"): "purchase rates do not differ between customers (alpha ran off to "
         "infinity)",
     }
+
+    def fit(
+        self,
+        snapshot: Snapshot,
+        sample_weight: pd.Series[float] | npt.ArrayLike | None = None,
+    ) -> Self:
+        """Maximise the likelihood; see :meth:`PurchaseModel.fit <crmml.models.base.PurchaseModel>`.
+
+        Warns
+        -----
+        BoundaryWarning
+            Also if by the fit fewer than one of all customers left while observed. The likelihood
+            is then flat along a ridge of s and beta, whose standard errors become NaN.
+        """
+        super().fit(snapshot, sample_weight)
+        h = self._histories(snapshot)
+        params = self._row_params(h)
+        leave = -np.expm1(-params.s * np.log1p(h.T / params.beta))
+        leavers = float(row_weights(snapshot, h.groups, sample_weight) @ leave)
+        if leavers < 1.0:
+            self.standard_errors_ |= {"s": float("nan"), "beta": float("nan")}
+            warnings.warn(
+                "ParetoNBDModel: nobody leaves by this fit (expected: "
+                f"{leavers:.2g} of {len(snapshot):,} customers), so that dropout is not "
+                "identified; predictions stand, standard errors of s and beta do not",
+                BoundaryWarning,
+                stacklevel=2,
+            )
+        return self
