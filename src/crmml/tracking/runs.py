@@ -518,6 +518,10 @@ def invented_transactions(manifest: Mapping[str, Any]) -> pd.DataFrame:
             columns[name] = [19.9, 24.5, 31.0, 12.75, 45.0, 18.2, 60.0] if name == "amount" else 1.0
         elif kind == "flag":
             columns[name] = False
+        elif name == "seller" and manifest.get("own_seller"):
+            columns[name] = manifest["own_seller"]
+        elif name == "channel" and manifest.get("channels"):
+            columns[name] = manifest["channels"][0]
         elif name not in ("currency", "seller"):  # their legal values are the user's own
             columns[name] = [f"{name} {i}" for i in (1, 2, 3, 4, 5, 6, 7)]
     return pd.DataFrame(columns)
