@@ -102,7 +102,7 @@ def _codes(values: npt.NDArray[Any]) -> tuple[IntArray, npt.NDArray[Any]]:
             whole = np.rint(values * unit)
             if np.array_equal(whole / unit, values):
                 least, most = whole.min(), whole.max()
-                if most - least < 2**20:
+                if np.isfinite(least) and np.isfinite(most) and most - least < 2**20:
                     return (whole - least).astype(np.int64), np.arange(least, most + 1.0) / unit
     return _ranks(values)
 
