@@ -27,6 +27,8 @@ BOX = 12.0
 """Log-parameters are sought in (-12, 12) around the scale of the data; beyond is the boundary."""
 TOLERANCE = 1e-7
 """Largest gradient per customer of a converged fit."""
+BOUNDARY_TOLERANCE = 1e-3
+"""The same where the optimum lies on the boundary."""
 _THIN = 20_000
 
 
@@ -367,7 +369,9 @@ def fit_rows(
     )
     norm = float(np.abs(np.where(edge, 0.0, gradient)).max()) / weight
     covariance = _inverse(information, edge)
-    return Fit(theta, value, covariance, norm, norm <= TOLERANCE, boundary)
+    # Along a ridge that leads out of the box the gradient in the free directions dies slowly.
+    converged = norm <= (BOUNDARY_TOLERANCE if boundary else TOLERANCE)
+    return Fit(theta, value, covariance, norm, converged, boundary)
 
 
 def _inverse(information: FloatArray, edge: BoolArray) -> FloatArray:
