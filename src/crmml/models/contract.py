@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,6 +16,8 @@ from crmml.models.base import Estimator, warn_of_fit
 from crmml.stats import mle, sbg
 from crmml.stats.discounting import discount_rate_per_unit, in_units
 
+_FLAT = 1e-5
+"""Gradient per contract below which the ridge towards a boundary counts as climbed."""
 CONTRACT_COLUMNS = ("customer_id", "renewals", "ended")
 
 
@@ -130,6 +133,8 @@ class ShiftedBetaGeoModel(Estimator):
             return mle.differentiated(objective)
 
         fitted = mle.fit_rows(sbg.NAMES, objective_of, totals, np.zeros(2))
+        if fitted.boundary and fitted.gradient_norm < _FLAT:
+            fitted = replace(fitted, converged=True)
         values = np.exp(fitted.theta)
         deviations = values * np.sqrt(np.diag(fitted.covariance))
         self.params_ = dict(zip(sbg.NAMES, values.tolist(), strict=True))
