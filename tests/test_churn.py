@@ -20,6 +20,7 @@ from crmml.features.snapshot import Snapshot
 from crmml.features.windows import Window, rolling_windows
 from crmml.models import from_dict
 from crmml.models.baselines import RecencyRule
+from crmml.models.calibration import MonotoneCalibration
 from crmml.models.churn import (
     NO_PURCHASE,
     ChurnModel,
@@ -45,7 +46,7 @@ def tables():
 @pytest.fixture(scope="module")
 def history(tables):
     windows = rolling_windows(
-        tables.first_timestamp, tables.last_timestamp, horizon=HORIZON, min_history="30W"
+        tables.first_timestamp, tables.last_timestamp, horizon=HORIZON, min_history="40W"
     )
     return [build_labelled(tables, window) for window in windows]
 
@@ -124,9 +125,10 @@ def test_explanations_add_up_to_the_score(history, fitted):
     snapshot = history[-1].snapshot
     parts = fitted.explain(snapshot)
     assert parts.columns.tolist() == [*fitted.features_, "baseline"]
-    order = parts.sum(axis=1).rank(method="min")
-    p = fitted.churn_probability(snapshot)
-    assert np.corrcoef(order, p.rank(method="min"))[0, 1] > 0.999
+    curve = MonotoneCalibration.from_dict(fitted.calibration_)
+    np.testing.assert_allclose(
+        curve(parts.sum(axis=1).to_numpy()), fitted.churn_probability(snapshot), atol=1e-9
+    )
 
 
 def test_stored_as_plain_text_and_found_by_name(history, fitted):
@@ -232,6 +234,13 @@ def test_gap_is_part_of_the_label(tables):
     assert NO_PURCHASE in model.features_
     with pytest.raises(ParameterError, match="labelled over 13W after a gap of nothing"):
         ChurnModel(horizon="13W", **FAST).fit(parts)
+
+
+def test_a_sample_of_customers_is_enough_for_very_many_rows(history):
+    rows = sum(len(part) for part in history[:-2])
+    model = ChurnModel(horizon=HORIZON, max_rows=rows // 2, **FAST).fit(history[:-1])
+    whole = ChurnModel(horizon=HORIZON, **FAST).fit(history[:-1])
+    assert 0.25 < model.n_training_rows_ / whole.n_training_rows_ < 0.75
 
 
 def test_refusals(history, fitted):

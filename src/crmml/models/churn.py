@@ -64,6 +64,14 @@ def find_candidates(snapshot: Snapshot, horizon: str | Duration, horizons: float
     return np.asarray(inactivity <= horizons * in_units(horizon, snapshot.time_unit))
 
 
+def in_sample(snapshot: Snapshot, one_in: int, seed: int) -> BoolArray:
+    """Say who is in a sample of one customer in so many, by a hash of the id, shape (n,)."""
+    if one_in <= 1:
+        return np.ones(len(snapshot), dtype=bool)
+    # Another seed than that of the folds, which cut the sample again.
+    return np.asarray(customer_folds(snapshot.customer_id, one_in, seed=seed + 1) == 0)
+
+
 class _ChurnEstimator(Estimator):
     """Storage of an estimator that holds a fitted purchase model."""
 
@@ -210,6 +218,9 @@ class ChurnModel(_ChurnEstimator):
         Most trees.
     n_folds : int
         Folds of customers, at least 2.
+    max_rows : int
+        Train and calibrate on about so many rows at most, a sample of customers by a hash of
+        their id.
     num_threads : int
         Fixed, and without effect on the result.
     seed : int
@@ -273,6 +284,7 @@ class ChurnModel(_ChurnEstimator):
         ridge: float = 10.0,
         max_rounds: int = 400,
         n_folds: int = 3,
+        max_rows: int = 200_000,
         num_threads: int = 1,
         seed: int = 0,
     ) -> None:
@@ -287,6 +299,7 @@ class ChurnModel(_ChurnEstimator):
         self.ridge = ridge
         self.max_rounds = max_rounds
         self.n_folds = n_folds
+        self.max_rows = max_rows
         self.num_threads = num_threads
         self.seed = seed
 
@@ -370,6 +383,8 @@ class ChurnModel(_ChurnEstimator):
             raise ParameterError("candidate_horizons", "> 0", self.candidate_horizons)
         if self.n_folds < 2:
             raise ParameterError("n_folds", "at least 2", self.n_folds)
+        if self.max_rows < 1:
+            raise ParameterError("max_rows", "at least 1", self.max_rows)
 
     def _parameters(self) -> dict[str, Any]:
         return {
@@ -426,9 +441,10 @@ class ChurnModel(_ChurnEstimator):
 
     def _rows(self, parts: Sequence[LabelledSnapshot]) -> _Rows:
         found = []
+        one_in = -(-sum(len(part) for part in parts) // self.max_rows)
         for position, part in enumerate(parts):
             keep = find_candidates(part.snapshot, self.horizon, self.candidate_horizons)
-            kept = part.subset(keep)
+            kept = part.subset(keep & in_sample(part.snapshot, one_in, self.seed))
             customer_id = kept.snapshot.customer_id
             # Rows in the order of a key of the customer: trees do not depend on the input's order.
             order = np.argsort(hash_keys(customer_id), kind="stable")
@@ -662,6 +678,7 @@ def evaluate_churn(
     candidate_horizons: float = 4.0,
     seed: int = 0,
     n_boot: int = 200,
+    max_customers: int = 100_000,
     name: str = "churn_model",
 ) -> ChurnEvaluation:
     """Judge a churn model and its baselines on a later labelled snapshot.
@@ -678,6 +695,8 @@ def evaluate_churn(
         Population, as in :class:`ChurnModel`.
     seed, n_boot
         Of the paired bootstrap; intervals hold 95 %.
+    max_customers : int
+        Judge on about so many at most, a sample by a hash of the id.
     name : str
         Name of the model in the tables.
 
@@ -696,6 +715,7 @@ def evaluate_churn(
     window = labelled.window
     horizon = Duration((window.closes - window.opens) / pd.Timedelta(days=1), "day")
     keep = find_candidates(labelled.snapshot, horizon, candidate_horizons)
+    keep &= in_sample(labelled.snapshot, -(-len(labelled) // max_customers), seed)
     snapshot, churned = labelled.snapshot.subset(keep), labels(labelled)[keep]
     said = {
         label: np.asarray(
