@@ -73,7 +73,7 @@ class Policies(_Section):
 class DataSection(_Section):
     """The input tables."""
 
-    transactions: TableSource
+    transactions: TableSource | None = None
     customers: TableSource | None = None
     own_seller: str | None = Field(
         None, description="the own house, where a column `seller` holds rivals' sales too"
@@ -165,7 +165,7 @@ class Config(_Section):
     cutoff: str | None = Field(
         None, description="train on what lies before this date (default: after the last row)"
     )
-    data: DataSection
+    data: DataSection = DataSection()
     snapshot: SnapshotSection = SnapshotSection()
     outcome: OutcomeSection = OutcomeSection()
     value: ValueSection = ValueSection()

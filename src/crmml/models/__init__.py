@@ -21,7 +21,16 @@ _HOME: dict[str, str] = {
     "GammaGammaModel": "gamma_gamma",
     "LifetimeValueModel": "lifetime_value",
     "ChurnModel": "churn",
+    "PurchaseChurn": "churn",
+    "RecencyRule": "baselines",
+    "LifetimesBaseline": "baselines",
+    "LifetimesSpendBaseline": "baselines",
     "LoyaltyModel": "loyalty",
+    "ProcessForecaster": "forecast",
+    "HeuristicForecaster": "forecast",
+    "BoostedForecaster": "forecast",
+    "HybridForecaster": "forecast",
+    "BlendForecaster": "forecast",
 }
 """Which module holds which class."""
 

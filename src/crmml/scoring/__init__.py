@@ -1,0 +1,1 @@
+"""Scoring: a bundle applied to a transaction log."""

@@ -1,0 +1,525 @@
+"""Train: backtest, choose, fit, judge what will be served, and bundle it.
+
+The one thing that reads configuration besides the command line. It returns a value that knows
+everything; the edge logs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crmml._typing import FloatArray
+from crmml.actions.catalogue import ActionCatalogue
+from crmml.config import Config, ConfigError, TableSource, load_config, parse_config
+from crmml.data.cleaning import Policies
+from crmml.data.datasets import load_cdnow, load_complete_journey
+from crmml.data.sources import Source, Tables, open_tables
+from crmml.exceptions import CrmmlWarning, TooLittleDataError
+from crmml.features.labels import LabelledSnapshot, build_labelled, check_no_future
+from crmml.features.snapshot import build_snapshot
+from crmml.features.wallet import rolling_wallets
+from crmml.features.windows import Window, end_of_observation, rolling_windows
+from crmml.metrics import classification, counts, ranking
+from crmml.metrics.bootstrap import compare
+from crmml.models.churn import ChurnSelection, select_churn
+from crmml.models.gamma_gamma import GammaGammaModel
+from crmml.models.lifetime_value import LifetimeValueModel
+from crmml.models.loyalty import LoyaltyModel
+from crmml.scoring.bundle import Policy, ScoringBundle
+from crmml.scoring.scorer import Scores, score
+from crmml.segments.lifecycle import LifecycleStages
+from crmml.segments.value_tier import ValueTiers
+from crmml.training.backtest import (
+    JUDGED_BY,
+    PROCESSES,
+    Announce,
+    Backtest,
+    Judged,
+    build_rehearsals,
+    make_candidate,
+    run_backtest,
+)
+
+Interval = tuple[float, float, float]
+"""Value, lower and upper bound (90 %)."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Everything that came out of a training.
+
+    Attributes
+    ----------
+    bundle : ScoringBundle
+        Fitted on all data before the cutoff.
+    scores : Scores
+        The customers at the cutoff, scored by the bundle.
+    tables : Tables
+        The validated data.
+    backtest : Backtest
+        Leaderboard, choice and reason.
+    churn : ChurnSelection
+        The churn model that the data allow, with its evaluation.
+    served : dict of str to (value, lower, upper)
+        Metrics of what :func:`crmml.score` said at the newest backtest cutoff, with a bundle
+        trained on what was known then.
+    notes : tuple of str
+        What the user must know: choices, their reasons, what the history is too short for.
+    label_specification : dict
+        What was predicted and judged; two trainings compare only where it is equal.
+    gates : dict of str to bool
+        Conditions for promotion, and whether they are met.
+    config : Config
+        As used.
+    """
+
+    bundle: ScoringBundle
+    scores: Scores
+    tables: Tables
+    backtest: Backtest
+    churn: ChurnSelection
+    served: dict[str, Interval]
+    notes: tuple[str, ...]
+    label_specification: dict[str, Any]
+    gates: dict[str, bool]
+    config: Config
+
+    @property
+    def metrics(self) -> dict[str, Interval]:
+        """What was served, and the leaderboard by candidate, as ``name -> (value, low, high)``."""
+        means = self.backtest.leaderboard.set_index(["candidate", "metric"])
+        board = {f"backtest_{c}_{m}": v for (c, m), v in _rows(means)}
+        churn: dict[str, Interval] = {}
+        if self.churn.evaluation is not None:
+            churn = {f"churn_{c}_{m}": v for (c, m), v in _rows(self.churn.evaluation.table)}
+        everything = {**self.served, **board, **churn}
+        return {name: value for name, value in everything.items() if np.isfinite(value).all()}
+
+
+def train(
+    config: Config | Mapping[str, Any] | str | Path,
+    transactions: Any = None,
+    customers: Any = None,
+    *,
+    announce: Announce | None = None,
+) -> TrainingResult:
+    """Backtest, choose, fit and bundle.
+
+    Parameters
+    ----------
+    config : Config, mapping or path of a YAML file
+        Settings; see :class:`crmml.config.Config`.
+    transactions, customers : Tables, DataFrame, Arrow table or path, optional
+        Instead of the tables that the configuration names.
+    announce : callable, optional
+        Told in a few words what is being done.
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    ConfigError
+        If a setting is wrong, or no transactions are named.
+    DataError, TooLittleDataError
+        If the data break a rule or cannot carry a model.
+    """
+    settings = _as_config(config)
+    say = announce or (lambda _: None)
+    say("opening the data")
+    tables = open_configured(settings, transactions, customers)
+    cutoff = training_cutoff(settings, tables)
+    shop = _Shop(settings, tables, cutoff, say)
+    backtest = shop.backtest()
+    say("judging what would have been served")
+    served = shop.judge_served(backtest)
+    say("fitting on all data")
+    bundle, churn, notes = shop.fit(cutoff, backtest.chosen)
+    say("scoring")
+    scores = score(bundle, tables, cutoff)
+    bundle = replace(bundle, policy=replace(bundle.policy, prices=scores.recommendation.prices))
+    notes = [
+        backtest.reason,
+        *(f"{k} was left out: {v}" for k, v in backtest.skipped.items()),
+        *notes,
+    ]
+    return TrainingResult(
+        bundle=_finished(bundle, served, notes, scores),
+        scores=scores,
+        tables=tables,
+        backtest=backtest,
+        churn=churn,
+        served=served,
+        notes=tuple(dict.fromkeys(notes)),
+        label_specification=shop.label_specification(),
+        gates=_gates(backtest, churn, scores),
+        config=settings,
+    )
+
+
+def open_configured(config: Config, transactions: Any = None, customers: Any = None) -> Tables:
+    """Open the tables that a configuration names, or those given, under its data policies."""
+    if isinstance(transactions, Tables):
+        return transactions
+    section = config.data
+    if transactions is None:
+        if section.transactions is None:
+            raise ConfigError("name the transactions: data.transactions.path or .dataset")
+        transactions = _source(section.transactions)
+    if customers is None and section.customers is not None:
+        customers = _source(section.customers)
+    return open_tables(transactions, customers, policies=Policies(**section.policies.model_dump()))
+
+
+def _source(source: TableSource) -> Any:
+    if source.dataset == "complete_journey":
+        return load_complete_journey().transactions
+    if source.dataset is not None:
+        return load_cdnow(sample=source.dataset == "cdnow_sample")
+    settings = source.model_dump(exclude={"dataset", "path"})
+    return Source(source.path, **{**settings, "columns": source.columns or None})
+
+
+def training_cutoff(config: Config, tables: Tables) -> pd.Timestamp:
+    """Return the configured cutoff, or the end of the last day of the data.
+
+    Raises
+    ------
+    ConfigError
+        If the cutoff is no date.
+    TooLittleDataError
+        If it lies before all data.
+    """
+    end = end_of_observation(tables.last_timestamp)
+    if config.cutoff is None:
+        return end
+    try:
+        cutoff = pd.Timestamp(config.cutoff)
+    except ValueError:
+        raise ConfigError(f"cutoff: a date like 1998-07-01; got {config.cutoff!r}") from None
+    if cutoff <= tables.first_timestamp:
+        raise TooLittleDataError(
+            f"nothing lies before the cutoff {cutoff}; the data run from {tables.first_timestamp} "
+            f"to {tables.last_timestamp}"
+        )
+    return min(cutoff, end)
+
+
+@dataclass
+class _Shop:
+    """The steps of a training over one set of tables, with the snapshots that they share."""
+
+    config: Config
+    tables: Tables
+    cutoff: pd.Timestamp
+    say: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        self.cache: dict[Any, LabelledSnapshot] = {}
+        section = self.config.snapshot
+        # What is known at the cutoff decides the channel columns of every snapshot.
+        newest = build_snapshot(
+            self.tables,
+            self.cutoff,
+            grain=section.grain,
+            time_unit=section.time_unit,
+            own_seller=self.config.data.own_seller,
+        )
+        self.newest = newest
+        self.build: dict[str, Any] = {
+            "grain": section.grain,
+            "time_unit": section.time_unit,
+            "own_seller": self.config.data.own_seller,
+            "channels": newest.provenance["channels"],
+        }
+
+    def windows(self, until: pd.Timestamp, gap: str | None) -> list[Window]:
+        """Outcome windows that closed at or before a moment, oldest first."""
+        outcome, plan = self.config.outcome, self.config.backtest
+        last = until - pd.Timedelta(days=1)
+        windows = rolling_windows(
+            self.tables.first_timestamp,
+            min(last, self.tables.last_timestamp),
+            horizon=outcome.horizon,
+            gap=gap,
+            step=plan.step,
+            min_history=plan.min_history,
+        )
+        return [w for w in windows if w.closes <= until][-plan.max_windows :]
+
+    def backtest(self) -> Backtest:
+        """Compare the candidates on all windows; with none, say what is missing."""
+        windows = self.windows(self.cutoff, None)
+        if not windows:
+            plan, horizon = self.config.backtest, self.config.outcome.horizon
+            raise TooLittleDataError(
+                f"no outcome window of {horizon} after a history of {plan.min_history} fits before "
+                f"{self.cutoff.date()}: the data run from {self.tables.first_timestamp.date()} to "
+                f"{self.tables.last_timestamp.date()}; shorten outcome.horizon or "
+                "backtest.min_history"
+            )
+        return run_backtest(
+            self.tables,
+            windows,
+            self.config.backtest.candidates,
+            n_boot=self.config.backtest.bootstrap,
+            seed=self.config.seed,
+            announce=self.say,
+            cache=self.cache,
+            **self.build,
+        )
+
+    def churn_history(self, until: pd.Timestamp) -> list[LabelledSnapshot]:
+        """Labelled snapshots for churn, windows closed by a moment, history before the first."""
+        outcome, plan = self.config.outcome, self.config.backtest
+        windows = rolling_windows(
+            self.tables.first_timestamp,
+            min(until - pd.Timedelta(days=1), self.tables.last_timestamp),
+            horizon=outcome.horizon,
+            gap=outcome.gap,
+            step=plan.step,
+            min_history=outcome.horizon,
+        )
+        history = []
+        for window in [w for w in windows if w.closes <= until][-plan.max_windows :]:
+            key = (window.cutoff, window.closes, window.gap)
+            plain = (window.cutoff, window.closes)
+            if window.gap is None and plain in self.cache:
+                self.cache[key] = self.cache[plain]
+            if key not in self.cache:
+                self.cache[key] = build_labelled(self.tables, window, **self.build)
+            history.append(self.cache[key])
+        return history
+
+    def fit(
+        self, cutoff: pd.Timestamp, chosen: str
+    ) -> tuple[ScoringBundle, ChurnSelection, list[str]]:
+        """Fit everything on what was known at a cutoff."""
+        config, notes = self.config, []
+        outcome, value = config.outcome, config.value
+        snapshot = (
+            self.newest
+            if cutoff == self.cutoff
+            else build_snapshot(self.tables, cutoff, **self.build)
+        )
+        check_no_future(snapshot, self.tables)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", CrmmlWarning)
+            rehearsals = build_rehearsals(
+                self.tables, cutoff, outcome.horizon, cache=self.cache, **self.build
+            )
+            forecast = make_candidate(chosen, outcome.horizon, seed=config.seed)
+            forecast.fit(snapshot, rehearsals)
+            process = chosen if chosen in PROCESSES else "mbg_nbd"
+            if process != chosen:
+                notes.append(
+                    f"lifetime value beyond {outcome.horizon} rests on {process}: {chosen} "
+                    "forecasts one horizon only"
+                )
+            lifetime_value = LifetimeValueModel(
+                purchase_model=PROCESSES[process](),
+                spend_model=GammaGammaModel(),
+                annual_discount_rate=value.annual_discount_rate,
+                margin=value.margin,
+                random_state=config.seed,
+            ).fit(snapshot)
+            churn = select_churn(
+                self.churn_history(cutoff),
+                horizon=outcome.horizon,
+                gap=outcome.gap,
+                snapshot=snapshot,
+                purchase_model=PROCESSES[process](),
+                seed=config.seed,
+                n_boot=config.backtest.bootstrap,
+            )
+            wallets = rolling_wallets(
+                self.tables,
+                cutoff,
+                length=outcome.horizon,
+                grain=snapshot.grain,
+                own_seller=config.data.own_seller,
+            )
+            if not wallets:
+                raise TooLittleDataError(
+                    f"loyalty classes need one window of {outcome.horizon}; the data before "
+                    f"{cutoff.date()} begin on {self.tables.first_timestamp.date()}"
+                )
+            loyalty = LoyaltyModel(seed=config.seed).fit(wallets)
+        notes += [str(w.message) for w in caught if issubclass(w.category, CrmmlWarning)]
+        notes += [f"churn: {churn.reason}", f"loyalty: {loyalty.reason_}"]
+        worth = lifetime_value.clv(snapshot, value.horizon)
+        frame = snapshot.frame.set_index("customer_id")
+        bundle = ScoringBundle(
+            manifest=self._manifest(cutoff, snapshot.provenance["channels"]),
+            lifetime_value=lifetime_value,
+            forecast=forecast,
+            churn=churn.model,
+            loyalty=loyalty,
+            tiers=ValueTiers(config.tiers.shares).fit(worth),
+            lifecycle=LifecycleStages().fit(frame),
+            catalogue=self._catalogue(),
+            policy=Policy(
+                budget=config.actions.budget,
+                capacities=dict(config.actions.capacities),
+                holdout_share=config.actions.holdout_share,
+                seed=config.seed,
+            ),
+        )
+        return bundle, churn, notes
+
+    def _catalogue(self) -> ActionCatalogue:
+        path = self.config.actions.catalogue
+        return ActionCatalogue.default() if path is None else ActionCatalogue.from_yaml(path)
+
+    def _manifest(self, cutoff: pd.Timestamp, channels: Any) -> dict[str, Any]:
+        config, tables = self.config, self.tables
+        ids = self.newest.frame["customer_id"]
+        return {
+            "name": config.name,
+            "created_for_cutoff": str(cutoff),
+            "horizon": config.outcome.horizon,
+            "gap": config.outcome.gap,
+            "value_horizon": config.value.horizon,
+            "annual_discount_rate": config.value.annual_discount_rate,
+            "margin": config.value.margin,
+            "loyalty_window": config.outcome.horizon,
+            "grain": config.snapshot.grain,
+            "time_unit": config.snapshot.time_unit,
+            "id_type": "integer" if pd.api.types.is_integer_dtype(ids) else "text",
+            "columns": list(tables.transactions.columns),
+            "channels": dict(channels),
+            "own_seller": config.data.own_seller,
+            "cleaning": config.data.policies.model_dump(mode="json"),
+            "currency": tables.currency,
+            "seed": config.seed,
+            "config_hash": _digest(config.model_dump(mode="json", exclude={"tracking"})),
+        }
+
+    def judge_served(self, backtest: Backtest) -> dict[str, Interval]:
+        """Bundle what was known at the newest backtest cutoff, score, and compare."""
+        newest = backtest.windows[-1]
+        cutoff = newest.labelled.window.cutoff
+        bundle, _, _ = self.fit(cutoff, backtest.chosen)
+        said = score(bundle, self.tables, cutoff).table.set_index("customer_id")
+        return judge_scores(
+            said, newest, n_boot=self.config.backtest.bootstrap, seed=self.config.seed
+        )
+
+    def label_specification(self) -> dict[str, Any]:
+        """Say what was predicted and judged."""
+        config = self.config
+        windows = self.windows(self.cutoff, None)
+        return {
+            "cutoffs": [str(w.cutoff) for w in windows],
+            "horizon": config.outcome.horizon,
+            "gap": config.outcome.gap,
+            "grain": config.snapshot.grain,
+            "time_unit": config.snapshot.time_unit,
+            "churned": "no purchase in the outcome window",
+            "policies": config.data.policies.model_dump(mode="json"),
+        }
+
+
+def judge_scores(
+    said: pd.DataFrame, judged: Judged, *, n_boot: int = 200, seed: int = 0
+) -> dict[str, Interval]:
+    """Compare scored columns with what happened in a window.
+
+    Parameters
+    ----------
+    said : DataFrame
+        Scores, keyed by customer.
+    judged : Judged
+        The window.
+    n_boot, seed
+        Of the bootstrap; intervals hold 90 %.
+
+    Returns
+    -------
+    dict of str to (value, lower, upper)
+        ``served_*`` metrics.
+    """
+    outcomes = judged.labelled.outcomes
+    said = said.loc[outcomes.index]
+
+    def column(table: pd.DataFrame, name: str) -> FloatArray:
+        return table[name].to_numpy(dtype=np.float64)
+
+    bought, spent = column(outcomes, "purchases"), column(outcomes, "spend")
+    forecast = column(said, "expected_purchases")
+    measures = {f"served_purchases_{k}": v for k, v in counts.statistics(bought, forecast).items()}
+    spend = column(said, "expected_spend")
+    measures |= {f"served_spend_{k}": v for k, v in counts.statistics(spent, spend).items()}
+    measures |= {
+        f"served_clv_{k}": v for k, v in ranking.statistics(spent, column(said, "clv")).items()
+    }
+    churned = column(outcomes, "churned")
+    if 0 < churned.sum() < len(churned):
+        risk = classification.statistics(churned, column(said, "churn_probability"))
+        measures |= {f"served_churn_{k}": v for k, v in risk.items()}
+    table = compare({"served": measures}, outcomes.index, n_replicates=n_boot, seed=seed)
+    return {metric: value for (_, metric), value in _rows(table)}
+
+
+def _rows(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], Interval]]:
+    """Yield (candidate, metric) and (value, lower, upper) of a table of metrics."""
+    numbers = table[["value", "lower", "upper"]].to_numpy(dtype=np.float64).tolist()
+    for (candidate, metric), (value, lower, upper) in zip(table.index, numbers, strict=True):
+        yield (str(candidate), str(metric)), (value, lower, upper)
+
+
+def _gates(backtest: Backtest, churn: ChurnSelection, scores: Scores) -> dict[str, bool]:
+    board = backtest.leaderboard
+    error = board[board["metric"] == JUDGED_BY].set_index("candidate")["value"]
+    gates = {"every customer has a score": len(scores.table) == len(scores.snapshot)}
+    if "heuristic" in error.index and backtest.chosen != "heuristic":
+        gates["beats the heuristic in the backtest"] = bool(
+            error[backtest.chosen] < error["heuristic"]
+        )
+    evaluation = churn.evaluation
+    if evaluation is not None:
+        # The simplest rule is always there to fall back on, so what is served is never worse.
+        gates["churn is no worse than the best recency rule"] = (
+            churn.name == "recency_rule" or evaluation.grades.get(churn.name, "D") != "E"
+        )
+    allocation = scores.recommendation.allocation
+    if allocation is not None and allocation.budget is not None:
+        gates["actions stay within the budget"] = allocation.spend <= allocation.budget + 1e-6
+    return gates
+
+
+def _finished(
+    bundle: ScoringBundle,
+    served: Mapping[str, Interval],
+    notes: list[str],
+    scores: Scores,
+) -> ScoringBundle:
+    """Write what a reader of the folder wants to know into the manifest."""
+    manifest = {
+        **bundle.manifest,
+        "metrics": {name: list(value) for name, value in served.items()},
+        "notes": list(dict.fromkeys(notes)),
+        "absent": scores.absent,
+        "customers": len(scores.table),
+    }
+    return replace(bundle, manifest=manifest)
+
+
+def _as_config(config: Config | Mapping[str, Any] | str | Path) -> Config:
+    if isinstance(config, Config):
+        return config
+    return load_config(config) if isinstance(config, (str, Path)) else parse_config(config)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
