@@ -34,6 +34,7 @@ def cdnow():
 def test_cdnow_is_a_closed_cohort_of_78_weeks(cdnow):
     assert (cdnow.rows, cdnow.customers, cdnow.buyers) == (69_659, 23_570, 23_570)
     assert cdnow.weeks == 78
+    assert cdnow.described_share is None
     assert cdnow.zero_rows == 80
     assert cdnow.entry.base == "closed_cohort"
     assert cdnow.entry.last_newcomer == pd.Timestamp("1997-03-25")
@@ -120,8 +121,11 @@ def test_returns_are_told_apart_from_purchases():
 
 
 def test_what_each_optional_table_and_column_would_add():
-    people = pd.DataFrame({"customer_id": ["00001"], "industry": ["music"]})
-    found = compute_profile(open_tables(load_cdnow(sample=True), people)).additions
+    people = pd.DataFrame({"customer_id": ["00004", "new"], "industry": ["music", "books"]})
+    profile = compute_profile(open_tables(load_cdnow(sample=True), people))
+    assert profile.described_share == pytest.approx(1 / 2_357)
+    assert any("customers describes 0% of the customers" in said for said in profile.remarks())
+    found = profile.additions
     whole = found[found["column"].isna()].set_index("table")["present"]
     assert whole.to_dict() == {
         "customers": True,

@@ -61,7 +61,7 @@ class Entry:
     last_newcomer: pd.Timestamp
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
     """A transaction log in plain values and small tables.
 
@@ -75,6 +75,8 @@ class Profile:
         Length of the data, weeks.
     rows, customers, buyers, purchases : int
         Cleaned lines; customers with any line; those with a purchase; purchases.
+    described_share : float or None
+        Share of them that ``customers`` describes; None without that table.
     currency : str or None
         The one currency, where the data name it.
     revenue, returned : float
@@ -119,6 +121,7 @@ class Profile:
     customers: int
     buyers: int
     purchases: int
+    described_share: float | None
     currency: str | None
     revenue: float
     returned: float
@@ -154,6 +157,11 @@ class Profile:
             said.append(
                 f"a closed cohort: nobody was first seen after {entry.last_newcomer:%Y-%m-%d}, so "
                 "acquisition cannot be studied"
+            )
+        if self.described_share is not None and self.described_share < 1:
+            said.append(
+                f"the table customers describes {self.described_share:.0%} of the customers who "
+                "have transactions"
             )
         said.append(f"{self.one_time_share:.0%} of buyers bought once")
         if self.report.rounded_amounts:
@@ -229,6 +237,7 @@ def compute_profile(tables: Tables, *, history: str | Duration = "26W") -> Profi
         customers=totals["customers"],
         buyers=int(counts.sum()),
         purchases=int(daily["purchases"].sum()),
+        described_share=_described(tables, totals["customers"]),
         currency=tables.currency,
         revenue=float(totals["revenue"] or 0),
         returned=abs(float(totals["returned"] or 0)),
@@ -266,6 +275,13 @@ def _totals(lines: ir.Table) -> dict[str, Any]:
         .to_pylist()[0]
     )
     return found
+
+
+def _described(tables: Tables, n_customers: int) -> float | None:
+    if tables.customers is None:
+        return None
+    ids = tables.transactions.select("customer_id").distinct()
+    return int(ids.semi_join(tables.customers, "customer_id").count().execute()) / n_customers
 
 
 def _daily(visits: ir.Table, people: ir.Table) -> pd.DataFrame:

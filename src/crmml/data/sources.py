@@ -48,7 +48,7 @@ _CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".csv.zst")
 _DUCKDB = (".duckdb", ".ddb", ".db")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """Where a table lies and how to read it.
 
@@ -102,7 +102,7 @@ class Source:
         return str(self.data) if isinstance(self.data, (str, Path)) else type(self.data).__name__
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tables:
     """Validated tables: what the features are computed from.
 
@@ -486,6 +486,9 @@ def _conform(
     elif "amount" in names and _can_round(table.amount.type()):
         raw[EXACT] = _as_float(table, "amount", source)
 
+    at = table["timestamp"] if "timestamp" in names else None
+    if isinstance(at, ir.TimestampValue) and at.type().timezone is not None:
+        notes.append(f"times were put on the clock of {source.timezone}")
     order = [name for name in schema.names if name in typed]
     order += [name for name in typed if name not in order]
     return table.select(**{name: typed[name] for name in order}, **raw), names, notes
