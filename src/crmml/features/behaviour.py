@@ -231,10 +231,12 @@ def _first_of(weeks: int, last_period: int, grain: Grain) -> int:
     return last_period + 1 - weeks * HOURS["week"] // HOURS[grain]
 
 
-def period_measures(periods: ir.Table, *, last_period: int, grain: Grain) -> dict[str, ir.Value]:
+def period_measures(
+    periods: ir.Table, *, last_period: int, grain: Grain, has_returns: bool
+) -> dict[str, ir.Value]:
     """Write the sums over the periods of a customer that the features need."""
-    bought = periods.lines > 0
-    order = bought.ifelse(periods.net, ibis.null("int64"))
+    bought = periods.lines > 0 if has_returns else ibis.literal(True)
+    order = bought.ifelse(periods.net, ibis.null("int64")) if has_returns else periods.net
     squared = order.cast("decimal(18,0)")
     gap = periods.gap
     log_gap = gap.cast("float64").ln().cast("decimal(18,14)")

@@ -148,16 +148,19 @@ def collapse_lines(lines: ir.Table, grain: Grain, **measures: ir.Value) -> ir.Ta
     ).agg(lines=lines.count(where=lines.cents >= 0), net=lines.cents.sum(), **measures)
 
 
-def follow_purchases(periods: ir.Table) -> ir.Table:
+def follow_purchases(periods: ir.Table, *, has_returns: bool) -> ir.Table:
     """Count up each customer's purchases and measure the gap to the next one.
 
     Returns
     -------
     Ibis table
-        With ``number`` (from 0) and ``gap`` (periods to the next purchase; null for the last).
-        Periods with returns only are numbered apart.
+        With ``gap`` (periods to the next purchase; null for the last) and, where there are
+        returns, ``number`` (from 0; periods with returns only are numbered apart).
     """
-    window = ibis.window(group_by=[periods.customer_id, periods.lines > 0], order_by=periods.period)
+    if not has_returns:
+        window = ibis.window(group_by="customer_id", order_by="period")
+        return periods.mutate(gap=periods.period.lead().over(window) - periods.period)
+    window = ibis.window(group_by=[periods.customer_id, periods.lines > 0], order_by="period")
     followed = periods.mutate(
         number=ibis.row_number().over(window), following=periods.period.lead().over(window)
     )

@@ -378,13 +378,13 @@ def build_snapshot(
         names = dict(channels) if channels is not None else _rank_channels(lines)
     periods = purchases.collapse_lines(lines, grain)
     if behaviour or has_returns:
-        periods = purchases.follow_purchases(periods)
-    sums = (
-        traits.period_measures(periods, last_period=last_period, grain=grain) if behaviour else {}
-    )
+        periods = purchases.follow_purchases(periods, has_returns=has_returns)
+    window: dict[str, Any] = {"last_period": last_period, "grain": grain}
+    sums: dict[str, ir.Value] = {}
+    if behaviour:
+        sums = traits.period_measures(periods, has_returns=has_returns, **window)
     customers = purchases.sum_periods(periods, has_returns=has_returns, **sums)
     if behaviour:
-        window: dict[str, Any] = {"last_period": last_period, "grain": grain}
         customers = _join(customers, traits.sum_lines(lines, channels=names, **window))
         if "category" in lines.columns:
             customers = _join(customers, traits.sum_categories(lines, **window))
