@@ -1,4 +1,4 @@
-"""Gamma-Gamma: published numbers, mpmath references, and customers who return more than they buy."""
+"""Gamma-Gamma: published numbers, mpmath references, and customers with net returns."""
 
 import mpmath as mp
 import numpy as np

@@ -734,11 +734,15 @@ def _wald(estimate: float, deviation: float) -> dict[str, float]:
 def warn_of_fit(model: Estimator, fitted: mle.Fit, meanings: Mapping[tuple[str, str], str]) -> None:
     """Warn of parameters that ran off, with what that means, and of an optimiser that stopped."""
     for name, side in fitted.boundary:
-        direction = "0" if side == "low" else "infinity"
-        meaning = meanings.get((name, side), "a process is not identified")
+        where = {
+            "low": f"{name} ran off to 0",
+            "high": f"{name} ran off to infinity",
+            "flat": f"the data say nothing about {name}",
+        }[side]
+        meaning = meanings.get((name, side), "it is not identified")
         warnings.warn(
-            f"{type(model).__name__}: the optimum lies on the boundary, {name} ran off to "
-            f"{direction}: {meaning}; predictions stand, standard errors do not",
+            f"{type(model).__name__}: the optimum lies on the boundary, {where}: {meaning}; "
+            "predictions stand, standard errors do not",
             BoundaryWarning,
             stacklevel=4,
         )

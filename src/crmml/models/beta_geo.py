@@ -13,6 +13,8 @@ EVEN_DROPOUT = "the dropout probability does not differ between customers"
 EVEN_RATE = "the purchase rate does not differ between customers"
 BETA_GEO_BOUNDARIES: dict[tuple[str, str], str] = {
     ("a", "low"): NO_DROPOUT,
+    ("a", "flat"): "dropout is not identified",
+    ("b", "flat"): "dropout is not identified",
     ("b", "high"): f"{NO_DROPOUT} or {EVEN_DROPOUT}",
     ("a", "high"): EVEN_DROPOUT,
     ("b", "low"): "customers leave at their first chance or never",
@@ -34,7 +36,8 @@ class BetaGeoModel(PurchaseModel):
     In this model nobody can drop out before the first repeat purchase, so ``probability_alive`` is
     exactly 1 for every customer without one, however long ago that was. Where this matters use
     :class:`~crmml.models.ModifiedBetaGeoModel`, or ask for
-    ``probability_no_purchase(snapshot, horizon)``, which is informative for everybody. The sentence is also in :attr:`notes`.
+    ``probability_no_purchase(snapshot, horizon)``, which is informative for everybody.
+    The sentence is also in :attr:`notes`.
     """
 
     _process: ClassVar[PurchaseProcess] = bg_nbd

@@ -21,7 +21,7 @@ from crmml.stats.process import PurchaseProcess
 Evaluation: TypeAlias = tuple[float, FloatArray, Callable[[], FloatArray]]
 """Value, gradient, and a function that returns the information (minus the Hessian)."""
 Objective: TypeAlias = Callable[[FloatArray], Evaluation]
-Side = Literal["low", "high"]
+Side = Literal["low", "high", "flat"]
 
 BOX = 12.0
 """Log-parameters are sought in (-12, 12) around the scale of the data; beyond is the boundary."""
@@ -110,7 +110,8 @@ class Fit:
         Largest derivative per unit of weight, boundary directions apart.
     converged : bool
     boundary : tuple of (name, side)
-        Parameters that ran off to 0 (``"low"``) or infinity (``"high"``).
+        Parameters that ran off to 0 (``"low"``) or infinity (``"high"``), or on which the data
+        say nothing (``"flat"``).
     blocks : tuple of str
         Names of the coefficients.
     """
@@ -319,7 +320,8 @@ def fit_process(
         return process_objective(process, some, [b.thinned(index) for b in blocks], ridge)
 
     cheap = not blocks and isinstance(process, CountedProcess)
-    fit = fit_rows(process.NAMES, objective_of, rows.weights, begin, cheap_information=cheap)
+    names = [*process.NAMES, *(block.name for block in blocks)]
+    fit = fit_rows(names, objective_of, rows.weights, begin, cheap_information=cheap)
     coefficients = fit.theta[size:]
     penalty = 0.5 * ridge * float(coefficients @ coefficients)
     fit = replace(
@@ -343,7 +345,7 @@ def fit_rows(
     Parameters
     ----------
     names : sequence of str
-        Names of the leading log-parameters, for the boundary.
+        Names of the coordinates, for the boundary.
     objective_of : callable
         Builds the objective of a slice of the rows, its weights multiplied by a number.
     weights : ndarray, shape (n,)
@@ -361,17 +363,34 @@ def fit_rows(
     theta, value, gradient, information, edge = maximise(
         objective, start, weight, sample=sample, cheap_information=cheap_information
     )
-    sides: dict[bool, Side] = {True: "low", False: "high"}
+    flat = _not_identified(information, edge, weight)
     boundary = tuple(
-        (name, sides[bool(at < 0)])
-        for name, at, held in zip(names, theta, edge, strict=False)
-        if held
+        (name, _side(at, bool(held)))
+        for name, at, held, loose in zip(names, theta, edge, flat, strict=True)
+        if held or loose
     )
     norm = float(np.abs(np.where(edge, 0.0, gradient)).max()) / weight
-    covariance = _inverse(information, edge)
+    covariance = _inverse(information, edge | flat)
     # Along a ridge that leads out of the box the gradient in the free directions dies slowly.
     converged = norm <= (BOUNDARY_TOLERANCE if boundary else TOLERANCE)
     return Fit(theta, value, covariance, norm, converged, boundary)
+
+
+def _side(theta: float, held: bool) -> Side:
+    if not held and abs(theta) < 3.0:
+        return "flat"
+    return "low" if theta < 0 else "high"
+
+
+def _not_identified(information: FloatArray, edge: BoolArray, weight: float) -> BoolArray:
+    """Coordinates along which the likelihood is flat: a standard error above 5 in logarithms."""
+    flat = np.zeros(len(edge), dtype=bool)
+    free = np.flatnonzero(~edge)
+    if len(free):
+        values, vectors = np.linalg.eigh(information[np.ix_(free, free)])
+        loose = np.abs(vectors[:, values < min(0.04, 1e-5 * weight)]) > 0.3
+        flat[free] = loose.any(axis=1)
+    return flat
 
 
 def _inverse(information: FloatArray, edge: BoolArray) -> FloatArray:
