@@ -280,7 +280,8 @@ class ErlangProcess:
                     params.a > 1.0, (params.a + params.b - 1.0) / (params.a - 1.0), np.inf
                 )
             return np.where(ever, mean, self.expected_purchases(params, np.where(ever, 1.0, t)))
-        total[ever] = self._discounted_for_ever(Params(*(f[ever] for f in params)), delta)
+        if ever.any():
+            total[ever] = self._discounted_for_ever(Params(*(f[ever] for f in params)), delta)
         rest = Params(*(f[~ever] for f in params))
         until = t[~ever]
         part = np.exp(-delta * until) * self.expected_purchases(rest, until)

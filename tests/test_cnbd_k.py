@@ -1,0 +1,331 @@
+"""(M)BG/CNBD-k: identities at k = 1, direct integrals, simulated worlds, the choice of k."""
+
+import math
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import beta, gammaln, logsumexp
+
+from crmml.data.datasets import load_cdnow
+from crmml.exceptions import DataError, MissingColumnsError, ParameterError, RegularityWarning
+from crmml.features.snapshot import Snapshot, build_snapshot
+from crmml.models import (
+    BetaGeoModel,
+    ModifiedBetaGeoModel,
+    RegularPurchaseModel,
+    from_dict,
+)
+from crmml.stats import bg_nbd, mbg_nbd
+from crmml.stats.cnbd_k import ErlangProcess, Params
+
+THETA = (0.6, 6.0, 0.9, 1.6)
+PLAIN = {"modified": mbg_nbd, "plain": bg_nbd}
+X = np.array([0.0, 1, 5, 26, 300, 2])
+T_X = np.array([0.0, 2, 30, 30.857, 364.9, 1])
+T = np.array([38.0, 40, 39, 31, 365, 1])
+both_dropouts = pytest.mark.parametrize("dropout", ["modified", "plain"])
+
+
+# -- k = 1 ---------------------------------------------------------------------------------------
+
+
+@both_dropouts
+def test_at_k_1_everything_equals_bg_nbd_and_mbg_nbd(dropout):
+    process, plain = ErlangProcess(1, dropout), PLAIN[dropout]
+    ours, theirs = process.make(THETA), plain.make(THETA)
+    past = X, T_X, T
+    for name in ("log_likelihood", "probability_alive"):
+        expected = getattr(plain, name)(theirs, *past)
+        assert getattr(process, name)(ours, *past) == pytest.approx(expected, rel=1e-13)
+    gradients = process.score(ours, *past)[1], plain.score(theirs, *past)[1]
+    assert gradients[0] == pytest.approx(gradients[1], abs=1e-12)
+    future, t = process.if_alive(ours, *past), np.array([39.0, 52, 0.01, 52, 365, 500])
+    expected_future = plain.if_alive(theirs, *past)
+    expected = plain.expected_purchases(expected_future, t)
+    assert process.expected_purchases(future, t) == pytest.approx(expected, rel=1e-11)
+    expected = plain.pmf(expected_future, t, 20)
+    assert process.pmf(future, t, 20) == pytest.approx(expected, abs=1e-14)
+    for until in (t, np.full(6, np.inf)):
+        expected = plain.discounted_purchases(expected_future, until, 0.0018)
+        found = process.discounted_purchases(future, until, 0.0018)
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+# -- the likelihood ------------------------------------------------------------------------------
+
+
+def integral(k, dropout, x, t_x, T):
+    """Log-likelihood of one history, gap constant apart, by the trapezoidal rule over rates."""
+    r, alpha, a, b = THETA
+    chances = x + 1 if dropout == "modified" else x
+    y = np.linspace(-30, 4, 20_001)
+    rate = np.exp(y)
+    quiet = sum((rate * (T - t_x)) ** j / math.factorial(j) for j in range(k))
+    stays = np.exp(-rate * (T - t_x)) * quiet * beta(a, b + chances)
+    goes = beta(a + 1, b + chances - 1)
+    log_prior = r * np.log(alpha) + r * y - alpha * rate - gammaln(r)
+    terms = log_prior + k * x * y - rate * t_x + np.log((stays + goes) / beta(a, b))
+    return logsumexp(terms) + np.log(y[1] - y[0])
+
+
+@both_dropouts
+@pytest.mark.parametrize("k", [2, 3, 6])
+@pytest.mark.parametrize("history", [(1, 2.0, 40.0), (5, 30.0, 39.0), (26, 30.857, 31.0)])
+def test_likelihood_equals_the_integral_over_the_rate(dropout, k, history):
+    process = ErlangProcess(k, dropout)
+    found = process.log_likelihood(process.make(THETA), *(np.array([float(v)]) for v in history))
+    assert found[0] == pytest.approx(integral(k, dropout, *history), rel=1e-12)
+
+
+@both_dropouts
+@pytest.mark.parametrize("k", [2, 5])
+def test_score_is_the_derivative(dropout, k):
+    process, theta = ErlangProcess(k, dropout), np.array(THETA)
+    _, gradient = process.score(process.make(theta), X, T_X, T)
+    for i in range(4):
+        step = np.zeros(4)
+        step[i] = 1e-5
+        up, down = (
+            process.log_likelihood(process.make(theta * np.exp(h)), X, T_X, T)
+            for h in (step, -step)
+        )
+        assert gradient[i] == pytest.approx((up - down) / 2e-5, rel=1e-6, abs=1e-6)
+
+
+# -- the future ----------------------------------------------------------------------------------
+
+
+def grow(k, n, seed, theta=(1.2, 3.0, 0.8, 2.5), dropout="modified", longest=52.0, ahead=0.0):
+    """Simulate histories gap by gap, and what follows in the next ``ahead``."""
+    rng = np.random.default_rng(seed)
+    r, alpha, a, b = theta
+    rate, p = rng.gamma(r, size=n) / alpha, rng.beta(a, b, size=n)
+    T = rng.uniform(0.5 * longest, longest, size=n) if not ahead else np.full(n, longest)
+    x, last, logs, clock, future = np.zeros((5, n))
+    active = (rng.random(n) > p) if dropout == "modified" else np.ones(n, dtype=bool)
+    going = np.flatnonzero(active)
+    while len(going):
+        gaps = rng.gamma(k, size=len(going)) / rate[going]
+        clock[going] += gaps
+        due = clock[going] <= T[going]
+        now, later = going[due], going[~due]
+        x[now] += 1
+        last[now] = clock[now]
+        logs[now] += np.log(gaps[due])
+        later = later[clock[later] <= T[later] + ahead]
+        future[later] += 1
+        going = np.concatenate([now, later])
+        leaves = rng.random(len(going)) < p[going]
+        active[going[leaves & (clock[going] <= T[going])]] = False
+        going = going[~leaves]
+    frame = {"customer_id": np.arange(n), "frequency": x, "recency": last, "T": T}
+    frame = pd.DataFrame({**frame, "sum_log_gaps": logs})
+    return Snapshot.from_frame(frame, cutoff="2020-01-01"), future, active
+
+
+@both_dropouts
+def test_predictions_equal_a_world_simulated_gap_by_gap(dropout):
+    theta, k = (2.0, 6.0, 0.9, 1.6), 3
+    snapshot, future, active = grow(k, 400_000, 5, theta, dropout, longest=20.0, ahead=15.0)
+    process = ErlangProcess(k, dropout)
+    x, t_x = (snapshot.frame[name].to_numpy() for name in ("frequency", "recency"))
+    for some in (x == 0, (x == 1) & (t_x > 15), (x == 1) & (t_x < 8), x == 2, x >= 4):
+        past = x[some], t_x[some], np.full(some.sum(), 20.0)
+        alive = process.probability_alive(process.make(theta), *past)
+        error = 4 * np.sqrt(0.25 / some.sum())
+        assert active[some].mean() == pytest.approx(alive.mean(), abs=error)
+        after = process.if_alive(process.make(theta), *past)
+        expected = alive * process.expected_purchases(after, np.full(some.sum(), 15.0))
+        error = 4 * future[some].std() / np.sqrt(some.sum())
+        assert future[some].mean() == pytest.approx(expected.mean(), abs=error)
+        nothing = 1 - alive + alive * process.pmf(after, np.full(some.sum(), 15.0), 0)[:, 0]
+        error = 4 * np.sqrt(0.25 / some.sum())
+        assert (future[some] == 0).mean() == pytest.approx(nothing.mean(), abs=error)
+
+
+def test_longer_silence_of_an_active_regular_buyer_brings_the_next_purchase_nearer():
+    process = ErlangProcess(4, "plain")
+    t_x = np.array([12.0, 11.0, 10.0])
+    past = np.full(3, 12.0), t_x, np.full(3, 12.0)
+    future = process.if_alive(Params(50.0, 12.5, 0.5, 5.0), *past)
+    soon = process.expected_purchases(future, np.full(3, 0.3))
+    assert soon[0] < soon[1] < soon[2]
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_draws_agree_with_the_distribution(k):
+    process = ErlangProcess(k)
+    future = process.if_alive(process.make(THETA), X[2:3], T_X[2:3], T[2:3])
+    t = np.full(100_000, 20.0)
+    many = Params(*(np.broadcast_to(v, t.shape) for v in future))
+    share = np.bincount(process.draw(many, t, np.random.default_rng(3)).astype(int), minlength=9)
+    assert share[:9] / len(t) == pytest.approx(process.pmf(future, t[:1], 8)[0], abs=0.006)
+
+
+def test_discounted_purchases_meet_their_limits():
+    process = ErlangProcess(3)
+    future = process.if_alive(process.make((0.6, 6.0, 1.9, 1.6)), X[:3], T_X[:3], T[:3])
+    t = np.array([26.0, 52, 104])
+    whole = process.expected_purchases(future, t)
+    assert process.discounted_purchases(future, t, 0.0) == pytest.approx(whole, rel=1e-14)
+    assert process.discounted_purchases(future, t, 1e-12) == pytest.approx(whole, rel=1e-9)
+    ever = process.discounted_purchases(future, np.full(3, np.inf), 0.05)
+    assert process.discounted_purchases(future, np.full(3, 700.0), 0.05) == pytest.approx(
+        ever, rel=1e-8
+    )
+    mean = (1.9 + future.b - 1) / (1.9 - 1)  # of 1/p: purchases until dropout
+    assert process.discounted_purchases(future, np.full(3, np.inf), 0.0) == pytest.approx(mean)
+
+
+POSITIVE = st.floats(-1, 1.7).map(lambda power: float(10**power))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    theta=st.tuples(POSITIVE, POSITIVE, POSITIVE, POSITIVE),
+    k=st.integers(1, 6),
+    dropout=st.sampled_from(["modified", "plain"]),
+    x=st.integers(0, 60),
+    share=st.floats(0.01, 1),
+)
+def test_distributions_have_the_expectation_for_their_mean(theta, k, dropout, x, share):
+    process = ErlangProcess(k, dropout)
+    past = [np.array([float(v)]) for v in (x, 52 * share if x else 0, 52)]
+    alive = process.probability_alive(process.make(theta), *past)
+    assert 0 <= alive[0] <= 1
+    future = process.if_alive(process.make(theta), *past)
+    probabilities = process.pmf(future, np.array([26.0]), 300)[0]
+    assert (probabilities >= 0).all()
+    assert probabilities.sum() == pytest.approx(1.0, abs=1e-9)
+    few, more = (process.expected_purchases(future, np.array([t]))[0] for t in (26.0, 27.0))
+    assert probabilities @ np.arange(301) == pytest.approx(few, rel=1e-8)
+    assert few <= more
+
+
+# -- the estimator -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dropout", ["modified", "plain"])
+@pytest.mark.parametrize("k", [2, 3])
+def test_k_and_parameters_are_recovered_from_simulated_regular_buyers(k, dropout):
+    truth = (1.2, 3.0, 0.8, 2.5)
+    snapshot, *_ = grow(k, 4000, seed=7, theta=truth, dropout=dropout)
+    model = RegularPurchaseModel(dropout=dropout).fit(snapshot)
+    assert model.k_ == k
+    assert len(model.log_likelihoods_) == k + 1
+    assert model.log_likelihood_ == max(model.log_likelihoods_)
+    for name, value in zip(("r", "alpha", "a", "b"), truth, strict=True):
+        assert abs(model.params_[name] - value) < 3.5 * model.standard_errors_[name]
+
+
+@pytest.mark.parametrize(
+    ("dropout", "plain"), [("modified", ModifiedBetaGeoModel), ("plain", BetaGeoModel)]
+)
+def test_where_regularity_is_absent_the_model_is_the_plain_one(dropout, plain):
+    snapshot, *_ = grow(1, 2000, seed=2, dropout=dropout)
+    model = RegularPurchaseModel(dropout=dropout).fit(snapshot)
+    reference = plain().fit(snapshot)
+    assert model.k_ == 1
+    assert model.params_ == reference.params_
+    assert model.log_likelihood_ == reference.log_likelihood_
+    pd.testing.assert_series_equal(
+        model.expected_purchases(snapshot, "26W"),
+        reference.expected_purchases(snapshot, "26W"),
+        check_exact=True,
+    )
+
+
+def test_cdnow_is_not_regular():
+    snapshot = build_snapshot(load_cdnow(sample=True), "1997-10-01")
+    model = RegularPurchaseModel().fit(snapshot)
+    assert model.k_ == 1
+    # MBG/NBD of Batislam, Denizel and Filiztekin (2007): .525, 6.183, .891, 1.614.
+    assert model.params_["alpha"] == pytest.approx(6.183, abs=6e-4)
+    assert model.log_likelihood_ == pytest.approx(-9582.14, abs=0.01)
+
+
+def test_a_gain_below_its_price_is_not_taken():
+    snapshot, *_ = grow(2, 12, seed=1)
+    model = RegularPurchaseModel().fit(snapshot)
+    best = max(model.log_likelihoods_)
+    material = best - model.log_likelihoods_[0] > 0.5 * np.log(12)
+    assert (model.k_ > 1) == material
+
+
+@cache
+def regular():
+    snapshot, *_ = grow(2, 1500, seed=11)
+    return snapshot, RegularPurchaseModel(k=2).fit(snapshot)
+
+
+def test_log_likelihood_of_given_k_is_that_of_the_choice_whatever_the_unit_of_time():
+    snapshot, model = regular()
+    chosen = RegularPurchaseModel().fit(snapshot)
+    assert chosen.k_ == 2
+    assert chosen.log_likelihood_ == model.log_likelihood_
+    days = snapshot.frame.assign(
+        recency=snapshot.frame["recency"] * 7,
+        T=snapshot.frame["T"] * 7,
+        sum_log_gaps=snapshot.frame["sum_log_gaps"] + snapshot.frame["frequency"] * np.log(7),
+    )
+    daily = Snapshot.from_frame(days, cutoff="2020-01-01", time_unit="day")
+    again = RegularPurchaseModel(k=2).fit(daily)
+    jacobian = snapshot.frame["frequency"].sum() * np.log(7)
+    assert again.log_likelihood_ == pytest.approx(model.log_likelihood_ - jacobian, rel=1e-9)
+    assert again.params_["alpha"] == pytest.approx(7 * model.params_["alpha"], rel=1e-4)
+
+
+def test_weights_count_customers_several_times():
+    snapshot, _ = regular()
+    frame = snapshot.frame.iloc[:400]
+    twice = pd.concat([frame, frame.assign(customer_id=frame["customer_id"] + 10_000)])
+    weighted = RegularPurchaseModel(k=2).fit(
+        Snapshot.from_frame(frame, cutoff="2020-01-01"), sample_weight=np.full(400, 2.0)
+    )
+    spelled = RegularPurchaseModel(k=2).fit(Snapshot.from_frame(twice, cutoff="2020-01-01"))
+    assert weighted.log_likelihood_ == pytest.approx(spelled.log_likelihood_, rel=1e-12)
+    assert weighted.params_["r"] == pytest.approx(spelled.params_["r"], rel=1e-6)
+
+
+def test_every_method_of_a_purchase_model_answers_and_survives_storage():
+    snapshot, model = regular()
+    few = snapshot.subset(np.arange(len(snapshot)) < 40)
+    again = from_dict(model.to_dict())
+    expected = model.expected_purchases(few, "26W")
+    pd.testing.assert_series_equal(again.expected_purchases(few, "26W"), expected)
+    whole = model.expected_purchases(snapshot, "26W")
+    pd.testing.assert_series_equal(whole[expected.index], expected, check_exact=True)
+    table = model.purchase_distribution(few, "26W", 200)
+    assert table.to_numpy() @ np.arange(201) == pytest.approx(expected.to_numpy(), rel=1e-8)
+    assert model.probability_no_purchase(few, "26W").to_numpy() == pytest.approx(table[0])
+    assert (model.discounted_expected_purchases(few, "26W") < expected + 1e-12).all()
+    quantiles = model.purchase_quantiles(few, "26W", [0.1, 0.9])
+    assert (quantiles[0.1] <= quantiles[0.9]).all()
+    assert model.sample(few, "26W", 4000, seed=3).mean().mean() == pytest.approx(
+        expected.mean(), rel=0.03
+    )
+    assert model.expected_purchases_new_customer("26W") > 0
+
+
+def test_without_the_gaps_k_stays_1_and_says_so():
+    snapshot, _ = regular()
+    bare = Snapshot.from_frame(snapshot.frame.drop(columns="sum_log_gaps"), cutoff="2020-01-01")
+    with pytest.warns(RegularityWarning, match="k stays 1 and the model is MBG/NBD"):
+        assert RegularPurchaseModel().fit(bare).k_ == 1
+    with pytest.raises(MissingColumnsError, match="'sum_log_gaps'"):
+        RegularPurchaseModel(k=2).fit(bare)
+
+
+def test_mistakes_are_named():
+    snapshot, _ = regular()
+    wrong = snapshot.frame.assign(sum_log_gaps=snapshot.frame["sum_log_gaps"] + 50.0)
+    with pytest.raises(DataError, match=r"at most frequency \* log\(recency / frequency\)"):
+        RegularPurchaseModel().fit(Snapshot.from_frame(wrong, cutoff="2020-01-01"))
+    with pytest.raises(ParameterError, match="k must be a whole number >= 1"):
+        RegularPurchaseModel(k=0).fit(snapshot)
+    with pytest.raises(ParameterError, match="'modified' or 'plain'"):
+        RegularPurchaseModel(dropout="sometimes").fit(snapshot)
