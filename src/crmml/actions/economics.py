@@ -22,7 +22,8 @@ probability of being positive follow from the Beta distribution exactly.
 
 If the standard deviation of *V* is known, *s* is given the Beta distribution with the same mean
 whose relative variance is that of the product, (1 + cv_s^2)(1 + cv_V^2) - 1: an uncertain value
-is worth fewer observed customers.
+is worth fewer observed customers. Mean and variance of the net gain are then exact, its quantiles
+approximate.
 """
 
 from __future__ import annotations

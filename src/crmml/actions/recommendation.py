@@ -21,6 +21,7 @@ from crmml.stats.discounting import in_units
 REASONS: dict[str, str] = {
     # for an action
     "likely_to_leave": "Without an action no purchase is more likely than one.",
+    "at_risk": "The customer may leave.",
     "lapsed": "The customer has lapsed and can be won back.",
     "one_purchase_so_far": "A second purchase would make a customer of a first-time buyer.",
     "room_to_grow": "The customer is active, so more sales to them pay.",
@@ -324,7 +325,9 @@ def _give_reasons(
         if action.purpose in _OF_PURPOSE:
             reasons.add(pro=_OF_PURPOSE[action.purpose], where=mine)
         if action.purpose in ("retain", "recover"):
-            reasons.add(pro="likely_to_leave", where=mine & (gains.churn_probability > 0.5))
+            likely = gains.churn_probability > 0.5
+            reasons.add(pro="likely_to_leave", where=mine & likely)
+            reasons.add(pro="at_risk", where=mine & ~likely)
         if action.incentive_cost > 0:
             anyway = action.incentive_cost * action.redemption * (1.0 - gains.churn_probability)
             reasons.add(con="incentive_to_loyal", where=mine & (anyway >= 0.5 * cost))

@@ -16,7 +16,7 @@ is at least the value of every feasible assignment, so the distance to it bounds
 * With capacities: the dual is minimised, exactly by linear programming for a sample of
   customers, then by cutting planes in a trust box (Marsten, Hogan, Blankenship 1975) for all.
 * Then the assignment at these prices is repaired, filled up, and, when only few customers are
-  undecided (their loss at the prices is within the gap), solved to proven optimality.
+  undecided (their loss at the prices is within the gap), searched to proven optimality.
 
 Rows are put in the order of a key first, so the answer never depends on the order of the rows.
 """
@@ -25,11 +25,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from scipy.optimize import linprog
 from scipy.sparse import csr_array, vstack
 
 from crmml._typing import BoolArray, FloatArray, IntArray
@@ -40,7 +40,8 @@ NONE = -1
 
 _BLOCK = 1 << 15  # customers per pass: some ten options of them fit the second-level cache
 _SAMPLE_VARIABLES = 12_000
-_CORE_VARIABLES = 1_500
+_CORE = 200
+_NODES = 100_000
 _MOVES = 20_000
 _PASSES = 10
 
@@ -435,30 +436,23 @@ def _dual_prices(problem: _Problem) -> FloatArray:
 
 def _program_prices(problem: _Problem) -> FloatArray:
     """Solve the relaxation by linear programming and read the prices off its dual."""
-    scale, gain, each, resources = _program(problem, np.isfinite(problem.gain))
+    option, row = np.nonzero(np.isfinite(problem.gain))
+    gain = problem.gain[option, row]
+    scale = gain.max(initial=0.0) or 1.0
+    customers, line = np.unique(row, return_inverse=True)
+    each = csr_array((np.ones(len(row)), (line, np.arange(len(row)))))
     finite = np.isfinite(problem.limits)
+    use = np.vstack([problem.cost[option, row], problem.member[:, option]])[finite]
     answer = linprog(
-        -gain,
-        A_ub=vstack([each, resources[finite]], format="csr"),
-        b_ub=np.concatenate([np.ones(each.shape[0]), problem.limits[finite]]),
+        -gain / scale,
+        A_ub=vstack([each, csr_array(use)], format="csr"),
+        b_ub=np.concatenate([np.ones(len(customers)), problem.limits[finite]]),
         method="highs",
     )
     prices = np.zeros(len(problem.limits))
-    marginals = np.asarray(answer.ineqlin.marginals)
-    prices[finite] = scale * np.maximum(-marginals[each.shape[0] :], 0.0)
+    marginals = np.asarray(answer.ineqlin.marginals)[len(customers) :]
+    prices[finite] = scale * np.maximum(-marginals, 0.0)
     return prices
-
-
-def _program(problem: _Problem, alive: BoolArray) -> tuple[float, FloatArray, csr_array, csr_array]:
-    """Write the choices that are alive as variables: objective (scaled), one-each and use rows."""
-    option, row = np.nonzero(alive)
-    gain = problem.gain[option, row]
-    scale = float(gain.max(initial=0.0)) or 1.0
-    column = np.arange(len(row))
-    _, line = np.unique(row, return_inverse=True)
-    each = csr_array((np.ones(len(row)), (line, column)))
-    use = np.vstack([problem.cost[option, row], problem.member[:, option]])
-    return scale, gain / scale, each, csr_array(use)
 
 
 def _cutting_planes(
@@ -600,49 +594,92 @@ def _use(problem: _Problem, option: IntArray, rows: IntArray) -> FloatArray:
 
 
 def _refine(problem: _Problem, choice: IntArray, prices: FloatArray) -> tuple[IntArray, bool]:
-    """Solve for the undecided customers alone, if they are few.
+    """Search for something better among the undecided customers, if they are few.
 
-    In a better assignment no customer can lose more at the prices than the gap, so every option
+    In a better assignment all losses at the prices together stay within the gap, so every option
     with a larger loss is out, and a customer with one option left is settled.
     """
-    gap = problem.dual(prices)[0] - problem.value(choice)
-    if gap <= 1e-12 * abs(problem.value(choice)):
+    bound, value = problem.dual(prices)[0], problem.value(choice)
+    gap = bound - value
+    if gap <= 1e-12 * bound:
         return choice, True
     worth, settled = problem.best(prices)
-    margin = gap * (1 + 1e-9)
     charge = problem.charge(prices)
-    alive = np.empty(problem.gain.shape, dtype=bool)
+    loss = np.empty((problem.m + 1, problem.n))
+    loss[NONE] = worth
     for j in range(problem.m):
-        alive[j] = worth - (problem.gain[j] - prices[0] * problem.cost[j] - charge[j]) <= margin
-    alternatives = alive.sum(axis=0) + (worth <= margin)
-    free = np.flatnonzero(alternatives > 1)
-    if alive[:, free].sum() > _CORE_VARIABLES or len(free) == 0:
-        return choice, len(free) == 0
-    core = replace(problem, gain=problem.gain[:, free], cost=problem.cost[:, free])
-    living = alive[:, free] & ~_dominated(core)
-    settled[free] = NONE
-    left = problem.limits - problem.usage(settled)
-    _, gain, each, resources = _program(core, living)
-    finite = np.isfinite(left)
-    answer: Any = milp(
-        -gain,
-        integrality=np.ones(len(gain), dtype=np.int64),
-        bounds=Bounds(0, 1),
-        constraints=[
-            LinearConstraint(each, ub=np.ones(each.shape[0])),
-            LinearConstraint(resources[finite], ub=left[finite]),
-        ],
-        options={"node_limit": 20_000, "mip_rel_gap": 0.0},
-    )
-    if answer.x is None:
+        loss[j] = worth - (problem.gain[j] - prices[0] * problem.cost[j] - charge[j])
+    free = np.flatnonzero((loss <= gap).sum(axis=0) > 1)
+    if len(free) > _CORE:
         return choice, False
-    option, row = np.nonzero(living)
-    on = np.round(answer.x) > 0
-    settled[free[row[on]]] = option[on]
-    proven = answer.status == 0
-    if problem.carries(settled) and problem.value(settled) >= problem.value(choice):
-        return settled, proven
-    return choice, proven and problem.value(choice) >= problem.value(settled)
+    core = replace(problem, gain=problem.gain[:, free], cost=problem.cost[:, free])
+    loss = loss[:, free]
+    loss[:-1][_dominated(core)] = np.inf
+    # who loses much by a second choice comes first: the search then turns the others most often
+    regret = np.sort(loss, axis=0)[1]
+    ways = []
+    for i in np.argsort(-regret, kind="stable").tolist():
+        mine = np.argsort(loss[:, i], kind="stable")
+        ways.append(
+            [
+                (float(loss[j, i]), i, int(j), *_way(core, i, int(j)))
+                for j in np.where(mine == problem.m, NONE, mine)
+                if loss[j, i] <= gap
+            ]
+        )
+    settled[free] = NONE
+    left = (problem.limits - problem.usage(settled)).tolist()
+    start = problem.value(settled)
+    found, proven = _search(ways, left, bound - start, value - start)
+    if found is None:
+        return choice, proven
+    for i, j in found:
+        settled[free[i]] = j
+    return (settled, proven) if problem.carries(settled) else (choice, False)
+
+
+_Way: TypeAlias = tuple[float, int, int, float, list[float]]  # loss, row, option, gain, use
+
+
+def _way(problem: _Problem, row: int, option: int) -> tuple[float, list[float]]:
+    if option < 0:
+        return 0.0, [0.0] * len(problem.limits)
+    use = _use(problem, np.array([option]), np.array([row]))[:, 0]
+    return float(problem.gain[option, row]), use.tolist()
+
+
+def _search(
+    ways: list[list[_Way]], left: list[float], bound: float, value: float
+) -> tuple[list[tuple[int, int]] | None, bool]:
+    """Search depth first for an assignment worth more than ``value``; least loss first.
+
+    Returns
+    -------
+    tuple
+        (row, option) pairs or None, and whether the search was complete.
+    """
+    best, found, nodes = value, None, 0
+    edge = 1e-10 * max(abs(bound), 1e-300)
+    taken: list[tuple[int, int]] = []
+
+    def descend(depth: int, lost: float, won: float, left: list[float]) -> None:
+        nonlocal best, found, nodes
+        if depth == len(ways):
+            if won > best:
+                best, found = won, list(taken)
+            return
+        for loss, row, option, gain, use in ways[depth]:
+            nodes += 1
+            if nodes > _NODES or lost + loss >= bound - best - edge:
+                return
+            after = [have - u for have, u in zip(left, use, strict=True)]
+            if min(after) >= 0:
+                taken.append((row, option))
+                descend(depth + 1, lost + loss, won + gain, after)
+                taken.pop()
+
+    descend(0, 0.0, 0.0, left)
+    return found, nodes <= _NODES
 
 
 def _dominated(problem: _Problem) -> BoolArray:
