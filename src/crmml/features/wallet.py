@@ -8,7 +8,7 @@ competitor is named only where the customer said so.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self, TypeAlias
 
 import ibis
@@ -21,7 +21,7 @@ from crmml._typing import Duration, FloatArray, Grain
 from crmml.data.cleaning import is_purchase
 from crmml.data.sources import Tables, open_tables
 from crmml.exceptions import MissingColumnsError, ParameterError, TooLittleDataError
-from crmml.stats.discounting import in_units
+from crmml.features.windows import length_of, read_moment
 
 LOYALTY_CLASSES: tuple[str, ...] = (
     "loyal",
@@ -223,39 +223,8 @@ def build_wallet(
     many past windows who still bought in this one, that is whose need goes on: a bound from
     above, because need that goes on unseen may also be met by nobody.
     """
-    closes = pd.Timestamp(cutoff)
-    days = in_units(length, "day")
-    opens = closes - pd.Timedelta(days=days)
-    lines = _opened(tables).transactions
-    keys = ["customer_id", "category"] if by_category else ["customer_id"]
-    needed = [*keys, "timestamp", "amount", *(["seller"] if own_seller is not None else [])]
-    missing = [name for name in needed if name not in lines.columns]
-    if missing:
-        raise MissingColumnsError(missing, lines.columns, table="transactions")
-    seen = lines.filter(lines.timestamp < closes.to_pydatetime())
-    # The engine rounds fractions of a second to the nearest; a window needs them cut off.
-    second = seen.timestamp.truncate("s").epoch_seconds()
-    seconds_back = ibis.literal(closes.to_pydatetime()).epoch_seconds() - second
-    occasion = seen.timestamp.truncate({"hour": "h", "day": "D", "week": "W"}[grain])
-    past = seen.mutate(
-        # A line exactly one length before the cutoff still belongs to the window: [opens, closes).
-        window=(seconds_back - 1) // int(days * 86_400),
-        occasion=is_purchase(seen).ifelse(occasion, None),
-    )
-    frame = _seen(past, keys, own_seller) if own_seller is not None else _own(past, keys)
-    if frame.empty:
-        raise TooLittleDataError(f"no transaction lies before the cutoff {closes.date()}")
-    if own_seller is None:
-        peers = peers or _peers(frame)
-        columns = _inferred(frame, peers, signals)
-    else:
-        columns, peers = _panel(frame), None
-    frame = pd.DataFrame({**columns, "past_windows": frame["past_windows"].to_numpy()}).set_index(
-        pd.MultiIndex.from_frame(frame[keys])
-        if by_category
-        else pd.Index(frame["customer_id"], name="customer_id")
-    )
-    return Wallet(frame, opens, closes, peers)
+    spans = _Spans.of(_opened(tables), cutoff, length, grain, own_seller, by_category)
+    return spans.wallet(0, signals, peers)
 
 
 def rolling_wallets(
@@ -288,71 +257,136 @@ def rolling_wallets(
     if most < 1:
         raise ParameterError("most", "at least 1", most)
     opened = _opened(tables)
-    first = opened.first_timestamp
-    step = pd.Timedelta(days=in_units(length, "day"))
-    closes = pd.Timestamp(cutoff)
-    found: list[Wallet] = []
-    while len(found) < most and closes - step >= first.normalize():
-        found.append(
-            build_wallet(
-                opened,
-                closes,
-                length=length,
-                grain=grain,
-                own_seller=own_seller,
-                by_category=by_category,
-                signals=signals if not found else (),
-            )
-        )
-        closes -= step
-    return found[::-1]
+    step = length_of(length)
+    room = (read_moment(cutoff, "cutoff") - opened.first_timestamp.floor("D")) // step
+    if room < 1:
+        return []
+    spans = _Spans.of(opened, cutoff, length, grain, own_seller, by_category).kept()
+    back = range(min(most, room) - 1, -1, -1)
+    return [spans.wallet(k, signals if k == 0 else (), None) for k in back]
 
 
 def _opened(tables: Any) -> Tables:
     return tables if isinstance(tables, Tables) else open_tables(tables)
 
 
-def _own(past: Any, keys: list[str]) -> pd.DataFrame:
+@dataclass(frozen=True)
+class _Spans:
+    """Spend and occasions of each customer in each window, counted back from a cutoff."""
+
+    spend: Any
+    """Ibis table: keys, ``window`` (0 is the newest), ``spend`` and, of a panel, ``seller``."""
+    occasions: Any
+    """Ibis table: keys, ``window``, ``occasions``."""
+    keys: list[str]
+    closes: pd.Timestamp
+    step: pd.Timedelta
+    own_seller: str | None
+
+    @classmethod
+    def of(
+        cls,
+        tables: Tables,
+        cutoff: str | pd.Timestamp,
+        length: str | Duration,
+        grain: Grain,
+        own_seller: str | None,
+        by_category: bool,
+    ) -> _Spans:
+        closes, step, lines = read_moment(cutoff, "cutoff"), length_of(length), tables.transactions
+        keys = ["customer_id", "category"] if by_category else ["customer_id"]
+        seller = ["seller"] if own_seller is not None else []
+        missing = [name for name in (*keys, *seller) if name not in lines.columns]
+        if missing:
+            raise MissingColumnsError(missing, lines.columns, table="transactions")
+        seen = lines.filter(lines.timestamp < closes.to_pydatetime())
+        # The engine rounds fractions of a second to the nearest; a window needs them cut off.
+        second = seen.timestamp.truncate("s").epoch_seconds()
+        seconds_back = ibis.literal(closes.to_pydatetime()).epoch_seconds() - second
+        occasion = seen.timestamp.truncate({"hour": "h", "day": "D", "week": "W"}[grain])
+        past = seen.mutate(
+            # A line one whole length before the cutoff belongs to the window: [opens, closes).
+            window=(seconds_back - 1) // int(step.total_seconds()),
+            occasion=is_purchase(seen).ifelse(occasion, None),
+        )
+        spend = past.group_by([*keys, *seller, "window"]).aggregate(spend=_.amount.sum())
+        occasions = past.group_by([*keys, "window"]).aggregate(occasions=_.occasion.nunique())
+        return cls(spend, occasions, keys, closes, step, own_seller)
+
+    def kept(self) -> _Spans:
+        """Compute once what several windows need."""
+        spend, occasions = (ibis.memtable(t.to_pyarrow()) for t in (self.spend, self.occasions))
+        return replace(self, spend=spend, occasions=occasions)
+
+    def wallet(self, k: int, signals: Collection[Any], peers: Peers | None) -> Wallet:
+        """Measure the window that closes ``k`` windows before the newest."""
+        closes = self.closes - k * self.step
+        spend, occasions = (
+            table.filter(table.window >= k).mutate(window=table.window - k)
+            for table in (self.spend, self.occasions)
+        )
+        query = (
+            _own(spend, occasions, self.keys)
+            if self.own_seller is None
+            else _seen(spend, occasions, self.keys, self.own_seller)
+        )
+        frame: pd.DataFrame = query.order_by(self.keys).to_pyarrow().to_pandas()
+        if frame.empty:
+            raise TooLittleDataError(f"no transaction lies before the cutoff {closes.date()}")
+        if self.own_seller is None:
+            peers = peers or _peers(frame)
+            columns = _inferred(frame, peers, signals)
+        else:
+            columns, peers = _panel(frame), None
+        index = (
+            pd.MultiIndex.from_frame(frame[self.keys])
+            if len(self.keys) > 1
+            else pd.Index(frame["customer_id"], name="customer_id")
+        )
+        columns["past_windows"] = frame["past_windows"].to_numpy()
+        return Wallet(pd.DataFrame(columns).set_index(index), closes - self.step, closes, peers)
+
+
+def _own(spend: Any, occasions: Any, keys: list[str]) -> Any:
     """Spend and occasions at the house, now and in the best earlier window."""
-    windows = past.group_by([*keys, "window"]).aggregate(
-        spend=_.amount.sum().cast("float64"), occasions=_.occasion.nunique()
-    )
     now, before = _.window == 0, _.window > 0
-    return _sorted(
-        windows.group_by(keys).aggregate(
-            spend=_.spend.sum(where=now).fill_null(0.0),
+    return (
+        spend.join(occasions, [*keys, "window"])
+        .group_by(keys)
+        .aggregate(
+            spend=_.spend.sum(where=now).cast("float64").fill_null(0.0),
             occasions=_.occasions.sum(where=now).fill_null(0),
-            peak=_.spend.max(where=before).fill_null(0.0),
+            peak=_.spend.max(where=before).cast("float64").fill_null(0.0),
             peak_occasions=_.occasions.max(where=before).fill_null(0),
             past_windows=_.window.nunique(where=before & (_.occasions > 0)),
-        ),
-        keys,
+        )
     )
 
 
-def _seen(past: Any, keys: list[str], own_seller: str) -> pd.DataFrame:
+def _seen(spend: Any, occasions: Any, keys: list[str], own_seller: str) -> Any:
     """Spend at the house, at the top rival and in all, now and before."""
-    sellers = past.group_by([*keys, "seller"]).aggregate(
-        now=_.amount.sum(where=_.window == 0).cast("float64").fill_null(0.0),
-        before=_.amount.sum(where=_.window > 0).cast("float64").fill_null(0.0),
+    # Money stays decimal to the end: sums of floats would depend on the order of the rows.
+    sellers = spend.group_by([*keys, "seller"]).aggregate(
+        now=_.spend.sum(where=_.window == 0),
+        before=_.spend.sum(where=_.window > 0),
         past_windows=_.window.nunique(where=_.window > 0),
     )
     own = _.seller == own_seller
+    money = {
+        "spend": _.now.sum(where=own),
+        "rival": _.now.max(where=~own),
+        "total": _.now.sum(),
+        "spend_before": _.before.sum(where=own),
+        "total_before": _.before.sum(),
+    }
     shares = sellers.group_by(keys).aggregate(
-        spend=_.now.sum(where=own).fill_null(0.0),
-        rival=_.now.max(where=~own).fill_null(0.0),
-        total=_.now.sum(),
-        spend_before=_.before.sum(where=own).fill_null(0.0),
-        total_before=_.before.sum(),
         past_windows=_.past_windows.sum(where=own).fill_null(0),
+        **{name: value.cast("float64").fill_null(0.0) for name, value in money.items()},
     )
-    occasions = past.group_by(keys).aggregate(occasions=_.occasion.nunique(where=_.window == 0))
-    return _sorted(shares.join(occasions, keys), keys)
-
-
-def _sorted(expression: Any, keys: list[str]) -> pd.DataFrame:
-    frame: pd.DataFrame = expression.order_by(keys).to_pyarrow().to_pandas()
-    return frame
+    visits = occasions.group_by(keys).aggregate(
+        occasions=_.occasions.sum(where=_.window == 0).fill_null(0)
+    )
+    return shares.join(visits, keys)
 
 
 def _panel(frame: pd.DataFrame) -> dict[str, Any]:
