@@ -243,6 +243,7 @@ def solve_knapsack(
         if not (problem.usage(order)[1:] <= capacity).all():
             prices = _dual_prices(problem)
             _, order = problem.best(prices)
+            order = _settle_capacities(problem, order, prices)
         order = _repair(problem, order, prices)
         order = _fill(problem, order, prices)
         order, optimal = _refine(problem, order, prices)
@@ -503,21 +504,44 @@ def _cutting_planes(
 
 
 def _repair(problem: _Problem, choice: IntArray, prices: FloatArray) -> IntArray:
-    """Take options back, the least loss per unit first, until every limit holds."""
+    """Take options back, the least loss per unit first, until every limit holds.
+
+    Dear capacities come first and the budget last: who leaves a dear one may then crowd a
+    cheaper one, whose turn is still to come, rather than be left with nothing.
+    """
     choice = choice.copy()
-    for k in range(len(problem.limits)):
+    order = [*(1 + np.argsort(-prices[1:], kind="stable")), 0]
+    held = np.full(len(order), np.inf)
+    for k in order:
+        held[k] = problem.limits[k]
+        so_far = replace(problem, limits=held.copy())
         use = problem.usage(choice)
-        while use[k] > problem.limits[k]:
-            moves = _moves(problem, choice, prices, np.flatnonzero(choice >= 0))
+        while use[k] > held[k]:
+            moves = _moves(so_far, choice, prices, np.flatnonzero(choice >= 0))
             moves = moves.where(moves.use[k] < 0)
             moves = moves.least(moves.loss / -moves.use[k])
             for row, now, option, change in moves.each():
-                if use[k] <= problem.limits[k]:
+                if use[k] <= held[k]:
                     break
-                if choice[row] == now and _fits(change, problem.limits - use):
+                if choice[row] == now and _fits(change, held - use):
                     choice[row], use = option, use + change
             use = problem.usage(choice)
     return choice
+
+
+def _settle_capacities(problem: _Problem, choice: IntArray, prices: FloatArray) -> IntArray:
+    """Repair and fill the capacities while money can be had at its price.
+
+    A tight budget would block the changes between capacities that cost next to nothing.
+    """
+    at_price = replace(
+        problem,
+        gain=problem.gain - prices[0] * problem.cost,
+        limits=np.append(np.inf, problem.limits[1:]),
+    )
+    capacities_only = np.append(0.0, prices[1:])
+    choice = _repair(at_price, choice, capacities_only)
+    return _fill(at_price, choice, capacities_only)
 
 
 def _fill(problem: _Problem, choice: IntArray, prices: FloatArray) -> IntArray:
