@@ -114,7 +114,7 @@ def test_training_knows_no_row_order_and_no_thread_count(history):
                 replace(part.snapshot, frame=frame), part.outcomes.iloc[order], part.window
             )
         )
-    few = FAST | {"max_rounds": 5}
+    few = FAST | {"max_rounds": 2}
     model = ChurnModel(horizon=HORIZON, **few).fit(history[:-1])
     again = ChurnModel(horizon=HORIZON, num_threads=2, **few).fit(shuffled)
     assert again.n_rounds_ == model.n_rounds_

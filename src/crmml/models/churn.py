@@ -526,7 +526,10 @@ def check_no_leak(X: FloatArray, y: FloatArray, names: Sequence[str]) -> None:
     for column, name in enumerate(names):
         values = X[:, column]
         missing = np.isnan(values)
-        for score in (np.where(missing, -np.inf, values), missing.astype(np.float64)):
+        scores = [np.where(missing, -np.inf, values)]
+        if missing.any():
+            scores.append(missing.astype(np.float64))
+        for score in scores:
             skill = float(classification.auc(y, score))
             if max(skill, 1 - skill) >= LEAK_AUC:
                 raise FutureLeakError(
