@@ -47,6 +47,7 @@ from crmml.stats.posterior import Posterior
 
 _TAIL = 1e-5
 _ROWS = 4_000
+_WORLDS = 20
 
 
 class LifetimeValueModel(Estimator):
@@ -439,15 +440,16 @@ class LifetimeValueModel(Estimator):
         plug_in = np.array([params[name] for name in SpendParams._fields])
         totals = np.empty((n_worlds, n_groups))
         for world in range(n_worlds):
-            draw = None if purchases is None else purchases.draws[world : world + 1]
-            if world == 0 or draw is not None:
-                ahead = look_ahead(self.purchase_model_, snapshot, horizon, draw)
+            if world == 0 or (purchases is not None and world % _WORLDS == 0):
+                draws = None if purchases is None else purchases.draws[world : world + _WORLDS]
+                ahead = look_ahead(self.purchase_model_, snapshot, horizon, draws)
                 history = ahead.histories.inverse[order]
+            node = 0 if purchases is None else world % _WORLDS
             p, q, gamma = plug_in if spend is None else spend.draws[world]
-            active = np.flatnonzero(rng.uniform(size=len(x)) < ahead.alive[0][history])
+            active = np.flatnonzero(rng.uniform(size=len(x)) < ahead.alive[node][history])
             future = ahead.inverse[history[active]]
             count = self.purchase_model_._process.draw(
-                take(ahead.futures[0], future), ahead.t[future], rng
+                take(ahead.futures[node], future), ahead.t[future], rng
             )
             active, count = active[count > 0], count[count > 0]
             scaled = rng.gamma(p * count) / rng.gamma(q + p * x[active])

@@ -71,7 +71,7 @@ def ladder(most: float) -> IntArray:
 
     Examples
     --------
-    >>> ladder(40)[-5:].tolist()
+    >>> ladder(40)[-4:].tolist()
     [36, 38, 40, 42]
     """
     rungs = [1]

@@ -3,8 +3,9 @@
 The posterior of the log-parameters is first approximated by a multivariate t distribution at the
 mode, whose quasi-random draws are reweighted to the true density; where the weights are uneven the
 proposal is moved to the weighted mean and covariance and drawn anew. The Pareto shape ``k`` of the
-last weights says whether that is trustworthy; if not (``k > 0.7``) an affine-invariant ensemble
-samples the density itself. Which of the two was used is recorded, never hidden.
+last weights and their effective size say whether that is trustworthy; if not (``k > 0.7``, or
+under a fifth effective) an affine-invariant ensemble samples the density itself. Which of the two
+was used is recorded, never hidden.
 
 With very many rows the density may be given on a thinned sample of them too. The full rows then
 supply mode and curvature, and the sample only what lies beyond the second order, which is small
@@ -51,6 +52,7 @@ _PROPOSAL_DF = 8.0
 _NEWTON_STEPS = 50
 _ROUNDS = 4
 _GOOD_K = 0.5
+_LEAST_EFFICIENCY = 0.2
 _WALKERS_PER_PARAMETER = 10
 _ENSEMBLE_BLOCK = 200
 _ENSEMBLE_MOST_STEPS = 5_000
@@ -73,7 +75,7 @@ class Posterior:
         Posterior covariance of the log-parameters.
     method : {"laplace", "ensemble"}
         ``laplace`` is importance resampling from the Laplace approximation; ``ensemble`` the
-        affine-invariant ensemble, used where ``pareto_k`` exceeds 0.7.
+        affine-invariant ensemble, used where the weights are not to be trusted.
     pareto_k : float
         Shape of the tail of the importance weights of the Laplace approximation; below 0.5 good,
         above 0.7 not to be trusted.
@@ -209,7 +211,8 @@ def sample_posterior(
     n_proposals : int
         Weighted draws from the Laplace approximation; rounded up to a power of two.
     method : {"auto", "laplace", "ensemble"}
-        ``auto`` uses the ensemble where the Pareto shape exceeds 0.7.
+        ``auto`` uses the ensemble where the Pareto shape exceeds 0.7 (less with few proposals) or
+        the effective size is below a fifth of the proposals.
     thinned : Density, optional
         The same on a thinned sample of the rows weighted up to the whole; stands in for
         the terms of third and higher order.
@@ -239,21 +242,25 @@ def sample_posterior(
         mean = weight @ z
         centred = z - mean
         spread = (centred * weight[:, None]).T @ centred
-        if k <= _GOOD_K:
+        size = float(1.0 / np.sum(weight**2))
+        if k <= _GOOD_K and size >= _LEAST_EFFICIENCY * len(z):
             break
         # Moment matching: a skewed posterior is better proposed from its own mean and spread.
         mode, covariance = mean, spread
-    if method == "laplace" and k > PARETO_K_LIMIT:
+    # The limit of k falls with fewer proposals (Vehtari et al. 2024, eq. 13).
+    limit = min(PARETO_K_LIMIT, 1.0 - 1.0 / np.log10(len(z)))
+    trusted = k <= limit and size >= _LEAST_EFFICIENCY * len(z)
+    if method == "laplace" and not trusted:
         warnings.warn(
             ConvergenceWarning(
-                f"the Laplace approximation is not to be trusted here (Pareto k = {k:.2f} > "
-                f"{PARETO_K_LIMIT}); use method='auto'"
+                f"the Laplace approximation is not to be trusted here (Pareto k = {k:.2f}, limit "
+                f"{limit:.2f}; effective size {size:.0f} of {len(z):,}); use method='auto'"
             ),
             stacklevel=2,
         )
     rng = np.random.default_rng([seed, 1])
-    if method == "ensemble" or (method == "auto" and k > PARETO_K_LIMIT):
-        chain, size = _ensemble(log_density, z, log_p, weight, rng)
+    if method == "ensemble" or (method == "auto" and not trusted):
+        chain, chain_size = _ensemble(log_density, z, log_p, weight, rng)
         keep = np.linspace(0, len(chain) - 1, n_draws).round().astype(int)
         return Posterior(
             tuple(names),
@@ -262,7 +269,7 @@ def sample_posterior(
             np.cov(chain.T).reshape(len(names), len(names)),
             "ensemble",
             k,
-            size,
+            chain_size,
         )
     return Posterior(
         tuple(names),
@@ -271,7 +278,7 @@ def sample_posterior(
         spread,
         "laplace",
         k,
-        float(1.0 / np.sum(weight**2)),
+        size,
     )
 
 
