@@ -353,7 +353,7 @@ def _mean_total(
     """
     odds = odds.reshape(len(r), -1)
     shares = np.ones_like(odds) if shares is None else shares
-    left, right, step = _logit_range(a, b, r * odds.max(axis=1, initial=0.0))
+    left, right, step = logit_range(a, b, r * odds.max(axis=1, initial=0.0))
     n_nodes = 16 * np.ceil((right - left) / step / 16.0).astype(np.int64) + 1
     total = np.empty(len(r))
     for n in np.unique(n_nodes):
@@ -361,7 +361,7 @@ def _mean_total(
         width = max(1, _BLOCK // int(n))
         for first in range(0, len(group), width):
             rows = group[first : first + width]
-            mass, p = _dropout_rule(a[rows], b[rows], left[rows], right[rows], int(n))
+            mass, p = dropout_rule(a[rows], b[rows], left[rows], right[rows], int(n))
             value = np.zeros(len(rows))
             for column in range(odds.shape[1]):
                 until = odds[rows, column][:, None]
@@ -372,7 +372,7 @@ def _mean_total(
     return total
 
 
-def _dropout_rule(
+def dropout_rule(
     a: FloatArray, b: FloatArray, left: FloatArray, right: FloatArray, n: int
 ) -> tuple[FloatArray, FloatArray]:
     """Trapezoidal rule in logit(p) for functions f(p) / p of p ~ Beta(a, b).
@@ -399,7 +399,7 @@ def _dropout_rule(
     return mass, np.concatenate([ends[0], p, ends[1]], axis=1)
 
 
-def _logit_range(
+def logit_range(
     a: FloatArray, b: FloatArray, reach: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Where the integrand lives on the scale of logit(p), and the step of the rule.

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import expit, gammaln, logsumexp, psi
 
 from crmml._typing import FloatArray, IntArray
-from crmml.stats.bg_nbd import _dropout_rule, _logit_range
+from crmml.stats.bg_nbd import dropout_rule, logit_range
 from crmml.stats.quadrature import REACH, legendre
 from crmml.stats.special import log_rising
 
@@ -303,14 +303,14 @@ class ErlangProcess:
         R, alpha, a, b, silence = params
         _, stages = self._silence(R, silence)
         low, high, n_rates = _log_rate_range(R, alpha, delta)
-        left, right, step = _logit_range(a, b, np.exp(high) / delta)
+        left, right, step = logit_range(a, b, np.exp(high) / delta)
         n_shares = 16 * np.ceil((right - left) / step / 16.0).astype(np.int64) + 1
         total = np.zeros(R.shape)
         for n_rate, n_share in np.unique(np.stack([n_rates, n_shares]), axis=1).T.tolist():
             group = np.flatnonzero((n_rates == n_rate) & (n_shares == n_share))
             for first in range(0, len(group), 1 + 2**16 // n_share):
                 rows = group[first : first + 1 + 2**16 // n_share]
-                mass, p = _dropout_rule(a[rows], b[rows], left[rows], right[rows], n_share)
+                mass, p = dropout_rule(a[rows], b[rows], left[rows], right[rows], n_share)
                 y = np.linspace(low[rows], high[rows], n_rate)
                 for rate in np.exp(y):
                     z = rate / (rate + delta)
