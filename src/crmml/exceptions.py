@@ -115,6 +115,10 @@ class RegularityWarning(FitWarning):
     """The snapshot does not hold what a choice of regularity needs."""
 
 
+class LeakWarning(FitWarning):
+    """A feature of the snapshot tells the outcome nearly by itself: it may know the future."""
+
+
 class SourceError(CrmmlError):
     """A file, table or package cannot be opened."""
 

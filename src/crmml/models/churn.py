@@ -7,7 +7,8 @@ them has seen, and keeps the learned model only where it beats the simpler ones 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Protocol, Self
@@ -22,6 +23,7 @@ from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.exceptions import (
     DataError,
     FutureLeakError,
+    LeakWarning,
     MissingColumnsError,
     ParameterError,
     TooLittleDataError,
@@ -123,7 +125,7 @@ class PurchaseChurn(_ChurnEstimator):
     purchase_model_ : purchase model
         Fitted.
     calibration_ : dict or None
-        Knots from P(no purchase) to the rate seen; None if there was no labelled window.
+        Knots from P(no purchase) to the rate seen; None if there was no labelled candidate.
     trained_until_ : str or None
         Latest end of an outcome window that was used.
     """
@@ -168,11 +170,10 @@ class PurchaseChurn(_ChurnEstimator):
         if isinstance(newest, LabelledSnapshot):
             check_window(newest, self.horizon, self.gap)
             keep = find_candidates(snapshot, self.horizon, self.candidate_horizons)
-            curve = MonotoneCalibration.fit(
-                self._no_purchase(snapshot, self._length())[keep], labels(newest)[keep]
-            )
-            self.calibration_ = curve.to_dict()
-            self.trained_until_ = str(newest.window.closes)
+            p = self._no_purchase(snapshot, self._length())[keep]
+            if len(p):
+                self.calibration_ = MonotoneCalibration.fit(p, labels(newest)[keep]).to_dict()
+                self.trained_until_ = str(newest.window.closes)
         return self
 
     def churn_probability(self, snapshot: Snapshot) -> pd.Series[float]:
@@ -316,9 +317,14 @@ class ChurnModel(_ChurnEstimator):
         TooLittleDataError
             If no window closed before the newest cutoff, or only one outcome occurs.
         FutureLeakError
-            If one column alone tells the outcome (AUC of 0.99 or more).
+            If one covariate alone tells the outcome (AUC of 0.99 or more).
         MissingColumnsError, DataError
             If a covariate is missing or not numeric.
+
+        Warns
+        -----
+        LeakWarning
+            If one feature of the snapshot does so.
         """
         self._check_settings()
         train, calibration, embargoed = split_history(history)
@@ -328,7 +334,9 @@ class ChurnModel(_ChurnEstimator):
         self.purchase_model_ = clone(model).fit(train[0].snapshot)
         self.features_ = self._choose_features(train)
         rows = self._rows(train)
-        check_no_leak(rows.X, rows.y, self.features_)
+        check_no_leak(
+            rows.X, rows.y, self.features_, trusted=set(self.features_) - set(self.covariates)
+        )
         self.n_rounds_ = self._find_rounds(rows, train)
         booster = lgb.train(self._parameters(), rows.dataset(), self.n_rounds_)
         self.booster_ = booster.model_to_string()
@@ -506,7 +514,9 @@ class _Rows:
         )
 
 
-def check_no_leak(X: FloatArray, y: FloatArray, names: Sequence[str]) -> None:
+def check_no_leak(
+    X: FloatArray, y: FloatArray, names: Sequence[str], *, trusted: Collection[str] = ()
+) -> None:
     """Refuse a column that tells the outcome by itself: it knows the future.
 
     Parameters
@@ -514,28 +524,46 @@ def check_no_leak(X: FloatArray, y: FloatArray, names: Sequence[str]) -> None:
     X : ndarray, shape (n, n_features)
     y : ndarray of 0 and 1, shape (n,)
     names : sequence of str
+    trusted : collection of str
+        Columns that the snapshot computes from the past: they get a warning only, because where
+        everybody buys like clockwork inactivity may honestly say it all.
 
     Raises
     ------
     FutureLeakError
         If the AUC of a column, or of where it is missing, is 0.99 or more (or 0.01 or less). With
         fewer than 20 customers of either outcome nothing is concluded.
+
+    Warns
+    -----
+    LeakWarning
+        The same of a trusted column.
     """
     if min(y.sum(), len(y) - y.sum()) < 20:
         return
     for column, name in enumerate(names):
-        values = X[:, column]
-        missing = np.isnan(values)
-        scores = [np.where(missing, -np.inf, values)]
-        if missing.any():
-            scores.append(missing.astype(np.float64))
-        for score in scores:
-            skill = float(classification.auc(y, score))
-            if max(skill, 1 - skill) >= LEAK_AUC:
-                raise FutureLeakError(
-                    f"column {name!r} tells the outcome by itself (AUC {skill:.3f} on "
-                    f"{len(y):,} customers): it must know the outcome window; leave it out"
-                )
+        skill = _skill(X[:, column], y)
+        if skill < LEAK_AUC:
+            continue
+        what = f"column {name!r} tells the outcome by itself (AUC {skill:.3f} on {len(y):,} rows)"
+        if name not in trusted:
+            raise FutureLeakError(f"{what}: it must know the outcome window; leave it out")
+        warnings.warn(
+            f"{what}: fine if everybody buys like clockwork, else it knows the future (see "
+            "crmml.features.labels.check_no_future)",
+            LeakWarning,
+            stacklevel=3,
+        )
+
+
+def _skill(values: FloatArray, y: FloatArray) -> float:
+    """AUC of a column or of where it is missing, in the better direction."""
+    missing = np.isnan(values)
+    scores = [np.where(missing, -np.inf, values)]
+    if missing.any():
+        scores.append(missing.astype(np.float64))
+    found = [float(classification.auc(y, score)) for score in scores]
+    return max(max(skill, 1 - skill) for skill in found)
 
 
 def sort_history(history: Sequence[LabelledSnapshot]) -> list[LabelledSnapshot]:
