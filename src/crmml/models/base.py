@@ -763,14 +763,12 @@ def check_levels(q: float | Sequence[float]) -> FloatArray:
     return levels
 
 
-def row_weights(
-    snapshot: Snapshot,
-    groups: Distinct,
-    sample_weight: pd.Series[float] | npt.ArrayLike | None,
+def customer_weights(
+    snapshot: Snapshot, sample_weight: pd.Series[float] | npt.ArrayLike | None
 ) -> FloatArray:
-    """Total weight of each distinct row: counts, or sums of the customers' weights."""
+    """Weight of each customer in the order of the snapshot; a Series is matched by id."""
     if sample_weight is None:
-        return groups.counts.astype(np.float64)
+        return np.ones(len(snapshot))
     if isinstance(sample_weight, pd.Series):
         sample_weight = sample_weight.reindex(snapshot.customer_id)
     weights = np.asarray(sample_weight, dtype=np.float64)
@@ -780,6 +778,18 @@ def row_weights(
         )
     if not weights.any():
         raise TooLittleDataError("all sample weights are 0")
+    return weights
+
+
+def row_weights(
+    snapshot: Snapshot,
+    groups: Distinct,
+    sample_weight: pd.Series[float] | npt.ArrayLike | None,
+) -> FloatArray:
+    """Total weight of each distinct row: counts, or sums of the customers' weights."""
+    if sample_weight is None:
+        return groups.counts.astype(np.float64)
+    weights = customer_weights(snapshot, sample_weight)
     totals = np.bincount(groups.inverse, weights=weights, minlength=len(groups.counts))
     return totals.astype(np.float64)
 

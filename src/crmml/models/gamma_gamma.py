@@ -19,7 +19,7 @@ from crmml.exceptions import (
     TooLittleDataError,
 )
 from crmml.features.snapshot import Snapshot
-from crmml.models.base import Estimator, check_levels, keyed_uniforms, row_weights, warn_of_fit
+from crmml.models.base import Estimator, check_levels, customer_weights, keyed_uniforms, warn_of_fit
 from crmml.stats import gamma_gamma, mle
 from crmml.stats.posterior import Posterior
 
@@ -107,19 +107,20 @@ class GammaGammaModel(Estimator):
             If a parameter ran off; if the optimiser stopped; if customers were left out or spend
             and frequency are materially correlated.
         """
-        x_each, m_each = _spend_columns(snapshot)
-        usable = (x_each > 0) & (m_each > 0)
-        self.n_left_out_ = int(((x_each > 0) & (m_each <= 0)).sum())
-        found = snapshot.distinct(("frequency", "monetary_value"))
-        x, m = (np.asarray(v, dtype=np.float64) for v in found.values.values())
-        weights = row_weights(snapshot, found, sample_weight)
-        keep = (x > 0) & (m > 0) & (weights > 0)
+        x, m = _spend_columns(snapshot)
+        usable = (x > 0) & (m > 0)
+        self.n_left_out_ = int(((x > 0) & (m <= 0)).sum())
+        weights = customer_weights(snapshot, sample_weight)
+        keep = usable & (weights > 0)
         if not keep.any():
             raise TooLittleDataError(
                 "the spend model needs customers with a repeat purchase and a positive "
                 f"monetary_value; none of {len(snapshot):,} customers has both"
             )
-        x, m, weights = x[keep], m[keep], weights[keep]
+        # In the order of spend, so that the order of the rows changes nothing.
+        order = np.flatnonzero(keep)
+        order = order[np.argsort(m[order])]
+        x, m, weights = x[order], m[order], weights[order]
         fitted = _maximise(x, m, weights)
         self.n_customers_ = int(usable.sum())
         values = np.exp(fitted.theta)
@@ -285,15 +286,10 @@ def _maximise(x: FloatArray, m: FloatArray, weights: FloatArray) -> mle.Fit:
     scale = float(weights @ m / weights.sum())
 
     def objective_of(rows: slice, share: float) -> mle.Objective:
-        x_, m_, w = x[rows], m[rows] / scale, weights[rows] * share
+        return gamma_gamma.counted(x[rows], m[rows] / scale, weights[rows] * share)
 
-        def objective(theta: FloatArray) -> tuple[float, FloatArray]:
-            each, by_parameter = gamma_gamma.score(gamma_gamma.Params(*np.exp(theta)), x_, m_)
-            return float(w @ each), by_parameter @ w
-
-        return mle.differentiated(objective)
-
-    fitted = mle.fit_rows(gamma_gamma.NAMES, objective_of, weights, np.log([3.0, 3.0, 1.0]))
+    start = np.log([3.0, 3.0, 1.0])
+    fitted = mle.fit_rows(gamma_gamma.NAMES, objective_of, weights, start, cheap_information=True)
     constant = -float(weights.sum()) * np.log(scale)
     return fitted.moved(np.array([0.0, 0.0, np.log(scale)]), constant)
 

@@ -1,0 +1,124 @@
+"""Fits and predictions of the purchase and spend models against lifetimes, turn by turn.
+
+Run ``python benchmarks/fit.py [customers]`` (default 1,000,000). Each line: seconds here, seconds
+in lifetimes, ratio. Both sides start from the same table in memory; gathering distinct rows is
+included on both. The population is drawn from a BG/NBD at daily grain, measured in weeks.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from crmml.features.snapshot import Snapshot
+from crmml.models import BetaGeoModel, GammaGammaModel
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from lifetimes import BetaGeoFitter, GammaGammaFitter
+
+
+def population(n: int, seed: int = 0) -> Snapshot:
+    rng = np.random.default_rng(seed)
+    days = rng.integers(1, 547, n)
+    rate = rng.gamma(0.5, 1 / 6.0, n) / 7
+    leaves = np.clip(rng.beta(0.9, 2.5, n), 1e-9, 1.0)
+    drawn, until = rng.poisson(rate * days), rng.geometric(leaves)
+    x = np.minimum(drawn, until)
+    last = rng.beta(np.maximum(x, 1), 1 + np.maximum(drawn - until, 0))
+    t_x = np.where(x > 0, np.clip(np.ceil(days * last), 1, days), 0)
+    x = np.minimum(x, t_x)
+    spend = rng.gamma(6.25 * np.maximum(x, 1)) / rng.gamma(3.74, 1 / 15.44, n) / np.maximum(x, 1)
+    frame = pd.DataFrame(
+        {
+            "customer_id": np.arange(n),
+            "frequency": x.astype(float),
+            "recency": t_x / 7,
+            "T": days / 7,
+            "monetary_value": np.where(x > 0, spend, 0.0),
+        }
+    )
+    return Snapshot.from_frame(frame, cutoff="2020-01-01")
+
+
+def seconds(work: Callable[[], object], turns: int) -> float:
+    best = np.inf
+    for _ in range(turns):
+        start = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def show(what: str, ours: Callable[[], object], theirs: Callable[[], object]) -> None:
+    first, other = seconds(ours, 1), seconds(theirs, 1)
+    here = min(first, seconds(ours, 3))
+    print(f"{what:<46}{here:>9.3f} s{other:>10.2f} s{other / here:>9.0f} x", flush=True)
+
+
+def lifetimes_bg(snapshot: Snapshot) -> BetaGeoFitter:
+    counts = snapshot.frame.groupby(["frequency", "recency", "T"]).size().reset_index(name="n")
+    return BetaGeoFitter().fit(counts["frequency"], counts["recency"], counts["T"], counts["n"])
+
+
+def main(n: int) -> None:
+    warnings.simplefilter("ignore")
+    print(f"{n:,} customers{'here':>40}{'lifetimes':>12}{'ratio':>10}")
+    snapshot = population(n)
+    frame = snapshot.frame
+    model = BetaGeoModel().fit(snapshot)
+    reference = lifetimes_bg(snapshot)
+    show("BG/NBD fit", lambda: BetaGeoModel().fit(snapshot), lambda: lifetimes_bg(snapshot))
+    at_theirs = BetaGeoModel()
+    theta = reference.params_[["r", "alpha", "a", "b"]].to_numpy()
+    found = snapshot.distinct()
+    each = at_theirs._process.log_likelihood(at_theirs._process.make(theta), *found.values.values())
+    print(
+        f"  log-likelihood {model.log_likelihood_:.4f}, at their optimum {each @ found.counts:.4f}"
+    )
+    buyers = frame[frame["frequency"] > 0]
+    show(
+        "Gamma-Gamma fit",
+        lambda: GammaGammaModel().fit(snapshot),
+        lambda: GammaGammaFitter().fit(buyers["frequency"], buyers["monetary_value"]),
+    )
+    x, t_x, T = frame["frequency"], frame["recency"], frame["T"]
+    show(
+        "P(alive)",
+        lambda: model.probability_alive(snapshot),
+        lambda: reference.conditional_probability_alive(x, t_x, T),
+    )
+    show(
+        "expected purchases, 52 weeks",
+        lambda: model.expected_purchases(snapshot, "52W"),
+        lambda: reference.conditional_expected_number_of_purchases_up_to_time(52, x, t_x, T),
+    )
+    spend = GammaGammaModel().fit(snapshot)
+
+    def value() -> pd.Series:
+        purchases = model.discounted_expected_purchases(snapshot, "52W", 0.10)
+        return purchases * spend.expected_spend(snapshot)
+
+    other = GammaGammaFitter()
+    other.params_ = pd.Series(
+        {"p": spend.params_["p"], "q": spend.params_["q"], "v": spend.params_["gamma"]}
+    )
+    show(
+        "discounted lifetime value, 12 months",
+        value,
+        lambda: other.customer_lifetime_value(
+            reference, x, t_x, T, frame["monetary_value"], time=12, discount_rate=0.008, freq="W"
+        ),
+    )
+    many = population(10 * n)
+    here, there = (seconds(lambda s=s: BetaGeoModel().fit(s), 2) for s in (snapshot, many))
+    print(f"BG/NBD fit, {10 * n:,} customers: {there:.3f} s, {there / here:.1f} x that of {n:,}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
