@@ -404,7 +404,10 @@ def build_snapshot(
             channels=names.values(),
         )
     columns["first_period"] = customers.first_period
-    frame = customers.select("customer_id", **columns).order_by("customer_id").to_pandas()
+    table = customers.select("customer_id", **columns).order_by("customer_id").to_pyarrow()
+    # Columns as they are: gathering them in one block would copy the whole frame twice.
+    frame = table.to_pandas(split_blocks=True)
+    del table
 
     bought = (frame["frequency"] >= 0).to_numpy()
     provenance["customers_without_purchase"] = int((~bought).sum())
