@@ -22,7 +22,7 @@ def plot_calibration(
     Parameters
     ----------
     deciles : DataFrame
-        ``predicted`` and ``actual``, best decile first. From
+        Indexed by ``decile``, best first; ``predicted_mean`` and ``actual_mean``. From
         :func:`crmml.metrics.ranking.compute_decile_table`.
     unit : str
         What is predicted.
@@ -32,8 +32,8 @@ def plot_calibration(
     ax = dressed(ax, title=f"Calibration of {unit} by decile", x="decile, best predicted first",
                  y=f"mean {unit} per customer")  # fmt: skip
     at = np.arange(1, len(deciles) + 1)
-    ax.bar(at, deciles["actual"], color=GREY, alpha=0.6, label="actual")
-    ax.plot(at, deciles["predicted"], color=BLUE, marker="o", label="predicted")
+    ax.bar(at, deciles["actual_mean"], color=GREY, alpha=0.6, label="actual")
+    ax.plot(at, deciles["predicted_mean"], color=BLUE, marker="o", label="predicted")
     ax.set_xticks(at)
     ax.legend(frameon=False)
     return ax
@@ -50,8 +50,8 @@ def plot_reliability(
     Parameters
     ----------
     table : DataFrame
-        ``predicted``, ``observed``, ``lower``, ``upper``, ``count`` by bin. From
-        :func:`crmml.metrics.calibration.reliability_table`.
+        ``n``, ``predicted``, ``observed``, ``low``, ``high`` by bin. From
+        :func:`crmml.metrics.calibration.compute_reliability`.
     title : str
         Headline.
     ax : Axes, optional
@@ -60,8 +60,8 @@ def plot_reliability(
     ax = dressed(ax, title=title, x="predicted probability", y="observed rate")
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
     observed = table["observed"].to_numpy(float)
-    below = np.clip(observed - table["lower"].to_numpy(float), 0, None)
-    above = np.clip(table["upper"].to_numpy(float) - observed, 0, None)
+    below = np.clip(observed - table["low"].to_numpy(float), 0, None)
+    above = np.clip(table["high"].to_numpy(float) - observed, 0, None)
     ax.errorbar(table["predicted"], observed, yerr=np.vstack([below, above]), color=BLUE,
                 marker="o", capsize=3, linewidth=1.4)  # fmt: skip
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))

@@ -22,7 +22,7 @@ def plot_pareto_curve(
     Parameters
     ----------
     curve : DataFrame
-        ``customer_share`` and ``value_share``, both rising from 0 to 1.
+        ``share_of_customers`` and ``share_of_value``, both rising from 0 to 1.
     gini : float, optional
         Written into the picture.
     ax : Axes, optional
@@ -30,7 +30,7 @@ def plot_pareto_curve(
     """
     ax = dressed(ax, title="Who brings the value", x="share of customers, best first",
                  y="share of value")  # fmt: skip
-    x, y = curve["customer_share"].to_numpy(), curve["value_share"].to_numpy()
+    x, y = curve["share_of_customers"].to_numpy(), curve["share_of_value"].to_numpy()
     ax.plot(x, y, color=BLUE, linewidth=2)
     ax.fill_between(x, x, y, color=BLUE, alpha=0.08)
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
@@ -52,16 +52,16 @@ def plot_tier_profile(profile: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     profile : DataFrame
-        Indexed by tier; ``customer_share``, ``value_share``, ``reference_value_share``.
+        Indexed by tier; ``share_of_customers``, ``share_of_value``, ``reference_share_of_value``.
     ax : Axes, optional
         Where to draw.
     """
     ax = dressed(ax, title="Value tiers", x="tier", y="share")
     at = np.arange(len(profile))
     bars = (
-        ("customer_share", "customers", GREY),
-        ("value_share", "value, in these data", BLUE),
-        ("reference_value_share", "value, reference profile", ORANGE),
+        ("share_of_customers", "customers", GREY),
+        ("share_of_value", "value, in these data", BLUE),
+        ("reference_share_of_value", "value, reference profile", ORANGE),
     )
     for i, (column, label, colour) in enumerate(bars):
         drawn = ax.bar(at + (i - 1) * 0.27, profile[column], 0.25, label=label, color=colour)

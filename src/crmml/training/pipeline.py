@@ -167,6 +167,22 @@ def train(
     )
 
 
+def backtest_configured(config: Config, *, announce: Announce | None = None) -> Backtest:
+    """Compare the candidates of a configuration on its rolling windows, and train nothing else.
+
+    Parameters
+    ----------
+    config : Config
+        Settings.
+    announce : callable, optional
+        Told in a few words what is being done.
+    """
+    say = announce or (lambda _: None)
+    say("opening the data")
+    tables = open_configured(config)
+    return _Shop(config, tables, training_cutoff(config, tables), say).backtest()
+
+
 def open_configured(config: Config, transactions: Any = None, customers: Any = None) -> Tables:
     """Open the tables that a configuration names, or those given, under its data policies."""
     if isinstance(transactions, Tables):

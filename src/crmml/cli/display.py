@@ -1,0 +1,234 @@
+"""How results look on a terminal: Rich tables of what other rooms computed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from crmml.data.mapping import Proposal
+    from crmml.data.profile import Profile
+    from crmml.scoring.scorer import Scores
+    from crmml.training.backtest import Backtest
+    from crmml.training.pipeline import TrainingResult
+
+_WIDTH = None if os.environ.get("COLUMNS") or os.isatty(1) else 110
+console = Console(highlight=False, width=_WIDTH)
+errors = Console(stderr=True, highlight=False)
+
+BOARD = (
+    ("purchases_mae", "MAE"),
+    ("purchases_rmse", "RMSE"),
+    ("purchases_bias", "bias"),
+    ("crps", "CRPS"),
+    ("coverage_80", "80 % holds"),
+    ("spend_bias", "spend bias"),
+    ("spend_spearman", "Spearman"),
+    ("spend_gini", "Gini"),
+    ("spend_decile_mape", "decile MAPE"),
+    ("spend_top_decile_found", "top found"),
+)
+"""Columns of the leaderboard: metric and heading."""
+
+
+def say(text: str) -> None:
+    """Print one line as it is."""
+    console.print(escape(text), soft_wrap=True)
+
+
+def _grid(title: str, *headings: str) -> Table:
+    table = Table(
+        title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE
+    )
+    for position, heading in enumerate(headings):
+        table.add_column(
+            heading, justify="left" if position == 0 else "right", no_wrap=position == 0
+        )
+    return table
+
+
+def tier_table(scores: Scores) -> pd.DataFrame:
+    """Tabulate the tiers: customers, value, churn, actions bought and what they should bring."""
+    table = scores.table
+    bought = table["recommended_action"] != "no_action"
+    groups = table.assign(bought=bought).groupby("value_tier", observed=True)
+    tiers = groups.agg(
+        customers=("customer_id", "size"),
+        clv=("clv", "sum"),
+        mean_clv=("clv", "mean"),
+        churn=("churn_probability", "mean"),
+        actions=("bought", "sum"),
+        cost=("expected_cost", "sum"),
+        gain=("expected_net_gain", "sum"),
+    ).reindex(list("ABCDE"), fill_value=0)
+    tiers.insert(2, "share_of_value", tiers["clv"] / tiers["clv"].sum())
+    return tiers
+
+
+def show_tiers(scores: Scores) -> None:
+    """Print one row per value tier, and the certificate of the allocation."""
+    moment = scores.snapshot.cutoff.date()
+    grid = _grid(
+        f"Value tiers on {moment}",
+        "tier", "customers", "share of value", "mean CLV", "mean churn", "actions", "cost",
+        "expected gain",
+    )  # fmt: skip
+    for tier, row in tier_table(scores).iterrows():
+        grid.add_row(
+            str(tier), f"{row['customers']:,.0f}", f"{row['share_of_value']:.1%}",
+            f"{row['mean_clv']:,.2f}", f"{row['churn']:.1%}", f"{row['actions']:,.0f}",
+            f"{row['cost']:,.2f}", f"{row['gain']:,.2f}",
+        )  # fmt: skip
+    console.print(grid)
+    allocation = scores.recommendation.allocation
+    if allocation is not None and allocation.budget is not None:
+        say(
+            f"Budget {allocation.budget:,.2f}: {allocation.spend:,.2f} spent for an expected net "
+            f"gain of {allocation.value:,.2f}; one more unit would bring "
+            f"{allocation.prices.budget:.2f}; within {allocation.gap:.4%} of the best possible. "
+            "The effects are assumptions of the catalogue until an experiment has measured them."
+        )
+
+
+def show_backtest(backtest: Backtest) -> None:
+    """Print the leaderboard and the sentence that says which is chosen and why."""
+    board = backtest.leaderboard.pivot(index="candidate", columns="metric", values="value")
+    shown = [(metric, heading) for metric, heading in BOARD if metric in board]
+    one, n = backtest.windows[0].labelled.window, len(backtest.windows)
+    grid = _grid(
+        f"Backtest: {n} window{'s' if n != 1 else ''} of {one.horizon}, from {one.cutoff.date()} on",
+        "candidate",
+        *(heading for _, heading in shown),
+    )
+    for name in board.sort_values("purchases_rmse").index:
+        cells = [board.loc[name, metric] for metric, _ in shown]
+        style = "bold green" if name == backtest.chosen else None
+        numbers = ("-" if pd.isna(cell) else f"{cell:.3f}" for cell in cells)
+        grid.add_row(str(name), *numbers, style=style)
+    console.print(grid)
+    say(backtest.reason)
+    for name, why in backtest.skipped.items():
+        say(f"{name} was left out: {why}")
+
+
+def show_training(result: TrainingResult) -> None:
+    """Print the leaderboard, what was learned about churn and loyalty, and the gates."""
+    show_backtest(result.backtest)
+    for note in result.notes:
+        if note != result.backtest.reason:
+            say(f"* {note}")
+    for name, why in result.scores.absent.items():
+        say(f"* {name} is null: {why}")
+    for gate, met in result.gates.items():
+        say(f"{'✓' if met else '✗'} {gate}")
+
+
+def show_places(places: Mapping[str, Any]) -> None:
+    """Print where everything lies."""
+    for name, place in places.items():
+        say(f"{name + ':':<10} {place}")
+
+
+def show_proposal(proposal: Proposal) -> None:
+    """Print what was understood of a file, and what is doubtful."""
+    grid = _grid(f"{proposal.path.name}, as understood", "our name", "column", "sure", "why")
+    for column in grid.columns:
+        column.justify = "left"
+    for name, guess in proposal.columns.items():
+        grid.add_row(name, escape(guess.column), f"{guess.confidence:.0%}", escape(guess.why))
+    console.print(grid)
+    for name in proposal.missing:
+        say(
+            f"missing: no column looks like {name}, which is required; name it in the configuration"
+        )
+    for sentence in proposal.evidence:
+        say(f"* {sentence}")
+    for doubt in proposal.doubts:
+        say(f"? {doubt}")
+
+
+def config_text(proposal: Proposal, relative_to: Path) -> str:
+    """Write a whole, commented configuration around the proposed data section."""
+    path = proposal.path.resolve()
+    shown = path.relative_to(relative_to) if path.is_relative_to(relative_to) else path
+    return f"""# Written by `crmml init`. A key that is left out keeps its default, which
+# `crmml config -c FILE` prints.
+name: crmml
+seed: 1
+
+{proposal.to_yaml(shown).rstrip()}
+
+snapshot:
+  grain: day            # all lines of a customer in one day are one purchase
+  time_unit: week       # what recency and T are measured in
+
+outcome:
+  horizon: 13W          # churned = no purchase in the 13 weeks after the cutoff
+
+value:
+  horizon: 52W          # how far customer lifetime value looks ahead
+  annual_discount_rate: 0.10
+  margin: 0.30          # an assumption: margin per unit of revenue; replace it by your own
+
+backtest:
+  min_history: 26W      # history before the first cutoff that is judged
+
+actions:
+  catalogue: null       # your own YAML of actions; null takes the built-in assumptions
+  budget: 1000
+  holdout_share: 0.05   # left alone at random, so that the effect can be measured
+"""
+
+
+def show_profile(profile: Profile) -> None:
+    """Print the one-page profile of the data."""
+    money = profile.currency or ""
+    grid = _grid("The data", "what", "value")
+    rows = [
+        ("span", f"{profile.first.date()} to {profile.last.date()} ({profile.weeks:.1f} weeks)"),
+        ("order lines", f"{profile.rows:,}"),
+        ("customers who bought", f"{profile.buyers:,} of {profile.customers:,}"),
+        ("purchases", f"{profile.purchases:,}"),
+        ("bought once only", f"{profile.one_time_share:.1%}"),
+        ("revenue", f"{profile.revenue:,.2f} {money}".strip()),
+        ("returned", f"{profile.returned:,.2f} in {profile.return_rows:,} lines"),
+        ("lines of amount zero", f"{profile.zero_rows:,}"),
+        ("days without a sale", f"{profile.silent_days:,}, at most {profile.longest_silence:,} on end"),
+        ("base", profile.entry.base.replace("_", " ")),
+    ]  # fmt: skip
+    for what, value in rows:
+        grid.add_row(what, escape(value))
+    console.print(grid)
+    for title, series in (
+        ("Purchases per customer", profile.purchases_per_customer),
+        ("Days between purchases", profile.days_between_purchases),
+    ):
+        if len(series):
+            cells = ", ".join(f"{name}: {value:,.4g}" for name, value in series.items())
+            say(f"{title}: {cells}")
+    windows = _grid("What the data can carry", "outcome window", "fit side by side")
+    for row in profile.windows.itertuples():
+        windows.add_row(f"{row.weeks:g} weeks", f"{row.windows}")
+    console.print(windows)
+    additions = _grid("What more data would add", "table", "column", "there", "adds")
+    for column in additions.columns:
+        column.justify = "left"
+    for row in profile.additions.itertuples():
+        there = "yes" if row.present else "no"
+        name = row.column if isinstance(row.column, str) else ""
+        additions.add_row(str(row.table), name, there, escape(str(row.adds)))
+    console.print(additions)
+    for effect in profile.report.effects:
+        if effect.rows:
+            done = "left out" if effect.dropped else "kept"
+            say(f"policy {effect.policy}={effect.choice}: {effect.rows:,} lines {done}")
+    for remark in profile.remarks():
+        say(f"* {remark}")

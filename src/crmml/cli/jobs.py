@@ -1,0 +1,296 @@
+"""What the commands do: open, call, show, store. Loaded only when a command runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from crmml.cli import display
+from crmml.config import Config
+from crmml.exceptions import ParameterError, StorageError
+
+if TYPE_CHECKING:
+    from crmml.scoring.bundle import ScoringBundle
+    from crmml.tracking.runs import LoggedModel
+    from crmml.training.pipeline import TrainingResult
+
+
+def init(file: Path, out: Path, *, table: str | None, force: bool) -> None:
+    """Propose a mapping, show it, and write the configuration."""
+    from crmml.data.mapping import propose_mapping
+    from crmml.storage.files import replacing
+
+    if out.exists() and not force:
+        raise StorageError(f"{out} is there already; give another --out, or --force to replace it")
+    proposal = propose_mapping(file if table is None else f"{file}::{table}")
+    display.show_proposal(proposal)
+    text = display.config_text(proposal, relative_to=out.resolve().parent)
+    with replacing(out) as target:
+        target.write_text(text, encoding="utf-8")
+    display.say(f"Wrote {out}. Next: crmml check --config {out}")
+
+
+def check(config: Config) -> None:
+    """Validate the data and print the profile."""
+    from crmml.data.profile import compute_profile
+    from crmml.training.pipeline import open_configured
+
+    with working() as say:
+        say("reading and validating")
+        tables = open_configured(config)
+        say("profiling")
+        profile = compute_profile(tables, history=config.backtest.min_history)
+    display.show_profile(profile)
+
+
+def train(config: Config) -> None:
+    """Train, log, store the folder, and show what came out."""
+    result, logged, folder = _train_and_log(config)
+    display.show_training(result)
+    display.say(
+        f"Registered {logged.name} version {logged.version}, alias challenger; folder {folder}"
+    )
+
+
+def backtest(config: Config, out: Path | None) -> None:
+    """Compare the candidates, show the table, and store it if asked."""
+    from crmml.training.backtest import JUDGED_BY
+    from crmml.training.pipeline import backtest_configured
+
+    if out is not None:
+        _check_writable(out)
+    with working() as say:
+        found = backtest_configured(config, announce=say)
+    display.show_backtest(found)
+    if out is not None:
+        from matplotlib.figure import Figure
+
+        from crmml.plots import plot_leaderboard
+        from crmml.storage.files import write_csv
+
+        figure = Figure(figsize=(7.5, 4.4), dpi=110, layout="constrained")
+        plot_leaderboard(
+            found.leaderboard, metric=JUDGED_BY, chosen=found.chosen, ax=figure.subplots()
+        )
+        write_csv(found.leaderboard, out / "leaderboard.csv")
+        save_figures({"leaderboard": figure}, out)
+        display.say(f"Wrote {out / 'leaderboard.csv'} and {out / 'leaderboard.png'}")
+
+
+def promote(name: str, tracking_uri: str | None) -> None:
+    """Let the challenger meet the champion."""
+    display.say(_promote(name, tracking_uri).reason)
+
+
+def score(
+    *,
+    model: str,
+    config: Config | None,
+    transactions: str | None,
+    cutoff: str | None,
+    out: Path,
+    file_format: str,
+    tracking_uri: str | None,
+) -> None:
+    """Score and write."""
+    from crmml.scoring.scorer import open_for
+    from crmml.scoring.scorer import score as score_tables
+    from crmml.storage.files import write_scores
+    from crmml.training.pipeline import open_configured
+
+    if (config is None) == (transactions is None):
+        raise ParameterError("the data to score", "one of --config and --transactions", None)
+    if file_format not in ("parquet", "csv"):
+        raise ParameterError("--format", "parquet or csv", file_format)
+    moment = _moment(cutoff)
+    _check_writable(out)
+    with working() as say:
+        say(f"loading {model}")
+        uri = tracking_uri or (config.tracking.uri if config else None)
+        bundle = load_model(model, uri)
+        say("reading and validating")
+        tables = open_configured(config) if config else open_for(bundle, transactions)
+        say("scoring")
+        scores = score_tables(bundle, tables, moment)
+        say("writing")
+        written = write_scores(scores.table, out, scores.snapshot.cutoff, file_format)  # type: ignore[arg-type]
+    display.show_tiers(scores)
+    display.say(f"Wrote {len(scores.table):,} customers to {written}")
+
+
+def demo(out: Path) -> None:
+    """Train, promote, score and draw, on full CDNOW."""
+    from crmml.data.datasets import load_cdnow
+    from crmml.plots.gallery import training_figures
+    from crmml.scoring.scorer import score as score_tables
+    from crmml.storage.files import write_scores
+
+    _check_writable(out)
+    config = load_config_text(DEMO)
+    display.say(
+        "CDNOW: 23,570 customers of a music shop, 69,659 order lines, January 1997 to June 1998"
+    )
+    result, logged, folder = _train_and_log(config)
+    promotion = _promote(config.name, config.tracking.uri)
+    with working() as say:
+        say("scoring with the champion")
+        bundle = load_model(f"models:/{config.name}@champion", config.tracking.uri)
+        scores = score_tables(bundle, load_cdnow(), result.scores.snapshot.cutoff)
+        written = write_scores(scores.table, out, scores.snapshot.cutoff)
+        say("drawing")
+        pictures = save_figures(training_figures(result), out / "plots")
+    display.show_training(result)
+    display.say(promotion.reason)
+    display.show_tiers(scores)
+    display.show_places(
+        {
+            "scores": written,
+            "plots": f"{out / 'plots'} ({', '.join(sorted(p.stem for p in pictures))})",
+            "bundle": folder,
+            "MLflow": f"{tracking_address(config)}, run {logged.run_id}",
+            "open it": f"{_command('mlflow')} ui --backend-store-uri {tracking_address(config)}",
+        }
+    )
+
+
+DEMO = """
+data: {transactions: {dataset: cdnow}}
+outcome: {horizon: 13W}
+value: {margin: 0.30}
+actions: {budget: 1000, holdout_share: 0.05}
+"""
+
+
+def load_config_text(text: str) -> Config:
+    """Read a configuration from YAML text."""
+    import yaml
+
+    from crmml.config import parse_config
+
+    return parse_config(yaml.safe_load(text))
+
+
+def load_model(model: str, uri: str | None) -> ScoringBundle:
+    """Load a bundle from a folder, or from the registry."""
+    if model.startswith("models:/"):
+        from crmml.tracking.registry import load_registered
+
+        return load_registered(model, uri=uri)
+    from crmml.storage.files import load_bundle
+
+    return load_bundle(model)
+
+
+def save_figures(figures: dict[str, Any], folder: Path) -> list[Path]:
+    """Write each figure as a PNG, whole or not at all."""
+    from crmml.storage.files import replacing
+
+    written = []
+    for name, figure in figures.items():
+        path = folder / f"{name}.png"
+        with replacing(path) as target:
+            figure.savefig(target, format="png", metadata={"Software": None})
+        written.append(path)
+    return written
+
+
+def tracking_address(config: Config) -> str:
+    """Say where MLflow keeps the runs."""
+    return config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+
+
+@contextmanager
+def working() -> Iterator[Callable[[str], None]]:
+    """Show what is being done, on a terminal only; yields a function to announce it."""
+    console = display.errors
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status("starting") as status:
+        yield status.update
+
+
+def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
+    from crmml.plots.gallery import training_figures
+    from crmml.storage.files import save_bundle
+    from crmml.storage.fingerprint import fingerprint
+    from crmml.tracking.runs import log_training, start
+    from crmml.training.pipeline import train as run_training
+
+    with working() as say:
+        say("reaching MLflow")
+        experiment = start(config.tracking.uri, config.tracking.experiment)
+        result = run_training(config, announce=say)
+        say("drawing")
+        figures = training_figures(result)
+        say("logging to MLflow")
+        logged = log_training(
+            bundle=result.bundle,
+            params=config.model_dump(mode="json"),
+            metrics=result.metrics,
+            data_fingerprint=fingerprint(result.tables),
+            label_specification=result.label_specification,
+            gates=result.gates,
+            tables=_tables_of(result),
+            figures=figures,
+            name=config.name,
+            experiment=experiment,
+        )
+        folder = save_bundle(
+            result.bundle, Path("models") / config.name / str(logged.version), exist_ok=True
+        )
+    return result, logged, folder
+
+
+def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
+    tables = {
+        "leaderboard": result.backtest.leaderboard,
+        "tiers": display.tier_table(result.scores).reset_index(),
+        "actions": result.scores.recommendation.by_action().reset_index(),
+        "notes": pd.DataFrame({"note": list(result.notes)}),
+    }
+    if result.churn.evaluation is not None:
+        tables["churn"] = result.churn.evaluation.table.reset_index()
+    return tables
+
+
+def _promote(name: str, uri: str | None) -> Any:
+    from crmml.tracking.registry import by_metric, promote
+
+    return promote(name, judge=by_metric("served_purchases_rmse", lower_is_better=True), uri=uri)
+
+
+def _moment(cutoff: str | None) -> pd.Timestamp | None:
+    if cutoff is None:
+        return None
+    try:
+        moment = pd.Timestamp(cutoff)
+    except ValueError:
+        raise ParameterError("--cutoff", "a date like 1998-07-01", cutoff) from None
+    if moment.tzinfo is not None:
+        raise ParameterError("--cutoff", "a date without a time zone", cutoff)
+    return moment
+
+
+def _check_writable(out: Path) -> None:
+    """Refuse an output that cannot be written before the work, not after it."""
+    nearest = next(p for p in (out, *out.resolve().parents) if p.exists())
+    if not os.access(nearest, os.W_OK):
+        raise StorageError(f"cannot write to {out}: {nearest} is not writable")
+    if out.suffix != ".duckdb" and nearest.is_file():
+        raise StorageError(f"cannot write to {out}: {nearest} is a file, a folder is needed")
+
+
+def _command(name: str) -> str:
+    import sys
+
+    beside = Path(sys.executable).with_name(name)
+    here = Path.cwd()
+    if not beside.exists():
+        return name
+    return str(beside.relative_to(here)) if beside.is_relative_to(here) else str(beside)

@@ -1,0 +1,128 @@
+"""All pictures of a training: what is logged to MLflow and what the demo saves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from crmml.actions.allocation import budget_curve
+from crmml.features.tracking import count_repeat_purchases
+from crmml.metrics.calibration import compute_reliability
+from crmml.metrics.counts import compute_pit_histogram
+from crmml.metrics.ranking import compute_decile_table
+from crmml.models.diagnostics import (
+    Quantity,
+    compute_holdout_by_frequency,
+    compute_matrix,
+    compute_tracking,
+)
+from crmml.models.forecast import ProcessForecaster
+from crmml.plots.budget import plot_budget_curve
+from crmml.plots.judgement import (
+    plot_calibration,
+    plot_leaderboard,
+    plot_pit_histogram,
+    plot_reliability,
+)
+from crmml.plots.purchases import (
+    plot_holdout_by_frequency,
+    plot_matrix,
+    plot_tracking,
+)
+from crmml.plots.value import plot_pareto_curve, plot_tier_profile
+from crmml.segments.value_tier import compute_pareto_curve
+from crmml.training.backtest import JUDGED_BY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from crmml.training.pipeline import TrainingResult
+
+
+def training_figures(result: TrainingResult) -> dict[str, Figure]:
+    """Draw everything worth looking at after a training.
+
+    Parameters
+    ----------
+    result : TrainingResult
+        From :func:`crmml.train`.
+
+    Returns
+    -------
+    dict of str to Figure
+        Name of the picture to the picture; figures are not registered with pyplot.
+    """
+    figures: dict[str, Figure] = {}
+
+    def canvas(name: str) -> Axes:
+        figures[name] = Figure(figsize=(7.0, 4.4), dpi=110, layout="constrained")
+        return figures[name].subplots()
+
+    table, bundle = result.scores.table, result.bundle
+    curve = compute_pareto_curve(table["clv"])
+    plot_pareto_curve(curve, gini=bundle.tiers.gini_, ax=canvas("pareto_curve"))
+    values = table.set_index("customer_id")["clv"]
+    plot_tier_profile(bundle.tiers.profile(values), ax=canvas("tier_profile"))
+
+    newest = result.backtest.windows[-1]
+    chosen = result.backtest.chosen
+    outcomes, snapshot = newest.labelled.outcomes, newest.labelled.snapshot
+    bought = outcomes["purchases"].to_numpy(dtype=np.float64)
+    said = newest.forecasts[chosen]["purchases"].to_numpy()
+    plot_calibration(compute_decile_table(bought, said), ax=canvas("calibration"))
+    if chosen in newest.pit:
+        plot_pit_histogram(compute_pit_histogram(newest.pit[chosen]), ax=canvas("pit_histogram"))
+    forecasts = {name: newest.forecasts[name]["purchases"] for name in (chosen,)}
+    by_frequency = compute_holdout_by_frequency(snapshot, outcomes["purchases"], forecasts)
+    plot_holdout_by_frequency(by_frequency, ax=canvas("holdout_by_frequency"))
+    processes = {
+        name: model.purchase_model_
+        for name, model in newest.fitted.items()
+        if isinstance(model, ProcessForecaster) and not name.startswith("lifetimes")
+    }
+    actual = count_repeat_purchases(
+        result.tables,
+        acquired_before=snapshot.cutoff,
+        grain=snapshot.grain,
+        time_unit=snapshot.time_unit,
+        own_seller=bundle.manifest["own_seller"],
+    )
+    start = result.tables.first_timestamp.normalize()
+    if processes and len(actual):
+        tracking = compute_tracking(processes, snapshot, actual.astype("float64"), start=start)
+        unit = {"hour": 1.0, "day": 24.0, "week": 168.0}[snapshot.time_unit]
+        elapsed = (snapshot.cutoff - start).total_seconds() / 3600.0 / unit
+        plot_tracking(tracking, cutoff=elapsed, ax=canvas("tracking"))
+        plot_tracking(tracking, cutoff=elapsed, cumulative=False, ax=canvas("tracking_by_period"))
+    purchases = bundle.lifetime_value.purchase_model_
+    longest = float(result.scores.snapshot.frame["T"].max())
+    labels: dict[Quantity, str] = {
+        "expected_purchases": "expected purchases",
+        "probability_alive": "P(alive)",
+    }
+    for quantity, label in labels.items():
+        matrix = compute_matrix(
+            purchases, quantity, T=longest, horizon=bundle.manifest["value_horizon"]
+        )
+        title = f"{label[0].upper()}{label[1:]} by frequency and recency"
+        plot_matrix(matrix, title=title, label=label, ax=canvas(f"matrix_{quantity}"))
+
+    board = result.backtest.leaderboard
+    plot_leaderboard(board, metric=JUDGED_BY, chosen=chosen, ax=canvas("leaderboard"))
+    evaluation = result.churn.evaluation
+    if evaluation is not None:
+        plot_reliability(evaluation.reliability[result.churn.name], ax=canvas("churn_reliability"))
+    else:
+        risk = 1.0 - newest.forecasts[chosen]["purchases"].clip(0.0, 1.0)
+        plot_reliability(
+            compute_reliability(outcomes["churned"], risk),
+            title="Reliability of 1 - expected purchases",
+            ax=canvas("churn_reliability"),
+        )
+    budget = bundle.policy.budget
+    grid = np.linspace(0.0, 3.0 * max(budget, 1.0), 31)
+    gains = budget_curve(result.scores.gains, grid.tolist(), capacities=bundle.policy.capacities)
+    plot_budget_curve(gains, budget=budget, ax=canvas("budget_curve"))
+    return figures
