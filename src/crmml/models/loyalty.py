@@ -23,6 +23,9 @@ from crmml.models.baselines import TransitionMatrix, class_positions, persistenc
 WINDOWS_NEEDED = 3
 """One pair of windows to learn from and a later one to judge on."""
 
+WORTH_HAVING = 0.001
+"""Least gain in log loss (nats) for which trees are worth their weight."""
+
 FEATURES = (
     "share",
     "rival_share",
@@ -66,8 +69,8 @@ class LoyaltyModel(Estimator):
     Two models compete: the transition matrix of the classes, and gradient boosted trees on the
     wallet whose probabilities are blended with the matrix. They learn from all pairs of
     consecutive windows but the newest and are judged on that one. The trees are published only if
-    their log loss is below the matrix's with 95 % confidence; then what is published is fitted
-    again on all pairs.
+    their log loss is below the matrix's by more than 0.001 with 95 % confidence; what is published
+    is fitted again on all pairs.
 
     Parameters
     ----------
@@ -389,6 +392,6 @@ def _choose(
         f"{evaluation.value('persistence', 'macro_f1'):.3f}, of the trees "
         f"{evaluation.value('trees', 'macro_f1'):.3f}"
     )
-    if high < 0:
+    if high < -WORTH_HAVING:
         return "trees", f"{figures}: the trees are published"
     return "transition_matrix", f"{figures}: the matrix is not beaten and is published"
