@@ -104,7 +104,7 @@ def show_backtest(backtest: Backtest) -> None:
     shown = [(metric, heading) for metric, heading in BOARD if metric in board]
     one, n = backtest.windows[0].labelled.window, len(backtest.windows)
     grid = _grid(
-        f"Backtest: {n} window{'s' if n != 1 else ''} of {one.horizon}, from {one.cutoff.date()} on",
+        f"Backtest: {n} window(s) of {one.horizon}, from {one.cutoff.date()} on",
         "candidate",
         *(heading for _, heading in shown),
     )
@@ -201,7 +201,7 @@ def show_profile(profile: Profile) -> None:
         ("revenue", f"{profile.revenue:,.2f} {money}".strip()),
         ("returned", f"{profile.returned:,.2f} in {profile.return_rows:,} lines"),
         ("lines of amount zero", f"{profile.zero_rows:,}"),
-        ("days without a sale", f"{profile.silent_days:,}, at most {profile.longest_silence:,} on end"),
+        ("days without a sale", f"{profile.silent_days:,} ({profile.longest_silence:,} on end)"),
         ("base", profile.entry.base.replace("_", " ")),
     ]  # fmt: skip
     for what, value in rows:

@@ -32,7 +32,9 @@ def plot_budget_curve(
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)
     right = ax.twinx()
-    right.plot(curve["budget"], curve["price"], color=ORANGE, linestyle="--")
+    # The first unit of money is worth so much that it would flatten the rest of the curve.
+    bought = curve[curve["budget"] > 0]
+    right.plot(bought["budget"], bought["price"], color=ORANGE, linestyle="--")
     right.set_ylabel("shadow price: gain of one more unit", color=ORANGE)
     right.set_ylim(bottom=0)
     right.spines[["top"]].set_visible(False)
