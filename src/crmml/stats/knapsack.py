@@ -517,7 +517,10 @@ def _repair(problem: _Problem, choice: IntArray, prices: FloatArray) -> IntArray
         so_far = replace(problem, limits=held.copy())
         use = problem.usage(choice)
         while use[k] > held[k]:
-            moves = _moves(so_far, choice, prices, np.flatnonzero(choice >= 0))
+            rows = np.flatnonzero(choice >= 0)
+            if k > 0:
+                rows = rows[problem.member[k - 1, choice[rows]] > 0]
+            moves = _moves(so_far, choice, prices, rows)
             moves = moves.where(moves.use[k] < 0)
             moves = moves.least(moves.loss / -moves.use[k])
             for row, now, option, change in moves.each():
@@ -547,15 +550,15 @@ def _settle_capacities(problem: _Problem, choice: IntArray, prices: FloatArray) 
 def _fill(problem: _Problem, choice: IntArray, prices: FloatArray) -> IntArray:
     """Spend what is left on the best changes that still fit."""
     choice = choice.copy()
+    enough = 1e-8 * abs(problem.value(choice))
     for _ in range(_PASSES):
         use = problem.usage(choice)
-        moves = _moves(problem, choice, prices, np.arange(problem.n))
-        moves = moves.where(moves.won > 0)
-        changed = False
+        moves = _moves(problem, choice, prices, np.arange(problem.n), better_only=True)
+        before = problem.value(choice)
         for row, now, option, change in moves.least(moves.loss).each():
             if choice[row] == now and _fits(change, problem.limits - use):
-                choice[row], use, changed = option, use + change, True
-        if not changed:
+                choice[row], use = option, use + change
+        if problem.value(choice) - before <= enough:
             break
     return choice if problem.carries(choice) else _repair(problem, choice, prices)
 
@@ -595,26 +598,35 @@ class _Moves:
         )
 
 
-def _moves(problem: _Problem, choice: IntArray, prices: FloatArray, rows: IntArray) -> _Moves:
+def _moves(
+    problem: _Problem,
+    choice: IntArray,
+    prices: FloatArray,
+    rows: IntArray,
+    *,
+    better_only: bool = False,
+) -> _Moves:
     """List all changes of the rows' options that fit the limits (or relieve those broken)."""
     slack = (problem.limits - problem.usage(choice))[:, None]
     now = choice[rows]
     gain = np.where(now >= 0, problem.gain[now, rows], 0.0)
-    use = np.where(now >= 0, _use(problem, now, rows), 0.0)
+    least = 0.0 if better_only else -np.inf
     parts = []
     for j in range(NONE, problem.m):
-        to = np.full(len(rows), j)
         won = (problem.gain[j, rows] if j >= 0 else 0.0) - gain
-        change = (_use(problem, to, rows) if j >= 0 else 0.0) - use
-        fine = np.flatnonzero((now != j) & np.isfinite(won) & _fits(change, slack))
-        won, change = won[fine], change[:, fine]
-        loss = prices @ change - won
-        parts.append((rows[fine], now[fine], to[fine], change, won, loss))
+        some = np.flatnonzero((won > least) & (now != j))
+        to = np.full(len(some), j)
+        change = _use(problem, to, rows[some]) - _use(problem, now[some], rows[some])
+        fine = _fits(change, slack)
+        some, change = some[fine], change[:, fine]
+        won = won[some]
+        parts.append((rows[some], now[some], to[fine], change, won, prices @ change - won))
     return _Moves(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)))
 
 
 def _use(problem: _Problem, option: IntArray, rows: IntArray) -> FloatArray:
-    return np.vstack([problem.cost[option, rows], problem.member[:, option]])
+    use = np.vstack([problem.cost[option, rows], problem.member[:, option]])
+    return np.asarray(use * (option >= 0))
 
 
 def _refine(problem: _Problem, choice: IntArray, prices: FloatArray) -> tuple[IntArray, bool]:
