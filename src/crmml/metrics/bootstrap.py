@@ -8,14 +8,16 @@ and because all candidates see the same rows, differences between candidates hav
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import csr_array
 
-from crmml._typing import FloatArray
+from crmml._typing import FloatArray, IntArray
 from crmml.exceptions import ParameterError
 
 Statistic: TypeAlias = Callable[[FloatArray], FloatArray]
@@ -23,6 +25,11 @@ Statistic: TypeAlias = Callable[[FloatArray], FloatArray]
 
 # Cumulative probabilities of Poisson(1); 1 - P(X <= 12) is below 1e-10.
 _POISSON_CDF = np.cumsum(np.exp(-1.0) / np.cumprod(np.maximum(np.arange(13), 1.0)))
+# Poisson(1) by the first 16 bits of a uniform number: probabilities to 1e-5, at one look-up each.
+_POISSON_OF_BITS = np.searchsorted(
+    _POISSON_CDF, (np.arange(2**16) + 0.5) / 2**16, side="right"
+).astype(np.float64)
+_PIECES = 4  # of 16 bits in each key
 _CHUNK = 250_000  # weights at a time: small enough for the cache
 
 
@@ -71,11 +78,15 @@ def keyed_uniforms(keys: npt.NDArray[np.uint64], seed: int, stream: int = 0) -> 
     -----
     The finaliser of SplitMix64 (Steele, Lea, Flood 2014) applied to key and counter.
     """
+    mixed = _keyed_bits(keys, seed, stream)
+    return (np.right_shift(mixed, np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+
+def _keyed_bits(keys: npt.NDArray[np.uint64], seed: int, stream: int) -> npt.NDArray[np.uint64]:
     with np.errstate(over="ignore"):
         start = _mix(np.array([seed], dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15))
         start = _mix(start + np.uint64(stream))
-        mixed = _mix(_mix(keys ^ start) + start)
-    return (np.right_shift(mixed, np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+        return _mix(_mix(keys ^ start) + start)
 
 
 def _mix(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -105,14 +116,159 @@ def resampling_weights(
     ndarray, shape (n_replicates, n)
     """
     weights = np.empty((n_replicates, len(keys)))
-    for b in range(n_replicates):
-        u = keyed_uniforms(keys, seed, first + b)
-        weights[b] = np.searchsorted(_POISSON_CDF, u, side="right")
+    stream = -1
+    for row, b in zip(weights, range(first, first + n_replicates), strict=True):
+        if stream != b // _PIECES:
+            stream = b // _PIECES
+            bits = _keyed_bits(keys, seed, stream).view(np.uint16).reshape(-1, _PIECES)
+        np.take(_POISSON_OF_BITS, bits[:, b % _PIECES], out=row)
     return weights
 
 
+@dataclass(frozen=True)
+class Replicates:
+    """Statistics of several candidates, and their values in each bootstrap replicate.
+
+    Attributes
+    ----------
+    rows : list of (candidate, metric)
+        What was evaluated.
+    values : ndarray, shape (n_rows,)
+        On the customers as they are.
+    draws : ndarray, shape (n_rows, n_replicates)
+        On the resampled customers. Replicates of one seed are paired: they hold the same customers
+        for all candidates, and a customer who is there at several cutoffs has one weight.
+    """
+
+    rows: list[tuple[str, str]]
+    values: FloatArray
+    draws: FloatArray
+
+    @classmethod
+    def mean(cls, parts: Sequence[Replicates]) -> Replicates:
+        """Average over windows, each row over the windows that have it.
+
+        As replicates are paired by customer, intervals of the mean take into account that the
+        windows share customers.
+        """
+        rows = list(dict.fromkeys(row for part in parts for row in part.rows))
+        place = {row: i for i, row in enumerate(rows)}
+        n = np.zeros(len(rows))
+        values, draws = np.zeros(len(rows)), np.zeros((len(rows), parts[0].draws.shape[1]))
+        for part in parts:
+            at = np.array([place[row] for row in part.rows])
+            n[at] += 1.0
+            values[at] += part.values
+            draws[at] += part.draws
+        return cls(rows, values / n, draws / n[:, None])
+
+    def table(self, reference: str | None = None, level: float = 0.9) -> pd.DataFrame:
+        """Percentile intervals of the values and of the differences to a reference.
+
+        Parameters
+        ----------
+        reference : str, optional
+            Candidate against which differences are taken.
+        level : float
+            Probability of the intervals, in (0, 1).
+
+        Returns
+        -------
+        DataFrame
+            See :func:`compare`.
+        """
+        if not 0.0 < level < 1.0:
+            raise ParameterError("level", "in (0, 1)", level)
+        candidates = {candidate for candidate, _ in self.rows}
+        if reference is not None and reference not in candidates:
+            raise ParameterError("reference", f"one of {sorted(candidates)}", reference)
+        tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
+        lower, upper = _quantiles(self.draws, tails)
+        table = pd.DataFrame(
+            {"value": self.values, "lower": lower, "upper": upper},
+            index=pd.MultiIndex.from_tuples(self.rows, names=["candidate", "metric"]),
+        )
+        if reference is None:
+            return table
+        position = {row: i for i, row in enumerate(self.rows)}
+        base = np.array([position.get((reference, metric), -1) for _, metric in self.rows])
+        known = base >= 0
+        difference = np.where(known, self.values - self.values[base], np.nan)
+        low, high = np.full(len(self.rows), np.nan), np.full(len(self.rows), np.nan)
+        low[known], high[known] = _quantiles(self.draws[known] - self.draws[base[known]], tails)
+        return table.assign(difference=difference, difference_lower=low, difference_upper=high)
+
+
+def _quantiles(draws: FloatArray, tails: list[float]) -> FloatArray:
+    """Quantiles of each row, over the replicates in which it exists; NaN where it never does."""
+    found = np.full((len(tails), len(draws)), np.nan)
+    some = ~np.isnan(draws).all(axis=1)
+    if some.any():
+        found[:, some] = np.nanquantile(draws[some], tails, axis=1)
+    return found
+
+
+Statistics: TypeAlias = Mapping[str, Mapping[str, Statistic]]
+"""Metrics by candidate."""
+
+
+def replicate(
+    families: Sequence[tuple[IntArray | None, Statistics]],
+    keys: npt.NDArray[np.uint64],
+    *,
+    n_replicates: int = 200,
+    seed: int = 0,
+) -> Replicates:
+    """Evaluate statistics on the customers and on bootstrap replicates of them.
+
+    Parameters
+    ----------
+    families : sequence of (groups, statistics)
+        Statistics that share their arrays. With ``groups``, shape (n,), the rows of those arrays
+        are groups of customers who are all alike in them: weights are added up by group, which
+        changes no statistic and makes every one of them cheaper.
+    keys : ndarray of uint64, shape (n,)
+        Customers, from :func:`hash_keys`.
+    n_replicates, seed
+        See :func:`resampling_weights`.
+
+    Returns
+    -------
+    Replicates
+    """
+    plans = [
+        (_adder(groups), [(c, m, f) for c, metrics in found.items() for m, f in metrics.items()])
+        for groups, found in families
+    ]
+
+    def evaluate(weight: FloatArray) -> FloatArray:
+        found = []
+        for adder, plan in plans:
+            grouped = adder(weight)
+            found += [statistic(grouped) for _, _, statistic in plan]
+        return np.array(found)
+
+    values = evaluate(np.ones((1, len(keys))))[:, 0]
+    step = max(1, _CHUNK // max(len(keys), 1))
+    draws = [
+        evaluate(resampling_weights(keys, min(step, n_replicates - start), seed, start))
+        for start in range(0, n_replicates, step)
+    ]
+    rows = [(c, m) for _, plan in plans for c, m, _ in plan]
+    empty = np.empty((len(rows), 0))
+    return Replicates(rows, values, np.concatenate([empty, *draws], axis=1))
+
+
+def _adder(groups: IntArray | None) -> Callable[[FloatArray], FloatArray]:
+    if groups is None:
+        return lambda weight: weight
+    shape = (int(groups.max(initial=-1)) + 1, len(groups))
+    member = csr_array((np.ones(len(groups)), (groups, np.arange(len(groups)))), shape=shape)
+    return lambda weight: np.ascontiguousarray((member @ weight.T).T)
+
+
 def compare(
-    statistics: Mapping[str, Mapping[str, Statistic]],
+    statistics: Statistics,
     ids: Iterable[object],
     *,
     reference: str | None = None,
@@ -160,31 +316,5 @@ def compare(
         raise ParameterError("level", "in (0, 1)", level)
     if reference is not None and reference not in statistics:
         raise ParameterError("reference", f"one of {sorted(statistics)}", reference)
-    keys = hash_keys(ids)
-    n = max(len(keys), 1)
-    ones = np.ones((1, len(keys)))
-    rows = [(c, m) for c, metrics in statistics.items() for m in metrics]
-    values = np.array([statistics[c][m](ones)[0] for c, m in rows])
-    replicates = np.empty((len(rows), n_replicates))
-    step = max(1, _CHUNK // n)
-    for start in range(0, n_replicates, step):
-        size = min(step, n_replicates - start)
-        weight = resampling_weights(keys, size, seed, start)
-        for i, (c, m) in enumerate(rows):
-            replicates[i, start : start + size] = statistics[c][m](weight)
-    tails = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
-    lower, upper = np.nanquantile(replicates, tails, axis=1)
-    table = pd.DataFrame(
-        {"value": values, "lower": lower, "upper": upper},
-        index=pd.MultiIndex.from_tuples(rows, names=["candidate", "metric"]),
-    )
-    if reference is None:
-        return table
-    position = {row: i for i, row in enumerate(rows)}
-    base = np.array([position.get((reference, m), -1) for _, m in rows])
-    known = base >= 0
-    difference = np.where(known, values - values[base], np.nan)
-    gaps = np.where(known[:, None], replicates - replicates[base], np.nan)
-    low, high = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-    low[known], high[known] = np.nanquantile(gaps[known], tails, axis=1)
-    return table.assign(difference=difference, difference_lower=low, difference_upper=high)
+    found = replicate([(None, statistics)], hash_keys(ids), n_replicates=n_replicates, seed=seed)
+    return found.table(reference, level)

@@ -7,11 +7,13 @@ shape (..., n) and return shape (...); see :mod:`crmml.metrics.bootstrap`.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 
 from crmml._typing import FloatArray, IntArray
 from crmml.metrics.bootstrap import Statistic
@@ -63,9 +65,23 @@ def pearson(
     -------
     ndarray, shape (...)
     """
-    w = _weights(weight, len(actual))
+    return _pearson(_products(actual, predicted), _weights(weight, len(actual)))
+
+
+def _products(actual: FloatArray, predicted: FloatArray) -> FloatArray:
+    """Columns 1, y, p, y p, y y, p p, of which a correlation needs only the weighted sums."""
     # Centring first keeps the sums of squares from cancelling.
-    return _correlation(actual - actual.mean(), predicted - predicted.mean(), w)
+    y, p = actual - actual.mean(), predicted - predicted.mean()
+    return np.column_stack([np.ones(len(y)), y, p, y * p, y * y, p * p])
+
+
+def _pearson(products: FloatArray, w: FloatArray) -> FloatArray:
+    sums = np.moveaxis(w @ products, -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean_y, mean_p, both, square_y, square_p = sums[1:] / sums[0]
+        var_y, var_p = square_y - mean_y**2, square_p - mean_p**2
+        cov = both - mean_y * mean_p
+        return np.where((var_y > 0) & (var_p > 0), cov / np.sqrt(var_y * var_p), np.nan)
 
 
 def _correlation(y: FloatArray, p: FloatArray, w: FloatArray) -> FloatArray:
@@ -312,26 +328,162 @@ def _top_share_lift(actual: FloatArray, order: _Order, share: float, w: FloatArr
     return np.array(lifts).reshape(shape)
 
 
-def statistics(actual: FloatArray, predicted: FloatArray) -> dict[str, Statistic]:
+class Outcome:
+    """What happened, in its order: what all candidates that are judged on it share.
+
+    Parameters
+    ----------
+    actual : ndarray, shape (n,)
+    """
+
+    def __init__(self, actual: FloatArray) -> None:
+        self.actual = actual
+        self._groups = _Groups(actual)
+        self._weight: FloatArray | None = None
+
+    def seen(self, weight: FloatArray) -> _Seen:
+        """Say what the weights, shape (n_replicates, n), make of the outcome; kept for the next."""
+        if self._weight is not weight:
+            groups, w = self._groups, np.ascontiguousarray(weight.T)
+            size = groups.sums(w)
+            rank, top, total = _standing(size)
+            self._seen = _Seen(
+                weight=w,
+                total=total,
+                ranked=w * np.ascontiguousarray(rank.T)[groups.label],
+                spread=np.einsum("bg,bg,bg->b", size, rank, rank),
+                best=_area(size, size * groups.score),
+                top=w * np.ascontiguousarray(top.T)[groups.label],
+            )
+            self._weight = weight
+        return self._seen
+
+
+@dataclass(frozen=True)
+class _Seen:
+    weight: FloatArray
+    """Shape (n, n_replicates), as ``ranked`` and ``top``."""
+    total: FloatArray
+    ranked: FloatArray
+    """Weight times true rank, from -1/2 to 1/2."""
+    spread: FloatArray
+    best: FloatArray
+    top: FloatArray
+    """Weight times membership of the true top decile."""
+
+
+class _Groups:
+    """Tied rows as groups, best first; sums over them are one product with a sparse matrix."""
+
+    def __init__(self, score: FloatArray) -> None:
+        order = _Order.of(score)
+        sizes = np.diff(np.r_[order.starts, len(score)])
+        self.score = score[order.rows[order.starts]]
+        self.label = np.empty(len(score), dtype=np.int64)
+        self.label[order.rows] = np.repeat(np.arange(len(sizes)), sizes)
+        parts = (np.ones(len(score)), order.rows, np.r_[order.starts, len(score)])
+        self._members = csr_array(parts, shape=(len(sizes), len(score)))
+
+    def sums(self, values: FloatArray) -> FloatArray:
+        """Sum (n, n_replicates) in each group: shape (n_replicates, n_groups)."""
+        return np.ascontiguousarray((self._members @ values).T)
+
+    def scaled(self, factor: FloatArray) -> _Groups:
+        """Return the same groups, adding up ``factor`` times the values."""
+        found = copy(self)
+        found._members = csr_array(
+            (factor[self._members.indices], self._members.indices, self._members.indptr),
+            shape=self._members.shape,
+        )
+        return found
+
+
+def _standing(size: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Mid-rank from -1/2 to 1/2 and membership of the top decile by group, and the total weight."""
+    people = np.cumsum(size, axis=1)
+    total = people[:, -1:]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rank = (people - size / 2.0) / total - 0.5
+        room = np.clip((0.1 * total - people + size) / size, 0.0, 1.0)
+    return rank, np.where(size > 0, room, 0.0), total[:, 0]
+
+
+def _area(size: FloatArray, outcome: FloatArray) -> FloatArray:
+    """Area between the concentration curve of the groups and the line of chance."""
+    reached = np.cumsum(outcome, axis=1)
+    area = np.einsum("bg,bg->b", reached - outcome / 2.0, size)
+    return np.asarray(area - reached[:, -1] * size.sum(axis=1) / 2.0)
+
+
+class _Candidate:
+    """All ranking statistics of one candidate, found together for each set of weights."""
+
+    def __init__(self, outcome: Outcome, predicted: FloatArray) -> None:
+        self.outcome = outcome
+        self._groups = _Groups(predicted)
+        self._outcomes = self._groups.scaled(outcome.actual)
+        self._weight: FloatArray | None = None
+
+    def one(self, name: str, weight: FloatArray) -> FloatArray:
+        if self._weight is not weight:
+            flat = weight if weight.ndim == 2 else weight.reshape(-1, weight.shape[-1])
+            self._found, self._weight = self._all(flat), weight
+        return self._found[name].reshape(weight.shape[:-1])
+
+    def _all(self, weight: FloatArray) -> dict[str, FloatArray]:
+        seen, groups = self.outcome.seen(weight), self._groups
+        size, outcome = groups.sums(seen.weight), self._outcomes.sums(seen.weight)
+        rank, top, _ = _standing(size)
+        cuts = np.linspace(0.0, 1.0, 11)
+        y, p = (_shares(cuts, size, values) for values in (outcome, size * groups.score))
+        happened = np.abs(y) > 1e-12 * np.abs(y).sum(axis=1, keepdims=True)
+        error = np.abs(p / np.where(happened, y, 1.0) - 1.0) * happened
+        with np.errstate(invalid="ignore", divide="ignore"):
+            spread = np.einsum("bg,bg,bg->b", size, rank, rank) * seen.spread
+            agreed = np.einsum("bg,bg->b", groups.sums(seen.ranked), rank)
+            found = np.einsum("bg,bg->b", groups.sums(seen.top), top)
+            return {
+                "spearman": np.where(spread > 0, agreed / np.sqrt(spread), np.nan),
+                "gini": np.where(seen.best > 0, _area(size, outcome) / seen.best, np.nan),
+                "decile_mape": error.sum(axis=1) / happened.sum(axis=1),
+                "top_decile_found": found / seen.top.sum(axis=0),
+                "top_decile_lift": y[:, 0] / (0.1 * y.sum(axis=1)),
+            }
+
+
+def _shares(cuts: FloatArray, size: FloatArray, values: FloatArray) -> FloatArray:
+    """Sum of the values between the cuts of the customers, shape (n_replicates, n_cuts - 1)."""
+    people, reached = np.cumsum(size, axis=1), np.cumsum(values, axis=1)
+    curve = [
+        np.interp(cuts * q[-1], np.r_[0.0, q], np.r_[0.0, v])
+        for q, v in zip(people, reached, strict=True)
+    ]
+    return np.diff(np.array(curve), axis=1)
+
+
+RANKED = ("spearman", "gini", "decile_mape", "top_decile_found", "top_decile_lift")
+
+
+def statistics(
+    actual: FloatArray, predicted: FloatArray, outcome: Outcome | None = None
+) -> dict[str, Statistic]:
     """Ranking statistics of one candidate, for :func:`crmml.metrics.bootstrap.compare`.
 
     Parameters
     ----------
     actual, predicted : ndarray, shape (n,)
+    outcome : Outcome, optional
+        ``Outcome(actual)``, given where several candidates are judged on it: work on the true
+        order is then done once.
 
     Returns
     -------
     dict of str to Statistic
-        ``pearson, spearman, gini, decile_mape, top_decile_found, top_decile_lift``; the orders are
-        found once for all replicates.
+        ``pearson, spearman, gini, decile_mape, top_decile_found, top_decile_lift``, each equal to
+        the function of its name. They are found together, once for each array of weights.
     """
-    by_actual, by_predicted = _Order.of(actual), _Order.of(predicted)
-    y, p = actual - actual.mean(), predicted - predicted.mean()
+    candidate = _Candidate(outcome or Outcome(actual), predicted)
     return {
-        "pearson": partial(_correlation, y, p),
-        "spearman": partial(_spearman, by_actual, by_predicted),
-        "gini": partial(_normalised_gini, actual, by_actual, by_predicted),
-        "decile_mape": partial(_decile_mape, actual, predicted, by_predicted, 10),
-        "top_decile_found": partial(_top_share_found, by_actual, by_predicted, 0.1),
-        "top_decile_lift": partial(_top_share_lift, actual, by_predicted, 0.1),
+        "pearson": partial(_pearson, _products(actual, predicted)),
+        **{name: partial(candidate.one, name) for name in RANKED},
     }
