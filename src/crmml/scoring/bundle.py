@@ -127,7 +127,8 @@ class ScoringBundle:
         """
         from crmml.scoring.scorer import score
 
-        return score(self, transactions, cutoff, stored_prices=True).table
+        moment = self.manifest["created_for_cutoff"] if cutoff is None else cutoff
+        return score(self, transactions, moment, stored_prices=True).table
 
     def to_files(self) -> dict[str, bytes]:
         """Return the bundle as files: JSON, and a manifest with the hash of each."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -415,7 +415,7 @@ class _Shop:
             "columns": list(tables.transactions.columns),
             "channels": dict(channels),
             "own_seller": config.data.own_seller,
-            "cleaning": config.data.policies.model_dump(mode="json"),
+            "cleaning": asdict(tables.policies),
             "currency": tables.currency,
             "seed": config.seed,
             "config_hash": _digest(config.model_dump(mode="json", exclude={"tracking"})),
@@ -442,7 +442,7 @@ class _Shop:
             "grain": config.snapshot.grain,
             "time_unit": config.snapshot.time_unit,
             "churned": "no purchase in the outcome window",
-            "policies": config.data.policies.model_dump(mode="json"),
+            "policies": asdict(self.tables.policies),
         }
 
 
