@@ -14,6 +14,7 @@ from crmml.exceptions import DataError
 _HOME: dict[str, str] = {
     "BetaGeoModel": "beta_geo",
     "ModifiedBetaGeoModel": "modified_beta_geo",
+    "CalendarProfile": "calendar",
     "ParetoNBDModel": "pareto_nbd",
     "RegularPurchaseModel": "regularity",
     "BetaGeoBetaBinomialModel": "bg_bb",

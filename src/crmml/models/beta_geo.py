@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from crmml.models.base import Group, PurchaseModel
+from crmml.models.base import Group
+from crmml.models.calendar import CalendarPurchaseModel
 from crmml.stats import bg_nbd
 from crmml.stats.process import PurchaseProcess
 
@@ -25,11 +26,12 @@ BETA_GEO_BOUNDARIES: dict[tuple[str, str], str] = {
 }
 
 
-class BetaGeoModel(PurchaseModel):
+class BetaGeoModel(CalendarPurchaseModel):
     """BG/NBD: Poisson purchases, and a chance to drop out after every repeat purchase.
 
     Fader, Hardie and Lee (2005), "Counting your customers" the easy way, Marketing Science 24(2).
-    See :class:`crmml.models.base.PurchaseModel` for settings, attributes and methods.
+    See :class:`crmml.models.calendar.CalendarPurchaseModel` for settings and attributes, and
+    :class:`crmml.models.base.PurchaseModel` for methods.
 
     Notes
     -----

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from crmml.models.base import Group, PurchaseModel
+from crmml.models.base import Group
 from crmml.models.beta_geo import BETA_GEO_BOUNDARIES
+from crmml.models.calendar import CalendarPurchaseModel
 from crmml.stats import mbg_nbd
 from crmml.stats.process import PurchaseProcess
 
 
-class ModifiedBetaGeoModel(PurchaseModel):
+class ModifiedBetaGeoModel(CalendarPurchaseModel):
     """MBG/NBD: Poisson purchases, and a chance to drop out after each purchase, even the first.
 
     Batislam, Denizel and Filiztekin (2007), Intern. J. of Research in Marketing 24(3). Unlike in
     the BG/NBD, a customer without a repeat purchase may have left.
-    See :class:`crmml.models.base.PurchaseModel` for settings, attributes and methods.
+    See :class:`crmml.models.calendar.CalendarPurchaseModel` for settings and attributes, and
+    :class:`crmml.models.base.PurchaseModel` for methods.
     """
 
     _process: ClassVar[PurchaseProcess] = mbg_nbd

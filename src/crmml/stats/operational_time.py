@@ -1,0 +1,230 @@
+r"""Operational time: a purchase process whose rate follows the calendar, on a clock of its own.
+
+If all rates are multiplied by a profile :math:`s(t)` and dropout happens at purchases, then on the
+clock :math:`S(t) = \int^t s` the process is the plain one. A profile is constant within a week
+(Monday to Sunday), so the clock is piecewise linear. Weeks are counted from Monday 1970-01-05;
+moments are in days since 1970-01-01.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.special import gammaln
+
+from crmml._typing import FloatArray, IntArray
+from crmml.stats.process import PurchaseProcess
+from crmml.stats.quadrature import legendre
+
+DAYS_PER_WEEK = 7.0
+WEEKS_PER_YEAR = 365.2425 / 7.0
+FIRST_MONDAY = 4.0
+"""Day of the first Monday."""
+LONG_WEEK_SHARE = 71.0 / 400.0
+"""Share of ISO years that have a week 53: 71 in every 400 years."""
+
+
+def week_at(day: FloatArray | float) -> IntArray:
+    """Return the week that holds a moment.
+
+    Examples
+    --------
+    >>> week_at(np.array([3.9, 4.0, 11.0])).tolist()
+    [-1, 0, 1]
+    """
+    return np.asarray(np.floor((np.asarray(day) - FIRST_MONDAY) / DAYS_PER_WEEK), dtype=np.int64)
+
+
+def week_of_year(week: IntArray) -> IntArray:
+    """Return the ISO 8601 number (1 to 53) of weeks: that of the year of their Thursday.
+
+    Examples
+    --------
+    >>> week_of_year(week_at(np.datetime64("2021-01-03").astype(int) + np.array([0, 1]))).tolist()
+    [53, 1]
+    """
+    thursday = (np.asarray(week) * 7 + int(FIRST_MONDAY) + 3).astype("datetime64[D]")
+    new_year = thursday.astype("datetime64[Y]").astype("datetime64[D]")
+    return np.asarray((thursday - new_year).astype(np.int64) // 7 + 1)
+
+
+def week_edges(first: int, n_weeks: int) -> FloatArray:
+    """Moments at which consecutive weeks begin, and the end of the last, shape (n_weeks + 1,)."""
+    return FIRST_MONDAY + DAYS_PER_WEEK * (first + np.arange(n_weeks + 1.0))
+
+
+def time_at_risk(
+    begin: FloatArray, end: FloatArray, weight: FloatArray, first: int, n_weeks: int
+) -> FloatArray:
+    """Weighted days that intervals spend in each week.
+
+    Parameters
+    ----------
+    begin, end : ndarray, shape (n,)
+        Intervals in days, inside the weeks.
+    weight : ndarray, shape (n,)
+    first, n_weeks : int
+        The weeks.
+
+    Returns
+    -------
+    ndarray, shape (n_weeks,)
+
+    Examples
+    --------
+    >>> time_at_risk(np.array([6.0]), np.array([20.0]), np.array([2.0]), 0, 3).round(9)
+    array([10., 14.,  4.])
+    """
+
+    def until(moment: FloatArray) -> FloatArray:
+        position = (moment - FIRST_MONDAY) / DAYS_PER_WEEK - first
+        week = np.clip(np.floor(position), 0, n_weeks - 1).astype(np.int64)
+        beyond = np.bincount(week, weights=weight, minlength=n_weeks)
+        partly = np.bincount(week, weights=weight * (position - week), minlength=n_weeks)
+        full = np.cumsum(beyond[::-1])[::-1] - beyond
+        return np.asarray(DAYS_PER_WEEK * (full + partly))
+
+    return until(end) - until(begin)
+
+
+def waves(week_number: IntArray, n: int) -> FloatArray:
+    """Sines and cosines of 1 to ``n`` turns a year at the middle of weeks, shape (n_weeks, 2 n)."""
+    turn = 2.0 * np.pi * (np.asarray(week_number) - 0.5) / WEEKS_PER_YEAR
+    k = np.arange(1, n + 1)
+    angle = turn[:, None] * k
+    return np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def poisson_regression(
+    design: FloatArray, counts: FloatArray, expected: FloatArray
+) -> tuple[FloatArray, FloatArray, float]:
+    """Fit counts ~ Poisson(expected x exp(design @ coefficients)) by Newton's method.
+
+    Parameters
+    ----------
+    design : ndarray, shape (n, p)
+        Its first column is the intercept.
+    counts, expected : ndarray, shape (n,)
+        ``expected`` > 0.
+
+    Returns
+    -------
+    coefficients : ndarray, shape (p,)
+    mean : ndarray, shape (n,)
+    log_likelihood : float
+    """
+    at = np.zeros(design.shape[1])
+    at[0] = np.log(counts.sum() / expected.sum())
+
+    def value(at: FloatArray) -> tuple[float, FloatArray]:
+        log_mean = design @ at + np.log(expected)
+        mean = np.exp(log_mean)
+        return float(counts @ log_mean - mean.sum()), mean
+
+    best, mean = value(at)
+    for _ in range(100):
+        information = (design * mean[:, None]).T @ design
+        step = np.linalg.lstsq(information, design.T @ (counts - mean), rcond=None)[0]
+        moved, its_mean = value(at + step)
+        while moved < best - 1e-9 * abs(best) and np.abs(step).max() > 1e-12:
+            step = step / 2.0
+            moved, its_mean = value(at + step)
+        at, best, mean = at + step, moved, its_mean
+        if np.abs(step).max() < 1e-10:
+            break
+    return at, mean, best - float(gammaln(counts + 1.0).sum())
+
+
+def choose_waves(
+    counts: FloatArray, expected: FloatArray, week_number: IntArray, most: int
+) -> tuple[int, float]:
+    """Choose how many waves a year the counts support.
+
+    Parameters
+    ----------
+    counts, expected : ndarray, shape (n_weeks,)
+        Purchases, and what is expected of them without a profile.
+    week_number : ndarray of int, shape (n_weeks,)
+        Week of the year.
+    most : int
+        Largest number tried.
+
+    Returns
+    -------
+    n : int
+        Minimises ``-2 log L / phi + 2 n log(n_weeks)``: the Bayesian information criterion, with
+        the likelihood weakened by the dispersion, so that a good or bad week of one single year
+        is not taken for a season.
+    phi : float
+        Pearson dispersion of the largest model, at least 1.
+    """
+    everything = np.column_stack([np.ones(len(counts)), waves(week_number, most)])
+    half = everything.shape[1] // 2
+    _, mean, _ = poisson_regression(everything, counts, expected)
+    free = max(len(counts) - everything.shape[1], 1)
+    phi = max(1.0, float(((counts - mean) ** 2 / mean).sum()) / free)
+    scores = []
+    for n in range(most + 1):
+        chosen = np.r_[0, 1 : n + 1, half + 1 : half + 1 + n]
+        _, _, likelihood = poisson_regression(everything[:, chosen], counts, expected)
+        scores.append(-2.0 * likelihood / phi + 2 * n * np.log(len(counts)))
+    return int(np.argmin(scores)), phi
+
+
+def discounted_purchases(
+    process: PurchaseProcess,
+    params: Any,
+    calendar: FloatArray,
+    clock: FloatArray,
+    delta: float,
+) -> FloatArray:
+    r"""E[sum of exp(-delta u) over the purchases] of active customers, ``u`` in calendar time.
+
+    By parts, :math:`e^{-\delta t} E[X(S(t))] + \delta \int_0^t e^{-\delta u} E[X(S(u))] du`. As a
+    function of ``log(1 + v / c)`` the expectation ``E[X(v)]`` is smooth for all customers alike, so
+    it is interpolated between a few dozen Chebyshev nodes, and the integral along the calendar
+    becomes one fixed weighted sum of its values there.
+
+    Parameters
+    ----------
+    process : PurchaseProcess
+        ``bg_nbd`` or ``mbg_nbd``.
+    params : NamedTuple
+        Parameters of active customers, fields of shape (n,) or numbers.
+    calendar, clock : ndarray, shape (m,)
+        Points of time after the cutoff, both from 0 on, between which the clock runs evenly.
+    delta : float
+        Continuous discount rate per unit of calendar time, >= 0.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+    """
+    r, alpha, a, b = np.broadcast_arrays(*(np.atleast_1d(v) for v in params))
+    end = float(clock[-1])
+    # The time in which the expectation of the quickest customer bends.
+    bend = float((alpha / (1.0 + r * (a + 4.0) / (a + b + 4.0))).min())
+    length = np.log1p(end / bend)
+    ellipse = np.arcsinh(2.0 * np.pi / length)
+    n = 8 + int(np.ceil(30.0 / ellipse))
+    angle = np.pi * (np.arange(n) + 0.5) / n
+    nodes = bend * np.expm1(length * (np.cos(angle) + 1.0) / 2.0)
+
+    # Chebyshev coefficients of the functional: value at the end, and the integral on the way.
+    functional = np.full(n, np.exp(-delta * float(calendar[-1])))
+    points, weights = legendre(4)
+    for low in range(0, len(calendar) - 1, 4096):
+        u, v = calendar[low : low + 4097], clock[low : low + 4097]
+        stretch = np.diff(u)
+        at = u[:-1, None] + points * stretch[:, None]
+        on_clock = v[:-1, None] + points * np.diff(v)[:, None]
+        mass = delta * np.exp(-delta * at) * weights * stretch[:, None]
+        where = np.clip(2.0 * np.log1p(on_clock / bend) / length - 1.0, -1.0, 1.0)
+        functional += mass.ravel() @ np.polynomial.chebyshev.chebvander(where.ravel(), n - 1)
+    functional[1:] *= 2.0
+    shares = np.cos(np.outer(angle, np.arange(n))) @ functional / n
+    total = np.zeros(len(r))
+    for node, share in zip(nodes, shares, strict=True):
+        total += share * process.expected_purchases(params, np.full(len(r), node))
+    return total
