@@ -86,7 +86,7 @@ GammaGammaFitter
     model = ours()
     model.params_ = params
     for attribute in ours._state:
-        if attribute != "params_":
+        if attribute != "params_" and not hasattr(ours, attribute):
             setattr(model, attribute, unknown[attribute])
     return model
 
