@@ -14,7 +14,7 @@ TURNS = 7
 SIDES = {
     "python -c pass": "pass",
     "import crmml": "import crmml",
-    "crmml --help": "import sys; sys.argv = ['crmml', '--help']; from crmml.cli import main; main()",
+    "crmml --help": "import sys; from crmml.cli import main; sys.argv[1:] = ['--help']; main()",
 }
 
 
