@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
-from crmml._typing import Grain, TimeUnit
+from crmml._typing import FloatArray, Grain, TimeUnit
 from crmml.data.sources import Tables
-from crmml.features.purchases import cents, collapse_lines, period_at, start_of
+from crmml.features.purchases import cents, collapse_lines, period_at, period_of, start_of
 from crmml.features.snapshot import own_lines
-from crmml.features.windows import end_of_observation, read_moment
+from crmml.features.windows import Window, end_of_observation, length_of, read_moment
 from crmml.stats.discounting import UNIT_DAYS
 
 
@@ -62,3 +65,56 @@ def count_repeat_purchases(
     table.index.name = time_unit
     named: pd.Series[int] = table.astype("int64").rename("repeat_purchases")
     return named
+
+
+def count_weekly_purchases(
+    tables: Tables,
+    window: Window,
+    customer_id: pd.Index[Any],
+    *,
+    grain: Grain = "day",
+    own_seller: str | None = None,
+) -> FloatArray:
+    """Count purchases in each whole week of an outcome window.
+
+    Parameters
+    ----------
+    tables : Tables
+        The validated log.
+    window : Window
+        Its end must lie inside the data.
+    customer_id : Index
+        Whose purchases.
+    grain : {"hour", "day", "week"}
+        What counts as one purchase; it counts in the week of its first line in the window.
+    own_seller : str, optional
+        See :func:`crmml.features.snapshot.build_snapshot`.
+
+    Returns
+    -------
+    ndarray, shape (n_customers, n_weeks)
+        A last, shorter week is left out.
+
+    Raises
+    ------
+    CensoredWindowError
+        If the window ends after the data do.
+    """
+    window.check_observed(tables.last_timestamp)
+    week = pd.Timedelta(weeks=1)
+    n_weeks = int(length_of(window.horizon) / week)
+    lines = own_lines(tables.transactions, own_seller)
+    lines = lines.filter(
+        cents(lines.amount) >= 0,
+        lines.timestamp >= window.opens,
+        lines.timestamp < window.opens + n_weeks * week,
+    )
+    bought = lines.group_by(
+        customer_id=lines.customer_id, period=period_of(lines.timestamp, grain)
+    ).agg(first=lines.timestamp.min())
+    frame = bought.select("customer_id", "first").to_pandas()
+    rows = customer_id.get_indexer(pd.Index(frame["customer_id"]))
+    weeks = ((frame["first"] - window.opens) // week).to_numpy()
+    counts = np.zeros((len(customer_id), n_weeks))
+    np.add.at(counts, (rows[rows >= 0], weeks[rows >= 0]), 1.0)
+    return counts

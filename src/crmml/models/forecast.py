@@ -7,9 +7,9 @@ process needs no rehearsal; what needs one and has none says so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import lightgbm as lgb
@@ -19,17 +19,20 @@ from scipy.optimize import nnls
 from sklearn.base import clone
 
 from crmml import models
-from crmml._typing import Duration, FloatArray
-from crmml.exceptions import MissingColumnsError, ParameterError, TooLittleDataError
-from crmml.features.behaviour import FEATURES
+from crmml._typing import BoolArray, Duration, FloatArray, IntArray
+from crmml.exceptions import (
+    FutureLeakError,
+    ParameterError,
+    TooLittleDataError,
+)
 from crmml.features.labels import LabelledSnapshot
-from crmml.features.snapshot import CORE_COLUMNS, Snapshot
+from crmml.features.selection import choose_features, feature_matrix
+from crmml.features.snapshot import CORE_COLUMNS, Distinct, Snapshot
 from crmml.features.windows import customer_folds
-from crmml.metrics.bootstrap import hash_keys
 from crmml.models.base import Estimator
+from crmml.models.pareto_nbd import ParetoNBDModel
+from crmml.stats import pareto_nbd
 from crmml.stats.discounting import in_units
-
-_SEASON = "cutoff_season_*"
 
 
 class Forecaster(Estimator):
@@ -51,6 +54,8 @@ class Forecaster(Estimator):
         ------
         TooLittleDataError
             If the forecaster needs a rehearsal that is not there; the text says which.
+        FutureLeakError
+            If the outcome window of a rehearsal ends after the cutoff of the snapshot.
         """
         raise NotImplementedError
 
@@ -63,11 +68,76 @@ class Forecaster(Estimator):
         del snapshot, n_max
         return None
 
+    def track(self, snapshot: Snapshot, lengths: Sequence[Duration]) -> FloatArray | None:
+        """Return expected purchases until each of several moments after the cutoff.
+
+        Returns
+        -------
+        ndarray, shape (n_customers, n_lengths), or None
+            None where only the horizon is forecast.
+        """
+        del snapshot, lengths
+        return None
+
+
+def in_order(snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot]) -> list[LabelledSnapshot]:
+    """Put rehearsals in the order of their cutoffs and their rows in that of the customers.
+
+    What is learned then depends neither on the order of the rehearsals nor on that of the rows,
+    down to the last bit.
+
+    Raises
+    ------
+    FutureLeakError
+        If an outcome window ends after the cutoff of the snapshot.
+    """
+    late = [part.window for part in rehearsals if part.window.closes > snapshot.cutoff]
+    if late:
+        raise FutureLeakError(
+            f"a rehearsal closes on {late[0].closes}, after the cutoff {snapshot.cutoff} of the "
+            "forecast: it knows what is to be forecast"
+        )
+    found = []
+    for part in sorted(rehearsals, key=lambda part: (part.window.cutoff, part.window.closes)):
+        frame = part.snapshot.frame.sort_values("customer_id", ignore_index=True)
+        ordered = replace(part.snapshot, frame=frame)
+        found.append(
+            replace(part, snapshot=ordered, outcomes=part.outcomes.loc[ordered.customer_id])
+        )
+    return found
+
 
 def _keyed(snapshot: Snapshot, purchases: Any, spend: Any) -> pd.DataFrame:
     return pd.DataFrame(
         {"purchases": np.asarray(purchases), "spend": np.asarray(spend)}, snapshot.customer_id
     )
+
+
+class OwnMeanSpend(Estimator):
+    """Spend per purchase as it was: each customer's own mean, and that of all without repeats.
+
+    Attributes
+    ----------
+    level_ : float
+        Mean spend per repeat purchase of all.
+    """
+
+    _state = ("level_",)
+    level_: float
+
+    def fit(self, snapshot: Snapshot) -> Self:
+        """Find the mean spend per repeat purchase; 0 if there is none."""
+        x, spend = (snapshot.frame[name].to_numpy() for name in ("frequency", "monetary_value"))
+        self.level_ = math.fsum(x * spend) / max(math.fsum(x), 1.0)
+        return self
+
+    def expected_spend(self, snapshot: Snapshot) -> pd.Series[float]:
+        """Return the expected spend per purchase, keyed by customer."""
+        self._check_fitted()
+        own = snapshot.frame["monetary_value"].to_numpy(dtype=np.float64)
+        repeated = snapshot.frame["frequency"].to_numpy() > 0
+        values = np.where(repeated, own, self.level_)
+        return pd.Series(values, snapshot.customer_id, name="expected_spend")
 
 
 class ProcessForecaster(Forecaster):
@@ -76,8 +146,7 @@ class ProcessForecaster(Forecaster):
     Parameters
     ----------
     purchase_model, spend_model : estimators
-        Unfitted; the spend model may be None where only purchases are forecast (spend is then
-        each customer's own mean, or the mean of all without repeats).
+        Unfitted.
     horizon : str or Duration
         How far to look ahead.
     """
@@ -94,7 +163,7 @@ class ProcessForecaster(Forecaster):
 
     def fit(self, snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot] = ()) -> Self:
         """Fit both models on the snapshot; rehearsals are not needed."""
-        del rehearsals
+        in_order(snapshot, rehearsals)
         self.purchase_model_ = clone(self.purchase_model).fit(snapshot)
         self.spend_model_ = clone(self.spend_model).fit(snapshot)
         return self
@@ -114,6 +183,12 @@ class ProcessForecaster(Forecaster):
             snapshot, self.horizon, n_max
         )
         return table
+
+    def track(self, snapshot: Snapshot, lengths: Sequence[Duration]) -> FloatArray | None:
+        """Return expected purchases until each of several moments after the cutoff."""
+        self._check_fitted()
+        expected = [self.purchase_model_.expected_purchases(snapshot, length) for length in lengths]
+        return np.column_stack(expected) if expected else np.empty((len(snapshot), 0))
 
     def to_dict(self) -> dict[str, Any]:
         """Return class name, settings and fitted state as plain JSON values."""
@@ -139,10 +214,10 @@ class ProcessForecaster(Forecaster):
 
 
 class HeuristicForecaster(Forecaster):
-    """What a good analyst would do by hand: the past rate, for those who are not silent too long.
+    """What a good analyst would do by hand: as before, for those who are not silent too long.
 
-    Expected purchases are ``(frequency + 1) / (T + 1) * horizon`` where the inactivity is at most
-    ``cut``, else 0; ``cut`` is the one with the least absolute error on the newest rehearsal.
+    Expected purchases are ``frequency * horizon / max(T, horizon)`` where the inactivity is at
+    most ``cut``, else 0; ``cut`` is the one with the least squared error on the newest rehearsal.
     Spend is the customer's own mean spend per purchase.
 
     Parameters
@@ -154,46 +229,64 @@ class HeuristicForecaster(Forecaster):
     ----------
     cut_ : float
         In time units; without a rehearsal, the horizon.
-    level_ : float
-        Mean spend per repeat purchase of all, for customers without one.
+    spend_model_ : OwnMeanSpend
+        Fitted on the snapshot.
     """
 
     complexity = 0
-    _state = ("cut_", "level_")
+    _state = ("cut_", "spend_model_")
     cut_: float
-    level_: float
+    spend_model_: OwnMeanSpend
 
     def __init__(self, *, horizon: str | Duration) -> None:
         self.horizon = horizon
 
     def fit(self, snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot] = ()) -> Self:
         """Find the cut on the newest rehearsal."""
-        x, spend = (snapshot.frame[name].to_numpy() for name in ("frequency", "monetary_value"))
-        self.level_ = float((x * spend).sum() / max(x.sum(), 1.0))
+        closed = in_order(snapshot, rehearsals)
         self.cut_ = in_units(self.horizon, snapshot.time_unit)
-        if rehearsals:
-            newest = max(rehearsals, key=lambda part: part.window.cutoff)
-            rate, idle = self._rate(newest.snapshot)
+        if closed:
+            newest = closed[-1]
             length = in_units(newest.window.horizon, newest.snapshot.time_unit)
+            expected, idle = self._as_before(newest.snapshot, length)
             actual = newest.outcomes["purchases"].to_numpy(dtype=np.float64)
             cuts = np.unique(np.quantile(idle, np.linspace(0.02, 1.0, 50)))
-            loss = [np.abs(rate * length * (idle <= cut) - actual).sum() for cut in cuts]
+            loss = [((expected * (idle <= cut) - actual) ** 2).sum() for cut in cuts]
             self.cut_ = float(cuts[int(np.argmin(loss))])
+        self.spend_model_ = OwnMeanSpend().fit(snapshot)
         return self
 
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:
         """Return ``purchases`` and ``spend`` in the horizon, keyed by customer."""
+        purchases = self.track(snapshot, [Duration.parse(self.horizon)])[:, 0]
+        spend = self.spend_model_.expected_spend(snapshot).to_numpy()
+        return _keyed(snapshot, purchases, purchases * spend)
+
+    def track(self, snapshot: Snapshot, lengths: Sequence[Duration]) -> FloatArray:
+        """Return expected purchases until each of several moments after the cutoff."""
         self._check_fitted()
-        rate, idle = self._rate(snapshot)
-        purchases = rate * in_units(self.horizon, snapshot.time_unit) * (idle <= self.cut_)
-        own = snapshot.frame["monetary_value"].to_numpy(dtype=np.float64)
-        x = snapshot.frame["frequency"].to_numpy()
-        return _keyed(snapshot, purchases, purchases * np.where(x > 0, own, self.level_))
+        horizon = in_units(self.horizon, snapshot.time_unit)
+        expected, idle = self._as_before(snapshot, horizon)
+        shares = np.array([in_units(length, snapshot.time_unit) for length in lengths]) / horizon
+        return np.outer(expected * (idle <= self.cut_), shares)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return class name, settings and fitted state as plain JSON values."""
+        stored = super().to_dict()
+        stored["state"]["spend_model_"] = self.spend_model_.to_dict()
+        return stored
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Self:
+        """Rebuild from :meth:`to_dict`."""
+        model = super().from_dict(stored)
+        model.spend_model_ = models.from_dict(stored["state"]["spend_model_"])
+        return model
 
     @staticmethod
-    def _rate(snapshot: Snapshot) -> tuple[FloatArray, FloatArray]:
+    def _as_before(snapshot: Snapshot, length: float) -> tuple[FloatArray, FloatArray]:
         x, t_x, T = (snapshot.frame[name].to_numpy() for name in CORE_COLUMNS[1:])
-        return (x + 1.0) / (T + 1.0), T - t_x
+        return x * length / np.maximum(T, length), T - t_x
 
 
 class _Boosted(Forecaster):
@@ -222,8 +315,8 @@ class _Boosted(Forecaster):
         self.num_threads = num_threads
         self.seed = seed
 
-    def _grow(self, objective: str, rows: _Rows, target: FloatArray, **more: Any) -> str:
-        """Find the number of trees by folds of customers, grow them, and return them as text."""
+    def _search(self, objective: str, rows: _Rows, target: FloatArray, **more: Any) -> _Search:
+        """Find the number of trees by folds of customers."""
         parameters = {
             "objective": objective,
             "learning_rate": self.learning_rate,
@@ -239,31 +332,41 @@ class _Boosted(Forecaster):
             "verbosity": -1,
             **more,
         }
-
-        def dataset(keep: Any, reference: Any = None) -> Any:
+        data = lgb.Dataset(
+            rows.X,
+            target,
+            init_score=rows.offset,
             # LightGBM refuses some characters in names (JSON signs), so columns go by number.
-            return lgb.Dataset(
-                rows.X[keep],
-                target[keep],
-                init_score=None if rows.offset is None else rows.offset[keep],
-                feature_name=[f"f{i}" for i in range(rows.X.shape[1])],
-                reference=reference,
-                params={"verbosity": -1, "feature_pre_filter": False},
+            feature_name=[f"f{i}" for i in range(rows.X.shape[1])],
+            params={"verbosity": -1, "feature_pre_filter": False, "num_threads": self.num_threads},
+            free_raw_data=False,
+        )
+        folds = [
+            (np.flatnonzero(rows.fold != fold), np.flatnonzero(rows.fold == fold))
+            for fold in np.unique(rows.fold)
+        ]
+        found = lgb.cv(
+            parameters,
+            data,
+            self.max_rounds,
+            folds=folds,
+            callbacks=[lgb.early_stopping(25, verbose=False)],
+            return_cvbooster=True,
+        )
+        boosters: Any = found["cvbooster"]
+        outside = np.empty(len(target))
+        for booster, (_, judged) in zip(boosters.boosters, folds, strict=True):
+            outside[judged] = booster.predict(
+                rows.X[judged],
+                raw_score=True,
+                num_iteration=boosters.best_iteration,
+                num_threads=self.num_threads,
             )
+        return _Search(parameters, data, max(1, boosters.best_iteration), outside)
 
-        best = []
-        for fold in np.unique(rows.fold):
-            inside = dataset(rows.fold != fold)
-            outside = dataset(rows.fold == fold, inside)
-            stop = lgb.early_stopping(25, verbose=False)
-            grown = lgb.train(
-                parameters, inside, self.max_rounds, valid_sets=[outside], callbacks=[stop]
-            )
-            best.append(grown.best_iteration)
-        rounds = max(1, round(float(np.mean(best))))
-        everything = dataset(np.ones(len(target), dtype=bool))
-        text: str = lgb.train(parameters, everything, rounds).model_to_string()
-        return text
+    def _grow(self, objective: str, rows: _Rows, target: FloatArray, **more: Any) -> str:
+        """Find the number of trees, grow them on all rows, and return them as text."""
+        return self._search(objective, rows, target, **more).grow()
 
     def _raw(self, text: str, matrix: FloatArray) -> FloatArray:
         booster = lgb.Booster(model_str=text, params={"verbosity": -1})
@@ -271,70 +374,57 @@ class _Boosted(Forecaster):
 
 
 @dataclass(frozen=True)
+class _Search:
+    parameters: dict[str, Any]
+    data: Any
+    rounds: int
+    outside: FloatArray
+    """Score of each row by the trees that have not seen its customer, shape (n_rows,)."""
+
+    def grow(self) -> str:
+        text: str = lgb.train(self.parameters, self.data, self.rounds).model_to_string()
+        return text
+
+
+@dataclass(frozen=True)
 class _Rows:
     X: FloatArray
     purchases: FloatArray
     spend: FloatArray
-    fold: Any
+    fold: IntArray
+    customer: IntArray
+    """Which rows belong to one customer."""
     offset: FloatArray | None = None
 
-
-def choose_features(rehearsals: Sequence[LabelledSnapshot]) -> list[str]:
-    """Choose the registered features that every rehearsal has; nothing else may enter a model.
-
-    The season of the cutoff is left out where the cutoffs span less than a year: it would only
-    tell the rehearsals apart.
-    """
-    frames = [part.snapshot.frame for part in rehearsals]
-    shared = {str(name) for name in frames[0] if all(name in frame for frame in frames)}
-    cutoffs = [part.window.cutoff for part in rehearsals]
-    patterns = [*CORE_COLUMNS[1:], "monetary_value", *(feature.name for feature in FEATURES)]
-    if max(cutoffs) - min(cutoffs) < pd.Timedelta(days=365):
-        patterns = [pattern for pattern in patterns if not fnmatchcase(pattern, _SEASON)]
-    found = [
-        name
-        for pattern in patterns
-        for name in sorted(shared)
-        if fnmatchcase(name, pattern) and pd.api.types.is_numeric_dtype(frames[0][name])
-    ]
-    return list(dict.fromkeys(found))
-
-
-def feature_matrix(snapshot: Snapshot, names: Sequence[str]) -> FloatArray:
-    """Return the features as an array, shape (n_customers, n_features).
-
-    Raises
-    ------
-    MissingColumnsError
-        If the snapshot lacks one of them.
-    """
-    missing = [name for name in names if name not in snapshot.frame]
-    if missing:
-        raise MissingColumnsError(missing, map(str, snapshot.frame.columns), table="snapshot")
-    return snapshot.frame[list(names)].to_numpy(dtype=np.float64)
+    def subset(self, keep: BoolArray) -> _Rows:
+        return _Rows(
+            self.X[keep],
+            self.purchases[keep],
+            self.spend[keep],
+            self.fold[keep],
+            self.customer[keep],
+            None if self.offset is None else self.offset[keep],
+        )
 
 
 def _gather(
-    parts: Sequence[LabelledSnapshot], features: Sequence[str], seed: int,
+    parts: Sequence[LabelledSnapshot],
+    features: Sequence[str],
+    seed: int,
     offsets: Sequence[FloatArray] | None = None,
-) -> _Rows:  # fmt: skip
-    """Stack the rehearsals, rows in the order of a key of the customer, whatever came in."""
-    columns: list[list[Any]] = []
-    for i, part in enumerate(parts):
-        ids = part.snapshot.customer_id
-        order = np.argsort(hash_keys(ids), kind="stable")
-        outcome = part.outcomes
-        columns.append(
-            [
-                feature_matrix(part.snapshot, features)[order],
-                outcome["purchases"].to_numpy(dtype=np.float64)[order],
-                outcome["spend"].to_numpy(dtype=np.float64).clip(0.0)[order],
-                customer_folds(ids, 3, seed=seed)[order],
-                np.zeros(len(order)) if offsets is None else offsets[i][order],
-            ]
-        )
-    X, purchases, spend, fold, offset = (np.concatenate(c) for c in zip(*columns, strict=True))
-    return _Rows(X, purchases, spend, fold, None if offsets is None else offset)
+) -> _Rows:
+    """Stack the rehearsals."""
+    ids = [part.snapshot.customer_id for part in parts]
+    codes, _ = pd.factorize(np.concatenate([np.asarray(one, dtype=object) for one in ids]))
+    outcomes = pd.concat([part.outcomes[["purchases", "spend"]] for part in parts])
+    return _Rows(
+        X=np.concatenate([feature_matrix(part.snapshot, features) for part in parts]),
+        purchases=outcomes["purchases"].to_numpy(dtype=np.float64),
+        spend=outcomes["spend"].to_numpy(dtype=np.float64).clip(0.0),
+        fold=np.concatenate([customer_folds(one, 3, seed=seed) for one in ids]),
+        customer=codes.astype(np.int64),
+        offset=None if offsets is None else np.concatenate(offsets),
+    )
 
 
 class BoostedForecaster(_Boosted):
@@ -394,9 +484,8 @@ class BoostedForecaster(_Boosted):
         wanted = in_units(self.horizon, snapshot.time_unit)
         fitting = [
             part
-            for part in rehearsals
-            if part.window.closes <= snapshot.cutoff
-            and in_units(part.window.horizon, snapshot.time_unit) == wanted
+            for part in in_order(snapshot, rehearsals)
+            if in_units(part.window.horizon, snapshot.time_unit) == wanted
         ]
         if not fitting:
             raise TooLittleDataError(
@@ -418,9 +507,7 @@ class BoostedForecaster(_Boosted):
                 f"a hurdle model needs at least {2 * self.min_leaf} buyers in its windows; got "
                 f"{int(bought.sum())}"
             )
-        buyers = _Rows(
-            rows.X[bought], rows.purchases[bought], rows.spend[bought], rows.fold[bought]
-        )
+        buyers = rows.subset(bought)
         self.boosters_ = {
             "any": self._grow("binary", rows, bought.astype(np.float64)),
             "purchases": self._grow("poisson", buyers, buyers.purchases),
@@ -451,6 +538,10 @@ class HybridForecaster(_Boosted):
     forecast is left to the process: factors are normalised to keep the total of each rehearsal,
     because a level seen once may be the season.
 
+    Trees are kept only if they help customers whom they have not seen: their Poisson deviance on
+    the folds of customers left out must fall by more than one standard error (over customers, who
+    may be in several rehearsals). Otherwise the factor is 1, and the forecast that of the process.
+
     Parameters
     ----------
     purchase_model, spend_model : estimators
@@ -464,16 +555,33 @@ class HybridForecaster(_Boosted):
     ----------
     process_ : ProcessForecaster
         Fitted on the snapshot.
-    booster_ : str
-        The trees in LightGBM's text format.
+    booster_ : str or None
+        The trees in LightGBM's text format; None if they do not help.
+    n_rounds_ : int
+        Trees kept.
+    gain_, gain_error_ : float
+        Fall of the deviance per customer left out, and its standard error.
+    scale_ : float
+        Normalises the factors.
     features_ : list of str
         Columns used.
     """
 
     complexity = 4
-    _state = ("booster_", "features_", "process_", "scale_")
+    _state = (
+        "booster_",
+        "n_rounds_",
+        "gain_",
+        "gain_error_",
+        "scale_",
+        "features_",
+        "process_",
+    )
     process_: ProcessForecaster
-    booster_: str
+    booster_: str | None
+    n_rounds_: int
+    gain_: float
+    gain_error_: float
     scale_: float
 
     def __init__(
@@ -505,10 +613,12 @@ class HybridForecaster(_Boosted):
 
     def fit(self, snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot] = ()) -> Self:
         """Fit the process at each cutoff and the trees on what it missed in the rehearsals."""
-        closed = [part for part in rehearsals if part.window.closes <= snapshot.cutoff]
+        closed = [
+            part for part in in_order(snapshot, rehearsals) if part.outcomes["purchases"].any()
+        ]
         if not closed:
             raise TooLittleDataError(
-                "a hybrid learns from an outcome window that closed before "
+                "a hybrid learns from an outcome window with purchases that closed before "
                 f"{snapshot.cutoff.date()}; the data hold none"
             )
         offsets = []
@@ -519,24 +629,64 @@ class HybridForecaster(_Boosted):
             offsets.append(np.log(np.maximum(expected, 1e-6)) + np.log(total / expected.sum()))
         self.features_ = choose_features(closed)
         rows = _gather(closed, self.features_, self.seed, offsets)
-        self.booster_ = self._grow("poisson", rows, rows.purchases)
-        assert rows.offset is not None  # noqa: S101 - given above, for the reader of types
-        factor = np.exp(self._raw(self.booster_, rows.X))
-        base = np.exp(rows.offset)
-        self.scale_ = float(base.sum() / (base * factor).sum())
+        search = self._search("poisson", rows, rows.purchases)
+        base = np.exp(np.concatenate(offsets))
+        self.gain_, self.gain_error_ = _deviance_gain(rows, base, search.outside)
+        self.booster_, self.n_rounds_, self.scale_ = None, 0, 1.0
+        if self.gain_ > self.gain_error_:
+            self.booster_, self.n_rounds_ = search.grow(), search.rounds
+            factor = np.exp(self._raw(self.booster_, rows.X))
+            self.scale_ = float(base.sum() / (base * factor).sum())
         self.process_ = ProcessForecaster(
             purchase_model=self.purchase_model, spend_model=self.spend_model, horizon=self.horizon
         ).fit(snapshot)
         return self
 
+    def factor(self, snapshot: Snapshot) -> FloatArray:
+        """Return how many times the purchases of the process each customer makes, shape (n,)."""
+        self._check_fitted()
+        if self.booster_ is None:
+            return np.ones(len(snapshot))
+        X = feature_matrix(snapshot, self.features_)
+        return self.scale_ * np.exp(self._raw(self.booster_, X))
+
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:
         """Return ``purchases`` and ``spend`` in the horizon, keyed by customer."""
-        self._check_fitted()
-        factor = self.scale_ * np.exp(
-            self._raw(self.booster_, feature_matrix(snapshot, self.features_))
-        )
+        factor = self.factor(snapshot)
         expected = self.process_.forecast(snapshot)
         return _keyed(snapshot, expected["purchases"] * factor, expected["spend"] * factor)
+
+    def distribution(self, snapshot: Snapshot, n_max: int) -> pd.DataFrame | None:
+        """Return P(n purchases), n = 0..n_max, where the process is a Pareto/NBD.
+
+        Its customers leave at a moment that has nothing to do with their purchases, so the factor
+        multiplies the purchase rate of those who are active: ``(alpha + T) / factor`` takes the
+        place of ``alpha + T`` in the Gamma distribution of the rate, which makes the mean that of
+        :meth:`forecast`. Other processes have no such law; then None, unless all factors are 1.
+        """
+        factor = self.factor(snapshot)
+        if self.booster_ is None:
+            return self.process_.distribution(snapshot, n_max)
+        model = self.process_.purchase_model_
+        if not isinstance(model, ParetoNBDModel) or model.coefficients_:
+            return None
+        x, t_x, T = (snapshot.frame[name].to_numpy(np.float64) for name in CORE_COLUMNS[1:])
+        same = Distinct({"x": x, "t_x": t_x, "T": T, "factor": factor})
+        x, t_x, T, factor = same.values.values()
+        params = pareto_nbd.Params(**model.params_)
+        alive = pareto_nbd.probability_alive(params, x, t_x, T)
+        future = pareto_nbd.if_alive(params, x, t_x, T)
+        future = future._replace(alpha=future.alpha / factor)
+        length = np.full(len(x), in_units(self.horizon, snapshot.time_unit))
+        table = pareto_nbd.pmf(future, length, n_max) * alive[:, None]
+        table[:, 0] += 1.0 - alive
+        columns = pd.RangeIndex(n_max + 1, name="n")
+        return pd.DataFrame(table[same.inverse], index=snapshot.customer_id, columns=columns)
+
+    def track(self, snapshot: Snapshot, lengths: Sequence[Duration]) -> FloatArray | None:
+        """Return expected purchases until each of several moments after the cutoff."""
+        path = self.process_.track(snapshot, lengths)
+        return None if path is None else path * self.factor(snapshot)[:, None]
 
     def to_dict(self) -> dict[str, Any]:
         """Return class name, settings and fitted state as plain JSON values."""
@@ -565,6 +715,15 @@ class HybridForecaster(_Boosted):
         return model
 
 
+def _deviance_gain(rows: _Rows, base: FloatArray, score: FloatArray) -> tuple[float, float]:
+    """Fall of the Poisson deviance per customer, and its standard error."""
+    # The deviance of Poisson counts is 2 (mean - y log(mean)) plus what does not depend on it.
+    gain = 2.0 * (base - base * np.exp(score) + rows.purchases * score)
+    by_customer = np.bincount(rows.customer, weights=gain)
+    error = by_customer.std(ddof=1) / np.sqrt(len(by_customer)) if len(by_customer) > 1 else np.inf
+    return float(by_customer.mean()), float(error)
+
+
 class BlendForecaster(Forecaster):
     """A weighted sum of forecasts, weights >= 0 by least squares on the newest rehearsal.
 
@@ -578,9 +737,9 @@ class BlendForecaster(Forecaster):
     Attributes
     ----------
     weights_ : list of float
-        Of each member, adding up to 1; members that could not be rehearsed weigh 0.
+        Of ``members_``, adding up to 1.
     members_ : list of Forecaster
-        Fitted, those with a weight.
+        Fitted; those that could be rehearsed and got a weight.
     """
 
     complexity = 5
@@ -594,33 +753,35 @@ class BlendForecaster(Forecaster):
 
     def fit(self, snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot] = ()) -> Self:
         """Rehearse the members before the newest rehearsal, weigh them, and fit them anew."""
-        closed = [part for part in rehearsals if part.window.closes <= snapshot.cutoff]
+        closed = in_order(snapshot, rehearsals)
         if not closed:
             raise TooLittleDataError(
                 "a blend is weighed on an outcome window that closed before "
                 f"{snapshot.cutoff.date()}; the data hold none"
             )
-        stage = max(closed, key=lambda part: part.window.cutoff)
+        stage = closed[-1]
         earlier = [part for part in closed if part.window.closes <= stage.window.cutoff]
-        columns = {}
-        for position, member in enumerate(self.members):
+        fitted, columns = [], []
+        for member in self.members:
             trial = clone(member).set_params(horizon=stage.window.horizon)
             try:
-                trial.fit(stage.snapshot, earlier)
+                columns.append(trial.fit(stage.snapshot, earlier).forecast(stage.snapshot))
+                fitted.append(clone(member).fit(snapshot, closed))
             except TooLittleDataError:
-                continue  # it has nothing to rehearse on, so it gets no weight
-            columns[position] = trial.forecast(stage.snapshot)["purchases"].to_numpy()
+                # It cannot be rehearsed, or not be fitted now, so it gets no weight.
+                columns = columns[: len(fitted)]
+        if not fitted:
+            raise TooLittleDataError("no member of the blend can be rehearsed and fitted")
         actual = stage.outcomes["purchases"].to_numpy(dtype=np.float64)
-        matrix = np.column_stack(list(columns.values()))
+        matrix = np.column_stack([column["purchases"].to_numpy() for column in columns])
         # Level is left to the members: each is scaled to the total, and the weights add up to 1.
-        found, _ = nnls(matrix * (actual.sum() / matrix.sum(axis=0)), actual)
+        totals = np.maximum(matrix.sum(axis=0), 1e-12)
+        found, _ = nnls(matrix * (actual.sum() / totals), actual)
         if not found.sum() > 0:
             raise TooLittleDataError("no member of the blend says anything about the rehearsal")
-        weights = np.zeros(len(self.members))
-        weights[list(columns)] = found / found.sum()
-        kept = [i for i, weight in enumerate(weights) if weight > 1e-6]
-        self.weights_ = [float(weights[i] / weights[kept].sum()) for i in kept]
-        self.members_ = [clone(self.members[i]).fit(snapshot, closed) for i in kept]
+        kept = np.flatnonzero(found > 1e-6 * found.sum())
+        self.weights_ = (found[kept] / found[kept].sum()).tolist()
+        self.members_ = [fitted[i] for i in kept]
         return self
 
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:

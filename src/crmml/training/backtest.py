@@ -7,21 +7,40 @@ before that cutoff.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 
-from crmml._typing import Duration, FloatArray, Grain, TimeUnit
+from crmml._typing import Duration, FloatArray, Grain, IntArray, TimeUnit
 from crmml.data.sources import Tables
-from crmml.exceptions import CrmmlError, ParameterError, TooLittleDataError
-from crmml.features.labels import LabelledSnapshot, build_labelled, build_outcomes
+from crmml.exceptions import (
+    CrmmlError,
+    CrmmlWarning,
+    DataError,
+    ParameterError,
+    TooLittleDataError,
+)
+from crmml.features.labels import LabelledSnapshot, build_labelled
+from crmml.features.snapshot import Distinct
+from crmml.features.tracking import count_weekly_purchases
 from crmml.features.windows import Window, length_of
 from crmml.metrics import counts, ranking
-from crmml.metrics.bootstrap import Statistic, compare, hash_keys, keyed_uniforms
+from crmml.metrics.bootstrap import (
+    Replicates,
+    Statistic,
+    Statistics,
+    hash_keys,
+    keyed_uniforms,
+    replicate,
+)
 from crmml.models.baselines import LifetimesBaseline, LifetimesSpendBaseline
 from crmml.models.beta_geo import BetaGeoModel
 from crmml.models.forecast import (
@@ -30,7 +49,9 @@ from crmml.models.forecast import (
     Forecaster,
     HeuristicForecaster,
     HybridForecaster,
+    OwnMeanSpend,
     ProcessForecaster,
+    in_order,
 )
 from crmml.models.gamma_gamma import GammaGammaModel
 from crmml.models.modified_beta_geo import ModifiedBetaGeoModel
@@ -47,8 +68,27 @@ PROCESSES: dict[str, Callable[[], Any]] = {
 }
 """Purchase processes that may carry lifetime value, by the name of the candidate."""
 
-LOSSES = ("purchases_mae", "purchases_rmse", "crps", "log_score", "spend_mae", "spend_rmse")
-"""Metrics of which less is better; of biases the size counts, of all others more is better."""
+SPENDS: dict[str, Callable[[], Any]] = {
+    "gamma_gamma": GammaGammaModel,
+    "own_mean": OwnMeanSpend,
+    "lifetimes_gamma_gamma": LifetimesSpendBaseline,
+}
+"""Spend models. A candidate is named ``process/spend``; without ``/spend`` it has the first."""
+
+LOSSES = (
+    "purchases_mae",
+    "purchases_mae_of_median",
+    "purchases_rmse",
+    "purchases_decile_mape",
+    "cumulative_mape",
+    "crps",
+    "log_score",
+    "spend_mae",
+    "spend_rmse",
+    "spend_decile_mape",
+)
+"""Metrics of which less is better; of biases the size counts, coverage should be its nominal
+0.8, and of all others more is better."""
 
 JUDGED_BY = "purchases_rmse"
 """The metric that decides: the mean of the outcome minimises it, and means are what is forecast."""
@@ -78,10 +118,10 @@ def make_candidate(name: str, horizon: str | Duration, *, seed: int = 0) -> Fore
     return CANDIDATES[name](horizon, seed)
 
 
-def _process(name: str, horizon: Any, seed: int) -> Forecaster:
+def _process(name: str, spend: str, horizon: Any, seed: int) -> Forecaster:
     del seed
     return ProcessForecaster(
-        purchase_model=PROCESSES[name](), spend_model=GammaGammaModel(), horizon=horizon
+        purchase_model=PROCESSES[name](), spend_model=SPENDS[spend](), horizon=horizon
     )
 
 
@@ -118,7 +158,13 @@ def _heuristic(horizon: Any, seed: int) -> Forecaster:
 
 CANDIDATES: dict[str, Callable[[Any, int], Forecaster]] = {
     "heuristic": _heuristic,
-    **{name: partial(_process, name) for name in PROCESSES},
+    **{name: partial(_process, name, "gamma_gamma") for name in PROCESSES},
+    **{
+        f"{name}/{spend}": partial(_process, name, spend)
+        for name in PROCESSES
+        for spend in SPENDS
+        if spend != "gamma_gamma"
+    },
     "lifetimes_bg_nbd": partial(_lifetimes, "bg_nbd"),
     "lifetimes_mbg_nbd": partial(_lifetimes, "mbg_nbd"),
     "lifetimes_pareto_nbd": partial(_lifetimes, "pareto_nbd"),
@@ -142,21 +188,31 @@ class Judged:
         The candidates, fitted at the cutoff.
     forecasts : dict of str to DataFrame
         ``purchases`` and ``spend``, keyed by customer.
+    replicates : Replicates
+        Metrics of each candidate, on the customers and on bootstrap replicates of them.
     table : DataFrame
         ``candidate, metric, value, lower, upper, difference, difference_lower, difference_upper``;
         differences are to the candidate with the least ``JUDGED_BY``.
     pit : dict of str to ndarray
         Randomised PIT of the candidates that forecast a distribution.
+    tracking : DataFrame
+        Cumulative purchases of all customers by week 1, 2, ... of the window: ``actual`` and the
+        candidates that forecast more than the horizon.
     skipped : dict of str to str
         Candidates that could not be fitted, and why.
+    notes : tuple of str
+        What the fits warned of, by candidate.
     """
 
     labelled: LabelledSnapshot
     fitted: dict[str, Forecaster]
     forecasts: dict[str, pd.DataFrame]
+    replicates: Replicates
     table: pd.DataFrame
     pit: dict[str, FloatArray]
+    tracking: pd.DataFrame
     skipped: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -168,11 +224,16 @@ class Backtest:
     windows : list of Judged
         Oldest first.
     leaderboard : DataFrame
-        Means over the windows: ``candidate, metric, value, lower, upper, windows``.
+        Means over the windows: ``candidate, metric, value, lower, upper, difference,
+        difference_lower, difference_upper, windows``; differences are to the candidate with the
+        least ``JUDGED_BY``. Customers are resampled in all windows at once, so intervals allow for
+        windows that share customers.
     chosen : str
         The candidate to use.
     reason : str
         One sentence that says why.
+    skipped : dict of str to str
+        Candidates that some window could not carry, and why.
     """
 
     windows: list[Judged]
@@ -180,6 +241,15 @@ class Backtest:
     chosen: str
     reason: str
     skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the fits warned of, once for all windows in which only the figures differ."""
+        first: dict[str, str] = {}
+        for one in self.windows:
+            for note in one.notes:
+                first.setdefault(re.sub(r"[\d.,e+-]+", "#", note), note)
+        return tuple(first.values())
 
 
 def build_rehearsals(
@@ -214,6 +284,11 @@ def build_rehearsals(
         At most this many windows; they step by half their length.
     cache : dict, optional
         Kept between calls, so that no snapshot is built twice.
+
+    Returns
+    -------
+    list of LabelledSnapshot
+        Oldest first; empty where the history is shorter than three weeks.
     """
     start = tables.first_timestamp.normalize()
     length = length_of(horizon)
@@ -248,6 +323,7 @@ def judge(
     rehearsals: Sequence[LabelledSnapshot],
     candidates: Mapping[str, Forecaster],
     *,
+    weekly: FloatArray | None = None,
     n_boot: int = 200,
     seed: int = 0,
     announce: Announce | None = None,
@@ -261,7 +337,11 @@ def judge(
     rehearsals : sequence of LabelledSnapshot
         Earlier ones, closed before the cutoff.
     candidates : mapping of str to Forecaster
-        Unfitted.
+        They are not changed: copies are fitted.
+    weekly : ndarray, shape (n_customers, n_weeks), optional
+        Purchases in each week of the window, in the order of the snapshot, from
+        :func:`crmml.features.tracking.count_weekly_purchases`; adds ``cumulative_mape`` and the
+        tracking table.
     n_boot, seed
         Of the paired bootstrap over customers; intervals hold 90 %.
     announce : callable, optional
@@ -271,53 +351,154 @@ def judge(
     ------
     TooLittleDataError
         If no candidate could be fitted.
+    FutureLeakError
+        If a rehearsal ends after the cutoff.
     """
-    snapshot, outcomes = labelled.snapshot, labelled.outcomes
-    purchases = outcomes["purchases"].to_numpy(dtype=np.float64)
-    spend = outcomes["spend"].to_numpy(dtype=np.float64)
-    n_max = min(int(purchases.max(initial=0.0)) + 30, _MOST_PURCHASES)
-    uniforms = keyed_uniforms(hash_keys(snapshot.customer_id), seed)
+    snapshot = labelled.snapshot
+    in_order(snapshot, rehearsals)
+    keys = hash_keys(snapshot.customer_id)
+    said = _Said(labelled, keyed_uniforms(keys, seed), weekly)
     fitted: dict[str, Forecaster] = {}
-    forecasts, pits, skipped = {}, {}, {}
-    statistics: dict[str, dict[str, Statistic]] = {}
+    skipped: dict[str, str] = {}
+    notes: list[str] = []
     for name, candidate in candidates.items():
         if announce:
             announce(f"{snapshot.cutoff.date()}: {name}")
         try:
-            fitted[name] = candidate.fit(snapshot, rehearsals)
-        except TooLittleDataError as error:
+            with _collecting(name, notes):
+                fitted[name] = said.add(name, clone(candidate).fit(snapshot, rehearsals))
+        except (TooLittleDataError, DataError) as error:
             skipped[name] = str(error)
-            continue
-        forecast = forecasts[name] = fitted[name].forecast(snapshot)
-        measures = _measures(purchases, spend, forecast)
-        pmf = fitted[name].distribution(snapshot, n_max)
-        if pmf is not None and purchases.max(initial=0.0) <= n_max:
-            law = pmf.to_numpy()
-            pits[name] = counts.randomised_pit(purchases, law, uniforms)
-            more = counts.statistics(purchases, forecast["purchases"].to_numpy(), law)
-            measures |= {key: more[key] for key in ("crps", "log_score")}
-            measures["coverage_80"] = partial(counts.pit_coverage, pits[name], 0.8)
-        statistics[name] = measures
-    if not statistics:
+    if not fitted:
         raise TooLittleDataError(
             "no candidate could be fitted: " + "; ".join(f"{k}: {v}" for k, v in skipped.items())
         )
-    ones = np.ones((1, len(purchases)))
-    best = min(statistics, key=lambda name: float(statistics[name][JUDGED_BY](ones)[0]))
-    table = compare(
-        statistics, snapshot.customer_id, reference=best, n_replicates=n_boot, seed=seed
-    ).reset_index()
-    return Judged(labelled, fitted, forecasts, table, pits, skipped)
+    found = replicate(said.families(), keys, n_replicates=n_boot, seed=seed)
+    return Judged(
+        labelled=labelled,
+        fitted=fitted,
+        forecasts=said.forecasts,
+        replicates=found,
+        table=found.table(_best(found, list(fitted))).reset_index(),
+        pit=said.pit,
+        tracking=said.tracking(),
+        skipped=skipped,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+@contextmanager
+def _collecting(name: str, notes: list[str]) -> Iterator[None]:
+    """Collect the warnings of this package; those of others pass."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CrmmlWarning)
+        yield
+    for one in caught:
+        if issubclass(one.category, CrmmlWarning):
+            notes.append(f"{name}: {one.message}")
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+def _best(found: Replicates, names: Sequence[str]) -> str:
+    value = dict(zip(found.rows, found.values.tolist(), strict=True))
+    return min(names, key=lambda name: (value[name, JUDGED_BY], name))
+
+
+class _Said:
+    """What the candidates said about one window, ready to be judged."""
+
+    def __init__(
+        self, labelled: LabelledSnapshot, uniforms: FloatArray, weekly: FloatArray | None
+    ) -> None:
+        outcomes = labelled.outcomes
+        self.snapshot, self.uniforms = labelled.snapshot, uniforms
+        self.actual = {
+            what: outcomes[what].to_numpy(dtype=np.float64) for what in ("purchases", "spend")
+        }
+        most = self.actual["purchases"].max(initial=0.0)
+        self.n_max = min(int(most) + 30, _MOST_PURCHASES)
+        self.covered = most <= self.n_max
+        self.reached = None if weekly is None else np.cumsum(weekly, axis=1)
+        self.forecasts: dict[str, pd.DataFrame] = {}
+        self.pit: dict[str, FloatArray] = {}
+        self.paths: dict[str, FloatArray] = {}
+        self.whole: dict[str, dict[str, Statistic]] = {}
+
+    def add(self, name: str, model: Forecaster) -> Forecaster:
+        """Ask a fitted candidate for all that it can say."""
+        forecast = model.forecast(self.snapshot)
+        odd = int((~np.isfinite(forecast.to_numpy())).any(axis=1).sum())
+        if odd:
+            raise TooLittleDataError(
+                f"its forecast is not finite for {odd:,} of {len(forecast):,} customers"
+            )
+        self.forecasts[name], self.whole[name] = forecast, {}
+        purchases = self.actual["purchases"]
+        pmf = model.distribution(self.snapshot, self.n_max) if self.covered else None
+        if pmf is not None:
+            law = pmf.to_numpy()
+            pit = self.pit[name] = counts.randomised_pit(purchases, law, self.uniforms)
+            median = (np.cumsum(law, axis=1) < 0.5).sum(axis=1).astype(np.float64)
+            more = counts.statistics(purchases, forecast["purchases"].to_numpy(), law)
+            self.whole[name] = {
+                "crps": more["crps"],
+                "log_score": more["log_score"],
+                "coverage_80": partial(counts.pit_coverage, pit, 0.8),
+                "purchases_mae_of_median": partial(counts.mean_absolute_error, purchases, median),
+            }
+        if self.reached is not None:
+            lengths = [Duration(n + 1.0, "week") for n in range(self.reached.shape[1])]
+            path = model.track(self.snapshot, lengths)
+            if path is not None and lengths:
+                self.paths[name] = path
+                both = np.concatenate([self.reached, path], axis=1)
+                self.whole[name]["cumulative_mape"] = partial(_cumulative_mape, both)
+        return model
+
+    def families(self) -> list[tuple[IntArray | None, Statistics]]:
+        """Gather the metrics; customers alike in all of a family's columns are counted, not kept.
+
+        Candidates that say much the same number to nobody else are judged customer by customer.
+        """
+        families: list[tuple[IntArray | None, Statistics]] = [(None, self.whole)]
+        for what, actual in self.actual.items():
+            said = {name: f[what].to_numpy(np.float64) for name, f in self.forecasts.items()}
+            few = {k: v for k, v in said.items() if 2 * len(np.unique(v)) < len(v)}
+            if few:
+                same = Distinct({"actual": actual, **few})
+                columns = same.values
+                families.append((same.inverse, _measures(what, columns.pop("actual"), columns)))
+            rest = {name: values for name, values in said.items() if name not in few}
+            families.append((None, _measures(what, actual, rest)))
+        return families
+
+    def tracking(self) -> pd.DataFrame:
+        """Totals by week."""
+        if self.reached is None:
+            return pd.DataFrame()
+        columns = {"actual": self.reached, **self.paths}
+        weeks = pd.RangeIndex(1, self.reached.shape[1] + 1, name="week")
+        return pd.DataFrame({k: v.sum(axis=0) for k, v in columns.items()}, index=weeks)
+
+
+def _cumulative_mape(both: FloatArray, weight: FloatArray) -> FloatArray:
+    """Mean over the weeks of ``|expected / actual - 1|``; ``both`` holds actual, then expected."""
+    actual, expected = np.split(weight @ both, 2, axis=-1)
+    begun = actual > 0
+    error = np.abs(expected / np.where(begun, actual, 1.0) - 1.0) * begun
+    with np.errstate(invalid="ignore"):
+        return np.asarray(error.sum(axis=-1) / begun.sum(axis=-1))
 
 
 def _measures(
-    purchases: FloatArray, spend: FloatArray, forecast: pd.DataFrame
-) -> dict[str, Statistic]:
-    measures: dict[str, Statistic] = {}
-    for what, actual in (("purchases", purchases), ("spend", spend)):
-        predicted = forecast[what].to_numpy(dtype=np.float64)
-        found = counts.statistics(actual, predicted) | ranking.statistics(actual, predicted)
-        measures |= {f"{what}_{key}": value for key, value in found.items()}
+    what: str, actual: FloatArray, forecasts: Mapping[str, FloatArray]
+) -> dict[str, dict[str, Statistic]]:
+    outcome = ranking.Outcome(actual)
+    measures = {}
+    for name, said in forecasts.items():
+        found = counts.statistics(actual, said) | ranking.statistics(actual, said, outcome)
+        measures[name] = {f"{what}_{key}": statistic for key, statistic in found.items()}
     return measures
 
 
@@ -342,7 +523,7 @@ def run_backtest(
     tables : Tables
         The validated log.
     windows : sequence of Window
-        At least one, each closed within the data, all of one horizon.
+        At least one, each closed within the data, all of one horizon and without a gap.
     names : sequence of str
         Candidates, among :data:`CANDIDATES`.
     grain, time_unit, own_seller, channels
@@ -361,10 +542,15 @@ def run_backtest(
     Raises
     ------
     TooLittleDataError
-        If there is no window.
+        If there is no window, or none in which all that is ours could be fitted.
+    ParameterError
+        If a candidate is unknown, or the windows differ in length or have a gap.
     """
     if not windows:
         raise TooLittleDataError("a backtest needs an outcome window that the data cover; got none")
+    lengths = {str(window.closes - window.cutoff) for window in windows}
+    if len(lengths) > 1 or any(window.opens > window.cutoff for window in windows):
+        raise ParameterError("windows", "of one horizon and without a gap", sorted(lengths))
     kept = {} if cache is None else cache
     build: dict[str, Any] = {
         "grain": grain,
@@ -379,121 +565,85 @@ def run_backtest(
             kept[key] = build_labelled(tables, window, **build)
         rehearsals = build_rehearsals(tables, window.cutoff, window.horizon, cache=kept, **build)
         candidates = {name: make_candidate(name, window.horizon, seed=seed) for name in names}
-        judged.append(
-            judge(kept[key], rehearsals, candidates, n_boot=n_boot, seed=seed, announce=announce)
+        weekly = count_weekly_purchases(
+            tables, window, kept[key].snapshot.customer_id, grain=grain, own_seller=own_seller
         )
-    board = summarise([one.table for one in judged])
-    chosen, reason = choose(judged, board)
+        judged.append(
+            judge(
+                kept[key],
+                rehearsals,
+                candidates,
+                weekly=weekly,
+                n_boot=n_boot,
+                seed=seed,
+                announce=announce,
+            )
+        )
+    board = summarise(judged)
+    chosen, reason = choose(judged)
     skipped = {name: why for one in judged for name, why in one.skipped.items()}
     return Backtest(judged, board, chosen, reason, skipped)
 
 
-def summarise(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def summarise(judged: Sequence[Judged]) -> pd.DataFrame:
     """Average the metrics of each candidate over the windows.
-
-    The interval is that of the mean, the windows taken as independent given the candidates.
-    """
-    stacked = pd.concat(tables, keys=range(len(tables)), names=["window", None])
-    groups = stacked.groupby(["candidate", "metric"], sort=False)
-    board = groups[["value"]].mean()
-    for side in ("lower", "upper"):
-        half = (stacked[side] - stacked["value"]).pow(2)
-        spread = half.groupby([stacked["candidate"], stacked["metric"]], sort=False)
-        root = np.sqrt(spread.sum()) / spread.count()
-        board[side] = board["value"] + (-root if side == "lower" else root)
-    board["windows"] = groups.size()
-    return board.reset_index()
-
-
-def choose(judged: Sequence[Judged], board: pd.DataFrame) -> tuple[str, str]:
-    """Choose the candidate with the least error; ties go to the simpler.
-
-    A candidate ties with the best if, over the windows together, the interval of the difference in
-    ``JUDGED_BY`` holds 0. Only candidates that stood in every window, and are ours to serve, are
-    chosen from.
-    """
-    n_windows = len(judged)
-    metric = board[(board["metric"] == JUDGED_BY) & (board["windows"] == n_windows)]
-    ours = metric[~metric["candidate"].str.startswith("lifetimes")]
-    if ours.empty:
-        raise CrmmlError("no candidate of crmml stood in every window of the backtest")
-    ranked = ours.sort_values(["value", "candidate"])
-    best = str(ranked["candidate"].iloc[0])
-    complexity = {name: model.complexity for one in judged for name, model in one.fitted.items()}
-    order = list(PROCESSES)
-    tied = []
-    for name in ranked["candidate"]:
-        low, high = _difference(judged, str(name), best)
-        if name == best or low <= 0.0 <= high:
-            tied.append(str(name))
-    chosen = min(
-        tied,
-        key=lambda name: (
-            complexity[name],
-            float(ranked.loc[ranked["candidate"] == name, "value"].iloc[0]),
-            order.index(name) if name in order else len(order),
-        ),
-    )
-    value = {str(n): float(v) for n, v in zip(metric["candidate"], metric["value"], strict=True)}
-    times = f"{n_windows} window{'s' if n_windows != 1 else ''}"
-    reason = f"{chosen} is chosen: RMSE of purchases {value[chosen]:.4f} over {times}"
-    if chosen != best:
-        reason += f", no different beyond chance from {best} ({value[best]:.4f}) and simpler"
-    elif len(value) > 1:
-        second = min((v, n) for n, v in value.items() if n != chosen)
-        reason += f", the least; next is {second[1]} with {second[0]:.4f}"
-    return chosen, reason
-
-
-def _difference(judged: Sequence[Judged], name: str, best: str) -> tuple[float, float]:
-    """Interval of the mean difference in ``JUDGED_BY`` between two candidates."""
-    differences = []
-    for one in judged:
-        ids = one.labelled.snapshot.customer_id
-        actual = one.labelled.outcomes["purchases"].to_numpy(dtype=np.float64)
-        table = compare(
-            {
-                key: {
-                    JUDGED_BY: counts.statistics(actual, forecast["purchases"].to_numpy())["rmse"]
-                }
-                for key, forecast in one.forecasts.items()
-                if key in (name, best)
-            },
-            ids,
-            reference=best,
-        )
-        columns = ["difference", "difference_lower", "difference_upper"]
-        differences.append(table.xs(JUDGED_BY, level="metric")[columns].loc[name].to_numpy())
-    middle, low, high = np.array(differences, dtype=np.float64).T
-    n = len(middle)
-    below, above = (float(np.sqrt(np.sum((side - middle) ** 2))) / n for side in (low, high))
-    return float(middle.mean()) - below, float(middle.mean()) + above
-
-
-def weekly_tracking(
-    judged: Judged, tables: Tables, *, own_seller: str | None = None
-) -> pd.DataFrame:
-    """Cumulative purchases of the window's customers, week by week: actual and by process.
 
     Returns
     -------
     DataFrame
-        Indexed by week 1, 2, ... of the window; ``actual`` and one column per candidate that is a
-        purchase process. The mean absolute percentage error over the weeks is
-        :func:`crmml.metrics.counts.cumulative_mape`.
+        See :class:`Backtest`.
     """
-    window, snapshot = judged.labelled.window, judged.labelled.snapshot
-    weeks = int(length_of(window.horizon) / pd.Timedelta(weeks=1))
-    rows = []
-    for week in range(1, weeks + 1):
-        part = Window(window.cutoff, Duration(week, "week"), window.gap)
-        done = build_outcomes(tables, part, grain=snapshot.grain, own_seller=own_seller)
-        row = {"actual": float(done["purchases"].sum())}
-        for name, model in judged.fitted.items():
-            if isinstance(model, ProcessForecaster):
-                expected = model.purchase_model_.expected_purchases(
-                    snapshot, Duration(week, "week")
-                )
-                row[name] = float(expected.sum())
-        rows.append(row)
-    return pd.DataFrame(rows, index=pd.RangeIndex(1, weeks + 1, name="week"))
+    found = Replicates.mean([one.replicates for one in judged])
+    everywhere = [name for name in judged[0].fitted if all(name in one.fitted for one in judged)]
+    board = found.table(_best(found, everywhere) if everywhere else None).reset_index()
+    times: dict[tuple[str, str], int] = {}
+    for one in judged:
+        for row in one.replicates.rows:
+            times[row] = times.get(row, 0) + 1
+    return board.assign(windows=[times[row] for row in found.rows])
+
+
+def choose(judged: Sequence[Judged]) -> tuple[str, str]:
+    """Choose the candidate with the least error; ties go to the simpler.
+
+    A candidate ties with the best if the interval of the difference in ``JUDGED_BY``, over the
+    windows together, holds 0. Only candidates that stood in every window, and are ours to serve,
+    are chosen from.
+
+    Returns
+    -------
+    chosen, reason : str
+        The name, and a sentence that says why.
+
+    Raises
+    ------
+    CrmmlError
+        If there is no such candidate.
+    """
+    complexity = {name: model.complexity for one in judged for name, model in one.fitted.items()}
+    stood = [name for name in complexity if all(name in one.fitted for one in judged)]
+    ours = [name for name in stood if not name.startswith("lifetimes")]
+    if not ours:
+        raise CrmmlError("no candidate of crmml stood in every window of the backtest")
+    found = Replicates.mean([one.replicates for one in judged])
+    best = _best(found, ours)
+    table = found.table(best).xs(JUDGED_BY, level="metric")
+    value = table["value"].to_dict()
+    order = list(CANDIDATES)
+
+    def simplicity(name: str) -> tuple[int, float, int]:
+        place = order.index(name) if name in order else len(order)
+        return complexity[name], value[name], place
+
+    ties = (table["difference_lower"] <= 0.0) & (table["difference_upper"] >= 0.0)
+    tied = [name for name in ours if name == best or ties[name]]
+    chosen = min(tied, key=simplicity)
+    times = f"{len(judged)} window{'s' if len(judged) != 1 else ''}"
+    reason = f"{chosen} is chosen: RMSE of purchases {value[chosen]:.4f} over {times}"
+    if chosen != best:
+        reason += f", no different beyond chance from {best} ({value[best]:.4f}) and simpler"
+    elif len(stood) > 1:
+        second = min((value[name], name) for name in stood if name != chosen)
+        least = "the least" if value[chosen] <= second[0] else "the least that can be served"
+        reason += f", {least}; next is {second[1]} with {second[0]:.4f}"
+    return chosen, reason
