@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -53,6 +54,22 @@ def test_unknown_name_is_an_attribute_error() -> None:
 def test_no_empty_tool_rooms() -> None:
     names = {path.stem for path in (ROOT / "src").rglob("*.py")}
     assert names.isdisjoint({"utils", "helpers", "common", "misc"})
+
+
+def module_lines() -> list[str]:
+    """Return a line of the table of modules in CONTRIBUTING.md for each module."""
+    lines = []
+    for path in sorted((ROOT / "src" / "crmml").rglob("*.py")):
+        parts = path.relative_to(ROOT / "src" / "crmml").with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__") or "crmml"
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        lines.append(f"| `{name}` | {' '.join(text.partition(chr(10) * 2)[0].split())} |")
+    return lines
+
+
+def test_contributing_has_one_true_line_per_module() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert [line for line in module_lines() if line not in text] == []
 
 
 def test_nothing_saved_or_loaded_is_a_pickle() -> None:

@@ -1,0 +1,1 @@
+"""Judgement: arrays in, numbers and tables out."""
