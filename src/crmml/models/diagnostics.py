@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -52,11 +52,19 @@ def compute_matrix(
     DataFrame, shape (max_frequency + 1, n_recency)
         Index ``frequency``; columns recency, named by the time unit. NaN where the history cannot
         exist (recency 0 with repeat purchases, or the reverse).
+
+    Raises
+    ------
+    ParameterError
+        If ``"clv"`` is asked of a purchase model or without ``monetary_value``, or ``T`` is not
+        positive.
     """
     if quantity == "clv" and (monetary_value is None or not isinstance(model, LifetimeValueModel)):
         raise ParameterError("quantity", "'clv' only with a LifetimeValueModel and monetary_value",
                              quantity)  # fmt: skip
-    purchases = model.purchase_model if isinstance(model, LifetimeValueModel) else model
+    if not (np.isfinite(T) and T > 0):
+        raise ParameterError("T", "a finite number > 0", T)
+    purchases = model.purchase_model_ if isinstance(model, LifetimeValueModel) else model
     frequency = np.arange(max_frequency + 1)
     recency = np.linspace(0.0, T, n_recency)
     x, t_x = (grid.ravel() for grid in np.meshgrid(frequency, recency, indexing="ij"))
@@ -101,24 +109,35 @@ def compute_alive_path(
     Returns
     -------
     DataFrame
-        ``time``, ``probability_alive``, ``purchase`` (whether the point is a purchase).
+        ``time``, ``probability_alive``, ``purchase`` (whether the point is a purchase). Every
+        purchase time stands there twice, just before (``purchase`` False) and just after.
+
+    Raises
+    ------
+    ParameterError
+        If the times are not rising between 0 and ``until``.
     """
     bought = np.asarray(purchase_times, dtype=np.float64)
+    if not (np.isfinite(until) and until > 0):
+        raise ParameterError("until", "a finite number > 0", until)
     if len(bought) and not (bought[0] > 0 and (np.diff(bought) > 0).all() and bought[-1] <= until):
         raise ParameterError(
-            "purchase_times", "rising, positive and at most `until`", purchase_times
+            "purchase_times", "rising, positive and at most `until`", list(purchase_times)
         )
-    time = np.union1d(np.linspace(0.0, until, n_points + 1)[1:], bought)
-    x = np.searchsorted(bought, time, side="right")
+    between = np.setdiff1d(np.linspace(0.0, until, n_points + 1)[1:], bought)
+    time = np.concatenate([between, bought, bought])
+    after = np.arange(len(time)) >= len(time) - len(bought)
+    x = np.where(after, np.searchsorted(bought, time, side="right"), np.searchsorted(bought, time))
     frame = pd.DataFrame(
         {"customer_id": np.arange(len(time)), "frequency": x,
          "recency": np.concatenate([[0.0], bought])[x], "T": time}
     )  # fmt: skip
     snapshot = Snapshot.from_frame(frame, cutoff="2000-01-01", time_unit=model.time_unit_)
     alive = model.probability_alive(snapshot).to_numpy()
-    return pd.DataFrame(
-        {"time": time, "probability_alive": alive, "purchase": np.isin(time, bought)}
-    )
+    path = pd.DataFrame({"time": time, "probability_alive": alive, "purchase": after})
+    path = path.sort_values(["time", "purchase"], ignore_index=True)
+    path.index.name = f"{model.time_unit_}s"
+    return path
 
 
 def compute_heterogeneity(model: PurchaseModel, n_points: int = 200) -> pd.DataFrame:
@@ -127,29 +146,58 @@ def compute_heterogeneity(model: PurchaseModel, n_points: int = 200) -> pd.DataF
     Parameters
     ----------
     model : PurchaseModel
-        With parameters ``r, alpha`` (purchase rate ~ Gamma) and ``a, b`` (dropout probability
-        after a purchase ~ Beta) or ``s, beta`` (dropout rate ~ Gamma).
+        Fitted. The purchase rate is Gamma (``r, alpha``; divided by ``k`` where only every k-th
+        tick of the clock is a purchase), the dropout probability after a purchase Beta (``a, b``),
+        the dropout rate Gamma (``s, beta``); with discrete opportunities the probabilities to buy
+        (``alpha, beta``) and to leave (``gamma, delta``) at one of them are Beta. With covariates:
+        of a customer whose covariates are 0.
     n_points : int
-        Points per curve, spread over the central 98 % of each distribution.
+        Points per curve, at even shares of customers over the central 98 % of each distribution.
 
     Returns
     -------
     DataFrame
-        ``quantity``, ``value`` (per time unit, or a probability), ``density``.
+        ``quantity``, ``unit``, ``value``, ``density`` and ``share_below``, the share of customers
+        with a smaller value. A quantity without spread, as when nobody leaves, is left out.
     """
-    p = model.params_
-    known = {"purchase rate": stats.gamma(p["r"], scale=1.0 / p["alpha"])}
-    if "a" in p:
-        known["dropout probability"] = stats.beta(p["a"], p["b"])
-    if "s" in p:
-        known["dropout rate"] = stats.gamma(p["s"], scale=1.0 / p["beta"])
+    share = np.linspace(0.01, 0.99, n_points)
     parts = []
-    for quantity, law in known.items():
-        value = np.linspace(*law.ppf([0.01, 0.99]), n_points)
+    for quantity, law in _latent_laws(model).items():
+        unit = f"per {model.time_unit_}" if quantity.endswith("rate") else ""
+        value = law.ppf(share)
+        density = law.pdf(value)
+        keep = np.isfinite(density) & (np.diff(value, prepend=-np.inf) > 0)
+        if keep.sum() < n_points // 2:
+            continue
         parts.append(
-            pd.DataFrame({"quantity": quantity, "value": value, "density": law.pdf(value)})
+            pd.DataFrame(
+                {
+                    "quantity": quantity,
+                    "unit": unit,
+                    "value": value,
+                    "density": density,
+                    "share_below": share,
+                }
+            )[keep]
         )
-    return pd.concat(parts, ignore_index=True)
+    columns = ["quantity", "unit", "value", "density", "share_below"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _latent_laws(model: PurchaseModel) -> dict[str, Any]:
+    p = model.params_
+    if "delta" in p:
+        return {
+            "purchase probability": stats.beta(p["alpha"], p["beta"]),
+            "dropout probability": stats.beta(p["gamma"], p["delta"]),
+        }
+    ticks = float(getattr(model, "k_", 1))
+    laws: dict[str, Any] = {"purchase rate": stats.gamma(p["r"], scale=1 / (ticks * p["alpha"]))}
+    if "s" in p:
+        laws["dropout rate"] = stats.gamma(p["s"], scale=1.0 / p["beta"])
+    else:
+        laws["dropout probability"] = stats.beta(p["a"], p["b"])
+    return laws
 
 
 def compute_tracking(
@@ -188,9 +236,12 @@ def compute_tracking(
     ends = actual.index.to_numpy(dtype=np.float64)
     born = observed - ages
     table = pd.DataFrame({"actual": actual.to_numpy(dtype=np.float64)}, index=actual.index)
+    if table.empty:
+        return table.assign(**dict.fromkeys(models, 0.0))
     for name, model in models.items():
         edges = np.concatenate([[ends[0] - 1.0], ends])
-        lengths = np.maximum(edges[None, :] - born[:, None], 0.0)
+        # Rounded, so that equal lengths found by different subtractions are computed once.
+        lengths = np.maximum(np.round(edges[None, :] - born[:, None], 9), 0.0)
         distinct, where = np.unique(lengths, return_inverse=True)
         expected = np.array(
             [
@@ -232,7 +283,6 @@ def compute_holdout_by_frequency(
     columns |= {name: values.reindex(ids).to_numpy() for name, values in predicted.items()}
     table = pd.DataFrame(columns).groupby(group).mean()
     table["customers"] = np.bincount(group, minlength=most + 1)[table.index]
-    table.index = pd.Index(
-        [f"{g}+" if g == most else str(g) for g in table.index], name="frequency"
-    )
+    labels = [f"{g}+" if g == most else str(g) for g in table.index]
+    table.index = pd.Index(labels, name="frequency", dtype="str")
     return table

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.ticker import StrMethodFormatter
 
-from crmml.plots.style import BLUE, GREY, ORANGE, dressed
+from crmml.plots.style import BLUE, ORANGE, dressed, mark
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,18 +28,20 @@ def plot_budget_curve(
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="What the budget buys", x="budget", y="expected net gain")
+    ax = dressed(ax, title="What the budget buys", x="budget", y="expected net gain (solid)")
     ax.plot(curve["budget"], curve["value"], color=BLUE, marker="o", markersize=3, linewidth=2)
     ax.set_xlim(left=0)
+    ax.margins(y=0.12)
     ax.set_ylim(bottom=0)
     right = ax.twinx()
     # The first unit of money is worth so much that it would flatten the rest of the curve.
     bought = curve[curve["budget"] > 0]
     right.plot(bought["budget"], bought["price"], color=ORANGE, linestyle="--")
-    right.set_ylabel("shadow price: gain of one more unit", color=ORANGE)
+    right.set_ylabel("gain of one more unit of budget (dashed)")
     right.set_ylim(bottom=0)
     right.spines[["top"]].set_visible(False)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     if budget is not None:
-        ax.axvline(budget, color=GREY, linewidth=1)
-        ax.text(budget, ax.get_ylim()[1], " budget", va="top", color="#666666", fontsize=9)
+        mark(ax, budget, "budget in force")
     return ax

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from crmml.actions.allocation import budget_curve
+from crmml.features.purchases import period_at, start_of
 from crmml.features.tracking import count_repeat_purchases
 from crmml.metrics.calibration import compute_reliability
 from crmml.metrics.counts import compute_pit_histogram
@@ -33,6 +35,7 @@ from crmml.plots.purchases import (
 )
 from crmml.plots.value import plot_pareto_curve, plot_tier_profile
 from crmml.segments.value_tier import compute_pareto_curve
+from crmml.stats.discounting import UNIT_DAYS
 from crmml.training.backtest import JUDGED_BY
 
 if TYPE_CHECKING:
@@ -74,7 +77,7 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
     plot_calibration(compute_decile_table(bought, said), ax=canvas("calibration"))
     if chosen in newest.pit:
         plot_pit_histogram(compute_pit_histogram(newest.pit[chosen]), ax=canvas("pit_histogram"))
-    forecasts = {name: newest.forecasts[name]["purchases"] for name in (chosen,)}
+    forecasts = {chosen: newest.forecasts[chosen]["purchases"]}
     by_frequency = compute_holdout_by_frequency(snapshot, outcomes["purchases"], forecasts)
     plot_holdout_by_frequency(by_frequency, ax=canvas("holdout_by_frequency"))
     processes = {
@@ -89,36 +92,37 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
         time_unit=snapshot.time_unit,
         own_seller=bundle.manifest["own_seller"],
     )
-    start = result.tables.first_timestamp.normalize()
+    start = start_of(period_at(result.tables.first_timestamp, snapshot.grain), snapshot.grain)
     if processes and len(actual):
         tracking = compute_tracking(processes, snapshot, actual.astype("float64"), start=start)
-        unit = {"hour": 1.0, "day": 24.0, "week": 168.0}[snapshot.time_unit]
-        elapsed = (snapshot.cutoff - start).total_seconds() / 3600.0 / unit
+        elapsed = (snapshot.cutoff - start) / pd.Timedelta(days=UNIT_DAYS[snapshot.time_unit])
         plot_tracking(tracking, cutoff=elapsed, ax=canvas("tracking"))
         plot_tracking(tracking, cutoff=elapsed, cumulative=False, ax=canvas("tracking_by_period"))
     purchases = bundle.lifetime_value.purchase_model_
     longest = float(result.scores.snapshot.frame["T"].max())
-    labels: dict[Quantity, str] = {
-        "expected_purchases": "expected purchases",
-        "probability_alive": "P(alive)",
-    }
-    for quantity, label in labels.items():
-        matrix = compute_matrix(
-            purchases, quantity, T=longest, horizon=bundle.manifest["value_horizon"]
+    horizon = bundle.manifest["value_horizon"]
+    seen = f"after {longest:.0f} {snapshot.time_unit}s"
+    titles: dict[Quantity, tuple[str, str, float | None]] = {
+        "expected_purchases": (
+            f"Purchases expected in the next {horizon}, {seen}", "expected purchases", None
+        ),
+        "probability_alive": (f"Probability of being active {seen}", "P(alive)", 1.0),
+    }  # fmt: skip
+    for quantity, (title, label, highest) in titles.items():
+        matrix = compute_matrix(purchases, quantity, T=longest, horizon=horizon)
+        plot_matrix(
+            matrix, title=title, label=label, highest=highest, ax=canvas(f"matrix_{quantity}")
         )
-        title = f"{label[0].upper()}{label[1:]} by frequency and recency"
-        plot_matrix(matrix, title=title, label=label, ax=canvas(f"matrix_{quantity}"))
 
     board = result.backtest.leaderboard
     plot_leaderboard(board, metric=JUDGED_BY, chosen=chosen, ax=canvas("leaderboard"))
     evaluation = result.churn.evaluation
     if evaluation is not None:
         plot_reliability(evaluation.reliability[result.churn.name], ax=canvas("churn_reliability"))
-    else:
-        risk = 1.0 - newest.forecasts[chosen]["purchases"].clip(0.0, 1.0)
+    elif (pmf := newest.fitted[chosen].distribution(snapshot, 0)) is not None:
         plot_reliability(
-            compute_reliability(outcomes["churned"], risk),
-            title="Reliability of 1 - expected purchases",
+            compute_reliability(outcomes["churned"], pmf[0]),
+            title="Reliability of P(no purchase)",
             ax=canvas("churn_reliability"),
         )
     budget = bundle.policy.budget

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
-from crmml.plots.style import BLACK, BLUE, GREY, ORANGE, dressed
+from crmml.plots.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    ORANGE,
+    dressed,
+    metric_label,
+    model_label,
+    say_empty,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,12 +39,13 @@ def plot_calibration(
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title=f"Calibration of {unit} by decile", x="decile, best predicted first",
+    ax = dressed(ax, title=f"Predicted and actual {unit} by decile",
+                 x="tenth of the customers, best predicted first",
                  y=f"mean {unit} per customer")  # fmt: skip
     at = np.arange(1, len(deciles) + 1)
-    ax.bar(at, deciles["actual_mean"], color=GREY, alpha=0.6, label="actual")
-    ax.plot(at, deciles["predicted_mean"], color=BLUE, marker="o", label="predicted")
-    ax.set_xticks(at)
+    ax.bar(at, deciles["actual_mean"], color=GREY, alpha=0.6, label="what happened")
+    ax.plot(at, deciles["predicted_mean"], color=BLUE, marker="o", linewidth=1.2, label="predicted")
+    ax.set_xticks(at, [str(decile) for decile in deciles.index])
     ax.legend(frameon=False)
     return ax
 
@@ -58,14 +69,16 @@ def plot_reliability(
         Where to draw.
     """
     ax = dressed(ax, title=title, x="predicted probability", y="observed rate")
-    ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+    ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect")
     observed = table["observed"].to_numpy(float)
     below = np.clip(observed - table["low"].to_numpy(float), 0, None)
     above = np.clip(table["high"].to_numpy(float) - observed, 0, None)
     ax.errorbar(table["predicted"], observed, yerr=np.vstack([below, above]), color=BLUE,
-                marker="o", capsize=3, linewidth=1.4)  # fmt: skip
+                linestyle="none", marker="o", capsize=3, label="what happened")  # fmt: skip
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.legend(frameon=False, loc="upper left")
     return ax
 
 
@@ -79,24 +92,42 @@ def plot_pit_histogram(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Randomised PIT on holdout", x="PIT", y="density")
+    ax = dressed(ax, title="Where the outcomes fell in their predictive distributions (PIT)",
+                 x="0: fewer purchases than the model expected, 1: more", y="density")  # fmt: skip
     left, right = table["lower"].to_numpy(float), table["upper"].to_numpy(float)
     ax.bar(left, table["density"], width=right - left, align="edge", color=BLUE, alpha=0.7,
            edgecolor="white")  # fmt: skip
-    ax.axhline(1.0, color=BLACK, linewidth=1, linestyle="--")
+    ax.axhline(1.0, color=BLACK, linewidth=1, linestyle="--", label="perfectly calibrated")
     ax.set_xlim(0, 1)
+    ax.margins(y=0.18)
+    ax.set_ylim(bottom=0)
+    ax.legend(frameon=False, loc="upper right")
     return ax
+
+
+_LESS_IS_BETTER = ("mae", "rmse", "mape", "crps", "log_score")
+
+
+def _goodness(metric: str) -> Callable[[Any], Any]:
+    """Return what to sort a metric by, so that the best comes last (at the top)."""
+    if metric.endswith(_LESS_IS_BETTER):
+        return lambda value: -value
+    target = {"bias": 0.0, "coverage_80": 0.8}.get(
+        metric.removeprefix("purchases_").removeprefix("spend_")
+    )
+    return (lambda value: value) if target is None else (lambda value: -(value - target).abs())
 
 
 def plot_leaderboard(
     table: pd.DataFrame, *, metric: str, chosen: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw one metric of all candidates with their intervals, best at the top.
+    """Draw one metric of all candidates with their intervals, the best at the top.
 
     Parameters
     ----------
     table : DataFrame
-        ``candidate``, ``metric``, ``value``, ``lower``, ``upper``; one row each.
+        ``candidate``, ``metric``, ``value``, ``lower``, ``upper``; one row each. From
+        :func:`crmml.training.backtest.run_backtest`.
     metric : str
         Which metric to draw.
     chosen : str, optional
@@ -104,13 +135,19 @@ def plot_leaderboard(
     ax : Axes, optional
         Where to draw.
     """
-    part = table[table["metric"] == metric].sort_values("value", ascending=False)
-    ax = dressed(ax, title=f"Candidates by {metric}", x=metric, y="")
+    part = table[table["metric"] == metric]
+    ax = dressed(ax, title="Candidates in the backtest", x=metric_label(metric), y="")
+    part = part[part["value"].notna()].sort_values("value", key=_goodness(metric))
+    if part.empty:
+        return say_empty(ax, f"no candidate has the metric {metric}")
     at = np.arange(len(part))
     value = part["value"].to_numpy(float)
     spread = np.vstack([value - part["lower"], part["upper"] - value]).clip(0)
     colours = [ORANGE if name == chosen else BLUE for name in part["candidate"]]
     ax.errorbar(value, at, xerr=spread, fmt="none", ecolor=GREY, capsize=3)
     ax.scatter(value, at, color=colours, zorder=3)
-    ax.set_yticks(at, list(part["candidate"]))
+    names = [model_label(name) for name in part["candidate"]]
+    ax.set_yticks(at, [f"{n}\n(chosen)" if c == chosen else n
+                       for n, c in zip(names, part["candidate"], strict=True)])  # fmt: skip
+    ax.margins(y=0.12)
     return ax

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
-from crmml.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, RED, dressed
+from crmml.plots.style import (
+    BLACK,
+    BLUE,
+    CYCLE,
+    DASHES,
+    GREY,
+    ORANGE,
+    dressed,
+    mark,
+    model_label,
+    say_empty,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +30,7 @@ def plot_matrix(
     *,
     title: str = "Expected purchases by history",
     label: str = "expected purchases",
+    highest: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw a frequency by recency matrix (expected purchases, P(alive) or value) as a heat map.
@@ -30,15 +42,21 @@ def plot_matrix(
         :func:`crmml.models.diagnostics.compute_matrix`.
     title, label : str
         Headline, and what the colour means.
+    highest : float, optional
+        Upper end of the colour scale (1 for a probability); default: the largest value. The lower
+        end is 0, or the smallest value where there are negative ones.
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title=title, x=f"recency ({matrix.columns.name or 'time of last purchase'})",
-                 y="repeat purchases (frequency)")  # fmt: skip
+    ax = dressed(ax, title=title, x=_recency_label(matrix), y="repeat purchases (frequency)")
     x, y = matrix.columns.to_numpy(float), matrix.index.to_numpy(float)
-    mesh = ax.pcolormesh(x, y, np.ma.masked_invalid(matrix.to_numpy(float)),
-                         cmap="viridis", shading="nearest", rasterized=True)  # fmt: skip
+    values = np.ma.masked_invalid(matrix.to_numpy(float))
+    if values.count() == 0:
+        return say_empty(ax, "no history can exist here")
+    mesh = ax.pcolormesh(x, y, values, cmap="viridis", shading="nearest", rasterized=True,
+                         vmin=min(0.0, float(values.min())), vmax=highest)  # fmt: skip
     ax.grid(visible=False)
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.figure.colorbar(mesh, ax=ax, label=label)
     return ax
 
@@ -55,16 +73,29 @@ def plot_iso_value(matrix: pd.DataFrame, *, currency: str = "", ax: Axes | None 
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Curves of equal lifetime value",
-                 x=f"recency ({matrix.columns.name or 'time of last purchase'})",
+    ax = dressed(ax, title="Curves of equal lifetime value", x=_recency_label(matrix),
                  y="repeat purchases (frequency)")  # fmt: skip
     values = np.ma.masked_invalid(matrix.to_numpy(float))
-    positive = values.compressed()[values.compressed() > 0]
-    levels = np.unique(np.round(np.quantile(positive, [0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98]), 1))
+    found = np.unique(values.compressed())
+    if len(found) < 2:
+        return say_empty(ax, "all histories are worth the same")
     lines = ax.contour(matrix.columns.to_numpy(float), matrix.index.to_numpy(float), values,
-                       levels=levels, cmap="viridis")  # fmt: skip
-    ax.clabel(lines, fmt=lambda v: f"{v:,.0f} {currency}".strip(), fontsize=8)
+                       levels=_round_levels(float(found[-1])), colors=BLUE)  # fmt: skip
+    ax.clabel(lines, fmt=lambda v: f"{v:,g} {currency}".strip(), fontsize=9, colors=BLACK)
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
+
+
+def _recency_label(matrix: pd.DataFrame) -> str:
+    unit = matrix.columns.name or "time"
+    return f"recency: {unit} from the first to the last purchase"
+
+
+def _round_levels(highest: float) -> list[float]:
+    """Levels 1, 2, 5, 10, 20, 50, ... below a value, at most eight."""
+    top = int(np.floor(np.log10(highest))) if highest > 0 else 0
+    steps = [step * 10.0**power for power in range(top - 3, top + 1) for step in (1, 2, 5)]
+    return [level for level in steps if level < highest][-8:] or [highest / 2.0]
 
 
 def plot_tracking(
@@ -85,20 +116,29 @@ def plot_tracking(
     ax : Axes, optional
         Where to draw.
     """
-    what = "cumulative" if cumulative else "weekly"
-    ax = dressed(ax, title=f"Tracking: {what} repeat purchases",
-                 x=str(tracking.index.name or "period"), y="repeat purchases")  # fmt: skip
+    period = str(tracking.index.name or "period")
+    what = "Repeat purchases so far" if cumulative else f"Repeat purchases by {period}"
+    ax = dressed(ax, title=f"{what}: what happened and what was expected", x=period,
+                 y="repeat purchases")  # fmt: skip
+    if tracking.empty:
+        return say_empty(ax, f"the data do not hold one whole {period}")
     shown = tracking.cumsum() if cumulative else tracking
-    ax.plot(shown.index, shown["actual"], color=BLACK, linewidth=1.8, label="actual")
-    models = [name for name in shown.columns if name != "actual"]
-    for name, colour in zip(models, CYCLE * len(models), strict=False):
-        ax.plot(shown.index, shown[name], color=colour, linewidth=1.6, linestyle="--", label=name)
-    if cutoff is not None:
-        ax.axvline(cutoff, color=GREY, linewidth=1)
-        ax.text(cutoff, ax.get_ylim()[1], " holdout", va="top", color="#666666", fontsize=9)
+    ax.plot(shown.index, shown["actual"], color=BLACK, linewidth=1.6, label="what happened")
+    _draw_models(ax, shown, shown.index)
+    ax.margins(y=0.1)
     ax.set_ylim(bottom=0)
-    ax.legend(frameon=False)
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    if cutoff is not None:
+        mark(ax, cutoff, "holdout")
+    ax.legend(frameon=False, loc="lower right" if cumulative else "upper right")
     return ax
+
+
+def _draw_models(ax: Axes, table: pd.DataFrame, x: Any, **style: Any) -> None:
+    models = [name for name in table.columns if name not in {"actual", "customers"}]
+    for i, name in enumerate(models):
+        ax.plot(x, table[name], color=CYCLE[i % len(CYCLE)], linestyle=DASHES[i % len(DASHES)],
+                linewidth=1.7, label=model_label(name), **style)  # fmt: skip
 
 
 def plot_holdout_by_frequency(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -107,32 +147,38 @@ def plot_holdout_by_frequency(table: pd.DataFrame, *, ax: Axes | None = None) ->
     Parameters
     ----------
     table : DataFrame
-        Indexed by calibration frequency (text, the last group open); ``actual`` and one column
-        per model. From :func:`crmml.models.diagnostics.compute_holdout_by_frequency`.
+        Indexed by calibration frequency (text, the last group open); ``actual``, ``customers`` and
+        one column per model. From :func:`crmml.models.diagnostics.compute_holdout_by_frequency`.
     ax : Axes, optional
         Where to draw.
     """
     ax = dressed(ax, title="Holdout purchases by calibration frequency",
-                 x="repeat purchases in the calibration period",
+                 x="repeat purchases in the calibration period (customers)",
                  y="mean purchases in the holdout")  # fmt: skip
+    if table.empty:
+        return say_empty(ax, "no customers")
     at = np.arange(len(table))
-    ax.plot(at, table["actual"], color=BLACK, marker="o", label="actual")
-    models = [name for name in table.columns if name not in {"actual", "customers"}]
-    for name, colour in zip(models, CYCLE * len(models), strict=False):
-        ax.plot(at, table[name], color=colour, marker="s", linestyle="--", label=name)
-    ax.set_xticks(at, [str(group) for group in table.index])
+    ax.plot(at, table["actual"], color=BLACK, marker="o", label="what happened")
+    _draw_models(ax, table, at, marker="s", markersize=4)
+    labels = [f"{group}\n({n:,})" for group, n in zip(table.index, table["customers"], strict=True)]
+    ax.set_xticks(at, labels)
+    ax.margins(y=0.1)
     ax.set_ylim(bottom=0)
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="upper left")
     return ax
 
 
 def plot_heterogeneity(table: pd.DataFrame, *, quantity: str, ax: Axes | None = None) -> Axes:
     """Draw how a latent quantity (purchase rate, dropout) differs between customers.
 
+    The curve is the density. It is cut off at the top where it runs to infinity, which it does at
+    0 when many customers hardly ever buy; the dashed line, the share of customers below a value,
+    shows how many they are.
+
     Parameters
     ----------
     table : DataFrame
-        ``quantity``, ``value``, ``density``. From
+        ``quantity``, ``unit``, ``value``, ``density``, ``share_below``. From
         :func:`crmml.models.diagnostics.compute_heterogeneity`.
     quantity : str
         Which of the quantities to draw.
@@ -140,10 +186,21 @@ def plot_heterogeneity(table: pd.DataFrame, *, quantity: str, ax: Axes | None = 
         Where to draw.
     """
     part = table[table["quantity"] == quantity]
-    ax = dressed(ax, title=f"Heterogeneity: {quantity}", x=quantity, y="density")
+    ax = dressed(ax, title=f"How customers differ: {quantity}", x=quantity, y="density (solid)")
+    if part.empty:
+        return say_empty(ax, f"the model knows no spread of the {quantity}")
+    ax.set_xlabel(f"{quantity} {part['unit'].iloc[0]}".strip())
     ax.plot(part["value"], part["density"], color=BLUE, linewidth=2)
     ax.fill_between(part["value"], 0, part["density"], color=BLUE, alpha=0.1)
-    ax.set_ylim(bottom=0)
+    # A tenth of the points lies in an infinite peak, if there is one.
+    ax.set_ylim(0, 1.1 * float(part["density"].quantile(0.8)))
+    ax.set_xlim(left=0)
+    right = ax.twinx()
+    right.plot(part["value"], part["share_below"], color=ORANGE, linestyle="--")
+    right.set_ylabel("share of customers below (dashed)")
+    right.set_ylim(0, 1.0)
+    right.yaxis.set_major_formatter(PercentFormatter(1.0))
+    right.spines[["top"]].set_visible(False)
     return ax
 
 
@@ -158,13 +215,15 @@ def plot_alive_path(path: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Probability of being active", x="time since the first purchase",
+    ax = dressed(ax, title="One customer's probability of being active",
+                 x=f"{path.index.name or 'time'} since the first purchase",
                  y="P(alive)")  # fmt: skip
     ax.plot(path["time"], path["probability_alive"], color=BLUE, linewidth=1.8)
     bought = path[path["purchase"]]
     ax.plot(bought["time"], bought["probability_alive"], "o", color=ORANGE, label="purchase")
-    ax.axhline(0.5, color=RED, linewidth=0.8, linestyle=":")
+    ax.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")
     ax.set_ylim(0, 1.03)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    ax.legend(frameon=False, loc="lower left")
+    if len(bought):
+        ax.legend(frameon=False, loc="lower left")
     return ax

@@ -1,15 +1,72 @@
-"""One look for all pictures: a palette safe for colour blindness (Okabe and Ito 2008), and axes."""
+"""One look for all pictures: colours safe for colour blindness, axes, and names in plain words."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# Okabe and Ito (2008), "Color Universal Design".
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK, GREY = "#CC79A7", "#56B4E9", "#222222", "#999999"
 CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+DASHES = ("--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+"""Line styles, which tell models apart where curves lie on each other or colours are lost."""
+
+_MODELS = {
+    "bg_nbd": "BG/NBD",
+    "mbg_nbd": "MBG/NBD",
+    "pareto_nbd": "Pareto/NBD",
+    "regular": "regular buyers (MBG/CNBD-k)",
+    "heuristic": "past rate x recency rule",
+    "tweedie": "boosted trees (Tweedie)",
+    "hurdle": "boosted trees (hurdle)",
+    "hybrid": "trees fed by Pareto/NBD",
+    "blend": "weighted blend",
+}
+_METRICS = {
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "bias": "bias of the total",
+    "pearson": "correlation",
+    "spearman": "rank correlation",
+    "gini": "normalised Gini",
+    "decile_mape": "mean error by decile",
+    "top_decile_found": "share of the true top decile found",
+    "top_decile_lift": "lift of the top decile",
+}
+_WHOLE_METRICS = {
+    "crps": "CRPS of purchases",
+    "log_score": "log score of purchases",
+    "coverage_80": "customers inside their 80 % interval",
+}
+
+
+def model_label(name: str) -> str:
+    """Write the name of a candidate in plain words; unknown names stay as they are.
+
+    Examples
+    --------
+    >>> model_label("lifetimes_bg_nbd"), model_label("my model")
+    ('BG/NBD (lifetimes)', 'my model')
+    """
+    own = name.removeprefix("lifetimes_")
+    return f"{_MODELS.get(own, own)} (lifetimes)" if own != name else _MODELS.get(name, name)
+
+
+def metric_label(name: str) -> str:
+    """Write the name of a metric in plain words; unknown names stay as they are.
+
+    Examples
+    --------
+    >>> metric_label("purchases_rmse"), metric_label("crps"), metric_label("my_metric")
+    ('root mean squared error of purchases', 'CRPS of purchases', 'my_metric')
+    """
+    what, _, measure = name.partition("_")
+    if what in {"purchases", "spend"} and measure in _METRICS:
+        return f"{_METRICS[measure]} of {what}"
+    return _WHOLE_METRICS.get(name, name)
 
 
 def dressed(ax: Axes | None, *, title: str, x: str, y: str) -> Axes:
@@ -25,3 +82,18 @@ def dressed(ax: Axes | None, *, title: str, x: str, y: str) -> Axes:
     ax.grid(color="#dddddd", linewidth=0.6)
     ax.set_axisbelow(True)
     return ax
+
+
+def say_empty(ax: Axes, text: str) -> Axes:
+    """Write into empty axes why nothing is drawn."""
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="#666666")
+    ax.set(xticks=[], yticks=[])
+    ax.grid(visible=False)
+    return ax
+
+
+def mark(ax: Axes, x: Any, text: str) -> None:
+    """Draw a vertical line with its meaning beside it, at the top of the axes."""
+    ax.axvline(x, color=GREY, linewidth=1)
+    ax.annotate(text, (x, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -2),
+                textcoords="offset points", va="top", color="#666666", fontsize=9)  # fmt: skip

@@ -22,7 +22,8 @@ def plot_pareto_curve(
     Parameters
     ----------
     curve : DataFrame
-        ``share_of_customers`` and ``share_of_value``, both rising from 0 to 1.
+        ``share_of_customers`` and ``share_of_value``, both rising from 0 to 1. From
+        :func:`crmml.segments.value_tier.compute_pareto_curve`.
     gini : float, optional
         Written into the picture.
     ax : Axes, optional
@@ -36,10 +37,9 @@ def plot_pareto_curve(
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
     top = float(np.interp(0.2, x, y))
     ax.plot([0.2, 0.2, 0], [0, top, top], color=ORANGE, linewidth=1)
-    ax.annotate(
-        f"the best 20 % bring {top:.0%}" + ("" if gini is None else f"\nGini {gini:.2f}"),
-        (0.2, top), xytext=(0.27, max(top - 0.17, 0.05)), color="#333333",
-    )  # fmt: skip
+    reading = f"the best 20% of customers bring {top:.0%} of the value"
+    inequality = "" if gini is None else f"\nGini {gini:.2f}"
+    ax.text(0.97, 0.06, reading + inequality, ha="right", color="#333333")
     ax.set(xlim=(0, 1), ylim=(min(0.0, float(y.min())), max(1.0, float(y.max())) * 1.02))
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -52,11 +52,13 @@ def plot_tier_profile(profile: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     profile : DataFrame
-        Indexed by tier; ``share_of_customers``, ``share_of_value``, ``reference_share_of_value``.
+        Indexed by tier; ``share_of_customers``, ``share_of_value``, ``reference_share_of_value``;
+        shares that are not known are left out. From
+        :meth:`crmml.segments.ValueTiers.profile`.
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Value tiers", x="tier", y="share")
+    ax = dressed(ax, title="Value tiers: who they are and what they are worth", x="tier", y="share")
     at = np.arange(len(profile))
     bars = (
         ("share_of_customers", "customers", GREY),
@@ -64,7 +66,9 @@ def plot_tier_profile(profile: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ("reference_share_of_value", "value, reference profile", ORANGE),
     )
     for i, (column, label, colour) in enumerate(bars):
-        drawn = ax.bar(at + (i - 1) * 0.27, profile[column], 0.25, label=label, color=colour)
+        known = profile[column].notna().to_numpy()
+        drawn = ax.bar(at[known] + (i - 1) * 0.27, profile[column][known], 0.25, label=label,
+                       color=colour)  # fmt: skip
         ax.bar_label(drawn, fmt="{:.0%}", fontsize=8, padding=2)
     ax.axhline(0, color="#333333", linewidth=0.8)
     ax.set_xticks(at, [str(tier) for tier in profile.index])
