@@ -647,6 +647,11 @@ class PurchaseModel(Estimator):
     def _covariate_columns(self) -> dict[Group, Sequence[str]]:
         return {"purchase": self.purchase_covariates, "dropout": self.dropout_covariates}
 
+    @property
+    def _parameter_names(self) -> tuple[str, ...]:
+        """Names of ``params_``, in the order of the columns of a posterior."""
+        return self._process.NAMES
+
     def _invert(
         self, alive: FloatArray, future: Future, history: IntArray, wanted: FloatArray
     ) -> IntArray:

@@ -29,7 +29,6 @@ from crmml.models.predictive import (
     averaged,
     chunks,
     look_ahead,
-    purchase_posterior,
     spend_posterior,
     take,
 )
@@ -159,8 +158,8 @@ class LifetimeValueModel(Estimator):
                     stacklevel=2,
                 )
             else:
-                self.purchase_posterior_ = purchase_posterior(
-                    self.purchase_model_, snapshot, n_draws=n_draws, seed=seed
+                self.purchase_posterior_ = self.purchase_model_.posterior(
+                    snapshot, n_draws=n_draws, seed=seed
                 )
         return self
 

@@ -206,9 +206,9 @@ def _every(n_rows: int) -> slice:
 
 
 def at_parameters(model: PurchaseModel, values: FloatArray) -> PurchaseModel:
-    """Return the fitted model with other parameters, in the order of its process' names."""
+    """Return the fitted model with other parameters, in the order of its posterior's names."""
     other = copy.copy(model)
-    other.params_ = dict(zip(model._process.NAMES, values.tolist(), strict=True))
+    other.params_ = dict(zip(model._parameter_names, values.tolist(), strict=True))
     return other
 
 

@@ -1,0 +1,494 @@
+"""Left-censored bases: customers who bought before the data begin are not new ones."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.linalg import block_diag
+from scipy.optimize import isotonic_regression
+from sklearn.base import clone
+
+import crmml.models
+from crmml._typing import BoolArray, Duration, FloatArray
+from crmml.exceptions import CrmmlError, ParameterError, TooLittleDataError
+from crmml.features.snapshot import Snapshot
+from crmml.models.base import Group, Histories, PurchaseModel
+from crmml.models.beta_geo import BetaGeoModel
+from crmml.models.calendar import CalendarPurchaseModel, grain_edge
+from crmml.models.modified_beta_geo import ModifiedBetaGeoModel
+from crmml.stats.discounting import UNIT_DAYS, in_units
+from crmml.stats.left_censored import SeenEarly
+from crmml.stats.posterior import Posterior
+from crmml.stats.process import PurchaseProcess
+
+MANY_TIMES = 3.0
+"""First-seen customers per day at the start over later on, from which a base is suspect."""
+STEADY = 0.5
+"""Buyers per day later on over those at the start, from which trade counts as steady."""
+START_DAYS = 28.0
+"""What counts as the start."""
+LEAST_DAYS = 112.0
+"""Length of data below which nothing can be said."""
+
+_OLD = "left_censored"
+_PREFIX = "old_"
+
+Base: TypeAlias = Literal["open", "left_censored", "closed_cohort", "too_short"]
+
+
+@dataclass(frozen=True)
+class LeftCensoring:
+    """Whether the customers of a snapshot are older than its data, with the evidence.
+
+    In a base that is older than its data the first weeks are full of customers who look new, while
+    the number of buyers stays about the same. In a closed cohort the buyers decline with the new
+    customers.
+
+    Attributes
+    ----------
+    base : {"open", "left_censored", "closed_cohort", "too_short"}
+        The verdict.
+    new_at_start, new_later : float
+        Customers first seen per day, in the first four weeks and in the second half of the data.
+    buyers_at_start, buyers_later : float
+        Purchases per day in the same two periods.
+    margin : Duration or None
+        Until when a customer first seen is more likely an old one than a new one: while more than
+        twice as many are first seen as later on (the first-seen rate being smoothed to fall).
+    """
+
+    base: Base
+    new_at_start: float
+    new_later: float
+    buyers_at_start: float
+    buyers_later: float
+    margin: Duration | None
+
+    @property
+    def sentence(self) -> str:
+        """The verdict with its figures."""
+        figures = (
+            f"{self.new_at_start:.1f} customers a day are first seen in the first four weeks and "
+            f"{self.new_later:.1f} a day in the second half of the data, while purchases go from "
+            f"{self.buyers_at_start:.1f} to {self.buyers_later:.1f} a day"
+        )
+        return {
+            "left_censored": f"the base is older than the data: {figures}; those first seen within "
+            f"{self.margin} of the start count as old",
+            "open": f"nothing says that the base is older than the data: {figures}",
+            "closed_cohort": f"a closed cohort, not an old base: {figures}",
+            "too_short": "the data are too short to tell whether the base is older",
+        }[self.base]
+
+
+def detect_left_censoring(snapshot: Snapshot) -> LeftCensoring:
+    """Judge from the weekly counts of first and repeat purchases whether the base is older.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        Built from a log: ``provenance`` holds ``first_timestamp`` and the counts by week.
+
+    Raises
+    ------
+    CrmmlError
+        If the provenance does not hold them.
+    """
+    origin = _origin(snapshot)
+    kept = [snapshot.provenance.get(f"{kind}_purchases_by_week") for kind in ("first", "repeat")]
+    if not all(kept):
+        raise CrmmlError(
+            "whether the base is older than the data is read from the weekly counts of first and "
+            "repeat purchases, which the provenance of this snapshot lacks; give the margin as a "
+            "duration like '4W'"
+        )
+    first, repeat = (pd.Series(counts, dtype="float64") for counts in kept)
+    start = grain_edge(origin, "day")
+    end = grain_edge(snapshot.cutoff, "day", up=True)
+    mondays = np.array([grain_edge(pd.Timestamp(monday), "week") for monday in first.index])
+    begins, ends = np.maximum(mondays, start), np.minimum(mondays + 7.0, end)
+    days = ends - begins
+    firsts, all_ = first.to_numpy(), (first + repeat).to_numpy()
+    at_start = ends <= start + START_DAYS
+    later = begins >= (start + end) / 2.0
+
+    def per_day(counts: FloatArray, weeks: BoolArray) -> float:
+        return float(counts[weeks].sum() / max(days[weeks].sum(), 1.0))
+
+    rates = [per_day(counts, weeks) for counts in (firsts, all_) for weeks in (at_start, later)]
+    new_at_start, new_later, buyers_at_start, buyers_later = rates
+    base: Base = "open"
+    margin = None
+    if end - start < LEAST_DAYS:
+        base = "too_short"
+    elif new_at_start > MANY_TIMES * new_later:
+        base = "left_censored" if buyers_later >= STEADY * buyers_at_start else "closed_cohort"
+    if base == "left_censored":
+        falling = isotonic_regression(firsts / days, weights=days, increasing=False).x
+        margin = Duration(float(ends[falling > 2.0 * new_later][-1] - start), "day")
+    return LeftCensoring(base, new_at_start, new_later, buyers_at_start, buyers_later, margin)
+
+
+def _origin(snapshot: Snapshot) -> pd.Timestamp:
+    if "first_timestamp" not in snapshot.provenance:
+        raise CrmmlError(
+            "a left-censored base needs to know when its data begin; the provenance of this "
+            "snapshot has no 'first_timestamp'"
+        )
+    return pd.Timestamp(snapshot.provenance["first_timestamp"])
+
+
+class OldCustomerModel(BetaGeoModel):
+    """BG/NBD of customers active when the data begin, zero-truncated; see LeftCensoredModel.
+
+    Parameters
+    ----------
+    share : float
+        The margin as a share of the length of the window; see
+        :class:`crmml.stats.left_censored.SeenEarly`.
+    purchase_covariates, dropout_covariates, ridge
+        See :class:`~crmml.models.base.PurchaseModel`.
+    """
+
+    def __init__(
+        self,
+        *,
+        share: float,
+        purchase_covariates: Sequence[str] = (),
+        dropout_covariates: Sequence[str] = (),
+        ridge: float = 0.0,
+        calendar: None = None,
+    ) -> None:
+        super().__init__(
+            purchase_covariates=purchase_covariates,
+            dropout_covariates=dropout_covariates,
+            ridge=ridge,
+            calendar=calendar,
+        )
+        self.share = share
+
+    @property
+    def _process(self) -> PurchaseProcess:  # type: ignore[override]
+        return cast(PurchaseProcess, SeenEarly(self.share))
+
+
+class LeftCensoredModel(PurchaseModel):
+    """BG/NBD or MBG/NBD for a base that is older than its data.
+
+    Who is first seen within a margin of the data's start is most likely an old customer, whose
+    first purchase lies before. Such a history is counted from the origin of the window: all
+    purchases in it, the time of the last one and the length of observation since the origin, under
+    a BG/NBD of a customer active at the origin, given that there was a purchase within the margin
+    (the zero-truncated likelihood). Old customers have parameters of their own, for those who have
+    stayed are not like those who come. New customers are as usual.
+
+    Parameters
+    ----------
+    base : BetaGeoModel or ModifiedBetaGeoModel, optional
+        Unfitted, without a calendar; default :class:`ModifiedBetaGeoModel`. The model of new
+        customers; its covariates and ridge hold for old ones too.
+    margin : "auto" or duration
+        Length of the margin. ``"auto"`` judges from the weekly counts whether the base is older
+        than the data at all (:func:`detect_left_censoring`), and until when a customer first seen
+        is more likely old than new. If the base is not older, this is the base model.
+
+    Attributes
+    ----------
+    new_ : PurchaseModel
+        Fitted to the new customers.
+    old_ : OldCustomerModel or None
+        Fitted to the old ones; None if there are none.
+    origin_ : str
+        Start of the data at the fit. Predictions count old customers from it, whatever the batch.
+    margin_ : str or None
+        The margin used.
+    n_old_ : int
+        Customers counted as old.
+    params_, standard_errors_, covariance_, coefficients_
+        Of new customers, and with the prefix ``old_`` of old ones.
+    log_likelihood_ : float
+        Sum over both. Not comparable with a plain model's, which conditions on other purchases.
+    """
+
+    _state = (
+        *PurchaseModel._state,
+        "new_",
+        "old_",
+        "origin_",
+        "margin_",
+        "n_old_",
+        "notes_",
+    )  # type: ignore[assignment]
+    _effects: ClassVar[dict[Group, tuple[tuple[str, float], ...]]] = BetaGeoModel._effects
+
+    new_: CalendarPurchaseModel
+    old_: OldCustomerModel | None
+    origin_: str
+    margin_: str | None
+    n_old_: int
+    notes_: list[str]
+
+    def __init__(
+        self,
+        *,
+        base: BetaGeoModel | ModifiedBetaGeoModel | None = None,
+        margin: str | Duration = "auto",
+    ) -> None:
+        self.base = base
+        self.margin = margin
+
+    @property
+    def _process(self) -> PurchaseProcess:  # type: ignore[override]
+        return self.new_._process
+
+    @property
+    def _parameter_names(self) -> tuple[str, ...]:
+        names = self._process.NAMES
+        return names if self.old_ is None else (*names, *(_PREFIX + name for name in names))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the predictions must know."""
+        return tuple(self.notes_)
+
+    # -- storage -----------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return class name, settings and fitted state as plain JSON values."""
+        self._check_fitted()
+        own = {name: getattr(self, name) for name in self._state}
+        state = {**own, "new_": self.new_.to_dict(), "old_": self.old_ and self.old_.to_dict()}
+        settings = {"margin": str(self.margin)}
+        return {"class": type(self).__name__, "settings": settings, "state": state}
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Self:
+        """Rebuild from :meth:`to_dict`; it would be fitted again alike."""
+        state = dict(stored["state"])
+        state["new_"] = crmml.models.from_dict(state["new_"])
+        state["old_"] = state["old_"] and OldCustomerModel.from_dict(state["old_"])
+        model = cls(base=clone(state["new_"]), **stored["settings"])
+        for name, value in state.items():
+            setattr(model, name, value)
+        return model
+
+    # -- fit ---------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        snapshot: Snapshot,
+        sample_weight: pd.Series[float] | npt.ArrayLike | None = None,
+    ) -> Self:
+        """Split the customers and maximise both likelihoods.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            Built from a log; ``provenance`` says when its data begin.
+        sample_weight : Series or array-like, optional
+            Non-negative weight of each customer.
+
+        Raises
+        ------
+        ParameterError
+            If the base is another model, or has a calendar; or the margin is no duration.
+        TooLittleDataError
+            If there are no new customers.
+        CrmmlError
+            If the provenance lacks what is needed.
+
+        Warns
+        -----
+        FitWarning
+            As the two models do.
+        """
+        base = ModifiedBetaGeoModel() if self.base is None else clone(self.base)
+        if not isinstance(base, (BetaGeoModel, ModifiedBetaGeoModel)) or base.calendar is not None:
+            raise ParameterError(
+                "base", "a BetaGeoModel or ModifiedBetaGeoModel without a calendar", self.base
+            )
+        self.new_ = base
+        self.time_unit_ = snapshot.time_unit
+        self.origin_ = str(_origin(snapshot))
+        margin, self.notes_ = self._choose_margin(snapshot)
+        self.margin_ = None if margin is None else str(margin)
+        counted = self._count_from_origin(snapshot)
+        old = self._is_old(counted)
+        self.n_old_ = int(old.sum())
+        if len(snapshot) and old.all():
+            raise TooLittleDataError(
+                f"all {len(snapshot):,} customers were first seen within {self.margin_} of the "
+                "start of the data, so that nobody is left from whom to learn about new ones"
+            )
+        weights = sample_weight
+        if weights is not None and not isinstance(weights, pd.Series):
+            weights = pd.Series(np.asarray(weights, dtype=np.float64), index=snapshot.customer_id)
+        self.new_.fit(counted.subset(~old), weights)
+        self.old_ = None
+        if self.n_old_ and margin is not None:
+            window = float(counted.frame["T"].to_numpy()[old][0])
+            settings = base.get_params(deep=False)
+            share = min(in_units(margin, snapshot.time_unit) / window, 1.0)
+            self.old_ = OldCustomerModel(**settings, share=share)
+            self.old_.fit(counted.subset(old), weights)
+            self.notes_.append(
+                f"{self.n_old_:,} of {len(snapshot):,} customers were first seen within "
+                f"{self.margin_} of the start of the data and count as old, with parameters of "
+                "their own"
+            )
+        self._gather_fits(len(snapshot))
+        return self
+
+    def _choose_margin(self, snapshot: Snapshot) -> tuple[Duration | None, list[str]]:
+        if self.margin == "auto":
+            found = detect_left_censoring(snapshot)
+            return found.margin, [found.sentence]
+        margin = Duration.parse(self.margin)
+        in_units(margin, snapshot.time_unit)
+        return margin, []
+
+    def _gather_fits(self, n_customers: int) -> None:
+        parts = {"": self.new_} | ({} if self.old_ is None else {_PREFIX: self.old_})
+        for name in ("params_", "standard_errors_", "coefficients_"):
+            merged = {
+                prefix + key: value
+                for prefix, part in parts.items()
+                for key, value in getattr(part, name).items()
+            }
+            setattr(self, name, merged)
+        self.covariance_ = block_diag(
+            *(np.array(part.covariance_) for part in parts.values())
+        ).tolist()
+        self.log_likelihood_ = float(sum(part.log_likelihood_ for part in parts.values()))
+        self.null_log_likelihood_ = float(sum(part.null_log_likelihood_ for part in parts.values()))
+        self.converged_ = all(part.converged_ for part in parts.values())
+        self.n_customers_ = n_customers
+
+    # -- histories ---------------------------------------------------------------------------------
+
+    def is_old(self, snapshot: Snapshot) -> pd.Series[bool]:
+        """Whether each customer counts as older than the data, keyed by customer."""
+        self._check_snapshot(snapshot)
+        old = self._is_old(self._count_from_origin(snapshot))
+        return pd.Series(old, index=snapshot.customer_id, name="is_old")
+
+    def _is_old(self, counted: Snapshot) -> BoolArray:
+        return np.asarray(counted.frame[_OLD].to_numpy() > 0)
+
+    def _count_from_origin(self, snapshot: Snapshot) -> Snapshot:
+        """Count the histories of old customers from the origin; mark them."""
+        if snapshot.time_unit not in UNIT_DAYS:
+            raise ParameterError(
+                "time_unit", "one of calendar time for a left-censored base", snapshot.time_unit
+            )
+        frame, grain = snapshot.frame, snapshot.grain
+        per_grain = UNIT_DAYS[grain] / UNIT_DAYS[snapshot.time_unit]
+        x, t_x, T = (frame[name].to_numpy() for name in ("frequency", "recency", "T"))
+        if self.margin_ is None:
+            return replace(snapshot, frame=frame.assign(**{_OLD: 0.0}))
+        begin = grain_edge(pd.Timestamp(self.origin_), grain)
+        end = grain_edge(snapshot.cutoff, grain, up=True)
+        # In whole periods, so that equal histories stay equal. The first period ends at 1.
+        periods = np.rint((end - begin) / UNIT_DAYS[grain])
+        first = periods - np.rint(T / per_grain)
+        last = first + np.rint(t_x / per_grain)
+        old = first * per_grain <= in_units(self.margin_, snapshot.time_unit) + 1e-9
+        per_unit = UNIT_DAYS[snapshot.time_unit] / UNIT_DAYS[grain]
+        changed = {
+            "frequency": x + old,
+            "recency": np.where(old, last / per_unit, t_x),
+            "T": np.where(old, periods / per_unit, T),
+            _OLD: old.astype(np.float64),
+        }
+        return replace(snapshot, frame=frame.assign(**changed))
+
+    def _histories(self, snapshot: Snapshot) -> Histories:
+        return super()._histories(self._count_from_origin(snapshot))
+
+    def _covariate_columns(self) -> dict[Group, Sequence[str]]:
+        own = self.new_._covariate_columns()
+        return {"purchase": (*own["purchase"], _OLD), "dropout": own["dropout"]}
+
+    def _row_params(self, h: Histories) -> Any:
+        new = _with_parameters(self.new_, self.params_)._row_params(h)
+        if self.old_ is None:
+            return new
+        old = _with_parameters(self.old_, self.params_, _PREFIX)._row_params(h)
+        if isinstance(self.new_, ModifiedBetaGeoModel):
+            # The MBG/NBD counts a chance to leave at the first purchase, the BG/NBD does not.
+            old = old._replace(b=old.b - 1.0)
+        marked = h.covariates[_OLD] > 0
+        pairs = zip(old, new, strict=True)
+        return type(new)(*(np.where(marked, theirs, ours) for theirs, ours in pairs))
+
+    # -- predictions that need the parts -----------------------------------------------------------
+
+    def expected_purchases_new_customer(
+        self, t: str | Duration, covariates: Mapping[str, float] | None = None
+    ) -> float:
+        """E[repeat purchases in the first ``t`` after the first purchase] of a random newcomer.
+
+        Parameters
+        ----------
+        t, covariates
+            See :meth:`crmml.models.base.PurchaseModel.expected_purchases_new_customer`.
+        """
+        self._check_fitted()
+        return self.new_.expected_purchases_new_customer(t, covariates)
+
+    def posterior(
+        self,
+        snapshot: Snapshot,
+        *,
+        n_draws: int = 200,
+        seed: int = 0,
+        prior: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Posterior:
+        """Draw from the posterior of all parameters; those of old and new are independent.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            The customers of the fit.
+        n_draws, seed, prior
+            See :meth:`crmml.models.base.PurchaseModel.posterior`; a prior of a parameter of old
+            customers is named ``old_r`` and so on.
+        """
+        self._check_snapshot(snapshot)
+        counted = self._count_from_origin(snapshot)
+        old, given = self._is_old(counted), dict(prior or {})
+        theirs = {
+            name.removeprefix(_PREFIX): value
+            for name, value in given.items()
+            if self.old_ is not None and name.startswith(_PREFIX)
+        }
+        ours = {k: v for k, v in given.items() if self.old_ is None or not k.startswith(_PREFIX)}
+        new = self.new_.posterior(counted.subset(~old), n_draws=n_draws, seed=seed, prior=ours)
+        if self.old_ is None:
+            return new
+        other = self.old_.posterior(
+            counted.subset(old), n_draws=n_draws, seed=seed + 1, prior=theirs
+        )
+        return Posterior(
+            names=(*new.names, *(_PREFIX + name for name in other.names)),
+            draws=np.hstack([new.draws, other.draws]),
+            log_mean=np.concatenate([new.log_mean, other.log_mean]),
+            log_covariance=block_diag(new.log_covariance, other.log_covariance),
+            method="laplace" if {new.method, other.method} == {"laplace"} else "ensemble",
+            pareto_k=max(new.pareto_k, other.pareto_k),
+            effective_sample_size=min(new.effective_sample_size, other.effective_sample_size),
+        )
+
+
+def _with_parameters(
+    model: PurchaseModel, params: Mapping[str, float], prefix: str = ""
+) -> PurchaseModel:
+    other = copy.copy(model)
+    other.params_ = {name: params[prefix + name] for name in model._process.NAMES}
+    return other
