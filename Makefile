@@ -41,7 +41,7 @@ check: $(VENV)/.ready-dev ## formatting, lint, types and the floor plan
 	@$(BIN)/ruff format --check --quiet src tests benchmarks
 	@$(BIN)/ruff check --quiet src tests benchmarks
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/lint-imports --no-timing > $(VENV)/lint-imports.log 2>&1 || { cat $(VENV)/lint-imports.log; exit 1; }
+	@$(BIN)/lint-imports > $(VENV)/lint-imports.log 2>&1 || { cat $(VENV)/lint-imports.log; exit 1; }
 
 format: $(VENV)/.ready-dev ## put the code in the house format
 	@$(BIN)/ruff format --quiet src tests benchmarks

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from crmml._typing import GRAINS, TIME_UNITS, Grain, IntArray, TimeUnit
+from crmml._typing import GRAINS, TIME_UNITS, FloatArray, Grain, IntArray, TimeUnit
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, TooLittleDataError
 from crmml.features.windows import read_moment
 
@@ -50,22 +50,23 @@ class Distinct:
 
     def __init__(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
         packed: list[tuple[str, npt.NDArray[Any]]] = []
-        self._key, size = np.zeros(len(next(iter(columns.values()))), dtype=np.int64), 1
+        key, size = np.zeros(len(next(iter(columns.values()))), dtype=np.int64), 1
         for name, column in columns.items():
             codes, table = _codes(column)
             if size * len(table) >= 2**62:
-                self._key, so_far = _ranks(self._key)
+                key, so_far = _ranks(key)
                 packed.append(("", so_far))
                 size = len(so_far)
-            self._key = self._key * len(table) + codes
+            key *= len(table)
+            key += codes
             size *= len(table)
             packed.append((name, table))
-        ordered = np.sort(self._key)
+        ordered = np.sort(key)
         starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][: len(ordered)])
-        self._distinct = ordered[starts]
+        self._key, self._size = key, size
         self.counts: IntArray = np.diff(np.r_[starts, len(ordered)]).astype(np.int64)
         self.values: dict[str, npt.NDArray[Any]] = {}
-        rest = self._distinct
+        rest = ordered[starts]
         for name, table in reversed(packed):
             if name:
                 rest, codes = np.divmod(rest, len(table))
@@ -77,10 +78,15 @@ class Distinct:
     @cached_property
     def inverse(self) -> IntArray:
         """The combination of each row, shape (n,)."""
-        codes, found = pd.factorize(self._key)
-        place = np.empty(len(found), dtype=np.int64)
-        place[np.argsort(found)] = np.arange(len(found))
-        return np.asarray(place[codes])
+        # Sorting keys with their rows in the low bits is faster than any table of keys.
+        key, bits = self._key, len(self._key).bit_length()
+        del self._key
+        if self._size >= 2 ** (62 - bits):
+            key, _ = _ranks(key)
+        rows = np.sort((key << bits) | np.arange(len(key))) & ((1 << bits) - 1)
+        place = np.empty(len(key), dtype=np.int64)
+        place[rows] = np.repeat(np.arange(len(self.counts)), self.counts)
+        return place
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -88,7 +94,10 @@ class Distinct:
         return pd.DataFrame(self.values)
 
 
-def _codes(values: npt.NDArray[Any]) -> tuple[IntArray, npt.NDArray[Any]]:
+_BLOCK = 2**15  # rows at a time: small enough for the cache
+
+
+def _codes(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Integer codes in the order of the values, and the table from code to value.
 
     Whole numbers of periods (days in a column of weeks, hours in a column of days) are their own
@@ -96,15 +105,31 @@ def _codes(values: npt.NDArray[Any]) -> tuple[IntArray, npt.NDArray[Any]]:
     """
     if values.dtype == np.float64 and len(values):
         for unit in (1.0, 7.0, 24.0, 168.0):
-            head = values[:1000] * unit
-            if not np.array_equal(np.rint(head) / unit, values[:1000]):
-                continue
-            whole = np.rint(values * unit)
-            if np.array_equal(whole / unit, values):
-                least, most = whole.min(), whole.max()
-                if np.isfinite(least) and np.isfinite(most) and most - least < 2**20:
-                    return (whole - least).astype(np.int64), np.arange(least, most + 1.0) / unit
+            found = _count_periods(values, unit)
+            if found is not None:
+                return found
     return _ranks(values)
+
+
+def _count_periods(
+    values: FloatArray, unit: float
+) -> tuple[npt.NDArray[np.int32], FloatArray] | None:
+    """Codes and table of values that are whole numbers over ``unit``; None if some are not."""
+    codes = np.empty(len(values), dtype=np.int32)
+    least, most = np.inf, -np.inf
+    for start in range(0, len(values), _BLOCK):
+        block = values[start : start + _BLOCK]
+        whole = np.rint(block * unit)
+        if not np.array_equal(whole / unit, block):
+            return None
+        least, most = min(least, whole.min()), max(most, whole.max())
+        if max(abs(least), abs(most)) >= 2**30:
+            return None
+        codes[start : start + _BLOCK] = whole
+    if most - least >= 2**20:
+        return None
+    codes -= np.int32(least)
+    return codes, np.arange(least, most + 1.0) / unit
 
 
 def _ranks(values: npt.NDArray[Any]) -> tuple[IntArray, npt.NDArray[Any]]:
@@ -125,7 +150,8 @@ class Snapshot:
     frame : DataFrame
         Columns of section *snapshot* of the glossary: ``customer_id``, ``frequency``,
         ``recency``, ``T``, usually ``monetary_value``, and behaviour features. The index is a
-        plain range; nothing ever depends on the order of the rows.
+        plain range; nothing ever depends on the order of the rows. Not to be changed in place:
+        another table is another snapshot.
     cutoff : Timestamp
         Exclusive end of what the features have seen.
     grain : {"hour", "day", "week"}
@@ -141,6 +167,9 @@ class Snapshot:
     grain: Grain = "day"
     time_unit: TimeUnit = "week"
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    _gathered: dict[tuple[str, ...], Distinct] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def from_frame(
@@ -209,12 +238,22 @@ class Snapshot:
     def distinct(self, columns: Iterable[str] = ("frequency", "recency", "T")) -> Distinct:
         """Gather the distinct rows of some columns with their counts.
 
+        They are gathered once and kept with the snapshot (16 bytes per customer), so that a fit
+        and the predictions after it share them.
+
         Parameters
         ----------
         columns : iterable of str
             Numeric columns of ``frame``.
         """
-        return Distinct({name: self.frame[name].to_numpy() for name in columns})
+        names = tuple(columns)
+        if names not in self._gathered:
+            self._gathered[names] = Distinct({name: self.frame[name].to_numpy() for name in names})
+        return self._gathered[names]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was gathered; copies gather anew."""
+        return {**self.__dict__, "_gathered": {}}
 
 
 def _as_float(frame: pd.DataFrame, name: str) -> pd.Series[float]:

@@ -7,7 +7,6 @@ and because all candidates see the same rows, differences between candidates hav
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -45,19 +44,16 @@ def hash_keys(ids: Iterable[object]) -> npt.NDArray[np.uint64]:
     Returns
     -------
     ndarray of uint64, shape (n,)
+        SipHash of the text (:func:`pandas.util.hash_array`).
 
     Examples
     --------
     >>> bool((hash_keys([7, 8]) == hash_keys(["7", "8"])).all())
     True
     """
-    return np.fromiter(
-        (
-            int.from_bytes(hashlib.blake2b(str(i).encode(), digest_size=8).digest(), "little")
-            for i in ids
-        ),
-        dtype=np.uint64,
-    )
+    plain = ids.tolist() if isinstance(ids, pd.Index) else ids
+    texts = np.array([str(i) for i in plain], dtype=object)
+    return np.asarray(pd.util.hash_array(texts, categorize=False))
 
 
 def keyed_uniforms(keys: npt.NDArray[np.uint64], seed: int, stream: int = 0) -> FloatArray:

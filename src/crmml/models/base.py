@@ -26,6 +26,7 @@ from crmml.exceptions import (
     few,
 )
 from crmml.features.snapshot import Distinct, Snapshot
+from crmml.metrics import bootstrap
 from crmml.stats import mle
 from crmml.stats.discounting import discount_rate_per_unit, in_units
 from crmml.stats.posterior import Posterior
@@ -97,8 +98,7 @@ def keyed_uniforms(
     Returns
     -------
     ndarray, shape (n_customers, n_draws)
-        In the open interval (0, 1). Generator: SplitMix64 (Steele, Lea, Flood 2014), started from
-        the hash of the id.
+        In the open interval (0, 1); see :func:`crmml.metrics.bootstrap.keyed_uniforms`.
 
     Examples
     --------
@@ -106,17 +106,12 @@ def keyed_uniforms(
     >>> bool((u[1] == keyed_uniforms(pd.Index(["b"]), 2, seed=1)[0]).all())
     True
     """
-    key = pd.util.hash_pandas_object(customer_id, index=False, categorize=False).to_numpy()
-    start = np.random.SeedSequence([seed % 2**64, stream]).generate_state(1, np.uint64)[0]
-    step = np.arange(1, n_draws + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    state = _mix(key ^ start)[:, None] + step
-    return (_mix(state) >> np.uint64(11)).astype(np.float64) * 2.0**-53 + 2.0**-54
-
-
-def _mix(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    keys = bootstrap.hash_keys(customer_id)
+    columns = [
+        bootstrap.keyed_uniforms(keys, seed % 2**64, stream * 2**32 + draw)
+        for draw in range(n_draws)
+    ]
+    return np.stack(columns, axis=1) if columns else np.empty((len(keys), 0))
 
 
 @dataclass(frozen=True)
@@ -311,7 +306,7 @@ class PurchaseModel(Estimator):
     def _maximise(self, h: Histories, weights: FloatArray) -> tuple[mle.Fit, mle.Fit]:
         keep: Any = slice(None) if (weights > 0).all() else weights > 0
         x, t_x, T, weights = h.x[keep], h.t_x[keep], h.T[keep], weights[keep]
-        scale = float(weights @ T / weights.sum()) if self._time_parameters else 1.0
+        scale = float((weights * T).sum() / weights.sum()) if self._time_parameters else 1.0
         names = self._process.NAMES
         shift = np.array([np.log(scale) if n in self._time_parameters else 0.0 for n in names])
 
@@ -326,7 +321,7 @@ class PurchaseModel(Estimator):
             fitted = mle.fit_process(
                 self._process, everyone, blocks, ridge=self.ridge, start=null.theta
             )
-        jacobian = float(weights @ x) * np.log(scale) if self._time_parameters else 0.0
+        jacobian = float((weights * x).sum()) * np.log(scale) if self._time_parameters else 0.0
         return fitted.moved(shift, -jacobian), null.moved(shift, -jacobian)
 
     def _blocks(self, h: Histories, keep: Any, weights: FloatArray) -> list[mle.Block]:

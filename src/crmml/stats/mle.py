@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol, Self, TypeAlias, runtime_
 
 import numpy as np
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from crmml._typing import BoolArray, FloatArray
 from crmml.stats.process import PurchaseProcess
@@ -332,6 +333,9 @@ def fit_process(
     return _on_given_scale(fit, process.NAMES, blocks)
 
 
+# Threads of the linear algebra would wait for each other twice as long as the work takes, and
+# would add up in an order that depends on their number.
+@threadpool_limits.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
 def fit_rows(
     names: Sequence[str],
     objective_of: Callable[[slice, float], Objective],
