@@ -6,14 +6,16 @@ mistake is one sentence on stderr and exit code 2; an interrupt is exit code 130
 
 from __future__ import annotations
 
+import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from crmml import __version__
-from crmml.exceptions import CrmmlError
+from crmml.exceptions import CrmmlError, CrmmlWarning
 
 app = typer.Typer(
     name="crmml",
@@ -166,12 +168,50 @@ def _load(config: Path, overrides: list[str] | None) -> Any:
 
 def main() -> None:
     """Run the command line; the one place where a mistake becomes an exit code."""
+    interrupted = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    # An engine may wrap the interrupt into an error of its own, so remember that there was one.
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # tidy up, as any exit does
+    _show_warnings_as_notes()
     try:
         app()
     except CrmmlError as error:
-        print(f"crmml: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        if not interrupted:
+            _complain(str(error))
+            sys.exit(2)
     except SystemExit as stop:
-        if stop.code == 130:
-            print("crmml: interrupted; nothing was left half written", file=sys.stderr)
-        raise
+        if stop.code != 130:
+            raise
+    except (Exception, KeyboardInterrupt):
+        if not interrupted:
+            raise
+    _complain("interrupted; nothing was left half written")
+    sys.exit(130)
+
+
+def _complain(text: str) -> None:
+    print(f"crmml: {' '.join(text.split())}", file=sys.stderr)
+
+
+def _show_warnings_as_notes() -> None:
+    """Say each warning of crmml once, as a sentence; those of other packages only under -W."""
+    said: set[str] = set()
+    plain = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        text = " ".join(str(message).split())
+        if not issubclass(category, CrmmlWarning):
+            if sys.warnoptions:
+                plain(message, category, *where)
+        elif text not in said:
+            said.add(text)
+            print(f"crmml: note: {text}", file=sys.stderr)
+
+    warnings.showwarning = show  # type: ignore[assignment]
+    warnings.simplefilter("always", CrmmlWarning)

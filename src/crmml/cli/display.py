@@ -29,24 +29,32 @@ BOARD = (
     ("purchases_rmse", "RMSE"),
     ("purchases_bias", "bias"),
     ("crps", "CRPS"),
-    ("coverage_80", "80 % holds"),
-    ("spend_bias", "spend bias"),
-    ("spend_spearman", "Spearman"),
-    ("spend_gini", "Gini"),
-    ("spend_decile_mape", "decile MAPE"),
-    ("spend_top_decile_found", "top found"),
+    ("coverage_80", "80 %\nholds"),
+    ("spend_bias", "spend\nbias"),
+    ("spend_spearman", "spend\nrank"),
+    ("spend_top_decile_found", "top\n10 %"),
 )
-"""Columns of the leaderboard: metric and heading."""
+"""Columns of the leaderboard that fit 80 characters: metric and heading."""
 
 
 def say(text: str) -> None:
-    """Print one line as it is."""
-    console.print(escape(text), soft_wrap=True)
+    """Print a sentence: wrapped at words on a terminal, one line elsewhere."""
+    console.print(escape(text), soft_wrap=not console.is_terminal)
+
+
+def remark(text: str) -> None:
+    """Print something worth knowing to stderr, so that it never mixes with results."""
+    errors.print(f"crmml: note: {escape(text)}", soft_wrap=not errors.is_terminal)
 
 
 def _grid(title: str, *headings: str) -> Table:
     table = Table(
-        title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=box.SIMPLE,
+        collapse_padding=True,
     )
     for position, heading in enumerate(headings):
         table.add_column(
@@ -90,11 +98,13 @@ def show_tiers(scores: Scores) -> None:
     console.print(grid)
     allocation = scores.recommendation.allocation
     if allocation is not None and allocation.budget is not None:
+        price = allocation.prices.budget
+        more = f"one more unit would bring {price:.2f}" if price > 0 else "more would bring nothing"
         say(
             f"Budget {allocation.budget:,.2f}: {allocation.spend:,.2f} spent for an expected net "
-            f"gain of {allocation.value:,.2f}; one more unit would bring "
-            f"{allocation.prices.budget:.2f}; within {allocation.gap:.4%} of the best possible. "
-            "The effects are assumptions of the catalogue until an experiment has measured them."
+            f"gain of {allocation.value:,.2f}, {more}; certified to lie within "
+            f"{allocation.gap:.4%} of the best possible. The effects are assumptions of the "
+            "catalogue until an experiment has measured them."
         )
 
 
@@ -104,7 +114,7 @@ def show_backtest(backtest: Backtest) -> None:
     shown = [(metric, heading) for metric, heading in BOARD if metric in board]
     one, n = backtest.windows[0].labelled.window, len(backtest.windows)
     grid = _grid(
-        f"Backtest: {n} window(s) of {one.horizon}, from {one.cutoff.date()} on",
+        f"Backtest: {n} window{'s' if n > 1 else ''} of {one.horizon}, from {one.cutoff.date()} on",
         "candidate",
         *(heading for _, heading in shown),
     )
@@ -188,6 +198,10 @@ actions:
 """
 
 
+def _quantile(level: Any) -> str:
+    return {0.5: "median", 1.0: "most"}.get(level, f"{level:.0%}")
+
+
 def show_profile(profile: Profile) -> None:
     """Print the one-page profile of the data."""
     money = profile.currency or ""
@@ -212,7 +226,7 @@ def show_profile(profile: Profile) -> None:
         ("Days between purchases", profile.days_between_purchases),
     ):
         if len(series):
-            cells = ", ".join(f"{name}: {value:,.4g}" for name, value in series.items())
+            cells = ", ".join(f"{_quantile(q)} {value:,.4g}" for q, value in series.items())
             say(f"{title}: {cells}")
     windows = _grid("What the data can carry", "outcome window", "fit side by side")
     for row in profile.windows.itertuples():

@@ -52,8 +52,11 @@ def train(config: Config) -> None:
     """Train, log, store the folder, and show what came out."""
     result, logged, folder = _train_and_log(config)
     display.show_training(result)
+    named = "" if logged.name == "crmml" else f" --name {logged.name}"
+    where = f" --tracking-uri {config.tracking.uri}" if config.tracking.uri else ""
     display.say(
-        f"Registered {logged.name} version {logged.version}, alias challenger; folder {folder}"
+        f"Registered {logged.name} version {logged.version}, alias challenger; folder {folder}. "
+        f"Next: crmml promote{named}{where}"
     )
 
 
@@ -119,6 +122,12 @@ def score(
         scores = score_tables(bundle, tables, moment)
         say("writing")
         written = write_scores(scores.table, out, scores.snapshot.cutoff, file_format)  # type: ignore[arg-type]
+    silent = (scores.snapshot.cutoff - tables.last_timestamp).days
+    if silent > 7:
+        display.remark(
+            f"the data end {silent:,} days before the cutoff, so customers look that much more "
+            "inactive than they may be"
+        )
     display.show_tiers(scores)
     display.say(f"Wrote {len(scores.table):,} customers to {written}")
 
@@ -220,12 +229,17 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
     from crmml.storage.files import save_bundle
     from crmml.storage.fingerprint import fingerprint
     from crmml.tracking.runs import log_training, start
+    from crmml.training.pipeline import open_configured
     from crmml.training.pipeline import train as run_training
 
+    shelf = Path("models") / config.name
+    _check_writable(shelf)
     with working() as say:
+        say("reading and validating")
+        tables = open_configured(config)
         say("reaching MLflow")
         experiment = start(config.tracking.uri, config.tracking.experiment)
-        result = run_training(config, announce=say)
+        result = run_training(config, tables, announce=say)
         say("drawing")
         figures = training_figures(result)
         say("logging to MLflow")
@@ -241,9 +255,7 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
             name=config.name,
             experiment=experiment,
         )
-        folder = save_bundle(
-            result.bundle, Path("models") / config.name / str(logged.version), exist_ok=True
-        )
+        folder = save_bundle(result.bundle, shelf / str(logged.version), exist_ok=True)
     return result, logged, folder
 
 
@@ -282,7 +294,8 @@ def _check_writable(out: Path) -> None:
     nearest = next(p for p in (out, *out.resolve().parents) if p.exists())
     if not os.access(nearest, os.W_OK):
         raise StorageError(f"cannot write to {out}: {nearest} is not writable")
-    if out.suffix != ".duckdb" and nearest.is_file():
+    database = out.suffix == ".duckdb" and nearest == out
+    if nearest.is_file() and not database:
         raise StorageError(f"cannot write to {out}: {nearest} is a file, a folder is needed")
 
 

@@ -268,7 +268,7 @@ class Proposal:
 
 
 def propose_mapping(path: str | Path) -> Proposal:
-    """Look at a CSV or Parquet file and propose how to read it as ``transactions``.
+    """Look at a CSV, Parquet or DuckDB file and propose how to read it as ``transactions``.
 
     The first 10,000 rows show what each column is; date order and decimal sign are then decided
     on the whole file, because one day above 12 anywhere settles the question.
@@ -354,7 +354,8 @@ class _Form:
 
 
 def _is_text(path: Path) -> bool:
-    return path.is_file() and not path.name.lower().endswith((".parquet", ".pq"))
+    binary = (".parquet", ".pq", ".duckdb", ".ddb", ".db")
+    return path.is_file() and not path.name.lower().endswith(binary)
 
 
 def _find_form(path: Path) -> _Form:

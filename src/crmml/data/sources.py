@@ -386,7 +386,7 @@ def _from_duckdb(path: Path, table: str | None, con: Backend) -> ir.Table:
     """
     names = con.con.execute(query, [catalog]).fetchall()
     wanted = table.split(".") if table else []
-    found = [pair for pair in names if wanted and list(pair)[-len(wanted) :] == wanted]
+    found = [pair for pair in names if list(pair)[-len(wanted) :] == wanted] if wanted else names
     if len(found) != 1:
         asked = f"no single table {table!r}" if table else "a table must be named"
         held = ", ".join(
