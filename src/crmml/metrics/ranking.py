@@ -346,13 +346,17 @@ class Outcome:
         if self._weight is not weight:
             groups, w = self._groups, np.ascontiguousarray(weight.T)
             size = groups.sums(w)
-            rank, top, total = _standing(size)
+            people = np.cumsum(size, axis=1)
+            total, outcome = people[:, -1:], size * groups.score
+            with np.errstate(invalid="ignore", divide="ignore"):
+                rank = (people - size / 2.0) / total - 0.5
+                room = np.clip((0.1 * total - people + size) / size, 0.0, 1.0)
+            top = np.where(size > 0, room, 0.0)
             self._seen = _Seen(
                 weight=w,
-                total=total,
                 ranked=w * np.ascontiguousarray(rank.T)[groups.label],
                 spread=np.einsum("bg,bg,bg->b", size, rank, rank),
-                best=_area(size, size * groups.score),
+                best=_area(size, outcome, np.cumsum(outcome, axis=1)),
                 top=w * np.ascontiguousarray(top.T)[groups.label],
             )
             self._weight = weight
@@ -363,7 +367,6 @@ class Outcome:
 class _Seen:
     weight: FloatArray
     """Shape (n, n_replicates), as ``ranked`` and ``top``."""
-    total: FloatArray
     ranked: FloatArray
     """Weight times true rank, from -1/2 to 1/2."""
     spread: FloatArray
@@ -398,20 +401,9 @@ class _Groups:
         return found
 
 
-def _standing(size: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Mid-rank from -1/2 to 1/2 and membership of the top decile by group, and the total weight."""
-    people = np.cumsum(size, axis=1)
-    total = people[:, -1:]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rank = (people - size / 2.0) / total - 0.5
-        room = np.clip((0.1 * total - people + size) / size, 0.0, 1.0)
-    return rank, np.where(size > 0, room, 0.0), total[:, 0]
-
-
-def _area(size: FloatArray, outcome: FloatArray) -> FloatArray:
+def _area(size: FloatArray, outcome: FloatArray, reached: FloatArray) -> FloatArray:
     """Area between the concentration curve of the groups and the line of chance."""
-    reached = np.cumsum(outcome, axis=1)
-    area = np.einsum("bg,bg->b", reached - outcome / 2.0, size)
+    area = np.einsum("bg,bg->b", reached, size) - np.einsum("bg,bg->b", outcome, size) / 2.0
     return np.asarray(area - reached[:, -1] * size.sum(axis=1) / 2.0)
 
 
@@ -433,32 +425,45 @@ class _Candidate:
     def _all(self, weight: FloatArray) -> dict[str, FloatArray]:
         seen, groups = self.outcome.seen(weight), self._groups
         size, outcome = groups.sums(seen.weight), self._outcomes.sums(seen.weight)
-        rank, top, _ = _standing(size)
-        cuts = np.linspace(0.0, 1.0, 11)
-        y, p = (_shares(cuts, size, values) for values in (outcome, size * groups.score))
+        people = np.cumsum(size, axis=1)
+        total = people[:, -1:]
+        values = (outcome, size * groups.score, groups.sums(seen.top))
+        reached = [np.cumsum(one, axis=1) for one in values]
+        y, p, top = (
+            np.diff(one, axis=0).T for one in _at_shares(np.linspace(0.0, 1.0, 11), people, reached)
+        )
         happened = np.abs(y) > 1e-12 * np.abs(y).sum(axis=1, keepdims=True)
         error = np.abs(p / np.where(happened, y, 1.0) - 1.0) * happened
         with np.errstate(invalid="ignore", divide="ignore"):
+            rank = (people - size / 2.0) / total - 0.5
             spread = np.einsum("bg,bg,bg->b", size, rank, rank) * seen.spread
             agreed = np.einsum("bg,bg->b", groups.sums(seen.ranked), rank)
-            found = np.einsum("bg,bg->b", groups.sums(seen.top), top)
             return {
                 "spearman": np.where(spread > 0, agreed / np.sqrt(spread), np.nan),
-                "gini": np.where(seen.best > 0, _area(size, outcome) / seen.best, np.nan),
+                "gini": np.where(
+                    seen.best > 0, _area(size, outcome, reached[0]) / seen.best, np.nan
+                ),
                 "decile_mape": error.sum(axis=1) / happened.sum(axis=1),
-                "top_decile_found": found / seen.top.sum(axis=0),
+                "top_decile_found": top[:, 0] / seen.top.sum(axis=0),
                 "top_decile_lift": y[:, 0] / (0.1 * y.sum(axis=1)),
             }
 
 
-def _shares(cuts: FloatArray, size: FloatArray, values: FloatArray) -> FloatArray:
-    """Sum of the values between the cuts of the customers, shape (n_replicates, n_cuts - 1)."""
-    people, reached = np.cumsum(size, axis=1), np.cumsum(values, axis=1)
-    curve = [
-        np.interp(cuts * q[-1], np.r_[0.0, q], np.r_[0.0, v])
-        for q, v in zip(people, reached, strict=True)
-    ]
-    return np.diff(np.array(curve), axis=1)
+def _at_shares(shares: FloatArray, people: FloatArray, reached: list[FloatArray]) -> FloatArray:
+    """Cumulative sums at shares of the customers: (n_curves, n_shares, n_replicates)."""
+    rows = np.arange(len(people))
+    wanted = shares[:, None] * people[:, -1]
+    at = np.array([np.searchsorted(q, c) for q, c in zip(people, wanted.T, strict=True)]).T
+    at = np.minimum(at, people.shape[1] - 1)
+    high = people[rows, at]
+    low = np.where(at > 0, people[rows, at - 1], 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        part = np.where(high > low, (wanted - low) / (high - low), 0.0)
+    found = []
+    for curve in reached:
+        before = np.where(at > 0, curve[rows, at - 1], 0.0)
+        found.append(before + part * (curve[rows, at] - before))
+    return np.array(found)
 
 
 RANKED = ("spearman", "gini", "decile_mape", "top_decile_found", "top_decile_lift")

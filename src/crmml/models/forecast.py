@@ -42,9 +42,12 @@ class Forecaster(Estimator):
     ----------
     complexity : int
         Ties between candidates go to the smaller one.
+    rehearsals : int
+        How many of the newest rehearsals it learns from; more are of no use to it.
     """
 
     complexity: ClassVar[int]
+    rehearsals: ClassVar[int] = 3
     horizon: str | Duration
 
     def fit(self, snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot] = ()) -> Self:
@@ -152,6 +155,7 @@ class ProcessForecaster(Forecaster):
     """
 
     complexity = 1
+    rehearsals = 0
     _state = ("purchase_model_", "spend_model_")
     purchase_model_: Any
     spend_model_: Any
@@ -234,6 +238,7 @@ class HeuristicForecaster(Forecaster):
     """
 
     complexity = 0
+    rehearsals = 1
     _state = ("cut_", "spend_model_")
     cut_: float
     spend_model_: OwnMeanSpend

@@ -563,8 +563,15 @@ def run_backtest(
         key = (window.cutoff, window.closes)
         if key not in kept:
             kept[key] = build_labelled(tables, window, **build)
-        rehearsals = build_rehearsals(tables, window.cutoff, window.horizon, cache=kept, **build)
         candidates = {name: make_candidate(name, window.horizon, seed=seed) for name in names}
+        rehearsals = build_rehearsals(
+            tables,
+            window.cutoff,
+            window.horizon,
+            most=max((model.rehearsals for model in candidates.values()), default=0),
+            cache=kept,
+            **build,
+        )
         weekly = count_weekly_purchases(
             tables, window, kept[key].snapshot.customer_id, grain=grain, own_seller=own_seller
         )
