@@ -1,0 +1,345 @@
+"""Left-censored bases: the truncated likelihood, detection, identities, and better forecasts."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from scipy.integrate import quad
+from scipy.stats import beta, gamma
+from sklearn.base import clone
+
+import crmml.models
+from crmml.data.datasets import load_cdnow
+from crmml.data.simulate import Purchases, simulate_world
+from crmml.data.sources import open_tables
+from crmml.exceptions import CrmmlError, DurationError, ParameterError, TooLittleDataError
+from crmml.features.labels import build_outcomes
+from crmml.features.snapshot import Snapshot, build_snapshot
+from crmml.features.windows import Window
+from crmml.models import (
+    BetaGeoModel,
+    GammaGammaModel,
+    LeftCensoredModel,
+    LifetimeValueModel,
+    ModifiedBetaGeoModel,
+    ParetoNBDModel,
+)
+from crmml.models.calendar import CalendarProfile
+from crmml.models.left_censored import detect_left_censoring
+from crmml.stats import bg_nbd
+from crmml.stats.bg_nbd import Params
+from crmml.stats.left_censored import SeenEarly
+
+ORIGIN, CUTOFF = "2020-01-06", "2021-01-04"
+
+
+@pytest.fixture(scope="module")
+def world():
+    return simulate_world(
+        8000, seed=4, start="2018-01-01", weeks=210, acquisition_weeks=210,
+        purchases=Purchases(process="mbg_nbd", r=1.2, alpha=6, a=0.3, b=4), tables=(),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tables(world):
+    lines = world.transactions
+    return open_tables(lines[lines["timestamp"] >= ORIGIN])
+
+
+@pytest.fixture(scope="module")
+def snapshot(tables):
+    return build_snapshot(tables, CUTOFF)
+
+
+@pytest.fixture(scope="module")
+def fitted(snapshot):
+    return LeftCensoredModel().fit(snapshot)
+
+
+@pytest.fixture(scope="module")
+def cdnow():
+    return build_snapshot(load_cdnow(sample=True), "1997-10-01")
+
+
+# -- the likelihood --------------------------------------------------------------------------------
+
+
+def test_chance_to_be_seen_agrees_with_integration_over_rates():
+    params, T, share = Params(0.7, 5.0, 0.4, 2.0), 30.0, 0.2
+    nobody = quad(lambda rate: np.exp(-rate * share * T) * gamma.pdf(rate, 0.7, scale=0.2), 0, 20)
+    got = SeenEarly(share).log_seen(params, np.array([T]))
+    assert_allclose(np.exp(got), 1 - nobody[0], rtol=1e-6)
+
+
+def test_score_is_the_derivative():
+    process = SeenEarly(0.3)
+    x, t_x, T = np.array([1.0, 4.0, 90.0]), np.array([0.3, 20.0, 50.0]), np.full(3, 52.0)
+    theta = np.log([0.7, 5.0, 0.4, 2.0])
+    value, gradient = process.score(process.make(np.exp(theta)), x, t_x, T)
+    assert_allclose(value, process.log_likelihood(process.make(np.exp(theta)), x, t_x, T))
+    for i in range(4):
+        step = 1e-6 * np.eye(4)[i]
+        up, down = (
+            process.log_likelihood(process.make(np.exp(theta + s)), x, t_x, T)
+            for s in (step, -step)
+        )
+        assert_allclose(gradient[i], (up - down) / 2e-6, rtol=1e-6, atol=1e-7)
+
+
+def test_truncated_likelihood_recovers_the_customers_who_were_active_at_the_origin():
+    """Whoever was active at the origin, drawn from known laws; only those seen early are kept."""
+    rng = np.random.default_rng(2)
+    n, T, margin, truth = 30_000, 52.0, 6.0, Params(0.6, 5.0, 0.5, 3.0)
+    rate = gamma.rvs(truth.r, scale=1 / truth.alpha, size=n, random_state=rng)
+    p = beta.rvs(truth.a, truth.b, size=n, random_state=rng)
+    rows = []
+    for each, drop in zip(rate, p, strict=True):
+        times, now = [], rng.exponential(1 / each)
+        while now < T:
+            times.append(now)
+            if rng.random() < drop:
+                break
+            now += rng.exponential(1 / each)
+        if times and times[0] < margin:
+            rows.append((len(times), times[-1]))
+    x, t_x = np.array(rows, dtype=float).T
+    frame = pd.DataFrame({"customer_id": np.arange(len(x)), "frequency": x, "recency": t_x})
+    snapshot = Snapshot.from_frame(frame.assign(T=T), cutoff="2024-01-01")
+    model = crmml.models.left_censored.OldCustomerModel(share=margin / T).fit(snapshot)
+    naive = BetaGeoModel().fit(snapshot)
+    for name, value in truth._asdict().items():
+        assert abs(model.params_[name] - value) < 3.5 * model.standard_errors_[name], name
+    assert abs(naive.params_["r"] - truth.r) > 10 * naive.standard_errors_["r"]
+
+
+# -- detection -------------------------------------------------------------------------------------
+
+
+def test_an_old_base_is_recognised_and_said(snapshot, fitted):
+    found = detect_left_censoring(snapshot)
+    assert found.base == "left_censored"
+    assert found.new_at_start > 3 * found.new_later
+    assert 28 <= found.margin.number <= 140
+    assert fitted.margin_ == str(found.margin)
+    assert "the base is older than the data" in fitted.notes[0]
+    assert f"{fitted.n_old_:,} of {len(snapshot):,} customers" in fitted.notes[1]
+
+
+def test_a_cohort_and_a_young_shop_are_not_old_bases(cdnow):
+    assert detect_left_censoring(cdnow).base == "closed_cohort"
+    shop = simulate_world(2000, seed=1, weeks=60, acquisition_weeks=60, tables=())
+    found = detect_left_censoring(build_snapshot(shop.transactions, shop.end))
+    assert found.base == "open"
+    assert found.margin is None
+    brief = build_snapshot(load_cdnow(sample=True), "1997-02-01")
+    assert detect_left_censoring(brief).base == "too_short"
+    assert "too short to tell" in detect_left_censoring(brief).sentence
+
+
+def test_where_the_base_is_not_old_the_model_is_its_base(cdnow):
+    plain, model = ModifiedBetaGeoModel().fit(cdnow), LeftCensoredModel().fit(cdnow)
+    assert model.old_ is None
+    assert model.params_ == plain.params_
+    assert model.log_likelihood_ == plain.log_likelihood_
+    assert "closed cohort" in model.notes[0]
+    for ask in (
+        lambda m: m.expected_purchases(cdnow, "39W"),
+        lambda m: m.probability_alive(cdnow),
+        lambda m: m.purchase_quantiles(cdnow, "39W", (0.1, 0.9)),
+        lambda m: m.discounted_expected_purchases(cdnow),
+    ):
+        assert_allclose(ask(model), ask(plain), rtol=1e-12)
+    assert not model.is_old(cdnow).any()
+
+
+# -- counting from the origin ----------------------------------------------------------------------
+
+
+def test_histories_count_from_the_start_of_the_data():
+    """Day 1 is the first day of the data, so whoever bought on it has t = 1 day."""
+    log = pd.DataFrame(
+        {
+            "customer_id": ["old", "old", "new", "new", "late"],
+            "timestamp": pd.to_datetime(
+                ["2024-01-01", "2024-01-31", "2024-01-09", "2024-02-09", "2024-01-08"]
+            ),
+            "amount": 1.0,
+        }
+    )
+    snapshot = build_snapshot(log, "2024-03-01", time_unit="day")
+    model = LeftCensoredModel(margin="7D")
+    model.margin_, model.origin_ = "7D", "2024-01-01"
+    counted = model._count_from_origin(snapshot).frame.set_index("customer_id")
+    assert counted.loc["old", ["frequency", "recency", "T"]].tolist() == [2, 31, 60]
+    assert counted.loc["new", ["frequency", "recency", "T"]].tolist() == [1, 31, 51]
+    assert counted.loc["late", ["frequency", "recency", "T"]].tolist() == [0, 0, 52]
+    model.margin_ = "8D"
+    counted = model._count_from_origin(snapshot).frame.set_index("customer_id")
+    assert counted.loc["late", ["frequency", "recency", "T"]].tolist() == [1, 8, 60]
+    assert counted.loc["new", "frequency"] == 1
+
+
+@pytest.mark.parametrize("base", [BetaGeoModel(), ModifiedBetaGeoModel()])
+def test_predictions_are_those_of_the_two_parts(base, snapshot):
+    model = LeftCensoredModel(base=base, margin="8W").fit(snapshot)
+    old = model.is_old(snapshot).to_numpy()
+    counted = model._count_from_origin(snapshot)
+    for ask in (
+        lambda m, s: m.expected_purchases(s, "26W"),
+        lambda m, s: m.expected_purchases_if_alive(s, "26W"),
+        lambda m, s: m.probability_alive(s),
+        lambda m, s: m.probability_no_purchase(s, "26W"),
+        lambda m, s: m.purchase_distribution(s, "26W", 6),
+        lambda m, s: m.purchase_quantiles(s, "26W", (0.1, 0.9)),
+        lambda m, s: m.discounted_expected_purchases(s, "52W"),
+        lambda m, s: m.discounted_expected_purchases(s),
+        lambda m, s: m.sample(s, "26W", 2, seed=3),
+    ):
+        both = ask(model, snapshot).to_numpy()
+        assert_allclose(both[old], ask(model.old_, counted.subset(old)), rtol=1e-9)
+        assert_allclose(both[~old], ask(model.new_, counted.subset(~old)), rtol=1e-9)
+    assert model.expected_purchases_new_customer("52W") == (
+        model.new_.expected_purchases_new_customer("52W")
+    )
+
+
+def test_old_and_new_have_parameters_of_their_own(fitted):
+    names = ["r", "alpha", "a", "b", "old_r", "old_alpha", "old_a", "old_b"]
+    assert list(fitted.params_) == list(fitted.standard_errors_) == names
+    assert np.shape(fitted.covariance_) == (8, 8)
+    assert fitted.log_likelihood_ == pytest.approx(
+        fitted.new_.log_likelihood_ + fitted.old_.log_likelihood_
+    )
+    assert fitted.converged_
+
+
+def test_a_batch_is_scored_as_the_whole(fitted, snapshot, tables):
+    """Also where the batch's own log begins later than the data of the fit."""
+    late = fitted.is_old(snapshot).to_numpy() & (snapshot.frame["T"] < 50).to_numpy()
+    few = snapshot.customer_id[late][:20].tolist()
+    lines = tables.transactions
+    batch = build_snapshot(lines.filter(lines.customer_id.isin(few)), CUTOFF, behaviour=False)
+    assert batch.provenance["first_timestamp"] > snapshot.provenance["first_timestamp"]
+    whole = fitted.expected_purchases(snapshot, "26W")
+    pd.testing.assert_series_equal(
+        fitted.expected_purchases(batch, "26W"), whole.loc[batch.customer_id]
+    )
+    shuffled = snapshot.frame.sample(frac=1.0, random_state=1).reset_index(drop=True)
+    again = LeftCensoredModel().fit(
+        Snapshot(shuffled, snapshot.cutoff, provenance=snapshot.provenance)
+    )
+    assert again.params_ == pytest.approx(fitted.params_, rel=1e-9)
+
+
+def test_weights_go_with_the_customers(snapshot):
+    twice = LeftCensoredModel(margin="8W").fit(snapshot, np.full(len(snapshot), 2.0))
+    once = LeftCensoredModel(margin="8W").fit(snapshot)
+    assert twice.params_ == pytest.approx(once.params_, rel=1e-5)
+    assert twice.log_likelihood_ == pytest.approx(2 * once.log_likelihood_)
+
+
+def test_covariates_work_for_both_kinds(snapshot):
+    frame = snapshot.frame.assign(z=np.arange(len(snapshot)) % 3)
+    with_z = Snapshot(frame, snapshot.cutoff, provenance=snapshot.provenance)
+    base = ModifiedBetaGeoModel(purchase_covariates=("z",))
+    model = LeftCensoredModel(base=base, margin="8W").fit(with_z)
+    assert list(model.coefficients_) == ["purchase:z", "old_purchase:z"]
+    assert np.isfinite(model.expected_purchases(with_z, "26W")).all()
+    assert model.expected_purchases_new_customer("26W", {"z": 1.0}) > 0
+
+
+# -- forecasts -------------------------------------------------------------------------------------
+
+
+def test_old_and_new_customers_are_forecast_better_than_as_if_all_were_new(
+    fitted, snapshot, tables, world
+):
+    bought = build_outcomes(tables, Window(CUTOFF, "52W"), grain="day")["purchases"]
+    actual = bought.reindex(snapshot.customer_id).to_numpy()
+    plain = ModifiedBetaGeoModel().fit(snapshot).expected_purchases(snapshot, "52W").to_numpy()
+    ours = fitted.expected_purchases(snapshot, "52W").to_numpy()
+    truly_old = (world.truth["first_purchase"] < ORIGIN).reindex(snapshot.customer_id).to_numpy()
+    for rows in (truly_old, ~truly_old):
+        assert np.abs(ours - actual)[rows].mean() < 0.985 * np.abs(plain - actual)[rows].mean()
+        assert ((ours - actual)[rows] ** 2).mean() < ((plain - actual)[rows] ** 2).mean()
+    assert abs((ours - actual).mean()) < 0.5 * abs((plain - actual).mean())
+    assert (fitted.is_old(snapshot).to_numpy() == truly_old).mean() > 0.7
+
+
+# -- uncertainty, value, storage -------------------------------------------------------------------
+
+
+def test_posterior_covers_both_kinds(fitted, snapshot):
+    posterior = fitted.posterior(snapshot, n_draws=100, seed=1, prior={"old_r": (0.0, 1.0)})
+    assert posterior.names == tuple(fitted.params_)
+    assert posterior.draws.shape == (100, 8)
+    for name, estimate in fitted.params_.items():
+        assert abs(posterior.mean[name] - estimate) < 2 * fitted.standard_errors_[name]
+    wide = fitted.purchase_distribution(snapshot, "26W", 8, posterior)
+    certain = fitted.purchase_distribution(snapshot, "26W", 8)
+    assert np.abs(wide.to_numpy() - certain.to_numpy()).max() < 0.05
+
+
+def test_lifetime_value_stands_on_it(snapshot):
+    paying = (snapshot.frame["monetary_value"] > 0) | (snapshot.frame["frequency"] == 0)
+    some = snapshot.subset(paying & (np.arange(len(snapshot)) % 4 == 0))
+    model = LifetimeValueModel(
+        purchase_model=LeftCensoredModel(margin="8W"), spend_model=GammaGammaModel()
+    ).fit(some)
+    again = crmml.models.from_dict(json.loads(json.dumps(model.to_dict(), sort_keys=True)))
+    value, bounds = again.clv(some, "52W"), again.clv_quantiles(some, "52W", (0.1, 0.9))
+    pd.testing.assert_series_equal(value, model.clv(some, "52W"))
+    assert (bounds[0.1] <= bounds[0.9]).all()
+    total = again.total(some, "52W")
+    assert total.loc["all", 0.1] < value.sum() < total.loc["all", 0.9]
+
+
+@pytest.mark.parametrize("margin", ["auto", "4W"])
+def test_models_come_back_from_json(margin, snapshot):
+    model = LeftCensoredModel(base=BetaGeoModel(ridge=0.5), margin=margin).fit(snapshot)
+    again = crmml.models.from_dict(json.loads(json.dumps(model.to_dict(), sort_keys=True)))
+    pd.testing.assert_series_equal(
+        again.expected_purchases(snapshot, "26W"), model.expected_purchases(snapshot, "26W")
+    )
+    assert again.notes == model.notes
+    assert clone(again).fit(snapshot).params_ == pytest.approx(model.params_, rel=1e-9)
+    assert again.base.ridge == 0.5
+
+
+# -- refusals --------------------------------------------------------------------------------------
+
+
+def test_refusals_are_sentences(snapshot, cdnow):
+    with pytest.raises(ParameterError, match="a BetaGeoModel or ModifiedBetaGeoModel without"):
+        LeftCensoredModel(base=ParetoNBDModel()).fit(snapshot)
+    flat = CalendarProfile.from_weeks(dict.fromkeys(range(1, 53), 1.0))
+    with pytest.raises(ParameterError, match="without a calendar"):
+        LeftCensoredModel(base=BetaGeoModel(calendar=flat)).fit(snapshot)
+    with pytest.raises(DurationError, match="like '52W'"):
+        LeftCensoredModel(margin="soon").fit(snapshot)
+    with pytest.raises(TooLittleDataError, match="all 2,357 customers were first seen within 40W"):
+        LeftCensoredModel(margin="40W").fit(cdnow)
+    bare = Snapshot(snapshot.frame, snapshot.cutoff)
+    with pytest.raises(CrmmlError, match="no 'first_timestamp'"):
+        LeftCensoredModel().fit(bare)
+    dated = Snapshot(snapshot.frame, snapshot.cutoff, provenance={"first_timestamp": ORIGIN})
+    with pytest.raises(CrmmlError, match="give the margin as a duration like '4W'"):
+        LeftCensoredModel().fit(dated)
+    assert LeftCensoredModel(margin="4W").fit(dated).n_old_ > 0
+
+
+def test_future_of_an_old_customer_is_that_of_the_bg_nbd():
+    process, params = SeenEarly(0.5), Params(0.8, 6.0, 0.8, 3.5)
+    t = np.array([1.0, 26.0])
+    assert_allclose(process.expected_purchases(params, t), bg_nbd.expected_purchases(params, t))
+    assert_allclose(process.pmf(params, t, 3), bg_nbd.pmf(params, t, 3))
+    assert_allclose(
+        process.discounted_purchases(params, t, 0.01), bg_nbd.discounted_purchases(params, t, 0.01)
+    )
+    draws = process.draw(params, np.full(20_000, 26.0), np.random.default_rng(1))
+    assert_allclose(draws.mean(), bg_nbd.expected_purchases(params, t)[1], rtol=0.03)
