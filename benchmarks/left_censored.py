@@ -1,0 +1,89 @@
+"""Left-censored bases: the same process with and without knowing that customers are older.
+
+Complete Journey (cutoff 2017-07-01, horizons of 13 and 26 weeks) where the extra ``journey`` is
+installed, and a simulated shop of which only the third year is in the data. Errors are of the
+expected purchases, for customers who count as old, for the others, and for all; the ratio is
+``LeftCensoredModel`` over the plain model, below 1 is better.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from crmml.data.datasets import load_complete_journey
+from crmml.data.simulate import Purchases, simulate_world
+from crmml.data.sources import open_tables
+from crmml.exceptions import SourceError
+from crmml.features.labels import build_outcomes
+from crmml.features.snapshot import build_snapshot
+from crmml.features.windows import Window
+from crmml.models import LeftCensoredModel, ModifiedBetaGeoModel
+
+ORIGIN = "2020-01-06"
+
+
+def simulated() -> pd.DataFrame:
+    world = simulate_world(
+        12_000,
+        seed=4,
+        start="2018-01-01",
+        weeks=210,
+        acquisition_weeks=210,
+        purchases=Purchases(process="mbg_nbd", r=1.2, alpha=6, a=0.3, b=4),
+        tables=(),
+    )
+    return world.transactions[world.transactions["timestamp"] >= ORIGIN]
+
+
+def compare(
+    name: str, log: pd.DataFrame, cutoff: str, horizons: Sequence[str], margins: Sequence[str]
+) -> None:
+    tables = open_tables(log)
+    snapshot = build_snapshot(tables, cutoff)
+    begin = time.perf_counter()
+    plain = ModifiedBetaGeoModel().fit(snapshot)
+    first = time.perf_counter() - begin
+    print(f"\n{name}: {len(snapshot):,} customers at {cutoff}")
+    print(f"  plain MBG/NBD fit in {first:.3f} s")
+    for margin in margins:
+        begin = time.perf_counter()
+        model = LeftCensoredModel(margin=margin).fit(snapshot)
+        second = time.perf_counter() - begin
+        old = model.is_old(snapshot).to_numpy()
+        print(f"  margin {margin}: {model.margin_}, {old.sum():,} old, fit in {second:.3f} s")
+        print("    horizon customers      n   MAE plain  ours  ratio  RMSE plain  ours  ratio"
+              "  bias plain   ours")  # fmt: skip
+        for horizon in horizons:
+            bought = build_outcomes(tables, Window(cutoff, horizon), grain="day")["purchases"]
+            actual = bought.reindex(snapshot.customer_id).to_numpy(dtype=np.float64)
+            miss, ours = (
+                m.expected_purchases(snapshot, horizon).to_numpy() - actual for m in (plain, model)
+            )
+            for who, rows in (("old", old), ("new", ~old), ("all", old | True)):
+                mae = [np.abs(e[rows]).mean() for e in (miss, ours)]
+                rmse = [np.sqrt((e[rows] ** 2).mean()) for e in (miss, ours)]
+                print(
+                    f"    {horizon:7} {who:9} {rows.sum():6,}  {mae[0]:10.3f} {mae[1]:5.3f} "
+                    f"{mae[1] / mae[0]:6.3f}  {rmse[0]:10.3f} {rmse[1]:5.3f} "
+                    f"{rmse[1] / rmse[0]:6.3f}  {miss[rows].mean():+10.3f} "
+                    f"{ours[rows].mean():+6.3f}"
+                )
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    try:
+        journey = load_complete_journey().transactions
+        compare("Complete Journey", journey, "2017-07-01", ("13W", "26W"), ("auto", "4W", "8W"))
+    except SourceError as error:
+        print(f"Complete Journey left out: {error}")
+    compare("Simulated shop", simulated(), "2021-01-04", ("13W", "26W", "52W"), ("auto", "4W"))
+
+
+if __name__ == "__main__":
+    main()
