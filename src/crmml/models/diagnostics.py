@@ -27,6 +27,7 @@ def compute_matrix(
     max_frequency: int = 20,
     n_recency: int = 60,
     monetary_value: float | None = None,
+    cutoff: str | pd.Timestamp = "2000-01-01",
 ) -> pd.DataFrame:
     """Prediction for every history of one length: frequency by recency.
 
@@ -46,6 +47,8 @@ def compute_matrix(
         Number of recencies between 0 and ``T``.
     monetary_value : float, optional
         Mean spend of the repeat purchases, for ``"clv"``.
+    cutoff : str or Timestamp
+        When the histories end; matters only to models with a calendar profile.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def compute_matrix(
         {"customer_id": np.arange(len(x)), "frequency": x, "recency": t_x, "T": T,
          "monetary_value": np.where(x > 0, monetary_value or 0.0, 0.0)}
     ).loc[possible]  # fmt: skip
-    snapshot = Snapshot.from_frame(frame, cutoff="2000-01-01", time_unit=purchases.time_unit_)
+    snapshot = Snapshot.from_frame(frame, cutoff=cutoff, time_unit=purchases.time_unit_)
     if quantity == "probability_alive":
         values = purchases.probability_alive(snapshot)
     elif quantity == "expected_purchases":
@@ -98,7 +101,7 @@ def compute_alive_path(
     Parameters
     ----------
     model : PurchaseModel
-        Fitted, without covariates.
+        Fitted, without covariates and calendar profile.
     purchase_times : sequence of float
         Times of the **repeat** purchases since the first, in the model's unit, rising, positive.
     until : float
@@ -115,8 +118,10 @@ def compute_alive_path(
     Raises
     ------
     ParameterError
-        If the times are not rising between 0 and ``until``.
+        If the times are not rising between 0 and ``until``, or the model follows the calendar.
     """
+    if getattr(model, "calendar_", None) is not None:
+        raise ParameterError("model", "one without a calendar profile", type(model).__name__)
     bought = np.asarray(purchase_times, dtype=np.float64)
     if not (np.isfinite(until) and until > 0):
         raise ParameterError("until", "a finite number > 0", until)
@@ -215,7 +220,8 @@ def compute_tracking(
     Parameters
     ----------
     models : mapping of str to PurchaseModel
-        Fitted on ``snapshot``, without covariates.
+        Fitted on ``snapshot``, without covariates. A calendar profile does not show: newcomers
+        are expected at no particular time of the year.
     snapshot : Snapshot
         The cohort: who has bought before the cutoff.
     actual : Series

@@ -12,6 +12,7 @@ from crmml.plots.judgement import (
 )
 from crmml.plots.purchases import (
     plot_alive_path,
+    plot_calendar_profile,
     plot_heterogeneity,
     plot_holdout_by_frequency,
     plot_iso_value,
@@ -23,6 +24,7 @@ from crmml.plots.value import plot_pareto_curve, plot_tier_profile
 __all__ = [
     "plot_alive_path",
     "plot_budget_curve",
+    "plot_calendar_profile",
     "plot_calibration",
     "plot_heterogeneity",
     "plot_holdout_by_frequency",

@@ -227,3 +227,27 @@ def plot_alive_path(path: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if len(bought):
         ax.legend(frameon=False, loc="lower left")
     return ax
+
+
+def plot_calendar_profile(profile: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the multiplier of the purchase rate over the weeks of the year.
+
+    Parameters
+    ----------
+    profile : DataFrame
+        Column ``factor``, indexed by ``week`` of the year or by the ``monday`` of single weeks.
+        From :meth:`crmml.models.CalendarProfile.table`.
+    ax : Axes, optional
+        Where to draw.
+    """
+    of_year = profile.index.name == "week"
+    ax = dressed(ax, title="Calendar profile of the purchase rate",
+                 x="week of the year" if of_year else "week",
+                 y="factor (1 is the mean)")  # fmt: skip
+    if profile.empty:
+        return say_empty(ax, "the profile has no weeks")
+    ax.step(profile.index, profile["factor"], where="mid", color=BLUE, linewidth=2)
+    ax.axhline(1.0, color=GREY, linewidth=1, linestyle="--")
+    ax.margins(y=0.1)
+    ax.set_ylim(bottom=0)
+    return ax
