@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, Protocol, Self
 
 import lightgbm as lgb
@@ -28,8 +27,8 @@ from crmml.exceptions import (
     ParameterError,
     TooLittleDataError,
 )
-from crmml.features.behaviour import FEATURES
 from crmml.features.labels import LabelledSnapshot
+from crmml.features.selection import choose_features
 from crmml.features.snapshot import Snapshot
 from crmml.features.windows import customer_folds
 from crmml.metrics import classification
@@ -41,13 +40,11 @@ from crmml.models.calibration import MonotoneCalibration
 from crmml.models.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.stats.discounting import in_units
 
-CORE_FEATURES = ("frequency", "recency", "T", "monetary_value")
 NO_PURCHASE = "no_purchase_probability"
 WINDOWS_NEEDED = 3
 """Windows that do not overlap: one to train on, one to calibrate on, one to judge on."""
 
 LEAK_AUC = 0.99
-_SEASON = "cutoff_season_*"
 
 
 class ChurnPredictor(Protocol):
@@ -421,18 +418,9 @@ class ChurnModel(_ChurnEstimator):
         for name in self.covariates:
             if not pd.api.types.is_numeric_dtype(frames[0][name]):
                 raise DataError("a covariate must be numeric", table="snapshot", column=name)
-        patterns = [*CORE_FEATURES, *(feature.name for feature in FEATURES)]
-        span = train[-1].window.cutoff - train[0].window.cutoff
-        if span < pd.Timedelta(days=365):
-            # Within a year the season only tells the training slices apart.
-            patterns = [name for name in patterns if not fnmatchcase(name, _SEASON)]
-        known = [
-            str(name)
-            for pattern in patterns
-            for name in sorted(map(str, shared))
-            if fnmatchcase(name, pattern) and pd.api.types.is_numeric_dtype(frames[0][name])
-        ]
-        return list(dict.fromkeys([*known, *map(str, self.covariates), NO_PURCHASE]))
+        return list(
+            dict.fromkeys([*choose_features(train), *map(str, self.covariates), NO_PURCHASE])
+        )
 
     def _matrix(self, snapshot: Snapshot) -> FloatArray:
         missing = [n for n in self.features_ if n != NO_PURCHASE and n not in snapshot.frame]

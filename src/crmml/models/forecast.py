@@ -221,8 +221,8 @@ class HeuristicForecaster(Forecaster):
     """What a good analyst would do by hand: as before, for those who are not silent too long.
 
     Expected purchases are ``frequency * horizon / max(T, horizon)`` where the inactivity is at
-    most ``cut``, else 0; ``cut`` is the one with the least squared error on the newest rehearsal.
-    Spend is the customer's own mean spend per purchase.
+    most ``cut`` horizons, else 0; ``cut`` is the one with the least squared error on the newest
+    rehearsal. Spend is the customer's own mean spend per purchase.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ class HeuristicForecaster(Forecaster):
     Attributes
     ----------
     cut_ : float
-        In time units; without a rehearsal, the horizon.
+        In horizons; 1 without a rehearsal.
     spend_model_ : OwnMeanSpend
         Fitted on the snapshot.
     """
@@ -249,7 +249,7 @@ class HeuristicForecaster(Forecaster):
     def fit(self, snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot] = ()) -> Self:
         """Find the cut on the newest rehearsal."""
         closed = in_order(snapshot, rehearsals)
-        self.cut_ = in_units(self.horizon, snapshot.time_unit)
+        self.cut_ = 1.0
         if closed:
             newest = closed[-1]
             length = in_units(newest.window.horizon, newest.snapshot.time_unit)
@@ -257,7 +257,7 @@ class HeuristicForecaster(Forecaster):
             actual = newest.outcomes["purchases"].to_numpy(dtype=np.float64)
             cuts = np.unique(np.quantile(idle, np.linspace(0.02, 1.0, 50)))
             loss = [((expected * (idle <= cut) - actual) ** 2).sum() for cut in cuts]
-            self.cut_ = float(cuts[int(np.argmin(loss))])
+            self.cut_ = float(cuts[int(np.argmin(loss))]) / length
         self.spend_model_ = OwnMeanSpend().fit(snapshot)
         return self
 
@@ -273,7 +273,7 @@ class HeuristicForecaster(Forecaster):
         horizon = in_units(self.horizon, snapshot.time_unit)
         expected, idle = self._as_before(snapshot, horizon)
         shares = np.array([in_units(length, snapshot.time_unit) for length in lengths]) / horizon
-        return np.outer(expected * (idle <= self.cut_), shares)
+        return np.outer(expected * (idle <= self.cut_ * horizon), shares)
 
     def to_dict(self) -> dict[str, Any]:
         """Return class name, settings and fitted state as plain JSON values."""
@@ -374,7 +374,7 @@ class _Boosted(Forecaster):
         return self._search(objective, rows, target, **more).grow()
 
     def _raw(self, text: str, matrix: FloatArray) -> FloatArray:
-        booster = lgb.Booster(model_str=text, params={"verbosity": -1})
+        booster = lgb.Booster(model_str=text)
         return np.asarray(booster.predict(matrix, raw_score=True, num_threads=self.num_threads))
 
 
