@@ -24,7 +24,7 @@ from crmml.exceptions import (
 from crmml.features.labels import build_outcomes
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import Window
-from crmml.models import BetaGeoModel, CalendarProfile, ModifiedBetaGeoModel
+from crmml.models import BetaGeoModel, CalendarProfile, LifetimeValueModel, ModifiedBetaGeoModel
 from crmml.models.calendar import grain_edge
 from crmml.stats import bg_nbd, mbg_nbd
 from crmml.stats import operational_time as ot
@@ -171,7 +171,7 @@ def test_discounting_over_weeks_equals_exact_segments(process):
     for u, v, s in zip(calendar, clock, rates, strict=False):
         until = [process.discounted_purchases(params, np.full(3, w), delta / s) for w in (v, v + s)]
         exact += np.exp(-delta * u + delta / s * v) * (until[1] - until[0])
-    found = ot.discounted_purchases(process, params, calendar, clock, delta)
+    found = ot.discounted_purchases(params, calendar, clock, delta)
     assert_allclose(found, exact, rtol=1e-9)
 
 
@@ -353,3 +353,31 @@ def test_opportunities_have_no_calendar():
     snapshot = Snapshot.from_frame(frame, cutoff="2024-01-01", time_unit="period")
     with pytest.raises(ParameterError, match="purchase opportunities, which have no dates"):
         BetaGeoModel(calendar=FLAT).fit(snapshot)
+
+
+# -- uncertainty and value -------------------------------------------------------------------------
+
+
+def test_lifetime_value_follows_the_calendar(snapshot):
+    """Four weeks of a December thrice as busy are worth more than twice as much."""
+    frame = snapshot.frame
+    some = snapshot.subset((frame["monetary_value"] > 0) | (frame["frequency"] == 0))
+    profile = CalendarProfile.from_weeks({w: 3.0 if w >= 48 else 1.0 for w in range(1, 54)})
+    with pytest.warns(FitWarning, match="lacks the sum of log s"):
+        model = LifetimeValueModel(purchase_model=ModifiedBetaGeoModel(calendar=profile)).fit(some)
+    again = crmml.models.from_dict(json.loads(json.dumps(model.to_dict(), sort_keys=True)))
+    december = again.clv(some, "4W")
+    pd.testing.assert_series_equal(december, model.clv(some, "4W"))
+    bounds = model.clv_quantiles(some, "4W", (0.1, 0.9))
+    assert (bounds[0.1] <= bounds[0.9]).all()
+    assert model.residual_value(some).sum() > model.clv(some, "52W").sum()
+    again.purchase_model_.calendar_ = None
+    assert december.sum() > 2 * again.clv(some, "4W").sum()
+
+
+def test_posterior_is_drawn_on_the_clock(fitted, snapshot):
+    posterior = fitted.posterior(snapshot, n_draws=50, seed=1)
+    for name, estimate in fitted.params_.items():
+        assert abs(posterior.mean[name] - estimate) < fitted.standard_errors_[name]
+    table = fitted.purchase_distribution(snapshot, "4W", 3, posterior)
+    assert_allclose(table, fitted.purchase_distribution(snapshot, "4W", 3), atol=0.02)

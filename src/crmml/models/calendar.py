@@ -563,7 +563,7 @@ class CalendarPurchaseModel(PurchaseModel):
                 clock = np.concatenate([clock, clock[-1] + beyond])
         else:
             calendar, clock = self._ahead(snapshot, in_units(horizon, self.time_unit_))
-        values = ot.discounted_purchases(self._process, future.params, calendar, clock, delta)
+        values = ot.discounted_purchases(future.params, calendar, clock, delta)
         values = alive * values[future.inverse]
         return pd.Series(
             values[h.inverse], index=snapshot.customer_id, name="discounted_expected_purchases"

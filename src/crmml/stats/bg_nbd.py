@@ -243,6 +243,31 @@ def expected_purchases(params: Params, t: FloatArray) -> FloatArray:
     return _mean_total(r, t / alpha, a, b)
 
 
+def weighted_expectations(params: Params, t: FloatArray, shares: FloatArray) -> FloatArray:
+    """Sum over j of ``shares[j] * E[purchases in (0, t[j]]]`` of active customers, shape (n,).
+
+    Several times as fast as one call of :func:`expected_purchases` for each ``t[j]``.
+
+    Parameters
+    ----------
+    params : Params
+        Fields of shape (n,) or numbers.
+    t, shares : ndarray, shape (m,)
+        Horizons shared by all customers, and their weights, of any sign.
+
+    Examples
+    --------
+    >>> p = Params(np.array([0.243]), 4.414, 0.793, 2.426)
+    >>> weighted_expectations(p, np.array([1.0, 78.0]), np.array([2.0, 1.0])).round(4)
+    array([1.9671])
+    """
+    r, alpha, a, b = np.broadcast_arrays(
+        *(np.atleast_1d(np.asarray(value, dtype=np.float64)) for value in params)
+    )
+    by_row = np.broadcast_to(shares, (len(r), len(shares)))
+    return _mean_total(r, t / alpha[:, None], a, b, shares=by_row)
+
+
 def pmf(params: Params, t: FloatArray, n_max: int) -> FloatArray:
     r"""P(n purchases in (0, t]) of an active customer for n = 0..n_max, shape (n, n_max + 1).
 

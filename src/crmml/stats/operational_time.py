@@ -8,13 +8,11 @@ moments are in days since 1970-01-01.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.special import gammaln
 
 from crmml._typing import FloatArray, IntArray
-from crmml.stats.process import PurchaseProcess
+from crmml.stats import bg_nbd
 from crmml.stats.quadrature import legendre
 
 DAYS_PER_WEEK = 7.0
@@ -173,8 +171,7 @@ def choose_waves(
 
 
 def discounted_purchases(
-    process: PurchaseProcess,
-    params: Any,
+    params: bg_nbd.Params,
     calendar: FloatArray,
     clock: FloatArray,
     delta: float,
@@ -188,10 +185,8 @@ def discounted_purchases(
 
     Parameters
     ----------
-    process : PurchaseProcess
-        ``bg_nbd`` or ``mbg_nbd``.
-    params : NamedTuple
-        Parameters of active customers, fields of shape (n,) or numbers.
+    params : Params
+        Of active customers of the BG/NBD or MBG/NBD, fields of shape (n,) or numbers.
     calendar, clock : ndarray, shape (m,)
         Points of time after the cutoff, both from 0 on, between which the clock runs evenly.
     delta : float
@@ -224,7 +219,4 @@ def discounted_purchases(
         functional += mass.ravel() @ np.polynomial.chebyshev.chebvander(where.ravel(), n - 1)
     functional[1:] *= 2.0
     shares = np.cos(np.outer(angle, np.arange(n))) @ functional / n
-    total = np.zeros(len(r))
-    for node, share in zip(nodes, shares, strict=True):
-        total += share * process.expected_purchases(params, np.full(len(r), node))
-    return total
+    return bg_nbd.weighted_expectations(bg_nbd.Params(r, alpha, a, b), nodes, shares)
