@@ -735,7 +735,7 @@ class BlendForecaster(Forecaster):
     Parameters
     ----------
     members : sequence of Forecaster
-        Unfitted.
+        Unfitted; they are given the blend's horizon.
     horizon : str or Duration
         How far to look ahead.
 
@@ -771,7 +771,8 @@ class BlendForecaster(Forecaster):
             trial = clone(member).set_params(horizon=stage.window.horizon)
             try:
                 columns.append(trial.fit(stage.snapshot, earlier).forecast(stage.snapshot))
-                fitted.append(clone(member).fit(snapshot, closed))
+                final = clone(member).set_params(horizon=self.horizon)
+                fitted.append(final.fit(snapshot, closed))
             except TooLittleDataError:
                 # It cannot be rehearsed, or not be fitted now, so it gets no weight.
                 columns = columns[: len(fitted)]

@@ -1,0 +1,308 @@
+"""Backtests: what is compared, what is chosen, and what the intervals mean."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crmml.data.datasets import load_cdnow
+from crmml.data.sources import open_tables
+from crmml.exceptions import (
+    CensoredWindowError,
+    CrmmlError,
+    CrmmlWarning,
+    FitWarning,
+    FutureLeakError,
+    ParameterError,
+    TooLittleDataError,
+)
+from crmml.features.labels import LabelledSnapshot, build_labelled, build_outcomes
+from crmml.features.tracking import count_weekly_purchases
+from crmml.features.windows import Window
+from crmml.metrics import counts, ranking
+from crmml.metrics.bootstrap import (
+    Replicates,
+    compare,
+    hash_keys,
+    replicate,
+    resampling_weights,
+)
+from crmml.models.forecast import Forecaster, ProcessForecaster
+from crmml.models.gamma_gamma import GammaGammaModel
+from crmml.models.pareto_nbd import ParetoNBDModel
+from crmml.training.backtest import (
+    CANDIDATES,
+    JUDGED_BY,
+    LOSSES,
+    Judged,
+    build_rehearsals,
+    choose,
+    judge,
+    make_candidate,
+    run_backtest,
+    summarise,
+)
+
+HOLDOUT = Window("1997-10-01", "39W")
+QUARTERS = [Window("1997-10-01", "13W"), Window("1997-12-31", "13W")]
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return open_tables(load_cdnow(sample=True))
+
+
+@pytest.fixture(scope="module")
+def cache():
+    return {}
+
+
+@pytest.fixture(scope="module")
+def holdout(tables, cache):
+    names = ("heuristic", "bg_nbd", "pareto_nbd", "lifetimes_bg_nbd", "tweedie", "hybrid")
+    return run_backtest(tables, [HOLDOUT], names, n_boot=50, cache=cache)
+
+
+def value(backtest, candidate, metric):
+    board = backtest.leaderboard.set_index(["candidate", "metric"])
+    return float(board.loc[(candidate, metric), "value"])
+
+
+@pytest.mark.parametrize(
+    ("candidate", "mae", "rmse", "correlation", "bias"),
+    [
+        ("bg_nbd", 0.785, 1.608, 0.626, -0.121),
+        ("lifetimes_bg_nbd", 0.785, 1.608, 0.626, -0.121),
+        ("pareto_nbd", 0.755, 1.603, 0.630, -0.115),
+    ],
+)
+def test_cdnow_sample_as_measured_with_lifetimes_0_11_3(
+    holdout, candidate, mae, rmse, correlation, bias
+):
+    assert value(holdout, candidate, "purchases_mae") == pytest.approx(mae, abs=6e-4)
+    assert value(holdout, candidate, "purchases_rmse") == pytest.approx(rmse, abs=6e-4)
+    assert value(holdout, candidate, "purchases_pearson") == pytest.approx(correlation, abs=6e-4)
+    assert value(holdout, candidate, "purchases_bias") == pytest.approx(bias, abs=6e-4)
+
+
+def test_spend_on_cdnow_sample_as_measured_with_lifetimes_0_11_3(holdout):
+    for metric, known in (("bias", -0.156), ("spearman", 0.426), ("gini", 0.638)):
+        assert value(holdout, "bg_nbd", f"spend_{metric}") == pytest.approx(known, abs=6e-4)
+
+
+def test_one_window_with_a_candidate_that_cannot_learn(holdout):
+    assert list(holdout.skipped) == ["tweedie"]
+    assert "39W" in holdout.skipped["tweedie"]
+    assert "tweedie" not in set(holdout.leaderboard["candidate"])
+    assert (holdout.leaderboard["windows"] == 1).all()
+    assert holdout.chosen in holdout.reason
+    assert "1 window" in holdout.reason
+
+
+def test_table_holds_what_the_issue_asks(holdout):
+    board = holdout.leaderboard.pivot(index="candidate", columns="metric", values="value")
+    asked = {"mae", "rmse", "bias", "spearman", "gini", "decile_mape", "top_decile_found"}
+    assert {f"{what}_{m}" for what in ("purchases", "spend") for m in asked} <= set(board.columns)
+    for name in ("bg_nbd", "pareto_nbd", "hybrid"):
+        own = board.loc[name, ["crps", "log_score", "coverage_80", "cumulative_mape"]]
+        assert own.notna().all()
+        assert board.loc[name, "purchases_mae_of_median"] < board.loc[name, "purchases_mae"]
+    assert set(LOSSES) <= set(board.columns)
+    around = holdout.leaderboard
+    assert (around["lower"] <= around["value"] + 0.05 * around["value"].abs()).all()
+
+
+def test_tracking_ends_at_the_totals(holdout):
+    judged = holdout.windows[0]
+    last = judged.tracking.iloc[-1]
+    assert len(judged.tracking) == 39
+    assert last["actual"] == judged.labelled.outcomes["purchases"].sum() == 1882
+    for name in judged.tracking.columns[1:]:
+        assert last[name] == pytest.approx(judged.forecasts[name]["purchases"].sum())
+        found = counts.cumulative_mape(
+            judged.tracking["actual"].to_numpy(), judged.tracking[name].to_numpy()
+        )
+        assert value(holdout, name, "cumulative_mape") == pytest.approx(found)
+
+
+@pytest.mark.parametrize("grain", ["day", "week"])
+def test_weekly_purchases_add_up_to_outcomes_of_shorter_windows(tables, grain):
+    weekly = None
+    for weeks in (1, 2, 5):
+        done = build_outcomes(tables, Window("1997-10-01", f"{weeks}W"), grain=grain)
+        if weekly is None:
+            weekly = count_weekly_purchases(
+                tables, Window("1997-10-01", "5W"), done.index[::-1], grain=grain
+            )
+        np.testing.assert_array_equal(
+            weekly[::-1, :weeks].sum(axis=1), done["purchases"].to_numpy()
+        )
+    with pytest.raises(CensoredWindowError, match="censored"):
+        count_weekly_purchases(tables, Window("1998-06-01", "5W"), pd.Index([1]))
+
+
+def test_windows_share_one_resampling_and_no_fit_warns_aloud(tables, cache):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CrmmlWarning)
+        found = run_backtest(
+            tables, QUARTERS, ["heuristic", "pareto_nbd", "mbg_nbd"], n_boot=40, cache=cache
+        )
+    assert [one.labelled.window for one in found.windows] == QUARTERS
+    assert (found.leaderboard["windows"] == 2).all()
+    assert found.chosen != "heuristic"
+    first, second = (one.replicates for one in found.windows)
+    mean = Replicates.mean([first, second])
+    np.testing.assert_allclose(mean.draws, (first.draws + second.draws) / 2.0)
+    board = summarise(found.windows).set_index(["candidate", "metric"])
+    tails = np.quantile(mean.draws[mean.rows.index(("pareto_nbd", JUDGED_BY))], [0.05, 0.95])
+    found_tails = board.loc[("pareto_nbd", JUDGED_BY), ["lower", "upper"]]
+    np.testing.assert_allclose(found_tails.to_numpy(dtype=float), tails)
+
+
+def test_one_customer_weighs_the_same_in_every_window():
+    keys = hash_keys(range(100))
+    np.testing.assert_array_equal(
+        resampling_weights(keys, 7, 3)[:, 40:60], resampling_weights(keys[40:60], 7, 3)
+    )
+
+
+def test_notes_are_said_once(tables, cache):
+    labelled = build_labelled(tables, QUARTERS[0])
+
+    class Doubtful(Forecaster):
+        complexity = 0
+
+        def fit(self, snapshot, rehearsals=()):
+            for figure in ("0.25", "1e-3"):
+                warnings.warn(f"only {figure} left", FitWarning, stacklevel=2)
+            return self
+
+        def forecast(self, snapshot):
+            mean = labelled.outcomes["purchases"].mean()
+            return pd.DataFrame({"purchases": mean, "spend": 1.0}, snapshot.customer_id)
+
+    judged = judge(labelled, [], {"doubtful": Doubtful()}, n_boot=20)
+    assert judged.notes == ("doubtful: only 0.25 left", "doubtful: only 1e-3 left")
+    found = run_backtest(tables, QUARTERS[:1], ["pareto_nbd"], n_boot=20, cache=cache)
+    assert type(found)([judged, judged], found.leaderboard, "", "").notes == judged.notes[:1]
+
+
+def test_candidates_are_copied_and_order_of_rows_is_nothing(tables, cache):
+    labelled = build_labelled(tables, QUARTERS[0])
+    candidates = {"pareto_nbd": make_candidate("pareto_nbd", "13W")}
+    judged = judge(labelled, [], candidates, n_boot=20)
+    assert not hasattr(candidates["pareto_nbd"], "purchase_model_")
+    order = np.random.default_rng(0).permutation(len(labelled))
+    snapshot = labelled.snapshot.__class__(
+        labelled.snapshot.frame.iloc[order].reset_index(drop=True), labelled.snapshot.cutoff
+    )
+    mixed = LabelledSnapshot(snapshot, labelled.outcomes.iloc[order], labelled.window)
+    again = judge(mixed, [], candidates, n_boot=20)
+    pd.testing.assert_frame_equal(again.table, judged.table, rtol=1e-8)
+
+
+def test_rehearsals_close_before_the_cutoff_and_shorten_with_the_history(tables, cache):
+    for horizon in ("13W", "39W"):
+        found = build_rehearsals(tables, HOLDOUT.cutoff, horizon, cache=cache)
+        assert 1 <= len(found) <= 3
+        assert all(part.window.closes <= HOLDOUT.cutoff for part in found)
+        assert [p.window.cutoff for p in found] == sorted(p.window.cutoff for p in found)
+    assert found[0].window.horizon.number == 91  # a third of 273 days
+    assert len(build_rehearsals(tables, HOLDOUT.cutoff, "13W", most=1, cache=cache)) == 1
+    assert build_rehearsals(tables, pd.Timestamp("1997-01-15"), "13W", cache=cache) == []
+
+
+def test_a_rehearsal_from_the_future_is_refused(tables, cache):
+    first, second = (build_labelled(tables, window) for window in QUARTERS)
+    with pytest.raises(FutureLeakError, match="knows what is to be forecast"):
+        judge(first, [second], {"pareto_nbd": make_candidate("pareto_nbd", "13W")})
+
+
+def said(snapshot, forecasts, complexity=1):
+    """One window in which each candidate said something, judged."""
+    outcomes = snapshot.outcomes["purchases"].to_numpy(dtype=np.float64)
+    statistics = {
+        name: {JUDGED_BY: counts.statistics(outcomes, forecast)["rmse"]}
+        for name, forecast in forecasts.items()
+    }
+    ids = snapshot.snapshot.customer_id
+    found = replicate([(None, statistics)], hash_keys(ids), n_replicates=100)
+    fitted = {name: make_candidate(name, "13W") for name in forecasts}
+    empty = pd.DataFrame()
+    return Judged(snapshot, fitted, {}, found, empty, {}, empty, {})
+
+
+def test_ties_go_to_the_simpler_and_baselines_are_not_served(tables, cache):
+    labelled = build_labelled(tables, QUARTERS[0])
+    y = labelled.outcomes["purchases"].to_numpy(dtype=np.float64)
+    noise = np.random.default_rng(1).normal(size=(2, len(y)))
+    close, closer = y + noise[0], y + 0.98 * noise[1]
+    chosen, reason = choose([said(labelled, {"pareto_nbd": close, "hybrid": closer})])
+    assert chosen == "pareto_nbd"
+    assert "no different beyond chance from hybrid" in reason
+    assert "simpler" in reason
+    far = said(labelled, {"pareto_nbd": y + 2.0 * noise[1], "hybrid": closer})
+    chosen, reason = choose([far])
+    assert chosen == "hybrid"
+    assert "the least; next is pareto_nbd" in reason
+    served = said(labelled, {"lifetimes_bg_nbd": y, "bg_nbd": y + noise[0]})
+    chosen, reason = choose([served])
+    assert chosen == "bg_nbd"
+    assert "the least that can be served" in reason
+    with pytest.raises(CrmmlError, match="no candidate of crmml stood"):
+        choose([said(labelled, {"lifetimes_bg_nbd": y})])
+
+
+def test_mistakes_are_named(tables, cache):
+    with pytest.raises(TooLittleDataError, match="needs an outcome window"):
+        run_backtest(tables, [], ["bg_nbd"])
+    with pytest.raises(ParameterError, match="got 'bgnbd'"):
+        run_backtest(tables, [HOLDOUT], ["bgnbd"])
+    for windows in ([HOLDOUT, QUARTERS[0]], [Window("1997-10-01", "13W", "1W")]):
+        with pytest.raises(ParameterError, match="of one horizon and without a gap"):
+            run_backtest(tables, windows, ["bg_nbd"])
+    with pytest.raises(TooLittleDataError, match="no candidate could be fitted: tweedie"):
+        run_backtest(tables, [HOLDOUT], ["tweedie"], cache=cache)
+
+
+def test_processes_meet_spend_models():
+    found = make_candidate("pareto_nbd/own_mean", "13W")
+    assert isinstance(found, ProcessForecaster)
+    assert type(found.purchase_model) is ParetoNBDModel
+    assert type(make_candidate("bg_nbd", "13W").spend_model) is GammaGammaModel
+    assert {"heuristic", "tweedie", "hurdle", "hybrid", "blend"} <= set(CANDIDATES)
+
+
+@pytest.mark.parametrize("ties", [True, False])
+def test_statistics_found_together_equal_those_found_alone(ties):
+    rng = np.random.default_rng(2)
+    y, p = rng.poisson(0.5, 800).astype(float), rng.gamma(1.0, 1.0, 800)
+    p = p.round(1) if ties else p
+    together, weight = ranking.statistics(y, p), rng.poisson(1.0, (4, 800)).astype(float)
+    alone = {
+        "pearson": ranking.pearson,
+        "spearman": ranking.spearman,
+        "gini": ranking.normalised_gini,
+        "decile_mape": ranking.decile_mape,
+        "top_decile_found": ranking.top_share_found,
+        "top_decile_lift": ranking.top_share_lift,
+    }
+    assert set(together) == set(alone)
+    for name, function in alone.items():
+        np.testing.assert_allclose(together[name](weight), function(y, p, weight), rtol=1e-9)
+        assert together[name](weight[0]).shape == ()
+
+
+def test_adding_weights_by_group_changes_no_statistic():
+    rng = np.random.default_rng(3)
+    groups = rng.integers(0, 40, 500)
+    y, p = rng.poisson(1.0, 40).astype(float), rng.gamma(1.0, 1.0, 40)
+
+    def everything(actual, said):
+        return {"m": counts.statistics(actual, said) | ranking.statistics(actual, said)}
+
+    keys = hash_keys(range(500))
+    grouped = replicate([(groups, everything(y, p))], keys, n_replicates=30).table()
+    plain = compare(everything(y[groups], p[groups]), range(500), n_replicates=30)
+    pd.testing.assert_frame_equal(grouped, plain, rtol=1e-9)

@@ -1,0 +1,259 @@
+"""Forecasters: order, batch, storage, embargo, and what the hybrid promises."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crmml import models
+from crmml._typing import Duration
+from crmml.data.datasets import load_cdnow
+from crmml.data.sources import open_tables
+from crmml.exceptions import (
+    FutureLeakError,
+    MissingColumnsError,
+    ParameterError,
+    TooLittleDataError,
+)
+from crmml.features.labels import LabelledSnapshot, build_labelled
+from crmml.features.selection import choose_features, feature_matrix
+from crmml.features.snapshot import Snapshot
+from crmml.features.windows import Window
+from crmml.models.forecast import (
+    BlendForecaster,
+    BoostedForecaster,
+    HeuristicForecaster,
+    HybridForecaster,
+    OwnMeanSpend,
+    ProcessForecaster,
+    in_order,
+)
+from crmml.models.gamma_gamma import GammaGammaModel
+from crmml.models.modified_beta_geo import ModifiedBetaGeoModel
+from crmml.models.pareto_nbd import ParetoNBDModel
+
+HORIZON = "13W"
+pytestmark = pytest.mark.filterwarnings("ignore::crmml.exceptions.FitWarning")
+
+
+@pytest.fixture(scope="module")
+def parts() -> list[LabelledSnapshot]:
+    """Three windows of 13 weeks; the last is what is forecast."""
+    tables = open_tables(load_cdnow(sample=True))
+    cutoffs = ("1997-07-02", "1997-10-01", "1998-01-01")
+    return [build_labelled(tables, Window(cutoff, HORIZON)) for cutoff in cutoffs]
+
+
+def process(model=ParetoNBDModel, horizon=HORIZON) -> ProcessForecaster:
+    return ProcessForecaster(purchase_model=model(), spend_model=GammaGammaModel(), horizon=horizon)
+
+
+def hybrid(**settings) -> HybridForecaster:
+    models_ = {"purchase_model": ParetoNBDModel(), "spend_model": GammaGammaModel()}
+    return HybridForecaster(**{**models_, "horizon": HORIZON, "max_rounds": 60, **settings})
+
+
+def blend() -> BlendForecaster:
+    members = [process(), process(ModifiedBetaGeoModel), HeuristicForecaster(horizon=HORIZON)]
+    return BlendForecaster(members=members, horizon=HORIZON)
+
+
+CANDIDATES = {
+    "heuristic": lambda: HeuristicForecaster(horizon=HORIZON),
+    "process": process,
+    "tweedie": lambda: BoostedForecaster(kind="tweedie", horizon=HORIZON, max_rounds=40),
+    "hurdle": lambda: BoostedForecaster(kind="hurdle", horizon=HORIZON, max_rounds=40),
+    "hybrid": hybrid,
+    "blend": blend,
+}
+
+
+@pytest.fixture(scope="module")
+def fitted(parts):
+    return {name: make().fit(parts[2].snapshot, parts[:2]) for name, make in CANDIDATES.items()}
+
+
+def shuffled(part: LabelledSnapshot, seed: int) -> LabelledSnapshot:
+    order = np.random.default_rng(seed).permutation(len(part))
+    frame = part.snapshot.frame.iloc[order].reset_index(drop=True)
+    frame = frame[[*frame.columns[::-1]]]
+    snapshot = Snapshot(frame, part.snapshot.cutoff, part.snapshot.grain, part.snapshot.time_unit)
+    return LabelledSnapshot(snapshot, part.outcomes.iloc[order], part.window)
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_round_trip_batch_and_plain_json(name, fitted, parts):
+    model, snapshot = fitted[name], parts[2].snapshot
+    expected = model.forecast(snapshot)
+    assert list(expected.columns) == ["purchases", "spend"]
+    assert expected.index.equals(snapshot.customer_id)
+    assert np.isfinite(expected.to_numpy()).all()
+    assert (expected.to_numpy() >= 0).all()
+    stored = json.loads(json.dumps(model.to_dict(), allow_nan=False))
+    back = models.from_dict(stored)
+    pd.testing.assert_frame_equal(back.forecast(snapshot), expected, check_exact=True)
+    assert back.to_dict() == model.to_dict()
+    one = snapshot.subset(np.arange(len(snapshot)) == 17)
+    pd.testing.assert_frame_equal(
+        model.forecast(one), expected.iloc[[17]], check_exact=False, rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("name", ["heuristic", "tweedie", "hybrid", "blend"])
+def test_no_order_matters(name, fitted, parts):
+    mixed = [shuffled(part, seed) for seed, part in enumerate(parts)]
+    again = CANDIDATES[name]().fit(mixed[2].snapshot, mixed[1::-1])
+    expected = fitted[name].forecast(parts[2].snapshot)
+    found = again.forecast(mixed[2].snapshot).loc[expected.index]
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-9)
+    if name == "tweedie":
+        assert again.to_dict() == fitted[name].to_dict()
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_refuses_rehearsals_that_end_after_the_cutoff(name, parts):
+    with pytest.raises(FutureLeakError, match="knows what is to be forecast"):
+        CANDIDATES[name]().fit(parts[1].snapshot, parts[:2])
+
+
+def test_what_needs_rehearsals_says_so(parts):
+    snapshot = parts[2].snapshot
+    for make in (hybrid, blend, CANDIDATES["tweedie"]):
+        with pytest.raises(TooLittleDataError, match="the data hold none"):
+            make().fit(snapshot)
+    with pytest.raises(TooLittleDataError, match="outcome windows of 26W"):
+        BoostedForecaster(horizon="26W").fit(snapshot, parts[:2])
+    with pytest.raises(TooLittleDataError, match="at least 20000 buyers"):
+        BoostedForecaster(kind="hurdle", horizon=HORIZON, min_leaf=10_000).fit(snapshot, parts[:2])
+    with pytest.raises(ParameterError, match="'tweedie' or 'hurdle'"):
+        BoostedForecaster(kind="forest", horizon=HORIZON).fit(snapshot, parts[:2])
+
+
+def test_rehearsals_come_in_order(parts):
+    found = in_order(parts[2].snapshot, parts[1::-1])
+    assert [part.window.cutoff for part in found] == [p.window.cutoff for p in parts[:2]]
+    assert found[0].snapshot.customer_id.is_monotonic_increasing
+
+
+def test_the_heuristic_without_rehearsal_cuts_at_one_horizon():
+    frame = pd.DataFrame(
+        {
+            "customer_id": [1, 2, 3],
+            "frequency": [4, 4, 0],
+            "recency": [20.0, 5.0, 0.0],
+            "T": [26.0, 26.0, 6.5],
+            "monetary_value": [10.0, 20.0, 0.0],
+        }
+    )
+    snapshot = Snapshot.from_frame(frame, cutoff="2020-01-01")
+    model = HeuristicForecaster(horizon=HORIZON).fit(snapshot)
+    assert model.forecast(snapshot)["purchases"].tolist() == [2.0, 0.0, 0.0]
+    assert model.forecast(snapshot)["spend"].tolist() == [20.0, 0.0, 0.0]
+    assert OwnMeanSpend().fit(snapshot).expected_spend(snapshot).tolist() == [10.0, 20.0, 15.0]
+    half = model.track(snapshot, [Duration.parse("6.5W"), Duration.parse("13W")])
+    assert half[0].tolist() == [1.0, 2.0]
+
+
+def pure_process(parts, seed: int) -> list[LabelledSnapshot]:
+    """Redraw the outcomes of a rehearsal from the process itself: there is nothing to correct."""
+    found = []
+    for part in parts:
+        model = ParetoNBDModel().fit(part.snapshot)
+        drawn = model.sample(part.snapshot, HORIZON, 1, seed)[0]
+        outcomes = part.outcomes.assign(purchases=drawn.to_numpy())
+        found.append(LabelledSnapshot(part.snapshot, outcomes, part.window))
+    return found
+
+
+def test_without_a_gain_the_hybrid_is_the_process(parts):
+    snapshot = parts[2].snapshot
+    model = hybrid().fit(snapshot, pure_process(parts[:2], seed=1))
+    assert model.booster_ is None
+    assert model.n_rounds_ == 0
+    assert model.gain_ <= model.gain_error_
+    plain = process().fit(snapshot)
+    pd.testing.assert_frame_equal(model.forecast(snapshot), plain.forecast(snapshot))
+    pd.testing.assert_frame_equal(
+        model.distribution(snapshot, 20), plain.distribution(snapshot, 20)
+    )
+    back = models.from_dict(json.loads(json.dumps(model.to_dict())))
+    assert back.booster_ is None
+
+
+def planted(parts) -> list[LabelledSnapshot]:
+    """Rehearsals in which weekend shoppers buy three times what others do."""
+    found = []
+    for part in parts:
+        rng = np.random.default_rng(5)
+        weekend = part.snapshot.frame["weekend_share"].to_numpy() > 0.5
+        mean = ParetoNBDModel().fit(part.snapshot).expected_purchases(part.snapshot, HORIZON)
+        drawn = rng.poisson(mean.to_numpy() * np.where(weekend, 1.8, 0.6))
+        outcomes = part.outcomes.assign(purchases=drawn)
+        found.append(LabelledSnapshot(part.snapshot, outcomes, part.window))
+    return found
+
+
+@pytest.fixture(scope="module")
+def taught(parts) -> HybridForecaster:
+    return hybrid().fit(parts[2].snapshot, planted(parts[:2]))
+
+
+def test_the_hybrid_learns_a_planted_factor(taught, parts):
+    snapshot = parts[2].snapshot
+    weekend = snapshot.frame["weekend_share"].to_numpy() > 0.5
+    factor = taught.factor(snapshot)
+    assert taught.gain_ > taught.gain_error_ > 0
+    assert 1.8 < factor[weekend].mean() / factor[~weekend].mean() < 4.0
+
+
+def test_mean_of_the_hybrid_law_is_its_forecast(taught, parts):
+    snapshot = parts[2].snapshot.subset(np.arange(len(parts[2])) < 400)
+    law = taught.distribution(snapshot, 150).to_numpy()
+    assert (law >= 0).all()
+    np.testing.assert_allclose(law.sum(axis=1), 1.0, atol=1e-6)
+    mean = law @ np.arange(151.0)
+    forecast = taught.forecast(snapshot)["purchases"].to_numpy()
+    np.testing.assert_allclose(mean, forecast, rtol=1e-5, atol=1e-7)
+    path = taught.track(snapshot, [Duration.parse("1W"), Duration.parse(HORIZON)])
+    np.testing.assert_allclose(path[:, 1], forecast, rtol=1e-12)
+    assert (path[:, 0] < path[:, 1]).all()
+
+
+def test_other_processes_have_no_law_with_a_factor(parts):
+    model = hybrid(purchase_model=ModifiedBetaGeoModel()).fit(parts[2].snapshot, planted(parts[:2]))
+    assert model.booster_ is not None
+    assert model.distribution(parts[2].snapshot, 10) is None
+
+
+def test_blend_weights_add_up_and_leave_out_who_cannot_be_fitted(parts):
+    members = [process(), BoostedForecaster(horizon="26W", max_rounds=20), hybrid(horizon="26W")]
+    model = BlendForecaster(members=members, horizon="26W").fit(parts[2].snapshot, parts[:2])
+    assert sum(model.weights_) == pytest.approx(1.0)
+    assert min(model.weights_) > 0
+    assert not any(isinstance(member, BoostedForecaster) for member in model.members_)
+    assert all(member.horizon == "26W" for member in model.members_)
+    only = BlendForecaster(members=members[1:2], horizon="26W")
+    with pytest.raises(TooLittleDataError, match="no member of the blend"):
+        only.fit(parts[2].snapshot, parts[:2])
+
+
+def test_only_registered_features_enter(parts):
+    names = choose_features(parts[:2])
+    assert {"frequency", "recency", "T", "purchases_13w"} <= set(names)
+    assert not any(name.startswith("cutoff_season") for name in names)
+    spied = [
+        LabelledSnapshot(
+            Snapshot(
+                part.snapshot.frame.assign(bought_later=part.outcomes["purchases"].to_numpy()),
+                part.snapshot.cutoff,
+            ),
+            part.outcomes,
+            part.window,
+        )
+        for part in parts[:2]
+    ]
+    assert choose_features(spied) == names
+    bare = Snapshot(parts[2].snapshot.frame.drop(columns="purchases_13w"), parts[2].window.cutoff)
+    with pytest.raises(MissingColumnsError, match="purchases_13w"):
+        feature_matrix(bare, names)
