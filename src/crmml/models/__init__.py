@@ -14,7 +14,6 @@ from crmml.exceptions import DataError
 _HOME: dict[str, str] = {
     "BetaGeoModel": "beta_geo",
     "ModifiedBetaGeoModel": "modified_beta_geo",
-    "CalendarProfile": "calendar",
     "LeftCensoredModel": "left_censored",
     "ParetoNBDModel": "pareto_nbd",
     "RegularPurchaseModel": "regularity",
@@ -37,13 +36,17 @@ _HOME: dict[str, str] = {
 }
 """Which module holds which class."""
 
-__all__ = ["from_dict", *_HOME]
+_SETTINGS: dict[str, str] = {"CalendarProfile": "calendar"}
+"""The same for what estimators take as settings."""
+
+__all__ = ["from_dict", *_HOME, *_SETTINGS]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    module = _HOME.get(name) or _SETTINGS.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(f"{__name__}.{module}"), name)
 
 
 def __dir__() -> list[str]:
