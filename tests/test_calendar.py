@@ -17,7 +17,6 @@ from crmml.data.sources import open_tables
 from crmml.exceptions import (
     CrmmlError,
     FitWarning,
-    MissingColumnsError,
     ParameterError,
     TooLittleDataError,
 )
@@ -336,7 +335,7 @@ def test_short_data_are_refused_with_a_sentence(cdnow):
 
 def test_a_profile_is_not_estimated_without_the_weeks_of_purchases(snapshot):
     some = snapshot.subset(np.arange(len(snapshot)) % 2 == 0)
-    with pytest.raises(MissingColumnsError, match="repeat_purchases_by_week"):
+    with pytest.raises(TooLittleDataError, match="these very customers bought"):
         BetaGeoModel(calendar="estimate").fit(some)
     with pytest.raises(ParameterError, match="sample_weight must be None"):
         BetaGeoModel(calendar="estimate").fit(snapshot, np.ones(len(snapshot)))

@@ -14,9 +14,9 @@ from scipy import stats
 
 from crmml._typing import Duration, FloatArray, Grain, IntArray
 from crmml.exceptions import (
+    ConvergenceWarning,
     CrmmlError,
     FitWarning,
-    MissingColumnsError,
     ParameterError,
     TooLittleDataError,
     few,
@@ -322,10 +322,9 @@ class CalendarPurchaseModel(PurchaseModel):
         Raises
         ------
         TooLittleDataError
-            If a profile is to be estimated from less than two years of data.
-        MissingColumnsError
-            If it is to be estimated and the snapshot does not know in which weeks its customers
-            bought (``provenance["repeat_purchases_by_week"]``).
+            If a profile is to be estimated from less than two years of data, or from a snapshot
+            that does not know in which weeks its customers bought
+            (``provenance["repeat_purchases_by_week"]``).
         ParameterError
             If it is to be estimated with sample weights, whose weeks are unknown.
 
@@ -334,6 +333,8 @@ class CalendarPurchaseModel(PurchaseModel):
         FitWarning
             If a profile is given and those weeks are unknown: ``log_likelihood_`` then lacks the
             sum of ``log s`` at the purchases.
+        ConvergenceWarning
+            If the estimated profile did not settle.
         """
         self._check_settings()
         self.calendar_ = self.n_waves_ = self.dispersion_ = self.flat_log_likelihood_ = None
@@ -390,10 +391,10 @@ class CalendarPurchaseModel(PurchaseModel):
                 "(CalendarProfile.from_weeks), or calendar=None"
             )
         if bought is None:
-            raise MissingColumnsError(
-                ["repeat_purchases_by_week"],
-                map(str, snapshot.provenance),
-                table="provenance of the snapshot (or they are those of other customers)",
+            raise TooLittleDataError(
+                "a calendar profile is estimated from the weeks in which these very customers "
+                "bought, which this snapshot does not know: build it with behaviour=True and take "
+                "no subset, or give the profile as a table (CalendarProfile.from_weeks)"
             )
         first, counts = bought
         begin = end - plain.T * unit
@@ -430,6 +431,13 @@ class CalendarPurchaseModel(PurchaseModel):
             if step >= 4 and change < 1e-6:
                 break
             fitted = self._maximise(self._histories(snapshot), h.counts.astype(np.float64))[0]
+        else:
+            warnings.warn(
+                f"{type(self).__name__}: the calendar profile still moved by {change:.1e} in the "
+                "last round",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         self.n_waves_ = n_waves
 
     def _take(self, fitted: mle.Fit) -> None:
