@@ -207,6 +207,12 @@ def test_the_hybrid_learns_a_planted_factor(taught, parts):
     assert 1.8 < factor[weekend].mean() / factor[~weekend].mean() < 4.0
 
 
+def test_the_hybrid_leaves_the_total_to_the_process(taught, parts):
+    snapshot = parts[2].snapshot
+    total = process().fit(snapshot).forecast(snapshot)["purchases"].sum()
+    assert taught.forecast(snapshot)["purchases"].sum() == pytest.approx(total, rel=1e-9)
+
+
 def test_mean_of_the_hybrid_law_is_its_forecast(taught, parts):
     snapshot = parts[2].snapshot.subset(np.arange(len(parts[2])) < 400)
     law = taught.distribution(snapshot, 150).to_numpy()

@@ -540,8 +540,9 @@ class HybridForecaster(_Boosted):
     by which factor a customer bought more or less than it expected, given the behaviour features
     (the log of the expectation is the offset). The factor is applied to the expectation at the
     cutoff. As it is a factor, rehearsals may be shorter than the horizon. The **level** of the
-    forecast is left to the process: factors are normalised to keep the total of each rehearsal,
-    because a level seen once may be the season.
+    forecast is left to the process: expectations are scaled to the total of each rehearsal, and
+    the factors to leave the total at the cutoff as it is, because a level seen once may be the
+    season, and customers at the cutoff are older than those of the rehearsals.
 
     Trees are kept only if they help customers whom they have not seen: their Poisson deviance on
     the folds of customers left out must fall by more than one standard error (over customers, who
@@ -567,7 +568,7 @@ class HybridForecaster(_Boosted):
     gain_, gain_error_ : float
         Fall of the deviance per customer left out, and its standard error.
     scale_ : float
-        Normalises the factors.
+        Normalises the factors, so that they leave the total of the fit's snapshot as it is.
     features_ : list of str
         Columns used.
     """
@@ -638,13 +639,14 @@ class HybridForecaster(_Boosted):
         base = np.exp(np.concatenate(offsets))
         self.gain_, self.gain_error_ = _deviance_gain(rows, base, search.outside)
         self.booster_, self.n_rounds_, self.scale_ = None, 0, 1.0
-        if self.gain_ > self.gain_error_:
-            self.booster_, self.n_rounds_ = search.grow(), search.rounds
-            factor = np.exp(self._raw(self.booster_, rows.X))
-            self.scale_ = float(base.sum() / (base * factor).sum())
         self.process_ = ProcessForecaster(
             purchase_model=self.purchase_model, spend_model=self.spend_model, horizon=self.horizon
         ).fit(snapshot)
+        if self.gain_ > self.gain_error_:
+            self.booster_, self.n_rounds_ = search.grow(), search.rounds
+            expected = self.process_.forecast(snapshot)["purchases"].to_numpy()
+            corrected = math.fsum(expected * self.factor(snapshot))
+            self.scale_ = math.fsum(expected) / corrected
         return self
 
     def factor(self, snapshot: Snapshot) -> FloatArray:
