@@ -30,6 +30,7 @@ from crmml.models import (
 )
 from crmml.models.calendar import CalendarProfile
 from crmml.models.left_censored import detect_left_censoring
+from crmml.models.predictive import purchase_posterior
 from crmml.stats import bg_nbd
 from crmml.stats.bg_nbd import Params
 from crmml.stats.left_censored import SeenEarly
@@ -280,6 +281,8 @@ def test_posterior_covers_both_kinds(fitted, snapshot):
     assert posterior.draws.shape == (100, 8)
     for name, estimate in fitted.params_.items():
         assert abs(posterior.mean[name] - estimate) < 2 * fitted.standard_errors_[name]
+    with pytest.raises(CrmmlError, match="ask its method posterior"):
+        purchase_posterior(fitted, snapshot)
     wide = fitted.purchase_distribution(snapshot, "26W", 8, posterior)
     certain = fitted.purchase_distribution(snapshot, "26W", 8)
     assert np.abs(wide.to_numpy() - certain.to_numpy()).max() < 0.05

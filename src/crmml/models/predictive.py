@@ -101,6 +101,8 @@ def purchase_posterior(
             f"the posterior of {type(model).__name__} is drawn without covariates only; this one "
             f"has {len(model.coefficients_)}"
         )
+    if model._parameter_names != model._process.NAMES:
+        raise CrmmlError(f"{type(model).__name__} is made of parts; ask its method posterior()")
     process, h = model._process, model._histories(snapshot)
     names = process.NAMES
     counts = h.counts.astype(np.float64)
