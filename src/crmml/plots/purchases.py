@@ -118,7 +118,7 @@ def plot_tracking(
     """
     period = str(tracking.index.name or "period")
     what = "Repeat purchases so far" if cumulative else f"Repeat purchases by {period}"
-    ax = dressed(ax, title=f"{what}: what happened and what was expected", x=period,
+    ax = dressed(ax, title=what, x=period,
                  y="repeat purchases")  # fmt: skip
     if tracking.empty:
         return say_empty(ax, f"the data do not hold one whole {period}")

@@ -1,0 +1,73 @@
+"""The notebooks run from a clean kernel, define nothing and carry no output."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
+
+
+def read(name: str) -> nbformat.NotebookNode:
+    return nbformat.read(FOLDER / name, as_version=nbformat.NO_CONVERT)
+
+
+def code_cells(name: str) -> list[nbformat.NotebookNode]:
+    return [cell for cell in read(name).cells if cell.cell_type == "code"]
+
+
+def test_both_notebooks_are_there() -> None:
+    assert {"01-quickstart.ipynb", "02-lifetime-value.ipynb"} <= set(NOTEBOOKS)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_stored_without_output(name: str) -> None:
+    for cell in code_cells(name):
+        assert cell.outputs == []
+        assert cell.execution_count is None
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_valid_with_unique_cell_ids(name: str) -> None:
+    notebook = read(name)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    ids = [cell.id for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_defines_nothing(name: str) -> None:
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+    for cell in code_cells(name):
+        found = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, definitions)]
+        assert found == [], cell.source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_runs_from_a_clean_kernel(name: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/unused.db")
+    here = tmp_path / "here"
+    here.mkdir()
+    notebook = read(name)
+    NotebookClient(
+        notebook,
+        timeout=240,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(here)}},
+    ).execute()
+
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    warned = [out.text for out in outputs if out.get("name") == "stderr"]
+    assert warned == []
+    assert sum("image/png" in out.get("data", {}) for out in outputs) >= 4
+    assert list(here.iterdir()) == []  # nothing is left behind
