@@ -18,7 +18,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from crmml._typing import Grain, TimeUnit
-from crmml.features.purchases import HOURS, cents, currency, in_time_units, margin_cents, start_of
+from crmml.features.purchases import HOURS, cents, currency, in_time_units, start_of
 
 WINDOWS: tuple[int, ...] = (4, 13, 26, 52)
 """Lengths of the trailing windows, in weeks of seven days before the end of observation."""
@@ -201,30 +201,21 @@ def name_channels(values: Iterable[str]) -> dict[str, str]:
 
 
 def sum_lines(
-    lines: ir.Table, *, last_period: int, grain: Grain, channels: Mapping[str, str]
-) -> ir.Table:
-    """Gather the sums over a customer's lines, one row per customer."""
-    bought = lines.cents >= 0
-    measures = {
-        "lines": lines.count(where=bought),
-        "net_spend": lines.cents.sum(),
-        "returned": (-lines.cents).sum(where=~bought).fill_null(0),
-    }
-    margin = margin_cents(lines)
-    if margin is not None:
-        measures["margin"] = margin.sum().fill_null(0)
+    lines: ir.Table, *, channels: Mapping[str, str], has_returns: bool
+) -> ir.Table | None:
+    """Gather what only the lines tell, one row per customer; None where they tell nothing more."""
+    bought = lines.cents >= 0 if has_returns else ibis.literal(True)
+    counted = bought if has_returns else None
+    measures: dict[str, ir.Value] = {}
+    if has_returns:
+        measures["returned"] = (-lines.cents).sum(where=~bought).fill_null(0)
     if "discount" in lines.columns:
-        measures["discount"] = cents(lines.discount).sum(where=bought).fill_null(0)
+        measures["discount"] = cents(lines.discount).sum(where=counted).fill_null(0)
     if "quantity" in lines.columns:
-        measures["quantity"] = lines.quantity.sum(where=bought).fill_null(0)
+        measures["quantity"] = lines.quantity.sum(where=counted).fill_null(0)
     for value, name in channels.items():
         measures[name] = lines.count(where=bought & (lines.channel == value))
-    for weeks in WINDOWS:
-        inside = lines.timestamp >= start_of(_first_of(weeks, last_period, grain), grain)
-        measures[f"net_spend_{weeks}w"] = lines.cents.sum(where=inside).fill_null(0)
-        if margin is not None:
-            measures[f"margin_{weeks}w"] = margin.sum(where=inside).fill_null(0)
-    return lines.group_by("customer_id").agg(**measures)
+    return lines.group_by("customer_id").agg(**measures) if measures else None
 
 
 def _first_of(weeks: int, last_period: int, grain: Grain) -> int:
@@ -241,6 +232,8 @@ def period_measures(
     gap = periods.gap
     log_gap = gap.cast("float64").ln().cast("decimal(18,14)")
     measures: dict[str, ir.Value] = {
+        "lines": periods.lines.sum(),
+        "net_spend": periods.net.sum(),
         "max_order": order.max(),
         "sum_orders": order.sum(),
         "sum_squared_orders": (squared * squared).sum(),
@@ -253,6 +246,11 @@ def period_measures(
     for weeks in WINDOWS:
         inside = periods.period >= _first_of(weeks, last_period, grain)
         measures[f"purchases_{weeks}w"] = periods.count(where=bought & inside)
+        measures[f"net_spend_{weeks}w"] = periods.net.sum(where=inside).fill_null(0)
+        if "margin" in periods.columns:
+            measures[f"margin_{weeks}w"] = periods.margin.sum(where=inside).fill_null(0)
+    if "margin" in periods.columns:
+        measures["margin"] = periods.margin.sum().fill_null(0)
     if grain != "week":
         day = periods.period if grain == "day" else periods.period // 24
         # 1970-01-01 is a Thursday, so Saturdays and Sundays leave 2 and 3.
@@ -260,9 +258,13 @@ def period_measures(
     return measures
 
 
-def sum_categories(lines: ir.Table, *, last_period: int, grain: Grain) -> ir.Table:
+def sum_categories(
+    lines: ir.Table, *, last_period: int, grain: Grain, has_returns: bool
+) -> ir.Table:
     """Gather breadth and concentration of categories, one row per customer."""
-    bought = lines.filter(lines.cents >= 0, lines.category.notnull())
+    bought = lines.filter(lines.category.notnull())
+    if has_returns:
+        bought = bought.filter(bought.cents >= 0)
     shelves = bought.group_by("customer_id", "category").agg(
         value=bought.cents.sum(), last=bought.timestamp.max()
     )
@@ -315,8 +317,9 @@ def feature_columns(
         out["acquisition_cost"] = currency(cost)
         if "margin" in present:
             out["profit_to_date"] = currency(c.margin - cost)
-    gross = c.net_spend + c.returned
-    out["returns_share"] = share(c.returned, gross)
+    returned = c.returned if "returned" in present else ibis.literal(0)
+    gross = c.net_spend + returned
+    out["returns_share"] = share(returned, gross)
     if "discount" in present:
         out["discount_share"] = share(c.discount, gross + c.discount)
     if "n_categories" in present:

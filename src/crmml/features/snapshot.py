@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -382,7 +383,7 @@ def build_snapshot(
     1            2        0.0     0.00   0.00             0.0
     """
     # The engine is loaded when a log is read; models need the class only.
-    from crmml.data.sources import Tables, open_tables
+    from crmml.data.sources import Tables, kept, open_tables
     from crmml.features import behaviour as traits
     from crmml.features import purchases
 
@@ -415,35 +416,46 @@ def build_snapshot(
     names: dict[str, str] = {}
     if behaviour and "channel" in lines.columns:
         names = dict(channels) if channels is not None else _rank_channels(lines)
-    periods = purchases.collapse_lines(lines, grain)
-    if behaviour or has_returns:
-        periods = purchases.follow_purchases(periods, has_returns=has_returns)
-    window: dict[str, Any] = {"last_period": last_period, "grain": grain}
-    sums: dict[str, ir.Value] = {}
-    if behaviour:
-        sums = traits.period_measures(periods, has_returns=has_returns, **window)
-    customers = purchases.sum_periods(periods, has_returns=has_returns, **sums)
-    if behaviour:
-        customers = _join(customers, traits.sum_lines(lines, channels=names, **window))
-        if "category" in lines.columns:
-            customers = _join(customers, traits.sum_categories(lines, **window))
-    people = opened.customers
-    if behaviour and people is not None and "acquisition_cost" in people.columns:
-        customers = _join(customers, people.select("customer_id", "acquisition_cost"))
-    columns = purchases.core_columns(
-        customers, last_period=last_period, grain=grain, time_unit=time_unit
-    )
-    if behaviour:
-        columns |= traits.feature_columns(
-            customers,
-            cutoff=end,
-            last_period=last_period,
-            grain=grain,
-            time_unit=time_unit,
-            channels=names.values(),
+    measures: dict[str, ir.Value] = {}
+    margin = purchases.margin_cents(lines)
+    if behaviour and margin is not None:
+        measures["margin"] = purchases.sum_cents(margin)
+    collapsed = purchases.collapse_lines(lines, grain, **measures)
+    with kept(collapsed) if behaviour else nullcontext(collapsed) as periods:
+        followed = periods
+        if behaviour or has_returns:
+            followed = purchases.follow_purchases(periods, has_returns=has_returns)
+        window: dict[str, Any] = {
+            "last_period": last_period,
+            "grain": grain,
+            "has_returns": has_returns,
+        }
+        sums = traits.period_measures(followed, **window) if behaviour else {}
+        customers = purchases.sum_periods(followed, has_returns=has_returns, **sums)
+        if behaviour:
+            more = traits.sum_lines(lines, channels=names, has_returns=has_returns)
+            if more is not None:
+                customers = _join(customers, more)
+            if "category" in lines.columns:
+                customers = _join(customers, traits.sum_categories(lines, **window))
+        people = opened.customers
+        if behaviour and people is not None and "acquisition_cost" in people.columns:
+            customers = _join(customers, people.select("customer_id", "acquisition_cost"))
+        columns = purchases.core_columns(
+            customers, last_period=last_period, grain=grain, time_unit=time_unit
         )
-    columns["first_period"] = customers.first_period
-    table = customers.select("customer_id", **columns).order_by("customer_id").to_pyarrow()
+        if behaviour:
+            columns |= traits.feature_columns(
+                customers,
+                cutoff=end,
+                last_period=last_period,
+                grain=grain,
+                time_unit=time_unit,
+                channels=names.values(),
+            )
+        columns["first_period"] = customers.first_period
+        table = customers.select("customer_id", **columns).order_by("customer_id").to_pyarrow()
+        purchases_by_week = _count_by_week(periods, grain) if behaviour else {}
     # Columns as they are: gathering them in one block would copy the whole frame twice.
     frame = table.to_pandas(split_blocks=True)
     del table
@@ -457,7 +469,7 @@ def build_snapshot(
         known = [*lines.columns, *(people.columns if people is not None else [])]
         provenance["channels"] = names
         provenance["absent"] = traits.find_absent(known, grain)
-        provenance |= _count_by_week(lines, first_periods, grain)
+        provenance |= _split_by_week(purchases_by_week, first_periods, grain)
     return Snapshot(frame, end, grain, time_unit, provenance)
 
 
@@ -498,15 +510,21 @@ def _rank_channels(lines: ir.Table) -> dict[str, str]:
     return name_channels(row["channel"] for row in ranked[:MOST_CHANNELS])
 
 
-def _count_by_week(
-    lines: ir.Table, first_periods: pd.Series[int], grain: Grain
-) -> dict[str, dict[str, int]]:
-    """Count first and repeat purchases by calendar week, keyed by its Monday."""
-    from crmml.features.purchases import collapse_lines, start_of, week_of
+def _count_by_week(periods: ir.Table, grain: Grain) -> dict[int, int]:
+    """Count purchases by calendar week."""
+    from crmml.features.purchases import week_of
 
-    bought = collapse_lines(lines.filter(lines.cents >= 0), grain)
+    bought = periods.filter(periods.lines > 0)
     table = bought.group_by(week=week_of(bought.period, grain)).agg(n=bought.count())
-    purchases = {row["week"]: row["n"] for row in table.to_pyarrow().to_pylist()}
+    return {row["week"]: row["n"] for row in table.to_pyarrow().to_pylist()}
+
+
+def _split_by_week(
+    purchases: Mapping[int, int], first_periods: pd.Series[int], grain: Grain
+) -> dict[str, dict[str, int]]:
+    """Take first and repeat purchases apart, by calendar week, keyed by its Monday."""
+    from crmml.features.purchases import start_of, week_of
+
     firsts = week_of(first_periods, grain).value_counts().to_dict()
     counts: dict[str, dict[str, int]] = {
         "first_purchases_by_week": {},
