@@ -66,17 +66,19 @@ def init(
 @app.command()
 def check(config: ConfigOption, set_: SetOption = None) -> None:
     """Validate the data and print a one-page profile."""
+    settings = _load(config, set_)
     from crmml.cli import jobs
 
-    jobs.check(_load(config, set_))
+    jobs.check(settings)
 
 
 @app.command()
 def train(config: ConfigOption, set_: SetOption = None) -> None:
     """Backtest, fit, log to MLflow, and register the bundle as challenger."""
+    settings = _load(config, set_)
     from crmml.cli import jobs
 
-    jobs.train(_load(config, set_))
+    jobs.train(settings)
 
 
 @app.command()
@@ -88,9 +90,10 @@ def backtest(
     ] = None,
 ) -> None:
     """Compare candidate models on rolling cutoffs and say which is chosen, and why."""
+    settings = _load(config, set_)
     from crmml.cli import jobs
 
-    jobs.backtest(_load(config, set_), out)
+    jobs.backtest(settings, out)
 
 
 @app.command()
@@ -126,11 +129,12 @@ def score(
     set_: SetOption = None,
 ) -> None:
     """Score every customer: one row each, written whole, idempotent per cutoff."""
+    settings = _load(config, set_) if config else None
     from crmml.cli import jobs
 
     jobs.score(
         model=model,
-        config=_load(config, set_) if config else None,
+        config=settings,
         transactions=transactions,
         cutoff=cutoff,
         out=out,
@@ -161,6 +165,7 @@ def show_config(config: ConfigOption, set_: SetOption = None) -> None:
 
 
 def _load(config: Path, overrides: list[str] | None) -> Any:
+    """Read the settings, before anything slow is imported: most mistakes are found here."""
     from crmml.config import load_config
 
     return load_config(config, overrides or ())

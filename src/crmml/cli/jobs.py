@@ -27,6 +27,7 @@ def init(file: Path, out: Path, *, table: str | None, force: bool) -> None:
 
     if out.exists() and not force:
         raise StorageError(f"{out} is there already; give another --out, or --force to replace it")
+    _check_writable(out)
     proposal = propose_mapping(file if table is None else f"{file}::{table}")
     display.show_proposal(proposal)
     text = display.config_text(proposal, relative_to=out.resolve().parent)
@@ -101,11 +102,6 @@ def score(
     tracking_uri: str | None,
 ) -> None:
     """Score and write."""
-    from crmml.scoring.scorer import open_for
-    from crmml.scoring.scorer import score as score_tables
-    from crmml.storage.files import write_scores
-    from crmml.training.pipeline import open_configured
-
     if (config is None) == (transactions is None):
         raise ParameterError("the data to score", "one of --config and --transactions", None)
     if file_format not in ("parquet", "csv"):
@@ -114,6 +110,11 @@ def score(
     _check_writable(out)
     with working() as say:
         say(f"loading {model}")
+        from crmml.scoring.scorer import open_for
+        from crmml.scoring.scorer import score as score_tables
+        from crmml.storage.files import write_scores
+        from crmml.training.pipeline import open_configured
+
         uri = tracking_uri or (config.tracking.uri if config else None)
         bundle = load_model(model, uri)
         say("reading and validating")
@@ -225,22 +226,25 @@ def working() -> Iterator[Callable[[str], None]]:
 
 
 def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
-    from crmml.plots.gallery import training_figures
     from crmml.storage.files import save_bundle
     from crmml.storage.fingerprint import fingerprint
-    from crmml.tracking.runs import log_training, start
-    from crmml.training.pipeline import open_configured
+    from crmml.training.pipeline import check_settings, open_configured
     from crmml.training.pipeline import train as run_training
 
     shelf = Path("models") / config.name
     _check_writable(shelf)
+    check_settings(config)
     with working() as say:
         say("reading and validating")
         tables = open_configured(config)
         say("reaching MLflow")
+        from crmml.tracking.runs import log_training, start
+
         experiment = start(config.tracking.uri, config.tracking.experiment)
         result = run_training(config, tables, announce=say)
         say("drawing")
+        from crmml.plots.gallery import training_figures
+
         figures = training_figures(result)
         say("logging to MLflow")
         logged = log_training(
@@ -294,8 +298,8 @@ def _check_writable(out: Path) -> None:
     nearest = next(p for p in (out, *out.resolve().parents) if p.exists())
     if not os.access(nearest, os.W_OK):
         raise StorageError(f"cannot write to {out}: {nearest} is not writable")
-    database = out.suffix == ".duckdb" and nearest == out
-    if nearest.is_file() and not database:
+    file = out.suffix in (".duckdb", ".yaml", ".yml") and nearest == out
+    if nearest.is_file() and not file:
         raise StorageError(f"cannot write to {out}: {nearest} is a file, a folder is needed")
 
 

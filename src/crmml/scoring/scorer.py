@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from crmml._typing import FloatArray
-from crmml.actions.economics import NetGains, compute_net_gains
 from crmml.actions.recommendation import Recommendation, recommend
 from crmml.data.cleaning import Policies
 from crmml.data.sources import Tables, open_tables
-from crmml.exceptions import CrmmlError
+from crmml.exceptions import CrmmlError, CrmmlWarning
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.wallet import LOYALTY_CLASSES, build_wallet
-from crmml.features.windows import end_of_observation
+from crmml.features.windows import end_of_observation, read_moment
 from crmml.segments.lifecycle import focus
 from crmml.segments.value_tier import posture, service_priority
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from crmml.scoring.bundle import ScoringBundle
 
 INTERVAL = (0.1, 0.9)
-"""Levels of ``*_lower`` and ``*_upper``: the central 80 %."""
+"""Levels of ``*_lower`` and ``*_upper``: the outcome itself lies between them with 80 %."""
+
+_SILENCE = pd.Timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,6 @@ class Scores:
         What was scored.
     recommendation : Recommendation
         With the allocation, its prices and its certificate.
-    gains : NetGains
-        What each action would bring for each customer.
     absent : dict of str to str
         Columns that are null throughout, and why.
     """
@@ -47,7 +47,6 @@ class Scores:
     table: pd.DataFrame
     snapshot: Snapshot
     recommendation: Recommendation
-    gains: NetGains
     absent: dict[str, str]
 
 
@@ -70,7 +69,8 @@ def score(
         The log; what is not a :class:`~crmml.data.sources.Tables` is opened with the data policies
         of the training.
     cutoff : str or Timestamp, optional
-        Score as of this moment; default: the end of the last day of the data.
+        Score as of this moment; default: the end of the last day of the data, or the cutoff of
+        the training if that is later. The log is taken to be complete up to it.
     customers : DataFrame, Arrow table or path, optional
         The customers table (``contactable``, attributes); ignored with ``Tables``.
     stored_prices : bool
@@ -90,7 +90,23 @@ def score(
     """
     manifest = bundle.manifest
     tables = open_for(bundle, transactions, customers)
-    moment = end_of_observation(tables.last_timestamp) if cutoff is None else pd.Timestamp(cutoff)
+    end = end_of_observation(tables.last_timestamp)
+    trained = pd.Timestamp(manifest["created_for_cutoff"])
+    moment = max(end, trained) if cutoff is None else read_moment(cutoff, "cutoff")
+    if moment > max(end, trained) + _SILENCE:
+        warnings.warn(
+            f"the log ends on {tables.last_timestamp.date()}, {(moment - end).days:,} days before "
+            f"the cutoff {moment.date()}: those days count as silence of every customer",
+            CrmmlWarning,
+            stacklevel=2,
+        )
+    if None not in (tables.currency, manifest["currency"]) and (
+        tables.currency != manifest["currency"]
+    ):
+        raise CrmmlError(
+            f"the bundle was trained in {manifest['currency']}, these transactions are in "
+            f"{tables.currency}"
+        )
     snapshot = build_snapshot(
         tables,
         moment,
@@ -100,33 +116,33 @@ def score(
         own_seller=manifest["own_seller"],
     )
     table, absent = _predict(bundle, snapshot, tables)
-    _place(bundle, table, absent)
-    value_at_stake = {
-        horizon: bundle.lifetime_value.expected_margin_if_active(snapshot, horizon)
-        for horizon in bundle.catalogue.horizons
-    }
-    policy = bundle.policy
+    trend = snapshot.frame.set_index("customer_id")["purchase_trend"]
+    _place(bundle, table, trend, tables, absent)
+    ltv, horizons = bundle.lifetime_value, bundle.catalogue.horizons
+    kept = {h: ltv.expected_margin_if_active(snapshot, h) for h in horizons}
+    expected = {h: ltv.expected_margin(snapshot, h) for h in horizons}
+    policy = bundle.policy if budget is None else replace(bundle.policy, budget=budget)
     if stored_prices and policy.prices is None:
         raise CrmmlError("the bundle holds no shadow prices; allocate the budget instead")
+    known = _with_permission(table, tables)
     recommendation = recommend(
-        table,
+        known,
         bundle.catalogue,
         cutoff=moment,
-        value_at_stake=value_at_stake,
-        budget=policy.budget if budget is None else budget,
+        margin_if_kept=kept,
+        expected_margin=expected,
+        budget=policy.budget,
         capacities=policy.capacities,
         holdout_share=policy.holdout_share,
         seed=policy.seed,
         prices=policy.prices if stored_prices else None,
     )
-    gains = compute_net_gains(table, bundle.catalogue, value_at_stake=value_at_stake)
+    gains = compute_net_gains(known, bundle.catalogue, value_at_stake=value_at_stake)
     complete = table.join(recommendation.table)
     complete["model_version"] = bundle.version
     complete["policy_version"] = policy.version
     complete.insert(0, "cutoff", moment)
-    return Scores(
-        complete.sort_index().reset_index(), snapshot, recommendation, gains, dict(absent)
-    )
+    return Scores(complete.sort_index().reset_index(), snapshot, recommendation, dict(absent))
 
 
 def open_for(bundle: ScoringBundle, transactions: Any, customers: Any = None) -> Tables:
@@ -157,7 +173,10 @@ def _predict(
         )
     forecast = bundle.forecast.forecast(snapshot)
     table["expected_purchases"], table["expected_spend"] = forecast["purchases"], forecast["spend"]
-    _interval(table, "purchases", purchases.purchase_quantiles(snapshot, horizon, INTERVAL))
+    bounds = purchases.purchase_quantiles(
+        snapshot, horizon, INTERVAL, posterior=ltv.purchase_posterior_
+    )
+    _interval(table, "purchases", bounds)
     table["probability_alive"] = purchases.probability_alive(snapshot)
     table["probability_no_purchase"] = purchases.probability_no_purchase(snapshot, horizon)
     table["clv"] = ltv.clv(snapshot, manifest["value_horizon"])
@@ -188,20 +207,46 @@ def _predict(
     return table, absent
 
 
-def _place(bundle: ScoringBundle, table: pd.DataFrame, absent: dict[str, str]) -> None:
+def _place(
+    bundle: ScoringBundle,
+    table: pd.DataFrame,
+    trend: pd.Series[float],
+    tables: Tables,
+    absent: dict[str, str],
+) -> None:
     """Put every customer into tier and stage: section *decision* of the glossary."""
     table["value_tier"] = bundle.tiers.assign(table["clv"])
     table["service_priority"] = service_priority(table["value_tier"])
     table["posture"] = posture(table["value_tier"])
     table["pareto_share"] = bundle.tiers.pareto_share(table["clv"])
-    table["lifecycle_stage"] = bundle.lifecycle.assign(table)
+    table["lifecycle_stage"] = bundle.lifecycle.assign(table.assign(trend=trend))
     table["lifecycle_focus"] = focus(table["lifecycle_stage"])
     top = table["value_tier"] == "A"
     table["strategic_role"] = pd.Series("high_lifetime_value", table.index, dtype="str").where(top)
+    _attributes(bundle, table, tables, absent)
     for name in ("experience_zone", "taste_segment"):
         table[name] = pd.Series(None, table.index, dtype="str")
-    absent["experience_zone"] = "needs the table `interactions`"
-    absent["taste_segment"] = "needs the column `category`"
+    absent["experience_zone"] = "surveys and complaints are not read by this version"
+    absent["taste_segment"] = "categories are not clustered by this version"
+
+
+def _attributes(
+    bundle: ScoringBundle, table: pd.DataFrame, tables: Tables, absent: dict[str, str]
+) -> None:
+    """Add what the customers table says: the group, the consent, and what conditions ask for."""
+    people = tables.customers
+    known = [] if people is None else list(people.columns)
+    renamed = {"group": "industry"}
+    for name in ("group", "contactable", *bundle.catalogue.columns):
+        source = renamed.get(name, name)
+        if name in table or name in ("experience_zone", "value_tier", "lifecycle_stage"):
+            continue
+        if source in known:
+            values = people.select("customer_id", source).to_pandas()  # type: ignore[union-attr]
+            table[name] = values.set_index("customer_id")[source].reindex(table.index)
+        elif name in ("group", "contactable"):
+            table[name] = pd.Series(None, table.index, dtype="object")
+            absent[name] = f"needs the column `{source}` of the table `customers`"
 
 
 def _interval(table: pd.DataFrame, name: str, quantiles: pd.DataFrame | FloatArray) -> None:

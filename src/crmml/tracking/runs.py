@@ -148,7 +148,7 @@ def start(uri: str | None = None, experiment: str = "crmml") -> Experiment:
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.tracking", "mlflow.pyfunc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     file = _sqlite_file(address)
-    with explained(address), _patience(), _alone(file):
+    with explained(address), _patience(), _alone(file), _whole(file):
         client = MlflowClient(address)
         found = client.get_experiment_by_name(experiment)
         if found is None:
@@ -211,6 +211,20 @@ def _alone(file: Path | None) -> Iterator[None]:
     with closing(sqlite3.connect(lock, timeout=120, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         yield
+
+
+@contextmanager
+def _whole(file: Path | None) -> Iterator[None]:
+    """Remove a database whose making was cut short: MLflow could not open it again."""
+    if file is None or file.exists():
+        yield
+        return
+    try:
+        yield
+    except BaseException:
+        for ending in ("", "-journal", "-wal", "-shm"):
+            file.with_name(file.name + ending).unlink(missing_ok=True)
+        raise
 
 
 # ---------------------------------------------------------------------------- a training run

@@ -24,10 +24,15 @@ from crmml.data.cleaning import Policies
 from crmml.data.datasets import load_cdnow, load_complete_journey
 from crmml.data.sources import Source, Tables, open_tables
 from crmml.exceptions import CrmmlWarning, TooLittleDataError
-from crmml.features.labels import LabelledSnapshot, build_labelled, check_no_future
-from crmml.features.snapshot import build_snapshot
+from crmml.features.labels import (
+    LabelledSnapshot,
+    build_labelled,
+    build_outcomes,
+    check_no_future,
+)
+from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.wallet import rolling_wallets
-from crmml.features.windows import Window, end_of_observation, rolling_windows
+from crmml.features.windows import Window, end_of_observation, read_moment, rolling_windows
 from crmml.metrics import classification, counts, ranking
 from crmml.metrics.bootstrap import compare
 from crmml.models.churn import ChurnSelection, select_churn
@@ -136,6 +141,7 @@ def train(
     """
     settings = _as_config(config)
     say = announce or (lambda _: None)
+    check_settings(settings)
     say("opening the data")
     tables = open_configured(settings, transactions, customers)
     cutoff = training_cutoff(settings, tables)
@@ -144,7 +150,7 @@ def train(
     say("judging what would have been served")
     served = shop.judge_served(backtest)
     say("fitting on all data")
-    bundle, churn, notes = shop.fit(cutoff, backtest.chosen)
+    bundle, churn, notes = shop.fit(cutoff, backtest)
     say("scoring")
     scores = score(bundle, tables, cutoff)
     bundle = replace(bundle, policy=replace(bundle.policy, prices=scores.recommendation.prices))
@@ -162,7 +168,7 @@ def train(
         served=served,
         notes=tuple(dict.fromkeys(notes)),
         label_specification=shop.label_specification(),
-        gates=_gates(backtest, churn, scores),
+        gates=_gates(backtest, churn),
         config=settings,
     )
 
@@ -178,9 +184,25 @@ def backtest_configured(config: Config, *, announce: Announce | None = None) -> 
         Told in a few words what is being done.
     """
     say = announce or (lambda _: None)
+    check_settings(config)
     say("opening the data")
     tables = open_configured(config)
     return _Shop(config, tables, training_cutoff(config, tables), say).backtest()
+
+
+def check_settings(config: Config) -> None:
+    """Find the mistakes that need no data to be seen, before any work is done.
+
+    Raises
+    ------
+    ParameterError
+        If a candidate is not known.
+    CatalogueError, ExpressionError
+        If the action catalogue cannot be read.
+    """
+    for name in config.backtest.candidates:
+        make_candidate(name, config.outcome.horizon, seed=config.seed)
+    _catalogue(config)
 
 
 def open_configured(config: Config, transactions: Any = None, customers: Any = None) -> Tables:
@@ -219,16 +241,18 @@ def training_cutoff(config: Config, tables: Tables) -> pd.Timestamp:
     end = end_of_observation(tables.last_timestamp)
     if config.cutoff is None:
         return end
-    try:
-        cutoff = pd.Timestamp(config.cutoff)
-    except ValueError:
-        raise ConfigError(f"cutoff: a date like 1998-07-01; got {config.cutoff!r}") from None
+    cutoff = read_moment(config.cutoff, "cutoff")
     if cutoff <= tables.first_timestamp:
         raise TooLittleDataError(
             f"nothing lies before the cutoff {cutoff}; the data run from {tables.first_timestamp} "
             f"to {tables.last_timestamp}"
         )
-    return min(cutoff, end)
+    if cutoff > end:
+        raise TooLittleDataError(
+            f"the data end on {tables.last_timestamp.date()}, before the cutoff {cutoff}: the "
+            "days between would be taken for silence"
+        )
+    return cutoff
 
 
 @dataclass
@@ -298,14 +322,17 @@ class _Shop:
     def churn_history(self, until: pd.Timestamp) -> list[LabelledSnapshot]:
         """Labelled snapshots for churn, windows closed by a moment, history before the first."""
         outcome, plan = self.config.outcome, self.config.backtest
-        windows = rolling_windows(
-            self.tables.first_timestamp,
-            min(until - pd.Timedelta(days=1), self.tables.last_timestamp),
-            horizon=outcome.horizon,
-            gap=outcome.gap,
-            step=plan.step,
-            min_history=outcome.horizon,
-        )
+        try:
+            windows = rolling_windows(
+                self.tables.first_timestamp,
+                min(until - pd.Timedelta(days=1), self.tables.last_timestamp),
+                horizon=outcome.horizon,
+                gap=outcome.gap,
+                step=plan.step,
+                min_history=outcome.horizon,
+            )
+        except TooLittleDataError:
+            return []  # select_churn then says how many windows there are and are needed
         history = []
         for window in [w for w in windows if w.closes <= until][-plan.max_windows :]:
             key = (window.cutoff, window.closes, window.gap)
@@ -318,11 +345,12 @@ class _Shop:
         return history
 
     def fit(
-        self, cutoff: pd.Timestamp, chosen: str
+        self, cutoff: pd.Timestamp, backtest: Backtest
     ) -> tuple[ScoringBundle, ChurnSelection, list[str]]:
         """Fit everything on what was known at a cutoff."""
-        config, notes = self.config, []
+        config, chosen = self.config, backtest.chosen
         outcome, value = config.outcome, config.value
+        notes: list[str] = []
         snapshot = (
             self.newest
             if cutoff == self.cutoff
@@ -336,17 +364,19 @@ class _Shop:
             )
             forecast = make_candidate(chosen, outcome.horizon, seed=config.seed)
             forecast.fit(snapshot, rehearsals)
-            process = chosen if chosen in PROCESSES else "mbg_nbd"
+            process = process_for_value(backtest)
             if process != chosen:
                 notes.append(
-                    f"lifetime value beyond {outcome.horizon} rests on {process}: {chosen} "
-                    "forecasts one horizon only"
+                    f"lifetime value rests on {process} and gamma_gamma, the forecast of purchases "
+                    f"and spend in {outcome.horizon} on {chosen}"
                 )
+            margin, source = self._margin(snapshot)
+            notes.append(source)
             lifetime_value = LifetimeValueModel(
                 purchase_model=PROCESSES[process](),
                 spend_model=GammaGammaModel(),
                 annual_discount_rate=value.annual_discount_rate,
-                margin=value.margin,
+                margin=margin,
                 random_state=config.seed,
             ).fit(snapshot)
             churn = select_churn(
@@ -383,7 +413,7 @@ class _Shop:
             loyalty=loyalty,
             tiers=ValueTiers(config.tiers.shares).fit(worth),
             lifecycle=LifecycleStages().fit(frame),
-            catalogue=self._catalogue(),
+            catalogue=_catalogue(config),
             policy=Policy(
                 budget=config.actions.budget,
                 capacities=dict(config.actions.capacities),
@@ -392,10 +422,6 @@ class _Shop:
             ),
         )
         return bundle, churn, notes
-
-    def _catalogue(self) -> ActionCatalogue:
-        path = self.config.actions.catalogue
-        return ActionCatalogue.default() if path is None else ActionCatalogue.from_yaml(path)
 
     def _manifest(self, cutoff: pd.Timestamp, channels: Any) -> dict[str, Any]:
         config, tables = self.config, self.tables
@@ -425,11 +451,18 @@ class _Shop:
         """Bundle what was known at the newest backtest cutoff, score, and compare."""
         newest = backtest.windows[-1]
         cutoff = newest.labelled.window.cutoff
-        bundle, _, _ = self.fit(cutoff, backtest.chosen)
+        bundle, _, _ = self.fit(cutoff, backtest)
         said = score(bundle, self.tables, cutoff).table.set_index("customer_id")
-        return judge_scores(
-            said, newest, n_boot=self.config.backtest.bootstrap, seed=self.config.seed
-        )
+        outcome = self.config.outcome
+        window = Window(cutoff, outcome.horizon, outcome.gap)
+        churned = None
+        if window.closes <= self.cutoff:
+            own_seller = self.config.data.own_seller
+            grain = self.config.snapshot.grain
+            outcomes = build_outcomes(self.tables, window, grain=grain, own_seller=own_seller)
+            churned = outcomes["churned"]
+        n_boot, seed = self.config.backtest.bootstrap, self.config.seed
+        return judge_scores(said, newest.labelled.outcomes, churned, n_boot=n_boot, seed=seed)
 
     def label_specification(self) -> dict[str, Any]:
         """Say what was predicted and judged."""
@@ -447,16 +480,23 @@ class _Shop:
 
 
 def judge_scores(
-    said: pd.DataFrame, judged: Judged, *, n_boot: int = 200, seed: int = 0
+    said: pd.DataFrame,
+    outcomes: pd.DataFrame,
+    churned: pd.Series[bool] | None = None,
+    *,
+    n_boot: int = 200,
+    seed: int = 0,
 ) -> dict[str, Interval]:
-    """Compare scored columns with what happened in a window.
+    """Compare scored columns with what happened in an outcome window.
 
     Parameters
     ----------
     said : DataFrame
         Scores, keyed by customer.
-    judged : Judged
-        The window.
+    outcomes : DataFrame
+        ``purchases`` and ``spend`` in the window, keyed by customer.
+    churned : Series of bool, optional
+        Who did not buy in the window after the gap; without it churn is not judged.
     n_boot, seed
         Of the bootstrap; intervals hold 90 %.
 
@@ -465,7 +505,6 @@ def judge_scores(
     dict of str to (value, lower, upper)
         ``served_*`` metrics.
     """
-    outcomes = judged.labelled.outcomes
     said = said.loc[outcomes.index]
 
     def column(table: pd.DataFrame, name: str) -> FloatArray:
@@ -479,9 +518,9 @@ def judge_scores(
     measures |= {
         f"served_clv_{k}": v for k, v in ranking.statistics(spent, column(said, "clv")).items()
     }
-    churned = column(outcomes, "churned")
-    if 0 < churned.sum() < len(churned):
-        risk = classification.statistics(churned, column(said, "churn_probability"))
+    gone = np.zeros(0) if churned is None else churned.loc[outcomes.index].to_numpy(np.float64)
+    if 0 < gone.sum() < len(gone):
+        risk = classification.statistics(gone, column(said, "churn_probability"))
         measures |= {f"served_churn_{k}": v for k, v in risk.items()}
     table = compare({"served": measures}, outcomes.index, n_replicates=n_boot, seed=seed)
     return {metric: value for (_, metric), value in _rows(table)}
@@ -494,23 +533,37 @@ def _rows(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], Interval]]:
         yield (str(candidate), str(metric)), (value, lower, upper)
 
 
-def _gates(backtest: Backtest, churn: ChurnSelection, scores: Scores) -> dict[str, bool]:
+def process_for_value(backtest: Backtest) -> str:
+    """Return the purchase process that lifetime value rests on.
+
+    That of the chosen candidate if it is one, else the process with the least error in the
+    backtest, else MBG/NBD, which knows that who never came back may have left.
+    """
+    chosen = backtest.chosen.partition("/")[0]
+    if chosen in PROCESSES:
+        return chosen
     board = backtest.leaderboard
-    error = board[board["metric"] == JUDGED_BY].set_index("candidate")["value"]
-    gates = {"every customer has a score": len(scores.table) == len(scores.snapshot)}
-    if "heuristic" in error.index and backtest.chosen != "heuristic":
-        gates["beats the heuristic in the backtest"] = bool(
-            error[backtest.chosen] < error["heuristic"]
+    error = board[board["metric"] == JUDGED_BY].sort_values(["value", "candidate"])
+    named = error["candidate"].str.partition("/")[0]
+    return next((str(name) for name in named if name in PROCESSES), "mbg_nbd")
+
+
+def _gates(backtest: Backtest, churn: ChurnSelection) -> dict[str, bool]:
+    """Conditions for promotion that training can know."""
+    board = backtest.leaderboard.set_index(["candidate", "metric"])["value"]
+    chosen, gates = backtest.chosen, {}
+    if ("heuristic", JUDGED_BY) in board.index and chosen != "heuristic":
+        gates["less error than the heuristic in the backtest"] = bool(
+            board.loc[(chosen, JUDGED_BY)] < board.loc[("heuristic", JUDGED_BY)]
         )
-    evaluation = churn.evaluation
-    if evaluation is not None:
-        # The simplest rule is always there to fall back on, so what is served is never worse.
-        gates["churn is no worse than the best recency rule"] = (
-            churn.name == "recency_rule" or evaluation.grades.get(churn.name, "D") != "E"
+    if (chosen, "coverage_80") in board.index:
+        held = float(board.loc[(chosen, "coverage_80")])
+        gates["its 80 % interval held for 70 to 90 % of the customers"] = 0.70 <= held <= 0.90
+    if churn.evaluation is not None:
+        # Where the recency rule itself is served there is nothing to be worse than.
+        gates["churn is not shown to be worse than the best recency rule"] = (
+            churn.name == "recency_rule" or churn.evaluation.grades.get(churn.name, "D") != "E"
         )
-    allocation = scores.recommendation.allocation
-    if allocation is not None and allocation.budget is not None:
-        gates["actions stay within the budget"] = allocation.spend <= allocation.budget + 1e-6
     return gates
 
 
@@ -529,6 +582,11 @@ def _finished(
         "customers": len(scores.table),
     }
     return replace(bundle, manifest=manifest)
+
+
+def _catalogue(config: Config) -> ActionCatalogue:
+    path = config.actions.catalogue
+    return ActionCatalogue.default() if path is None else ActionCatalogue.from_yaml(path)
 
 
 def _as_config(config: Config | Mapping[str, Any] | str | Path) -> Config:
