@@ -1,12 +1,12 @@
 """Allocate ten actions to a million customers: time, gap, and what simpler rules lose.
 
-Run as ``python benchmarks/allocation.py [customers]``.
+``--customers`` makes it smaller.
 """
 
 from __future__ import annotations
 
+import argparse
 import resource
-import sys
 import time
 from typing import Any
 
@@ -127,4 +127,6 @@ def _since(started: float) -> str:
 
 
 if __name__ == "__main__":
-    main(int(float(sys.argv[1])) if len(sys.argv) > 1 else 1_000_000)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--customers", type=int, default=1_000_000)
+    main(parser.parse_args().customers)
