@@ -266,9 +266,10 @@ def build_rehearsals(
 ) -> list[LabelledSnapshot]:
     """Label earlier snapshots whose windows closed at or before a cutoff.
 
-    Windows have the horizon of the forecast if the data hold at least one with as much history
-    before it. Where the history is shorter, they are a third of it long, which is enough for
-    candidates that learn a factor (hybrid, blend) and is refused by those that need the horizon.
+    Windows have the horizon of the forecast if the data hold at least one with two thirds as much
+    history before it. Where the history is shorter, they are a third of it long, which is enough
+    for candidates that learn a factor (hybrid, blend) and is refused by those that need the
+    horizon.
 
     Parameters
     ----------
@@ -293,14 +294,14 @@ def build_rehearsals(
     start = tables.first_timestamp.normalize()
     length = length_of(horizon)
     history = cutoff - start
-    if history < 2 * length:
+    if history < 5 / 3 * length:
         length = pd.Timedelta(days=(history / 3).days)
     if length < pd.Timedelta(days=7):
         return []
     found = []
     for step in range(most):
         moment = cutoff - length - step * (length / 2).floor("D")
-        if moment - start < length:
+        if moment - start < 2 / 3 * length:
             break
         window = Window(moment, Duration(length / pd.Timedelta(days=1), "day"))
         key = (window.cutoff, window.closes)
