@@ -6,13 +6,22 @@ the nearest known one. ``--set a.b=c`` on the command line overrides any of them
 
 from __future__ import annotations
 
+import datetime
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from crmml._typing import Duration, Grain
 from crmml.exceptions import CrmmlError
@@ -24,6 +33,11 @@ class ConfigError(CrmmlError, ValueError):
 
 def _duration(text: str) -> str:
     return str(Duration.parse(text))
+
+
+def _dates_as_text(value: Any) -> Any:
+    # YAML reads an unquoted 1998-07-01 as a date.
+    return str(value) if isinstance(value, datetime.date) else value
 
 
 DurationText = Annotated[str, AfterValidator(_duration)]
@@ -103,7 +117,7 @@ class ValueSection(_Section):
     horizon: DurationText = Field("52W", description="how far customer lifetime value looks ahead")
     annual_discount_rate: float = Field(0.10, ge=0, le=10, description="effective rate per year")
     margin: float = Field(
-        0.30, gt=0, le=1, description="margin per unit of revenue where the data has none"
+        0.30, gt=0, le=1, description="margin per unit of revenue where the data have none"
     )
 
 
@@ -162,7 +176,7 @@ class Config(_Section):
 
     name: str = Field("crmml", pattern=r"^[A-Za-z0-9_-]+$", description="name in the registry")
     seed: int = Field(1, ge=0, description="source of all randomness")
-    cutoff: str | None = Field(
+    cutoff: Annotated[str | None, BeforeValidator(_dates_as_text)] = Field(
         None, description="train on what lies before this date (default: after the last row)"
     )
     data: DataSection = DataSection()

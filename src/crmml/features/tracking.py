@@ -59,8 +59,7 @@ def count_repeat_purchases(
     grain_days, unit_days = UNIT_DAYS[grain], UNIT_DAYS[time_unit]
     observed = end_of_observation(tables.last_timestamp) - start_of(start, grain)
     n_bins = int(observed / pd.Timedelta(days=unit_days))
-    # A period that ends at the edge of a bin belongs to it: time runs in points, (e, e + h].
-    bins = -(-(counts["period"] - start) * grain_days // unit_days).astype(int)
+    bins = ((counts["period"] - start) * grain_days // unit_days + 1).astype(int)
     table = counts["purchases"].groupby(bins).sum().reindex(range(1, n_bins + 1), fill_value=0)
     table.index.name = time_unit
     named: pd.Series[int] = table.astype("int64").rename("repeat_purchases")

@@ -51,8 +51,8 @@ class Policy:
 
     @property
     def version(self) -> str:
-        """Short hash of the policy, written on every scored row."""
-        return hashlib.sha256(_json(self.to_dict())).hexdigest()[:12]
+        """Short hash of the policy without its prices, written on every scored row."""
+        return hashlib.sha256(_json({**self.to_dict(), "prices": None})).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -111,14 +111,14 @@ class ScoringBundle:
         return hashlib.sha256(b"\0".join(models)).hexdigest()[:12]
 
     def score(self, transactions: Any, cutoff: str | pd.Timestamp | None = None) -> pd.DataFrame:
-        """Score customers with the stored prices; one of them alone gets what it gets in a batch.
+        """Score customers with the stored prices: one alone gets what it gets in a batch.
 
         Parameters
         ----------
         transactions : Tables, DataFrame, Arrow table or path
             The log.
         cutoff : str or Timestamp, optional
-            Default: the cutoff of the training.
+            See :func:`crmml.score`.
 
         Returns
         -------
@@ -127,8 +127,7 @@ class ScoringBundle:
         """
         from crmml.scoring.scorer import score
 
-        moment = self.manifest["created_for_cutoff"] if cutoff is None else cutoff
-        return score(self, transactions, moment, stored_prices=True).table
+        return score(self, transactions, cutoff, stored_prices=True).table
 
     def to_files(self) -> dict[str, bytes]:
         """Return the bundle as files: JSON, and a manifest with the hash of each."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from crmml._typing import FloatArray
+from crmml.actions.economics import NetGains, compute_net_gains
 from crmml.actions.recommendation import Recommendation, recommend
 from crmml.data.cleaning import Policies
 from crmml.data.sources import Tables, open_tables
@@ -40,6 +41,8 @@ class Scores:
         What was scored.
     recommendation : Recommendation
         With the allocation, its prices and its certificate.
+    gains : NetGains
+        What each action would bring for each customer.
     absent : dict of str to str
         Columns that are null throughout, and why.
     """
@@ -47,6 +50,7 @@ class Scores:
     table: pd.DataFrame
     snapshot: Snapshot
     recommendation: Recommendation
+    gains: NetGains
     absent: dict[str, str]
 
 
@@ -120,29 +124,28 @@ def score(
     _place(bundle, table, trend, tables, absent)
     ltv, horizons = bundle.lifetime_value, bundle.catalogue.horizons
     kept = {h: ltv.expected_margin_if_active(snapshot, h) for h in horizons}
-    expected = {h: ltv.expected_margin(snapshot, h) for h in horizons}
     policy = bundle.policy if budget is None else replace(bundle.policy, budget=budget)
     if stored_prices and policy.prices is None:
         raise CrmmlError("the bundle holds no shadow prices; allocate the budget instead")
-    known = _with_permission(table, tables)
     recommendation = recommend(
-        known,
+        table,
         bundle.catalogue,
         cutoff=moment,
-        margin_if_kept=kept,
-        expected_margin=expected,
+        value_at_stake=kept,
         budget=policy.budget,
         capacities=policy.capacities,
         holdout_share=policy.holdout_share,
         seed=policy.seed,
         prices=policy.prices if stored_prices else None,
     )
-    gains = compute_net_gains(known, bundle.catalogue, value_at_stake=value_at_stake)
+    gains = compute_net_gains(table, bundle.catalogue, value_at_stake=kept)
     complete = table.join(recommendation.table)
     complete["model_version"] = bundle.version
     complete["policy_version"] = policy.version
     complete.insert(0, "cutoff", moment)
-    return Scores(complete.sort_index().reset_index(), snapshot, recommendation, dict(absent))
+    return Scores(
+        complete.sort_index().reset_index(), snapshot, recommendation, gains, dict(absent)
+    )
 
 
 def open_for(bundle: ScoringBundle, transactions: Any, customers: Any = None) -> Tables:
@@ -247,6 +250,8 @@ def _attributes(
         elif name in ("group", "contactable"):
             table[name] = pd.Series(None, table.index, dtype="object")
             absent[name] = f"needs the column `{source}` of the table `customers`"
+    if "contactable" in absent:
+        absent["contactable"] += "; until then everybody counts as contactable"
 
 
 def _interval(table: pd.DataFrame, name: str, quantiles: pd.DataFrame | FloatArray) -> None:

@@ -48,7 +48,6 @@ from crmml.training.backtest import (
     PROCESSES,
     Announce,
     Backtest,
-    Judged,
     build_rehearsals,
     make_candidate,
     run_backtest,
@@ -406,7 +405,10 @@ class _Shop:
         worth = lifetime_value.clv(snapshot, value.horizon)
         frame = snapshot.frame.set_index("customer_id")
         bundle = ScoringBundle(
-            manifest=self._manifest(cutoff, snapshot.provenance["channels"]),
+            manifest={
+                **self._manifest(cutoff, snapshot.provenance["channels"]),
+                "margin": margin,
+            },
             lifetime_value=lifetime_value,
             forecast=forecast,
             churn=churn.model,
@@ -423,6 +425,21 @@ class _Shop:
         )
         return bundle, churn, notes
 
+    def _margin(self, snapshot: Snapshot) -> tuple[float, str]:
+        """Margin per unit of revenue: what the data show, else what is configured."""
+        configured = self.config.value.margin
+        frame = snapshot.frame
+        if "margin_to_date" not in frame:
+            return configured, f"margin: {configured:.1%} of revenue, as configured (an assumption)"
+        earned, spent = float(frame["margin_to_date"].sum()), float(frame["net_spend"].sum())
+        observed = earned / spent if spent > 0 else float("nan")
+        if not 0.0 < observed <= 1.0:
+            return configured, (
+                f"margin: {configured:.1%} of revenue, as configured; the data's own "
+                f"({earned:,.2f} on {spent:,.2f}) is no share of it"
+            )
+        return observed, f"margin: {observed:.1%} of revenue, as observed before the cutoff"
+
     def _manifest(self, cutoff: pd.Timestamp, channels: Any) -> dict[str, Any]:
         config, tables = self.config, self.tables
         ids = self.newest.frame["customer_id"]
@@ -433,7 +450,6 @@ class _Shop:
             "gap": config.outcome.gap,
             "value_horizon": config.value.horizon,
             "annual_discount_rate": config.value.annual_discount_rate,
-            "margin": config.value.margin,
             "loyalty_window": config.outcome.horizon,
             "grain": config.snapshot.grain,
             "time_unit": config.snapshot.time_unit,
@@ -518,7 +534,9 @@ def judge_scores(
     measures |= {
         f"served_clv_{k}": v for k, v in ranking.statistics(spent, column(said, "clv")).items()
     }
-    gone = np.zeros(0) if churned is None else churned.loc[outcomes.index].to_numpy(np.float64)
+    gone: FloatArray = np.zeros(0)
+    if churned is not None:
+        gone = churned.loc[outcomes.index].to_numpy().astype(np.float64)
     if 0 < gone.sum() < len(gone):
         risk = classification.statistics(gone, column(said, "churn_probability"))
         measures |= {f"served_churn_{k}": v for k, v in risk.items()}
