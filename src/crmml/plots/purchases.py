@@ -129,8 +129,8 @@ def plot_tracking(
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     if cutoff is not None:
-        mark(ax, cutoff, "holdout")
-    ax.legend(frameon=False, loc="lower right" if cumulative else "upper right")
+        mark(ax, cutoff, "holdout", at_top=cumulative)
+    ax.legend(loc="lower right" if cumulative else "upper right", edgecolor="none", framealpha=0.9)
     return ax
 
 

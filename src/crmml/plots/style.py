@@ -92,8 +92,9 @@ def say_empty(ax: Axes, text: str) -> Axes:
     return ax
 
 
-def mark(ax: Axes, x: Any, text: str) -> None:
-    """Draw a vertical line with its meaning beside it, at the top of the axes."""
+def mark(ax: Axes, x: Any, text: str, *, at_top: bool = True) -> None:
+    """Draw a vertical line with its meaning beside it."""
     ax.axvline(x, color=GREY, linewidth=1)
-    ax.annotate(text, (x, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -2),
-                textcoords="offset points", va="top", color="#666666", fontsize=9)  # fmt: skip
+    height, offset, align = (1.0, -2, "top") if at_top else (0.0, 4, "bottom")
+    ax.annotate(text, (x, height), xycoords=("data", "axes fraction"), xytext=(4, offset),
+                textcoords="offset points", va=align, color="#666666", fontsize=9)  # fmt: skip

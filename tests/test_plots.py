@@ -1,0 +1,407 @@
+"""Pictures draw the table they were given, on the axes they were given, and nothing else."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+
+import crmml
+import crmml.plots
+from crmml import plots
+from crmml.plots.gallery import training_figures
+from crmml.plots.style import metric_label, model_label
+from crmml.segments import ValueTiers
+from crmml.segments.value_tier import compute_pareto_curve
+
+WEEKS = pd.RangeIndex(1, 7, name="week")
+
+
+def matrix() -> pd.DataFrame:
+    table = pd.DataFrame(np.outer([0.5, 2.0, 9.0], [1.0, 2.0, 3.0, 7.0]))
+    table.index.name = "frequency"
+    table.columns = pd.Index([0.0, 5.0, 10.0, 15.0], name="weeks")
+    table.iloc[0, 1:] = np.nan
+    return table
+
+
+def tracking() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"actual": [3.0, 1, 4, 1, 5, 9], "bg_nbd": [2.0] * 6, "my model": [4.0] * 6}, index=WEEKS
+    )
+
+
+def by_frequency() -> pd.DataFrame:
+    index = pd.Index(["0", "1", "2+"], name="frequency")
+    columns = {"actual": [0.1, 0.7, 3.0], "mbg_nbd": [0.2, 0.6, 2.0], "customers": [1000, 90, 8]}
+    return pd.DataFrame(columns, index=index)
+
+
+def latent() -> pd.DataFrame:
+    value = np.linspace(0.01, 0.3, 20)
+    part = {"unit": "per week", "value": value, "density": 1 / value, "share_below": value * 3}
+    return pd.DataFrame({"quantity": "purchase rate", **part})
+
+
+def path() -> pd.DataFrame:
+    table = pd.DataFrame(
+        {"time": [1.0, 2, 2, 3], "probability_alive": [0.9, 0.7, 0.95, 0.9],
+         "purchase": [False, False, True, False]}
+    )  # fmt: skip
+    table.index.name = "weeks"
+    return table
+
+
+def calendar() -> pd.DataFrame:
+    return pd.DataFrame({"factor": [1.0, 0.5, 1.5]}, index=pd.RangeIndex(1, 4, name="week"))
+
+
+def deciles() -> pd.DataFrame:
+    index = pd.RangeIndex(1, 5, name="decile")
+    return pd.DataFrame({"predicted_mean": [4.0, 2, 1, 0], "actual_mean": [5.0, 1, 1, 0]}, index)
+
+
+def reliability() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"n": [50, 50], "predicted": [0.2, 0.8], "observed": [0.3, 0.7], "low": [0.2, 0.6],
+         "high": [0.4, 0.8]}
+    )  # fmt: skip
+
+
+def pit() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"lower": [0.0, 0.5], "upper": [0.5, 1.0], "customers": [3, 7], "density": [0.6, 1.4]}
+    )
+
+
+def board() -> pd.DataFrame:
+    rows = [("bg_nbd", 0.8), ("mbg_nbd", 0.7), ("lifetimes_bg_nbd", 0.9)]
+    return pd.DataFrame(
+        [
+            {"candidate": name, "metric": metric, "value": v, "lower": v - 0.1, "upper": v + 0.1}
+            for name, v in rows
+            for metric in ("purchases_rmse", "spend_spearman")
+        ]
+    )
+
+
+def pareto() -> pd.DataFrame:
+    return compute_pareto_curve([9.0, 3.0, 1.0, 1.0])
+
+
+def tiers() -> pd.DataFrame:
+    values = pd.Series(np.geomspace(1, 100, 40), index=pd.RangeIndex(40, name="customer_id"))
+    return ValueTiers().fit(values).profile(values)
+
+
+def budget() -> pd.DataFrame:
+    return pd.DataFrame({"budget": [0.0, 10, 20], "value": [0.0, 30, 40], "price": [9.0, 2, 0.5]})
+
+
+DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
+    "plot_alive_path": (path, {}),
+    "plot_budget_curve": (budget, {"budget": 10.0}),
+    "plot_calendar_profile": (calendar, {}),
+    "plot_calibration": (deciles, {}),
+    "plot_heterogeneity": (latent, {"quantity": "purchase rate"}),
+    "plot_holdout_by_frequency": (by_frequency, {}),
+    "plot_iso_value": (matrix, {"currency": "EUR"}),
+    "plot_leaderboard": (board, {"metric": "purchases_rmse", "chosen": "mbg_nbd"}),
+    "plot_matrix": (matrix, {"highest": 70.0}),
+    "plot_pareto_curve": (pareto, {"gini": 0.5}),
+    "plot_pit_histogram": (pit, {}),
+    "plot_reliability": (reliability, {}),
+    "plot_tier_profile": (tiers, {}),
+    "plot_tracking": (tracking, {"cutoff": 4}),
+}
+
+
+@pytest.fixture(autouse=True)
+def no_open_figures():
+    plt.close("all")
+    yield
+    plt.close("all")
+
+
+def axes() -> Axes:
+    return Figure(figsize=(7.0, 4.4), layout="constrained").subplots()
+
+
+def draw(name: str, **more) -> Axes:
+    table, settings = DRAWN[name]
+    return getattr(plots, name)(table(), **{**settings, "ax": axes(), **more})
+
+
+def curve(ax: Axes, i: int = 0) -> tuple[list[float], list[float]]:
+    line = ax.lines[i]
+    return np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist()
+
+
+def words(ax: Axes) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+# -- what holds for all ------------------------------------------------------------------------
+
+
+def test_every_plot_is_tested_here() -> None:
+    assert set(DRAWN) == set(crmml.plots.__all__)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_draws_on_the_given_axes_and_returns_them(name) -> None:
+    ax = axes()
+    assert draw(name, ax=ax) is ax
+    assert ax.get_title(loc="left")
+    assert ax.has_data()
+    ax.figure.canvas.draw()
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_makes_one_figure_without_axes(name) -> None:
+    draw(name, ax=None)
+    assert len(plt.get_fignums()) == 1
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_leaves_the_table_alone(name) -> None:
+    table, settings = DRAWN[name]
+    given = table()
+    getattr(plots, name)(given, **settings, ax=axes())
+    pd.testing.assert_frame_equal(given, table())
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_settings_are_keywords(name) -> None:
+    _, *settings = inspect.signature(getattr(plots, name)).parameters.values()
+    assert {p.kind for p in settings} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+# -- what is drawn is what stands in the table -------------------------------------------------
+
+
+def test_budget_curve_draws_value_and_price() -> None:
+    ax = draw("plot_budget_curve")
+    assert curve(ax) == ([0, 10, 20], [0, 30, 40])
+    right = ax.figure.axes[1]
+    assert curve(right) == ([10, 20], [2, 0.5])  # the first unit would flatten the rest
+    assert ax.lines[1].get_xdata()[0] == 10.0
+
+
+def test_calibration_draws_both_means() -> None:
+    ax = draw("plot_calibration")
+    assert curve(ax)[1] == [4, 2, 1, 0]
+    assert [bar.get_height() for bar in ax.patches] == [5, 1, 1, 0]
+
+
+def test_reliability_draws_rates_with_their_intervals() -> None:
+    ax = draw("plot_reliability")
+    points, _, (bars,) = ax.containers[0]
+    assert points.get_xydata().tolist() == [[0.2, 0.3], [0.8, 0.7]]
+    np.testing.assert_allclose(bars.get_segments()[0], [[0.2, 0.2], [0.2, 0.4]])
+
+
+def test_pit_histogram_draws_densities_between_their_edges() -> None:
+    ax = draw("plot_pit_histogram")
+    bars = [(b.get_x(), b.get_width(), b.get_height()) for b in ax.patches]
+    assert bars == [(0.0, 0.5, 0.6), (0.5, 0.5, 1.4)]
+
+
+def test_leaderboard_has_the_best_on_top_in_plain_words() -> None:
+    ax = draw("plot_leaderboard")
+    assert ax.get_xlabel() == "root mean squared error of purchases"
+    labels = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert labels == ["BG/NBD (lifetimes)", "BG/NBD", "MBG/NBD\n(chosen)"]
+    assert ax.collections[-1].get_offsets()[:, 0].tolist() == [0.9, 0.8, 0.7]
+
+
+def test_leaderboard_knows_where_more_is_better() -> None:
+    ax = draw("plot_leaderboard", metric="spend_spearman", chosen=None)
+    assert ax.collections[-1].get_offsets()[:, 0].tolist() == [0.7, 0.8, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "best"),
+    [("purchases_bias", [-0.3, 0.1, 0.2], 0.1), ("coverage_80", [0.7, 0.79, 0.9], 0.79)],
+)
+def test_leaderboard_puts_the_nearest_to_the_target_on_top(metric, values, best) -> None:
+    table = pd.DataFrame(
+        {"candidate": ["a", "b", "c"], "metric": metric, "value": values, "lower": values,
+         "upper": values}
+    )  # fmt: skip
+    ax = plots.plot_leaderboard(table, metric=metric, ax=axes())
+    assert ax.collections[-1].get_offsets()[-1, 0] == best
+
+
+def test_matrix_draws_the_table_and_hides_what_cannot_exist() -> None:
+    ax = draw("plot_matrix")
+    (mesh,) = ax.collections
+    drawn = np.ma.filled(mesh.get_array().reshape(3, 4), np.nan)
+    np.testing.assert_array_equal(drawn, matrix().to_numpy())
+    assert mesh.get_clim() == (0.0, 70.0)
+    assert "weeks" in ax.get_xlabel()
+
+
+def test_iso_value_levels_are_round_and_inside_the_table() -> None:
+    ax = draw("plot_iso_value")
+    levels = ax.collections[0].levels.tolist()
+    assert levels == [0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0]
+    assert "50 EUR" in {text.get_text() for text in ax.texts}
+
+
+def test_tracking_draws_periods_or_their_running_sum() -> None:
+    by_week = draw("plot_tracking", cumulative=False)
+    assert curve(by_week) == (list(range(1, 7)), [3, 1, 4, 1, 5, 9])
+    assert curve(by_week, 1)[1] == [2] * 6
+    so_far = draw("plot_tracking")
+    assert curve(so_far)[1] == [3, 4, 8, 9, 14, 23]
+    assert words(so_far) == ["what happened", "BG/NBD", "my model"]
+    assert [text.get_text() for text in so_far.texts] == ["holdout"]
+
+
+def test_models_differ_by_line_style_and_not_only_by_colour() -> None:
+    names = ["bg_nbd", "mbg_nbd", "pareto_nbd", "regular", "tweedie", "hurdle", "hybrid"]
+    table = pd.DataFrame({"actual": [1.0, 2.0], **{n: [1.0, 2.0] for n in names}}, index=[1, 2])
+    ax = plots.plot_tracking(table, ax=axes())
+    looks = [(line.get_color(), line.get_linestyle(), str(line._dash_pattern)) for line in ax.lines]
+    assert len(set(looks[:7])) == 7
+
+
+def test_holdout_by_frequency_draws_means_and_writes_group_sizes() -> None:
+    ax = draw("plot_holdout_by_frequency")
+    assert curve(ax)[1] == [0.1, 0.7, 3.0]
+    assert curve(ax, 1)[1] == [0.2, 0.6, 2.0]
+    assert words(ax) == ["what happened", "MBG/NBD"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["0\n(1,000)", "1\n(90)", "2+\n(8)"]
+
+
+def test_heterogeneity_draws_density_and_share() -> None:
+    ax = draw("plot_heterogeneity")
+    assert curve(ax) == (latent()["value"].tolist(), latent()["density"].tolist())
+    assert curve(ax.figure.axes[1])[1] == latent()["share_below"].tolist()
+    assert ax.get_xlabel() == "purchase rate per week"
+
+
+def test_alive_path_draws_the_path_and_marks_purchases() -> None:
+    ax = draw("plot_alive_path")
+    assert curve(ax) == ([1, 2, 2, 3], [0.9, 0.7, 0.95, 0.9])
+    assert curve(ax, 1) == ([2], [0.95])
+
+
+def test_calendar_profile_draws_the_factors() -> None:
+    ax = draw("plot_calendar_profile")
+    assert curve(ax) == ([1, 2, 3], [1.0, 0.5, 1.5])
+
+
+def test_pareto_curve_reads_off_the_best_fifth() -> None:
+    ax = draw("plot_pareto_curve")
+    assert curve(ax)[1] == pareto()["share_of_value"].tolist()
+    share = np.interp(0.2, pareto()["share_of_customers"], pareto()["share_of_value"])
+    assert f"bring {share:.0%}" in ax.texts[0].get_text()
+    assert "Gini 0.50" in ax.texts[0].get_text()
+
+
+def test_tier_profile_draws_three_shares_per_tier() -> None:
+    ax = draw("plot_tier_profile")
+    heights = [[bar.get_height() for bar in group] for group in ax.containers]
+    names = ("share_of_customers", "share_of_value", "reference_share_of_value")
+    assert heights == [tiers()[name].tolist() for name in names]
+
+
+# -- little or nothing to draw -----------------------------------------------------------------
+
+
+def test_tiers_without_a_total_leave_the_share_of_value_out() -> None:
+    profile = tiers().assign(share_of_value=np.nan)
+    ax = plots.plot_tier_profile(profile, ax=axes())
+    ax.figure.canvas.draw()
+    assert [len(group) for group in ax.containers] == [5, 0, 5]
+
+
+def test_one_customer_in_one_tier_is_drawn() -> None:
+    values = pd.Series([5.0], index=pd.Index(["a"], name="customer_id"))
+    fitted = ValueTiers().fit(values)
+    plots.plot_tier_profile(fitted.profile(values), ax=axes()).figure.canvas.draw()
+    plots.plot_pareto_curve(compute_pareto_curve(values), ax=axes()).figure.canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "text"),
+    [
+        ("plot_tracking", tracking().iloc[:0], "one whole week"),
+        ("plot_holdout_by_frequency", by_frequency().iloc[:0], "no customers"),
+        ("plot_heterogeneity", latent().iloc[:0], "no spread of the purchase rate"),
+        ("plot_leaderboard", board().iloc[:0], "no candidate has the metric"),
+        ("plot_matrix", matrix() * np.nan, "no history can exist"),
+        ("plot_iso_value", matrix() * 0.0, "worth the same"),
+        ("plot_calendar_profile", calendar().iloc[:0], "no weeks"),
+    ],
+)
+def test_an_empty_table_says_so(name, table, text) -> None:
+    ax = getattr(plots, name)(table, **{**DRAWN[name][1], "ax": axes()})
+    ax.figure.canvas.draw()
+    assert any(text in shown.get_text() for shown in ax.texts)
+
+
+def test_a_path_without_purchases_and_a_curve_of_nothing_are_drawn() -> None:
+    quiet = path().assign(purchase=False)
+    assert plots.plot_alive_path(quiet, ax=axes()).get_legend() is None
+    nothing = pd.DataFrame({"budget": [0.0], "value": [0.0], "price": [0.0]})
+    plots.plot_budget_curve(nothing, budget=0.0, ax=axes()).figure.canvas.draw()
+
+
+# -- plain words -------------------------------------------------------------------------------
+
+
+def test_every_candidate_and_metric_of_a_backtest_has_plain_words(result) -> None:
+    from crmml.training.backtest import CANDIDATES
+
+    written = {name: model_label(name) for name in CANDIDATES}
+    assert [name for name, label in written.items() if label == name] == []
+    assert len(set(written.values())) == len(written)
+    shown = {name: metric_label(name) for name in result.backtest.leaderboard["metric"].unique()}
+    assert [name for name, label in shown.items() if label == name] == []
+
+
+# -- the gallery -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def result():
+    settings = {
+        "data": {"transactions": {"dataset": "cdnow_sample"}},
+        "backtest": {"bootstrap": 20, "max_windows": 1, "candidates": ["mbg_nbd", "heuristic"]},
+        "actions": {"budget": 100},
+    }
+    return crmml.train(settings)
+
+
+def test_gallery_draws_a_training_without_pyplot(result) -> None:
+    figures = training_figures(result)
+    assert set(figures) >= {
+        "pareto_curve", "tier_profile", "calibration", "pit_histogram", "holdout_by_frequency",
+        "tracking", "tracking_by_period", "matrix_expected_purchases", "matrix_probability_alive",
+        "leaderboard", "churn_reliability", "budget_curve",
+    }  # fmt: skip
+    for figure in figures.values():
+        figure.canvas.draw()
+        assert figure.axes[0].has_data()
+    assert plt.get_fignums() == []
+
+
+def test_gallery_marks_the_cutoff_where_the_holdout_begins(result) -> None:
+    ax = training_figures(result)["tracking"].axes[0]
+    window = result.backtest.windows[-1].labelled.window
+    weeks = (window.cutoff - pd.Timestamp("1997-01-01")) / pd.Timedelta(weeks=1)
+    assert ax.lines[-1].get_xdata()[0] == weeks
