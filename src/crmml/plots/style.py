@@ -24,6 +24,8 @@ _MODELS = {
     "hurdle": "boosted trees (hurdle)",
     "hybrid": "trees fed by Pareto/NBD",
     "blend": "weighted blend",
+    "own_mean": "own mean spend",
+    "gamma_gamma": "Gamma-Gamma",
 }
 _METRICS = {
     "mae": "mean absolute error",
@@ -39,6 +41,7 @@ _METRICS = {
 _WHOLE_METRICS = {
     "crps": "CRPS of purchases",
     "log_score": "log score of purchases",
+    "cumulative_mape": "mean error of the running total",
     "coverage_80": "customers inside their 80 % interval",
 }
 
@@ -48,9 +51,12 @@ def model_label(name: str) -> str:
 
     Examples
     --------
-    >>> model_label("lifetimes_bg_nbd"), model_label("my model")
-    ('BG/NBD (lifetimes)', 'my model')
+    >>> model_label("lifetimes_bg_nbd"), model_label("bg_nbd/own_mean"), model_label("my model")
+    ('BG/NBD (lifetimes)', 'BG/NBD, own mean spend', 'my model')
     """
+    purchases, slash, spend = name.partition("/")
+    if slash and purchases in _MODELS:
+        return f"{_MODELS[purchases]}, {model_label(spend)}"
     own = name.removeprefix("lifetimes_")
     return f"{_MODELS.get(own, own)} (lifetimes)" if own != name else _MODELS.get(name, name)
 
