@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from crmml.storage.files import (
     read_bundle_files,
     read_scores,
     save_bundle,
+    shelve_bundle,
     write_csv,
     write_folder,
     write_scores,
@@ -76,13 +78,28 @@ def test_a_bundle_comes_back_byte_for_byte(tmp_path):
     assert leftovers(tmp_path) == []
 
 
-def test_a_stored_bundle_is_not_overwritten_unless_asked(tmp_path):
+def test_a_stored_bundle_is_never_replaced_by_another(tmp_path):
     save_bundle(PlainBundle(), tmp_path / "b")
     with pytest.raises(StorageError, match="exists already"):
-        save_bundle(PlainBundle("two"), tmp_path / "b")
-    save_bundle(PlainBundle("two"), tmp_path / "b", exist_ok=True)
-    assert (tmp_path / "b" / "word.txt").read_text() == "two"
+        save_bundle(PlainBundle(), tmp_path / "b")
+    with pytest.raises(StorageError, match="holds another bundle"):
+        save_bundle(PlainBundle("two"), tmp_path / "b", exist_ok=True)
+    assert (tmp_path / "b" / "word.txt").read_text() == "one"
+    assert save_bundle(PlainBundle(), tmp_path / "b", exist_ok=True) == tmp_path / "b"
     assert leftovers(tmp_path) == []
+
+
+def test_versions_that_begin_again_lose_no_bundle(tmp_path):
+    first = shelve_bundle(PlainBundle("one"), tmp_path / "1")
+    again = shelve_bundle(PlainBundle("one"), tmp_path / "1")
+    other = shelve_bundle(PlainBundle("two"), tmp_path / "1")
+    assert first == again == tmp_path / "1"
+    assert re.fullmatch(r"1-[0-9a-f]{12}", other.name)
+    assert shelve_bundle(PlainBundle("two"), tmp_path / "1") == other
+    assert [(folder / "word.txt").read_text() for folder in (first, other)] == ["one", "two"]
+    (first / "manifest.json").write_text("{half")
+    assert shelve_bundle(PlainBundle("one"), tmp_path / "1").name.startswith("1-")
+    assert (first / "manifest.json").read_text() == "{half"
 
 
 def test_a_folder_that_holds_no_bundle_is_left_as_it_is(tmp_path):
@@ -139,7 +156,7 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch, error
         write_scores(some_scores().assign(clv=0.0), tmp_path / "scores", "2017-07-01")
     monkeypatch.setattr(files, "_flush", stop)
     with pytest.raises(error, match="stop"):
-        save_bundle(PlainBundle("two"), folder, exist_ok=True)
+        write_folder(PlainBundle("two").to_files(), folder)
     assert out.read_bytes() == before
     assert read_bundle_files(folder, newest=1) == PlainBundle().to_files()
     assert leftovers(tmp_path) == []

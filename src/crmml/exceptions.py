@@ -44,6 +44,12 @@ class DataError(CrmmlError, ValueError):
         How many rows break it.
     examples : iterable, optional
         Ids (or values) of the first offending rows.
+
+    Attributes
+    ----------
+    sentence : str
+        The text without the examples: what may be stored or logged, as examples may be ids of
+        customers.
     """
 
     def __init__(
@@ -60,7 +66,8 @@ class DataError(CrmmlError, ValueError):
         count = "" if n_rows is None else f": {n_rows:,} {verb} it"
         shown = list(examples)
         first = f" (first: {few(shown)})" if shown else ""
-        super().__init__(f"{rule}; {where}{count}{first}")
+        self.sentence = f"{rule}; {where}{count}"
+        super().__init__(self.sentence + first)
         self.rule, self.table, self.column, self.n_rows = rule, table, column, n_rows
 
 

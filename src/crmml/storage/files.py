@@ -161,7 +161,7 @@ def save_bundle(bundle: StoredBundle, folder: str | Path, exist_ok: bool = False
     folder : str or Path
         Usually ``models/<name>/<version>``.
     exist_ok : bool, default False
-        Whether a bundle that already stands there may be replaced.
+        Whether the same bundle may stand there already. Another one is never replaced.
 
     Returns
     -------
@@ -171,19 +171,69 @@ def save_bundle(bundle: StoredBundle, folder: str | Path, exist_ok: bool = False
     Raises
     ------
     StorageError
-        If something stands there already, or the folder cannot be written.
+        If something else stands there already, or the folder cannot be written.
     """
-    target = Path(folder)
+    target, files = Path(folder), bundle.to_files()
     if target.exists() and not exist_ok:
         raise StorageError(
-            f"{target} exists already; a stored bundle is not overwritten unless exist_ok is set"
+            f"{target} exists already; set exist_ok to store the same bundle again, or name "
+            "another folder"
         )
-    if exist_ok and target.exists() and not (target / MANIFEST).is_file():
+    if target.exists() and not (target / MANIFEST).is_file():
         raise StorageError(
             f"{target} exists and holds no bundle ({MANIFEST} is missing); it is left as it is"
         )
-    write_folder(bundle.to_files(), target)
+    if target.exists() and _contents(_stored_manifest(target)) != _contents(files[MANIFEST]):
+        raise StorageError(
+            f"{target} holds another bundle, which is left as it is; name another folder"
+        )
+    write_folder(files, target)
     return target
+
+
+def shelve_bundle(bundle: StoredBundle, folder: str | Path) -> Path:
+    """Store a bundle in a folder or, where another one stands there, beside it.
+
+    Versions come from a registry. When its database was begun anew they start at 1 again, while
+    the folders of the earlier one still stand.
+
+    Parameters
+    ----------
+    bundle : ScoringBundle
+        What to store.
+    folder : str or Path
+        Usually ``models/<name>/<version>``.
+
+    Returns
+    -------
+    Path
+        ``folder``, or ``<folder>-<12 digits>``: the start of the hash of the bundle's contents.
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be written.
+    """
+    target, contents = Path(folder), _contents(bundle.to_files()[MANIFEST])
+    if target.exists():
+        manifest = _stored_manifest(target) if (target / MANIFEST).is_file() else None
+        if manifest is None or _contents(manifest) != contents:
+            target = target.with_name(f"{target.name}-{contents[:12]}")
+    return save_bundle(bundle, target, exist_ok=True)
+
+
+def _stored_manifest(folder: Path) -> bytes:
+    with _reported("read", folder):
+        return (folder / MANIFEST).read_bytes()
+
+
+def _contents(manifest: bytes) -> str:
+    """Hash of the hashes in a manifest: equal where all files of two bundles are."""
+    try:
+        hashes = json.dumps(json.loads(manifest)["hashes"], sort_keys=True).encode()
+    except (ValueError, KeyError, TypeError):
+        hashes = manifest  # a damaged one is like no other
+    return hashlib.sha256(hashes).hexdigest()
 
 
 def load_bundle(folder: str | Path) -> ScoringBundle:

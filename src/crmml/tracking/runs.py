@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -86,12 +86,12 @@ class Experiment:
     Attributes
     ----------
     uri : str
-        Tracking URI.
+        Tracking URI; it may hold a password, so it is not in the ``repr``.
     name, id : str
         Of the experiment.
     """
 
-    uri: str
+    uri: str = field(repr=False)
     name: str
     id: str
 
@@ -172,14 +172,28 @@ def explained(uri: str) -> Iterator[None]:
     except CrmmlError:
         raise
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-        first = str(error).strip().split("\n", 1)[0]
-        shown = re.sub(r"//[^/@]*@", "//", uri)
+        first = masked(str(error).strip().split("\n", 1)[0])
+        shown = masked(uri)
         if uri.startswith(("http://", "https://")) and "API request to" in first:
             raise TrackingError(
                 f"no MLflow server answers at {shown}; start one, or set MLFLOW_TRACKING_URI "
                 f"(without it, runs go to {DEFAULT_URI})"
             ) from error
         raise TrackingError(f"MLflow at {shown} refused: {first}") from error
+
+
+def masked(text: str) -> str:
+    """Take user names, passwords and tokens out of the addresses in a text.
+
+    Examples
+    --------
+    >>> masked("https://me:s3cr@t@shop.example/mlflow?password=x&ssl=1")
+    'https://***@shop.example/mlflow?password=***&ssl=1'
+    >>> masked("sqlite:///mlflow.db")
+    'sqlite:///mlflow.db'
+    """
+    text = re.sub(r"://[^/\s]*@", "://***@", text)
+    return re.sub(r"(?i)\b(password|passwd|pwd|token|secret)=[^&\s]*", r"\1=***", text)
 
 
 @contextmanager
@@ -535,7 +549,7 @@ def invented_transactions(manifest: Mapping[str, Any]) -> pd.DataFrame:
         elif name == "seller" and manifest.get("own_seller"):
             columns[name] = manifest["own_seller"]
         elif name == "channel" and manifest.get("channels"):
-            columns[name] = manifest["channels"][0]
+            columns[name] = next(iter(manifest["channels"]))
         elif name not in ("currency", "seller"):  # their legal values are the user's own
             columns[name] = [f"{name} {i}" for i in (1, 2, 3, 4, 5, 6, 7)]
     return pd.DataFrame(columns)
