@@ -364,13 +364,13 @@ def test_a_path_without_purchases_and_a_curve_of_nothing_are_drawn() -> None:
 # -- plain words -------------------------------------------------------------------------------
 
 
-def test_every_candidate_and_metric_of_a_backtest_has_plain_words(result) -> None:
-    from crmml.training.backtest import CANDIDATES
+def test_every_candidate_and_loss_of_a_backtest_has_plain_words() -> None:
+    from crmml.training.backtest import CANDIDATES, JUDGED_BY, LOSSES
 
     written = {name: model_label(name) for name in CANDIDATES}
     assert [name for name, label in written.items() if label == name] == []
     assert len(set(written.values())) == len(written)
-    shown = {name: metric_label(name) for name in result.backtest.leaderboard["metric"].unique()}
+    shown = {name: metric_label(name) for name in {JUDGED_BY, *LOSSES}}
     assert [name for name, label in shown.items() if label == name] == []
 
 

@@ -105,7 +105,7 @@ def plot_pit_histogram(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-_LESS_IS_BETTER = ("mae", "rmse", "mape", "crps", "log_score")
+_LESS_IS_BETTER = ("mae", "mae_of_median", "rmse", "mape", "crps", "log_score")
 
 
 def _goodness(metric: str) -> Callable[[Any], Any]:

@@ -29,6 +29,7 @@ _MODELS = {
 }
 _METRICS = {
     "mae": "mean absolute error",
+    "mae_of_median": "mean absolute error of the median forecast",
     "rmse": "root mean squared error",
     "bias": "bias of the total",
     "pearson": "correlation",
