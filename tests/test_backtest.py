@@ -242,6 +242,10 @@ def test_ties_go_to_the_simpler_and_baselines_are_not_served(tables, cache):
     assert chosen == "pareto_nbd"
     assert "no different beyond chance from hybrid" in reason
     assert "simpler" in reason
+    # Trees that tie with the blend by their noise do not win over a process that is closer to it.
+    steady = {"pareto_nbd": 1.01 * noise[0], "blend": noise[0], "tweedie": 1.02 * noise[1]}
+    chosen, reason = choose([said(labelled, {k: y + v for k, v in steady.items()})])
+    assert chosen == "blend"
     far = said(labelled, {"pareto_nbd": y + 2.0 * noise[1], "hybrid": closer})
     chosen, reason = choose([far])
     assert chosen == "hybrid"

@@ -402,8 +402,19 @@ def _collecting(name: str, notes: list[str]) -> Iterator[None]:
 
 
 def _best(found: Replicates, names: Sequence[str]) -> str:
+    """Return the least ``JUDGED_BY``; then the least error of spend; then the first in the list."""
     value = dict(zip(found.rows, found.values.tolist(), strict=True))
-    return min(names, key=lambda name: (value[name, JUDGED_BY], name))
+    order = list(CANDIDATES)
+
+    def rounded(name: str, metric: str) -> float:
+        # Six digits: the same model reached from two sides is no better than itself.
+        return float(f"{value.get((name, metric), 0.0):.6g}")
+
+    def rank(name: str) -> tuple[float, float, int, str]:
+        place = order.index(name) if name in order else len(order)
+        return rounded(name, JUDGED_BY), rounded(name, "spend_rmse"), place, name
+
+    return min(names, key=rank)
 
 
 class _Said:
@@ -612,11 +623,13 @@ def summarise(judged: Sequence[Judged]) -> pd.DataFrame:
 
 
 def choose(judged: Sequence[Judged]) -> tuple[str, str]:
-    """Choose the candidate with the least error; ties go to the simpler.
+    """Choose the candidate with the least error, as far as complexity pays.
 
-    A candidate ties with the best if the interval of the difference in ``JUDGED_BY``, over the
-    windows together, holds 0. Only candidates that stood in every window, and are ours to serve,
-    are chosen from.
+    From the simplest candidates upwards, a level of complexity is reached only if its best
+    candidate has an error below that of the best so far beyond chance: the interval of the
+    difference in ``JUDGED_BY``, over the windows together, lies below 0. The least error among
+    all candidates up to that level wins, so that ties go to the simpler. Only candidates that
+    stood in every window, and are ours to serve, are chosen from.
 
     Returns
     -------
@@ -634,18 +647,13 @@ def choose(judged: Sequence[Judged]) -> tuple[str, str]:
     if not ours:
         raise CrmmlError("no candidate of crmml stood in every window of the backtest")
     found = Replicates.mean([one.replicates for one in judged])
+    chosen = ""
+    for level in sorted({complexity[name] for name in ours}):
+        new = _best(found, [name for name in ours if complexity[name] == level])
+        if not chosen or _beats(found, new, chosen):
+            chosen = _best(found, [name for name in ours if complexity[name] <= level])
     best = _best(found, ours)
-    table = found.table(best).xs(JUDGED_BY, level="metric")
-    value = table["value"].to_dict()
-    order = list(CANDIDATES)
-
-    def simplicity(name: str) -> tuple[int, float, int]:
-        place = order.index(name) if name in order else len(order)
-        return complexity[name], value[name], place
-
-    ties = (table["difference_lower"] <= 0.0) & (table["difference_upper"] >= 0.0)
-    tied = [name for name in ours if name == best or ties[name]]
-    chosen = min(tied, key=simplicity)
+    value = found.table().xs(JUDGED_BY, level="metric")["value"].to_dict()
     times = f"{len(judged)} window{'s' if len(judged) != 1 else ''}"
     reason = f"{chosen} is chosen: RMSE of purchases {value[chosen]:.4f} over {times}"
     if chosen != best:
@@ -655,3 +663,8 @@ def choose(judged: Sequence[Judged]) -> tuple[str, str]:
         least = "the least" if value[chosen] <= second[0] else "the least that can be served"
         reason += f", {least}; next is {second[1]} with {second[0]:.4f}"
     return chosen, reason
+
+
+def _beats(found: Replicates, new: str, old: str) -> bool:
+    upper = found.table(old)["difference_upper"]
+    return bool(upper[new, JUDGED_BY] < 0.0)
