@@ -1,0 +1,244 @@
+"""The command line as a newcomer uses it, as processes: look, check, train, promote, score."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+import yaml
+
+import crmml
+from crmml.storage.files import read_scores
+
+CRMML = str(Path(sys.executable).with_name("crmml"))
+SMALL = (
+    *("--set", "backtest.bootstrap=20", "--set", "backtest.max_windows=2"),
+    *("--set", "backtest.candidates=[mbg_nbd,heuristic]"),
+)
+CUTOFF = ("--cutoff", "1998-07-01")
+ODD_IDS = ['=HYPERLINK("x")', "🛒 emoji", "مشتری ۱", "-2", 'semi;colon "quoted"']
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> str:
+    """Run a command that must succeed without a word on stderr; return what it printed."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "PYTHON"))}
+    done = subprocess.run(
+        [CRMML, *arguments],
+        cwd=folder,
+        env={**plain, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A folder in which a newcomer has worked, and what the commands printed."""
+
+    folder: Path
+    printed: dict[str, str]
+    rows: pd.DataFrame
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        return read_scores(self.folder / "out", "1998-07-01")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> Shop:
+    """A fifth of the CDNOW sample as a German spreadsheet writes it, with odd customer ids."""
+    folder = tmp_path_factory.mktemp("shop")
+    rows = crmml.load_cdnow(sample=True)
+    ids = pd.Series(rows["customer_id"].unique()[::5]).astype(str)
+    names = dict(zip(ids, [*ODD_IDS, *("K" + ids.iloc[len(ODD_IDS) :])], strict=True))
+    rows = rows[rows["customer_id"].isin(names)].reset_index(drop=True)
+    rows["customer_id"] = rows["customer_id"].map(names)
+    german = pd.DataFrame(
+        {
+            "Kundennummer": rows["customer_id"],
+            "Datum": rows["timestamp"].dt.strftime("%d.%m.%Y"),
+            "Umsatz (EUR)": rows["amount"].map("{:.2f}".format).str.replace(".", ","),
+        }
+    )
+    (folder / "data").mkdir()
+    german.to_csv(folder / "data" / "umsatz.csv", sep=";", index=False)
+    german.sample(frac=1, random_state=3).to_csv(folder / "shuffled.csv", sep=";", index=False)
+    job = ("--config", "crmml.yaml")
+    printed = {
+        "init": run(folder, "init", "data/umsatz.csv"),
+        "check": run(folder, "check", *job),
+        "train": run(folder, "train", *job, *SMALL),
+        "promote": run(folder, "promote"),
+        "score": run(folder, "score", *job, *CUTOFF, "--out", "out", COLUMNS="80"),
+    }
+    return Shop(folder, printed, rows)
+
+
+# ------------------------------------------------------------------------------- look and check
+
+
+def test_init_understands_a_german_file_and_writes_a_commented_configuration(shop):
+    text = (shop.folder / "crmml.yaml").read_text(encoding="utf-8")
+    source = yaml.safe_load(text)["data"]["transactions"]
+    assert source["path"] == "data/umsatz.csv"  # from the configuration's own folder
+    assert source["columns"]["amount"] == "Umsatz (EUR)"
+    assert (source["delimiter"], source["decimal"]) == (";", ",")
+    assert source["date_format"] == "%d.%m.%Y"
+    assert text.count("#") > 10
+    assert "Next: crmml check --config crmml.yaml" in shop.printed["init"]
+
+
+def test_check_prints_a_profile(shop):
+    page = shop.printed["check"]
+    assert f"{shop.rows['customer_id'].nunique():,}" in page
+    assert f"{shop.rows['amount'].sum():,.2f}" in page
+    assert "1997-01-0" in page
+    assert "a closed cohort" in page
+    assert "What more data would add" in page
+
+
+def test_init_finds_the_only_table_of_a_duckdb_file_and_names_several(tmp_path):
+    file = tmp_path / "crm.duckdb"
+    rows = crmml.load_cdnow(sample=True).head(500)
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("CREATE TABLE sales AS SELECT * FROM rows")
+    (tmp_path / "jobs").mkdir()
+    run(tmp_path, "init", "crm.duckdb", "--out", "jobs/one.yaml")
+    # named by its full path: it lies outside the configuration's folder
+    assert "500" in run(tmp_path, "check", "-c", "jobs/one.yaml")
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("CREATE TABLE people AS SELECT DISTINCT customer_id FROM rows")
+    run(tmp_path, "init", "crm.duckdb", "--table", "sales", "--out", "two.yaml")
+    done = subprocess.run(
+        [CRMML, "init", "crm.duckdb", "-o", "three.yaml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "it holds people, sales" in done.stderr
+    assert len(rows) == 500
+
+
+def test_config_prints_every_default_and_can_be_used_again(shop):
+    text = run(shop.folder, "config", "-c", "crmml.yaml", "--set", "actions.budget=7")
+    settings = yaml.safe_load(text)
+    assert settings["actions"]["budget"] == 7
+    assert settings["outcome"]["gap"] is None
+    (shop.folder / "full.yaml").write_text(text, encoding="utf-8")
+    assert run(shop.folder, "config", "-c", "full.yaml") == text
+
+
+# ------------------------------------------------------------------------------- train and promote
+
+
+def test_train_says_what_was_chosen_and_registers_a_challenger(shop):
+    page = shop.printed["train"]
+    assert "is chosen" in page
+    assert "churn: the history holds" in page  # too short for a learned model, with figures
+    assert "customer_profitability is null: the data have no column 'margin' or 'cost'" in page
+    assert "Registered crmml version 1, alias challenger; folder models/crmml/1." in page
+    assert "Next: crmml promote" in page
+    assert (shop.folder / "models" / "crmml" / "1" / "manifest.json").is_file()
+
+
+def test_promote_makes_the_first_champion_once(shop):
+    assert "is the first champion" in shop.printed["promote"]
+    assert "it is the champion already" in run(shop.folder, "promote")
+
+
+# ------------------------------------------------------------------------------- score
+
+
+def test_every_customer_has_one_row_and_odd_ids_survive(shop):
+    scores = shop.scores
+    assert set(scores["customer_id"]) == set(shop.rows["customer_id"])
+    assert scores["customer_id"].is_unique
+    assert set(ODD_IDS) <= set(scores["customer_id"])
+    assert scores["clv"].notna().all()
+    assert scores["churn_probability"].between(0, 1).all()
+    assert set(scores["value_tier"]) == set("ABCDE")
+
+
+def test_the_table_of_tiers_fits_eighty_columns(shop):
+    assert "Value tiers on 1998-07-01" in shop.printed["score"]
+    table = shop.printed["score"].split("Budget")[0]
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_a_folder_bundle_and_shuffled_rows_give_the_same_bytes(shop):
+    job = yaml.safe_load((shop.folder / "crmml.yaml").read_text(encoding="utf-8"))
+    job["data"]["transactions"]["path"] = "shuffled.csv"
+    (shop.folder / "shuffled.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
+    written = shop.folder / "out" / "cutoff=1998-07-01" / "scores.parquet"
+    before, files = digest(written), set((shop.folder / "out").rglob("*"))
+    page = run(
+        shop.folder,
+        *("score", "--model", "models/crmml/1", "-c", "shuffled.yaml", *CUTOFF, "-o", "out"),
+        MLFLOW_TRACKING_URI="http://127.0.0.1:9",  # a folder needs no server
+        COLUMNS="80",
+    )
+    assert page == shop.printed["score"]
+    assert digest(written) == before
+    assert set((shop.folder / "out").rglob("*")) == files
+
+
+def test_csv_is_safe_to_open_in_a_spreadsheet(shop):
+    run(shop.folder, "score", "-c", "crmml.yaml", *CUTOFF, "-o", "sheet", "--format", "csv")
+    path = shop.folder / "sheet" / "cutoff=1998-07-01" / "scores.csv"
+    ids = pd.read_csv(path, encoding="utf-8-sig")["customer_id"]
+    neutral = {f"'{name}" if name[0] in "=-" else name for name in ODD_IDS}
+    assert neutral <= set(ids)
+    assert not ids.str.match(r"[=+\-@]").any()
+
+
+def test_a_database_holds_each_cutoff_once(shop):
+    score = ("score", "--model", "models/crmml/1", "-c", "crmml.yaml", "-o", "scores.duckdb")
+    for cutoff in ("1998-04-01", "1998-07-01", "1998-07-01"):
+        run(shop.folder, *score, "--cutoff", cutoff)
+    base = shop.folder / "scores.duckdb"
+    with duckdb.connect(str(base), read_only=True) as connection:
+        counted = connection.sql("SELECT cutoff, count(*) FROM scores GROUP BY 1").fetchall()
+    assert len(counted) == 2
+    assert {n for _, n in counted} == {len(shop.scores)}
+    pd.testing.assert_frame_equal(read_scores(base, "1998-07-01"), shop.scores)
+
+
+def test_a_cutoff_before_all_data_or_an_unknown_alias_is_one_sentence(shop):
+    for arguments, words in (
+        (("--cutoff", "1990-01-01"), "nothing was bought before the cutoff 1990-01-01"),
+        (("--model", "models:/crmml@nobody"), "its aliases: challenger = 1, champion = 1"),
+    ):
+        done = subprocess.run(
+            [CRMML, "score", "-c", "crmml.yaml", "-o", "never", *arguments],
+            cwd=shop.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert not (shop.folder / "never").exists()
+
+
+def test_help_and_version_answer(tmp_path):
+    assert run(tmp_path, "--version") == f"crmml {crmml.__version__}\n"
+    assert "promote" in run(tmp_path, "--help")
