@@ -202,6 +202,14 @@ def test_candidates_are_copied_and_order_of_rows_is_nothing(tables, cache):
     pd.testing.assert_frame_equal(again.table, judged.table, rtol=1e-8)
 
 
+def test_of_many_customers_a_sample_is_judged(tables, cache, monkeypatch):
+    labelled = build_labelled(tables, QUARTERS[0])
+    monkeypatch.setattr("crmml.training.backtest._MOST_JUDGED", 1000)
+    judged = judge(labelled, [], {"pareto_nbd": make_candidate("pareto_nbd", "13W")}, n_boot=20)
+    assert len(judged.forecasts["pareto_nbd"]) == len(labelled)
+    assert 900 < len(judged.pit["pareto_nbd"]) < 1100
+
+
 def test_rehearsals_close_before_the_cutoff_and_shorten_with_the_history(tables, cache):
     for horizon in ("13W", "39W"):
         found = build_rehearsals(tables, HOLDOUT.cutoff, horizon, cache=cache)

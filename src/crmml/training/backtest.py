@@ -94,6 +94,7 @@ JUDGED_BY = "purchases_rmse"
 """The metric that decides: the mean of the outcome minimises it, and means are what is forecast."""
 
 _MOST_PURCHASES = 400
+_MOST_JUDGED = 100_000
 
 
 def make_candidate(name: str, horizon: str | Duration, *, seed: int = 0) -> Forecaster:
@@ -194,10 +195,10 @@ class Judged:
         ``candidate, metric, value, lower, upper, difference, difference_lower, difference_upper``;
         differences are to the candidate with the least ``JUDGED_BY``.
     pit : dict of str to ndarray
-        Randomised PIT of the candidates that forecast a distribution.
+        Randomised PIT of the candidates that forecast a distribution, for the customers judged.
     tracking : DataFrame
-        Cumulative purchases of all customers by week 1, 2, ... of the window: ``actual`` and the
-        candidates that forecast more than the horizon.
+        Cumulative purchases of the customers judged by week 1, 2, ... of the window: ``actual``
+        and the candidates that forecast more than the horizon.
     skipped : dict of str to str
         Candidates that could not be fitted, and why.
     notes : tuple of str
@@ -248,7 +249,7 @@ class Backtest:
         first: dict[str, str] = {}
         for one in self.windows:
             for note in one.notes:
-                first.setdefault(re.sub(r"[\d.,e+-]+", "#", note), note)
+                first.setdefault(re.sub(r"\d[\d.,e+-]*", "#", note), note)
         return tuple(first.values())
 
 
@@ -331,6 +332,9 @@ def judge(
 ) -> Judged:
     """Fit every candidate at a cutoff and compare its forecast with what happened.
 
+    All customers are fitted and forecast; of more than 100,000 a sample by the hash of the id is
+    judged, which is more than the intervals need.
+
     Parameters
     ----------
     labelled : LabelledSnapshot
@@ -358,7 +362,17 @@ def judge(
     snapshot = labelled.snapshot
     in_order(snapshot, rehearsals)
     keys = hash_keys(snapshot.customer_id)
-    said = _Said(labelled, keyed_uniforms(keys, seed), weekly)
+    # A sample by the hash of the id: whether a customer is judged does not depend on the order.
+    judged = keys <= np.uint64(min(1.0, _MOST_JUDGED / max(len(keys), 1)) * (2**64 - 2**11))
+    if len(keys) <= _MOST_JUDGED:
+        judged[:] = True
+    keys = keys[judged]
+    said = _Said(
+        labelled.subset(judged),
+        keyed_uniforms(keys, seed),
+        None if weekly is None else weekly[judged],
+    )
+    forecasts: dict[str, pd.DataFrame] = {}
     fitted: dict[str, Forecaster] = {}
     skipped: dict[str, str] = {}
     notes: list[str] = []
@@ -367,9 +381,12 @@ def judge(
             announce(f"{snapshot.cutoff.date()}: {name}")
         try:
             with _collecting(name, notes):
-                fitted[name] = said.add(name, clone(candidate).fit(snapshot, rehearsals))
+                model = clone(candidate).fit(snapshot, rehearsals)
+                forecast = _finite(model.forecast(snapshot))
+                said.add(name, model, forecast.loc[judged])
+            fitted[name], forecasts[name] = model, forecast
         except (TooLittleDataError, DataError) as error:
-            skipped[name] = str(error)
+            skipped[name] = error.sentence if isinstance(error, DataError) else str(error)
     if not fitted:
         raise TooLittleDataError(
             "no candidate could be fitted: " + "; ".join(f"{k}: {v}" for k, v in skipped.items())
@@ -378,7 +395,7 @@ def judge(
     return Judged(
         labelled=labelled,
         fitted=fitted,
-        forecasts=said.forecasts,
+        forecasts=forecasts,
         replicates=found,
         table=found.table(_best(found, list(fitted))).reset_index(),
         pit=said.pit,
@@ -386,6 +403,15 @@ def judge(
         skipped=skipped,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _finite(forecast: pd.DataFrame) -> pd.DataFrame:
+    odd = int((~np.isfinite(forecast.to_numpy())).any(axis=1).sum())
+    if odd:
+        raise TooLittleDataError(
+            f"its forecast is not finite for {odd:,} of {len(forecast):,} customers"
+        )
+    return forecast
 
 
 @contextmanager
@@ -437,14 +463,8 @@ class _Said:
         self.paths: dict[str, FloatArray] = {}
         self.whole: dict[str, dict[str, Statistic]] = {}
 
-    def add(self, name: str, model: Forecaster) -> Forecaster:
+    def add(self, name: str, model: Forecaster, forecast: pd.DataFrame) -> None:
         """Ask a fitted candidate for all that it can say."""
-        forecast = model.forecast(self.snapshot)
-        odd = int((~np.isfinite(forecast.to_numpy())).any(axis=1).sum())
-        if odd:
-            raise TooLittleDataError(
-                f"its forecast is not finite for {odd:,} of {len(forecast):,} customers"
-            )
         self.forecasts[name], self.whole[name] = forecast, {}
         purchases = self.actual["purchases"]
         pmf = model.distribution(self.snapshot, self.n_max) if self.covered else None
@@ -466,7 +486,6 @@ class _Said:
                 self.paths[name] = path
                 both = np.concatenate([self.reached, path], axis=1)
                 self.whole[name]["cumulative_mape"] = partial(_cumulative_mape, both)
-        return model
 
     def families(self) -> list[tuple[IntArray | None, Statistics]]:
         """Gather the metrics; customers alike in all of a family's columns are counted, not kept.
