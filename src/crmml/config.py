@@ -188,6 +188,20 @@ class Config(_Section):
     actions: ActionSection = ActionSection()
     tracking: TrackingSection = TrackingSection()
 
+    def shareable(self) -> dict[str, Any]:
+        """Return what may be logged: no server's address, of the test customers their number.
+
+        Examples
+        --------
+        >>> config = parse_config({"data": {"policies": {"test_customers": ["till 7"]}}})
+        >>> config.shareable()["data"]["policies"]["test_customers"]
+        1
+        """
+        plain = self.model_dump(mode="json", exclude={"tracking"})
+        policies = plain["data"]["policies"]
+        policies["test_customers"] = len(policies["test_customers"])
+        return plain
+
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     """Read a YAML file, apply ``a.b=c`` overrides, and check every key.

@@ -145,6 +145,10 @@ class TrackingError(CrmmlError, RuntimeError):
     """The tracking server or its registry cannot do what was asked."""
 
 
+class ComparisonError(CrmmlError):
+    """Two models cannot be compared fairly."""
+
+
 class CensoredWindowError(CrmmlError, ValueError):
     """An outcome window ends after the data do: who is silent in it may still buy."""
 

@@ -23,7 +23,7 @@ from crmml.config import Config, ConfigError, TableSource, load_config, parse_co
 from crmml.data.cleaning import Policies
 from crmml.data.datasets import load_cdnow, load_complete_journey
 from crmml.data.sources import Source, Tables, open_tables
-from crmml.exceptions import CrmmlWarning, TooLittleDataError
+from crmml.exceptions import ComparisonError, CrmmlWarning, TooLittleDataError
 from crmml.features.labels import (
     LabelledSnapshot,
     build_labelled,
@@ -34,7 +34,7 @@ from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.wallet import rolling_wallets
 from crmml.features.windows import Window, end_of_observation, read_moment, rolling_windows
 from crmml.metrics import classification, counts, ranking
-from crmml.metrics.bootstrap import compare
+from crmml.metrics.bootstrap import Replicates, hash_keys, replicate
 from crmml.models.churn import ChurnSelection, select_churn
 from crmml.models.gamma_gamma import GammaGammaModel
 from crmml.models.lifetime_value import LifetimeValueModel
@@ -76,6 +76,8 @@ class TrainingResult:
     served : dict of str to (value, lower, upper)
         Metrics of what :func:`crmml.score` said at the newest backtest cutoff, with a bundle
         trained on what was known then.
+    replicates : Replicates
+        The same metrics on bootstrap replicates of the customers, for paired comparisons.
     notes : tuple of str
         What the user must know: choices, their reasons, what the history is too short for.
     label_specification : dict
@@ -92,6 +94,7 @@ class TrainingResult:
     backtest: Backtest
     churn: ChurnSelection
     served: dict[str, Interval]
+    replicates: Replicates
     notes: tuple[str, ...]
     label_specification: dict[str, Any]
     gates: dict[str, bool]
@@ -147,7 +150,8 @@ def train(
     shop = _Shop(settings, tables, cutoff, say)
     backtest = shop.backtest()
     say("judging what would have been served")
-    served = shop.judge_served(backtest)
+    replicates = shop.judge_served(backtest)
+    served = {metric: value for (_, metric), value in _rows(replicates.table())}
     say("fitting on all data")
     bundle, churn, notes = shop.fit(cutoff, backtest)
     say("scoring")
@@ -165,6 +169,7 @@ def train(
         backtest=backtest,
         churn=churn,
         served=served,
+        replicates=replicates,
         notes=tuple(dict.fromkeys(notes)),
         label_specification=shop.label_specification(),
         gates=_gates(backtest, churn),
@@ -187,6 +192,51 @@ def backtest_configured(config: Config, *, announce: Announce | None = None) -> 
     say("opening the data")
     tables = open_configured(config)
     return _Shop(config, tables, training_cutoff(config, tables), say).backtest()
+
+
+def judge_again(bundle: ScoringBundle, config: Config, tables: Tables) -> Replicates:
+    """Judge a bundle trained elsewhere on the newest window of a configuration's backtest.
+
+    The bundle scores through :func:`crmml.score`, like the one that a training judges there, and
+    the bootstrap resamples the same customers, so that the two are paired.
+
+    Parameters
+    ----------
+    bundle : ScoringBundle
+        Trained on data before the window.
+    config : Config
+        Of the training to compare with.
+    tables : Tables
+        Its data.
+
+    Returns
+    -------
+    Replicates
+        See :func:`judge_scores`.
+
+    Raises
+    ------
+    ComparisonError
+        If the bundle knows a part of the window, or forecasts something else.
+    """
+    shop = _Shop(config, tables, training_cutoff(config, tables), lambda _: None)
+    outcome, section = config.outcome, config.snapshot
+    for name, here in (("horizon", outcome.horizon), ("grain", section.grain)):
+        if (there := bundle.manifest[name]) != here:
+            raise ComparisonError(f"one forecasts with the {name} {there}, the other with {here}")
+    window = shop.windows(shop.cutoff, None)[-1]
+    trained = pd.Timestamp(bundle.manifest["created_for_cutoff"])
+    if trained > window.cutoff:
+        ready = trained + (window.closes - window.cutoff)
+        raise ComparisonError(
+            f"the champion, trained on data up to {trained.date()}, knows a part of the outcome "
+            f"window that begins on {window.cutoff.date()}, so it cannot be judged fairly on it; "
+            f"a challenger whose data run to {ready.date()} can be compared with it"
+        )
+    happened = build_outcomes(
+        tables, window, grain=section.grain, own_seller=config.data.own_seller
+    )
+    return shop.judge_bundle(bundle, window.cutoff, happened)
 
 
 def check_settings(config: Config) -> None:
@@ -457,17 +507,23 @@ class _Shop:
             "columns": list(tables.transactions.columns),
             "channels": dict(channels),
             "own_seller": config.data.own_seller,
-            "cleaning": asdict(tables.policies),
+            "cleaning": {**asdict(tables.policies), "test_customers": []},
+            "test_customers_left_out": len(tables.policies.test_customers),
             "currency": tables.currency,
             "seed": config.seed,
-            "config_hash": _digest(config.model_dump(mode="json", exclude={"tracking"})),
+            "config_hash": _digest(config.shareable()),
         }
 
-    def judge_served(self, backtest: Backtest) -> dict[str, Interval]:
+    def judge_served(self, backtest: Backtest) -> Replicates:
         """Bundle what was known at the newest backtest cutoff, score, and compare."""
-        newest = backtest.windows[-1]
-        cutoff = newest.labelled.window.cutoff
-        bundle, _, _ = self.fit(cutoff, backtest)
+        newest = backtest.windows[-1].labelled
+        bundle, _, _ = self.fit(newest.window.cutoff, backtest)
+        return self.judge_bundle(bundle, newest.window.cutoff, newest.outcomes)
+
+    def judge_bundle(
+        self, bundle: ScoringBundle, cutoff: pd.Timestamp, happened: pd.DataFrame
+    ) -> Replicates:
+        """Score with a bundle at a cutoff, and compare with the outcomes of the window."""
         said = score(bundle, self.tables, cutoff).table.set_index("customer_id")
         outcome = self.config.outcome
         window = Window(cutoff, outcome.horizon, outcome.gap)
@@ -478,7 +534,7 @@ class _Shop:
             outcomes = build_outcomes(self.tables, window, grain=grain, own_seller=own_seller)
             churned = outcomes["churned"]
         n_boot, seed = self.config.backtest.bootstrap, self.config.seed
-        return judge_scores(said, newest.labelled.outcomes, churned, n_boot=n_boot, seed=seed)
+        return judge_scores(said, happened, churned, n_boot=n_boot, seed=seed)
 
     def label_specification(self) -> dict[str, Any]:
         """Say what was predicted and judged."""
@@ -491,7 +547,10 @@ class _Shop:
             "grain": config.snapshot.grain,
             "time_unit": config.snapshot.time_unit,
             "churned": "no purchase in the outcome window",
-            "policies": asdict(self.tables.policies),
+            "policies": {
+                **asdict(self.tables.policies),
+                "test_customers": len(self.tables.policies.test_customers),
+            },
         }
 
 
@@ -502,7 +561,7 @@ def judge_scores(
     *,
     n_boot: int = 200,
     seed: int = 0,
-) -> dict[str, Interval]:
+) -> Replicates:
     """Compare scored columns with what happened in an outcome window.
 
     Parameters
@@ -514,12 +573,12 @@ def judge_scores(
     churned : Series of bool, optional
         Who did not buy in the window after the gap; without it churn is not judged.
     n_boot, seed
-        Of the bootstrap; intervals hold 90 %.
+        Of the bootstrap.
 
     Returns
     -------
-    dict of str to (value, lower, upper)
-        ``served_*`` metrics.
+    Replicates
+        Rows ``("served", metric)``, the metrics named ``served_*``.
     """
     said = said.loc[outcomes.index]
 
@@ -540,8 +599,8 @@ def judge_scores(
     if 0 < gone.sum() < len(gone):
         risk = classification.statistics(gone, column(said, "churn_probability"))
         measures |= {f"served_churn_{k}": v for k, v in risk.items()}
-    table = compare({"served": measures}, outcomes.index, n_replicates=n_boot, seed=seed)
-    return {metric: value for (_, metric), value in _rows(table)}
+    families = [(None, {"served": measures})]
+    return replicate(families, hash_keys(outcomes.index), n_replicates=n_boot, seed=seed)
 
 
 def _rows(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], Interval]]:
