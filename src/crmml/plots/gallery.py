@@ -83,7 +83,9 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
     processes = {
         name: model.purchase_model_
         for name, model in newest.fitted.items()
-        if isinstance(model, ProcessForecaster) and not name.startswith("lifetimes")
+        if isinstance(model, ProcessForecaster)
+        and not name.startswith("lifetimes")
+        and "/" not in name  # the same purchases with another spend model
     }
     actual = count_repeat_purchases(
         result.tables,
