@@ -49,6 +49,7 @@ def test_each_rule_decides_in_its_turn():
         (3, 20, 0.20, np.nan, "enhance"),
         (3, 50, 0.20, np.nan, "retain"),
         (0, 20, 0.20, np.nan, "retain"),
+        (0, 20, 0.20, 1.0, "retain"),  # one purchase, lately: no growth yet
     ]
     table = pd.DataFrame(rows, columns=["frequency", "T", "churn_probability", "trend", "stage"])
     assert stages.assign(table).tolist() == table["stage"].tolist()
@@ -64,6 +65,22 @@ def test_thresholds_are_stored_and_one_customer_alone_equals_the_batch(table):
     pd.testing.assert_series_equal(alone, batch.iloc[:40])
     shuffled = table.sample(frac=1, random_state=1)
     pd.testing.assert_series_equal(stages.assign(shuffled).sort_index(), batch)
+
+
+@pytest.mark.parametrize(
+    ("recent", "before", "stage"),
+    [(2, 1, "enhance"), (3, 2, "retain"), (1, 1, "retain"), (1, 0, "enhance"), (0, 0, "retain")],
+)
+def test_growth_is_more_than_half_as_much_again_in_purchase_trend(recent, before, stage):
+    """features.behaviour: (last 13 weeks - the 13 before) / both, 0 without any."""
+    stages = LifecycleStages.from_dict(
+        LifecycleStages()
+        .fit(pd.DataFrame({"frequency": [1], "recency": [1.0], "T": [9.0]}))
+        .to_dict()
+    )
+    trend = (recent - before) / max(recent + before, 1)
+    table = pd.DataFrame({"frequency": [9], "T": [90.0], "churn_probability": 0.1, "trend": trend})
+    assert stages.assign(table).tolist() == [stage]
 
 
 def test_every_stage_occurs_and_has_its_focus(table):
@@ -88,6 +105,8 @@ def test_refusals(table):
         LifecycleStages().assign(table)
     with pytest.raises(ParameterError, match="at_risk_at <= lapsed_at"):
         LifecycleStages(lapsed_at=0.3)
+    with pytest.raises(ParameterError, match="growing_above must be between -1 and 1; got 13"):
+        LifecycleStages(growing_above=13)
     with pytest.raises(MissingColumnsError, match=r"missing column.*'recency'"):
         LifecycleStages().fit(table.drop(columns="recency"))
     stages = LifecycleStages().fit(table)

@@ -33,9 +33,9 @@ class LifecycleStages:
        ``new_until_`` units of time since the first one.
     2. ``win_back``: lapsed? ``churn_probability`` (the probability of no purchase in the
        horizon) is at least ``lapsed_at``.
-    3. ``enhance``: growing? ``trend`` is above ``growing_above``; where the trend is unknown:
-       there is a repeat purchase and the history is shorter than ``established_after_``. And
-       not at risk: ``churn_probability`` is below ``at_risk_at``.
+    3. ``enhance``: growing? There is a repeat purchase and ``trend`` is above
+       ``growing_above``; where the trend is unknown: the history is shorter than
+       ``established_after_``. And not at risk: ``churn_probability`` is below ``at_risk_at``.
     4. ``retain``: everyone else, established or at risk.
 
     Parameters
@@ -44,7 +44,11 @@ class LifecycleStages:
         Probabilities, ``at_risk_at <= lapsed_at``. To judge by P(alive) put its complement into
         ``churn_probability``.
     growing_above : float
-        Trend above which a customer grows (0: buys more than before).
+        Trend above which a customer grows, between -1 and 1. The trend is the feature
+        ``purchase_trend``: (purchases of the last 13 weeks - those of the 13 before) / both. The
+        default of 0.2 asks for more than 1.5 times as many as before (3 after 2 is not
+        growth, 2 after 1 is); 0 would call any one purchase more growth. Who is younger than 26
+        weeks has a trend that leans to growth, as the first half is seen in part.
 
     Attributes
     ----------
@@ -72,7 +76,7 @@ class LifecycleStages:
         *,
         lapsed_at: float = 0.9,
         at_risk_at: float = 0.5,
-        growing_above: float = 0.0,
+        growing_above: float = 0.2,
     ) -> None:
         if not 0 < at_risk_at <= lapsed_at <= 1:
             raise ParameterError(
@@ -80,6 +84,8 @@ class LifecycleStages:
                 "probabilities with at_risk_at <= lapsed_at",
                 (at_risk_at, lapsed_at),
             )
+        if not -1 <= growing_above <= 1:
+            raise ParameterError("growing_above", "between -1 and 1", growing_above)
         self.lapsed_at = float(lapsed_at)
         self.at_risk_at = float(at_risk_at)
         self.growing_above = float(growing_above)
@@ -125,8 +131,8 @@ class LifecycleStages:
             if "trend" in table.columns
             else np.full(len(table), np.nan)
         )
-        young = (x > 0) & (age < self.established_after_)
-        growing = np.where(np.isfinite(trend), trend > self.growing_above, young)
+        young = age < self.established_after_
+        growing = (x > 0) & np.where(np.isfinite(trend), trend > self.growing_above, young)
         code = np.select(
             [
                 (x == 0) & (age < self.new_until_),
