@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from crmml.exceptions import ParameterError
-from crmml.stats.knapsack import best_at_prices, frontier, solve_knapsack
+from crmml.stats.knapsack import best_at_prices, frontier, solve_knapsack, ties_at_prices
 
 # quarters are exact in binary, so that sums and comparisons are exact
 quarters = st.integers(-8, 40).map(lambda k: k / 4)
@@ -199,3 +199,17 @@ def test_nobody_and_nothing():
 def test_refuses_what_is_no_limit(setting, match):
     with pytest.raises(ParameterError, match=match):
         solve_knapsack(np.ones((2, 1)), setting.pop("cost", np.ones(1)), **setting)
+
+
+def test_ties_at_prices_are_found_to_the_digits_of_the_prices():
+    gain = np.array([[2.0, 5.0], [2.0, 5.0 + 1e-7], [2.0, 5.1], [2.0, -1.0], [-1.0, np.nan]])
+    cost = np.array([1.0, 4.0])
+    rows, tied = ties_at_prices(gain, cost, 1.0)
+    assert rows.tolist() == [0, 1]
+    assert tied.tolist() == [[True, True, False]] * 2
+    rows, tied = ties_at_prices(gain, cost, 1.0, [1.0, 1.0])
+    assert rows.tolist() == [0, 1, 3]
+    assert tied.tolist() == [[True, True, True]] * 2 + [[True, False, True]]
+    rows, tied = ties_at_prices(gain[:0], cost, 1.0)
+    assert rows.shape == (0,)
+    assert tied.shape == (0, 3)

@@ -329,6 +329,59 @@ def best_at_prices(
     return problem.best(np.concatenate([[budget_price], charges]))[1]
 
 
+def ties_at_prices(
+    gain: FloatArray,
+    cost: FloatArray,
+    budget_price: float,
+    option_charges: npt.ArrayLike = 0.0,
+    *,
+    tolerance: float = 1e-6,
+) -> tuple[IntArray, BoolArray]:
+    """Return the customers to whom several choices are worth the same at given prices.
+
+    Parameters
+    ----------
+    gain, cost, budget_price, option_charges
+        As in :func:`best_at_prices`.
+    tolerance : float
+        Choices tie whose gains less price differ by at most this share of the largest gain: the
+        prices are only known to some digits.
+
+    Returns
+    -------
+    rows : ndarray of int, shape (k,)
+        Customers with more than one best choice.
+    tied : ndarray of bool, shape (k, m + 1)
+        Their best choices; the last column is none.
+
+    Examples
+    --------
+    >>> gain = np.array([[5.0, 9.0], [4.0, 4.5]])
+    >>> ties_at_prices(gain, np.array([1.0, 3.0]), budget_price=2.0)
+    (array([0]), array([[ True,  True, False]]))
+    """
+    n, m = gain.shape
+    cost = np.broadcast_to(np.asarray(cost, dtype=float), gain.shape)
+    charges = np.broadcast_to(np.asarray(option_charges, dtype=float), m)
+    found: list[IntArray] = []
+    parts: list[BoolArray] = []
+    for start in range(0, n, _BLOCK):
+        some = gain[start : start + _BLOCK]
+        fine = (some > 0) & (some < np.inf)
+        worth = np.zeros((len(some), m + 1))
+        worth[:, :-1] = np.where(
+            fine, some - budget_price * cost[start : start + _BLOCK] - charges, -np.inf
+        )
+        edge = tolerance * np.where(fine, some, 0.0).max(axis=1, initial=0.0)
+        tied = worth >= (worth.max(axis=1) - edge)[:, None]
+        rows = np.flatnonzero(tied.sum(axis=1) > 1)
+        found.append(rows + start)
+        parts.append(tied[rows])
+    if not parts:
+        return np.zeros(0, dtype=np.int64), np.zeros((0, m + 1), dtype=bool)
+    return np.concatenate(found), np.concatenate(parts)
+
+
 def _times(prices: FloatArray, limits: FloatArray) -> float:
     paid = prices > 0  # 0 x infinity is 0 here: an unlimited resource costs nothing
     return float(prices[paid] @ limits[paid])
