@@ -30,13 +30,17 @@ ACTIONS = [
 ]
 
 
-def base(n: int, seed: int = 0) -> tuple[pd.DataFrame, dict[str, np.ndarray[Any, Any]]]:
+def base(n: int, seed: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Simulate customers and their expected margins: if active, and as things stand."""
     rng = np.random.default_rng(seed)
+    churn = rng.beta(1.5, 1.5, n)
     table = pd.DataFrame(
-        {"churn_probability": rng.beta(1.5, 1.5, n)},
+        {"churn_probability": churn},
         index=pd.RangeIndex(n, name="customer_id"),
     )
-    return table, {"52W": rng.lognormal(4.0, 1.2, n)}
+    # of those who buy nothing in the outcome window about half are still there
+    kept, alive = rng.lognormal(4.0, 1.2, n), 1.0 - 0.5 * churn
+    return table, {"margin_if_kept": {"52W": kept}, "expected_margin": {"52W": alive * kept}}
 
 
 def catalogue() -> ActionCatalogue:
@@ -65,7 +69,7 @@ def main(n: int) -> None:
     table, values = base(n)
     actions = catalogue()
     started = time.perf_counter()
-    gains = compute_net_gains(table, actions, value_at_stake=values)
+    gains = compute_net_gains(table, actions, **values)
     print(f"net gains of {n:,} customers x {len(ACTIONS)} actions: {_since(started)}")
 
     budget = 0.8 * n
@@ -93,7 +97,9 @@ def main(n: int) -> None:
     steepest = ratio.argmax(axis=1)
     rules = {
         "risk": bought(*_by(-risk, net, cost), budget),
-        "risk x value": bought(*_by(-risk * values["52W"][rows], net, cost), budget),
+        "risk x value": bought(
+            *_by(-risk * values["margin_if_kept"]["52W"][rows], net, cost), budget
+        ),
         "ratio of gain to cost": bought(
             *_by(-ratio.max(axis=1), gains.net[rows, steepest], gains.cost[rows, steepest]), budget
         ),
@@ -108,7 +114,7 @@ def main(n: int) -> None:
         table,
         actions,
         cutoff="2026-01-01",
-        value_at_stake=values,
+        **values,
         budget=budget,
         capacities={"phone": phone},
         holdout_share=0.1,

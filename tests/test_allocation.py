@@ -52,7 +52,13 @@ def gains():
         index=pd.Index([f"مشتری{i}" for i in range(n)], name="customer_id"),
     )
     value = rng.lognormal(4, 1.2, n)
-    return compute_net_gains(table, CATALOGUE, value_at_stake={"52W": value})
+    alive = 1 - table["churn_probability"].to_numpy()
+    return compute_net_gains(
+        table,
+        CATALOGUE,
+        margin_if_kept={"52W": value},
+        expected_margin={"52W": alive * value},
+    )
 
 
 def pick(gains, rows):
@@ -119,6 +125,52 @@ def test_stored_prices_serve_one_customer_like_the_batch(gains):
     assert alone == batch[:100].tolist()
 
 
+def twins(n, *rest):
+    """One-time buyers with one history, and perhaps others with their margins."""
+    value = np.concatenate([np.full(n, 100.0), rest])
+    table = pd.DataFrame(
+        {"churn_probability": 0.5},
+        index=pd.Index([f"t{i}" for i in range(len(value))], name="customer_id"),
+    )
+    return compute_net_gains(
+        table,
+        CATALOGUE,
+        margin_if_kept={"52W": value},
+        expected_margin={"52W": 0.5 * value},
+    )
+
+
+@pytest.mark.parametrize(
+    ("budget", "capacities"),
+    [(700.0, None), (1_501.0, None), (1_500.0, {"phone": 100}), (None, {"email": 300})],
+)
+def test_ties_at_the_margin_fall_alike_in_the_batch_and_alone(budget, capacities):
+    """A reviewer's case: the batch served half of the twins, the stored prices none."""
+    gains = without_capacities(twins(1_000))
+    answer = allocate(gains, budget=budget, capacities=capacities)
+    assert answer.value > 0.999 * answer.bound
+    prices = Prices.from_dict(json.loads(json.dumps(answer.prices.to_dict())))
+    assert prices == answer.prices
+    (tie,) = prices.ties
+    assert sum(tie.shares) == pytest.approx(1)
+    assert sorted(tie.cuts) == list(tie.cuts)
+    batch = apply_prices(gains, prices)
+    assert (batch != answer.choice).sum() <= 2  # the last money buys what still fits
+    alone = [apply_prices(pick(gains, [i]), prices).item() for i in range(60)]
+    assert alone == batch[:60].tolist()
+    assert len(set(alone)) > 1
+    others = twins(4_000)
+    others = replace(others, customer_id="u" + others.customer_id)
+    served = np.bincount(apply_prices(others, prices) + 1, minlength=6) / 4_000
+    got = np.bincount(answer.choice + 1, minlength=6) / 1_000
+    assert served == pytest.approx(got, abs=0.05)
+
+
+def test_prices_stored_before_there_were_ties_still_load():
+    old = {"budget": 1.5, "channels": {}, "actions": {}}
+    assert Prices.from_dict(old) == Prices(1.5)
+
+
 def test_held_out_customers_get_nothing_and_the_money_goes_to_the_others(gains):
     hold = assign_holdout(gains.customer_id, share=0.3, seed=1, cutoff="2026-01-01")
     answer = allocate(gains, budget=3_000.0, available=~hold.held_out)
@@ -161,7 +213,7 @@ def test_holdout_of_known_customers_never_changes():
     assert text.held_out.astype(int).tolist() == GOLDEN
 
 
-GOLDEN = [0, 0, 1, 1, 0, 0, 0, 0, 0, 1, 1, 0]
+GOLDEN = [0, 1, 1, 1, 0, 1, 1, 0, 1, 0, 0, 1]
 
 
 def test_refusals(gains):

@@ -1,10 +1,10 @@
 """What to do about it: catalogue, net gain, allocation under a budget, hold-out, recommendation."""
 
-from crmml.actions.allocation import Allocation, Prices, allocate, apply_prices, budget_curve
+from crmml.actions.allocation import Allocation, Prices, Tie, allocate, apply_prices, budget_curve
 from crmml.actions.catalogue import Action, ActionCatalogue, CatalogueError, SaveRate
 from crmml.actions.economics import NetGains, compute_net_gains
 from crmml.actions.expressions import Expression, ExpressionError
-from crmml.actions.holdout import Holdout, assign_holdout, customer_keys
+from crmml.actions.holdout import Holdout, assign_holdout
 from crmml.actions.recommendation import Recommendation, recommend
 
 __all__ = [
@@ -19,11 +19,11 @@ __all__ = [
     "Prices",
     "Recommendation",
     "SaveRate",
+    "Tie",
     "allocate",
     "apply_prices",
     "assign_holdout",
     "budget_curve",
     "compute_net_gains",
-    "customer_keys",
     "recommend",
 ]

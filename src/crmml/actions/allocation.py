@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,32 @@ import pandas as pd
 from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.actions.catalogue import NO_ACTION, ActionCatalogue, Option
 from crmml.actions.economics import NetGains
-from crmml.actions.holdout import KeyArray, customer_keys
 from crmml.exceptions import CrmmlError, ParameterError, few
-from crmml.stats.knapsack import best_at_prices, frontier, solve_knapsack
+from crmml.metrics.bootstrap import hash_keys, keyed_uniforms
+from crmml.stats.knapsack import best_at_prices, frontier, solve_knapsack, ties_at_prices
+
+Choice: TypeAlias = tuple[str, str | None]
+"""An action and its channel; the channel of no action is None."""
+
+
+@dataclass(frozen=True)
+class Tie:
+    """How customers are served to whom several choices are worth the same at the prices.
+
+    Attributes
+    ----------
+    choices : tuple of Choice
+        The equal choices, the one with the most gain first.
+    shares : tuple of float
+        Share of such customers that got each choice in the allocation; they sum to 1.
+    cuts : tuple of float
+        A customer whose number drawn in (0, 1) lies below ``cuts[0]`` gets the first choice, else
+        below ``cuts[1]`` the second, and so on; one less than the choices.
+    """
+
+    choices: tuple[Choice, ...]
+    shares: tuple[float, ...]
+    cuts: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -22,8 +45,10 @@ class Prices:
     """Shadow prices: what one more unit of each scarce thing is worth.
 
     With prices a customer can be served alone: take the option with the best net gain less
-    price. That is the allocation itself, but for the last few customers where money or
-    capacity ends.
+    price. Where several are equally good, as for many identical customers of whom the budget
+    serves some, a number drawn from the customer's key decides in the shares of the allocation.
+    That is the allocation itself, but for the few customers where money or capacity ends and
+    that no tie joins: what is left there is spent on whatever still fits.
 
     Attributes
     ----------
@@ -31,11 +56,14 @@ class Prices:
         Net gain per further unit of currency; 0 when money is not scarce.
     channels, actions : dict of str to float
         Net gain per further contact by the channel or of the action.
+    ties : tuple of Tie
+        What is done where the prices leave it open.
     """
 
     budget: float = 0.0
     channels: dict[str, float] = field(default_factory=dict)
     actions: dict[str, float] = field(default_factory=dict)
+    ties: tuple[Tie, ...] = ()
 
     def charges(self, options: Sequence[Option]) -> FloatArray:
         """Return the sum of the capacity prices that each option pays."""
@@ -45,12 +73,32 @@ class Prices:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {"budget": self.budget, "channels": self.channels, "actions": self.actions}
+        return {
+            "budget": self.budget,
+            "channels": self.channels,
+            "actions": self.actions,
+            "ties": [
+                {
+                    "choices": [list(choice) for choice in tie.choices],
+                    "shares": list(tie.shares),
+                    "cuts": list(tie.cuts),
+                }
+                for tie in self.ties
+            ],
+        }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Rebuild from :meth:`to_dict`."""
-        return cls(stored["budget"], dict(stored["channels"]), dict(stored["actions"]))
+        """Rebuild from :meth:`to_dict`; prices stored without ties have none."""
+        ties = tuple(
+            Tie(
+                tuple((action, channel) for action, channel in tie["choices"]),
+                tuple(tie["shares"]),
+                tuple(tie["cuts"]),
+            )
+            for tie in stored.get("ties", ())
+        )
+        return cls(stored["budget"], dict(stored["channels"]), dict(stored["actions"]), ties)
 
 
 @dataclass(frozen=True)
@@ -112,7 +160,7 @@ def allocate(
     budget: float | None = None,
     capacities: Mapping[str, float] | None = None,
     available: BoolArray | None = None,
-    keys: KeyArray | None = None,
+    draws: FloatArray | None = None,
 ) -> Allocation:
     """Give each customer at most one action so that the total net gain is largest.
 
@@ -126,8 +174,9 @@ def allocate(
         Most contacts by each channel. Capacities of actions stand in the catalogue.
     available : ndarray of bool, shape (n,), optional
         Customers who may get an action at all (the others are held out).
-    keys : ndarray, shape (n,), optional
-        :func:`~crmml.actions.holdout.customer_keys` of the customers, if they are at hand.
+    draws : ndarray, shape (n,), optional
+        A number in (0, 1) for each customer, drawn from the customer's key: it decides ties, the
+        smallest first. Default: :func:`tie_draws`.
 
     Raises
     ------
@@ -137,7 +186,7 @@ def allocate(
     if budget is not None and not 0 <= budget < np.inf:
         raise ParameterError("budget", "a number >= 0, or None for unlimited", budget)
     names, groups, limits = _capacities(gains.catalogue, capacities or {})
-    keys = customer_keys(gains.customer_id) if keys is None else keys
+    draws = tie_draws(gains) if draws is None else draws
     rows = np.arange(len(gains)) if available is None else np.flatnonzero(available)
     some = slice(None) if available is None else rows
     solution = solve_knapsack(
@@ -146,16 +195,19 @@ def allocate(
         budget=np.inf if budget is None else budget,
         groups=groups,
         limits=limits,
-        keys=keys[some],
+        keys=draws[some],
     )
     choice = np.full(len(gains), -1, dtype=np.int64)
     choice[rows] = solution.choice
+    served = np.zeros(len(gains), dtype=bool)
+    served[rows] = True
     priced = dict(zip(names, solution.capacity_prices.tolist(), strict=True))
     prices = Prices(
         solution.budget_price,
         {name: price for (kind, name), price in priced.items() if kind == "channel"},
         {name: price for (kind, name), price in priced.items() if kind == "action"},
     )
+    prices = replace(prices, ties=_settle_ties(gains, prices, choice, served, draws))
     usage = {
         f"{kind}:{name}": int(n) for (kind, name), n in zip(names, solution.usage, strict=True)
     }
@@ -173,12 +225,123 @@ def allocate(
     )
 
 
-def apply_prices(gains: NetGains, prices: Prices) -> IntArray:
+def apply_prices(gains: NetGains, prices: Prices, *, draws: FloatArray | None = None) -> IntArray:
     """Return what each customer takes alone at stored prices, -1 for no action.
 
     No customer's answer depends on another customer, so the total may miss the budget slightly.
+
+    Parameters
+    ----------
+    gains : NetGains
+    prices : Prices
+        Of an allocation.
+    draws : ndarray, shape (n,), optional
+        As in :func:`allocate`; with the same draws, ties fall as they did there.
     """
-    return best_at_prices(gains.net, gains.cost, prices.budget, prices.charges(gains.options))
+    draws = tie_draws(gains) if draws is None else draws
+    choice = best_at_prices(gains.net, gains.cost, prices.budget, prices.charges(gains.options))
+    for tie, rows, positions in _open(gains, prices):
+        choice[rows] = positions[np.searchsorted(tie.cuts, draws[rows], side="right")]
+    return choice
+
+
+def tie_chances(
+    gains: NetGains, prices: Prices, choice: IntArray, chance: FloatArray
+) -> FloatArray:
+    """Return the probability of each customer's choice before the hold-out.
+
+    Parameters
+    ----------
+    gains : NetGains
+    prices : Prices
+    choice : ndarray of int, shape (n,)
+        Position of an option, -1 for no action.
+    chance : ndarray, shape (n,)
+        The probability where the prices leave nothing open.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        ``chance``, but the share of the choice for those whose choices tie.
+    """
+    chance = chance.copy()
+    for tie, rows, positions in _open(gains, prices):
+        mine = choice[rows, None] == positions
+        chance[rows] = np.where(mine.any(axis=1), mine @ np.asarray(tie.shares), chance[rows])
+    return chance
+
+
+def tie_draws(gains: NetGains) -> FloatArray:
+    """Draw a number in (0, 1) for each customer from the id alone."""
+    return keyed_uniforms(hash_keys(gains.customer_id), 0)
+
+
+def _open(gains: NetGains, prices: Prices) -> Iterator[tuple[Tie, IntArray, IntArray]]:
+    """Yield each tie with the customers whose best choices are those of it, and their positions."""
+    if not prices.ties:
+        return
+    number = {choice: j for j, choice in enumerate(_choices(gains))}
+    charges = prices.charges(gains.options)
+    rows, tied = ties_at_prices(gains.net, gains.cost, prices.budget, charges)
+    none = len(gains.options)
+    for tie in prices.ties:
+        if all(choice in number for choice in tie.choices):
+            positions = np.array([number[choice] for choice in tie.choices])
+            pattern = np.zeros(none + 1, dtype=bool)
+            pattern[positions] = True
+            mine = rows[(tied == pattern).all(axis=1)]
+            yield tie, mine, np.where(positions == none, -1, positions)
+
+
+def _settle_ties(
+    gains: NetGains, prices: Prices, choice: IntArray, served: BoolArray, draws: FloatArray
+) -> tuple[Tie, ...]:
+    """Describe how the allocation served ties; among identical customers put it in draws' order.
+
+    Customers who are alike in gain and cost change places in ``choice`` (in place) at no loss.
+    """
+    charges = prices.charges(gains.options)
+    rows, tied = ties_at_prices(gains.net, gains.cost, prices.budget, charges)
+    rows, tied = rows[served[rows]], tied[served[rows]]
+    alone = best_at_prices(gains.net[rows], gains.cost[rows], prices.budget, charges)
+    patterns, of_row = np.unique(tied, axis=0, return_inverse=True)
+    names = _choices(gains)
+    ties = []
+    for k, pattern in enumerate(patterns):
+        mine = np.flatnonzero(of_row == k)
+        who = rows[mine]
+        if (choice[who] == alone[mine]).all():
+            continue  # the prices say it all
+        who = who[np.argsort(draws[who], kind="stable")]
+        options = np.flatnonzero(pattern[:-1])
+        net = gains.net[np.ix_(who, options)]
+        options = options[np.argsort(-net.mean(axis=0), kind="stable")]
+        positions = [*options.tolist(), *([-1] if pattern[-1] else [])]
+        # the last money may have bought somebody what is no best choice
+        who = who[np.isin(choice[who], positions)]
+        net = gains.net[np.ix_(who, options)]
+        counts = np.array([(choice[who] == j).sum() for j in positions])
+        if not len(who):
+            continue
+        if (np.ptp(net, axis=0) == 0).all() and (
+            np.ptp(gains.cost[np.ix_(who, options)], axis=0) == 0
+        ).all():
+            choice[who] = np.repeat(positions, counts)
+        ends = np.cumsum(counts)[:-1]
+        numbers = np.concatenate([[0.0], draws[who], [1.0]])
+        ties.append(
+            Tie(
+                tuple(names[j] for j in positions),
+                tuple((counts / len(who)).tolist()),
+                tuple(((numbers[ends] + numbers[ends + 1]) / 2).tolist()),
+            )
+        )
+    return tuple(ties)
+
+
+def _choices(gains: NetGains) -> list[Choice]:
+    """Return the options and, last, no action, by name."""
+    return [*((o.action, o.channel) for o in gains.options), (NO_ACTION, None)]
 
 
 def budget_curve(
@@ -202,14 +365,16 @@ def budget_curve(
     grid = np.asarray(budgets, dtype=float)
     if not (np.isfinite(grid) & (grid >= 0)).all():
         raise ParameterError("budgets", "finite numbers >= 0", grid.tolist())
-    keys = customer_keys(gains.customer_id)
+    draws = tie_draws(gains)
     if _capacities(gains.catalogue, capacities or {})[0]:
-        found = [allocate(gains, budget=b, capacities=capacities, keys=keys) for b in grid.tolist()]
+        found = [
+            allocate(gains, budget=b, capacities=capacities, draws=draws) for b in grid.tolist()
+        ]
         spend = np.array([a.spend for a in found])
         value = np.array([a.value for a in found])
         price = np.array([a.prices.budget for a in found])
     else:
-        front = frontier(gains.net, gains.cost, keys=keys)
+        front = frontier(gains.net, gains.cost, keys=draws)
         spend = np.minimum(grid, front.spend[-1])
         value, price = front.value_at(grid), front.price_at(grid)
     return pd.DataFrame({"budget": grid, "spend": spend, "value": value, "price": price})

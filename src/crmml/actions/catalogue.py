@@ -43,8 +43,8 @@ class SaveRate(_Strict):
     ----------
     mean : float
         Between 0 and 1: the share of would-be leavers whom the action keeps (retain, win back,
-        recover, acquire), the relative lift of the margin (enhance), or the share of customers
-        who adopt the cheaper way (reduce cost).
+        recover, acquire), the relative lift of the expected margin (enhance), or the share of
+        active customers who adopt the cheaper way (reduce cost).
     sample_size : float
         How many observed customers the belief is worth; the larger, the narrower the intervals.
     """
@@ -95,7 +95,8 @@ class Action(_Strict):
     incentive_cost : float
         Cost of the incentive for one who uses it.
     redemption : float
-        Share of those who buy that use the incentive.
+        Share of those who buy in the outcome window of ``churn_probability`` that use the
+        incentive.
     saving : float
         Only for ``reduce_cost``: cost saved over the horizon for one who adopts.
     capacity : int, optional
@@ -273,7 +274,7 @@ class ActionCatalogue(_Strict):
 
     @property
     def horizons(self) -> tuple[str, ...]:
-        """Horizons for which the value at stake must be known, sorted."""
+        """Horizons over which the expected margin must be known, sorted."""
         return tuple(sorted({a.horizon for a in self.actions if a.purpose != "reduce_cost"}))
 
     @property

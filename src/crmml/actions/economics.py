@@ -2,28 +2,43 @@ r"""Net gain of each action for each customer: what it brings less what it costs
 
 Section 5 of the contract: net = effect x value at stake - contact cost - incentive cost x
 P(incentive used). Without an experiment (basis ``assumed``) the effect is an assumed rate *s*, a
-Beta distribution, on what the action can change. With *p* the probability of no purchase, *V*
-the expected margin over the action's horizon of a customer who is kept (*V* is at stake, as a
-lost customer brings none), *k* the incentive and *rho* the share of buyers who use it:
+Beta distribution, on what the action can change:
 
 =============================== ===================== ====================
 purpose                         gain                  P(incentive used)
 =============================== ===================== ====================
-acquire, retain, win_back,      p s V                 rho (1 - p + p s)
+acquire, retain, win_back,      s max(V - M, 0)       rho (1 - p + p s)
 recover
-enhance                         (1 - p) s V           rho (1 - p)
-reduce_cost                     s x saving            0
+enhance                         s M                   rho (1 - p)
+reduce_cost                     s x saving x A        0
 =============================== ===================== ====================
 
-The incentive is thus also paid to those who would have bought anyway. ``acquire`` (the second
-purchase) turns would-be one-time buyers into buyers, so it has the form of retention; ``enhance``
-lifts the margin of those who stay. Net gain is linear in *s*, so its mean, its quantiles and the
-probability of being positive follow from the Beta distribution exactly.
+Over the action's own horizon, *V* is the expected margin of a customer who is kept (active at the
+cutoff) and *M* the expected margin of the customer as things stand. *A* is the probability of
+being active. *p* is the probability of no purchase in the outcome window of
+``churn_probability``, *k* the incentive and *rho* the share of buyers who use it.
 
-If the standard deviation of *V* is known, *s* is given the Beta distribution with the same mean
-whose relative variance is that of the product, (1 + cv_s^2)(1 + cv_V^2) - 1: an uncertain value
-is worth fewer observed customers. Mean and variance of the net gain are then exact, its quantiles
-approximate.
+**Keeping.** With *L* the probability that the customer is lost, the action saves the share *s* of
+the lost and each brings E[margin if kept] - E[margin if lost], so the gain is
+s L (E[kept] - E[lost]). As M = (1 - L) E[kept] + L E[lost], this is s (E[kept] - M) = s (V - M):
+no probability is needed, and none of another horizon can slip in. (p V would overstate: who buys
+nothing for a quarter is not lost for a year.) Where the purchase process holds everybody without
+a repeat purchase for active (BG/NBD), V = M for them and keeping them brings nothing; such
+customers call for a process that lets them leave (MBG/NBD, Pareto/NBD). ``acquire`` (the second
+purchase) keeps a would-be one-time buyer, so it has the same form.
+
+**Enhancing** lifts by the share *s* the margin that is expected anyhow, s M. **Reducing cost**
+saves only on those who are still there, s A x saving.
+
+**Incentive.** It is redeemed in the outcome window: by the share *rho* of those who buy in it,
+also of those who would have bought anyway (1 - p) and of those won (p s).
+
+Net gain is linear in *s*, so its mean, its quantiles and the probability of being positive follow
+from the Beta distribution exactly. If the standard deviation of *V* is known, *s* is given the
+Beta distribution with the same mean whose relative variance is that of the product,
+(1 + cv_s^2)(1 + cv_V^2) - 1: an uncertain value is worth fewer observed customers. (*M* is *V*
+times a probability, so its relative uncertainty is the same.) The mean of the net gain is then
+exact, the variance exact without an incentive, the quantiles approximate.
 """
 
 from __future__ import annotations
@@ -78,11 +93,12 @@ class NetGains:
     churn_probability : ndarray, shape (n,)
         As used.
     value_cv : dict of str to ndarray
-        By horizon: coefficient of variation of the value at stake, where known.
+        By horizon: coefficient of variation of the margin if kept, where known.
     contactable : ndarray of bool, shape (n,)
         Who may be contacted at all.
     unknown_columns : tuple of str
-        Optional columns of conditions that the scores do not have: nobody is eligible by them.
+        Columns of conditions of which no customer's value is known (absent, or null throughout):
+        nobody is eligible by them.
     """
 
     customer_id: pd.Index[Any]
@@ -134,9 +150,11 @@ class NetGains:
         """Return the Beta parameters of the pairs' rates and their means."""
         mean = np.array([o.save_rate.mean for o in self.options])[option]
         size = np.array([o.save_rate.sample_size for o in self.options])[option]
-        action = np.array([self.catalogue[o.action].horizon for o in self.options])[option]
+        actions = [self.catalogue[o.action] for o in self.options]
+        depends = np.array([a.purpose != "reduce_cost" for a in actions])[option]
+        over = np.array([a.horizon for a in actions])[option]
         for horizon, cv in self.value_cv.items():
-            here = action == horizon
+            here = depends & (over == horizon)
             s_cv2 = (1 - mean[here]) / (mean[here] * (size[here] + 1))
             both = (1 + s_cv2) * (1 + cv[row[here]] ** 2) - 1
             # a Beta distribution cannot vary more than a coin of its mean
@@ -148,7 +166,8 @@ def compute_net_gains(
     scores: pd.DataFrame,
     catalogue: ActionCatalogue,
     *,
-    value_at_stake: Mapping[str, npt.ArrayLike],
+    margin_if_kept: Mapping[str, npt.ArrayLike],
+    expected_margin: Mapping[str, npt.ArrayLike],
     value_sd: Mapping[str, npt.ArrayLike] | None = None,
     cutoff: str | pd.Timestamp | None = None,
     last_treated: pd.DataFrame | None = None,
@@ -158,17 +177,18 @@ def compute_net_gains(
     Parameters
     ----------
     scores : DataFrame
-        Indexed by ``customer_id`` (or with it as a column). Needs ``churn_probability`` and the
-        columns that the conditions of the catalogue read; :data:`OPTIONAL_COLUMNS` may be
-        absent. Who has ``contactable`` false gets no option at all (null counts as true).
+        Indexed by ``customer_id`` (or with it as a column). Needs ``churn_probability``, the
+        columns that the conditions of the catalogue read (:data:`OPTIONAL_COLUMNS` may be absent)
+        and, if the catalogue has an action that reduces cost, ``probability_alive``. Who has
+        ``contactable`` false gets no option at all (null counts as true).
     catalogue : ActionCatalogue
         The actions.
-    value_at_stake : mapping of horizon to array or Series
-        For each of ``catalogue.horizons``, the expected margin over the horizon of a customer
-        who is active. A Series is matched on its index, an array taken in the order of
-        ``scores``.
+    margin_if_kept, expected_margin : mapping of horizon to array or Series
+        For each of ``catalogue.horizons``, the expected margin over the horizon: of the customer
+        if active at the cutoff, and of the customer as things stand. A Series is matched on its
+        index, an array taken in the order of ``scores``. Currency.
     value_sd : mapping of horizon to array or Series, optional
-        Standard deviation of (what is known about) that expectation.
+        Standard deviation of (what is known about) the margin if kept.
     cutoff : str or Timestamp, optional
         Needed with ``last_treated``.
     last_treated : DataFrame, optional
@@ -189,18 +209,23 @@ def compute_net_gains(
         raise DataError(
             "customer_id must be unique", table="scores", n_rows=len(twice), examples=twice[:5]
         )
-    if "churn_probability" not in table.columns:
-        raise MissingColumnsError(["churn_probability"], map(str, table.columns), table="scores")
-    churn = _numbers(table["churn_probability"], ids, "churn_probability", 1.0)
-    values = _by_horizon(value_at_stake, ids, "value_at_stake")
-    missing = [h for h in catalogue.horizons if h not in values]
-    if missing:
-        raise MissingColumnsError(missing, values, table="value_at_stake")
+    needed = ["churn_probability"]
+    if any(action.purpose == "reduce_cost" for action in catalogue.actions):
+        needed.append("probability_alive")
+    absent = [name for name in needed if name not in table.columns]
+    if absent:
+        raise MissingColumnsError(absent, map(str, table.columns), table="scores")
+    churn, *alive = (_numbers(table[name], ids, name, 1.0) for name in needed)
+    kept = _for_each_horizon(margin_if_kept, catalogue, ids, "margin_if_kept")
+    expected = _for_each_horizon(expected_margin, catalogue, ids, "expected_margin")
     spread = _by_horizon(value_sd or {}, ids, "value_sd")
+    lacking = [n for n in catalogue.columns if n in OPTIONAL_COLUMNS and n not in table.columns]
+    table = table.assign(**dict.fromkeys(lacking)) if lacking else table
     unknown = tuple(
-        name for name in catalogue.columns if name in OPTIONAL_COLUMNS and name not in table.columns
+        name
+        for name in catalogue.columns
+        if name in lacking or (name in table.columns and len(table) and table[name].isna().all())
     )
-    table = table.assign(**dict.fromkeys(unknown)) if unknown else table
 
     options = catalogue.options
     net = np.full((len(ids), len(options)), -np.inf)
@@ -212,43 +237,30 @@ def compute_net_gains(
         eligible = action.condition.holds(table) & may_contact
         if last_treated is not None and action.cool_down and action.name in last_treated.columns:
             eligible &= _rested(action, ids, last_treated, cutoff)
-        value = values.get(action.horizon, np.zeros(len(ids)))
+        match action.purpose:
+            case "reduce_cost":
+                gain = action.saving * alive[0]
+                anyway = won = np.zeros(len(ids))
+            case "enhance":
+                gain = expected[action.horizon]
+                anyway, won = action.redemption * (1.0 - churn), np.zeros(len(ids))
+            case _:
+                gain = np.maximum(kept[action.horizon] - expected[action.horizon], 0.0)
+                anyway, won = action.redemption * (1.0 - churn), action.redemption * churn
+        rise = gain - action.incentive_cost * won
         for option in action.options:
-            rise, used = _line(action, option, churn, value)
-            spent = option.contact_cost + action.incentive_cost * used
-            fixed = -option.contact_cost - action.incentive_cost * _used_anyway(action, churn)
-            net[:, j] = np.where(eligible, fixed + rise * option.save_rate.mean, -np.inf)
-            cost[:, j], slope[:, j] = spent, rise
+            rate = option.save_rate.mean
+            fixed = -option.contact_cost - action.incentive_cost * anyway
+            net[:, j] = np.where(eligible, fixed + rise * rate, -np.inf)
+            cost[:, j] = option.contact_cost + action.incentive_cost * (anyway + won * rate)
+            slope[:, j] = rise
             j += 1
     cv = {
-        h: np.where(values[h] != 0, sd / np.where(values[h] != 0, np.abs(values[h]), 1.0), 0.0)
+        h: np.divide(sd, np.abs(kept[h]), out=np.zeros(len(ids)), where=kept[h] != 0)
         for h, sd in spread.items()
+        if h in kept
     }
     return NetGains(ids, options, catalogue, net, cost, slope, churn, cv, may_contact, unknown)
-
-
-def _line(
-    action: Action, option: Option, churn: FloatArray, value: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Return the rise of the net gain per unit of the rate, and P(incentive used) at its mean."""
-    anyway = _used_anyway(action, churn)
-    match action.purpose:
-        case "reduce_cost":
-            return np.full(len(churn), action.saving), anyway
-        case "enhance":
-            return (1.0 - churn) * value, anyway
-        case _:
-            gained = action.redemption * churn
-            return churn * value - action.incentive_cost * gained, (
-                anyway + gained * option.save_rate.mean
-            )
-
-
-def _used_anyway(action: Action, churn: FloatArray) -> FloatArray:
-    """Return the probability that one who would have bought without the action uses it."""
-    if action.purpose == "reduce_cost":
-        return np.zeros(len(churn))
-    return action.redemption * (1.0 - churn)
 
 
 def _numbers(
@@ -280,6 +292,16 @@ def _by_horizon(
     given: Mapping[str, npt.ArrayLike], ids: pd.Index[Any], name: str
 ) -> dict[str, FloatArray]:
     return {str(Duration.parse(h)): _numbers(v, ids, f"{name}[{h}]") for h, v in given.items()}
+
+
+def _for_each_horizon(
+    given: Mapping[str, npt.ArrayLike], catalogue: ActionCatalogue, ids: pd.Index[Any], name: str
+) -> dict[str, FloatArray]:
+    values = _by_horizon(given, ids, name)
+    missing = [h for h in catalogue.horizons if h not in values]
+    if missing:
+        raise MissingColumnsError(missing, values, table=name)
+    return values
 
 
 def _contactable(table: pd.DataFrame) -> BoolArray:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import pandas as pd
 
 from crmml._typing import BoolArray, FloatArray
 from crmml.exceptions import ParameterError
+from crmml.metrics.bootstrap import hash_keys, keyed_uniforms
 
 KeyArray = npt.NDArray[np.uint64]
 
@@ -36,42 +36,31 @@ class Holdout:
     held_out: BoolArray
     share: float
 
-    def propensity(self, wanted: npt.ArrayLike) -> FloatArray:
+    def propensity(self, acts: npt.ArrayLike, chance: npt.ArrayLike) -> FloatArray:
         """Return the probability of what each customer was given.
 
         Parameters
         ----------
-        wanted : array of bool, shape (n,)
-            Whether the policy would give the customer an action if there were no hold-out.
+        acts : array of bool, shape (n,)
+            Whether the customer was given an action.
+        chance : array, shape (n,)
+            Probability that the policy wants what was given: 1 or 0 but for ties at the margin.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            (1 - share) x chance of an action; share + (1 - share) x chance of no action.
 
         Examples
         --------
-        >>> hold = Holdout(np.array([True, False, False]), 0.1)
-        >>> hold.propensity([True, True, False])
-        array([0.1, 0.9, 1. ])
+        Held out, given what the policy wants, nothing wanted, half of a tie served:
+
+        >>> hold = Holdout(np.array([True, False, False, False]), 0.1)
+        >>> hold.propensity([False, True, False, True], [0, 1, 1, 0.5])
+        array([0.1 , 0.9 , 1.  , 0.45])
         """
-        given = np.where(self.held_out, self.share, 1.0 - self.share)
-        return np.where(np.asarray(wanted, dtype=bool), given, 1.0)
-
-
-def customer_keys(customer_id: Iterable[Any]) -> KeyArray:
-    """Return a 64-bit hash of each id: stable across runs, machines, orders and batches.
-
-    Parameters
-    ----------
-    customer_id : iterable
-        Whole numbers or text; a number and its decimal text have the same key.
-
-    Examples
-    --------
-    >>> bool(customer_keys([7]) == customer_keys(["7"]))
-    True
-    """
-    ids = customer_id.tolist() if isinstance(customer_id, pd.Index) else customer_id
-    digests = b"".join(
-        blake2b(str(one).encode("utf-8", "surrogatepass"), digest_size=8).digest() for one in ids
-    )
-    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+        wanted = (1.0 - self.share) * np.asarray(chance, dtype=float)
+        return np.where(np.asarray(acts, dtype=bool), wanted, self.share + wanted)
 
 
 def assign_holdout(
@@ -87,11 +76,11 @@ def assign_holdout(
     Parameters
     ----------
     customer_id : iterable
-        Ids; or give their ``keys`` (see :func:`customer_keys`) if they are at hand.
+        Ids; or give their ``keys`` (:func:`crmml.metrics.bootstrap.hash_keys`) if at hand.
     share : float
         Between 0 and 1 (1 excluded).
     seed : int
-        Another seed holds out other customers.
+        Another seed (>= 0) holds out other customers.
     cutoff : str or Timestamp
         Another cutoff holds out other customers, so that nobody is left alone for ever.
 
@@ -99,19 +88,28 @@ def assign_holdout(
     --------
     >>> hold = assign_holdout(range(10_000), share=0.1, seed=1, cutoff="2026-01-01")
     >>> int(hold.held_out.sum())
-    1001
+    965
     """
     if not 0 <= share < 1:
         raise ParameterError("holdout share", "at least 0 and below 1", share)
-    keys = customer_keys(customer_id if customer_id is not None else ()) if keys is None else keys
-    salt = customer_keys([f"{seed}|{pd.Timestamp(cutoff).isoformat()}"])
-    uniform = (_mixed(keys ^ salt) >> np.uint64(11)).astype(float) * 2.0**-53
-    return Holdout(uniform < share, share)
+    if keys is None:
+        keys = hash_keys(customer_id if customer_id is not None else ())
+    return Holdout(draw(keys, seed=seed, cutoff=cutoff, purpose="holdout") < share, share)
 
 
-def _mixed(keys: KeyArray) -> KeyArray:
-    """Finalise a hash (splitmix64; Steele, Lea, Flood 2014), so that the salt reaches every bit."""
-    z = keys + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+def draw(keys: KeyArray, *, seed: int, cutoff: str | pd.Timestamp, purpose: str) -> FloatArray:
+    """Draw one uniform number in (0, 1) for each customer; purposes are independent.
+
+    Parameters
+    ----------
+    keys : ndarray of uint64, shape (n,)
+        From :func:`crmml.metrics.bootstrap.hash_keys`.
+    seed : int
+        >= 0.
+    cutoff : str or Timestamp
+        Every cutoff draws anew.
+    purpose : str
+        What the number decides.
+    """
+    stream = int(hash_keys([f"{purpose}|{pd.Timestamp(cutoff).isoformat()}"])[0])
+    return keyed_uniforms(keys, seed, stream)

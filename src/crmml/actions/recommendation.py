@@ -11,11 +11,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from crmml._typing import BoolArray, FloatArray, IntArray
-from crmml.actions.allocation import Allocation, Prices, allocate, apply_prices
+from crmml.actions.allocation import Allocation, Prices, allocate, apply_prices, tie_chances
 from crmml.actions.catalogue import NO_ACTION, ActionCatalogue
 from crmml.actions.economics import ASSUMED, NetGains, compute_net_gains
-from crmml.actions.holdout import assign_holdout, customer_keys
+from crmml.actions.holdout import assign_holdout, draw
 from crmml.exceptions import ParameterError
+from crmml.metrics.bootstrap import hash_keys
 from crmml.stats.discounting import in_units
 
 REASONS: dict[str, str] = {
@@ -24,7 +25,7 @@ REASONS: dict[str, str] = {
     "at_risk": "The customer may leave.",
     "lapsed": "The customer has lapsed and can be won back.",
     "one_purchase_so_far": "A second purchase would make a customer of a first-time buyer.",
-    "room_to_grow": "The customer is active, so more sales to them pay.",
+    "room_to_grow": "Purchases are expected that the action can increase.",
     "bad_experience": "The last experience was bad and waits for an answer.",
     "cheaper_to_serve": "The customer can be served at lower cost.",
     "top_tier": "The customer is of the two highest value tiers.",
@@ -71,19 +72,26 @@ class Recommendation:
         * ``runner_up`` (the best other action, or ``no_action``), ``runner_up_net_gain``;
         * ``basis`` of the effect; ``reasons_for``, ``reasons_against`` (codes of
           :data:`REASONS`, separated by commas) and ``explanation`` (their sentences);
-        * ``policy_action``: what the policy wants, hold-out apart; ``held_out``;
-          ``propensity``: probability of what was recommended.
+        * ``policy_action``, ``policy_channel``: what the policy wants, hold-out apart;
+          ``held_out``: whether the customer is of the hold-out, wanted or not;
+          ``propensity``: probability of what was recommended. With the share h held out and the
+          probability q that the policy wants it (1, but for customers who tie at the margin of
+          the budget, of whom a share is served) it is (1 - h) q for an action and h + (1 - h) q
+          for no action.
     prices : Prices
         Shadow prices that the allocation found, or those that were given.
     allocation : Allocation or None
         The allocation among those not held out; None where prices were given.
+    gains : NetGains
+        What each action would bring for each customer.
     notes : tuple of str
-        What the reader must know: why an action could not be recommended to anybody.
+        What the reader must know: which action nobody can get, and which rule cannot be applied.
     """
 
     table: pd.DataFrame
     prices: Prices
     allocation: Allocation | None
+    gains: NetGains
     notes: tuple[str, ...]
 
     def by_action(self) -> pd.DataFrame:
@@ -100,7 +108,8 @@ def recommend(
     catalogue: ActionCatalogue,
     *,
     cutoff: str | pd.Timestamp,
-    value_at_stake: Mapping[str, npt.ArrayLike],
+    margin_if_kept: Mapping[str, npt.ArrayLike],
+    expected_margin: Mapping[str, npt.ArrayLike],
     budget: float | None = None,
     capacities: Mapping[str, float] | None = None,
     value_sd: Mapping[str, npt.ArrayLike] | None = None,
@@ -122,18 +131,20 @@ def recommend(
         Contacts are dated from it: the date of ``contact_by`` is
         ``cutoff + lead_time + (1 - churn_probability) x (contact_within - lead_time)`` of the
         action, rounded down to a day, so the likelier a customer is to leave, the sooner.
-    value_at_stake, value_sd : mapping of horizon to array or Series
+    margin_if_kept, expected_margin, value_sd : mapping of horizon to array or Series
         See :func:`~crmml.actions.economics.compute_net_gains`.
     budget : float, optional
         Largest total expected cost; unlimited by default.
     capacities : mapping of channel to number, optional
         Most contacts by each channel.
     last_treated : DataFrame, optional
-        For the cool-down.
+        For the cool-down, see :func:`~crmml.actions.economics.compute_net_gains`. Without it
+        nobody is known to have been treated.
     holdout_share : float
-        Share of customers left alone by chance. The budget is spent among the others.
+        Share of customers left alone by chance. They are drawn first, so the budget is spent in
+        full, among the others.
     seed : int
-        Of the hold-out.
+        Of the hold-out and of the draws that decide ties; >= 0.
     prices : Prices, optional
         Stored prices: each customer then takes the best of net gain less price, so that one
         customer alone gets the same answer as in a batch; budget and capacities play no part.
@@ -151,13 +162,15 @@ def recommend(
     gains = compute_net_gains(
         scores,
         catalogue,
-        value_at_stake=value_at_stake,
+        margin_if_kept=margin_if_kept,
+        expected_margin=expected_margin,
         value_sd=value_sd,
         cutoff=cutoff,
         last_treated=last_treated,
     )
-    keys = customer_keys(gains.customer_id)
+    keys = hash_keys(gains.customer_id)
     holdout = assign_holdout(share=holdout_share, seed=seed, cutoff=cutoff, keys=keys)
+    draws = draw(keys, seed=seed, cutoff=cutoff, purpose="ties")
     allocation = None
     if prices is None:
         allocation = allocate(
@@ -165,14 +178,15 @@ def recommend(
             budget=budget,
             capacities=capacities,
             available=~holdout.held_out,
-            keys=keys,
+            draws=draws,
         )
         prices = allocation.prices
-        wanted = allocation.choice.copy()
-        wanted[holdout.held_out] = apply_prices(gains, prices)[holdout.held_out]
+        at_prices = apply_prices(gains, prices, draws=draws)
+        wanted = np.where(holdout.held_out, at_prices, allocation.choice)
     else:
-        wanted = apply_prices(gains, prices)
+        wanted = apply_prices(gains, prices, draws=draws)
     choice = np.where(holdout.held_out, -1, wanted)
+    chance = tie_chances(gains, prices, choice, (choice == wanted).astype(float))
 
     action, channel, of_option = _names(gains)
     rows = np.flatnonzero(choice >= 0)
@@ -187,7 +201,7 @@ def recommend(
     names = np.array([*action, None], dtype=object)
     second, second_net = _runner_up(gains, choice, prices, of_option)
     reasons = _Reasons(len(gains))
-    _give_reasons(reasons, scores, gains, choice, holdout.held_out, positive, second, second_net)
+    _give_reasons(reasons, scores, gains, choice, wanted, positive, second, second_net)
     pros, cons, sentences = reasons.texts()
     table = pd.DataFrame(
         {
@@ -206,12 +220,14 @@ def recommend(
             "reasons_against": pd.Series(cons, dtype="str"),
             "explanation": pd.Series(sentences, dtype="str"),
             "policy_action": pd.Series(action[wanted], dtype="str"),
+            "policy_channel": pd.Series(channel[wanted], dtype="str"),
             "held_out": holdout.held_out,
-            "propensity": holdout.propensity(wanted >= 0),
+            "propensity": holdout.propensity(choice >= 0, chance),
         }
     )
     table.index = gains.customer_id
-    return Recommendation(table, prices, allocation, _notes(gains))
+    notes = _notes(gains, treatments_known=last_treated is not None)
+    return Recommendation(table, prices, allocation, gains, notes)
 
 
 def _names(gains: NetGains) -> tuple[npt.NDArray[Any], npt.NDArray[Any], IntArray]:
@@ -309,12 +325,13 @@ def _give_reasons(
     scores: pd.DataFrame,
     gains: NetGains,
     choice: IntArray,
-    held_out: BoolArray,
+    wanted: IntArray,
     positive: FloatArray,
     second: IntArray,
     second_net: FloatArray,
 ) -> None:
     acts, idle = choice >= 0, choice < 0
+    withheld = idle & (wanted >= 0)  # wanted, but held out
     rows = np.flatnonzero(acts)
     n, m = gains.net.shape
     expected = _spread(n, rows, gains.net[rows, choice[rows]], 0.0)
@@ -348,18 +365,28 @@ def _give_reasons(
         pays |= gains.net[:, j] > 0
     barred = ~gains.contactable
     reasons.add(pro="not_contactable", where=idle & barred)
-    reasons.add(pro="held_out", where=idle & held_out & ~barred)
+    reasons.add(pro="held_out", where=withheld)
     reasons.add(pro="not_eligible", where=idle & ~possible & ~barred)
     reasons.add(pro="no_gain", where=idle & possible & ~pays)
-    reasons.add(pro="better_elsewhere", where=idle & pays & ~held_out)
+    reasons.add(pro="better_elsewhere", where=idle & pays & ~withheld)
     reasons.add(con="gain_forgone", where=idle & pays)
 
 
-def _notes(gains: NetGains) -> tuple[str, ...]:
+def _notes(gains: NetGains, *, treatments_known: bool) -> tuple[str, ...]:
     unknown = set(gains.unknown_columns)
-    return tuple(
-        f"{action.name} is recommended to nobody: its condition reads "
-        f"{', '.join(sorted(unknown & set(action.condition.columns)))}, which the scores lack"
-        for action in gains.catalogue.actions
-        if unknown & set(action.condition.columns)
-    )
+    eligible = gains.eligible
+    reached = {o.action for j, o in enumerate(gains.options) if eligible[:, j].any()}
+    notes = []
+    for action in gains.catalogue.actions:
+        reads = sorted(unknown & set(action.condition.columns))
+        if reads and action.name not in reached:
+            notes.append(
+                f"{action.name} is recommended to nobody: its condition reads "
+                f"{', '.join(reads)}, which is known of no customer"
+            )
+    resting = [action.name for action in gains.catalogue.actions if action.cool_down]
+    if resting and not treatments_known:
+        notes.append(
+            f"no treatments are known, so the cool-down of {', '.join(resting)} is not applied"
+        )
+    return tuple(notes)
