@@ -244,6 +244,21 @@ def test_blend_weights_add_up_and_leave_out_who_cannot_be_fitted(parts):
         only.fit(parts[2].snapshot, parts[:2])
 
 
+def test_mean_of_the_blended_law_is_its_forecast(parts):
+    snapshot = parts[2].snapshot
+    members = [process(), process(ModifiedBetaGeoModel)]
+    model = BlendForecaster(members=members, horizon=HORIZON).fit(snapshot, parts[:2])
+    model.weights_, model.members_ = [0.3, 0.7], [member.fit(snapshot) for member in members]
+    mean = model.distribution(snapshot, 150).to_numpy() @ np.arange(151.0)
+    np.testing.assert_allclose(mean, model.forecast(snapshot)["purchases"], rtol=1e-5, atol=1e-7)
+    path = model.track(snapshot, [Duration.parse(HORIZON)])
+    np.testing.assert_allclose(path[:, 0], model.forecast(snapshot)["purchases"], rtol=1e-12)
+    learned = BoostedForecaster(horizon=HORIZON, max_rounds=5).fit(snapshot, parts[:2])
+    model.members_ = [members[0], learned]
+    assert model.distribution(snapshot, 10) is None
+    assert model.track(snapshot, [Duration.parse(HORIZON)]) is None
+
+
 def test_only_registered_features_enter(parts):
     names = choose_features(parts[:2])
     assert {"frequency", "recency", "T", "purchases_13w"} <= set(names)

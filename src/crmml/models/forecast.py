@@ -802,6 +802,28 @@ class BlendForecaster(Forecaster):
         total: pd.DataFrame = sum(parts[1:], start=parts[0])
         return total
 
+    def distribution(self, snapshot: Snapshot, n_max: int) -> pd.DataFrame | None:
+        """Return P(n purchases), n = 0..n_max, where every member with a weight has one.
+
+        It is the mixture of theirs, whose mean is that of :meth:`forecast`.
+        """
+        self._check_fitted()
+        laws = [member.distribution(snapshot, n_max) for member in self.members_]
+        known = [law for law in laws if law is not None]
+        if len(known) < len(laws):
+            return None
+        mixed = sum(w * law.to_numpy() for w, law in zip(self.weights_, known, strict=True))
+        return pd.DataFrame(mixed, index=known[0].index, columns=known[0].columns)
+
+    def track(self, snapshot: Snapshot, lengths: Sequence[Duration]) -> FloatArray | None:
+        """Return expected purchases until each of several moments after the cutoff."""
+        self._check_fitted()
+        paths = [member.track(snapshot, lengths) for member in self.members_]
+        known = [path for path in paths if path is not None]
+        if len(known) < len(paths):
+            return None
+        return np.asarray(sum(w * path for w, path in zip(self.weights_, known, strict=True)))
+
     def to_dict(self) -> dict[str, Any]:
         """Return class name, settings and fitted state as plain JSON values."""
         self._check_fitted()
