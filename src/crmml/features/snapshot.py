@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -51,21 +52,26 @@ class Distinct:
 
     def __init__(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
         packed: list[tuple[str, npt.NDArray[Any]]] = []
-        key, size = np.zeros(len(next(iter(columns.values()))), dtype=np.int64), 1
-        for name, column in columns.items():
-            codes, table = _codes(column)
+        coded = {name: _codes(column) for name, column in columns.items()}
+        narrow = math.prod(len(table) for _, table in coded.values()) < 2**31
+        whole: Any = np.int32 if narrow else np.int64
+        key: npt.NDArray[Any] = np.zeros(len(next(iter(columns.values()))), dtype=whole)
+        size = 1
+        for name, (codes, table) in coded.items():
             if size * len(table) >= 2**62:
                 key, so_far = _ranks(key)
                 packed.append(("", so_far))
                 size = len(so_far)
-            key *= len(table)
-            key += codes
+            if size > 1:
+                key *= whole(len(table))
+            key += codes.astype(whole, copy=False)
             size *= len(table)
             packed.append((name, table))
+        del coded
         ordered = np.sort(key)
-        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][: len(ordered)])
+        starts = np.r_[0, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1][: len(ordered)]
         self._key, self._size = key, size
-        self.counts: IntArray = np.diff(np.r_[starts, len(ordered)]).astype(np.int64)
+        self.counts: IntArray = np.diff(starts, append=len(ordered)).astype(np.int64)
         self.values: dict[str, npt.NDArray[Any]] = {}
         rest = ordered[starts]
         for name, table in reversed(packed):
@@ -84,7 +90,7 @@ class Distinct:
         del self._key
         if self._size >= 2 ** (62 - bits):
             key, _ = _ranks(key)
-        rows = np.sort((key << bits) | np.arange(len(key))) & ((1 << bits) - 1)
+        rows = np.sort((key.astype(np.int64) << bits) | np.arange(len(key))) & ((1 << bits) - 1)
         place = np.empty(len(key), dtype=np.int64)
         place[rows] = np.repeat(np.arange(len(self.counts)), self.counts)
         return place
@@ -95,7 +101,7 @@ class Distinct:
         return pd.DataFrame(self.values)
 
 
-_BLOCK = 2**15  # rows at a time: small enough for the cache
+_BLOCK = 2**14  # rows at a time: small enough for the cache
 
 
 def _codes(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -117,20 +123,17 @@ def _count_periods(
 ) -> tuple[npt.NDArray[np.int32], FloatArray] | None:
     """Codes and table of values that are whole numbers over ``unit``; None if some are not."""
     codes = np.empty(len(values), dtype=np.int32)
-    least, most = np.inf, -np.inf
     for start in range(0, len(values), _BLOCK):
         block = values[start : start + _BLOCK]
         whole = np.rint(block * unit)
-        if not np.array_equal(whole / unit, block):
-            return None
-        least, most = min(least, whole.min()), max(most, whole.max())
-        if max(abs(least), abs(most)) >= 2**30:
+        if not np.array_equal(whole / unit, block) or np.abs(whole).max() >= 2**30:
             return None
         codes[start : start + _BLOCK] = whole
+    least, most = int(codes.min()), int(codes.max())
     if most - least >= 2**20:
         return None
     codes -= np.int32(least)
-    return codes, np.arange(least, most + 1.0) / unit
+    return codes, np.arange(float(least), most + 1.0) / unit
 
 
 def _ranks(values: npt.NDArray[Any]) -> tuple[IntArray, npt.NDArray[Any]]:
