@@ -177,3 +177,11 @@ def test_lifetimes_refusals(cdnow):
         LifetimesBaseline().expected_purchases(cdnow, "1W")
     with pytest.raises(ParameterError, match="fitter must be one of"):
         LifetimesBaseline(fitter="unknown").fit(cdnow)
+
+
+def test_lifetimes_that_does_not_converge_is_too_little_data_and_prints_nothing(cdnow, capsys):
+    # The first customers of a small shop: a backtest leaves the candidate out and goes on.
+    few = cdnow.subset(np.arange(len(cdnow)) < 3)
+    with pytest.raises(TooLittleDataError, match="lifetimes bg_nbd did not fit: The model did not"):
+        LifetimesBaseline(fitter="bg_nbd").fit(few)
+    assert capsys.readouterr().out == ""

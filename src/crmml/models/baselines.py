@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
@@ -276,8 +277,8 @@ class LifetimesBaseline(Estimator):
 
         Raises
         ------
-        CrmmlError
-            If lifetimes does not converge.
+        TooLittleDataError
+            If lifetimes does not converge, as on small samples.
         """
         gathered = snapshot.distinct()
         weights = np.bincount(gathered.inverse, sample_weight).astype(np.float64)
@@ -287,7 +288,7 @@ class LifetimesBaseline(Estimator):
             try:
                 model.fit(*columns, weights=weights)
             except Exception as error:  # its ConvergenceError derives from ValueError, not exported
-                raise CrmmlError(f"lifetimes {self.fitter} did not fit: {error}") from error
+                raise _unfit(self.fitter, error) from error
         self.params_ = {str(k): float(v) for k, v in model.params_.items()}
         self.time_unit_ = snapshot.time_unit
         return self
@@ -361,7 +362,7 @@ class LifetimesSpendBaseline(Estimator):
         MissingColumnsError
             If ``monetary_value`` is missing.
         TooLittleDataError
-            If there is no repeat buyer.
+            If there is no repeat buyer, or lifetimes does not converge, as on small samples.
         """
         x, spend = _spend_columns(snapshot)
         keep = (x > 0) & (spend > 0)
@@ -370,12 +371,12 @@ class LifetimesSpendBaseline(Estimator):
                 "a spend model needs customers with repeat purchases; got none"
             )
         model = _lifetimes_class("GammaGammaFitter")(penalizer_coef=self.penalizer_coef)
+        weights = None if sample_weight is None else sample_weight[keep]
         with _quiet_lifetimes():
-            model.fit(
-                x[keep],
-                spend[keep],
-                weights=None if sample_weight is None else sample_weight[keep],
-            )
+            try:
+                model.fit(x[keep], spend[keep], weights=weights)
+            except Exception as error:
+                raise _unfit("gamma_gamma", error) from error
         self.params_ = {str(k): float(v) for k, v in model.params_.items()}
         return self
 
@@ -396,6 +397,10 @@ def _spend_columns(snapshot: Snapshot) -> tuple[FloatArray, FloatArray]:
     return frame["frequency"].to_numpy(), frame["monetary_value"].to_numpy(dtype=np.float64)
 
 
+def _unfit(fitter: str, error: Exception) -> TooLittleDataError:
+    return TooLittleDataError(f"lifetimes {fitter} did not fit: {' '.join(str(error).split())}")
+
+
 def _lifetimes_class(name: str) -> Any:
     # Its import sets the pandas option mode.chained_assignment, which pandas 3 deprecates.
     with _quiet_lifetimes():
@@ -405,11 +410,11 @@ def _lifetimes_class(name: str) -> Any:
 
 @contextmanager
 def _quiet_lifetimes() -> Iterator[None]:
-    """Silence the warnings of lifetimes alone: it is archived, nobody will mend them there.
+    """Silence what lifetimes alone warns of and prints: it is archived, nobody will mend it there.
 
     They come from options and functions that pandas, numpy and scipy have deprecated since 2020,
     and from logarithms of zero while its optimisers search.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.filterwarnings("ignore", module=r"(lifetimes|autograd|scipy)(\.|$)")
         yield

@@ -102,6 +102,7 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
         plot_tracking(tracking, cutoff=elapsed, cumulative=False, ax=canvas("tracking_by_period"))
     purchases = bundle.lifetime_value.purchase_model_
     longest = float(result.scores.snapshot.frame["T"].max())
+    most = int(np.clip(result.scores.snapshot.frame["frequency"].quantile(0.99), 10, 60))
     horizon = bundle.manifest["value_horizon"]
     seen = f"after {longest:.0f} {snapshot.time_unit}s"
     titles: dict[Quantity, tuple[str, str, float | None]] = {
@@ -111,7 +112,7 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
         "probability_alive": (f"Probability of being active {seen}", "P(alive)", 1.0),
     }  # fmt: skip
     for quantity, (title, label, highest) in titles.items():
-        matrix = compute_matrix(purchases, quantity, T=longest, horizon=horizon)
+        matrix = compute_matrix(purchases, quantity, T=longest, horizon=horizon, max_frequency=most)
         plot_matrix(
             matrix, title=title, label=label, highest=highest, ax=canvas(f"matrix_{quantity}")
         )

@@ -130,7 +130,7 @@ def plot_tracking(
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     if cutoff is not None:
         mark(ax, cutoff, "holdout", at_top=cumulative)
-    ax.legend(loc="lower right" if cumulative else "upper right", edgecolor="none", framealpha=0.9)
+    ax.legend(loc="lower right" if cumulative else "best", edgecolor="none", framealpha=0.9)
     return ax
 
 
