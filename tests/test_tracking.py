@@ -5,24 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import multiprocessing
 import os
 import socket
-import subprocess
 import sys
 import types
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from mlflow.tracking import MlflowClient
 
-from crmml.exceptions import BundleError, ParameterError, TrackingError
+from crmml.exceptions import BundleError, ComparisonError, ParameterError, TrackingError
+from crmml.metrics.bootstrap import Replicates
 from crmml.tracking import runs
-from crmml.tracking.registry import by_metric, load_registered, promote, set_alias
+from crmml.tracking.registry import Rejudge, load_registered, promote, set_alias
 from crmml.tracking.runs import (
     Experiment,
     LoggedModel,
@@ -242,43 +245,97 @@ def test_a_model_that_is_no_bundle_or_is_damaged_is_named(shelf):
 # ------------------------------------------------------------------------------- promotion
 
 
-def challenge(shelf: Experiment, name: str) -> Any:
-    return promote(name, judge=by_metric("mae", lower_is_better=True), uri=shelf.uri)
+def errors(mean: float, spread: float = 0.05, metric: str = "mae") -> dict[str, Any]:
+    """Metrics and replicates of a training: the same customers in each replicate of all of them."""
+    draws = mean + np.linspace(-spread, spread, 41)[None, :]
+    return {
+        "metrics": {metric: (mean, mean - spread, mean + spread)},
+        "replicates": Replicates([("served", metric)], np.array([mean]), draws),
+    }
+
+
+def challenge(shelf: Experiment, name: str, again: Rejudge | None = None) -> Any:
+    return promote(name, metric="mae", again=again, uri=shelf.uri)
 
 
 def champion(shelf: Experiment, name: str) -> int:
     return int(MlflowClient(shelf.uri).get_registered_model(name).aliases["champion"])
 
 
-def test_a_champion_is_replaced_only_by_a_better_one_on_the_same_backtest(shelf):
-    train(shelf, "duel")
+def test_a_champion_is_replaced_only_by_one_that_is_better_beyond_chance(shelf):
+    train(shelf, "duel", **errors(0.78))
     first = challenge(shelf, "duel")
     assert (first.promoted, first.version, first.previous) == (True, 1, None)
-    assert "first champion" in first.reason
+    assert "is the first champion: it meets all its gates (beats the recency" in first.reason
     assert "champion already" in challenge(shelf, "duel").reason
 
-    train(shelf, "duel", metrics={"mae": 0.80})
+    train(shelf, "duel", **errors(0.80))
     worse = challenge(shelf, "duel")
     assert not worse.promoted
-    assert "mae is 0.8, the champion has 0.78 (lower is better)" in worse.reason
-
-    train(shelf, "duel", metrics={"mae": 0.70}, data_fingerprint="e" * 64)
-    assert "judged on other data" in challenge(shelf, "duel").reason
-    train(shelf, "duel", metrics={"mae": 0.70}, label_specification={**LABELS, "gap": "1W"})
-    assert "judged on another label specification" in challenge(shelf, "duel").reason
-    train(shelf, "duel", metrics={"rmse": 0.70})
-    assert "the challenger has no metric 'mae'" in challenge(shelf, "duel").reason
+    assert worse.reason == (
+        "version 2 of duel is not promoted: mae is 0.8, the champion has 0.78 (lower is better; "
+        "difference +0.02, 90 % interval +0.02 to +0.02)"
+    )
+    train(shelf, "duel", **errors(0.77, spread=0.2))
+    tie = challenge(shelf, "duel")
+    assert not tie.promoted
+    assert "difference -0.01, 90 % interval -0.15 to +0.12), which is a tie" in tie.reason
+    train(shelf, "duel", **errors(0.70, metric="rmse"))
+    assert "version 4 logged no replicates of mae" in challenge(shelf, "duel").reason
     assert champion(shelf, "duel") == 1
 
-    train(shelf, "duel", metrics={"mae": 0.70})
+    train(shelf, "duel", **errors(0.77))  # by little, but for every replicate of the customers
     better = challenge(shelf, "duel")
-    assert (better.promoted, better.version, better.previous) == (True, 6, 1)
-    assert champion(shelf, "duel") == 6
+    assert (better.promoted, better.version, better.previous) == (True, 5, 1)
+    assert "replaces version 1: mae is 0.77, the champion has 0.78" in better.reason
+    assert champion(shelf, "duel") == 5
+
+
+def test_more_may_be_better(shelf):
+    train(shelf, "gini", **errors(0.60))
+    train_and_say = [challenge(shelf, "gini")]
+    train(shelf, "gini", **errors(0.55))
+    train_and_say.append(promote("gini", metric="mae", lower_is_better=False, uri=shelf.uri))
+    train(shelf, "gini", **errors(0.65))
+    train_and_say.append(promote("gini", metric="mae", lower_is_better=False, uri=shelf.uri))
+    assert [said.promoted for said in train_and_say] == [True, False, True]
+    assert "higher is better" in train_and_say[1].reason
+
+
+def test_on_other_data_the_champion_is_judged_again(shelf):
+    train(shelf, "drift", **errors(0.78))
+    challenge(shelf, "drift")
+    newer, labels = "e" * 64, {**LABELS, "cutoffs": ["2017-04-01"]}
+    judged: list[Any] = []
+
+    def judge(bundle: Any) -> Replicates:
+        judged.append(bundle.manifest["id_type"])
+        return errors(0.90)["replicates"]
+
+    train(shelf, "drift", **errors(0.80), data_fingerprint=newer, label_specification=labels)
+    alone = challenge(shelf, "drift").reason
+    assert "(version 1) was judged on other data; give the challenger's configuration" in alone
+    assert "crmml promote --config" in alone
+    stale = challenge(shelf, "drift", Rejudge("f" * 64, labels, judge)).reason
+    assert "does not give the data that it was trained on" in stale
+    other = challenge(shelf, "drift", Rejudge(newer, LABELS, judge)).reason
+    assert "does not give the label specification that it was trained on" in other
+    assert judged == []
+
+    def unfair(bundle: Any) -> Replicates:
+        raise ComparisonError("the champion knows a part of the window")
+
+    assert "not promoted: the champion knows" in (
+        challenge(shelf, "drift", Rejudge(newer, labels, unfair)).reason
+    )
+    found = challenge(shelf, "drift", Rejudge(newer, labels, judge))
+    assert (found.promoted, found.previous, judged) == (True, 1, ["integer"])
+    assert "mae is 0.8, the champion has 0.9 (lower is better; difference -0.1" in found.reason
 
 
 def test_even_the_first_champion_must_meet_the_recorded_gates(shelf):
     train(shelf, "gates", gates={**GATES, "is calibrated": False})
-    assert "it misses is calibrated" in challenge(shelf, "gates").reason
+    assert "its training missed 1 of 2 gates (is calibrated)" in challenge(shelf, "gates").reason
     train(shelf, "gates", gates={})
     assert "recorded no gates" in challenge(shelf, "gates").reason
     assert "champion" not in MlflowClient(shelf.uri).get_registered_model("gates").aliases
@@ -295,7 +352,9 @@ def closed_port() -> int:
 
 def test_a_missing_server_is_one_sentence_without_its_password(shelf):
     address = f"http://someone:secret@127.0.0.1:{closed_port()}"
-    with pytest.raises(TrackingError, match="no MLflow server answers at http://127") as caught:
+    with pytest.raises(
+        TrackingError, match=r"no MLflow server answers at http://\*{3}@127"
+    ) as caught:
         start(address)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -329,20 +388,14 @@ def test_the_environment_names_the_server_and_artifacts_lie_beside_the_database(
 
 
 def test_processes_that_start_together_do_not_race(tmp_path):
-    code = "import sys; from crmml.tracking.runs import start; print(start(sys.argv[1]).id)"
-    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/mlflow.db"]
-    together = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    try:
-        said = [process.communicate(timeout=120) for process in together]
-    finally:
-        for process in together:
-            process.kill()
-    assert [process.returncode for process in together] == [0, 0, 0], said
-    assert len({out for out, _ in said}) == 1, said
-    assert [err for _, err in said] == ["", "", ""]
+    """Two processes on a fresh file; a server forks them, so MLflow is imported once only."""
+    methods = multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    context.set_forkserver_preload(["crmml.tracking.runs"])
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        futures = [pool.submit(start, f"sqlite:///{tmp_path}/mlflow.db") for _ in range(2)]
+        homes = [future.result(timeout=120) for future in futures]
+    assert len({home.id for home in homes}) == 1, homes
 
 
 def test_telemetry_is_off():

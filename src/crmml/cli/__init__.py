@@ -98,13 +98,25 @@ def backtest(
 
 @app.command()
 def promote(
-    name: Annotated[str, typer.Option(help="The registered model.")] = "crmml",
+    name: Annotated[
+        str | None, typer.Option(help="The registered model (default: crmml, or --config's name).")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="The challenger's YAML: compare on its newest data, where the champion's differ.",
+        ),
+    ] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow tracking URI.")] = None,
+    set_: SetOption = None,
 ) -> None:
     """Compare the challenger with the champion; move the alias, or say why not."""
+    settings = _load(config, set_) if config else None
     from crmml.cli import jobs
 
-    jobs.promote(name, tracking_uri)
+    jobs.promote(name, settings, tracking_uri)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from crmml.exceptions import ParameterError, StorageError
 
 if TYPE_CHECKING:
     from crmml.scoring.bundle import ScoringBundle
+    from crmml.tracking.registry import Rejudge
     from crmml.tracking.runs import LoggedModel
     from crmml.training.pipeline import TrainingResult
 
@@ -54,7 +55,7 @@ def train(config: Config) -> None:
     result, logged, folder = _train_and_log(config)
     display.show_training(result)
     named = "" if logged.name == "crmml" else f" --name {logged.name}"
-    where = f" --tracking-uri {config.tracking.uri}" if config.tracking.uri else ""
+    where = f" --tracking-uri {tracking_address(config)}" if config.tracking.uri else ""
     display.say(
         f"Registered {logged.name} version {logged.version}, alias challenger; folder {folder}. "
         f"Next: crmml promote{named}{where}"
@@ -86,9 +87,19 @@ def backtest(config: Config, out: Path | None) -> None:
         display.say(f"Wrote {out / 'leaderboard.csv'} and {out / 'leaderboard.png'}")
 
 
-def promote(name: str, tracking_uri: str | None) -> None:
-    """Let the challenger meet the champion."""
-    display.say(_promote(name, tracking_uri).reason)
+def promote(name: str | None, config: Config | None, tracking_uri: str | None) -> None:
+    """Let the challenger meet the champion, on the data of the configuration if there is one."""
+    from crmml.tracking.registry import promote as meet
+
+    if config is None:
+        display.say(meet(name or "crmml", uri=tracking_uri).reason)
+        return
+    with working() as say:
+        say("reading and validating")
+        again = _rejudge(config)
+        say("comparing")
+        found = meet(name or config.name, again=again, uri=tracking_uri or config.tracking.uri)
+    display.say(found.reason)
 
 
 def score(
@@ -139,6 +150,7 @@ def demo(out: Path) -> None:
     from crmml.plots.gallery import training_figures
     from crmml.scoring.scorer import score as score_tables
     from crmml.storage.files import write_scores
+    from crmml.tracking.registry import promote as meet
 
     _check_writable(out)
     config = load_config_text(DEMO)
@@ -146,7 +158,7 @@ def demo(out: Path) -> None:
         "CDNOW: 23,570 customers of a music shop, 69,659 order lines, January 1997 to June 1998"
     )
     result, logged, folder = _train_and_log(config)
-    promotion = _promote(config.name, config.tracking.uri)
+    promotion = meet(config.name, uri=config.tracking.uri)
     with working() as say:
         say("scoring with the champion")
         bundle = load_model(f"models:/{config.name}@champion", config.tracking.uri)
@@ -210,8 +222,10 @@ def save_figures(figures: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def tracking_address(config: Config) -> str:
-    """Say where MLflow keeps the runs."""
-    return config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    """Say where MLflow keeps the runs, without a password."""
+    from crmml.tracking.runs import DEFAULT_URI, masked
+
+    return masked(config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI)
 
 
 @contextmanager
@@ -226,7 +240,7 @@ def working() -> Iterator[Callable[[str], None]]:
 
 
 def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
-    from crmml.storage.files import save_bundle
+    from crmml.storage.files import shelve_bundle
     from crmml.storage.fingerprint import fingerprint
     from crmml.training.pipeline import check_settings, open_configured
     from crmml.training.pipeline import train as run_training
@@ -249,8 +263,9 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
         say("logging to MLflow")
         logged = log_training(
             bundle=result.bundle,
-            params=config.model_dump(mode="json"),
+            params=config.shareable(),
             metrics=result.metrics,
+            replicates=result.replicates,
             data_fingerprint=fingerprint(result.tables),
             label_specification=result.label_specification,
             gates=result.gates,
@@ -259,7 +274,7 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
             name=config.name,
             experiment=experiment,
         )
-        folder = save_bundle(result.bundle, shelf / str(logged.version), exist_ok=True)
+        folder = shelve_bundle(result.bundle, shelf / str(logged.version))
     return result, logged, folder
 
 
@@ -275,10 +290,17 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def _promote(name: str, uri: str | None) -> Any:
-    from crmml.tracking.registry import by_metric, promote
+def _rejudge(config: Config) -> Rejudge:
+    from crmml.storage.fingerprint import fingerprint
+    from crmml.tracking.registry import Rejudge
+    from crmml.training.pipeline import judge_again, open_configured, specify_labels
 
-    return promote(name, judge=by_metric("served_purchases_rmse", lower_is_better=True), uri=uri)
+    tables = open_configured(config)
+    return Rejudge(
+        data_fingerprint=fingerprint(tables),
+        label_specification=specify_labels(config, tables),
+        judge=lambda bundle: judge_again(bundle, config, tables),
+    )
 
 
 def _moment(cutoff: str | None) -> pd.Timestamp | None:

@@ -8,11 +8,22 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from crmml.exceptions import BundleError, ParameterError, TrackingError
+import numpy as np
+
+from crmml.exceptions import BundleError, ComparisonError, ParameterError, TrackingError
+from crmml.metrics.bootstrap import Replicates
 from crmml.storage.files import load_bundle
-from crmml.tracking.runs import FINGERPRINT, GATES, LABELS, explained, start
+from crmml.tracking.runs import (
+    FINGERPRINT,
+    GATES,
+    LABELS,
+    digest,
+    explained,
+    read_replicates,
+    start,
+)
 
 # After runs, which turns MLflow's telemetry off before it is imported.
 import mlflow  # isort: skip
@@ -26,9 +37,25 @@ if TYPE_CHECKING:
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
-Judge: TypeAlias = Callable[[Mapping[str, float], Mapping[str, float]], str | None]
-"""Takes the metrics of challenger and champion (same data, same labels); returns the reason
-against the challenger, or None if it is to become champion."""
+
+@dataclass(frozen=True)
+class Rejudge:
+    """The challenger's data, and how to judge the champion on them.
+
+    Attributes
+    ----------
+    data_fingerprint : str
+        Of the data, as logged by the challenger's training.
+    label_specification : mapping
+        Likewise.
+    judge : callable
+        Takes the champion's bundle and returns its metrics on the newest window, with bootstrap
+        replicates; raises ``ComparisonError`` if that would not be fair.
+    """
+
+    data_fingerprint: str
+    label_specification: Mapping[str, Any]
+    judge: Callable[[ScoringBundle], Replicates]
 
 
 @dataclass(frozen=True)
@@ -117,58 +144,36 @@ def set_alias(name: str, alias: str, version: int, *, uri: str | None = None) ->
         client.set_registered_model_alias(name, alias, str(version))
 
 
-def by_metric(metric: str, *, lower_is_better: bool) -> Judge:
-    """Judge by one metric; a tie leaves the champion in place.
-
-    Parameters
-    ----------
-    metric : str
-        Its name, as logged.
-    lower_is_better : bool
-        Whether it is an error (True) or a quality (False).
-
-    Examples
-    --------
-    >>> judge = by_metric("mae", lower_is_better=True)
-    >>> judge({"mae": 0.70}, {"mae": 0.75}) is None
-    True
-    >>> judge({"mae": 0.80}, {"mae": 0.75})
-    'mae is 0.8, the champion has 0.75 (lower is better)'
-    """
-
-    def judge(challenger: Mapping[str, float], champion: Mapping[str, float]) -> str | None:
-        if metric not in challenger or metric not in champion:
-            who = "challenger" if metric not in challenger else "champion"
-            return f"the {who} has no metric {metric!r}"
-        new, old = challenger[metric], champion[metric]
-        if (new < old) if lower_is_better else (new > old):
-            return None
-        direction = "lower" if lower_is_better else "higher"
-        return f"{metric} is {new:g}, the champion has {old:g} ({direction} is better)"
-
-    return judge
-
-
 def promote(
     name: str = "crmml",
     *,
-    judge: Judge,
+    metric: str = "served_purchases_rmse",
+    lower_is_better: bool = True,
+    again: Rejudge | None = None,
     challenger: str = "challenger",
     champion: str = "champion",
     uri: str | None = None,
 ) -> Promotion:
     """Make the challenger champion if it has earned it, else say why not.
 
-    A challenger must meet all gates recorded at its training. If there is a champion, both must
-    have been judged on the same data under the same label specification, and ``judge`` must
-    prefer the challenger.
+    A challenger must meet all gates recorded at its training, and be better than the champion
+    beyond chance: the interval of the difference, over bootstrap replicates that hold the same
+    customers for both, must not hold 0. A tie leaves the champion in place.
+
+    What is compared are forecasts made before an outcome window. Of two trainings on the same data
+    under the same label specification both have logged how they did. If the data differ, the
+    champion is judged again, on the challenger's newest window, which needs ``again``.
 
     Parameters
     ----------
     name : str, default "crmml"
         Registered model.
-    judge : callable
-        See :data:`Judge`; :func:`by_metric` makes one.
+    metric : str, default "served_purchases_rmse"
+        What decides.
+    lower_is_better : bool, default True
+        Whether it is an error (True) or a quality (False).
+    again : Rejudge, optional
+        Judges the champion on the challenger's data where it was judged on others.
     challenger, champion : str
         Aliases.
     uri : str, optional
@@ -190,41 +195,109 @@ def promote(
         aliases = client.get_registered_model(name).aliases
         old = _version(client, name, champion) if champion in aliases else None
         previous = None if old is None else int(old.version)
-        against = _reason_against(client, new, old, judge)
-        if against is None:
-            client.set_registered_model_alias(name, champion, str(new.version))
-            against_whom = "the first champion" if old is None else f"version {previous}"
-            verb = "is" if old is None else "replaces"
-            reason = f"version {new.version} of {name} {verb} {against_whom}"
-            return Promotion(True, int(new.version), previous, reason)
-    reason = f"version {new.version} of {name} is not promoted: {against}"
-    return Promotion(False, int(new.version), previous, reason)
+        try:
+            why = _claim(new, old)
+            if old is not None:
+                theirs = _served(client, new, metric)
+                ours = (
+                    _served(client, old, metric)
+                    if _unlike(new, old) is None
+                    else _judged_again(new, old, metric, again, home.uri)
+                )
+                why = _compare(theirs, ours, lower_is_better=lower_is_better)
+        except ComparisonError as against:
+            reason = f"version {new.version} of {name} is not promoted: {against}"
+            return Promotion(False, int(new.version), previous, reason)
+        client.set_registered_model_alias(name, champion, str(new.version))
+    verb = "is the first champion" if old is None else f"replaces version {previous}"
+    reason = f"version {new.version} of {name} {verb}: {why}"
+    return Promotion(True, int(new.version), previous, reason)
 
 
-def _reason_against(
-    client: MlflowClient, new: ModelVersion, old: ModelVersion | None, judge: Judge
-) -> str | None:
+def _claim(new: ModelVersion, old: ModelVersion | None) -> str:
+    """Return the gates that a challenger meets, in words; raise if it misses one."""
     if old is not None and old.version == new.version:
-        return "it is the champion already"
+        raise ComparisonError("it is the champion already")
     gates = json.loads(new.tags.get(GATES, "{}"))
     if not gates:
-        return "its training recorded no gates"
+        raise ComparisonError("its training recorded no gates")
     missed = sorted(gate for gate, met in gates.items() if not met)
     if missed:
-        return f"it misses {'; '.join(missed)}"
-    if old is None:
-        return None
+        raise ComparisonError(
+            f"its training missed {len(missed)} of {len(gates)} gates ({'; '.join(missed)})"
+        )
+    return f"it meets all its gates ({'; '.join(sorted(gates))})"
+
+
+def _unlike(one: ModelVersion, other: ModelVersion) -> str | None:
+    """Say in what respect two versions were not judged alike."""
     for tag, what in ((FINGERPRINT, "other data"), (LABELS, "another label specification")):
-        if new.tags.get(tag) is None or new.tags.get(tag) != old.tags.get(tag):
-            return (
-                f"it cannot be compared with the champion (version {old.version}), which was "
-                f"judged on {what}; train the champion's settings again as the challenger's were"
+        if one.tags.get(tag) is None or one.tags.get(tag) != other.tags.get(tag):
+            return what
+    return None
+
+
+def _served(client: MlflowClient, version: ModelVersion, metric: str) -> Replicates:
+    found = read_replicates(client, str(version.run_id), metric)
+    if found is None:
+        raise ComparisonError(
+            f"the training of version {version.version} logged no replicates of {metric}"
+        )
+    return found
+
+
+def _judged_again(
+    new: ModelVersion, old: ModelVersion, metric: str, again: Rejudge | None, uri: str
+) -> Replicates:
+    """Judge the champion on the data and labels of the challenger."""
+    if again is None:
+        raise ComparisonError(
+            f"the champion (version {old.version}) was judged on {_unlike(new, old)}; give the "
+            "challenger's configuration (`crmml promote --config FILE`), and the champion is "
+            "judged again on the challenger's newest window"
+        )
+    for tag, here, what in (
+        (FINGERPRINT, again.data_fingerprint, "data"),
+        (LABELS, digest(again.label_specification), "label specification"),
+    ):
+        if new.tags.get(tag) != here:
+            raise ComparisonError(
+                f"the configuration does not give the {what} that it was trained on; train again "
+                "and promote with the same configuration"
             )
-    return judge(_metrics(client, new), _metrics(client, old))
+    bundle = load_registered(f"models:/{old.name}/{old.version}", uri=uri)
+    found = again.judge(bundle)
+    rows = [row for row, (_, name) in enumerate(found.rows) if name == metric]
+    if not rows:
+        raise ComparisonError(f"judging the champion again gave no {metric}")
+    return Replicates([found.rows[rows[0]]], found.values[rows], found.draws[rows])
 
 
-def _metrics(client: MlflowClient, version: ModelVersion) -> dict[str, float]:
-    return dict(client.get_run(str(version.run_id)).data.metrics)
+def _compare(new: Replicates, old: Replicates, *, lower_is_better: bool) -> str:
+    """Return why a challenger is better than the champion; raise if it is not.
+
+    Replicates of the same bootstrap are paired; those of two seeds are independent, which only
+    makes the interval wider.
+    """
+    metric = new.rows[0][1]
+    n = min(new.draws.shape[1], old.draws.shape[1])
+    both = Replicates(
+        [("new", metric), ("old", metric)],
+        np.concatenate([new.values, old.values]),
+        np.concatenate([new.draws[:, :n], old.draws[:, :n]]),
+    )
+    columns = ["difference", "difference_lower", "difference_upper"]
+    table = both.table(reference="old")[columns].to_numpy(dtype=np.float64)
+    difference, low, high = table[0].tolist()
+    figures = (
+        f"{metric} is {new.values[0]:.4g}, the champion has {old.values[0]:.4g} "
+        f"({'lower' if lower_is_better else 'higher'} is better; difference "
+        f"{difference:+.2g}, 90 % interval {low:+.2g} to {high:+.2g})"
+    )
+    if (high < 0.0) if lower_is_better else (low > 0.0):
+        return figures
+    worse = (low > 0.0) if lower_is_better else (high < 0.0)
+    raise ComparisonError(figures if worse else f"{figures}, which is a tie: the champion stays")
 
 
 def _version(client: MlflowClient, name: str, which: str | int) -> ModelVersion:

@@ -22,6 +22,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 
 import mlflow
+import numpy as np
 import pandas as pd
 from mlflow.entities import (
     Dataset,
@@ -40,6 +41,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import crmml
 from crmml.data.schema import TRANSACTIONS
 from crmml.exceptions import CrmmlError, TrackingError
+from crmml.metrics.bootstrap import Replicates
 from crmml.storage.files import write_csv, write_folder
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ _TYPES = {
 }
 _ANYTHING: Any = AnyType()  # type: ignore[no-untyped-call]
 _LONGEST_PARAM = 6000
+REPLICATES = "replicates"
 
 
 @dataclass(frozen=True)
@@ -249,6 +252,7 @@ def log_training(
     bundle: ScoringBundle,
     params: Mapping[str, Any],
     metrics: Mapping[str, MetricValue],
+    replicates: Replicates | None = None,
     data_fingerprint: str,
     label_specification: Mapping[str, Any],
     gates: Mapping[str, bool],
@@ -271,6 +275,9 @@ def log_training(
     metrics : mapping of str to float or (value, low, high)
         An interval is logged as ``<name>``, ``<name>_low``, ``<name>_high`` and as a row of the
         artifact ``metrics.csv``.
+    replicates : Replicates, optional
+        What was judged, on bootstrap replicates of the customers (one candidate); logged as
+        ``replicates.csv``. A promotion needs it, to compare two models in pairs.
     data_fingerprint : str
         From :func:`crmml.storage.fingerprint.fingerprint`.
     label_specification : mapping
@@ -326,7 +333,7 @@ def log_training(
                 _write_artifacts(
                     Path(scratch),
                     texts={"params": dict(params), "label_specification": label_specification},
-                    tables={"metrics": _metric_table(metrics)},
+                    tables={"metrics": _metric_table(metrics)} | _replicate_table(replicates),
                     more_tables=tables or {},
                     figures=figures or {},
                 )
@@ -385,6 +392,28 @@ def _metric_table(metrics: Mapping[str, MetricValue]) -> pd.DataFrame:
         for name, value in metrics.items()
     ]
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high"])
+
+
+def _replicate_table(replicates: Replicates | None) -> dict[str, pd.DataFrame]:
+    if replicates is None:
+        return {}
+    columns = [metric for _, metric in replicates.rows]
+    return {REPLICATES: pd.DataFrame(replicates.draws.T, columns=columns)}
+
+
+def read_replicates(client: MlflowClient, run_id: str, metric: str) -> Replicates | None:
+    """Read one metric of a run and its bootstrap replicates; None if the run logged none."""
+    run = client.get_run(run_id)
+    files = {file.path for file in client.list_artifacts(run_id)}
+    if metric not in run.data.metrics or f"{REPLICATES}.csv" not in files:
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        file = client.download_artifacts(run_id, f"{REPLICATES}.csv", scratch)
+        table = pd.read_csv(file, encoding="utf-8-sig")
+    if metric not in table:
+        return None
+    draws = table[[metric]].to_numpy(dtype=np.float64).T
+    return Replicates([("served", metric)], np.array([run.data.metrics[metric]]), draws)
 
 
 def _write_artifacts(

@@ -239,6 +239,12 @@ def judge_again(bundle: ScoringBundle, config: Config, tables: Tables) -> Replic
     return shop.judge_bundle(bundle, window.cutoff, happened)
 
 
+def specify_labels(config: Config, tables: Tables) -> dict[str, Any]:
+    """Say what a training with this configuration and these tables would predict and judge."""
+    cutoff = training_cutoff(config, tables)
+    return _Shop(config, tables, cutoff, lambda _: None).label_specification()
+
+
 def check_settings(config: Config) -> None:
     """Find the mistakes that need no data to be seen, before any work is done.
 
