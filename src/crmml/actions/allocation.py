@@ -16,6 +16,8 @@ from crmml.exceptions import CrmmlError, ParameterError, few
 from crmml.metrics.bootstrap import hash_keys, keyed_uniforms
 from crmml.stats.knapsack import best_at_prices, frontier, solve_knapsack, ties_at_prices
 
+_ALIKE = 1e-9  # share of their gain that customers may lose by changing places
+
 Choice: TypeAlias = tuple[str, str | None]
 """An action and its channel; the channel of no action is None."""
 
@@ -207,7 +209,12 @@ def allocate(
         {name: price for (kind, name), price in priced.items() if kind == "channel"},
         {name: price for (kind, name), price in priced.items() if kind == "action"},
     )
-    prices = replace(prices, ties=_settle_ties(gains, prices, choice, served, draws))
+    before = choice.copy()
+    slack = np.inf if budget is None else budget - solution.spend
+    prices = replace(prices, ties=_settle_ties(gains, prices, choice, served, draws, slack))
+    moved = np.flatnonzero(choice != before)
+    moved = moved[np.argsort(draws[moved], kind="stable")]
+    won, paid = _change(gains, moved, before[moved], choice[moved])
     usage = {
         f"{kind}:{name}": int(n) for (kind, name), n in zip(names, solution.usage, strict=True)
     }
@@ -215,11 +222,11 @@ def allocate(
         gains.customer_id,
         choice,
         gains.options,
-        solution.value,
-        solution.spend,
+        solution.value + won,
+        solution.spend + paid,
         budget,
         prices,
-        solution.bound,
+        max(solution.bound, solution.value + won),
         solution.optimal,
         usage,
     )
@@ -294,11 +301,16 @@ def _open(gains: NetGains, prices: Prices) -> Iterator[tuple[Tie, IntArray, IntA
 
 
 def _settle_ties(
-    gains: NetGains, prices: Prices, choice: IntArray, served: BoolArray, draws: FloatArray
+    gains: NetGains,
+    prices: Prices,
+    choice: IntArray,
+    served: BoolArray,
+    draws: FloatArray,
+    slack: float,
 ) -> tuple[Tie, ...]:
-    """Describe how the allocation served ties; among identical customers put it in draws' order.
+    """Describe how the allocation served ties, and serve them in the order of their draws.
 
-    Customers who are alike in gain and cost change places in ``choice`` (in place) at no loss.
+    Who is alike changes places in ``choice`` (in place), if no more than ``slack`` is spent.
     """
     charges = prices.charges(gains.options)
     rows, tied = ties_at_prices(gains.net, gains.cost, prices.budget, charges)
@@ -323,10 +335,11 @@ def _settle_ties(
         counts = np.array([(choice[who] == j).sum() for j in positions])
         if not len(who):
             continue
-        if (np.ptp(net, axis=0) == 0).all() and (
-            np.ptp(gains.cost[np.ix_(who, options)], axis=0) == 0
-        ).all():
-            choice[who] = np.repeat(positions, counts)
+        ordered = np.repeat(positions, counts)
+        won, paid = _change(gains, who, choice[who], ordered)
+        if paid <= max(slack, 0.0) and won >= -_ALIKE * np.abs(net).sum():
+            choice[who] = ordered
+            slack -= paid
         ends = np.cumsum(counts)[:-1]
         numbers = np.concatenate([[0.0], draws[who], [1.0]])
         ties.append(
@@ -337,6 +350,20 @@ def _settle_ties(
             )
         )
     return tuple(ties)
+
+
+def _change(
+    gains: NetGains, rows: IntArray, before: IntArray, after: IntArray
+) -> tuple[float, float]:
+    """Return by how much net gain and cost rise from one choice of some customers to another."""
+
+    def total(table: FloatArray) -> float:
+        return float(
+            (np.where(after >= 0, table[rows, after], 0.0)).sum()
+            - (np.where(before >= 0, table[rows, before], 0.0)).sum()
+        )
+
+    return total(gains.net), total(gains.cost)
 
 
 def _choices(gains: NetGains) -> list[Choice]:
