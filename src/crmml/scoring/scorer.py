@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from crmml._typing import FloatArray
-from crmml.actions.economics import NetGains, compute_net_gains
 from crmml.actions.recommendation import Recommendation, recommend
 from crmml.data.cleaning import Policies
 from crmml.data.sources import Tables, open_tables
@@ -40,9 +39,7 @@ class Scores:
     snapshot : Snapshot
         What was scored.
     recommendation : Recommendation
-        With the allocation, its prices and its certificate.
-    gains : NetGains
-        What each action would bring for each customer.
+        With the gains of all actions, the allocation, its prices and its certificate.
     absent : dict of str to str
         Columns that are null throughout, and why.
     """
@@ -50,7 +47,6 @@ class Scores:
     table: pd.DataFrame
     snapshot: Snapshot
     recommendation: Recommendation
-    gains: NetGains
     absent: dict[str, str]
 
 
@@ -124,6 +120,7 @@ def score(
     _place(bundle, table, trend, tables, absent)
     ltv, horizons = bundle.lifetime_value, bundle.catalogue.horizons
     kept = {h: ltv.expected_margin_if_active(snapshot, h) for h in horizons}
+    expected = {h: ltv.expected_margin(snapshot, h) for h in horizons}
     policy = bundle.policy if budget is None else replace(bundle.policy, budget=budget)
     if stored_prices and policy.prices is None:
         raise CrmmlError("the bundle holds no shadow prices; allocate the budget instead")
@@ -131,21 +128,19 @@ def score(
         table,
         bundle.catalogue,
         cutoff=moment,
-        value_at_stake=kept,
+        margin_if_kept=kept,
+        expected_margin=expected,
         budget=policy.budget,
         capacities=policy.capacities,
         holdout_share=policy.holdout_share,
         seed=policy.seed,
         prices=policy.prices if stored_prices else None,
     )
-    gains = compute_net_gains(table, bundle.catalogue, value_at_stake=kept)
     complete = table.join(recommendation.table)
     complete["model_version"] = bundle.version
     complete["policy_version"] = policy.version
     complete.insert(0, "cutoff", moment)
-    return Scores(
-        complete.sort_index().reset_index(), snapshot, recommendation, gains, dict(absent)
-    )
+    return Scores(complete.sort_index().reset_index(), snapshot, recommendation, dict(absent))
 
 
 def open_for(bundle: ScoringBundle, transactions: Any, customers: Any = None) -> Tables:
