@@ -166,6 +166,19 @@ def test_ties_at_the_margin_fall_alike_in_the_batch_and_alone(budget, capacities
     assert served == pytest.approx(got, abs=0.05)
 
 
+def test_twins_that_rounding_tells_apart_are_twins_still():
+    gains = without_capacities(twins(1_000))
+    noise = 1 + 1e-15 * np.random.default_rng(1).integers(-3, 4, (1_000, 1))
+    gains = replace(gains, net=gains.net * noise, cost=gains.cost * noise)
+    answer = allocate(gains, budget=700.0)
+    assert answer.spend <= 700
+    assert (apply_prices(gains, answer.prices) != answer.choice).sum() <= 2
+    shuffle = np.random.default_rng(0).permutation(1_000)
+    turned = allocate(pick(gains, shuffle), budget=700.0)
+    assert turned.prices == answer.prices
+    assert turned.value == answer.value
+
+
 def test_prices_stored_before_there_were_ties_still_load():
     old = {"budget": 1.5, "channels": {}, "actions": {}}
     assert Prices.from_dict(old) == Prices(1.5)
