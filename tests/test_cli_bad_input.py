@@ -290,7 +290,6 @@ def test_a_missing_mlflow_server_is_told_within_seconds(write, log, tmp_path):
     for command in (
         ("train", "-c", config, "--set", uri),
         ("promote", "--tracking-uri", NOTHING_LISTENS),
-        ("score", "-c", config, "--set", uri, "--out", "out"),
     ):
         started = time.monotonic()
         assert f"no MLflow server answers at {NOTHING_LISTENS}" in refused(tmp_path, *command)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,76 +23,40 @@ import pandas as pd
 import pytest
 
 import crmml
+from crmml.scoring.bundle import ScoringBundle
 from crmml.tracking.runs import LoggedModel, invented_transactions, log_training, start
 
-MANIFEST = {
-    "format_version": 1,
-    "crmml_version": "0.1.0",
-    "created_for_cutoff": "2017-07-01",
-    "id_type": "text",
-    "columns": ["customer_id", "timestamp", "amount"],
+SETTINGS = {
+    "backtest": {"bootstrap": 20, "max_windows": 1, "candidates": ["mbg_nbd", "heuristic"]},
 }
 
-BUNDLE = '''
-"""A bundle that adds up: what is under test here is the way to it, not its models."""
-import hashlib, json
-from decimal import Decimal
-import pandas as pd
 
-FORMAT_VERSION = 1
+@dataclass(frozen=True)
+class Shelf:
+    """A trained bundle, and the model that it became."""
 
-class ScoringBundle:
-    def __init__(self, manifest):
-        self.manifest = manifest
-    def to_files(self):
-        part = b"{}"
-        hashes = {"part.json": hashlib.sha256(part).hexdigest()}
-        return {"manifest.json": json.dumps({**self.manifest, "hashes": hashes}).encode(),
-                "part.json": part}
-    @classmethod
-    def from_files(cls, files):
-        return cls(json.loads(files["manifest.json"]))
-    def score(self, rows, cutoff):
-        when = pd.to_datetime(rows["timestamp"], format="ISO8601")
-        past = rows[when < pd.Timestamp(cutoff)]
-        cents = [int(Decimal(repr(x)) * 100) for x in past["amount"].tolist()]
-        total = past.assign(cents=cents).groupby("customer_id")["cents"].sum().reset_index()
-        constant = {"cutoff": pd.Timestamp(cutoff), "share": float("nan")}
-        return total.assign(**constant, reasons=[["a"]] * len(total))
-'''
+    model: LoggedModel
+    uri: str
+    bundle: ScoringBundle
 
 
 @pytest.fixture(scope="module")
-def logged(tmp_path_factory) -> Iterator[tuple[LoggedModel, str]]:
-    """Log a model whose code is this package with a bundle that only adds up."""
+def shelf(tmp_path_factory) -> Iterator[Shelf]:
+    """Train on an eighth of the CDNOW sample, and log what came out."""
     folder = tmp_path_factory.mktemp("serving")
-    package = folder / "crmml"
-    shutil.copytree(
-        Path(crmml.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
+    rows = crmml.load_cdnow(sample=True)
+    result = crmml.train(SETTINGS, rows[rows["customer_id"].astype(int) % 8 == 0])
+    home = start(f"sqlite:///{folder}/mlflow.db")
+    model = log_training(
+        bundle=result.bundle,
+        params={},
+        metrics=result.metrics,
+        data_fingerprint="f" * 64,
+        label_specification=result.label_specification,
+        gates=result.gates,
+        experiment=home,
     )
-    (package / "scoring").mkdir(exist_ok=True)
-    (package / "scoring" / "bundle.py").write_text(BUNDLE)
-    spec = importlib.util.spec_from_file_location(
-        "adding_bundle", package / "scoring" / "bundle.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    shelf = start(f"sqlite:///{folder}/mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crmml, "__file__", str(package / "__init__.py"))
-        model = log_training(
-            bundle=module.ScoringBundle(MANIFEST),
-            params={},
-            metrics={"mae": 0.78},
-            data_fingerprint="f" * 64,
-            label_specification={},
-            gates={"beats the recency rule": True},
-            experiment=shelf,
-        )
-    shutil.rmtree(package)
-    yield model, shelf.uri
+    yield Shelf(model, home.uri, result.bundle)
     mlflow.set_tracking_uri("")
     os.environ.pop("MLFLOW_TRACKING_URI", None)
 
@@ -109,8 +72,33 @@ def consumer_environment(uri: str) -> dict[str, str]:
     }
 
 
-def test_a_consumer_without_crmml_loads_and_predicts(logged, tmp_path):
-    model, uri = logged
+ROWS = [
+    {"customer_id": "🛒", "timestamp": "1998-01-01T10:30:00", "amount": 12.1},
+    {"customer_id": "🛒", "timestamp": "1998-03-01", "amount": 0.2},
+    {"customer_id": "ب۱", "timestamp": "1998-02-01", "amount": 7},
+]
+
+
+def same(served: list[dict[str, Any]], expected: pd.DataFrame) -> None:
+    """Compare what came over the wire with what the bundle says here, column by column."""
+    assert len(served) == len(expected)
+    assert list(served[0]) == list(expected)
+    for name in expected:
+        got = [row[name] for row in served]
+        if pd.api.types.is_datetime64_any_dtype(expected[name]):
+            assert pd.to_datetime(pd.Series(got)).tolist() == expected[name].tolist()
+        elif pd.api.types.is_numeric_dtype(expected[name]):
+            values = [None if pd.isna(value) else value for value in expected[name].tolist()]
+            assert got == [v if v is None else pytest.approx(v, rel=1e-9) for v in values], name
+        else:
+            values = [
+                value if isinstance(value, (list, tuple)) or pd.notna(value) else None
+                for value in expected[name].tolist()
+            ]
+            assert [list(v) if isinstance(v, (list, tuple)) else v for v in values] == got, name
+
+
+def test_a_consumer_without_crmml_loads_and_predicts(shelf, tmp_path):
     # Everything that is installed, crmml and what would find it excepted; -S keeps Python from
     # reading the .pth file of an editable installation.
     site = tmp_path / "site"
@@ -123,14 +111,13 @@ import importlib.util, json, sys
 sys.path.append({str(site)!r})
 assert importlib.util.find_spec("crmml") is None
 import mlflow, pandas as pd
-model = mlflow.pyfunc.load_model({model.uri!r})
-rows = pd.DataFrame({{"customer_id": ["a", "b", "a"],
-                     "timestamp": ["2017-01-01", "2017-02-01", "2017-03-01"],
-                     "amount": [0.1, 5.0, 0.2]}})
-scores = model.predict(rows.assign(timestamp=pd.to_datetime(rows["timestamp"])))
+model = mlflow.pyfunc.load_model({shelf.model.uri!r})
+rows = pd.DataFrame({ROWS!r})
+rows["amount"] = rows["amount"].astype(float)
+scores = model.predict(rows.assign(timestamp=pd.to_datetime(rows["timestamp"], format="ISO8601")))
 assert scores.equals(model.predict(rows))
 import crmml
-print(json.dumps([crmml.__file__, scores["cents"].tolist()]))
+print(json.dumps([crmml.__file__, scores["customer_id"].tolist(), scores["clv"].tolist()]))
 """
     done = subprocess.run(
         [sys.executable, "-S", "-E", "-c", code],
@@ -138,12 +125,14 @@ print(json.dumps([crmml.__file__, scores["cents"].tolist()]))
         text=True,
         timeout=120,
         cwd=tmp_path,
-        env=consumer_environment(uri),
+        env=consumer_environment(shelf.uri),
     )
     assert done.returncode == 0, done.stderr
-    where, cents = json.loads(done.stdout.splitlines()[-1])
+    where, ids, clv = json.loads(done.stdout.splitlines()[-1])
     assert Path(where).parts[-4:-1] == ("artifacts", "code", "crmml")
-    assert cents == [30, 500]
+    expected = shelf.bundle.score(pd.DataFrame(ROWS))
+    assert ids == expected["customer_id"].tolist()
+    assert clv == pytest.approx(expected["clv"].tolist(), rel=1e-12)
 
 
 # ------------------------------------------------------------------------------- over HTTP
@@ -156,17 +145,16 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def server(logged, tmp_path_factory) -> Iterator[str]:
+def server(shelf, tmp_path_factory) -> Iterator[str]:
     """Serve the model as a process group of its own, always ended."""
-    model, uri = logged
     folder = tmp_path_factory.mktemp("server")
     address = f"http://127.0.0.1:{(port := free_port())}"
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [*command, "-m", model.uri, "-p", str(port), "-w", "1"],
+            [*command, "-m", shelf.model.uri, "-p", str(port), "-w", "1"],
             cwd=folder,
-            env=consumer_environment(uri),
+            env=consumer_environment(shelf.uri),
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -205,32 +193,30 @@ def ask(server: str, body: Any) -> list[dict[str, Any]]:
     return rows
 
 
-ROWS = [
-    {"customer_id": "🛒", "timestamp": "2017-01-01T10:30:00", "amount": 0.1},
-    {"customer_id": "🛒", "timestamp": "2017-03-01", "amount": 0.2},
-    {"customer_id": "ب۱", "timestamp": "2017-02-01", "amount": 7},
-]
-
-
 @pytest.mark.parametrize("layout", ["dataframe_records", "dataframe_split"])
-def test_json_timestamps_ids_and_money_survive_http(server, layout):
+def test_json_timestamps_ids_and_money_survive_http(server, shelf, layout):
     split = {"columns": list(ROWS[0]), "data": [list(row.values()) for row in ROWS]}
-    body = {layout: ROWS if layout == "dataframe_records" else split}
-    expected = {"cutoff": "2017-07-01T00:00:00", "share": None, "reasons": ["a"]}
-    assert ask(server, body) == [
-        {"customer_id": "ب۱", "cents": 700, **expected},
-        {"customer_id": "🛒", "cents": 30, **expected},
-    ]
+    served = ask(server, {layout: ROWS if layout == "dataframe_records" else split})
+    assert [row["customer_id"] for row in served] == ["ب۱", "🛒"]
+    assert served[1]["net_spend"] == pytest.approx(12.3)
+    assert served[0]["customer_profitability"] is None  # no margin, no cost: null, not invented
+    same(served, shelf.bundle.score(pd.DataFrame(ROWS)))
 
 
-def test_the_cutoff_is_a_parameter_over_http(server):
-    scores = ask(server, {"dataframe_records": ROWS, "params": {"cutoff": "2017-02-15"}})
-    assert {row["customer_id"]: row["cents"] for row in scores} == {"🛒": 10, "ب۱": 700}
-    assert {row["cutoff"] for row in scores} == {"2017-02-15T00:00:00"}
+def test_a_customer_alone_gets_what_it_gets_in_company(server):
+    together = ask(server, {"dataframe_records": ROWS})
+    same(ask(server, {"dataframe_records": ROWS[:2]}), pd.DataFrame(together[1:]))
 
 
-def test_the_logged_example_is_served(server, logged):
-    rows = invented_transactions(MANIFEST)
+def test_the_cutoff_is_a_parameter_over_http(server, shelf):
+    cutoff = "1998-02-15"
+    served = ask(server, {"dataframe_records": ROWS, "params": {"cutoff": cutoff}})
+    assert {row["customer_id"]: row["frequency"] for row in served} == {"🛒": 0, "ب۱": 0}
+    same(served, shelf.bundle.score(pd.DataFrame(ROWS), cutoff))
+
+
+def test_the_logged_example_is_served(server, shelf):
+    rows = invented_transactions(shelf.bundle.manifest)
     text = json.loads(rows.to_json(orient="split", date_format="iso", index=False))
     assert [row["customer_id"] for row in ask(server, {"dataframe_split": text})] == [
         "customer 1",

@@ -1,0 +1,217 @@
+"""Training on worlds with everything in them: the same bytes, nobody's neighbours, no future."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crmml.data.simulate import simulate_world
+from crmml.data.sources import Tables
+from crmml.exceptions import FutureLeakError, ParameterError, TooLittleDataError
+from crmml.features.labels import check_no_future
+from crmml.scoring.bundle import ScoringBundle
+from crmml.scoring.scorer import score
+from crmml.storage.files import load_bundle, save_bundle
+from crmml.tracking.registry import by_metric, promote
+from crmml.tracking.runs import log_training, start
+from crmml.training.pipeline import TrainingResult, open_configured, train, training_cutoff
+
+SETTINGS: dict[str, Any] = {
+    "outcome": {"horizon": "13W", "gap": "2W"},
+    "value": {"horizon": "26W"},
+    "backtest": {"bootstrap": 20, "max_windows": 2, "candidates": ["mbg_nbd", "heuristic"]},
+    "actions": {"budget": 50.0, "holdout_share": 0.1},
+}
+BARRED_SHARE = 5
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The tables of a world, and what training made of them."""
+
+    log: pd.DataFrame
+    customers: pd.DataFrame
+    result: TrainingResult
+
+    @property
+    def bundle(self) -> ScoringBundle:
+        return self.result.bundle
+
+
+@pytest.fixture(scope="module")
+def trained() -> Trained:
+    """Margins, returns, categories, channels, two tables, integer ids and a gap."""
+    world = simulate_world(400, weeks=90, seed=5, tables=("customers",))
+    log = world.transactions
+    people = world.customers[["customer_id", "acquisition_cost"]]
+    people = people.assign(contactable=people["customer_id"] % BARRED_SHARE != 0)
+    return Trained(log, people, train(SETTINGS, log, people))
+
+
+def test_the_world_has_what_is_to_be_exercised(trained):
+    assert {"margin", "category", "channel"} <= set(trained.log)
+    assert (trained.log["amount"] < 0).any()
+    assert pd.api.types.is_integer_dtype(trained.log["customer_id"])
+
+
+# ------------------------------------------------------------------------------- what comes out
+
+
+def test_every_customer_is_scored_with_the_columns_that_the_data_allow(trained):
+    table = trained.result.scores.table
+    assert table["customer_id"].is_unique
+    assert pd.api.types.is_integer_dtype(table["customer_id"])
+    assert table["customer_profitability"].notna().all()
+    assert "customer_profitability" not in trained.result.scores.absent
+    for name in ("churn_probability", "probability_alive", "probability_no_purchase"):
+        assert table[name].between(0, 1).all(), name
+    assert table["clv"].notna().all()
+    assert (table["clv_lower"] <= table["clv_upper"]).all()
+    loyalty = table.filter(like="next_loyalty_")
+    np.testing.assert_allclose(loyalty.sum(axis=1), 1, rtol=1e-9)
+    absent = {name for name in table if table[name].isna().all()}
+    explained = trained.result.scores.absent
+    assert {name for name in absent if name not in explained} <= {"policy_version"}
+
+
+def test_who_must_not_be_contacted_gets_no_action(trained):
+    table = trained.result.scores.table
+    barred = table["customer_id"] % BARRED_SHARE == 0
+    assert (table.loc[barred, "recommended_action"] == "no_action").all()
+    assert (table.loc[~barred, "recommended_action"] != "no_action").any()
+    gains = trained.result.scores.gains
+    assert not gains.contactable[barred.to_numpy()].any()
+
+
+def test_the_budget_holds(trained):
+    table = trained.result.scores.table
+    assert table["expected_cost"].sum() <= SETTINGS["actions"]["budget"] + 1e-6
+    assert (table["expected_net_gain"] >= 0).all()
+
+
+def test_metrics_have_intervals_and_gates_are_answered(trained):
+    metrics = trained.result.metrics
+    assert {"served_purchases_rmse", "served_clv_spearman"} <= set(metrics)
+    for name, (value, low, high) in metrics.items():
+        assert np.isfinite([value, low, high]).all(), name
+        assert low <= high, name
+    assert trained.result.gates
+    assert trained.result.label_specification["gap"] == "2W"
+
+
+# ------------------------------------------------------------------------------- the same bytes
+
+
+def test_shuffled_rows_give_the_same_bundle_and_scores_to_the_byte(trained):
+    again = train(
+        SETTINGS,
+        trained.log.sample(frac=1, random_state=7),
+        trained.customers.sample(frac=1, random_state=8),
+    )
+    assert again.bundle.to_files() == trained.bundle.to_files()
+    pd.testing.assert_frame_equal(again.scores.table, trained.result.scores.table)
+    assert again.metrics == trained.result.metrics
+    assert again.notes == trained.result.notes
+
+
+def test_a_stored_bundle_scores_like_the_one_in_memory(trained, tmp_path):
+    stored = load_bundle(save_bundle(trained.bundle, tmp_path / "bundle"))
+    assert stored.to_files() == trained.bundle.to_files()
+    pd.testing.assert_frame_equal(stored.score(trained.log), trained.bundle.score(trained.log))
+
+
+def test_a_customer_alone_gets_what_it_gets_in_the_batch(trained):
+    batch = trained.bundle.score(trained.log).set_index("customer_id")
+    for customer in batch.index[::60]:
+        mine = trained.log[trained.log["customer_id"] == customer]
+        alone = trained.bundle.score(mine).set_index("customer_id")
+        # sums over a batch may differ in the last bit
+        pd.testing.assert_frame_equal(
+            alone, batch.loc[[customer]], rtol=1e-9, atol=1e-12, check_dtype=False
+        )
+
+
+# ------------------------------------------------------------------------------- the future
+
+
+def test_rows_after_the_cutoff_change_nothing(trained):
+    cutoff = pd.Timestamp(trained.log["timestamp"].max()).normalize() - pd.Timedelta(weeks=10)
+    known = trained.log[trained.log["timestamp"] < cutoff]
+    said = trained.bundle.score(trained.log, cutoff)
+    pd.testing.assert_frame_equal(said, trained.bundle.score(known, cutoff))
+
+
+def test_a_planted_column_that_knows_the_outcome_is_ignored(trained):
+    last = trained.log.groupby("customer_id")["timestamp"].transform("max")
+    planted = trained.log.assign(bought_again_on=last, tells_all=(last > "2020").astype(int))
+    tables = open_configured(trained.result.config, planted, trained.customers)
+    assert "tells_all" not in tables.transactions.columns
+    said = score(trained.bundle, tables, trained.result.scores.snapshot.cutoff).table
+    pd.testing.assert_frame_equal(said, trained.result.scores.table)
+
+
+def test_a_snapshot_that_knows_the_future_is_refused(trained):
+    tables: Tables = trained.result.tables
+    snapshot = trained.result.scores.snapshot
+    planted = snapshot.frame.assign(net_spend=snapshot.frame["net_spend"] + 1)
+    with pytest.raises(FutureLeakError, match="net_spend"):
+        check_no_future(replace(snapshot, frame=planted), tables)
+
+
+# ------------------------------------------------------------------------------- what is too little
+
+
+def test_a_history_that_is_too_short_is_one_sentence(trained):
+    start_ = trained.log["timestamp"].min()
+    short = trained.log[trained.log["timestamp"] < start_ + pd.Timedelta(weeks=20)]
+    with pytest.raises(TooLittleDataError, match="13W") as caught:
+        train(SETTINGS, short)
+    assert "\n" not in str(caught.value)
+
+
+def test_mistakes_that_need_no_data_come_first():
+    wrong = {**SETTINGS, "backtest": {"candidates": ["magic"]}}
+    with pytest.raises(ParameterError, match="magic"):
+        train(wrong, "no such file.csv")
+
+
+@pytest.mark.parametrize(
+    ("cutoff", "words"), [("1999-01-01", "nothing lies before"), ("2999-01-01", "the data end on")]
+)
+def test_a_cutoff_outside_the_data_is_refused(cutoff, words, trained):
+    config = trained.result.config.model_copy(update={"cutoff": cutoff})
+    with pytest.raises(TooLittleDataError, match=words):
+        training_cutoff(config, trained.result.tables)
+
+
+# ------------------------------------------------------------------------------- the champion
+
+
+def test_a_worse_challenger_is_told_why_it_is_not_promoted(trained, tmp_path):
+    home = start(f"sqlite:///{tmp_path}/mlflow.db")
+    result = trained.result
+
+    def challenge(metrics: dict[str, Any]) -> None:
+        log_training(
+            bundle=result.bundle,
+            params={},
+            metrics=metrics,
+            data_fingerprint="f" * 64,
+            label_specification=result.label_specification,
+            gates={"every customer has a score": True},
+            experiment=home,
+        )
+
+    judge = by_metric("served_purchases_rmse", lower_is_better=True)
+    value, low, high = result.metrics["served_purchases_rmse"]
+    challenge({"served_purchases_rmse": (value, low, high)})
+    assert promote(judge=judge, uri=home.uri).promoted
+    challenge({"served_purchases_rmse": (value * 2, low, high * 2)})
+    outcome = promote(judge=judge, uri=home.uri)
+    assert not outcome.promoted
+    assert "served_purchases_rmse" in outcome.reason
+    assert "lower is better" in outcome.reason
