@@ -6,9 +6,11 @@ import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from crmml._typing import FloatArray
+from crmml.actions.economics import NetGains
 from crmml.actions.recommendation import Recommendation, recommend
 from crmml.data.cleaning import Policies
 from crmml.data.sources import Tables, open_tables
@@ -48,6 +50,13 @@ class Scores:
     snapshot: Snapshot
     recommendation: Recommendation
     absent: dict[str, str]
+
+    @property
+    def gains(self) -> NetGains:
+        """What each action would bring for each customer, those held out apart."""
+        gains = self.recommendation.gains
+        left_alone = self.recommendation.table["held_out"].to_numpy(dtype=bool)
+        return replace(gains, net=np.where(left_alone[:, None], -np.inf, gains.net))
 
 
 def score(
