@@ -16,8 +16,6 @@ from crmml.features.labels import check_no_future
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.scorer import score
 from crmml.storage.files import load_bundle, save_bundle
-from crmml.tracking.registry import by_metric, promote
-from crmml.tracking.runs import log_training, start
 from crmml.training.pipeline import TrainingResult, open_configured, train, training_cutoff
 
 SETTINGS: dict[str, Any] = {
@@ -186,32 +184,3 @@ def test_a_cutoff_outside_the_data_is_refused(cutoff, words, trained):
     config = trained.result.config.model_copy(update={"cutoff": cutoff})
     with pytest.raises(TooLittleDataError, match=words):
         training_cutoff(config, trained.result.tables)
-
-
-# ------------------------------------------------------------------------------- the champion
-
-
-def test_a_worse_challenger_is_told_why_it_is_not_promoted(trained, tmp_path):
-    home = start(f"sqlite:///{tmp_path}/mlflow.db")
-    result = trained.result
-
-    def challenge(metrics: dict[str, Any]) -> None:
-        log_training(
-            bundle=result.bundle,
-            params={},
-            metrics=metrics,
-            data_fingerprint="f" * 64,
-            label_specification=result.label_specification,
-            gates={"every customer has a score": True},
-            experiment=home,
-        )
-
-    judge = by_metric("served_purchases_rmse", lower_is_better=True)
-    value, low, high = result.metrics["served_purchases_rmse"]
-    challenge({"served_purchases_rmse": (value, low, high)})
-    assert promote(judge=judge, uri=home.uri).promoted
-    challenge({"served_purchases_rmse": (value * 2, low, high * 2)})
-    outcome = promote(judge=judge, uri=home.uri)
-    assert not outcome.promoted
-    assert "served_purchases_rmse" in outcome.reason
-    assert "lower is better" in outcome.reason

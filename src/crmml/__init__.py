@@ -19,7 +19,15 @@ _HOME = {
     "train": "crmml.training.pipeline",
 }
 
-__all__ = ["ScoringBundle", "Snapshot", "__version__", "build_snapshot", "load_cdnow", "score", "train"]
+__all__ = [
+    "ScoringBundle",
+    "Snapshot",
+    "__version__",
+    "build_snapshot",
+    "load_cdnow",
+    "score",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

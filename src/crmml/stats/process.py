@@ -57,7 +57,7 @@ class PurchaseProcess(Protocol):
         """P(n purchases in (0, t]) of an active customer for n = 0..n_max, shape (n, n_max + 1)."""
 
     def discounted_purchases(self, params: Any, t: FloatArray, delta: float) -> FloatArray:
-        """Expected discounted purchases of an active customer; ``t`` may be inf (DERT)."""
+        """Expect discounted purchases of an active customer; ``t`` may be inf (DERT)."""
 
     def draw(self, params: Any, t: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Draw the number of purchases in (0, t] of an active customer, shape (n,)."""
