@@ -291,7 +291,8 @@ def _maximise(x: FloatArray, m: FloatArray, weights: FloatArray) -> mle.Fit:
     start = np.log([3.0, 3.0, 1.0])
     fitted = mle.fit_rows(gamma_gamma.NAMES, objective_of, weights, start, cheap_information=True)
     constant = -float(weights.sum()) * np.log(scale)
-    return fitted.moved(np.array([0.0, 0.0, np.log(scale)]), constant)
+    moved: mle.Fit = fitted.moved(np.array([0.0, 0.0, np.log(scale)]), constant)
+    return moved
 
 
 def _correlation(x: FloatArray, m: FloatArray, weights: FloatArray) -> float:

@@ -54,6 +54,7 @@ from crmml.models.forecast import (
     in_order,
 )
 from crmml.models.gamma_gamma import GammaGammaModel
+from crmml.models.left_censored import LeftCensoredModel
 from crmml.models.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.models.pareto_nbd import ParetoNBDModel
 from crmml.models.regularity import RegularPurchaseModel
@@ -65,6 +66,8 @@ PROCESSES: dict[str, Callable[[], Any]] = {
     "mbg_nbd": ModifiedBetaGeoModel,
     "pareto_nbd": ParetoNBDModel,
     "regular": RegularPurchaseModel,
+    "mbg_nbd_left_censored": LeftCensoredModel,
+    "mbg_nbd_calendar": partial(ModifiedBetaGeoModel, calendar="estimate"),
 }
 """Purchase processes that may carry lifetime value, by the name of the candidate."""
 

@@ -160,6 +160,8 @@ def train(
     notes = [
         backtest.reason,
         *(f"{k} was left out: {v}" for k, v in backtest.skipped.items()),
+        *backtest.notes,
+        *scores.recommendation.notes,
         *notes,
     ]
     return TrainingResult(
@@ -414,10 +416,15 @@ class _Shop:
         check_no_future(snapshot, self.tables)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", CrmmlWarning)
-            rehearsals = build_rehearsals(
-                self.tables, cutoff, outcome.horizon, cache=self.cache, **self.build
-            )
             forecast = make_candidate(chosen, outcome.horizon, seed=config.seed)
+            rehearsals = build_rehearsals(
+                self.tables,
+                cutoff,
+                outcome.horizon,
+                most=forecast.rehearsals,
+                cache=self.cache,
+                **self.build,
+            )
             forecast.fit(snapshot, rehearsals)
             process = process_for_value(backtest)
             if process != chosen:
