@@ -170,14 +170,11 @@ def _predict(
     table["inactivity"] = table["T"] - table["recency"]
     table["net_spend"] = frame["net_spend"]
     absent: dict[str, str] = {}
-    if "customer_profitability" in frame:
-        table["customer_profitability"] = frame["customer_profitability"]
+    if "profit_to_date" in frame:
+        table["customer_profitability"] = frame["profit_to_date"]
     else:
         table["customer_profitability"] = float("nan")
-        reasons = snapshot.provenance["absent"]
-        absent["customer_profitability"] = reasons.get(
-            "customer_profitability", reasons.get("margin_to_date", "no margin is known")
-        )
+        absent["customer_profitability"] = snapshot.provenance["absent"]["profit_to_date"]
     forecast = bundle.forecast.forecast(snapshot)
     table["expected_purchases"], table["expected_spend"] = forecast["purchases"], forecast["spend"]
     bounds = purchases.purchase_quantiles(
