@@ -59,7 +59,7 @@ def refused(folder: Path, *arguments: str) -> str:
     assert done.stderr.startswith("crmml: ")
     assert done.stderr.count("\n") == 1, done.stderr
     assert "Traceback" not in done.stderr
-    assert len(done.stderr) < 600, done.stderr
+    assert len(done.stderr) < 1000, done.stderr
     assert listing(folder) == before
     return done.stderr.removeprefix("crmml: ").strip()
 
