@@ -111,7 +111,7 @@ def test_customers_with_net_returns_are_counted_and_may_be_worth_less_than_nothi
     buyers = frame.index[frame["frequency"] > 0][:3]
     frame.loc[buyers, "monetary_value"] = -200.0
     snapshot = Snapshot.from_frame(frame, cutoff="2020-01-01")
-    with pytest.warns(FitWarning, match="3 repeat buyers with a monetary_value <= 0"):
+    with pytest.warns(FitWarning, match=r"3 repeat buyer\(s\) with a monetary_value <= 0"):
         model = GammaGammaModel().fit(snapshot)
     assert model.n_left_out_ == 3
     spend = model.expected_spend(snapshot)

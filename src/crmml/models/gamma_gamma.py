@@ -139,8 +139,8 @@ class GammaGammaModel(Estimator):
     def _warn_of_assumptions(self) -> None:
         if self.n_left_out_:
             warnings.warn(
-                f"{self.n_left_out_:,} repeat buyers with a monetary_value <= 0 (net returns) were "
-                "left out of the spend fit",
+                f"{self.n_left_out_:,} repeat buyer(s) with a monetary_value <= 0 (net returns) "
+                "were left out of the spend fit",
                 FitWarning,
                 stacklevel=3,
             )

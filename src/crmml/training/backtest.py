@@ -250,10 +250,14 @@ class Backtest:
     def notes(self) -> tuple[str, ...]:
         """What the fits warned of, once for all windows in which only the figures differ."""
         first: dict[str, str] = {}
+        who: dict[str, dict[str, None]] = {}
         for one in self.windows:
             for note in one.notes:
-                first.setdefault(re.sub(r"\d[\d.,e+-]*", "#", note), note)
-        return tuple(first.values())
+                name, _, text = note.partition(": ")
+                key = re.sub(r"\d[\d.,e+-]*", "#", text)
+                first.setdefault(key, text)
+                who.setdefault(key, {})[name] = None
+        return tuple(f"{', '.join(who[key])}: {text}" for key, text in first.items())
 
 
 def build_rehearsals(

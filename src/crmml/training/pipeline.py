@@ -162,7 +162,7 @@ def train(
         *(f"{k} was left out: {v}" for k, v in backtest.skipped.items()),
         *backtest.notes,
         *scores.recommendation.notes,
-        *notes,
+        *(note for note in notes if not any(said.endswith(note) for said in backtest.notes)),
     ]
     return TrainingResult(
         bundle=_finished(bundle, served, notes, scores),
