@@ -364,10 +364,11 @@ def test_a_path_without_purchases_and_a_curve_of_nothing_are_drawn() -> None:
 # -- plain words -------------------------------------------------------------------------------
 
 
-def test_every_candidate_and_loss_of_a_backtest_has_plain_words() -> None:
-    from crmml.training.backtest import CANDIDATES, JUDGED_BY, LOSSES
+def test_the_usual_candidates_and_losses_have_plain_words() -> None:
+    from crmml.config import Config
+    from crmml.training.backtest import JUDGED_BY, LOSSES
 
-    written = {name: model_label(name) for name in CANDIDATES}
+    written = {name: model_label(name) for name in Config().backtest.candidates}
     assert [name for name, label in written.items() if label == name] == []
     assert len(set(written.values())) == len(written)
     shown = {name: metric_label(name) for name in {JUDGED_BY, *LOSSES}}

@@ -27,6 +27,10 @@ _MODELS = {
     "own_mean": "own mean spend",
     "gamma_gamma": "Gamma-Gamma",
 }
+_VARIANTS = {
+    "_left_censored": "with older customers apart",
+    "_calendar": "with the calendar",
+}
 _METRICS = {
     "mae": "mean absolute error",
     "mae_of_median": "mean absolute error of the median forecast",
@@ -56,8 +60,11 @@ def model_label(name: str) -> str:
     ('BG/NBD (lifetimes)', 'BG/NBD, own mean spend', 'my model')
     """
     purchases, slash, spend = name.partition("/")
-    if slash and purchases in _MODELS:
-        return f"{_MODELS[purchases]}, {model_label(spend)}"
+    if slash:
+        return f"{model_label(purchases)}, {model_label(spend)}"
+    for suffix, meaning in _VARIANTS.items():
+        if name.endswith(suffix):
+            return f"{model_label(name.removesuffix(suffix))} {meaning}"
     own = name.removeprefix("lifetimes_")
     return f"{_MODELS.get(own, own)} (lifetimes)" if own != name else _MODELS.get(name, name)
 
