@@ -21,6 +21,7 @@ from crmml.models.diagnostics import (
     compute_tracking,
 )
 from crmml.models.forecast import ProcessForecaster
+from crmml.models.left_censored import LeftCensoredModel
 from crmml.plots.budget import plot_budget_curve
 from crmml.plots.judgement import (
     plot_calibration,
@@ -86,6 +87,7 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
         if isinstance(model, ProcessForecaster)
         and not name.startswith("lifetimes")
         and "/" not in name  # the same purchases with another spend model
+        and not isinstance(model.purchase_model_, LeftCensoredModel)  # has no one kind of newcomer
     }
     actual = count_repeat_purchases(
         result.tables,
@@ -112,7 +114,14 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
         "probability_alive": (f"Probability of being active {seen}", "P(alive)", 1.0),
     }  # fmt: skip
     for quantity, (title, label, highest) in titles.items():
-        matrix = compute_matrix(purchases, quantity, T=longest, horizon=horizon, max_frequency=most)
+        matrix = compute_matrix(
+            purchases,
+            quantity,
+            T=longest,
+            horizon=horizon,
+            max_frequency=most,
+            cutoff=result.scores.snapshot.cutoff,
+        )
         plot_matrix(
             matrix, title=title, label=label, highest=highest, ax=canvas(f"matrix_{quantity}")
         )
