@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 import crmml
+from crmml.cli import jobs
 from crmml.storage.files import read_scores
 
 CRMML = str(Path(sys.executable).with_name("crmml"))
@@ -242,3 +244,11 @@ def test_a_cutoff_before_all_data_or_an_unknown_alias_is_one_sentence(shop):
 def test_help_and_version_answer(tmp_path):
     assert run(tmp_path, "--version") == f"crmml {crmml.__version__}\n"
     assert "promote" in run(tmp_path, "--help")
+
+
+def test_an_interrupt_that_python_swallowed_stops_the_next_step(monkeypatch):
+    stopped = threading.Event()
+    stopped.set()
+    monkeypatch.setattr("crmml.cli._interrupted", stopped)
+    with pytest.raises(KeyboardInterrupt), jobs.working() as say:
+        say("the next step")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -185,31 +186,49 @@ def _load(config: Path, overrides: list[str] | None) -> Any:
 
 def main() -> None:
     """Run the command line; the one place where a mistake becomes an exit code."""
-    interrupted = False
-
-    def interrupt(*_: object) -> None:
-        nonlocal interrupted
-        interrupted = True
-        raise KeyboardInterrupt
-
     # An engine may wrap the interrupt into an error of its own, so remember that there was one.
-    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    sys.unraisablehook = _report_unraisable
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # tidy up, as any exit does
     _show_warnings_as_notes()
     try:
         app()
     except CrmmlError as error:
-        if not interrupted:
+        if not _interrupted.is_set():
             _complain(str(error))
             sys.exit(2)
     except SystemExit as stop:
         if stop.code != 130:
             raise
     except (Exception, KeyboardInterrupt):
-        if not interrupted:
+        if not _interrupted.is_set():
             raise
+    else:
+        return
     _complain("interrupted; nothing was left half written")
     sys.exit(130)
+
+
+_interrupted = threading.Event()
+
+
+def _interrupt(*_: object) -> None:
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+def stop_if_interrupted() -> None:
+    """Interrupt again at the next step of a job, where Python has swallowed the first one.
+
+    An exception that is raised while the garbage collector calls something is ignored.
+    """
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
+
+
+def _report_unraisable(what: Any) -> None:
+    if not issubclass(what.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(what)
 
 
 def _complain(text: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from crmml.cli import display
+from crmml.cli import display, stop_if_interrupted
 from crmml.config import Config
 from crmml.exceptions import ParameterError, StorageError
 
@@ -233,10 +233,15 @@ def working() -> Iterator[Callable[[str], None]]:
     """Show what is being done, on a terminal only; yields a function to announce it."""
     console = display.errors
     if not console.is_terminal:
-        yield lambda _: None
+        yield lambda _: stop_if_interrupted()
         return
     with console.status("starting") as status:
-        yield status.update
+
+        def say(text: str) -> None:
+            stop_if_interrupted()
+            status.update(text)
+
+        yield say
 
 
 def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:

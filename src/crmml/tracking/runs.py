@@ -73,7 +73,6 @@ by loading the model in another process, which takes seconds."""
 
 _TYPES = {
     "money": DataType.double,
-    "number": DataType.double,
     "flag": DataType.boolean,
     "text": DataType.string,
 }
@@ -528,7 +527,7 @@ def _id_type(manifest: Mapping[str, Any]) -> DataType:
 def _input_column(name: str, manifest: Mapping[str, Any]) -> ColSpec:
     if name == "customer_id":
         kind: Any = _id_type(manifest)
-    else:  # other ids may be numbers or text, and timestamps are parsed by the cleaning
+    else:  # other ids may be numbers or text, quantities whole or not; times are parsed at the door
         kind = _TYPES.get(str(TRANSACTIONS.kind(name)), _ANYTHING)
     return ColSpec(kind, name, required=name in TRANSACTIONS.required)
 
