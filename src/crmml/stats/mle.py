@@ -30,7 +30,7 @@ TOLERANCE = 1e-7
 """Largest gradient per customer of a converged fit."""
 BOUNDARY_TOLERANCE = 1e-3
 """The same where the optimum lies on the boundary."""
-_THIN = 20_000
+_THIN = 2000
 
 
 @runtime_checkable
