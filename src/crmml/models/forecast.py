@@ -8,6 +8,7 @@ process needs no rehearsal; what needs one and has none says so.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
@@ -35,7 +36,7 @@ from crmml.stats import pareto_nbd
 from crmml.stats.discounting import in_units
 
 
-class Forecaster(Estimator):
+class Forecaster(Estimator, ABC):
     """Expected purchases and net spend of each customer within ``horizon`` after the cutoff.
 
     Attributes
@@ -50,6 +51,7 @@ class Forecaster(Estimator):
     rehearsals: ClassVar[int] = 3
     horizon: str | Duration
 
+    @abstractmethod
     def fit(self, snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot] = ()) -> Self:
         """Learn from a snapshot and from earlier ones with their outcomes.
 
@@ -60,11 +62,10 @@ class Forecaster(Estimator):
         FutureLeakError
             If the outcome window of a rehearsal ends after the cutoff of the snapshot.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:
         """Return ``purchases`` and ``spend`` in the horizon, keyed by customer."""
-        raise NotImplementedError
 
     def distribution(self, snapshot: Snapshot, n_max: int) -> pd.DataFrame | None:
         """Return P(n purchases), n = 0..n_max, or None where only a mean is forecast."""
