@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from crmml.cli import display, stop_if_interrupted
-from crmml.config import Config
+from crmml.config import Config, parse_config
 from crmml.exceptions import ParameterError, StorageError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def demo(out: Path) -> None:
     from crmml.tracking.registry import promote as meet
 
     _check_writable(out)
-    config = load_config_text(DEMO)
+    config = parse_config(DEMO)
     display.say(
         "CDNOW: 23,570 customers of a music shop, 69,659 order lines, January 1997 to June 1998"
     )
@@ -180,21 +180,12 @@ def demo(out: Path) -> None:
     )
 
 
-DEMO = """
-data: {transactions: {dataset: cdnow}}
-outcome: {horizon: 13W}
-value: {margin: 0.30}
-actions: {budget: 1000, holdout_share: 0.05}
-"""
-
-
-def load_config_text(text: str) -> Config:
-    """Read a configuration from YAML text."""
-    import yaml
-
-    from crmml.config import parse_config
-
-    return parse_config(yaml.safe_load(text))
+DEMO = {
+    "data": {"transactions": {"dataset": "cdnow"}},
+    "outcome": {"horizon": "13W"},
+    "value": {"margin": 0.30},
+    "actions": {"budget": 1000, "holdout_share": 0.05},
+}
 
 
 def load_model(model: str, uri: str | None) -> ScoringBundle:

@@ -153,7 +153,7 @@ def train(
     replicates = shop.judge_served(backtest)
     served = {metric: value for (_, metric), value in _rows(replicates.table())}
     say("fitting on all data")
-    bundle, churn, notes = shop.fit(cutoff, backtest)
+    bundle, churn, notes = shop.fit(shop.newest, backtest)
     say("scoring")
     scores = score(bundle, tables, cutoff)
     bundle = replace(bundle, policy=replace(bundle.policy, prices=scores.recommendation.prices))
@@ -402,17 +402,13 @@ class _Shop:
         return history
 
     def fit(
-        self, cutoff: pd.Timestamp, backtest: Backtest
+        self, snapshot: Snapshot, backtest: Backtest
     ) -> tuple[ScoringBundle, ChurnSelection, list[str]]:
-        """Fit everything on what was known at a cutoff."""
+        """Fit everything on what was known at the cutoff of a snapshot."""
+        cutoff = snapshot.cutoff
         config, chosen = self.config, backtest.chosen
         outcome, value = config.outcome, config.value
         notes: list[str] = []
-        snapshot = (
-            self.newest
-            if cutoff == self.cutoff
-            else build_snapshot(self.tables, cutoff, **self.build)
-        )
         check_no_future(snapshot, self.tables)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", CrmmlWarning)
@@ -530,7 +526,7 @@ class _Shop:
     def judge_served(self, backtest: Backtest) -> Replicates:
         """Bundle what was known at the newest backtest cutoff, score, and compare."""
         newest = backtest.windows[-1].labelled
-        bundle, _, _ = self.fit(newest.window.cutoff, backtest)
+        bundle, _, _ = self.fit(newest.snapshot, backtest)
         return self.judge_bundle(bundle, newest.window.cutoff, newest.outcomes)
 
     def judge_bundle(
