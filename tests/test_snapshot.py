@@ -218,6 +218,32 @@ def test_provenance_counts_purchases_by_calendar_week(cdnow):
     assert snapshot.provenance["cleaning"]["rows_read"] == 69659
 
 
+@pytest.mark.parametrize(("grain", "days"), [("day", {1: 1, 8: 1}), ("week", {7: 1})])
+def test_provenance_counts_repeat_purchases_by_age(grain, days):
+    lines = log(
+        ("a", "2024-01-02 10:00", 5),
+        ("a", "2024-01-02 23:00", 5),
+        ("a", "2024-01-03 01:00", 5),
+        ("a", "2024-01-10", 5),
+        ("b", "2024-01-05", 5),
+        ("b", "2024-01-09", -5),
+    )
+    found = build_snapshot(lines, "2024-02-01", grain=grain).provenance["repeat_purchases_by_age"]
+    assert {day: n for day, n in enumerate(found) if n} == days
+
+
+def test_ages_at_purchases_add_up(cdnow):
+    snapshot = build_snapshot(cdnow, "1997-10-01")
+    ages = np.array(snapshot.provenance["repeat_purchases_by_age"])
+    assert ages.sum() == snapshot.frame["frequency"].sum()
+    assert len(ages) - 1 == (snapshot.frame["recency"] * 7).max()
+    first = (cdnow["timestamp"].dt.normalize() - pd.Timestamp("1970-01-01")).dt.days
+    days = cdnow.assign(day=first)[["customer_id", "day"]].drop_duplicates()
+    days = days[days["day"] < 10135]  # 1997-10-01
+    age = days["day"] - days.groupby("customer_id")["day"].transform("min")
+    assert ages[1:].tolist() == np.bincount(age)[1:].tolist()
+
+
 def test_only_own_sales_count_in_a_panel():
     lines = log((1, "2024-01-01", 5), (1, "2024-01-09", 5), (2, "2024-01-09", 5))
     lines["seller"] = ["us", "them", "them"]

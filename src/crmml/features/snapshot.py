@@ -458,7 +458,9 @@ def build_snapshot(
             )
         columns["first_period"] = customers.first_period
         table = customers.select("customer_id", **columns).order_by("customer_id").to_pyarrow()
-        purchases_by_week = _count_by_week(periods, grain) if behaviour else {}
+        if behaviour:
+            purchases_by_week = _count_by_week(periods, grain)
+            provenance["repeat_purchases_by_age"] = _count_by_age(periods, grain)
     # Columns as they are: gathering them in one block would copy the whole frame twice.
     frame = table.to_pandas(split_blocks=True)
     del table
@@ -520,6 +522,19 @@ def _count_by_week(periods: ir.Table, grain: Grain) -> dict[int, int]:
     bought = periods.filter(periods.lines > 0)
     table = bought.group_by(week=week_of(bought.period, grain)).agg(n=bought.count())
     return {row["week"]: row["n"] for row in table.to_pyarrow().to_pylist()}
+
+
+def _count_by_age(periods: ir.Table, grain: Grain) -> list[int]:
+    """Count repeat purchases by the whole days since the customer's first purchase: 0, 1, ..."""
+    from crmml.features.purchases import HOURS
+
+    bought = periods.filter(periods.lines > 0)
+    first = bought.group_by("customer_id").agg(first=bought.period.min())
+    aged = bought.join(first, "customer_id")
+    aged = aged.mutate(age=aged.period - aged.first).filter(lambda row: row.age > 0)
+    table = aged.group_by(day=aged.age * HOURS[grain] // 24).agg(n=aged.count()).to_pyarrow()
+    counts = {row["day"]: row["n"] for row in table.to_pylist()}
+    return [counts.get(day, 0) for day in range(max(counts, default=-1) + 1)]
 
 
 def _split_by_week(

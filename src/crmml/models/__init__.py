@@ -15,6 +15,7 @@ _HOME: dict[str, str] = {
     "BetaGeoModel": "beta_geo",
     "ModifiedBetaGeoModel": "modified_beta_geo",
     "LeftCensoredModel": "left_censored",
+    "NewcomerModel": "newcomer",
     "ParetoNBDModel": "pareto_nbd",
     "RegularPurchaseModel": "regularity",
     "BetaGeoBetaBinomialModel": "bg_bb",

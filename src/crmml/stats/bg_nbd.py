@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import betainc, expit, gammaln, psi
 
-from crmml._typing import FloatArray
+from crmml._typing import FloatArray, IntArray
 from crmml.stats.quadrature import legendre
 from crmml.stats.special import log_rising
 
@@ -298,7 +298,12 @@ def pmf(params: Params, t: FloatArray, n_max: int) -> FloatArray:
     return probabilities
 
 
-def discounted_purchases(params: Params, t: FloatArray, delta: float) -> FloatArray:
+def discounted_purchases(
+    params: Params,
+    t: FloatArray,
+    delta: float,
+    clock: Callable[[FloatArray, IntArray], FloatArray] | None = None,
+) -> FloatArray:
     r"""E[sum of exp(-delta u) over the purchases in (0, t]] of an active customer.
 
     By parts, :math:`e^{-\delta t} E[X(t)] + \delta \int_0^t e^{-\delta u} E[X(u)] du`, a sum of
@@ -311,18 +316,28 @@ def discounted_purchases(params: Params, t: FloatArray, delta: float) -> FloatAr
     delta : float
         Continuous discount rate per unit of time, >= 0. At 0 and ``t = inf`` the result is
         ``(a + b - 1) / (a - 1)``, infinite for a <= 1.
+    clock : callable, optional
+        Operational time that has passed at the times ``u``, shape (m, k), for some of the rows,
+        shape (m,); smooth, and by default ``u`` itself.
     """
     r, alpha, a, b, t = np.broadcast_arrays(
         *(np.asarray(value, dtype=np.float64) for value in (*params, t))
     )
+
+    def passed(u: FloatArray, rows: IntArray) -> FloatArray:
+        return u if clock is None else clock(u, rows)
+
     if delta == 0.0:
         finite = np.where(np.isinf(t), 1.0, t)
+        finite = passed(finite[:, None], np.arange(len(t)))[:, 0] if clock else finite
         with np.errstate(divide="ignore"):
             ever = np.where(a > 1.0, (a + b - 1.0) / np.abs(a - 1.0), np.inf)
         return np.where(np.isinf(t), ever, _mean_total(r, finite / alpha, a, b))
     end = np.minimum(t, _REACH / delta)
     # The time in which an active customer's expectation bends: a purchase rate's worth of flips.
     bend = alpha / (1.0 + r * (a + 4.0) / (a + b + 4.0))
+    if clock is not None:
+        bend /= np.maximum(clock(bend[:, None], np.arange(len(t)))[:, 0] / bend, 1.0)
     length = np.log1p(end / bend)
     n_nodes = 8 * np.ceil((16.0 + 5.0 * length) / 8.0).astype(np.int64)
     total = np.empty(len(t))
@@ -332,7 +347,7 @@ def discounted_purchases(params: Params, t: FloatArray, delta: float) -> FloatAr
         w = nodes * length[rows, None]
         u = bend[rows, None] * np.expm1(w)
         share = weights * length[rows, None] * delta * np.exp(w - delta * u) * bend[rows, None]
-        times = np.concatenate([u, end[rows, None]], axis=1)
+        times = passed(np.concatenate([u, end[rows, None]], axis=1), rows)
         shares = np.concatenate([share, np.exp(-delta * t[rows, None])], axis=1)
         total[rows] = _mean_total(
             r[rows], times / alpha[rows, None], a[rows], b[rows], shares=shares
