@@ -16,7 +16,13 @@ import crmml.models
 from crmml.data.datasets import load_cdnow
 from crmml.data.simulate import Purchases, simulate_world
 from crmml.data.sources import open_tables
-from crmml.exceptions import CrmmlError, DurationError, ParameterError, TooLittleDataError
+from crmml.exceptions import (
+    CrmmlError,
+    DurationError,
+    FitWarning,
+    ParameterError,
+    TooLittleDataError,
+)
 from crmml.features.labels import build_outcomes
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import Window
@@ -31,11 +37,13 @@ from crmml.models import (
 from crmml.models.calendar import CalendarProfile
 from crmml.models.left_censored import detect_left_censoring
 from crmml.models.predictive import purchase_posterior
-from crmml.stats import bg_nbd
+from crmml.stats import bg_nbd, mbg_nbd
 from crmml.stats.bg_nbd import Params
 from crmml.stats.left_censored import SeenEarly
+from crmml.stats.operational_time import waves, week_at
 
 ORIGIN, CUTOFF = "2020-01-06", "2021-01-04"
+DECEMBER = CalendarProfile.from_weeks({w: 2.5 if w >= 48 else 1.0 for w in range(1, 54)})
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +98,14 @@ def test_score_is_the_derivative():
             for s in (step, -step)
         )
         assert_allclose(gradient[i], (up - down) / 2e-6, rtol=1e-6, atol=1e-7)
+
+
+def test_unseen_customers_balance_the_truncation():
+    """Their rate is the derivative of the denominator by the length of the margin."""
+    params, T = Params(0.7, 5.0, 0.4, 2.0), np.full(1, 52.0)
+    up, down = (SeenEarly(0.3 + s).log_seen(params, T)[0] for s in (1e-6, -1e-6))
+    slope = (up - down) / (2e-6 * T[0])
+    assert_allclose(SeenEarly(0.3).unseen_rate(params, T), slope, rtol=1e-6)
 
 
 def test_truncated_likelihood_recovers_the_customers_who_were_active_at_the_origin():
@@ -185,7 +201,9 @@ def test_histories_count_from_the_start_of_the_data():
     assert counted.loc["new", "frequency"] == 1
 
 
-@pytest.mark.parametrize("base", [BetaGeoModel(), ModifiedBetaGeoModel()])
+@pytest.mark.parametrize(
+    "base", [BetaGeoModel(), ModifiedBetaGeoModel(), ModifiedBetaGeoModel(calendar=DECEMBER)]
+)
 def test_predictions_are_those_of_the_two_parts(base, snapshot):
     model = LeftCensoredModel(base=base, margin="8W").fit(snapshot)
     old = model.is_old(snapshot).to_numpy()
@@ -254,6 +272,151 @@ def test_covariates_work_for_both_kinds(snapshot):
     assert model.expected_purchases_new_customer("26W", {"z": 1.0}) > 0
 
 
+# -- under a calendar ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def seasonal():
+    """A shop that is older than its data and busy in December."""
+    world = simulate_world(
+        9000, seed=6, start="2018-01-01", weeks=284, acquisition_weeks=284,
+        purchases=Purchases(process="mbg_nbd", r=1.2, alpha=8, a=0.4, b=4, seasonal_amplitude=0.5),
+        tables=(),
+    )  # fmt: skip
+    lines = world.transactions
+    return world, open_tables(lines[lines["timestamp"] >= "2020-01-08"])
+
+
+@pytest.fixture(scope="module")
+def at_december(seasonal):
+    return build_snapshot(seasonal[1], "2022-11-28")
+
+
+@pytest.fixture(scope="module")
+def both(at_december):
+    return LeftCensoredModel(base=ModifiedBetaGeoModel(calendar="estimate")).fit(at_december)
+
+
+def test_a_flat_profile_changes_nothing(snapshot):
+    flat = CalendarProfile.from_weeks(dict.fromkeys(range(1, 53), 1.0))
+    plain = LeftCensoredModel(margin="8W").fit(snapshot)
+    model = LeftCensoredModel(base=ModifiedBetaGeoModel(calendar=flat), margin="8W").fit(snapshot)
+    assert model.params_ == pytest.approx(plain.params_, rel=1e-5)
+    assert model.log_likelihood_ == pytest.approx(plain.log_likelihood_, rel=1e-12)
+    assert model.flat_log_likelihood_ == pytest.approx(plain.log_likelihood_, rel=1e-12)
+    for ask in (
+        lambda m: m.expected_purchases(snapshot, "26W"),
+        lambda m: m.probability_no_purchase(snapshot, "26W"),
+        lambda m: m.discounted_expected_purchases(snapshot),
+    ):
+        assert_allclose(ask(model), ask(plain), rtol=1e-4)
+
+
+def test_where_the_base_is_not_old_a_calendar_is_that_of_the_base(cdnow):
+    base = ModifiedBetaGeoModel(calendar=DECEMBER)
+    plain, model = clone(base).fit(cdnow), LeftCensoredModel(base=base).fit(cdnow)
+    assert model.params_ == plain.params_
+    assert model.log_likelihood_ == pytest.approx(plain.log_likelihood_)
+    assert_allclose(model.expected_purchases(cdnow, "39W"), plain.expected_purchases(cdnow, "39W"))
+
+
+def test_the_likelihood_is_that_of_all_purchases_on_one_clock(seasonal, at_december):
+    """From the log: every purchase of an old customer, the first one seen included."""
+    model = LeftCensoredModel(base=ModifiedBetaGeoModel(calendar=DECEMBER), margin="10W")
+    model.fit(at_december)
+    lines = seasonal[0].transactions
+    inside = lines["timestamp"].between("2020-01-08", "2022-11-28", inclusive="left")
+    bought = lines[inside & (lines["amount"] > 0)]
+    days = bought.assign(day=bought["timestamp"].dt.normalize())[["customer_id", "day"]]
+    days = days.drop_duplicates().sort_values(["customer_id", "day"])
+    epoch = pd.Timestamp("1970-01-01")
+    origin, cutoff = ((pd.Timestamp(t) - epoch).days for t in ("2020-01-08", "2022-11-28"))
+    moments, clock = DECEMBER.clock(origin, cutoff)
+    old = model.is_old(at_december)
+    new_params = Params(*(model.params_[n] for n in bg_nbd.NAMES))
+    old_params = Params(*(model.params_["old_" + n] for n in bg_nbd.NAMES))
+
+    def passed(begin, end):
+        return np.diff(np.interp([begin, end], moments, clock))[0] / 7
+
+    seen = -np.expm1(-old_params.r * np.log1p(passed(origin, origin + 70) / old_params.alpha))
+    total = -np.log(seen) * old.sum()
+    factors = DECEMBER.factors(0, 3000)[week_at((days["day"] - epoch).dt.days.to_numpy())]
+    counted = np.where(days["customer_id"].map(old), True, days["customer_id"].duplicated())
+    total += np.log(factors)[counted].sum()
+    for customer, its in days.groupby("customer_id"):
+        at = (its["day"] - epoch).dt.days.to_numpy() + 1
+        begin = origin if old[customer] else at[0]
+        x = len(at) - (not old[customer])
+        row = (np.array([v]) for v in (float(x), passed(begin, at[-1]), passed(begin, cutoff)))
+        process, params = (bg_nbd, old_params) if old[customer] else (mbg_nbd, new_params)
+        total += process.log_likelihood(params, *row)[0]
+    assert model.log_likelihood_ == pytest.approx(total, rel=1e-9)
+
+
+def test_the_season_of_an_old_base_is_found(both):
+    week = np.arange(1, 53)
+    truth = 1 + 0.5 * np.cos(2 * np.pi * ((week - 0.5) * 7 - 350) / 365.25)
+    assert np.abs(both.calendar_.table()["factor"].to_numpy()[:52] - truth).max() < 0.1
+    assert both.calendar_ == both.new_.calendar_ == both.old_.calendar_
+    test = both.calendar_test()
+    assert test["degrees_of_freedom"] == 2 * both.n_waves_
+    assert test["p_value_dispersed"] < 1e-100
+
+
+def test_the_estimate_is_an_optimum_for_old_and_new_together(both, at_december):
+    log_factors = np.log(both.calendar_.weekly)
+    for wave in waves(np.arange(1, 54), both.n_waves_).T[:3]:
+        gains = []
+        for move in (-0.02, 0.02):
+            moved = dict(enumerate(np.exp(log_factors + move * wave), start=1))
+            base = ModifiedBetaGeoModel(calendar=CalendarProfile.from_weeks(moved))
+            other = LeftCensoredModel(base=base).fit(at_december)
+            gains.append(other.log_likelihood_ - both.log_likelihood_)
+        assert max(gains) < 0
+        assert abs(gains[1] - gains[0]) < 0.02 * abs(sum(gains))
+
+
+def test_december_of_an_old_base_is_forecast(both, at_december, seasonal):
+    bought = build_outcomes(seasonal[1], Window("2022-11-28", "4W"), grain="day")["purchases"]
+    actual = bought.reindex(at_december.customer_id).to_numpy()
+    flat = LeftCensoredModel().fit(at_december).expected_purchases(at_december, "4W").to_numpy()
+    ours = both.expected_purchases(at_december, "4W").to_numpy()
+    assert abs(ours.sum() / actual.sum() - 1) < 0.08
+    assert abs(flat.sum() / actual.sum() - 1) > 0.2
+    assert ((ours - actual) ** 2).mean() < ((flat - actual) ** 2).mean()
+
+
+def test_both_together_come_back_from_json(both, at_december):
+    again = crmml.models.from_dict(json.loads(json.dumps(both.to_dict(), sort_keys=True)))
+    assert again.base.calendar == "estimate"
+    assert again.calendar_test() == both.calendar_test()
+    for ask in (
+        lambda m: m.expected_purchases(at_december, "4W"),
+        lambda m: m.discounted_expected_purchases(at_december),
+    ):
+        pd.testing.assert_series_equal(ask(again), ask(both))
+    posterior = again.posterior(at_december, n_draws=50, seed=1)
+    for name, estimate in both.params_.items():
+        assert abs(posterior.mean[name] - estimate) < 2 * both.standard_errors_[name]
+
+
+def test_a_calendar_of_an_old_base_needs_two_years_as_any_other(snapshot, at_december):
+    model = LeftCensoredModel(base=ModifiedBetaGeoModel(calendar="estimate"), margin="8W")
+    with pytest.raises(TooLittleDataError, match="these span 52 weeks: give the profile"):
+        clone(model).fit(snapshot)
+    half = at_december.subset(np.arange(len(at_december)) % 2 == 0)
+    with pytest.raises(TooLittleDataError, match="these very customers bought"):
+        clone(model).fit(half)
+    with pytest.raises(ParameterError, match="sample_weight must be None"):
+        clone(model).fit(at_december, np.ones(len(at_december)))
+    given = LeftCensoredModel(base=ModifiedBetaGeoModel(calendar=DECEMBER), margin="8W")
+    with pytest.warns(FitWarning, match="LeftCensoredModel: the weeks .* lacks the sum of log s"):
+        given.fit(half)
+    with pytest.raises(ParameterError, match="'estimate' or None; got 'weekly'"):
+        LeftCensoredModel(base=BetaGeoModel(calendar="weekly")).fit(snapshot)
+
+
 # -- forecasts -------------------------------------------------------------------------------------
 
 
@@ -318,11 +481,8 @@ def test_models_come_back_from_json(margin, snapshot):
 
 
 def test_refusals_are_sentences(snapshot, cdnow):
-    with pytest.raises(ParameterError, match="a BetaGeoModel or ModifiedBetaGeoModel without"):
+    with pytest.raises(ParameterError, match="a BetaGeoModel or ModifiedBetaGeoModel; got Pareto"):
         LeftCensoredModel(base=ParetoNBDModel()).fit(snapshot)
-    flat = CalendarProfile.from_weeks(dict.fromkeys(range(1, 53), 1.0))
-    with pytest.raises(ParameterError, match="without a calendar"):
-        LeftCensoredModel(base=BetaGeoModel(calendar=flat)).fit(snapshot)
     with pytest.raises(DurationError, match="like '52W'"):
         LeftCensoredModel(margin="soon").fit(snapshot)
     with pytest.raises(TooLittleDataError, match="all 2,357 customers were first seen within 40W"):

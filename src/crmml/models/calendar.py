@@ -337,84 +337,95 @@ class CalendarPurchaseModel(PurchaseModel):
             If the estimated profile did not settle.
         """
         self._check_settings()
+        bought = repeat_purchases_by_week(snapshot)
+        at_purchases = self._fit_parts(
+            [(self, snapshot)], snapshot, self.calendar, bought, sample_weight
+        )
+        self.log_likelihood_ += at_purchases
+        self.null_log_likelihood_ += at_purchases
+        return self
+
+    def _fit_parts(
+        self,
+        parts: Sequence[tuple[CalendarPurchaseModel, Snapshot]],
+        snapshot: Snapshot,
+        calendar: CalendarProfile | Literal["estimate"] | None,
+        bought: WeeklyCounts | None,
+        sample_weight: pd.Series[float] | npt.ArrayLike | None,
+    ) -> float:
+        """Fit models of different customers under one calendar.
+
+        Parameters
+        ----------
+        parts : sequence of (CalendarPurchaseModel, Snapshot)
+            Each model with the customers that it is of.
+        snapshot : Snapshot
+            All customers, since their first purchase.
+        calendar : CalendarProfile, "estimate" or None
+        bought : WeeklyCounts or None
+            The purchases that the parts count; None if unknown.
+        sample_weight : Series or array-like, optional
+
+        Returns
+        -------
+        float
+            Sum of the logarithm of the profile at the purchases, which the parts' likelihoods lack.
+        """
         self.calendar_ = self.n_waves_ = self.dispersion_ = self.flat_log_likelihood_ = None
-        if self.calendar is None or len(snapshot) == 0:
-            return super().fit(snapshot, sample_weight)
+        for part, _ in parts:
+            part.calendar_ = None
+        if calendar is None or len(snapshot) == 0:
+            for part, its in parts:
+                PurchaseModel.fit(part, its, sample_weight)
+            return 0.0
         if snapshot.time_unit not in UNIT_DAYS:
             raise ParameterError(
-                "calendar", "None for purchase opportunities, which have no dates", self.calendar
+                "calendar", "None for purchase opportunities, which have no dates", calendar
             )
-        bought = None if sample_weight is not None else _purchases_by_week(snapshot)
-        plain = self._histories(snapshot)
-        weights = row_weights(snapshot, plain.groups, sample_weight)
-        flat = self._maximise(plain, weights)[0]
-        if isinstance(self.calendar, CalendarProfile):
-            self.calendar_ = self.calendar
+        populations = [Population.of(part, its, sample_weight) for part, its in parts]
+        self.flat_log_likelihood_ = sum(one.settle(None) for one in populations)
+        if isinstance(calendar, CalendarProfile):
+            self.calendar_ = calendar
+        elif sample_weight is not None:
+            raise ParameterError("sample_weight", "None when the calendar is estimated", "weights")
         else:
-            if sample_weight is not None:
-                raise ParameterError(
-                    "sample_weight", "None when the calendar is estimated", "weights"
+            _check_long_enough(snapshot)
+            if bought is None:
+                raise TooLittleDataError(
+                    "a calendar profile is estimated from the weeks in which these very customers "
+                    "bought, which this snapshot does not know: build it with behaviour=True and "
+                    "take no subset, or give the profile as a table (CalendarProfile.from_weeks)"
                 )
-            self._estimate(snapshot, plain, flat, bought)
-        super().fit(snapshot, sample_weight)
-        self.flat_log_likelihood_ = flat.log_likelihood
-        if bought is None:
+            self._estimate(populations, bought)
+        for part, its in parts:
+            part.calendar_ = self.calendar_
+            PurchaseModel.fit(part, its, sample_weight)
+        if bought is None or sample_weight is not None:
             warnings.warn(
                 f"{type(self).__name__}: the weeks in which these customers bought are unknown, so "
                 "the log-likelihood lacks the sum of log s at the purchases and cannot be compared "
                 "with that of a model without a profile",
                 FitWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-            return self
-        first, counts = bought
+            return 0.0
         assert self.calendar_ is not None  # noqa: S101 - set above, for the reader of types
-        factors = self.calendar_.factors(first, len(counts))
-        at_purchases = float(counts @ np.log(factors))
-        self.log_likelihood_ += at_purchases
-        self.null_log_likelihood_ += at_purchases
-        return self
+        factors = self.calendar_.factors(bought.first, len(bought.counts))
+        return float(bought.counts @ np.log(factors))
 
-    def _estimate(
-        self,
-        snapshot: Snapshot,
-        plain: Histories,
-        flat: mle.Fit,
-        bought: tuple[int, FloatArray] | None,
-    ) -> None:
-        end, unit = grain_edge(snapshot.cutoff, snapshot.grain, up=True), self._unit(snapshot)
-        n_weeks = (plain.T.max() * unit + UNIT_DAYS[snapshot.grain]) / ot.DAYS_PER_WEEK
-        if n_weeks < LEAST_WEEKS - 1e-6:
-            raise TooLittleDataError(
-                f"a calendar profile is estimated from at least two years ({LEAST_WEEKS} weeks) of "
-                f"data; these span {n_weeks:.0f} weeks: give the profile as a table "
-                "(CalendarProfile.from_weeks), or calendar=None"
-            )
-        if bought is None:
-            raise TooLittleDataError(
-                "a calendar profile is estimated from the weeks in which these very customers "
-                "bought, which this snapshot does not know: build it with behaviour=True and take "
-                "no subset, or give the profile as a table (CalendarProfile.from_weeks)"
-            )
-        first, counts = bought
-        begin = end - plain.T * unit
-        last = np.minimum(begin + plain.t_x * unit, end)
+    def _estimate(self, populations: Sequence[Population], bought: WeeklyCounts) -> None:
+        """Alternate between the parameters given the profile and the profile given them."""
+        begin = min(float(one.begin.min()) for one in populations)
+        bought = bought.reaching(begin, populations[0].end)
+        first, counts = bought.first, bought.counts
         number = ot.week_of_year(first + np.arange(len(counts)))
         every_week = np.arange(1, 54)
-        log_factors, fitted, n_waves = np.zeros(53), flat, 0
+        log_factors, n_waves = np.zeros(53), 0
         for step in range(200):
-            h = self._histories(snapshot)
-            self._take(fitted)
-            params = self._row_params(h)
-            alive = self._process.probability_alive(params, h.x, h.t_x, h.T)
-            # E[rate | history] if active at the end, and if left at the last purchase.
-            exposed = h.counts * (params.r + h.x)
-            expected = ot.time_at_risk(
-                begin, np.full(len(begin), end), exposed * alive / (params.alpha + h.T),
-                first, len(counts),
-            ) + ot.time_at_risk(
-                begin, last, exposed * (1.0 - alive) / (params.alpha + h.t_x), first, len(counts)
-            )  # fmt: skip
+            expected = sum(
+                (one.expected_by_week(first, len(counts)) for one in populations),
+                start=np.zeros(len(counts)),
+            )
             seen = expected > 1e-9 * expected.max()
             if step < 4:  # then kept, so that the rounds converge
                 n_waves, self.dispersion_ = ot.choose_waves(
@@ -430,15 +441,28 @@ class CalendarPurchaseModel(PurchaseModel):
             )
             if step >= 4 and change < 1e-6:
                 break
-            fitted = self._maximise(self._histories(snapshot), h.counts.astype(np.float64))[0]
+            for one in populations:
+                one.settle(self.calendar_)
         else:
             warnings.warn(
                 f"{type(self).__name__}: the calendar profile still moved by {change:.1e} in the "
                 "last round",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         self.n_waves_ = n_waves
+
+    def _exposure(self, one: Population, h: Histories, first: int, n_weeks: int) -> FloatArray:
+        """Sum over customers of days at risk in each week times E[rate | history]."""
+        params = self._row_params(h)
+        alive = self._process.probability_alive(params, h.x, h.t_x, h.T)
+        purchases = one.weights * (params.r + h.x)
+        if_active = purchases * alive / (params.alpha + h.T)
+        if_left = purchases * (1.0 - alive) / (params.alpha + h.t_x)
+        until_end = np.full(len(one.begin), one.end)
+        return ot.time_at_risk(one.begin, until_end, if_active, first, n_weeks) + ot.time_at_risk(
+            one.begin, one.last, if_left, first, n_weeks
+        )
 
     def _take(self, fitted: mle.Fit) -> None:
         """Hold the parameters of a fit on the way."""
@@ -499,15 +523,16 @@ class CalendarPurchaseModel(PurchaseModel):
         return UNIT_DAYS[snapshot.time_unit]
 
     def _histories(self, snapshot: Snapshot) -> Histories:
-        h = super()._histories(snapshot)
+        return self._on_clock(super()._histories(snapshot), snapshot)
+
+    def _on_clock(self, h: Histories, snapshot: Snapshot) -> Histories:
         if self.calendar_ is None or not len(h.T):
             return h
-        end, unit = grain_edge(snapshot.cutoff, snapshot.grain, up=True), self._unit(snapshot)
-        begin = end - h.T * unit
+        begin, last, end = _moments(h, snapshot)
         moments, clock = self.calendar_.clock(float(begin.min()), end)
+        unit = self._unit(snapshot)
         at_end, at_begin, at_last = (
-            np.interp(moment, moments, clock) / unit
-            for moment in (end, begin, np.minimum(begin + h.t_x * unit, end))
+            np.interp(moment, moments, clock) / unit for moment in (end, begin, last)
         )
         T = np.asarray(at_end - at_begin)
         t_x = np.where(h.x > 0, np.minimum(at_last - at_begin, T), 0.0)
@@ -578,8 +603,100 @@ class CalendarPurchaseModel(PurchaseModel):
         )
 
 
-def _purchases_by_week(snapshot: Snapshot) -> tuple[int, FloatArray] | None:
-    """First week and repeat purchases in it and the following; None if they are not these rows'."""
+@dataclass(frozen=True)
+class Population:
+    """Customers of one model, with what the rounds of an estimation need of them.
+
+    Attributes
+    ----------
+    model : CalendarPurchaseModel
+    snapshot : Snapshot
+    plain : Histories
+        On calendar time.
+    weights, begin, last : ndarray, shape (n_distinct,)
+        Customers with each history; begin of their observation and last purchase in days since
+        1970-01-01.
+    end : float
+        End of the observation, likewise.
+    """
+
+    model: CalendarPurchaseModel
+    snapshot: Snapshot
+    plain: Histories
+    weights: FloatArray
+    begin: FloatArray
+    last: FloatArray
+    end: float
+
+    @classmethod
+    def of(
+        cls,
+        model: CalendarPurchaseModel,
+        snapshot: Snapshot,
+        sample_weight: pd.Series[float] | npt.ArrayLike | None,
+    ) -> Self:
+        """Gather the distinct histories."""
+        plain = PurchaseModel._histories(model, snapshot)
+        weights = row_weights(snapshot, plain.groups, sample_weight)
+        return cls(model, snapshot, plain, weights, *_moments(plain, snapshot))
+
+    def settle(self, profile: CalendarProfile | None) -> float:
+        """Give the model the parameters that are best under a profile; return the likelihood."""
+        self.model.calendar_ = profile
+        h = self.model._on_clock(self.plain, self.snapshot)
+        fitted = self.model._maximise(h, self.weights)[0]
+        self.model._take(fitted)
+        return fitted.log_likelihood
+
+    def expected_by_week(self, first: int, n_weeks: int) -> FloatArray:
+        """Purchases expected in each week if the profile were flat, given all histories."""
+        h = self.model._on_clock(self.plain, self.snapshot)
+        return self.model._exposure(self, h, first, n_weeks)
+
+
+def _moments(h: Histories, snapshot: Snapshot) -> tuple[FloatArray, FloatArray, float]:
+    """Begin of observation and last purchase of each history, and the end, in days."""
+    end, unit = grain_edge(snapshot.cutoff, snapshot.grain, up=True), UNIT_DAYS[snapshot.time_unit]
+    begin = end - h.T * unit
+    return begin, np.minimum(begin + h.t_x * unit, end), end
+
+
+def _check_long_enough(snapshot: Snapshot) -> None:
+    days = float(snapshot.frame["T"].max()) * UNIT_DAYS[snapshot.time_unit]
+    n_weeks = (days + UNIT_DAYS[snapshot.grain]) / ot.DAYS_PER_WEEK
+    if n_weeks < LEAST_WEEKS - 1e-6:
+        raise TooLittleDataError(
+            f"a calendar profile is estimated from at least two years ({LEAST_WEEKS} weeks) of "
+            f"data; these span {n_weeks:.0f} weeks: give the profile as a table "
+            "(CalendarProfile.from_weeks), or calendar=None"
+        )
+
+
+@dataclass(frozen=True)
+class WeeklyCounts:
+    """Purchases in consecutive weeks.
+
+    Attributes
+    ----------
+    first : int
+        The first week, counted from Monday 1970-01-05.
+    counts : ndarray, shape (n_weeks,)
+    """
+
+    first: int
+    counts: FloatArray
+
+    def reaching(self, begin: float, end: float) -> WeeklyCounts:
+        """Add empty weeks, so that they reach from one moment to another."""
+        first = min(self.first, int(ot.week_at(begin)))
+        n_weeks = int(np.ceil((end - ot.week_edges(first, 0)[0]) / ot.DAYS_PER_WEEK))
+        counts = np.zeros(max(n_weeks, self.first - first + len(self.counts)))
+        counts[self.first - first :][: len(self.counts)] = self.counts
+        return WeeklyCounts(first, counts)
+
+
+def repeat_purchases_by_week(snapshot: Snapshot) -> WeeklyCounts | None:
+    """Return the repeat purchases by week; None if they are not known of these very customers."""
     stored = snapshot.provenance.get("repeat_purchases_by_week")
     if not stored:
         return None
@@ -588,4 +705,4 @@ def _purchases_by_week(snapshot: Snapshot) -> tuple[int, FloatArray] | None:
     counts[weeks - weeks.min()] = list(stored.values())
     if counts.sum() != snapshot.frame["frequency"].sum():
         return None
-    return int(weeks.min()), counts
+    return WeeklyCounts(int(weeks.min()), counts)

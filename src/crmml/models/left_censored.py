@@ -20,10 +20,18 @@ from crmml.exceptions import CrmmlError, ParameterError, TooLittleDataError
 from crmml.features.snapshot import Snapshot
 from crmml.models.base import Group, Histories, PurchaseModel
 from crmml.models.beta_geo import BetaGeoModel
-from crmml.models.calendar import CalendarPurchaseModel, grain_edge
+from crmml.models.calendar import (
+    CalendarProfile,
+    CalendarPurchaseModel,
+    Population,
+    WeeklyCounts,
+    grain_edge,
+    repeat_purchases_by_week,
+)
 from crmml.models.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.stats.left_censored import SeenEarly
+from crmml.stats.operational_time import time_at_risk, week_at
 from crmml.stats.posterior import Posterior
 from crmml.stats.process import PurchaseProcess
 
@@ -152,18 +160,22 @@ class OldCustomerModel(BetaGeoModel):
     share : float
         The margin as a share of the length of the window; see
         :class:`crmml.stats.left_censored.SeenEarly`.
-    purchase_covariates, dropout_covariates, ridge
-        See :class:`~crmml.models.base.PurchaseModel`.
+    window : sequence of float, length 2
+        Begin and end of the window in days since 1970-01-01; matters only under a calendar, whose
+        clock changes the share.
+    purchase_covariates, dropout_covariates, ridge, calendar
+        See :class:`~crmml.models.calendar.CalendarPurchaseModel`.
     """
 
     def __init__(
         self,
         *,
         share: float,
+        window: Sequence[float] = (0.0, 1.0),
         purchase_covariates: Sequence[str] = (),
         dropout_covariates: Sequence[str] = (),
         ridge: float = 0.0,
-        calendar: None = None,
+        calendar: CalendarProfile | Literal["estimate"] | None = None,
     ) -> None:
         super().__init__(
             purchase_covariates=purchase_covariates,
@@ -172,13 +184,29 @@ class OldCustomerModel(BetaGeoModel):
             calendar=calendar,
         )
         self.share = share
+        self.window = window
 
     @property
     def _process(self) -> PurchaseProcess:  # type: ignore[override]
-        return cast(PurchaseProcess, SeenEarly(self.share))
+        share = self.share
+        if self.calendar_ is not None:
+            begin, end = self.window
+            moments, clock = self.calendar_.clock(begin, end)
+            passed = np.interp([begin, begin + share * (end - begin), end], moments, clock)
+            share = float((passed[1] - passed[0]) / (passed[2] - passed[0]))
+        return cast(PurchaseProcess, SeenEarly(share))
+
+    def _exposure(self, one: Population, h: Histories, first: int, n_weeks: int) -> FloatArray:
+        """Add those who were at risk within the margin and were not seen."""
+        process = cast(SeenEarly, self._process)
+        unseen = one.weights * process.unseen_rate(self._row_params(h), h.T)
+        margin = one.begin + self.share * (one.end - one.begin)
+        return super()._exposure(one, h, first, n_weeks) + time_at_risk(
+            one.begin, margin, unseen, first, n_weeks
+        )
 
 
-class LeftCensoredModel(PurchaseModel):
+class LeftCensoredModel(CalendarPurchaseModel):
     """BG/NBD or MBG/NBD for a base that is older than its data.
 
     Who is first seen within a margin of the data's start is most likely an old customer, whose
@@ -191,8 +219,9 @@ class LeftCensoredModel(PurchaseModel):
     Parameters
     ----------
     base : BetaGeoModel or ModifiedBetaGeoModel, optional
-        Unfitted, without a calendar; default :class:`ModifiedBetaGeoModel`. The model of new
-        customers; its covariates and ridge hold for old ones too.
+        Unfitted; default :class:`ModifiedBetaGeoModel`. The model of new customers; its covariates,
+        ridge and calendar hold for old ones too. The calendar profile is one for the whole base:
+        where it is estimated, from all purchases since the origin.
     margin : "auto" or duration
         Length of the margin. ``"auto"`` judges from the weekly counts whether the base is older
         than the data at all (:func:`detect_left_censoring`), and until when a customer first seen
@@ -214,10 +243,12 @@ class LeftCensoredModel(PurchaseModel):
         Of new customers, and with the prefix ``old_`` of old ones.
     log_likelihood_ : float
         Sum over both. Not comparable with a plain model's, which conditions on other purchases.
+    calendar_, n_waves_, dispersion_, flat_log_likelihood_
+        See :class:`~crmml.models.calendar.CalendarPurchaseModel`.
     """
 
     _state = (
-        *PurchaseModel._state,
+        *CalendarPurchaseModel._state,
         "new_",
         "old_",
         "origin_",
@@ -249,8 +280,10 @@ class LeftCensoredModel(PurchaseModel):
 
     @property
     def _parameter_names(self) -> tuple[str, ...]:
-        names = self._process.NAMES
-        return names if self.old_ is None else (*names, *(_PREFIX + name for name in names))
+        names = self.new_._parameter_names
+        if self.old_ is None:
+            return names
+        return (*names, *(_PREFIX + name for name in self.old_._parameter_names))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -262,8 +295,12 @@ class LeftCensoredModel(PurchaseModel):
     def to_dict(self) -> dict[str, Any]:
         """Return class name, settings and fitted state as plain JSON values."""
         self._check_fitted()
-        own = {name: getattr(self, name) for name in self._state}
-        state = {**own, "new_": self.new_.to_dict(), "old_": self.old_ and self.old_.to_dict()}
+        state = {
+            **{name: getattr(self, name) for name in self._state},
+            "new_": self.new_.to_dict(),
+            "old_": self.old_ and self.old_.to_dict(),
+            "calendar_": self.calendar_ and self.calendar_.to_dict(),
+        }
         settings = {"margin": str(self.margin)}
         return {"class": type(self).__name__, "settings": settings, "state": state}
 
@@ -273,6 +310,8 @@ class LeftCensoredModel(PurchaseModel):
         state = dict(stored["state"])
         state["new_"] = crmml.models.from_dict(state["new_"])
         state["old_"] = state["old_"] and OldCustomerModel.from_dict(state["old_"])
+        if state.get("calendar_"):
+            state["calendar_"] = CalendarProfile.from_dict(state["calendar_"])
         model = cls(base=clone(state["new_"]), **stored["settings"])
         for name, value in state.items():
             setattr(model, name, value)
@@ -297,9 +336,11 @@ class LeftCensoredModel(PurchaseModel):
         Raises
         ------
         ParameterError
-            If the base is another model, or has a calendar; or the margin is no duration.
+            If the base is another model; or the margin is no duration; or a calendar is to be
+            estimated with sample weights.
         TooLittleDataError
-            If there are no new customers.
+            If there are no new customers; or a calendar is to be estimated from too little, see
+            :meth:`crmml.models.calendar.CalendarPurchaseModel.fit`.
         CrmmlError
             If the provenance lacks what is needed.
 
@@ -309,10 +350,9 @@ class LeftCensoredModel(PurchaseModel):
             As the two models do.
         """
         base = ModifiedBetaGeoModel() if self.base is None else clone(self.base)
-        if not isinstance(base, (BetaGeoModel, ModifiedBetaGeoModel)) or base.calendar is not None:
-            raise ParameterError(
-                "base", "a BetaGeoModel or ModifiedBetaGeoModel without a calendar", self.base
-            )
+        if not isinstance(base, (BetaGeoModel, ModifiedBetaGeoModel)):
+            raise ParameterError("base", "a BetaGeoModel or ModifiedBetaGeoModel", self.base)
+        base._check_settings()
         self.new_ = base
         self.time_unit_ = snapshot.time_unit
         self.origin_ = str(_origin(snapshot))
@@ -329,20 +369,26 @@ class LeftCensoredModel(PurchaseModel):
         weights = sample_weight
         if weights is not None and not isinstance(weights, pd.Series):
             weights = pd.Series(np.asarray(weights, dtype=np.float64), index=snapshot.customer_id)
-        self.new_.fit(counted.subset(~old), weights)
+        parts: list[tuple[CalendarPurchaseModel, Snapshot]] = [(base, counted.subset(~old))]
         self.old_ = None
         if self.n_old_ and margin is not None:
-            window = float(counted.frame["T"].to_numpy()[old][0])
-            settings = base.get_params(deep=False)
-            share = min(in_units(margin, snapshot.time_unit) / window, 1.0)
-            self.old_ = OldCustomerModel(**settings, share=share)
-            self.old_.fit(counted.subset(old), weights)
+            theirs = counted.subset(old)
+            window = float(theirs.frame["T"].iloc[0])
+            end = grain_edge(snapshot.cutoff, snapshot.grain, up=True)
+            self.old_ = OldCustomerModel(
+                **base.get_params(deep=False),
+                share=min(in_units(margin, snapshot.time_unit) / window, 1.0),
+                window=(end - window * UNIT_DAYS[snapshot.time_unit], end),
+            )
+            parts.append((self.old_, theirs))
             self.notes_.append(
                 f"{self.n_old_:,} of {len(snapshot):,} customers were first seen within "
                 f"{self.margin_} of the start of the data and count as old, with parameters of "
                 "their own"
             )
-        self._gather_fits(len(snapshot))
+        bought = _with_first_purchases(repeat_purchases_by_week(snapshot), snapshot.subset(old))
+        at_purchases = self._fit_parts(parts, snapshot, base.calendar, bought, weights)
+        self._gather_fits(len(snapshot), at_purchases)
         return self
 
     def _choose_margin(self, snapshot: Snapshot) -> tuple[Duration | None, list[str]]:
@@ -353,7 +399,7 @@ class LeftCensoredModel(PurchaseModel):
         in_units(margin, snapshot.time_unit)
         return margin, []
 
-    def _gather_fits(self, n_customers: int) -> None:
+    def _gather_fits(self, n_customers: int, at_purchases: float) -> None:
         parts = {"": self.new_} | ({} if self.old_ is None else {_PREFIX: self.old_})
         for name in ("params_", "standard_errors_", "coefficients_"):
             merged = {
@@ -365,8 +411,8 @@ class LeftCensoredModel(PurchaseModel):
         self.covariance_ = block_diag(
             *(np.array(part.covariance_) for part in parts.values())
         ).tolist()
-        self.log_likelihood_ = float(sum(part.log_likelihood_ for part in parts.values()))
-        self.null_log_likelihood_ = float(sum(part.null_log_likelihood_ for part in parts.values()))
+        for name in ("log_likelihood_", "null_log_likelihood_"):
+            setattr(self, name, sum(getattr(part, name) for part in parts.values()) + at_purchases)
         self.converged_ = all(part.converged_ for part in parts.values())
         self.n_customers_ = n_customers
 
@@ -416,16 +462,25 @@ class LeftCensoredModel(PurchaseModel):
         return {"purchase": (*own["purchase"], _OLD), "dropout": own["dropout"]}
 
     def _row_params(self, h: Histories) -> Any:
-        new = _with_parameters(self.new_, self.params_)._row_params(h)
+        new = self._part(self.new_)._row_params(h)
         if self.old_ is None:
             return new
-        old = _with_parameters(self.old_, self.params_, _PREFIX)._row_params(h)
+        old = self._part(self.old_, _PREFIX)._row_params(h)
         if isinstance(self.new_, ModifiedBetaGeoModel):
             # The MBG/NBD counts a chance to leave at the first purchase, the BG/NBD does not.
             old = old._replace(b=old.b - 1.0)
         marked = h.covariates[_OLD] > 0
         pairs = zip(old, new, strict=True)
         return type(new)(*(np.where(marked, theirs, ours) for theirs, ours in pairs))
+
+    def _part(self, part: PurchaseModel, prefix: str = "") -> PurchaseModel:
+        """Return one of the two models at the parameters and coefficients held here."""
+        other = copy.copy(part)
+        other.params_ = {name: self.params_[prefix + name] for name in part.params_}
+        other.coefficients_ = {
+            name: self.coefficients_[prefix + name] for name in part.coefficients_
+        }
+        return other
 
     # -- predictions that need the parts -----------------------------------------------------------
 
@@ -483,12 +538,16 @@ class LeftCensoredModel(PurchaseModel):
             method="laplace" if {new.method, other.method} == {"laplace"} else "ensemble",
             pareto_k=max(new.pareto_k, other.pareto_k),
             effective_sample_size=min(new.effective_sample_size, other.effective_sample_size),
+            coefficients=(*new.coefficients, *(_PREFIX + name for name in other.coefficients)),
         )
 
 
-def _with_parameters(
-    model: PurchaseModel, params: Mapping[str, float], prefix: str = ""
-) -> PurchaseModel:
-    other = copy.copy(model)
-    other.params_ = {name: params[prefix + name] for name in model._process.NAMES}
-    return other
+def _with_first_purchases(bought: WeeklyCounts | None, old: Snapshot) -> WeeklyCounts | None:
+    """Add the first purchases of old customers, which count like all others."""
+    if bought is None or not len(old):
+        return bought
+    end = grain_edge(old.cutoff, old.grain, up=True)
+    since = old.frame["T"].to_numpy() * UNIT_DAYS[old.time_unit]
+    week = week_at(end - since - UNIT_DAYS[old.grain] / 2.0)  # T begins at the end of the period
+    firsts = np.bincount(week - bought.first, minlength=len(bought.counts))
+    return WeeklyCounts(bought.first, bought.counts + firsts)

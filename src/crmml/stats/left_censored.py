@@ -59,6 +59,17 @@ class SeenEarly:
         nobody = params.r * np.log1p(self.share * T / params.alpha)
         return np.asarray(np.log(-np.expm1(-nobody)))
 
+    def unseen_rate(self, params: Params, T: FloatArray) -> FloatArray:
+        r"""Purchase rate within the margin of those who were not seen, per customer seen.
+
+        Per customer seen there are :math:`(1 - P) / P` who were not, each of expected rate
+        :math:`r / (\alpha + m)`: minus the derivative of the log-likelihood's denominator by
+        ``m``.
+        """
+        margin = self.share * T
+        unseen = 1.0 / np.expm1(params.r * np.log1p(margin / params.alpha))
+        return np.asarray(unseen * params.r / (params.alpha + margin))
+
     def log_likelihood(
         self, params: Params, x: FloatArray, t_x: FloatArray, T: FloatArray
     ) -> FloatArray:
@@ -73,9 +84,8 @@ class SeenEarly:
         r, alpha = params.r, params.alpha
         margin = self.share * T
         nobody = r * np.log1p(margin / alpha)
-        odds = 1.0 / np.expm1(nobody)
-        gradient[0] -= odds * nobody
-        gradient[1] += odds * r * margin / (alpha + margin)
+        gradient[0] -= nobody / np.expm1(nobody)
+        gradient[1] += margin * self.unseen_rate(params, T)
         return value - self.log_seen(params, T), gradient
 
     def probability_alive(
