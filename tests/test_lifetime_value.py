@@ -7,7 +7,6 @@ from scipy import optimize, stats
 
 import crmml.models
 from crmml.exceptions import (
-    CrmmlError,
     DataError,
     FitWarning,
     InfiniteMeanWarning,
@@ -316,17 +315,6 @@ def test_spend_without_a_mean_is_said_and_never_negative(snapshot, model):
         value = heavy.clv(snapshot, "52W")
     assert not (value < 0).any()
     assert np.isfinite(heavy.clv_quantiles(snapshot, "52W", 0.9).to_numpy()).all()
-
-
-def test_covariates_keep_their_values_and_lose_their_uncertainty_with_a_warning(snapshot):
-    with pytest.warns(FitWarning, match="take its parameters as certain"):
-        fitted = LifetimeValueModel(
-            purchase_model=BetaGeoModel(purchase_covariates=["margin_ratio"])
-        ).fit(snapshot)
-    assert fitted.purchase_posterior_ is None
-    assert (fitted.clv_quantiles(snapshot, "26W", 0.95) >= 0).all(axis=None)
-    with pytest.raises(CrmmlError, match="without covariates only"):
-        fitted.purchase_model_.posterior(snapshot)
 
 
 def test_purchase_quantiles_carry_the_parameters_and_equal_the_plain_ones_when_certain(snapshot):

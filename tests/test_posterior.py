@@ -104,6 +104,42 @@ def test_storage_is_plain_json_and_comes_back():
     assert (back.names, back.method, back.pareto_k) == (found.names, "laplace", found.pareto_k)
 
 
+@pytest.mark.parametrize("method", ["laplace", "ensemble"])
+def test_coefficients_have_any_sign_and_take_no_logarithm(method):
+    found = sample_posterior(
+        NAMES, NORMAL, np.zeros(3), n_draws=1000, method=method, coefficients=("b",)
+    )
+    assert found.method == method
+    assert (found.draws[:, [0, 2]] > 0).all()
+    assert found.mean["b"] == pytest.approx(-1.0, abs=0.05)
+    assert found.sd["b"] == pytest.approx(0.3, rel=0.1)
+    back = Posterior.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert back.coefficients == ("b",)
+    np.testing.assert_array_equal(back.nodes(), found.nodes())
+    older = found.to_dict()
+    del older["coefficients"]
+    assert Posterior.from_dict(older).coefficients == ()
+
+
+def test_a_linear_change_of_scale_moves_draws_moments_and_nodes():
+    found = sample_posterior(NAMES, NORMAL, np.zeros(3), n_draws=50, coefficients=("b",))
+    # The coefficient per unit of a column of large numbers, and the parameter at its zero.
+    change = np.array([[1.0, -40.0, 0.0], [0.0, 1e-9, 0.0], [0.0, 0.0, 1.0]])
+    moved = found.moved(change)
+    np.testing.assert_allclose(moved.draws[:, 1], 1e-9 * found.draws[:, 1])
+    np.testing.assert_allclose(
+        moved.draws[:, 0], found.draws[:, 0] * np.exp(-40.0 * found.draws[:, 1])
+    )
+    nodes = moved.nodes()
+    logs = np.column_stack([np.log(nodes[:, 0]), nodes[:, 1], np.log(nodes[:, 2])])
+    np.testing.assert_allclose(logs.mean(axis=0), change @ found.log_mean)
+    unit = np.array([1.0, 1e-9, 1.0])
+    expected = change @ found.log_covariance @ change.T
+    np.testing.assert_allclose(
+        np.cov((logs / unit).T, bias=True), expected / np.outer(unit, unit), atol=1e-9
+    )
+
+
 def test_nodes_integrate_cubics_of_the_logarithms_exactly():
     found = sample_posterior(NAMES, NORMAL, np.zeros(3))
     logs = np.log(found.nodes())

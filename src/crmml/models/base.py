@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -325,16 +325,10 @@ class PurchaseModel(Estimator):
         return fitted.moved(shift, -jacobian), null.moved(shift, -jacobian)
 
     def _blocks(self, h: Histories, keep: Any, weights: FloatArray) -> list[mle.Block]:
-        blocks = []
-        for group, columns in self._covariate_columns().items():
-            for parameter, sign in self._effects[group]:
-                prefix = group if len(self._effects[group]) == 1 else f"{group}_{parameter}"
-                for column in columns:
-                    z = h.covariates[column][keep]
-                    blocks.append(
-                        mle.Block.standardised(f"{prefix}:{column}", parameter, sign, z, weights)
-                    )
-        return blocks
+        return [
+            mle.Block.standardised(name, parameter, sign, h.covariates[column][keep], weights)
+            for name, parameter, sign, column in self._acting()
+        ]
 
     def _adopt(self, fitted: mle.Fit, null: mle.Fit, n_customers: int) -> None:
         names = self._process.NAMES
@@ -464,10 +458,11 @@ class PurchaseModel(Estimator):
         seed: int = 0,
         prior: Mapping[str, tuple[float, float]] | None = None,
     ) -> Posterior:
-        """Draw from the posterior of the parameters, given the customers of the fit.
+        """Draw from the posterior of parameters and coefficients, given the customers of the fit.
 
         The model keeps no training data, so the snapshot is asked for again. See
-        :func:`crmml.models.predictive.purchase_posterior` for the priors and the method.
+        :func:`crmml.models.predictive.purchase_posterior` for the priors, of which the ridge is
+        one, and the method.
         """
         from crmml.models.predictive import purchase_posterior
 
@@ -619,7 +614,9 @@ class PurchaseModel(Estimator):
         alive = self._process.probability_alive(params, h.x, h.t_x, h.T)
         updated = self._process.if_alive(params, h.x, h.t_x, h.T)
         varying = {name: v for name, v in updated._asdict().items() if np.ndim(v)}
-        found = Distinct({**varying, "horizon": t})
+        # Covariates tell futures apart that are alike at these coefficients only.
+        covariates = {f"covariate:{name}": z for name, z in h.covariates.items()}
+        found = Distinct({**varying, **covariates, "horizon": t})
         distinct = {name: found.values[name] for name in varying}
         return (
             h,
@@ -630,22 +627,27 @@ class PurchaseModel(Estimator):
     def _row_params(self, h: Histories) -> Any:
         """Parameters of each history: numbers, or arrays where covariates act on them."""
         values: dict[str, Any] = dict(self.params_)
+        for name, parameter, sign, column in self._acting():
+            coefficient = self.coefficients_[name]["estimate"]
+            effect = np.exp(sign * coefficient * h.covariates[column])
+            values[parameter] = values[parameter] * effect
+        return self._process.make([values[name] for name in self._process.NAMES])
+
+    def _acting(self) -> Iterator[tuple[str, str, float, str]]:
+        """Name of each coefficient, the parameter it acts on, its sign and its column."""
         for group, columns in self._covariate_columns().items():
             for parameter, sign in self._effects[group]:
                 prefix = group if len(self._effects[group]) == 1 else f"{group}_{parameter}"
                 for column in columns:
-                    coefficient = self.coefficients_[f"{prefix}:{column}"]["estimate"]
-                    effect = np.exp(sign * coefficient * h.covariates[column])
-                    values[parameter] = values[parameter] * effect
-        return self._process.make([values[name] for name in self._process.NAMES])
+                    yield f"{prefix}:{column}", parameter, sign, column
 
     def _covariate_columns(self) -> dict[Group, Sequence[str]]:
         return {"purchase": self.purchase_covariates, "dropout": self.dropout_covariates}
 
     @property
     def _parameter_names(self) -> tuple[str, ...]:
-        """Names of ``params_``, in the order of the columns of a posterior."""
-        return self._process.NAMES
+        """Names of parameters and coefficients, in the order of the columns of a posterior."""
+        return (*self._process.NAMES, *self.coefficients_)
 
     def _invert(
         self, alive: FloatArray, future: Future, history: IntArray, wanted: FloatArray

@@ -15,7 +15,6 @@ import crmml.models
 from crmml._typing import Duration, FloatArray, IntArray
 from crmml.exceptions import (
     DataError,
-    FitWarning,
     InfiniteMeanWarning,
     MissingColumnsError,
     ParameterError,
@@ -134,8 +133,7 @@ class LifetimeValueModel(Estimator):
         Warns
         -----
         FitWarning
-            Whatever the two models say; and if the purchase model has covariates, whose
-            uncertainty the intervals leave out.
+            Whatever the two models say.
         """
         discount_rate_per_unit(self.annual_discount_rate, snapshot.time_unit)
         if self.n_posterior_draws != 0 and self.n_posterior_draws < 2:
@@ -151,16 +149,9 @@ class LifetimeValueModel(Estimator):
             self.spend_posterior_ = spend_posterior(
                 self.spend_model_, snapshot, n_draws=n_draws, seed=seed
             )
-            if self.purchase_model_.coefficients_:
-                warnings.warn(
-                    "intervals of a purchase model with covariates take its parameters as certain",
-                    FitWarning,
-                    stacklevel=2,
-                )
-            else:
-                self.purchase_posterior_ = self.purchase_model_.posterior(
-                    snapshot, n_draws=n_draws, seed=seed
-                )
+            self.purchase_posterior_ = self.purchase_model_.posterior(
+                snapshot, n_draws=n_draws, seed=seed
+            )
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -341,9 +332,7 @@ class LifetimeValueModel(Estimator):
         gain = unit * ratio
         # A negative unit value turns the distribution around.
         wanted = np.concatenate([levels, 1.0 - levels]) if (gain < 0).any() else levels
-        posterior = self.purchase_posterior_
-        nodes = None if posterior is None else posterior.nodes()
-        ahead = look_ahead(self.purchase_model_, snapshot, horizon, nodes)
+        ahead = look_ahead(self.purchase_model_, snapshot, horizon, self.purchase_posterior_)
         inverse = ahead.histories.inverse
         x = _frequency(snapshot)
         first = np.empty(ahead.alive.shape[1], dtype=np.int64)

@@ -4,7 +4,8 @@ A posterior stands in for the parameters by a few equally probable vectors (its 
 the parameters a prediction is P(active) times the future of an active customer; averaged over
 the nodes it is the predictive distribution. Everything is evaluated once per distinct history,
 and the future once per distinct future, so that a million customers cost no more than the few
-ten thousand kinds among them, and no customer depends on who else is there.
+ten thousand kinds among them, and no customer depends on who else is there. Covariates are part
+of a history, and their coefficients of the parameters.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from crmml.exceptions import CrmmlError, ParameterError
 from crmml.features.snapshot import Snapshot
 from crmml.models.base import Histories, PurchaseModel, check_levels
 from crmml.models.gamma_gamma import GammaGammaModel
-from crmml.stats import gamma_gamma
+from crmml.stats import gamma_gamma, mle
 from crmml.stats.posterior import Density, NormalPrior, Posterior, sample_posterior
 
 Prior = Mapping[str, tuple[float, float]]
-"""Mean and standard deviation of the natural logarithm of each parameter."""
+"""Mean and standard deviation of the logarithm of a parameter, of a standardised coefficient."""
 
 PRIOR_SD = 2.0
-"""Of a log-parameter: 95 % of the prior lies within a factor of 50 of its centre."""
+"""Of a log-parameter: 95 % of the prior lies within a factor of 50 of its centre. Likewise of what
+a coefficient adds to it per standard deviation of the covariate."""
 
 _THIN = 10_000
 
@@ -37,16 +39,17 @@ _THIN = 10_000
 def build_prior(
     names: Sequence[str], centres: Mapping[str, float], given: Prior | None
 ) -> NormalPrior:
-    """Build the prior of the log-parameters.
+    """Build the prior of the log-parameters and coefficients.
 
     Parameters
     ----------
     names : sequence of str
-        Parameters.
+        Parameters and coefficients.
     centres : mapping of str to float
-        Natural centre of a parameter that has a unit; all others are centred at 1.
+        Natural centre of a parameter that has a unit; all other parameters are centred at 1 and
+        coefficients at 0.
     given : mapping, optional
-        Overrides ``(mean, sd)`` of the logarithm by parameter.
+        Overrides ``(mean, sd)`` of the logarithm of a parameter, or of a coefficient.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def purchase_posterior(
     n_proposals: int = 512,
     method: Literal["auto", "laplace", "ensemble"] = "auto",
 ) -> Posterior:
-    """Draw from the posterior of the parameters of a fitted purchase model.
+    """Draw from the posterior of the parameters and coefficients of a fitted purchase model.
 
     Parameters
     ----------
@@ -82,61 +85,88 @@ def purchase_posterior(
     n_draws, seed, n_proposals, method
         See :func:`crmml.stats.posterior.sample_posterior`.
     prior : mapping, optional
-        ``(mean, sd)`` of the logarithm of a parameter. The default is weak: each logarithm is
-        normal with standard deviation 2, centred at 0, or, for a parameter measured in time, at
-        the logarithm of the mean observation time.
+        ``(mean, sd)`` of the logarithm of a parameter, or of a coefficient per standard deviation
+        of its column. The default is weak: each logarithm is normal with standard deviation 2,
+        centred at 0, or, for a parameter measured in time, at the logarithm of the mean
+        observation time; each standardised coefficient is normal around 0 with standard deviation
+        ``1 / sqrt(ridge)``, of which the ridge is the penalty, or 2 without one.
 
     Returns
     -------
     Posterior
+        Parameters are those at covariates of 0 and coefficients those per unit of the column, as
+        ``params_`` and ``coefficients_``. A column that does not vary keeps the coefficient 0.
 
     Raises
     ------
     CrmmlError
-        If the model has covariates.
+        If the model is made of parts, as a :class:`~crmml.models.LeftCensoredModel` is.
+
+    Notes
+    -----
+    With covariates the density is that of the parameters of a customer with average covariates
+    (the priors are theirs) and of the standardised coefficients, which hardly depend on each
+    other; the draws are then put on the scale of the columns. Every distinct pair of history and
+    covariates is a row.
     """
     model._check_snapshot(snapshot)
-    if model.coefficients_:
-        raise CrmmlError(
-            f"the posterior of {type(model).__name__} is drawn without covariates only; this one "
-            f"has {len(model.coefficients_)}"
-        )
-    if model._parameter_names != model._process.NAMES:
-        raise CrmmlError(f"{type(model).__name__} is made of parts; ask its method posterior()")
     process, h = model._process, model._histories(snapshot)
-    names = process.NAMES
     counts = h.counts.astype(np.float64)
+    blocks = model._blocks(h, slice(None), counts)
+    coefficients = tuple(block.name for block in blocks)
+    if coefficients != tuple(model.coefficients_):
+        raise CrmmlError(f"{type(model).__name__} is made of parts; ask its method posterior()")
+    names = (*process.NAMES, *coefficients)
     typical = float(counts @ h.T / counts.sum())
-    normal = build_prior(names, dict.fromkeys(model._time_parameters, typical), prior)
+    ridged = dict.fromkeys(coefficients, (0.0, model.ridge**-0.5)) if model.ridge else {}
+    normal = build_prior(
+        names, dict.fromkeys(model._time_parameters, typical), {**ridged, **(prior or {})}
+    )
 
-    def density_on(rows: slice) -> Density:
-        x, t_x, T = h.x[rows], h.t_x[rows], h.T[rows]
-        weights = counts[rows] * (counts.sum() / counts[rows].sum())
+    def density_on(index: slice) -> Density:
+        weights = counts[index] * (counts.sum() / counts[index].sum())
+        rows = mle.Rows(h.x[index], h.t_x[index], h.T[index], weights)
+        acting = [block.thinned(index) for block in blocks]
+        objective = mle.process_objective(process, rows, acting)
 
         def value(z: FloatArray) -> float:
-            each = process.log_likelihood(process.make(np.exp(z)), x, t_x, T)
+            params = mle.row_params(process, acting, z)
+            each = process.log_likelihood(params, rows.x, rows.t_x, rows.T)
             return float(weights @ each) + normal.log_density(z)[0]
 
         def gradient(z: FloatArray) -> tuple[float, FloatArray]:
-            each, by_parameter = process.score(process.make(np.exp(z)), x, t_x, T)
+            likelihood, by_parameter, _ = objective(z)
             prior_value, slope = normal.log_density(z)
-            return float(weights @ each) + prior_value, by_parameter @ weights + slope
+            return likelihood + prior_value, by_parameter + slope
 
         return Density(value, gradient)
 
-    start = np.log([model.params_[name] for name in names])
+    start = _at_mean_covariates(model, blocks)
     # A parameter on the boundary is no start: the prior keeps the mode in the interior.
     start = np.clip(start, normal.mean - 4.0 * normal.sd, normal.mean + 4.0 * normal.sd)
-    return sample_posterior(
+    found = sample_posterior(
         names,
         density_on(slice(None)),
         start,
         thinned=density_on(_every(len(counts))) if len(counts) > 2 * _THIN else None,
+        coefficients=coefficients,
         n_draws=n_draws,
         seed=seed,
         n_proposals=n_proposals,
         method=method,
     )
+    return found.moved(mle.to_given_scale(process.NAMES, blocks)) if blocks else found
+
+
+def _at_mean_covariates(model: PurchaseModel, blocks: Sequence[mle.Block]) -> FloatArray:
+    """Log-parameters at mean covariates, then coefficients per standard deviation."""
+    names = model._process.NAMES
+    start = np.log([model.params_[name] for name in names])
+    estimates = [model.coefficients_[block.name]["estimate"] for block in blocks]
+    for block, estimate in zip(blocks, estimates, strict=True):
+        start[names.index(block.parameter)] += block.sign * estimate * block.mean
+    deviations = [block.deviation for block in blocks]
+    return np.concatenate([start, np.multiply(estimates, deviations)])
 
 
 def spend_posterior(
@@ -210,7 +240,9 @@ def _every(n_rows: int) -> slice:
 def at_parameters(model: PurchaseModel, values: FloatArray) -> PurchaseModel:
     """Return the fitted model with other parameters, in the order of its posterior's names."""
     other = copy.copy(model)
-    other.params_ = dict(zip(model._parameter_names, values.tolist(), strict=True))
+    found = dict(zip(model._parameter_names, values.tolist(), strict=True))
+    other.params_ = {name: found[name] for name in model.params_}
+    other.coefficients_ = {name: {"estimate": found[name]} for name in model.coefficients_}
     return other
 
 
@@ -248,8 +280,55 @@ class Outlook:
         )
 
 
+def node_params(model: PurchaseModel, h: Histories, posterior: Posterior) -> Iterator[Any]:
+    """Few equally weighted parameters of each history that stand for the posterior.
+
+    Without covariates they are those of :meth:`~crmml.stats.posterior.Posterior.nodes`. With
+    covariates the log-parameters of a history are a linear image of log-parameters and
+    coefficients, so that the same cubature on that image needs two points for each parameter of
+    the process, however many coefficients there are.
+
+    Yields
+    ------
+    NamedTuple
+        Parameters of the process, fields of shape (n_histories,) or numbers.
+    """
+    acting = tuple(model._acting())
+    alike = posterior.coefficients == tuple(name for name, *_ in acting)
+    if not posterior.coefficients or not alike or posterior.method == "ensemble":
+        for values in posterior.nodes():
+            yield at_parameters(model, values)._row_params(h)
+        return
+    names = model._process.NAMES
+    mean, covariance = (np.zeros((len(h.x), *(len(names),) * axes)) for axes in (1, 2))
+    # Of each log-parameter: the coordinates of the posterior that enter it, and their weights.
+    entering = []
+    for j, name in enumerate(names):
+        terms = [
+            (i, sign * h.covariates[column])
+            for i, (_, parameter, sign, column) in enumerate(acting, start=len(names))
+            if parameter == name
+        ]
+        index = [j, *(i for i, _ in terms)]
+        entering.append((index, np.column_stack([np.ones(len(h.x)), *(z for _, z in terms)])))
+    for j, (index, weights) in enumerate(entering):
+        mean[:, j] = weights @ posterior.log_mean[index]
+        for k, (other, its_weights) in enumerate(entering[: j + 1]):
+            shared = weights @ posterior.log_covariance[np.ix_(index, other)]
+            covariance[:, j, k] = covariance[:, k, j] = (shared * its_weights).sum(axis=1)
+    values, vectors = np.linalg.eigh(covariance)
+    spread = np.sqrt(len(names) * np.maximum(values, 0.0))
+    root = (vectors * spread[:, None, :]) @ vectors.transpose(0, 2, 1)
+    for sign in (1.0, -1.0):
+        for k in range(len(names)):
+            yield model._process.make(np.exp(mean + sign * root[:, :, k]).T)
+
+
 def look_ahead(
-    model: PurchaseModel, snapshot: Snapshot, horizon: str | Duration, nodes: FloatArray | None
+    model: PurchaseModel,
+    snapshot: Snapshot,
+    horizon: str | Duration,
+    worlds: Posterior | FloatArray | None,
 ) -> Outlook:
     """Gather the distinct histories and futures at every node.
 
@@ -259,17 +338,21 @@ def look_ahead(
         Fitted.
     snapshot : Snapshot
     horizon : str or Duration
-    nodes : ndarray, shape (n_nodes, n_parameters), optional
-        Equally probable parameters; ``None`` takes the estimates as certain.
+    worlds : Posterior or ndarray of shape (n_nodes, n_parameters), optional
+        A posterior by its few nodes, or equally probable parameters shared by all customers;
+        ``None`` takes the estimates as certain.
     """
     h, alive, future = model._look_ahead(snapshot, horizon)
-    if nodes is None:
+    if worlds is None:
         return Outlook(model, h, alive[None], [future.params], future.t, future.inverse)
+    if isinstance(worlds, Posterior):
+        nodes = node_params(model, h, worlds)
+    else:
+        nodes = (at_parameters(model, values)._row_params(h) for values in worlds)
     first = np.empty(len(future.t), dtype=np.int64)
     first[future.inverse] = np.arange(len(future.inverse))
     alive_at, futures = [], []
-    for values in nodes:
-        params = at_parameters(model, values)._row_params(h)
+    for params in nodes:
         alive_at.append(model._process.probability_alive(params, h.x, h.t_x, h.T))
         futures.append(
             model._process.if_alive(take(params, first), h.x[first], h.t_x[first], h.T[first])
@@ -335,7 +418,7 @@ def purchase_distribution(
     DataFrame, shape (n_customers, n_max + 1)
         What is missing to 1 lies above ``n_max``.
     """
-    ahead = look_ahead(model, snapshot, horizon, posterior.nodes())
+    ahead = look_ahead(model, snapshot, horizon, posterior)
     table = np.empty((ahead.alive.shape[1], n_max + 1))
     rows = np.arange(len(table))
     size = max(1, 1_000_000 // ((n_max + 1) * len(ahead.futures)))
@@ -377,7 +460,7 @@ def purchase_quantiles(
     DataFrame of int, shape (n_customers, n_levels)
     """
     levels = check_levels(q)
-    ahead = look_ahead(model, snapshot, horizon, None if posterior is None else posterior.nodes())
+    ahead = look_ahead(model, snapshot, horizon, posterior)
     counts = np.zeros((ahead.alive.shape[1], len(levels)), dtype=np.int64)
     open_rows = np.flatnonzero(ahead.alive.mean(axis=0) > 1.0 - levels.max())
     n_max = 15

@@ -83,7 +83,7 @@ class Block:
     ) -> Self:
         """Centre and scale the values by their weighted mean and standard deviation.
 
-        A column that does not vary keeps deviation 0; its coefficient is not identified.
+        A column that does not vary keeps deviation 0; its coefficient is not identified and is 0.
         """
         mean = float(weights @ values / weights.sum())
         deviation = float(np.sqrt(weights @ (values - mean) ** 2 / weights.sum()))
@@ -277,11 +277,8 @@ def process_objective(
     place = [names.index(block.parameter) for block in blocks]
 
     def value_and_gradient(theta: FloatArray) -> tuple[float, FloatArray]:
-        values: list[Any] = list(theta[: len(names)])
         coefficients = theta[len(names) :]
-        for j, block, c in zip(place, blocks, coefficients, strict=True):
-            values[j] = values[j] + block.sign * c * block.z
-        params = process.make([np.exp(v) for v in values])
+        params = row_params(process, blocks, theta)
         each, by_parameter = process.score(params, rows.x, rows.t_x, rows.T)
         weighted = by_parameter * rows.weights
         by_coefficient = [
@@ -293,6 +290,24 @@ def process_objective(
         return value, gradient
 
     return differentiated(value_and_gradient)
+
+
+def row_params(process: PurchaseProcess, blocks: Sequence[Block], theta: FloatArray) -> Any:
+    """Parameters of the rows: numbers, or arrays where covariates act.
+
+    Parameters
+    ----------
+    process : PurchaseProcess
+    blocks : sequence of Block
+    theta : ndarray, shape (p,)
+        Log-parameters, then one coefficient per block.
+    """
+    size = len(process.NAMES)
+    values: list[Any] = list(theta[:size])
+    for block, c in zip(blocks, theta[size:], strict=True):
+        j = process.NAMES.index(block.parameter)
+        values[j] = values[j] + block.sign * c * block.z
+    return process.make([np.exp(v) for v in values])
 
 
 def fit_process(
@@ -408,12 +423,25 @@ def _inverse(information: FloatArray, edge: BoolArray) -> FloatArray:
     return covariance
 
 
+def to_given_scale(names: Sequence[str], blocks: Sequence[Block]) -> FloatArray:
+    """Matrix from standardised covariates to those as given, shape (p, p).
+
+    It takes log-parameters at mean covariates and coefficients per standard deviation to
+    log-parameters at covariates of zero and coefficients per unit (0 where nothing varies).
+    """
+    change = np.eye(len(names) + len(blocks))
+    for i, block in enumerate(blocks, start=len(names)):
+        scale = 1.0 / block.deviation if block.deviation > 0 else 0.0
+        change[names.index(block.parameter), i] = -block.sign * block.mean * scale
+        change[i, i] = scale
+    return change
+
+
 def _on_given_scale(fit: Fit, names: Sequence[str], blocks: Sequence[Block]) -> Fit:
     if not blocks:
         return fit
-    change = np.eye(len(fit.theta))
-    for i, block in enumerate(blocks, start=len(names)):
-        scale = 1.0 / block.deviation if block.deviation > 0 else np.nan
-        change[names.index(block.parameter), i] = -block.sign * block.mean * scale
-        change[i, i] = scale
-    return replace(fit, theta=change @ fit.theta, covariance=change @ fit.covariance @ change.T)
+    change = to_given_scale(names, blocks)
+    covariance = change @ fit.covariance @ change.T
+    constant = np.diag(change) == 0.0
+    covariance[constant] = covariance[:, constant] = np.nan
+    return replace(fit, theta=change @ fit.theta, covariance=covariance)

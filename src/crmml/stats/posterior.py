@@ -1,11 +1,12 @@
-"""Posterior of a few positive parameters: Laplace with importance resampling, or an ensemble.
+"""Posterior of a few parameters: Laplace with importance resampling, or an ensemble.
 
-The posterior of the log-parameters is first approximated by a multivariate t distribution at the
-mode, whose quasi-random draws are reweighted to the true density; where the weights are uneven the
-proposal is moved to the weighted mean and covariance and drawn anew. The Pareto shape ``k`` of the
-last weights and their effective size say whether that is trustworthy; if not (``k > 0.7``, or
-under a fifth effective) an affine-invariant ensemble samples the density itself. Which of the two
-was used is recorded, never hidden.
+Parameters are positive and sampled by their logarithms; beside them may stand coefficients, which
+have any sign and are sampled as they are. The posterior is first approximated by a multivariate t
+distribution at the mode, whose quasi-random draws are reweighted to the true density; where the
+weights are uneven the proposal is moved to the weighted mean and covariance and drawn anew. The
+Pareto shape ``k`` of the last weights and their effective size say whether that is trustworthy; if
+not (``k > 0.7``, or under a fifth effective) an affine-invariant ensemble samples the density
+itself. Which of the two was used is recorded, never hidden.
 
 With very many rows the density may be given on a thinned sample of them too. The full rows then
 supply mode and curvature, and the sample only what lies beyond the second order, which is small
@@ -24,20 +25,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from scipy import special, stats
 
-from crmml._typing import FloatArray
+from crmml._typing import BoolArray, FloatArray
 from crmml.exceptions import ConvergenceWarning, ParameterError
 
 LogDensity: TypeAlias = Callable[[FloatArray], float]
-"""Log-density, up to a constant, at one vector of log-parameters."""
+"""Log-density, up to a constant, at one vector of log-parameters (and coefficients)."""
 
 LogDensityGradient: TypeAlias = Callable[[FloatArray], tuple[float, FloatArray]]
-"""Log-density and its gradient at one vector of log-parameters."""
+"""Log-density and its gradient at one such vector."""
 
 
 class Density(NamedTuple):
@@ -61,18 +62,19 @@ _AUTOCORRELATION_TIMES = 25
 
 @dataclass(frozen=True)
 class Posterior:
-    """Equally probable draws of positive parameters, and how far to trust them.
+    """Equally probable draws of parameters, and how far to trust them.
 
     Attributes
     ----------
     names : tuple of str
-        Parameters, in the order of the columns of ``draws``.
+        Parameters and coefficients, in the order of the columns of ``draws``.
     draws : ndarray, shape (n_draws, n_parameters)
         On the natural scale, in the units of the fitted model.
     log_mean : ndarray, shape (n_parameters,)
-        Posterior mean of the log-parameters, from all weighted proposals.
+        Posterior mean of the log-parameters (of a coefficient: of itself), from all weighted
+        proposals.
     log_covariance : ndarray, shape (n_parameters, n_parameters)
-        Posterior covariance of the log-parameters.
+        Posterior covariance of the same.
     method : {"laplace", "ensemble"}
         ``laplace`` is importance resampling from the Laplace approximation; ``ensemble`` the
         affine-invariant ensemble, used where the weights are not to be trusted.
@@ -81,6 +83,8 @@ class Posterior:
         above 0.7 not to be trusted.
     effective_sample_size : float
         Of the weighted proposals, or of the chain after its burn-in.
+    coefficients : tuple of str
+        Which of ``names`` have any sign, so that no logarithm is taken of them.
     """
 
     names: tuple[str, ...]
@@ -90,6 +94,7 @@ class Posterior:
     method: Literal["laplace", "ensemble"]
     pareto_k: float
     effective_sample_size: float
+    coefficients: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.draws)
@@ -134,9 +139,32 @@ class Posterior:
         """
         if self.method == "ensemble":
             return self.thin(32)
-        d = len(self.names)
-        root = _root(self.log_covariance) * np.sqrt(d)
-        return np.asarray(np.exp(np.vstack([self.log_mean + root.T, self.log_mean - root.T])))
+        # A coefficient is as small as its column is large: the root needs them of like size.
+        deviation = np.sqrt(np.diag(self.log_covariance))
+        unit = np.where(self._positive | (deviation == 0.0), 1.0, deviation)
+        root = unit[:, None] * _root(self.log_covariance / np.outer(unit, unit))
+        root *= np.sqrt(len(self.names))
+        z = np.vstack([self.log_mean + root.T, self.log_mean - root.T])
+        return _natural(z, self._positive)
+
+    def moved(self, change: FloatArray) -> Self:
+        """Map the log-parameters and coefficients linearly.
+
+        Parameters
+        ----------
+        change : ndarray, shape (n_parameters, n_parameters)
+        """
+        z = np.log(self.draws, where=self._positive, out=self.draws.copy()) @ change.T
+        return replace(
+            self,
+            draws=_natural(z, self._positive),
+            log_mean=change @ self.log_mean,
+            log_covariance=change @ self.log_covariance @ change.T,
+        )
+
+    @property
+    def _positive(self) -> BoolArray:
+        return _positive(self.names, self.coefficients)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -148,6 +176,7 @@ class Posterior:
             "method": self.method,
             "pareto_k": self.pareto_k,
             "effective_sample_size": self.effective_sample_size,
+            "coefficients": list(self.coefficients),
         }
 
     @classmethod
@@ -161,17 +190,19 @@ class Posterior:
             method=stored["method"],
             pareto_k=float(stored["pareto_k"]),
             effective_sample_size=float(stored["effective_sample_size"]),
+            # Posteriors stored before they could hold coefficients hold none.
+            coefficients=tuple(stored.get("coefficients", ())),
         )
 
 
 @dataclass(frozen=True)
 class NormalPrior:
-    """Independent normal priors on the log-parameters.
+    """Independent normal priors on the log-parameters and coefficients.
 
     Attributes
     ----------
     mean, sd : ndarray, shape (n_parameters,)
-        Of the natural logarithm of each parameter; ``sd > 0``.
+        Of the natural logarithm of each parameter, of each coefficient itself; ``sd > 0``.
     """
 
     mean: FloatArray
@@ -193,17 +224,19 @@ def sample_posterior(
     n_proposals: int = 1024,
     method: Literal["auto", "laplace", "ensemble"] = "auto",
     thinned: Density | None = None,
+    coefficients: Sequence[str] = (),
 ) -> Posterior:
-    """Draw from the posterior of the log-parameters.
+    """Draw from the posterior of log-parameters and coefficients.
 
     Parameters
     ----------
     names : sequence of str
-        Parameters.
+        Parameters and coefficients.
     density : Density
-        Log-posterior density of the log-parameters, and the same with its gradient.
+        Log-posterior density of the log-parameters and coefficients, which should vary by about
+        as much as each other; and the same with its gradient.
     start : ndarray, shape (n_parameters,)
-        Log-parameters to start from, for example the maximum likelihood estimate.
+        Where to start from, for example the maximum likelihood estimate.
     n_draws : int
         Equally probable draws to keep.
     seed : int
@@ -216,6 +249,8 @@ def sample_posterior(
     thinned : Density, optional
         The same on a thinned sample of the rows weighted up to the whole; stands in for
         the terms of third and higher order.
+    coefficients : sequence of str
+        Which of ``names`` have any sign, so that the density takes them as they are.
 
     Returns
     -------
@@ -229,7 +264,7 @@ def sample_posterior(
     """
     if n_draws < 2:
         raise ParameterError("n_draws", ">= 2", n_draws)
-    mode, curvature = _laplace(density.gradient, np.asarray(start, dtype=np.float64))
+    mode, curvature = _laplace(density, thinned, np.asarray(start, dtype=np.float64))
     log_density = density.value
     if thinned is not None:
         log_density = _control_variate(density, thinned, mode, curvature)
@@ -259,39 +294,56 @@ def sample_posterior(
             stacklevel=2,
         )
     rng = np.random.default_rng([seed, 1])
+    positive = _positive(names, coefficients)
     if method == "ensemble" or (method == "auto" and not trusted):
         chain, chain_size = _ensemble(log_density, z, log_p, weight, rng)
         keep = np.linspace(0, len(chain) - 1, n_draws).round().astype(int)
         return Posterior(
             tuple(names),
-            np.exp(chain[keep]),
+            _natural(chain[keep], positive),
             chain.mean(axis=0),
             np.cov(chain.T).reshape(len(names), len(names)),
             "ensemble",
             k,
             chain_size,
+            tuple(coefficients),
         )
     return Posterior(
         tuple(names),
-        np.exp(z[_systematic(weight, n_draws, rng)]),
+        _natural(z[_systematic(weight, n_draws, rng)], positive),
         mean,
         spread,
         "laplace",
         k,
         size,
+        tuple(coefficients),
     )
+
+
+def _positive(names: Sequence[str], coefficients: Sequence[str]) -> BoolArray:
+    return np.array([name not in coefficients for name in names])
+
+
+def _natural(z: FloatArray, positive: BoolArray) -> FloatArray:
+    """Turn log-parameters to parameters; coefficients stay."""
+    return np.exp(z, where=positive, out=z.copy())
 
 
 def _finite(value: float) -> float:
     return value if np.isfinite(value) else -np.inf
 
 
-def _laplace(gradient: LogDensityGradient, start: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Climb to the mode by Newton's method; return it and the curvature there."""
-    mode = start
+def _laplace(
+    density: Density, thinned: Density | None, start: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Climb to the mode by Newton's method; return it and the curvature there.
+
+    On the way the curvature of the thinned rows is near enough.
+    """
+    gradient, mode = density.gradient, start
     value, slope = gradient(mode)
     for _ in range(_NEWTON_STEPS):
-        curvature = _curvature(gradient, mode)
+        curvature = _curvature((thinned or density).gradient, mode)
         step = _inverse(curvature) @ slope
         step *= min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-300))
         # In standard deviations: what is left is far below the width of the posterior.
@@ -305,7 +357,7 @@ def _laplace(gradient: LogDensityGradient, start: FloatArray) -> tuple[FloatArra
         else:
             break
         mode, value, slope = mode + step, new_value, new_slope
-    return mode, curvature
+    return mode, curvature if thinned is None else _curvature(gradient, mode)
 
 
 def _curvature(gradient: LogDensityGradient, z: FloatArray) -> FloatArray:
