@@ -41,6 +41,8 @@ from crmml.stats import bg_nbd, mbg_nbd
 from crmml.stats.bg_nbd import Params
 from crmml.stats.left_censored import SeenEarly
 from crmml.stats.operational_time import waves, week_at
+from crmml.training.backtest import make_candidate
+from crmml.training.pipeline import age_of_base
 
 ORIGIN, CUTOFF = "2020-01-06", "2021-01-04"
 DECEMBER = CalendarProfile.from_weeks({w: 2.5 if w >= 48 else 1.0 for w in range(1, 54)})
@@ -145,6 +147,16 @@ def test_an_old_base_is_recognised_and_said(snapshot, fitted):
     assert fitted.margin_ == str(found.margin)
     assert "the base is older than the data" in fitted.notes[0]
     assert f"{fitted.n_old_:,} of {len(snapshot):,} customers" in fitted.notes[1]
+
+
+def test_training_says_whether_its_process_knows_of_old_customers(snapshot, cdnow):
+    (said,) = age_of_base(snapshot, "mbg_nbd/own_mean")
+    assert said.startswith("the base is older than the data: ")
+    assert said.endswith("takes them for new: let mbg_nbd_left_censored compete in "
+                         "backtest.candidates")  # fmt: skip
+    (said,) = age_of_base(snapshot, "mbg_nbd_left_censored_calendar")
+    assert "mbg_nbd_left_censored_calendar has parameters of their own for them" in said
+    assert age_of_base(cdnow, "mbg_nbd") == []
 
 
 def test_a_cohort_and_a_young_shop_are_not_old_bases(cdnow):
@@ -415,6 +427,13 @@ def test_a_calendar_of_an_old_base_needs_two_years_as_any_other(snapshot, at_dec
         given.fit(half)
     with pytest.raises(ParameterError, match="'estimate' or None; got 'weekly'"):
         LeftCensoredModel(base=BetaGeoModel(calendar="weekly")).fit(snapshot)
+
+
+def test_both_together_are_a_candidate(both, at_december):
+    candidate = make_candidate("mbg_nbd_left_censored_calendar", "4W")
+    model = candidate.purchase_model.fit(at_december)
+    assert model.params_ == both.params_
+    assert model.calendar_ == both.calendar_
 
 
 # -- forecasts -------------------------------------------------------------------------------------

@@ -72,7 +72,8 @@ def test_a_base_older_than_its_data_is_noticed():
     profile = compute_profile(open_tables(history(365, newcomers=0.5, old=400, rate=0.05)))
     assert profile.entry.base == "left_censored"
     assert profile.entry.new_at_start > 3 * profile.entry.new_later
-    assert any("the base is older than the data" in remark for remark in profile.remarks())
+    (remark,) = (said for said in profile.remarks() if "the base is older than the data" in said)
+    assert remark.endswith("let mbg_nbd_left_censored compete in backtest.candidates")
 
 
 def test_a_shop_that_began_with_its_data_is_open():

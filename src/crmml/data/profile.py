@@ -151,7 +151,8 @@ class Profile:
                 f"the base is older than the data: {entry.new_at_start:.1f} customers a day are "
                 f"first seen in the first {_START} days and {entry.new_later:.1f} a day in the "
                 f"second half, while buyers stay at {entry.buyers_at_start:.1f} and "
-                f"{entry.buyers_later:.1f} a day; their true first purchase lies before the data"
+                f"{entry.buyers_later:.1f} a day; their true first purchase lies before the data: "
+                "let mbg_nbd_left_censored compete in backtest.candidates"
             )
         if entry.base == "closed_cohort":
             said.append(

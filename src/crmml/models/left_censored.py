@@ -88,7 +88,7 @@ class LeftCensoring:
         )
         return {
             "left_censored": f"the base is older than the data: {figures}; those first seen within "
-            f"{self.margin} of the start count as old",
+            f"{self.margin} of the start are more likely old customers than new ones",
             "open": f"nothing says that the base is older than the data: {figures}",
             "closed_cohort": f"a closed cohort, not an old base: {figures}",
             "too_short": "the data are too short to tell whether the base is older",

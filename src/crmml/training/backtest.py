@@ -68,6 +68,9 @@ PROCESSES: dict[str, Callable[[], Any]] = {
     "regular": RegularPurchaseModel,
     "mbg_nbd_left_censored": LeftCensoredModel,
     "mbg_nbd_calendar": partial(ModifiedBetaGeoModel, calendar="estimate"),
+    "mbg_nbd_left_censored_calendar": partial(
+        LeftCensoredModel, base=ModifiedBetaGeoModel(calendar="estimate")
+    ),
 }
 """Purchase processes that may carry lifetime value, by the name of the candidate."""
 

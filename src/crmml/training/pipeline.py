@@ -37,6 +37,7 @@ from crmml.metrics import classification, counts, ranking
 from crmml.metrics.bootstrap import Replicates, hash_keys, replicate
 from crmml.models.churn import ChurnSelection, select_churn
 from crmml.models.gamma_gamma import GammaGammaModel
+from crmml.models.left_censored import detect_left_censoring
 from crmml.models.lifetime_value import LifetimeValueModel
 from crmml.models.loyalty import LoyaltyModel
 from crmml.scoring.bundle import Policy, ScoringBundle
@@ -428,6 +429,7 @@ class _Shop:
                     f"lifetime value rests on {process} and gamma_gamma, the forecast of purchases "
                     f"and spend in {outcome.horizon} on {chosen}"
                 )
+            notes += age_of_base(snapshot, process)
             margin, source = self._margin(snapshot)
             notes.append(source)
             lifetime_value = LifetimeValueModel(
@@ -632,6 +634,25 @@ def process_for_value(backtest: Backtest) -> str:
     error = board[board["metric"] == JUDGED_BY].sort_values(["value", "candidate"])
     named = error["candidate"].str.partition("/")[0]
     return next((str(name) for name in named if name in PROCESSES), "mbg_nbd")
+
+
+def age_of_base(snapshot: Snapshot, process: str) -> list[str]:
+    """Say so where customers are older than the data, and whether the process allows for it.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        Built from a log.
+    process : str
+        Name of the purchase process that lifetime value rests on.
+    """
+    found = detect_left_censoring(snapshot)
+    if found.base != "left_censored":
+        return []
+    does = "takes them for new: let mbg_nbd_left_censored compete in backtest.candidates"
+    if "left_censored" in process:
+        does = "has parameters of their own for them"
+    return [f"{found.sentence}; {process} {does}"]
 
 
 def _gates(backtest: Backtest, churn: ChurnSelection) -> dict[str, bool]:
