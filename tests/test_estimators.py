@@ -3,6 +3,7 @@
 import inspect
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -34,8 +35,15 @@ COVARIATES = [
     ("ModifiedBetaGeoModel", {"purchase_covariates": ("z",)}),
     ("ParetoNBDModel", {"purchase_covariates": ("z",), "dropout_covariates": ("z",)}),
 ]
-WALK = [*PURCHASE.items(), *COVARIATES, ("GammaGammaModel", {})]
-PURCHASE_WALK = [*PURCHASE.items(), *COVARIATES]
+DECEMBER = models.CalendarProfile.from_weeks({w: 2.0 if w >= 48 else 1.0 for w in range(1, 54)})
+SEASONAL = models.ModifiedBetaGeoModel(calendar=DECEMBER)
+IN_TIME = [
+    ("ModifiedBetaGeoModel", {"calendar": DECEMBER}),
+    ("LeftCensoredModel", {"margin": "8W"}),
+    ("LeftCensoredModel", {"margin": "8W", "base": SEASONAL}),
+]
+PURCHASE_WALK = [*PURCHASE.items(), *COVARIATES, *IN_TIME]
+WALK = [*PURCHASE_WALK, ("GammaGammaModel", {})]
 
 
 def world(name, n=400):
@@ -60,7 +68,8 @@ def world(name, n=400):
     mean = 30.0 / rng.gamma(4.0, 0.3, n) * rng.gamma(5.0 * np.maximum(x, 1)) / np.maximum(x, 1)
     frame["monetary_value"] = np.where(x > 0, mean, 0.0)
     frame["z"] = rng.integers(0, 3, n)
-    return Snapshot.from_frame(frame, cutoff="2020-01-01", time_unit=unit)
+    begun = {"first_timestamp": "2019-03-27"}
+    return Snapshot.from_frame(frame, cutoff="2020-01-01", time_unit=unit, provenance=begun)
 
 
 def fitted(name, settings, snapshot):
@@ -123,7 +132,7 @@ def test_fitting_twice_and_in_another_order_is_the_same(ready, name, settings):
     again = fitted(name, settings, snapshot)
     assert json.dumps(again.to_dict()) == json.dumps(model.to_dict())
     frame = snapshot.frame.sample(frac=1.0, random_state=3)
-    shuffled = Snapshot.from_frame(frame, cutoff=snapshot.cutoff, time_unit=snapshot.time_unit)
+    shuffled = replace(snapshot, frame=frame.reset_index(drop=True))
     other = fitted(name, settings, shuffled)
     assert_allclose(list(other.params_.values()), list(model.params_.values()), rtol=1e-9)
 
@@ -132,7 +141,7 @@ def test_fitting_twice_and_in_another_order_is_the_same(ready, name, settings):
 def test_predictions_are_keyed_by_customer_whoever_else_is_there(ready, name, settings):
     model, snapshot, before = ready[name, tuple(settings)]
     frame = snapshot.frame.sample(frac=1.0, random_state=4)
-    shuffled = Snapshot.from_frame(frame, cutoff=snapshot.cutoff, time_unit=snapshot.time_unit)
+    shuffled = replace(snapshot, frame=frame.reset_index(drop=True))
     alone = snapshot.subset(np.arange(len(snapshot)) == 7)
     for what, expected in before.items():
         got = predictions(model, shuffled)[what]

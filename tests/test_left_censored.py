@@ -102,6 +102,24 @@ def test_score_is_the_derivative():
         assert_allclose(gradient[i], (up - down) / 2e-6, rtol=1e-6, atol=1e-7)
 
 
+def test_counted_rows_add_up_to_the_score():
+    process, weights = SeenEarly(0.3), np.array([2.0, 1.0, 5.0, 3.0])
+    x, T = np.array([1.0, 4.0, 4.0, 90.0]), np.array([52.0, 52.0, 40.0, 52.0])
+    t_x, theta = np.array([0.3, 20.0, 12.0, 50.0]), np.log([0.7, 5.0, 0.4, 2.0])
+    objective = process.counted(x, t_x, T, weights)
+
+    def score(theta):
+        value, gradient = process.score(process.make(np.exp(theta)), x, t_x, T)
+        return weights @ value, gradient @ weights
+
+    value, gradient, information = objective(theta)
+    assert_allclose(value, score(theta)[0], rtol=1e-12)
+    assert_allclose(gradient, score(theta)[1], rtol=1e-10, atol=1e-10)
+    moves = 1e-5 * np.eye(4)
+    expected = [(score(theta - m)[1] - score(theta + m)[1]) / 2e-5 for m in moves]
+    assert_allclose(information(), expected, rtol=1e-6, atol=1e-6)
+
+
 def test_unseen_customers_balance_the_truncation():
     """Their rate is the derivative of the denominator by the length of the margin."""
     params, T = Params(0.7, 5.0, 0.4, 2.0), np.full(1, 52.0)

@@ -8,7 +8,7 @@ has probability :math:`1 - (1 + m/\alpha)^{-r}`; the likelihood is divided by th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -63,8 +63,7 @@ class SeenEarly:
         r"""Purchase rate within the margin of those who were not seen, per customer seen.
 
         Per customer seen there are :math:`(1 - P) / P` who were not, each of expected rate
-        :math:`r / (\alpha + m)`: minus the derivative of the log-likelihood's denominator by
-        ``m``.
+        :math:`r / (\alpha + m)`: the derivative of the logarithm of :math:`P` by :math:`m`.
         """
         margin = self.share * T
         unseen = 1.0 / np.expm1(params.r * np.log1p(margin / params.alpha))
@@ -87,6 +86,41 @@ class SeenEarly:
         gradient[0] -= nobody / np.expm1(nobody)
         gradient[1] += margin * self.unseen_rate(params, T)
         return value - self.log_seen(params, T), gradient
+
+    def counted(
+        self, x: FloatArray, t_x: FloatArray, T: FloatArray, weights: FloatArray
+    ) -> Callable[[FloatArray], tuple[float, FloatArray, Callable[[], FloatArray]]]:
+        r"""Log-likelihood of weighted histories, as of :func:`bg_nbd.counted`.
+
+        With :math:`n = r \log(1 + m/\alpha)` the denominator is :math:`\log(1 - e^{-n})`, whose
+        derivatives by ``n`` are the odds of not being seen, and minus odds times (1 + odds).
+        """
+        margin, times = np.unique(self.share * T, return_inverse=True)
+        customers = np.bincount(times, weights=weights)
+        untruncated = bg_nbd.counted(x, t_x, T, weights)
+
+        def evaluate(theta: FloatArray) -> tuple[float, FloatArray, Callable[[], FloatArray]]:
+            value, slope, rest = untruncated(theta)
+            r, alpha = np.exp(theta[:2])
+            nobody = r * np.log1p(margin / alpha)
+            odds = 1.0 / np.expm1(nobody)
+            by_alpha = -r * margin / (alpha + margin)
+            by = np.stack([nobody, by_alpha])
+            slope = slope.copy()
+            slope[:2] -= by @ (customers * odds)
+
+            def information() -> FloatArray:
+                curve = -(by * (customers * odds * (1.0 + odds))) @ by.T
+                curve[0, 0] += (customers * odds) @ nobody
+                curve[[0, 1], [1, 0]] += (customers * odds) @ by_alpha
+                curve[1, 1] -= (customers * odds) @ (by_alpha * alpha / (alpha + margin))
+                minus_hessian = rest().copy()
+                minus_hessian[:2, :2] += curve
+                return minus_hessian
+
+            return value - float(customers @ np.log(-np.expm1(-nobody))), slope, information
+
+        return evaluate
 
     def probability_alive(
         self, params: Params, x: FloatArray, t_x: FloatArray, T: FloatArray
