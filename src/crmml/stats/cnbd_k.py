@@ -13,21 +13,23 @@ tick rate is Gamma(r + kx + j, alpha + T), and n purchases need ``nk - j`` ticks
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from scipy.special import expit, gammaln, logsumexp, psi
+from scipy.special import betainc, expit, gammaln, logsumexp, psi
 
 from crmml._typing import FloatArray, IntArray
 from crmml.stats.bg_nbd import dropout_rule, logit_range
-from crmml.stats.quadrature import REACH, legendre
-from crmml.stats.special import log_rising
+from crmml.stats.quadrature import REACH
+from crmml.stats.special import log_gamma_mode, log_rising
 
 _BLOCK = 4096
-_NODES = 24
+"""Rows at once, for nodes one unit of log rate apart; fewer, the closer they are."""
+_CELLS = 2**16
 
 Dropout: TypeAlias = Literal["modified", "plain"]
 """``modified``: dropout possible after every purchase; ``plain``: after repeat purchases only."""
@@ -175,91 +177,15 @@ class ErlangProcess:
 
     # -- the future ------------------------------------------------------------------------------
 
-    def _purchases_if_no_dropout(self, params: Params, t: FloatArray) -> Iterator[FloatArray]:
-        """Yield P(n purchases in (0, t] if nobody drops out) for n = 0, 1, ..., forever.
-
-        The customer starts at stage j, so n purchases are nk - j to nk - j + k - 1 ticks, and
-        ticks are negative binomial; everything is a sum of positive terms.
-        """
-        R, alpha = params.r, params.alpha
-        _, stages = self._silence(np.broadcast_to(R, t.shape), params.silence)
-        with np.errstate(divide="ignore"):
-            log_p = np.log(stages) - (R + np.arange(self.k)[:, None]) * np.log1p(t / alpha)
-        odds = t / (alpha + t)
-        position = 0
-        while True:
-            total = np.zeros(t.shape)
-            for _ in range(self.k):
-                for j in range(min(position + 1, self.k)):
-                    total += np.exp(log_p[j])
-                    m = position - j
-                    log_p[j] += np.log(odds * (R + (j + m)) / (m + 1.0))
-                position += 1
-            yield total
-
     def expected_purchases(self, params: Params, t: FloatArray) -> FloatArray:
-        """E[purchases in (0, t]] of an active customer, summed over the number of purchases.
-
-        The sum stops, row by row, where what is left is below 1e-14 of it. Rows are taken in
-        blocks of like length, and none is influenced by the others.
-        """
-        fields = np.broadcast_arrays(
-            *(np.asarray(value, dtype=np.float64) for value in (*params, t))
-        )
-        total = np.zeros(fields[-1].shape)
-        order = np.argsort(fields[0] * fields[-1] / fields[1], kind="stable")
-        for first in range(0, len(order), _BLOCK):
-            rows = order[first : first + _BLOCK]
-            block = [field[rows] for field in fields]
-            total[rows] = self._expected(Params(*block[:-1]), block[-1])
-        return total
-
-    def _expected(self, params: Params, t: FloatArray) -> FloatArray:
-        R, alpha, a, b = params[:4]
-        share = t / (alpha + t)
-        total, before = np.zeros(t.shape), np.zeros(t.shape)
-        chance, going = np.ones(t.shape), np.ones(t.shape, dtype=bool)
-        for n, probability in enumerate(self._purchases_if_no_dropout(params, t)):
-            if n > 0:
-                # E[purchases | n are due] = sum of E[(1-p)^i] for i < n.
-                before += chance
-                chance *= (b + (n - 1.0)) / (a + b + (n - 1.0))
-                total += np.where(going, probability * before, 0.0)
-            due = max(n * self.k - self.k + 1, 0)
-            shrinks = np.maximum(share, share * (R + (self.k + due)) / (due + 1.0)) ** self.k
-            shrinks = shrinks * (n + 1.0) / max(n, 1)
-            left = probability * (before + chance) * shrinks / np.maximum(1.0 - shrinks, 1e-300)
-            going &= (shrinks >= 1.0) | (left > 1e-14 * total)
-            if n > 0 and not going.any():
-                return total
-        raise AssertionError  # pragma: no cover (the iterator is endless)
-
-    def pmf(self, params: Params, t: FloatArray, n_max: int) -> FloatArray:
-        """P(n purchases in (0, t]) of an active customer for n = 0..n_max, shape (n, n_max + 1).
-
-        Either n are due and the customer survives them, or at least n are due and the n-th is the
-        last.
-        """
-        *_, a, b, _ = params
-        due = np.stack(list(islice(self._purchases_if_no_dropout(params, t), n_max + 1)), axis=1)
-        later = np.maximum(1.0 - due.sum(axis=1), 0.0)
-        at_least = np.cumsum(due[:, ::-1], axis=1)[:, ::-1] + later[:, None]
-        probabilities = np.empty_like(due)
-        survives = np.ones(t.shape)
-        for n in range(n_max + 1):
-            stops = np.zeros(t.shape)
-            if n > 0:
-                stops = survives * a / (a + b + (n - 1.0))
-                survives = survives * (b + (n - 1.0)) / (a + b + (n - 1.0))
-            probabilities[:, n] = at_least[:, n] * stops + due[:, n] * survives
-        return probabilities
+        """E[purchases in (0, t]] of an active customer: nothing is discounted."""
+        return self.discounted_purchases(params, t, 0.0)
 
     def discounted_purchases(self, params: Params, t: FloatArray, delta: float) -> FloatArray:
         """E[sum of exp(-delta u) over the purchases u in (0, t]] of an active customer.
 
-        For a finite horizon by parts, ``exp(-delta t) E(t) + delta int exp(-delta u) E(u) du``,
-        good to 1e-6 of the result even where ``E`` ripples with the next few purchases of a very
-        regular customer; for ``t = inf`` the mean over the tick rate of a geometric series.
+        The mean over the tick rate, by the trapezoidal rule in its logarithm, of what is expected
+        at a given rate.
 
         Parameters
         ----------
@@ -272,63 +198,221 @@ class ErlangProcess:
         fields = np.broadcast_arrays(
             *(np.asarray(value, dtype=np.float64) for value in (*params, t))
         )
-        params, t = Params(*fields[:-1]), fields[-1]
-        total = np.empty(t.shape)
-        ever = np.isinf(t)
-        if delta == 0.0 and ever.any():
-            with np.errstate(divide="ignore"):
-                mean = np.where(
-                    params.a > 1.0, (params.a + params.b - 1.0) / (params.a - 1.0), np.inf
-                )
-            return np.where(ever, mean, self.expected_purchases(params, np.where(ever, 1.0, t)))
-        if ever.any():
-            total[ever] = self._discounted_for_ever(Params(*(f[ever] for f in params)), delta)
-        rest = Params(*(f[~ever] for f in params))
-        until = t[~ever]
-        part = np.exp(-delta * until) * self.expected_purchases(rest, until)
-        if delta > 0.0:
-            end = np.minimum(until, REACH / delta)
-            length = np.log1p(end / rest.alpha)
-            for node, weight in zip(*legendre(_NODES), strict=True):
-                u = rest.alpha * np.expm1(node * length)
-                share = delta * weight * length * (rest.alpha + u) * np.exp(-delta * u)
-                part += share * self.expected_purchases(rest, u)
-        total[~ever] = part
+        *_, a, b, _, t = fields
+        ever = np.isinf(t) & (delta == 0.0)
+        with np.errstate(divide="ignore"):
+            mean = np.where(a > 1.0, (a + b - 1.0) / np.abs(a - 1.0), np.inf)
+        total = np.where(ever, mean, 0.0)
+        rest = (t > 0.0) & ~ever
+        *future, until = (field[rest] for field in fields)
+        total[rest] = self._mean_over_rates(Params(*future), until, delta)
         return total
 
-    def _discounted_for_ever(self, params: Params, delta: float) -> FloatArray:
-        r"""Mean of ``z^(k-j) / (1 - (1-p) z^k)``, ``z = lambda / (lambda + delta)``.
+    def _mean_over_rates(self, params: Params, t: FloatArray, delta: float) -> FloatArray:
+        """Mean of :meth:`_given_rate` over tick rate and stage, ``0 < t``.
 
-        Trapezoidal rules in log(lambda) and logit(p), both of which converge exponentially.
+        Time is measured in horizons, or in ``1 / delta`` where nothing is left after the horizon.
+        Given the rate, the hidden ticks are Poisson, fewer than k. All nodes are multiples of
+        their distance, so that rows who share dropout and horizon share what is expected there.
         """
         R, alpha, a, b, silence = params
-        _, stages = self._silence(R, silence)
-        low, high, n_rates = _log_rate_range(R, alpha, delta)
-        left, right, step = logit_range(a, b, np.exp(high) / delta)
-        n_shares = 16 * np.ceil((right - left) / step / 16.0).astype(np.int64) + 1
-        total = np.zeros(R.shape)
-        for n_rate, n_share in np.unique(np.stack([n_rates, n_shares]), axis=1).T.tolist():
-            group = np.flatnonzero((n_rates == n_rate) & (n_shares == n_share))
-            for first in range(0, len(group), 1 + 2**16 // n_share):
-                rows = group[first : first + 1 + 2**16 // n_share]
-                mass, p = dropout_rule(a[rows], b[rows], left[rows], right[rows], n_share)
-                y = np.linspace(low[rows], high[rows], n_rate)
-                for rate in np.exp(y):
-                    z = rate / (rate + delta)
-                    # 1 / (1 - (1-p) z^k) has the limit 1 / (1 - z^k) at p = 0, and the rule's
-                    # mass is probability over p but for that limit.
-                    ends = -np.expm1(-self.k * np.log1p(delta / rate))
-                    series = mass[:, 0] / ends
-                    series += (mass * p / (ends[:, None] + p * (1.0 - ends[:, None]))).sum(axis=1)
-                    for stage in range(self.k):
-                        shape = R[rows] + stage
-                        log_density = (
-                            shape * np.log(alpha[rows] * rate) - alpha[rows] * rate - gammaln(shape)
-                        )
-                        density = np.exp(log_density) * z ** (self.k - stage)
-                        total[rows] += stages[stage, rows] * density * series
-                total[rows] *= (high[rows] - low[rows]) / (n_rate - 1.0)
+        endless = delta * t >= self._settled
+        unit = np.where(endless, 1.0 / max(delta, 1e-300), t)
+        discount = np.where(endless, 1.0, delta * t)
+        alpha = alpha / unit
+        low, high, quarters = _log_rate_range(R, alpha, self.k)
+        step = 2.0 ** (-quarters / 4.0)
+        first = np.floor(low / step).astype(np.int64)
+        n_rates = 16 * np.ceil((high - low) / step / 16.0 + 0.125).astype(np.int64)
+        most = 16.0 ** np.ceil(np.logaddexp(0.0, high) / np.log(16.0))  # ticks, more or less
+        left, right, width = logit_range(a, b, most)
+        n_shares = 16 * np.ceil((right - left) / width / 16.0).astype(np.int64) + 1
+        log_mass = log_gamma_mode(R) - self._silence(R, silence)[0] + np.log(step)
+        total = np.empty(t.shape)
+        alike, which = np.unique(
+            [quarters, n_rates, n_shares, endless, discount], axis=1, return_inverse=True
+        )
+        for number, (_, n_rate, n_share, for_ever, rate_of_discount) in enumerate(alike.T):
+            group = np.flatnonzero(which == number)
+            group = group[np.lexsort((first[group], a[group], b[group]))]
+            size = max(8, int(_BLOCK * step[group[0]]))
+            for rows in np.split(group, range(size, len(group), size)):
+                at = first[rows, None] + np.arange(n_rate, dtype=np.int64)
+                nodes = np.arange(at[:, 0].min(), at[:, -1].max() + 1)
+                dropout, curve = np.unique(
+                    [a[rows], b[rows], left[rows], right[rows]], axis=1, return_inverse=True
+                )
+                expected = self._given_rate(
+                    np.exp(nodes * step[rows[0]]),
+                    np.inf if for_ever else rate_of_discount,
+                    dropout,
+                    int(n_share),
+                )
+                shape = R[rows, None]
+                y = at * step[rows, None] + np.log(alpha[rows, None] / shape)
+                density = np.exp(shape * (y - np.expm1(y)) + log_mass[rows, None])
+                hidden = shape * np.exp(y) * silence[rows, None]
+                purchases = np.zeros(at.shape)
+                for j in range(self.k - 1, -1, -1):
+                    purchases *= hidden / (j + 1.0)
+                    purchases += expected[j, curve[:, None], at - nodes[0]]
+                total[rows] = (density * purchases).sum(axis=1)
         return total
+
+    @property
+    def _settled(self) -> float:
+        """Ticks after which the stage is forgotten: the next purchase may come at any of them.
+
+        ``exp(-ticks (1 - cos(2 pi / k)))`` of the rhythm is left, less than 1e-17.
+        """
+        return 64.0 + 2.1 * self.k**2
+
+    def _given_rate(
+        self, rate: FloatArray, discount: float, dropout: FloatArray, n_share: int
+    ) -> FloatArray:
+        """Discounted purchases in (0, 1], given the tick rate and the stage.
+
+        Parameters
+        ----------
+        rate : ndarray, shape (m,)
+        discount : float
+            Per horizon; ``inf`` means for ever, with ``rate`` per ``1 / delta``.
+        dropout : ndarray, shape (4, n)
+            a, b, and the range of the rule over the dropout probability.
+        n_share : int
+            Nodes of that rule.
+
+        Returns
+        -------
+        ndarray, shape (k, n, m)
+        """
+        early = rate + discount < self._settled
+        expected = np.empty((self.k, dropout.shape[1], len(rate)))
+        expected[:, :, early] = self._first_purchases(rate[early], discount, *dropout[:2])
+        size = 1 + _CELLS // (n_share * (1 + int((~early).sum())))
+        for start in range(0, dropout.shape[1], size):
+            some = slice(start, start + size)
+            a, b, left, right = dropout[:, some]
+            mass, p = dropout_rule(a, b, left, right, n_share)
+            mass[:, 1:] *= p[:, 1:]  # it is made for f(p) / p; the first column is its limit
+            expected[:, some, ~early] = self._settled_purchases(rate[~early], discount, mass, p)
+        return expected
+
+    def _first_purchases(
+        self, rate: FloatArray, discount: float, a: FloatArray, b: FloatArray
+    ) -> FloatArray:
+        """Sum over purchases n of P(survived n - 1) E[exp(-discount u); n-th comes at u <= 1].
+
+        What is Erlang(m, rate) is by discounting multiplied with ``(rate / (rate + discount))^m``
+        and Erlang(m, rate + discount).
+        """
+        n = math.ceil((self._settled + 10.0 * math.sqrt(self._settled)) / self.k)
+        m = np.arange(1.0, n * self.k + 1.0)
+        mean = (rate + discount)[:, None]
+        ticks = np.exp(m * np.log(mean) - mean - gammaln(m + 1.0))
+        reached = np.cumsum(ticks[:, ::-1], axis=1)[:, ::-1]
+        reached *= np.exp(-m * np.log1p(discount / rate)[:, None])
+        number = np.arange(n - 1.0)
+        stays = (b[:, None] + number) / (a[:, None] + b[:, None] + number)
+        survived = np.cumprod(np.concatenate([np.ones((len(a), 1)), stays], axis=1), axis=1)
+        return np.stack(
+            [
+                np.einsum("gn,mn->gm", survived, reached[:, self.k - 1 - j :: self.k])
+                for j in range(self.k)
+            ]
+        )
+
+    def _settled_purchases(
+        self, rate: FloatArray, discount: float, mass: FloatArray, p: FloatArray
+    ) -> FloatArray:
+        r"""Mean over dropout of all purchases, less those after the horizon.
+
+        With :math:`z = \lambda / (\lambda + \delta)`, :math:`q^k = 1 - p` and
+        :math:`\eta = 1 - zq` a customer at stage j makes :math:`z^{k-j} / (1 - (1-\eta)^k)`
+        discounted purchases in all, and, rhythm forgotten,
+        :math:`q^{j-k} (1-\eta) e^{-\eta(\lambda+\delta)} / (k \eta)` after the horizon. Where
+        the two would cancel they are expanded in Bernoulli polynomials of ``j / k``.
+        """
+        k, for_ever = self.k, np.isinf(discount)
+        per_unit = 1.0 if for_ever else discount
+        both = (rate + per_unit)[:, None]
+        with np.errstate(divide="ignore"):
+            log_q = (np.log1p(-p) / k)[:, None, :]
+            stop = (per_unit - rate[:, None] * np.expm1(log_q)) / both
+            fall = -np.log1p(-stop)
+        mass = mass[:, None, :]
+        due = np.full_like(stop, np.inf) if for_ever else stop * both
+        cut = due < 50.0
+        tiny = cut & (stop < 1e-5)
+        in_all = np.where(tiny, 0.0, mass / -np.expm1(-k * np.where(tiny, 1.0, fall))).sum(axis=2)
+        left = np.exp(-np.log1p(per_unit / rate))
+        totals = np.stack([left ** (k - j) * in_all for j in range(k)])
+        if for_ever:
+            return totals
+        # Where tiny: what comes until the horizon, but for a constant; elsewhere what comes after.
+        until = np.where(due > 0.0, -np.expm1(-due) / np.where(due > 0.0, due, 1.0), 1.0) * both
+        after = np.exp(-due) / np.where(tiny, 1.0, stop)
+        change = np.where(cut, mass, 0.0) * (1.0 - stop) / k * np.where(tiny, until, -after)
+        constant = np.where(tiny, mass, 0.0)
+        slope = constant * np.where(cut, fall, 0.0)
+        growth = np.exp(-np.where(cut, log_q, 0.0))
+        for j in range(k - 1, -1, -1):
+            u = j / k
+            change, constant, slope = change * growth, constant * growth, slope * growth
+            totals[j] += change.sum(axis=2)
+            totals[j] += (u - 0.5 + 0.5 / k) * constant.sum(axis=2)
+            totals[j] += (k * (u * u - u + 1.0 / 6.0) / 2.0 - 1.0 / (12.0 * k)) * slope.sum(axis=2)
+        return totals
+
+    def pmf(self, params: Params, t: FloatArray, n_max: int) -> FloatArray:
+        """P(n purchases in (0, t]) of an active customer for n = 0..n_max, shape (n, n_max + 1).
+
+        Either n are due and the customer survives them, or at least n are due and the n-th is the
+        last.
+        """
+        R, alpha, a, b, silence = params
+        _, stages = self._silence(np.broadcast_to(R, t.shape), silence)
+        due = np.stack(list(islice(self._purchases_due(params, stages, t), n_max + 1)), axis=1)
+        number = np.arange(self.k)[:, None]
+        ticks = (n_max + 1.0) * self.k - number
+        later = (stages * betainc(ticks, R + number, t / (alpha + t))).sum(axis=0)
+        at_least = np.cumsum(due[:, ::-1], axis=1)[:, ::-1] + later[:, None]
+        probabilities = np.empty_like(due)
+        survives = np.ones(t.shape)
+        for n in range(n_max + 1):
+            stops = np.zeros(t.shape)
+            if n > 0:
+                stops = survives * a / (a + b + (n - 1.0))
+                survives = survives * (b + (n - 1.0)) / (a + b + (n - 1.0))
+            probabilities[:, n] = at_least[:, n] * stops + due[:, n] * survives
+        return probabilities
+
+    def _purchases_due(
+        self, params: Params, stages: FloatArray, t: FloatArray
+    ) -> Iterator[FloatArray]:
+        """Yield P(n purchases in (0, t] if nobody drops out) for n = 0, 1, ..., forever.
+
+        The customer starts at stage j, so n purchases are nk - j to nk - j + k - 1 ticks, and
+        ticks are negative binomial; everything is a sum of positive terms. Each probability is
+        kept as mantissa and power of two: those on the way to the likely ones would underflow.
+        """
+        shape = params.r + np.arange(self.k)[:, None]
+        odds = t / (params.alpha + t)
+        log_none = -shape * np.log1p(t / params.alpha)
+        powers = np.floor(log_none / np.log(2.0)).astype(np.int64)
+        parts = stages * np.exp(log_none - powers * np.log(2.0))
+        position = 0
+        while True:
+            total = np.zeros(t.shape)
+            for _ in range(self.k):
+                started = slice(0, min(position + 1, self.k))
+                total += np.ldexp(parts[started], powers[started]).sum(axis=0)
+                m = position - np.arange(self.k)[started, None]
+                parts[started] *= odds * (shape[started] + m) / (m + 1.0)
+                position += 1
+            parts, shifts = np.frexp(parts)
+            powers += shifts
+            yield total
 
     def draw(self, params: Params, t: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Draw the number of purchases in (0, t] of an active customer, shape (n,)."""
@@ -344,17 +428,24 @@ class ErlangProcess:
 
 
 def _log_rate_range(
-    R: FloatArray, alpha: FloatArray, delta: float
+    R: FloatArray, alpha: FloatArray, k: int
 ) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Where a Gamma(R, alpha) rate lives on the scale of its logarithm, and how many nodes.
+    """Where a Gamma(R, alpha) rate matters on the scale of its logarithm, and how finely.
 
     ``R (y - 1 + exp(-y))`` and ``R (exp(y) - 1 - y)`` nats are lost at a distance y below and
-    above the mean; below ``log(delta)`` discounting takes one nat more per unit.
+    above the mean; below one tick in all, expectations fall by up to k nats more per unit.
+
+    Returns
+    -------
+    low, high : ndarray
+    quarters : ndarray of int
+        The nodes may be ``2^(-quarters / 4)`` apart: the rhythm is analytic within ``pi / k`` of
+        the real line, the density within some ``8 / sqrt(R)`` all but Gaussian.
     """
     centre, c = np.log(R / alpha), REACH / R
     below = c / 2.0 + np.sqrt(c * c / 4.0 + 2.0 * c)
-    floor = np.minimum(centre, np.log(delta)) - REACH / (R + 1.0)
-    low = np.maximum(centre - below, floor)
-    high = centre + np.log1p(2.0 * c / 3.0 + np.sqrt(4.0 * c * c / 9.0 + 2.0 * c))
-    step = 0.2 / np.sqrt(1.0 + 0.07 * R)
-    return low, high, 8 * np.ceil((high - low) / step / 8.0).astype(np.int64) + 1
+    low = np.maximum(centre - below, np.minimum(centre, 0.0) - (REACH + R) / (R + k))
+    c = REACH / (R + k)
+    high = np.log((R + k) / alpha) + np.log1p(2.0 * c / 3.0 + np.sqrt(4.0 * c * c / 9.0 + 2.0 * c))
+    finest = np.sqrt(max(k, 3) ** 2 + 0.63 * R) / 0.6
+    return low, high, np.ceil(4.0 * np.log2(finest)).astype(np.int64)
