@@ -17,6 +17,7 @@ from crmml.data.datasets import load_cdnow
 from crmml.data.simulate import Purchases, simulate_world
 from crmml.data.sources import open_tables
 from crmml.exceptions import (
+    BoundaryWarning,
     CrmmlError,
     DurationError,
     FitWarning,
@@ -204,6 +205,24 @@ def test_where_the_base_is_not_old_the_model_is_its_base(cdnow):
     assert not model.is_old(cdnow).any()
 
 
+def test_old_customers_who_buy_rarely_are_old_all_along():
+    """CDNOW cut at July 1997: nobody in it is new, and the weekly counts do not show it."""
+    log = load_cdnow()
+    tables = open_tables(log[log["timestamp"] >= "1997-07-01"])
+    snapshot = build_snapshot(tables, "1998-01-01")
+    bought = build_outcomes(tables, Window("1998-01-01", "25W"), grain="day")["purchases"]
+    actual = bought.reindex(snapshot.customer_id).to_numpy()
+    assert detect_left_censoring(snapshot).base == "open"
+    with pytest.warns(BoundaryWarning, match="r ran off to 0"):
+        model = LeftCensoredModel(margin="half").fit(snapshot)
+    assert model.margin_ == "92D"
+    plain = ModifiedBetaGeoModel().fit(snapshot)
+    ours, theirs = (m.expected_purchases(snapshot, "25W").to_numpy() for m in (model, plain))
+    assert np.abs(ours - actual).mean() < 0.95 * np.abs(theirs - actual).mean()
+    assert ((ours - actual) ** 2).mean() < 0.95 * ((theirs - actual) ** 2).mean()
+    assert abs(ours.sum() / actual.sum() - 1) < 0.05 < theirs.sum() / actual.sum() - 1
+
+
 # -- counting from the origin ----------------------------------------------------------------------
 
 
@@ -300,6 +319,11 @@ def test_covariates_work_for_both_kinds(snapshot):
     assert list(model.coefficients_) == ["purchase:z", "old_purchase:z"]
     assert np.isfinite(model.expected_purchases(with_z, "26W")).all()
     assert model.expected_purchases_new_customer("26W", {"z": 1.0}) > 0
+    assert model.likelihood_ratio_test()["degrees_of_freedom"] == 2
+    with pytest.raises(CrmmlError, match="needs covariates and ridge=0; got 2 coefficients"):
+        LeftCensoredModel(base=clone(base).set_params(ridge=1.0), margin="8W").fit(
+            with_z
+        ).likelihood_ratio_test()
 
 
 # -- under a calendar ------------------------------------------------------------------------------

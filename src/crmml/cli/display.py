@@ -190,8 +190,8 @@ value:
 
 backtest:
   min_history: 26W      # history before the first cutoff that is judged
-  # more candidates take longer: regular, mbg_nbd_left_censored, mbg_nbd_calendar,
-  # mbg_nbd_left_censored_calendar, tweedie, hurdle, hybrid, blend
+  # more candidates take longer: regular, mbg_nbd_left_censored, mbg_nbd_left_censored_half,
+  # mbg_nbd_calendar, mbg_nbd_left_censored_calendar, tweedie, hurdle, hybrid, blend
   candidates: [bg_nbd, mbg_nbd, pareto_nbd, lifetimes_bg_nbd, heuristic]
 
 actions:

@@ -107,6 +107,12 @@ def detect_left_censoring(snapshot: Snapshot) -> LeftCensoring:
     ------
     CrmmlError
         If the provenance does not hold them.
+
+    Notes
+    -----
+    Old customers who buy rarely are first seen all along, and counts by week cannot tell them from
+    new ones: such a base may be called open. ``LeftCensoredModel(margin="half")`` beside the plain
+    model in a backtest shows whether it is.
     """
     origin = _origin(snapshot)
     kept = [snapshot.provenance.get(f"{kind}_purchases_by_week") for kind in ("first", "repeat")]
@@ -222,10 +228,12 @@ class LeftCensoredModel(CalendarPurchaseModel):
         Unfitted; default :class:`ModifiedBetaGeoModel`. The model of new customers; its covariates,
         ridge and calendar hold for old ones too. The calendar profile is one for the whole base:
         where it is estimated, from all purchases since the origin.
-    margin : "auto" or duration
+    margin : "auto", "half" or duration
         Length of the margin. ``"auto"`` judges from the weekly counts whether the base is older
         than the data at all (:func:`detect_left_censoring`), and until when a customer first seen
-        is more likely old than new. If the base is not older, this is the base model.
+        is more likely old than new. If the base is not older, this is the base model. Rare buyers
+        defeat the counts, because their old customers are first seen all along; ``"half"`` takes
+        the first half of the data for the margin, whatever the counts say.
 
     Attributes
     ----------
@@ -269,7 +277,7 @@ class LeftCensoredModel(CalendarPurchaseModel):
         self,
         *,
         base: BetaGeoModel | ModifiedBetaGeoModel | None = None,
-        margin: str | Duration = "auto",
+        margin: Literal["auto", "half"] | str | Duration = "auto",
     ) -> None:
         self.base = base
         self.margin = margin
@@ -277,6 +285,11 @@ class LeftCensoredModel(CalendarPurchaseModel):
     @property
     def _process(self) -> PurchaseProcess:  # type: ignore[override]
         return self.new_._process
+
+    @property
+    def ridge(self) -> float:  # type: ignore[override]
+        """Penalty of the coefficients, which is that of the base."""
+        return self.new_.ridge
 
     @property
     def _parameter_names(self) -> tuple[str, ...]:
@@ -395,6 +408,10 @@ class LeftCensoredModel(CalendarPurchaseModel):
         if self.margin == "auto":
             found = detect_left_censoring(snapshot)
             return found.margin, [found.sentence]
+        if self.margin == "half":
+            begin = grain_edge(pd.Timestamp(self.origin_), "day")
+            days = (grain_edge(snapshot.cutoff, "day", up=True) - begin) // 2.0
+            return Duration(max(days, 1.0), "day"), []
         margin = Duration.parse(self.margin)
         in_units(margin, snapshot.time_unit)
         return margin, []

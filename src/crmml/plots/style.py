@@ -29,6 +29,7 @@ _MODELS = {
 }
 _VARIANTS = {
     "_left_censored": "with older customers apart",
+    "_left_censored_half": "with customers of the first half apart",
     "_calendar": "with the calendar",
 }
 _METRICS = {

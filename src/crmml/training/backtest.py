@@ -67,6 +67,7 @@ PROCESSES: dict[str, Callable[[], Any]] = {
     "pareto_nbd": ParetoNBDModel,
     "regular": RegularPurchaseModel,
     "mbg_nbd_left_censored": LeftCensoredModel,
+    "mbg_nbd_left_censored_half": partial(LeftCensoredModel, margin="half"),
     "mbg_nbd_calendar": partial(ModifiedBetaGeoModel, calendar="estimate"),
     "mbg_nbd_left_censored_calendar": partial(
         LeftCensoredModel, base=ModifiedBetaGeoModel(calendar="estimate")
