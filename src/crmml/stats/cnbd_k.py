@@ -29,7 +29,8 @@ from crmml.stats.special import log_gamma_mode, log_rising
 
 _BLOCK = 4096
 """Rows at once, for nodes one unit of log rate apart; fewer, the closer they are."""
-_CELLS = 2**16
+_NODES = 256
+"""Rates at once where all dropout probabilities are needed."""
 
 Dropout: TypeAlias = Literal["modified", "plain"]
 """``modified``: dropout possible after every purchase; ``plain``: after repeat purchases only."""
@@ -213,40 +214,43 @@ class ErlangProcess:
 
         Time is measured in horizons, or in ``1 / delta`` where nothing is left after the horizon.
         Given the rate, the hidden ticks are Poisson, fewer than k. All nodes are multiples of
-        their distance, so that rows who share dropout and horizon share what is expected there.
+        their distance, so that rows share them.
         """
         R, alpha, a, b, silence = params
         endless = delta * t >= self._settled
         unit = np.where(endless, 1.0 / max(delta, 1e-300), t)
-        discount = np.where(endless, 1.0, delta * t)
+        discount = np.where(endless, np.inf, delta * t)
         alpha = alpha / unit
-        low, high, quarters = _log_rate_range(R, alpha, self.k)
-        step = 2.0 ** (-quarters / 4.0)
+        low, high, fineness = _log_rate_range(R, alpha, self.k)
+        step = 2.0 ** (-fineness / 4.0)
         first = np.floor(low / step).astype(np.int64)
-        n_rates = 16 * np.ceil((high - low) / step / 16.0 + 0.125).astype(np.int64)
-        most = 16.0 ** np.ceil(np.logaddexp(0.0, high) / np.log(16.0))  # ticks, more or less
-        left, right, width = logit_range(a, b, most)
-        n_shares = 16 * np.ceil((right - left) / width / 16.0).astype(np.int64) + 1
+        n_nodes = np.ceil(high / step).astype(np.int64) - first + 1
+        left, right, width = logit_range(a, b, 1.0 + np.exp(high))
+        logit_fineness = np.ceil(-4.0 * np.log2(width))
         log_mass = log_gamma_mode(R) - self._silence(R, silence)[0] + np.log(step)
         total = np.empty(t.shape)
-        alike, which = np.unique(
-            [quarters, n_rates, n_shares, endless, discount], axis=1, return_inverse=True
-        )
-        for number, (_, n_rate, n_share, for_ever, rate_of_discount) in enumerate(alike.T):
-            group = np.flatnonzero(which == number)
+        _, alike = np.unique([fineness, logit_fineness, discount], axis=1, return_inverse=True)
+        for number in range(alike.max(initial=-1) + 1):
+            group = np.flatnonzero(alike == number)
             group = group[np.lexsort((first[group], a[group], b[group]))]
             size = max(8, int(_BLOCK * step[group[0]]))
             for rows in np.split(group, range(size, len(group), size)):
-                at = first[rows, None] + np.arange(n_rate, dtype=np.int64)
-                nodes = np.arange(at[:, 0].min(), at[:, -1].max() + 1)
-                dropout, curve = np.unique(
-                    [a[rows], b[rows], left[rows], right[rows]], axis=1, return_inverse=True
-                )
+                at = first[rows, None] + np.arange(n_nodes[rows].max())
+                start = at.min()
+                used = np.zeros(at.max() - start + 1, dtype=bool)
+                used[at - start] = True
+                column = np.cumsum(used) - 1
+                dropout, curve = np.unique([a[rows], b[rows]], axis=1, return_inverse=True)
+                distance = 2.0 ** (-logit_fineness[rows[0]] / 4.0)
                 expected = self._given_rate(
-                    np.exp(nodes * step[rows[0]]),
-                    np.inf if for_ever else rate_of_discount,
+                    np.exp((start + np.flatnonzero(used)) * step[rows[0]]),
+                    float(discount[rows[0]]),
                     dropout,
-                    int(n_share),
+                    (
+                        math.floor(left[rows].min() / distance) * distance,
+                        math.ceil(right[rows].max() / distance) * distance,
+                        distance,
+                    ),
                 )
                 shape = R[rows, None]
                 y = at * step[rows, None] + np.log(alpha[rows, None] / shape)
@@ -255,7 +259,7 @@ class ErlangProcess:
                 purchases = np.zeros(at.shape)
                 for j in range(self.k - 1, -1, -1):
                     purchases *= hidden / (j + 1.0)
-                    purchases += expected[j, curve[:, None], at - nodes[0]]
+                    purchases += expected[j, curve[:, None], column[at - start]]
                 total[rows] = (density * purchases).sum(axis=1)
         return total
 
@@ -268,7 +272,11 @@ class ErlangProcess:
         return 64.0 + 2.1 * self.k**2
 
     def _given_rate(
-        self, rate: FloatArray, discount: float, dropout: FloatArray, n_share: int
+        self,
+        rate: FloatArray,
+        discount: float,
+        dropout: FloatArray,
+        logits: tuple[float, float, float],
     ) -> FloatArray:
         """Discounted purchases in (0, 1], given the tick rate and the stage.
 
@@ -277,25 +285,26 @@ class ErlangProcess:
         rate : ndarray, shape (m,)
         discount : float
             Per horizon; ``inf`` means for ever, with ``rate`` per ``1 / delta``.
-        dropout : ndarray, shape (4, n)
-            a, b, and the range of the rule over the dropout probability.
-        n_share : int
-            Nodes of that rule.
+        dropout : ndarray, shape (2, n)
+            a and b.
+        logits : tuple of float
+            First node, last node and step of a rule over the dropout probability for all.
 
         Returns
         -------
         ndarray, shape (k, n, m)
         """
+        a, b = dropout
         early = rate + discount < self._settled
-        expected = np.empty((self.k, dropout.shape[1], len(rate)))
-        expected[:, :, early] = self._first_purchases(rate[early], discount, *dropout[:2])
-        size = 1 + _CELLS // (n_share * (1 + int((~early).sum())))
-        for start in range(0, dropout.shape[1], size):
-            some = slice(start, start + size)
-            a, b, left, right = dropout[:, some]
-            mass, p = dropout_rule(a, b, left, right, n_share)
-            mass[:, 1:] *= p[:, 1:]  # it is made for f(p) / p; the first column is its limit
-            expected[:, some, ~early] = self._settled_purchases(rate[~early], discount, mass, p)
+        expected = np.empty((self.k, len(a), len(rate)))
+        expected[:, :, early] = self._first_purchases(rate[early], discount, a, b)
+        left, right, step = logits
+        n = round((right - left) / step) + 1
+        mass, p = dropout_rule(a, b, np.full_like(a, left), np.full_like(a, right), n)
+        mass[:, 1:] *= p[:, 1:]  # the rule is made for f(p) / p; the first column is its limit
+        late = np.flatnonzero(~early)
+        for some in np.split(late, range(_NODES, len(late), _NODES)):
+            expected[:, :, some] = mass @ self._settled_purchases(rate[some], discount, p[0])
         return expected
 
     def _first_purchases(
@@ -315,54 +324,52 @@ class ErlangProcess:
         number = np.arange(n - 1.0)
         stays = (b[:, None] + number) / (a[:, None] + b[:, None] + number)
         survived = np.cumprod(np.concatenate([np.ones((len(a), 1)), stays], axis=1), axis=1)
-        return np.stack(
-            [
-                np.einsum("gn,mn->gm", survived, reached[:, self.k - 1 - j :: self.k])
-                for j in range(self.k)
-            ]
-        )
+        return np.stack([survived @ reached[:, self.k - 1 - j :: self.k].T for j in range(self.k)])
 
-    def _settled_purchases(
-        self, rate: FloatArray, discount: float, mass: FloatArray, p: FloatArray
-    ) -> FloatArray:
-        r"""Mean over dropout of all purchases, less those after the horizon.
+    def _settled_purchases(self, rate: FloatArray, discount: float, p: FloatArray) -> FloatArray:
+        r"""All purchases less those after the horizon, given rate, dropout and stage.
 
         With :math:`z = \lambda / (\lambda + \delta)`, :math:`q^k = 1 - p` and
         :math:`\eta = 1 - zq` a customer at stage j makes :math:`z^{k-j} / (1 - (1-\eta)^k)`
         discounted purchases in all, and, rhythm forgotten,
         :math:`q^{j-k} (1-\eta) e^{-\eta(\lambda+\delta)} / (k \eta)` after the horizon. Where
         the two would cancel they are expanded in Bernoulli polynomials of ``j / k``.
+
+        Parameters
+        ----------
+        rate : ndarray, shape (m,)
+        p : ndarray, shape (n,)
+
+        Returns
+        -------
+        ndarray, shape (k, n, m)
         """
         k, for_ever = self.k, np.isinf(discount)
         per_unit = 1.0 if for_ever else discount
-        both = (rate + per_unit)[:, None]
+        both = rate + per_unit
+        z = np.exp(-np.log1p(per_unit / rate))
         with np.errstate(divide="ignore"):
-            log_q = (np.log1p(-p) / k)[:, None, :]
-            stop = (per_unit - rate[:, None] * np.expm1(log_q)) / both
+            log_q = np.log1p(-p)[:, None] / k
+            stop = (per_unit - rate * np.expm1(log_q)) / both
             fall = -np.log1p(-stop)
-        mass = mass[:, None, :]
         due = np.full_like(stop, np.inf) if for_ever else stop * both
         cut = due < 50.0
         tiny = cut & (stop < 1e-5)
-        in_all = np.where(tiny, 0.0, mass / -np.expm1(-k * np.where(tiny, 1.0, fall))).sum(axis=2)
-        left = np.exp(-np.log1p(per_unit / rate))
-        totals = np.stack([left ** (k - j) * in_all for j in range(k)])
+        in_all = np.where(tiny, 0.0, -1.0 / np.expm1(-k * np.where(tiny, 1.0, fall)))
+        purchases = np.stack([z ** (k - j) * in_all for j in range(k)])
         if for_ever:
-            return totals
+            return purchases
         # Where tiny: what comes until the horizon, but for a constant; elsewhere what comes after.
         until = np.where(due > 0.0, -np.expm1(-due) / np.where(due > 0.0, due, 1.0), 1.0) * both
         after = np.exp(-due) / np.where(tiny, 1.0, stop)
-        change = np.where(cut, mass, 0.0) * (1.0 - stop) / k * np.where(tiny, until, -after)
-        constant = np.where(tiny, mass, 0.0)
-        slope = constant * np.where(cut, fall, 0.0)
+        change = np.where(cut, 1.0 - stop, 0.0) / k * np.where(tiny, until, -after)
         growth = np.exp(-np.where(cut, log_q, 0.0))
-        for j in range(k - 1, -1, -1):
+        for j in range(k):
             u = j / k
-            change, constant, slope = change * growth, constant * growth, slope * growth
-            totals[j] += change.sum(axis=2)
-            totals[j] += (u - 0.5 + 0.5 / k) * constant.sum(axis=2)
-            totals[j] += (k * (u * u - u + 1.0 / 6.0) / 2.0 - 1.0 / (12.0 * k)) * slope.sum(axis=2)
-        return totals
+            constant = (u - 0.5 + 0.5 / k) * tiny
+            constant[tiny] += (k * (u * u - u + 1.0 / 6.0) / 2.0 - 1.0 / (12.0 * k)) * fall[tiny]
+            purchases[j] += growth ** (k - j) * (change + constant)
+        return purchases
 
     def pmf(self, params: Params, t: FloatArray, n_max: int) -> FloatArray:
         """P(n purchases in (0, t]) of an active customer for n = 0..n_max, shape (n, n_max + 1).
