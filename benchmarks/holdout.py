@@ -26,6 +26,8 @@ CANDIDATES = (
     "bg_nbd",
     "mbg_nbd",
     "pareto_nbd",
+    "bg_nbd_newcomer",
+    "mbg_nbd_newcomer",
     "regular",
     "bg_nbd/own_mean",
     "pareto_nbd/own_mean",
@@ -46,6 +48,7 @@ COLUMNS = {  # metric: whether less is better (of a bias, its size)
     "spend_decile_mape": True,
 }
 BESIDE = (
+    "purchases_deviance",
     "purchases_mae_of_median",
     "crps",
     "log_score",
@@ -105,7 +108,7 @@ def judge_holdout(title: str, tables: Tables, window: Window, n_boot: int) -> No
     print(f"\n## {title}: {len(judged.labelled):,} customers, {total:,} purchases in the holdout")
     board = after.leaderboard.pivot(index="candidate", columns="metric", values="value")
     shown = board[[name for name in (*COLUMNS, *BESIDE) if name in board]]
-    print(shown.sort_values("purchases_rmse").round(3).to_string(na_rep="-"))
+    print(shown.sort_values("purchases_deviance").round(3).to_string(na_rep="-"))
     for name, why in after.skipped.items():
         print(f"{name} was left out: {why}")
     hybrid = judged.fitted.get("hybrid")

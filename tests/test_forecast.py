@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 
 from crmml import models
 from crmml._typing import Duration
@@ -20,6 +21,7 @@ from crmml.features.labels import LabelledSnapshot, build_labelled
 from crmml.features.selection import choose_features, feature_matrix
 from crmml.features.snapshot import Snapshot
 from crmml.features.windows import Window
+from crmml.models.beta_geo import BetaGeoModel
 from crmml.models.forecast import (
     BlendForecaster,
     BoostedForecaster,
@@ -31,6 +33,7 @@ from crmml.models.forecast import (
 )
 from crmml.models.gamma_gamma import GammaGammaModel
 from crmml.models.modified_beta_geo import ModifiedBetaGeoModel
+from crmml.models.newcomer import NewcomerModel
 from crmml.models.pareto_nbd import ParetoNBDModel
 
 HORIZON = "13W"
@@ -50,7 +53,7 @@ def process(model=ParetoNBDModel, horizon=HORIZON) -> ProcessForecaster:
 
 
 def hybrid(**settings) -> HybridForecaster:
-    models_ = {"purchase_model": ParetoNBDModel(), "spend_model": GammaGammaModel()}
+    models_ = {"purchase_models": [ParetoNBDModel()], "spend_model": GammaGammaModel()}
     return HybridForecaster(**{**models_, "horizon": HORIZON, "max_rounds": 60, **settings})
 
 
@@ -174,9 +177,9 @@ def test_without_a_gain_the_hybrid_is_the_process(parts):
     assert model.gain_ <= model.gain_error_
     plain = process().fit(snapshot)
     pd.testing.assert_frame_equal(model.forecast(snapshot), plain.forecast(snapshot))
-    pd.testing.assert_frame_equal(
-        model.distribution(snapshot, 20), plain.distribution(snapshot, 20)
-    )
+    assert model.drift_ < 0.01
+    law, its = model.distribution(snapshot, 20), plain.distribution(snapshot, 20)
+    pd.testing.assert_frame_equal(law, its, atol=0.02)
     back = models.from_dict(json.loads(json.dumps(model.to_dict())))
     assert back.booster_ is None
 
@@ -226,10 +229,48 @@ def test_mean_of_the_hybrid_law_is_its_forecast(taught, parts):
     assert (path[:, 0] < path[:, 1]).all()
 
 
-def test_other_processes_have_no_law_with_a_factor(parts):
-    model = hybrid(purchase_model=ModifiedBetaGeoModel()).fit(parts[2].snapshot, planted(parts[:2]))
+@pytest.mark.parametrize(
+    "process",
+    [BetaGeoModel(), ModifiedBetaGeoModel(), NewcomerModel(first=2.0, half_life="4W")],
+    ids=lambda process: type(process).__name__,
+)
+def test_every_process_has_a_law_with_factor_and_drift(parts, process):
+    snapshot = parts[2].snapshot
+    model = hybrid(purchase_models=[process]).fit(snapshot, planted(parts[:2]))
     assert model.booster_ is not None
-    assert model.distribution(parts[2].snapshot, 10) is None
+    model.drift_ = 0.02
+    law = model.distribution(snapshot, 200).to_numpy()
+    forecast = model.forecast(snapshot)["purchases"].to_numpy()
+    np.testing.assert_allclose(law @ np.arange(201.0), forecast, rtol=1e-4, atol=1e-6)
+    # A factor on the rate does not bring anybody back.
+    gone = 1.0 - model.process_.purchase_model_.probability_alive(snapshot).to_numpy()
+    assert (law[:, 0] >= gone - 1e-12).all()
+
+
+@pytest.mark.parametrize("drift", [0.02, 0.05])
+def test_the_drift_of_wandering_rates_is_recovered(parts, drift):
+    rng, disturbed = np.random.default_rng(4), []
+    for part in parts[:2]:
+        model = ParetoNBDModel().fit(part.snapshot)
+        h, alive, future = model._look_ahead(part.snapshot, HORIZON)
+        place = future.inverse[h.inverse]
+        spread = np.expm1(drift * (part.snapshot.frame["T"].to_numpy() + 13.0) / 3.0)
+        noise = rng.gamma(1.0 / spread, spread)
+        length = 13.0 * (rng.random(len(part)) < alive[h.inverse])
+        rate = rng.gamma(future.params.r[place]) / future.params.alpha[place]
+        drawn = rng.poisson(rate * noise * length)
+        outcomes = part.outcomes.assign(purchases=drawn)
+        disturbed.append(LabelledSnapshot(part.snapshot, outcomes, part.window))
+    model = hybrid().fit(parts[2].snapshot, disturbed)
+    assert 0.6 * drift < model.drift_ < 1.6 * drift
+
+
+def test_the_likeliest_process_is_corrected(parts):
+    candidates = [ParetoNBDModel(), ModifiedBetaGeoModel()]
+    model = hybrid(purchase_models=candidates).fit(parts[2].snapshot, planted(parts[:2]))
+    fitted = [clone(one).fit(parts[2].snapshot) for one in candidates]
+    best = max(fitted, key=lambda one: one.log_likelihood_)
+    assert model.process_.purchase_model_.to_dict() == best.to_dict()
 
 
 def test_blend_weights_add_up_and_leave_out_who_cannot_be_fitted(parts):

@@ -130,7 +130,15 @@ class BacktestSection(_Section):
     )
     max_windows: int = Field(6, ge=1, le=60, description="at most this many, the latest")
     candidates: tuple[str, ...] = Field(
-        ("bg_nbd", "mbg_nbd", "pareto_nbd", "lifetimes_bg_nbd", "heuristic"),
+        (
+            "bg_nbd",
+            "mbg_nbd",
+            "pareto_nbd",
+            "bg_nbd_newcomer",
+            "mbg_nbd_newcomer",
+            "lifetimes_bg_nbd",
+            "heuristic",
+        ),
         description="models that compete",
     )
     bootstrap: int = Field(200, ge=20, le=10_000, description="resamples behind each interval")

@@ -25,6 +25,7 @@ console = Console(highlight=False, width=_WIDTH)
 errors = Console(stderr=True, highlight=False)
 
 BOARD = (
+    ("purchases_deviance", "devi-\nance"),
     ("purchases_mae", "MAE"),
     ("purchases_rmse", "RMSE"),
     ("purchases_bias", "bias"),
@@ -110,6 +111,8 @@ def show_tiers(scores: Scores) -> None:
 
 def show_backtest(backtest: Backtest) -> None:
     """Print the leaderboard and the sentence that says which is chosen and why."""
+    from crmml.training.backtest import JUDGED_BY
+
     board = backtest.leaderboard.pivot(index="candidate", columns="metric", values="value")
     shown = [(metric, heading) for metric, heading in BOARD if metric in board]
     one, n = backtest.windows[0].labelled.window, len(backtest.windows)
@@ -118,7 +121,7 @@ def show_backtest(backtest: Backtest) -> None:
         "candidate",
         *(heading for _, heading in shown),
     )
-    for name in board.sort_values("purchases_rmse").index:
+    for name in board.sort_values(JUDGED_BY).index:
         cells = [board.loc[name, metric] for metric, _ in shown]
         style = "bold green" if name == backtest.chosen else None
         numbers = ("-" if pd.isna(cell) else f"{cell:.3f}" for cell in cells)

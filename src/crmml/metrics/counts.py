@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy.special import xlogy
 
 from crmml._typing import FloatArray
 from crmml.exceptions import ParameterError
@@ -264,27 +265,76 @@ def compute_pit_histogram(pit: FloatArray, n_bins: int = 10) -> pd.DataFrame:
     )
 
 
+_LEAST = 1e-3
+"""Least forecast that the deviance takes at its word: one purchase in a thousand horizons."""
+
+
+def poisson_deviance(
+    actual: FloatArray, predicted: FloatArray, weight: FloatArray | None = None
+) -> FloatArray:
+    """Mean of ``2 (y log(y / m) - y + m)`` over the customers; smaller is better.
+
+    Like the squared error it is least, on average, for the forecast that is the mean (Gneiting
+    2011, Making and evaluating point forecasts, Theorem 7), but it measures an error against the
+    size of the forecast, as counts deserve, so that a few heavy buyers do not drown all others.
+
+    Parameters
+    ----------
+    actual, predicted : ndarray, shape (n,)
+        Not negative. A forecast below 0.001 counts as 0.001: what is called impossible and
+        happens would have no finite deviance.
+    weight : ndarray, shape (..., n), optional
+
+    Returns
+    -------
+    ndarray, shape (...)
+
+    Examples
+    --------
+    >>> poisson_deviance(np.array([0.0, 2.0]), np.array([0.5, 2.0])).round(4)
+    array(0.5)
+    """
+    m = np.maximum(predicted, _LEAST)
+    return _mean(2.0 * (xlogy(actual, actual / m) - actual + m), weight)
+
+
+def errors(actual: FloatArray, predicted: FloatArray) -> dict[str, Statistic]:
+    """Error statistics of predicted numbers or amounts, for the bootstrap.
+
+    Parameters
+    ----------
+    actual, predicted : ndarray, shape (n,)
+
+    Returns
+    -------
+    dict of str to Statistic
+        ``mae, rmse, bias``.
+    """
+    return {
+        "mae": partial(_mean, np.abs(predicted - actual)),
+        "rmse": partial(root_mean_squared_error, actual, predicted),
+        "bias": partial(total_bias, actual, predicted),
+    }
+
+
 def statistics(
     actual: FloatArray, predicted: FloatArray, pmf: FloatArray | None = None
 ) -> dict[str, Statistic]:
-    """Error statistics of one candidate, for :func:`crmml.metrics.bootstrap.compare`.
+    """Error statistics of predicted counts, for the bootstrap.
 
     Parameters
     ----------
     actual, predicted : ndarray, shape (n,)
     pmf : ndarray, shape (n, n_max + 1), optional
-        Predictive distribution; adds ``crps`` and ``log_score``.
+        Predictive distribution.
 
     Returns
     -------
     dict of str to Statistic
-        ``mae, rmse, bias`` and, with a distribution, ``crps, log_score``.
+        ``mae, rmse, bias, deviance`` and, with a distribution, ``crps, log_score``.
     """
-    found: dict[str, Statistic] = {
-        "mae": partial(_mean, np.abs(predicted - actual)),
-        "rmse": partial(root_mean_squared_error, actual, predicted),
-        "bias": partial(total_bias, actual, predicted),
-    }
+    found = errors(actual, predicted)
+    found["deviance"] = partial(poisson_deviance, actual, predicted)
     if pmf is not None:
         found["crps"] = partial(_mean, crps_of_pmf(actual, pmf))
         found["log_score"] = partial(_mean, log_score_of_pmf(actual, pmf))

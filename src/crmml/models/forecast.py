@@ -8,6 +8,7 @@ process needs no rehearsal; what needs one and has none says so.
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,12 +17,13 @@ from typing import Any, ClassVar, Literal, Self
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
-from scipy.optimize import nnls
+from scipy.optimize import minimize_scalar, nnls
 from sklearn.base import clone
 
 from crmml import models
 from crmml._typing import BoolArray, Duration, FloatArray, IntArray
 from crmml.exceptions import (
+    CrmmlWarning,
     FutureLeakError,
     ParameterError,
     TooLittleDataError,
@@ -30,9 +32,9 @@ from crmml.features.labels import LabelledSnapshot
 from crmml.features.selection import choose_features, feature_matrix
 from crmml.features.snapshot import CORE_COLUMNS, Distinct, Snapshot
 from crmml.features.windows import customer_folds
+from crmml.metrics.bootstrap import hash_keys
 from crmml.models.base import Estimator
-from crmml.models.pareto_nbd import ParetoNBDModel
-from crmml.stats import pareto_nbd
+from crmml.models.predictive import take
 from crmml.stats.discounting import in_units
 
 
@@ -551,7 +553,9 @@ class HybridForecaster(_Boosted):
 
     Parameters
     ----------
-    purchase_model, spend_model : estimators
+    purchase_models : sequence of estimators
+        Unfitted; the one with the highest likelihood on the snapshot is corrected.
+    spend_model : estimator
         Unfitted.
     horizon : str or Duration
         How far to look ahead.
@@ -570,6 +574,9 @@ class HybridForecaster(_Boosted):
         Fall of the deviance per customer left out, and its standard error.
     scale_ : float
         Normalises the factors, so that they leave the total of the fit's snapshot as it is.
+    drift_ : float
+        How much the logarithm of a customer's purchase rate wanders: variance of its random walk
+        per time unit, with the highest likelihood on the rehearsals; 0 where rates stand still.
     features_ : list of str
         Columns used.
     """
@@ -581,6 +588,7 @@ class HybridForecaster(_Boosted):
         "gain_",
         "gain_error_",
         "scale_",
+        "drift_",
         "features_",
         "process_",
     )
@@ -590,11 +598,12 @@ class HybridForecaster(_Boosted):
     gain_: float
     gain_error_: float
     scale_: float
+    drift_: float
 
     def __init__(
         self,
         *,
-        purchase_model: Any,
+        purchase_models: Sequence[Any],
         spend_model: Any,
         horizon: str | Duration,
         learning_rate: float = 0.05,
@@ -615,7 +624,7 @@ class HybridForecaster(_Boosted):
             num_threads=num_threads,
             seed=seed,
         )
-        self.purchase_model = purchase_model
+        self.purchase_models = purchase_models
         self.spend_model = spend_model
 
     def fit(self, snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot] = ()) -> Self:
@@ -628,9 +637,13 @@ class HybridForecaster(_Boosted):
                 "a hybrid learns from an outcome window with purchases that closed before "
                 f"{snapshot.cutoff.date()}; the data hold none"
             )
+        prototype = _likeliest(self.purchase_models, snapshot)
+        self.process_ = ProcessForecaster(
+            purchase_model=prototype, spend_model=self.spend_model, horizon=self.horizon
+        ).fit(snapshot)
+        processes = [clone(prototype).fit(part.snapshot) for part in closed]
         offsets = []
-        for part in closed:
-            model = clone(self.purchase_model).fit(part.snapshot)
+        for model, part in zip(processes, closed, strict=True):
             expected = model.expected_purchases(part.snapshot, part.window.horizon).to_numpy()
             total = float(part.outcomes["purchases"].sum())
             offsets.append(np.log(np.maximum(expected, 1e-6)) + np.log(total / expected.sum()))
@@ -640,14 +653,28 @@ class HybridForecaster(_Boosted):
         base = np.exp(np.concatenate(offsets))
         self.gain_, self.gain_error_ = _deviance_gain(rows, base, search.outside)
         self.booster_, self.n_rounds_, self.scale_ = None, 0, 1.0
-        self.process_ = ProcessForecaster(
-            purchase_model=self.purchase_model, spend_model=self.spend_model, horizon=self.horizon
-        ).fit(snapshot)
+        outside = np.zeros(len(base))
         if self.gain_ > self.gain_error_:
+            outside = search.outside
             self.booster_, self.n_rounds_ = search.grow(), search.rounds
             expected = self.process_.forecast(snapshot)["purchases"].to_numpy()
             corrected = math.fsum(expected * self.factor(snapshot))
             self.scale_ = math.fsum(expected) / corrected
+        ends = np.cumsum([len(part) for part in closed])[:-1]
+        trials = []
+        for model, part, score, offset in zip(
+            processes, closed, np.split(outside, ends), offsets, strict=True
+        ):
+            expected = model.expected_purchases(part.snapshot, part.window.horizon).to_numpy()
+            some = _sample(part.snapshot.customer_id)
+            law = _Corrected.of(
+                model,
+                part.snapshot.subset(some),
+                part.window.horizon,
+                (np.exp(score + offset) / expected)[some],
+            )
+            trials.append((law, part.outcomes["purchases"].to_numpy(dtype=np.float64)[some]))
+        self.drift_ = _likeliest_drift(trials)
         return self
 
     def factor(self, snapshot: Snapshot) -> FloatArray:
@@ -664,32 +691,21 @@ class HybridForecaster(_Boosted):
         expected = self.process_.forecast(snapshot)
         return _keyed(snapshot, expected["purchases"] * factor, expected["spend"] * factor)
 
-    def distribution(self, snapshot: Snapshot, n_max: int) -> pd.DataFrame | None:
-        """Return P(n purchases), n = 0..n_max, where the process is a Pareto/NBD.
+    def distribution(self, snapshot: Snapshot, n_max: int) -> pd.DataFrame:
+        """Return P(n purchases), n = 0..n_max, with the mean of :meth:`forecast`.
 
-        Its customers leave at a moment that has nothing to do with their purchases, so the factor
-        multiplies the purchase rate of those who are active: ``(alpha + T) / factor`` takes the
-        place of ``alpha + T`` in the Gamma distribution of the rate, which makes the mean that of
-        :meth:`forecast`. Other processes have no such law; then None, unless all factors are 1.
+        The factor acts on the purchase rate of those who are active, so it changes neither
+        P(active) nor the chance to leave at a purchase. The Gamma distribution of the rate is
+        widened for rates that wander: between means over a past of length ``T`` and a horizon of
+        length ``h`` a random walk of variance ``drift_`` per time unit has moved by a variance of
+        ``drift_ (T + h) / 3``.
         """
-        factor = self.factor(snapshot)
-        if self.booster_ is None:
-            return self.process_.distribution(snapshot, n_max)
-        model = self.process_.purchase_model_
-        if not isinstance(model, ParetoNBDModel) or model.coefficients_:
-            return None
-        x, t_x, T = (snapshot.frame[name].to_numpy(np.float64) for name in CORE_COLUMNS[1:])
-        same = Distinct({"x": x, "t_x": t_x, "T": T, "factor": factor})
-        x, t_x, T, factor = same.values.values()
-        params = pareto_nbd.Params(**model.params_)
-        alive = pareto_nbd.probability_alive(params, x, t_x, T)
-        future = pareto_nbd.if_alive(params, x, t_x, T)
-        future = future._replace(alpha=future.alpha / factor)
-        length = np.full(len(x), in_units(self.horizon, snapshot.time_unit))
-        table = pareto_nbd.pmf(future, length, n_max) * alive[:, None]
-        table[:, 0] += 1.0 - alive
+        law = _Corrected.of(
+            self.process_.purchase_model_, snapshot, self.horizon, self.factor(snapshot)
+        )
         columns = pd.RangeIndex(n_max + 1, name="n")
-        return pd.DataFrame(table[same.inverse], index=snapshot.customer_id, columns=columns)
+        table = law.pmf(self.drift_, n_max)
+        return pd.DataFrame(table, index=snapshot.customer_id, columns=columns)
 
     def track(self, snapshot: Snapshot, lengths: Sequence[Duration]) -> FloatArray | None:
         """Return expected purchases until each of several moments after the cutoff."""
@@ -700,7 +716,7 @@ class HybridForecaster(_Boosted):
         """Return class name, settings and fitted state as plain JSON values."""
         self._check_fitted()
         settings = self.get_params(deep=False)
-        for name in ("purchase_model", "spend_model"):
+        for name in ("purchase_models", "spend_model"):
             settings.pop(name)
         state = {name: getattr(self, name) for name in self._state}
         return {
@@ -711,16 +727,117 @@ class HybridForecaster(_Boosted):
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild from :meth:`to_dict`; it would be fitted again alike."""
+        """Rebuild from :meth:`to_dict`; only the purchase model that was used is kept."""
         process = ProcessForecaster.from_dict(stored["state"]["process_"])
         model = cls(
-            purchase_model=process.purchase_model,
+            purchase_models=[process.purchase_model],
             spend_model=process.spend_model,
             **stored["settings"],
         )
         for name, value in {**stored["state"], "process_": process}.items():
             setattr(model, name, value)
         return model
+
+
+def _likeliest(candidates: Sequence[Any], snapshot: Snapshot) -> Any:
+    """Choose the purchase model with the highest likelihood, among those that can be fitted."""
+    found: list[tuple[float, Any]] = []
+    refused: list[str] = []
+    for candidate in candidates:
+        with warnings.catch_warnings():
+            # The chosen one is fitted again, and warns then.
+            warnings.simplefilter("ignore", CrmmlWarning)
+            try:
+                found.append((clone(candidate).fit(snapshot).log_likelihood_, candidate))
+            except TooLittleDataError as error:
+                refused.append(str(error))
+    if not found:
+        raise TooLittleDataError(f"no purchase model can be fitted: {'; '.join(refused)}")
+    return max(found, key=lambda pair: pair[0])[1]
+
+
+_MOST_TRIED = 4000
+
+
+def _sample(ids: pd.Index[Any]) -> BoolArray:
+    """Mark some thousand customers, by the hashes of their ids."""
+    keys = hash_keys(ids)
+    if len(keys) <= _MOST_TRIED:
+        return np.ones(len(keys), dtype=bool)
+    return np.asarray(keys <= np.partition(keys, _MOST_TRIED)[_MOST_TRIED])
+
+
+@dataclass(frozen=True)
+class _Corrected:
+    """Futures of a purchase process whose means are multiplied by factors."""
+
+    process: Any
+    params: Any
+    t: FloatArray
+    alive: FloatArray
+    wanted: FloatArray
+    span: FloatArray
+    inverse: IntArray
+
+    @classmethod
+    def of(
+        cls, model: Any, snapshot: Snapshot, horizon: str | Duration, factor: FloatArray
+    ) -> _Corrected:
+        """Gather the distinct pairs of history and factor."""
+        h, alive, future = model._look_ahead(snapshot, horizon)
+        same = Distinct({"history": h.inverse, "factor": factor})
+        history = same.values["history"]
+        place = future.inverse[history]
+        params, t = take(future.params, place), future.t[place]
+        wanted = model._process.expected_purchases(params, t) * same.values["factor"]
+        past = np.empty(len(history))
+        past[same.inverse] = snapshot.frame["T"].to_numpy(dtype=np.float64)
+        span = (past + in_units(horizon, snapshot.time_unit)) / 3.0
+        return cls(model._process, params, t, alive[history], wanted, span, same.inverse)
+
+    def law(self, drift: float) -> Any:
+        """Parameters of the active customers that give the wanted means.
+
+        A Gamma rate of shape ``r`` times a disturbance of mean 1 and squared coefficient of
+        variation ``s`` has that of ``1/r + s + s/r``, and is taken for a Gamma rate again.
+        """
+        spread = np.expm1(drift * self.span)
+        r = self.params.r / (1.0 + spread * (1.0 + self.params.r))
+        alpha = self.params.alpha * (r / self.params.r)
+        # Less than in proportion to the rate, as purchases are chances to leave, so repeatedly.
+        for _ in range(50):
+            mean = self.process.expected_purchases(self.params._replace(r=r, alpha=alpha), self.t)
+            ratio = np.divide(mean, self.wanted, out=np.ones_like(mean), where=self.wanted > 0)
+            alpha = alpha * ratio
+            if np.abs(ratio - 1.0).max(initial=0.0) < 1e-8:
+                break
+        return self.params._replace(r=r, alpha=alpha)
+
+    def pmf(self, drift: float, n_max: int) -> FloatArray:
+        """P(n purchases) of every customer, shape (n_customers, n_max + 1)."""
+        table = self.process.pmf(self.law(drift), self.t, n_max) * self.alive[:, None]
+        table[:, 0] += 1.0 - self.alive
+        return np.asarray(table[self.inverse])
+
+
+def _likeliest_drift(trials: Sequence[tuple[_Corrected, FloatArray]]) -> float:
+    """Find the drift with the highest likelihood of what was bought in the rehearsals."""
+
+    def loss(drift: float) -> float:
+        total = 0.0
+        for law, bought in trials:
+            table = law.pmf(drift, int(bought.max(initial=0.0)))
+            total -= float(np.log(table[np.arange(len(bought)), bought.astype(np.int64)]).sum())
+        return total
+
+    span = float(np.mean([law.span.mean() for law, _ in trials]))
+    found = minimize_scalar(
+        lambda log_variance: loss(math.exp(log_variance) / span),
+        bounds=(math.log(1e-3), math.log(3.0)),
+        method="bounded",
+        options={"xatol": 0.02},
+    )
+    return math.exp(found.x) / span if found.fun < loss(0.0) else 0.0
 
 
 def _deviance_gain(rows: _Rows, base: FloatArray, score: FloatArray) -> tuple[float, float]:

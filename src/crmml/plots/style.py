@@ -31,11 +31,13 @@ _VARIANTS = {
     "_left_censored": "with older customers apart",
     "_left_censored_half": "with customers of the first half apart",
     "_calendar": "with the calendar",
+    "_newcomer": "with a rate for newcomers",
 }
 _METRICS = {
     "mae": "mean absolute error",
     "mae_of_median": "mean absolute error of the median forecast",
     "rmse": "root mean squared error",
+    "deviance": "Poisson deviance",
     "bias": "bias of the total",
     "pearson": "correlation",
     "spearman": "rank correlation",

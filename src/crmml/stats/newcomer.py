@@ -46,8 +46,8 @@ class Settling(NamedTuple):
 
         Examples
         --------
-        >>> Settling(3.0, 4.0).passed(np.array([0.0, 0.0, 100.0]), np.array([0.0, 1e3, 1.0]))
-        array([   0., 1008.,    1.])
+        >>> Settling(3.0, 4.0).passed(np.array([0.0, 400.0]), np.array([52.0, 52.0])).round(4)
+        array([60., 52.])
         """
         left = np.exp(-np.asarray(age) / self.decay)
         return np.asarray(t + (self.first - 1.0) * self.decay * left * -np.expm1(-t / self.decay))

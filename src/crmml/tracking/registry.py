@@ -147,7 +147,7 @@ def set_alias(name: str, alias: str, version: int, *, uri: str | None = None) ->
 def promote(
     name: str = "crmml",
     *,
-    metric: str = "served_purchases_rmse",
+    metric: str = "served_purchases_deviance",
     lower_is_better: bool = True,
     again: Rejudge | None = None,
     challenger: str = "challenger",
@@ -168,7 +168,7 @@ def promote(
     ----------
     name : str, default "crmml"
         Registered model.
-    metric : str, default "served_purchases_rmse"
+    metric : str, default "served_purchases_deviance"
         What decides.
     lower_is_better : bool, default True
         Whether it is an error (True) or a quality (False).

@@ -56,6 +56,7 @@ from crmml.models.forecast import (
 from crmml.models.gamma_gamma import GammaGammaModel
 from crmml.models.left_censored import LeftCensoredModel
 from crmml.models.modified_beta_geo import ModifiedBetaGeoModel
+from crmml.models.newcomer import NewcomerModel
 from crmml.models.pareto_nbd import ParetoNBDModel
 from crmml.models.regularity import RegularPurchaseModel
 
@@ -65,6 +66,8 @@ PROCESSES: dict[str, Callable[[], Any]] = {
     "bg_nbd": BetaGeoModel,
     "mbg_nbd": ModifiedBetaGeoModel,
     "pareto_nbd": ParetoNBDModel,
+    "bg_nbd_newcomer": NewcomerModel,
+    "mbg_nbd_newcomer": partial(NewcomerModel, dropout="modified"),
     "regular": RegularPurchaseModel,
     "mbg_nbd_left_censored": LeftCensoredModel,
     "mbg_nbd_left_censored_half": partial(LeftCensoredModel, margin="half"),
@@ -86,6 +89,7 @@ LOSSES = (
     "purchases_mae",
     "purchases_mae_of_median",
     "purchases_rmse",
+    "purchases_deviance",
     "purchases_decile_mape",
     "cumulative_mape",
     "crps",
@@ -97,8 +101,9 @@ LOSSES = (
 """Metrics of which less is better; of biases the size counts, coverage should be its nominal
 0.8, and of all others more is better."""
 
-JUDGED_BY = "purchases_rmse"
-"""The metric that decides: the mean of the outcome minimises it, and means are what is forecast."""
+JUDGED_BY = "purchases_deviance"
+"""The metric that decides: the mean of the outcome minimises it, and means are what is forecast;
+unlike the squared error it does not leave the choice to the few heaviest buyers."""
 
 _MOST_PURCHASES = 400
 _MOST_JUDGED = 100_000
@@ -148,12 +153,19 @@ def _boosted(kind: Any, horizon: Any, seed: int) -> Forecaster:
 
 def _hybrid(horizon: Any, seed: int) -> Forecaster:
     return HybridForecaster(
-        purchase_model=ParetoNBDModel(), spend_model=GammaGammaModel(), horizon=horizon, seed=seed
+        purchase_models=[
+            NewcomerModel(dropout="modified"),
+            NewcomerModel(),
+            ParetoNBDModel(),
+        ],
+        spend_model=GammaGammaModel(),
+        horizon=horizon,
+        seed=seed,
     )
 
 
 def _blend(horizon: Any, seed: int) -> Forecaster:
-    names = ("mbg_nbd", "pareto_nbd", "hybrid", "tweedie")
+    names = ("mbg_nbd_newcomer", "pareto_nbd", "hybrid", "tweedie")
     return BlendForecaster(
         members=[make_candidate(name, horizon, seed=seed) for name in names], horizon=horizon
     )
@@ -539,7 +551,8 @@ def _measures(
     outcome = ranking.Outcome(actual)
     measures = {}
     for name, said in forecasts.items():
-        found = counts.statistics(actual, said) | ranking.statistics(actual, said, outcome)
+        errors = counts.statistics if what == "purchases" else counts.errors
+        found = errors(actual, said) | ranking.statistics(actual, said, outcome)
         measures[name] = {f"{what}_{key}": statistic for key, statistic in found.items()}
     return measures
 
@@ -685,7 +698,7 @@ def choose(judged: Sequence[Judged]) -> tuple[str, str]:
     best = _best(found, ours)
     value = found.table().xs(JUDGED_BY, level="metric")["value"].to_dict()
     times = f"{len(judged)} window{'s' if len(judged) != 1 else ''}"
-    reason = f"{chosen} is chosen: RMSE of purchases {value[chosen]:.4f} over {times}"
+    reason = f"{chosen} is chosen: Poisson deviance of purchases {value[chosen]:.4f} over {times}"
     if chosen != best:
         reason += f", no different beyond chance from {best} ({value[best]:.4f}) and simpler"
     elif len(stood) > 1:

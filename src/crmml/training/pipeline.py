@@ -600,7 +600,7 @@ def judge_scores(
     forecast = column(said, "expected_purchases")
     measures = {f"served_purchases_{k}": v for k, v in counts.statistics(bought, forecast).items()}
     spend = column(said, "expected_spend")
-    measures |= {f"served_spend_{k}": v for k, v in counts.statistics(spent, spend).items()}
+    measures |= {f"served_spend_{k}": v for k, v in counts.errors(spent, spend).items()}
     measures |= {
         f"served_clv_{k}": v for k, v in ranking.statistics(spent, column(said, "clv")).items()
     }
