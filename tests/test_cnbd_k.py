@@ -3,6 +3,7 @@
 import math
 from functools import cache
 
+import mpmath as mp
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,7 +53,7 @@ def test_at_k_1_everything_equals_bg_nbd_and_mbg_nbd(dropout):
     for until in (t, np.full(6, np.inf)):
         expected = plain.discounted_purchases(expected_future, until, 0.0018)
         found = process.discounted_purchases(future, until, 0.0018)
-        assert found == pytest.approx(expected, rel=1e-9)
+        assert found == pytest.approx(expected, rel=1e-11)
 
 
 # -- the likelihood ------------------------------------------------------------------------------
@@ -94,6 +95,272 @@ def test_score_is_the_derivative(dropout, k):
             for h in (step, -step)
         )
         assert gradient[i] == pytest.approx((up - down) / 2e-5, rel=1e-6, abs=1e-6)
+
+
+# -- mpmath references ---------------------------------------------------------------------------
+
+
+def stage_probabilities(k, R, silence):
+    weights = [mp.rf(R, j) / mp.factorial(j) * mp.mpf(silence) ** j for j in range(k)]
+    return [weight / sum(weights) for weight in weights]
+
+
+def purchase_rate(k, j, R, alpha, a, b, s):
+    """Density of purchases at s from stage j: beta prime times dropout, summed outwards."""
+    R, u = R + j, s / (alpha + s)
+
+    def next_over_this(n):
+        ticks = mp.fprod(u * (R + n * k - j + i) / (n * k - j + i) for i in range(k))
+        return ticks * (b + n - 1) / (a + b + n - 1)
+
+    def outwards(value, n, step):
+        while n + step > 0 and value > mp.mpf(10) ** -21 * total:
+            value *= next_over_this(n) if step > 0 else 1 / next_over_this(n - 1)
+            n += step
+            yield value
+
+    start = max(1, int(s * R / alpha / k))
+    m = start * k - j
+    log_density = (
+        m * mp.log(u)
+        + R * mp.log(1 - u)
+        - mp.log(s)
+        + mp.loggamma(R + m)
+        - mp.loggamma(m)
+        - mp.loggamma(R)
+    )
+    survived = mp.gammaprod([b + start - 1, a + b], [b, a + b + start - 1])
+    total = mp.exp(log_density) * survived
+    return total + sum(outwards(total, start, 1)) + sum(outwards(total, start, -1))
+
+
+def reference_until(k, params, t, delta):
+    """Discounted purchases by Gauss-Legendre over panels of time that double."""
+    R, alpha, a, b, silence = map(mp.mpf, params)
+    ends = [mp.mpf(t)]
+    while ends[-1] > alpha * k / (R + k) / 4:
+        ends.append(ends[-1] / 2)
+    ends = [*reversed(ends)]
+    rule = mp.calculus.quadrature.GaussLegendre(mp.mp).calc_nodes(4, 80)
+    total = mp.mpf(0)
+    for j, stage in enumerate(stage_probabilities(k, R, silence)):
+        for low, high in zip([0, *ends], ends, strict=False):
+            for node, weight in rule if stage else ():
+                s = low + (high - low) * (node + 1) / 2
+                rate = purchase_rate(k, j, R, alpha, a, b, s)
+                total += stage * weight * (high - low) / 2 * mp.exp(-delta * s) * rate
+    return total
+
+
+def reference_for_ever(k, params, delta):
+    """Mean over the tick rate of ``z^(k-j) 2F1(1, b; a + b; z^k)``, z = rate / (rate + delta)."""
+    R, alpha, a, b, silence = map(mp.mpf, params)
+    stages = stage_probabilities(k, R, silence)
+
+    def integrand(y):
+        rate = mp.exp(y)
+        z = rate / (rate + delta)
+        of_stages = (
+            stage
+            * mp.exp((R + j) * mp.log(alpha * rate) - alpha * rate - mp.loggamma(R + j))
+            * z ** (k - j)
+            for j, stage in enumerate(stages)
+        )
+        return sum(of_stages) * mp.hyp2f1(1, b, a + b, z**k, maxterms=10**6)
+
+    centre, reach = mp.log(R / alpha), 16 / mp.sqrt(R)
+    low, high = centre - reach, centre + reach
+    if R < 100:
+        low = min(centre, mp.log(delta)) - 60 / (R + 1)
+        high = mp.log((R + k + 90) / alpha)
+    return mp.quad(integrand, mp.linspace(low, high, 25))
+
+
+HORIZONS = [
+    (1 / 168, 0.0018),
+    (52.0, 0.0),
+    (52.0, 0.0018),
+    (521.0, 0.0),
+    (521.0, 0.0018),
+    (np.inf, 0.0018),
+    (np.inf, 0.03),
+]
+# k, (r, alpha, a, b, silence) of an active customer, and by the two functions above, with 24
+# digits, the discounted purchases of each horizon and rate; weeks, that is.
+PURCHASES = {
+    "newcomer": (
+        3,
+        (0.6, 1.4, 1.3, 1.7, 0.0),
+        [
+            3.160841652096773e-8,
+            1.952920278886946,
+            1.889916394524384,
+            3.777562655812513,
+            3.202501295426567,
+            3.359422594218481,
+            1.295328469929023,
+        ],
+    ),
+    "one-time buyer, a = 1": (
+        2,
+        (0.67, 41.6, 1.0, 2.4, 0.93),
+        [
+            9.172220143928208e-5,
+            0.5649218562662195,
+            0.5412838550391435,
+            2.762987512937693,
+            2.001427602042444,
+            2.403259318393892,
+            0.3584970962900302,
+        ],
+    ),
+    "a + b < 1": (
+        3,
+        (0.6, 41.0, 0.3, 0.4, 0.95),
+        [
+            8.161968233952668e-5,
+            0.4669500099412216,
+            0.447795166959523,
+            2.584246962794415,
+            1.812451189234662,
+            2.434504064334844,
+            0.299549575810899,
+        ],
+    ),
+    "a + b << 1": (
+        2,
+        (0.6, 2.6, 0.05, 0.1, 0.0),
+        [
+            2.505835566745695e-6,
+            3.783742708833779,
+            3.616338360244813,
+            32.92943469065433,
+            21.67984497595732,
+            34.25918826003347,
+            2.414386051174221,
+        ],
+    ),
+    "k = 6": (
+        6,
+        (18.6, 40.0, 0.8, 5.0, 0.1),
+        [
+            0.0001554289809378193,
+            3.477692092282123,
+            3.329727793537022,
+            14.68827685904673,
+            10.87541587533594,
+            12.81231728569023,
+            2.144400987479478,
+        ],
+    ),
+    "daily for ten years": (
+        3,
+        (10950.6, 522.4, 1.3, 3652.7, 0.0001),
+        [
+            0.02913156808702329,
+            341.5274061814329,
+            326.3425053039921,
+            2281.295051686881,
+            1584.401627884779,
+            1987.633807466501,
+            215.9592071811636,
+        ],
+    ),
+    "daily for ten years, a = 1": (
+        2,
+        (7300.6, 522.4, 1.0, 3652.7, 0.0),
+        [
+            0.003276114687409834,
+            346.1915291773528,
+            330.7169868155541,
+            2525.761855889915,
+            1727.299140207714,
+            2269.301875615216,
+            219.4475777106485,
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PURCHASES)
+def test_expected_and_discounted_purchases_agree_with_mpmath(case):
+    k, params, expected = PURCHASES[case]
+    process = ErlangProcess(k)
+    found = [
+        process.discounted_purchases(Params(*params), np.array([t]), delta)[0]
+        for t, delta in HORIZONS
+    ]
+    assert found == pytest.approx(expected, rel=1e-12)
+    whole = process.expected_purchases(Params(*params), np.array([52.0, 521.0]))
+    assert whole == pytest.approx([expected[1], expected[3]], rel=1e-12)
+
+
+@pytest.mark.parametrize("case", ["one-time buyer, a = 1", "a + b < 1"])
+def test_stored_references_are_those_of_their_functions(case):
+    k, params, stored = PURCHASES[case]
+    with mp.workdps(24):
+        again = reference_until(k, params, 52.0, 0.0018), reference_for_ever(k, params, 0.0018)
+    assert [float(v) for v in again] == pytest.approx([stored[2], stored[5]], rel=1e-15)
+
+
+def reference_history(k, dropout, theta, x, t_x, T):
+    """Log-likelihood without the gap constant, P(alive)."""
+    r, alpha, a, b = map(mp.mpf, theta)
+    R, T, t_x = r + k * x, mp.mpf(T), mp.mpf(t_x)
+    chances = x + (dropout == "modified")
+    quiet = sum(
+        mp.rf(R, j) / mp.factorial(j) * (T - t_x) ** j * (alpha + T) ** -(R + j) for j in range(k)
+    )
+    active = mp.beta(a, b + chances) / mp.beta(a, b) * quiet
+    left = mp.mpf(0)
+    if chances:
+        left = mp.beta(a + 1, b + chances - 1) / mp.beta(a, b) * (alpha + t_x) ** -R
+    start = mp.loggamma(R) - mp.loggamma(r) + r * mp.log(alpha)
+    return float(start + mp.log(active + left)), float(active / (active + left))
+
+
+@both_dropouts
+@pytest.mark.parametrize("k", [2, 3, 6])
+@pytest.mark.parametrize("theta", [THETA, (0.6, 1.4, 1.0, 2.4), (0.25, 4.4, 0.3, 0.4)])
+def test_histories_agree_with_mpmath(dropout, k, theta):
+    process = ErlangProcess(k, dropout)
+    histories = [(0, 0, 1 / 168), (0, 0, 39), (1, 0.1, 39), (7, 30, 39), (26, 30.857, 31)]
+    histories += [(3650, 521.3, 521.43), (3650, 520.0, 521.43)]
+    past = np.array(histories, dtype=float).T
+    with mp.workdps(40):
+        expected = np.array([reference_history(k, dropout, theta, *h) for h in histories])
+    found = process.log_likelihood(process.make(theta), *past)
+    assert found == pytest.approx(expected[:, 0], rel=1e-12)
+    found = process.probability_alive(process.make(theta), *past)
+    assert found == pytest.approx(expected[:, 1], rel=1e-10)
+
+
+def reference_pmf(k, params, t, n):
+    """P(n due) P(survives n), or at least n due and the n-th is the last."""
+    R, alpha, a, b, silence = map(mp.mpf, params)
+    u = t / (alpha + t)
+    due = later = mp.mpf(0)
+    for j, stage in enumerate(stage_probabilities(k, R, silence)):
+        shape = R + j
+        for m in range(max(n * k - j, 0), n * k - j + k):
+            count = mp.gammaprod([shape + m], [shape, m + 1])
+            due += stage * count * u**m * (1 - u) ** shape
+        if n and stage:
+            later += stage * mp.betainc(n * k - j, shape, 0, u, regularized=True)
+    survives = mp.gammaprod([b + n, a + b], [b, a + b + n])
+    stops = mp.gammaprod([b + n - 1, a + b], [b, a + b + n]) * a if n else 0
+    return float(due * survives + later * stops)
+
+
+@pytest.mark.parametrize("case", PURCHASES)
+@pytest.mark.parametrize("t", [1 / 168, 52.0, 521.0])
+def test_distribution_agrees_with_mpmath(case, t):
+    k, params, _ = PURCHASES[case]
+    counts = [0, 1, 5, 40]
+    with mp.workdps(40):
+        expected = [reference_pmf(k, params, mp.mpf(t), n) for n in counts]
+    found = ErlangProcess(k).pmf(Params(*map(np.atleast_1d, params)), np.array([t]), 40)[0]
+    assert found[counts] == pytest.approx(expected, rel=1e-11, abs=1e-290)
 
 
 # -- the future ----------------------------------------------------------------------------------
@@ -172,11 +439,13 @@ def test_discounted_purchases_meet_their_limits():
     t = np.array([26.0, 52, 104])
     whole = process.expected_purchases(future, t)
     assert process.discounted_purchases(future, t, 0.0) == pytest.approx(whole, rel=1e-14)
-    assert process.discounted_purchases(future, t, 1e-12) == pytest.approx(whole, rel=1e-9)
+    assert process.discounted_purchases(future, t, 1e-14) == pytest.approx(whole, rel=1e-11)
+    assert (process.discounted_purchases(future, 0.0 * t, 0.05) == 0.0).all()
     ever = process.discounted_purchases(future, np.full(3, np.inf), 0.05)
-    assert process.discounted_purchases(future, np.full(3, 700.0), 0.05) == pytest.approx(
-        ever, rel=1e-8
-    )
+    for long in (700.0, 1600.0, 1800.0):  # 83 / 0.05 and more count as for ever
+        assert process.discounted_purchases(future, np.full(3, long), 0.05) == pytest.approx(
+            ever, rel=1e-11
+        )
     mean = (1.9 + future.b - 1) / (1.9 - 1)  # of 1/p: purchases until dropout
     assert process.discounted_purchases(future, np.full(3, np.inf), 0.0) == pytest.approx(mean)
 
