@@ -142,6 +142,14 @@ def test_a_thinned_start_reaches_the_same_optimum(cdnow, monkeypatch):
     assert_allclose(thinned.covariance_, whole.covariance_, rtol=1e-4, atol=1e-12)
 
 
+@pytest.mark.parametrize("period", [2, 3, 4, 7, 8, 16])
+def test_thinned_rows_do_not_fall_in_step_with_what_repeats(period):
+    rows = mle.thin_rows(52_000, 2000)
+    assert 0.95 * 2000 < len(rows) <= 2000
+    assert set(np.diff(rows)) == {26, 27}
+    assert_allclose(np.bincount(rows % period) / len(rows), 1.0 / period, atol=0.01)
+
+
 @pytest.mark.parametrize(
     ("model", "process"), [(BetaGeoModel, bg_nbd), (ModifiedBetaGeoModel, mbg_nbd)]
 )

@@ -184,7 +184,8 @@ class PurchaseModel(Estimator):
         ``b_i = b exp(d_b'z_i)``. ``params_`` are the parameters at ``z = 0``. Columns are
         standardised for the fit and the coefficients reported on the original scale.
     ridge : float
-        Penalty ``ridge / 2 * sum(coefficient**2)`` on the standardised coefficients, >= 0.
+        Penalty ``ridge / 2 * sum(coefficient**2)`` on the standardised coefficients, >= 0; for the
+        posterior a normal prior of variance ``1 / ridge``.
 
     Attributes
     ----------
@@ -477,8 +478,8 @@ class PurchaseModel(Estimator):
     ) -> pd.DataFrame:
         """P(n purchases in the horizon | history) for n = 0..n_max.
 
-        With a posterior the uncertainty of the parameters is carried, without it the estimates
-        are taken as certain.
+        With a posterior the uncertainty of parameters and coefficients is carried, without it the
+        estimates are taken as certain.
 
         Returns
         -------
@@ -513,7 +514,8 @@ class PurchaseModel(Estimator):
         q : float or sequence of float
             Levels strictly between 0 and 1.
         posterior : Posterior, optional
-            Carries the uncertainty of the parameters; without it they are taken as certain.
+            Carries the uncertainty of parameters and coefficients; without it they are taken as
+            certain.
 
         Returns
         -------

@@ -304,7 +304,7 @@ class LifetimeValueModel(Estimator):
 
         They carry the uncertainty of being active, of the number of purchases, of the spend of
         each (drawn given the customer's own latent mean, not averaged first), and of the
-        parameters of both models.
+        parameters of both models, coefficients of covariates included.
 
         Parameters
         ----------
@@ -356,8 +356,8 @@ class LifetimeValueModel(Estimator):
     ) -> pd.DataFrame:
         """Lifetime value of the whole base or of groups, with intervals for the sums.
 
-        Customers share the parameters, so errors in them do not average out: every posterior draw
-        is one possible world, in which all customers are simulated.
+        Customers share the parameters and coefficients, so errors in them do not average out:
+        every posterior draw is one possible world, in which all customers are simulated.
 
         Parameters
         ----------

@@ -123,7 +123,7 @@ def purchase_posterior(
         names, dict.fromkeys(model._time_parameters, typical), {**ridged, **(prior or {})}
     )
 
-    def density_on(index: slice) -> Density:
+    def density_on(index: slice | IntArray) -> Density:
         weights = counts[index] * (counts.sum() / counts[index].sum())
         rows = mle.Rows(h.x[index], h.t_x[index], h.T[index], weights)
         acting = [block.thinned(index) for block in blocks]
@@ -148,7 +148,7 @@ def purchase_posterior(
         names,
         density_on(slice(None)),
         start,
-        thinned=density_on(_every(len(counts))) if len(counts) > 2 * _THIN else None,
+        thinned=density_on(mle.thin_rows(len(counts), _THIN)) if len(counts) > 2 * _THIN else None,
         coefficients=coefficients,
         n_draws=n_draws,
         seed=seed,
@@ -205,7 +205,7 @@ def spend_posterior(
     names = gamma_gamma.NAMES
     normal = build_prior(names, {"gamma": float(counts @ m / counts.sum())}, prior)
 
-    def density_on(rows: slice) -> Density:
+    def density_on(rows: slice | IntArray) -> Density:
         x_, m_ = x[rows], m[rows]
         weights = counts[rows] * (counts.sum() / counts[rows].sum())
 
@@ -224,17 +224,12 @@ def spend_posterior(
         names,
         density_on(slice(None)),
         np.log([model.params_[name] for name in names]),
-        thinned=density_on(_every(len(counts))) if len(counts) > 2 * _THIN else None,
+        thinned=density_on(mle.thin_rows(len(counts), _THIN)) if len(counts) > 2 * _THIN else None,
         n_draws=n_draws,
         seed=seed,
         n_proposals=n_proposals,
         method=method,
     )
-
-
-def _every(n_rows: int) -> slice:
-    """Take every k-th of the sorted rows, some ten thousand of them."""
-    return slice(0, None, n_rows // _THIN)
 
 
 def at_parameters(model: PurchaseModel, values: FloatArray) -> PurchaseModel:
@@ -463,7 +458,7 @@ def purchase_quantiles(
     ahead = look_ahead(model, snapshot, horizon, posterior)
     counts = np.zeros((ahead.alive.shape[1], len(levels)), dtype=np.int64)
     open_rows = np.flatnonzero(ahead.alive.mean(axis=0) > 1.0 - levels.max())
-    n_max = 15
+    n_max = 3
     while len(open_rows):
         still: list[IntArray] = []
         groups = np.unique(ahead.inverse[open_rows])

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
-from crmml._typing import BoolArray, FloatArray
+from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.stats.process import PurchaseProcess
 
 Evaluation: TypeAlias = tuple[float, FloatArray, Callable[[], FloatArray]]
@@ -31,6 +31,8 @@ TOLERANCE = 1e-7
 BOUNDARY_TOLERANCE = 1e-3
 """The same where the optimum lies on the boundary."""
 _THIN = 2000
+_PATIENCE = 10
+"""Steps after which the curvature of the full rows takes the place of the sample's."""
 
 
 @runtime_checkable
@@ -90,7 +92,7 @@ class Block:
         z = (values - mean) / deviation if deviation > 0 else np.zeros_like(values)
         return cls(name, parameter, sign, z, mean, deviation)
 
-    def thinned(self, index: slice) -> Block:
+    def thinned(self, index: slice | IntArray) -> Block:
         """Keep some rows."""
         return replace(self, z=self.z[index])
 
@@ -175,10 +177,13 @@ def maximise(
     )
     theta = np.asarray(found.x, dtype=np.float64)
     value, gradient, curvature = objective(theta)
-    # Where the information costs many gradients, that of the sample serves until a step fails.
+    # Where the information costs many gradients, that of the sample serves, unless a step fails or
+    # it leads to the optimum too slowly.
     exact = cheap_information
     information = curvature() if exact else pilot(theta)[2]()
-    for _ in range(60):
+    for step in range(60):
+        if step == _PATIENCE and not exact:
+            information, exact = curvature(), True
         edge = _held(theta, gradient)
         small = np.abs(np.where(edge, 0.0, gradient)).max(initial=0.0) <= 1e-2 * TOLERANCE * weight
         if small:
@@ -330,7 +335,7 @@ def fit_process(
     begin = np.zeros(size) if start is None else start[:size]
     begin = np.concatenate([begin, np.zeros(len(blocks))])
 
-    def objective_of(index: slice, share: float) -> Objective:
+    def objective_of(index: slice | IntArray, share: float) -> Objective:
         some = Rows(*(column[index] for column in rows))
         some = some._replace(weights=some.weights * share)
         return process_objective(process, some, [b.thinned(index) for b in blocks], ridge)
@@ -353,7 +358,7 @@ def fit_process(
 @threadpool_limits.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
 def fit_rows(
     names: Sequence[str],
-    objective_of: Callable[[slice, float], Objective],
+    objective_of: Callable[[Any, float], Objective],
     weights: FloatArray,
     start: FloatArray,
     *,
@@ -366,9 +371,10 @@ def fit_rows(
     names : sequence of str
         Names of the coordinates, for the boundary.
     objective_of : callable
-        Builds the objective of a slice of the rows, its weights multiplied by a number.
+        Builds the objective of some rows (a slice or rising indices), their weights multiplied by
+        a number.
     weights : ndarray, shape (n,)
-        Weights of the rows, in an order that makes every k-th row a fair sample.
+        Weights of the rows, which are sorted, so that one of every few makes a fair sample.
     start : ndarray, shape (p,)
     cheap_information : bool
         See :func:`maximise`.
@@ -376,8 +382,8 @@ def fit_rows(
     objective = objective_of(slice(None), 1.0)
     sample = None
     if len(weights) > 2 * _THIN:
-        every = slice(0, None, len(weights) // _THIN)
-        sample = objective_of(every, float(weights.sum() / weights[every].sum()))
+        some = thin_rows(len(weights), _THIN)
+        sample = objective_of(some, float(weights.sum() / weights[some].sum()))
     weight = float(weights.sum())
     theta, value, gradient, information, edge = maximise(
         objective, start, weight, sample=sample, cheap_information=cheap_information
@@ -393,6 +399,26 @@ def fit_rows(
     # Along a ridge that leads out of the box the gradient in the free directions dies slowly.
     converged = norm <= (BOUNDARY_TOLERANCE if boundary else TOLERANCE)
     return Fit(theta, value, covariance, norm, converged, boundary)
+
+
+def thin_rows(n_rows: int, about: int) -> IntArray:
+    """Take one of every few sorted rows, some ``about`` in all.
+
+    The distance between them is no whole number on average. Every k-th row would fall in step with
+    what repeats in sorted rows, such as a covariate of two values, and see one of the two.
+
+    Parameters
+    ----------
+    n_rows, about : int
+        ``n_rows >= about >= 1``.
+
+    Examples
+    --------
+    >>> thin_rows(14, 5).tolist()
+    [0, 2, 5, 7, 10, 13]
+    """
+    distance = n_rows // about + (np.sqrt(5.0) - 1.0) / 2.0
+    return np.arange(0.0, n_rows, distance).astype(np.int64)
 
 
 def _side(theta: float, held: bool) -> Side:
