@@ -277,7 +277,7 @@ class LeftCensoredModel(CalendarPurchaseModel):
         self,
         *,
         base: BetaGeoModel | ModifiedBetaGeoModel | None = None,
-        margin: Literal["auto", "half"] | str | Duration = "auto",
+        margin: str | Duration = "auto",
     ) -> None:
         self.base = base
         self.margin = margin
