@@ -76,8 +76,9 @@ class Distinct:
         rest = ordered[starts]
         for name, table in reversed(packed):
             if name:
-                rest, codes = np.divmod(rest, len(table))
-                self.values[name] = table[codes]
+                above = rest // len(table)  # by one number: several times as fast as divmod
+                self.values[name] = table[rest - above * len(table)]
+                rest = above
             else:
                 rest = table[rest]
         self.values = {name: self.values[name] for name in columns}
@@ -123,17 +124,25 @@ def _count_periods(
 ) -> tuple[npt.NDArray[np.int32], FloatArray] | None:
     """Codes and table of values that are whole numbers over ``unit``; None if some are not."""
     codes = np.empty(len(values), dtype=np.int32)
+    room = np.empty((2, min(len(values), _BLOCK)))
+    least, most = np.inf, -np.inf
     for start in range(0, len(values), _BLOCK):
         block = values[start : start + _BLOCK]
-        whole = np.rint(block * unit)
-        if not np.array_equal(whole / unit, block) or np.abs(whole).max() >= 2**30:
+        whole, back = room[:, : len(block)]
+        np.rint(np.multiply(block, unit, out=whole), out=whole)
+        if not (np.divide(whole, unit, out=back) == block).all():
+            return None
+        least, most = min(least, whole.min()), max(most, whole.max())
+        if max(-least, most) >= 2**30:
             return None
         codes[start : start + _BLOCK] = whole
-    least, most = int(codes.min()), int(codes.max())
     if most - least >= 2**20:
         return None
-    codes -= np.int32(least)
-    return codes, np.arange(float(least), most + 1.0) / unit
+    if least >= 0 and most < 2**10:
+        least = 0.0  # a few codes that stand for nothing cost less than a pass over all
+    if least:
+        codes -= np.int32(least)
+    return codes, np.arange(least, most + 1.0) / unit
 
 
 def _ranks(values: npt.NDArray[Any]) -> tuple[IntArray, npt.NDArray[Any]]:

@@ -146,56 +146,77 @@ def counted(
     beyond = total - np.cumsum(np.bincount(x.astype(np.int64), weights=weights))
     survived = np.concatenate([np.full(chances, total), beyond])
     j, k = np.arange(len(beyond)), np.arange(len(survived))
-    sum_x = float(weights @ x)
+    both = np.stack([weights, weights * x])
+    # Chances to leave before the last one; nobody leaves before the first.
+    passed = np.maximum(x + (chances - 1.0), 0.0)
+    columns = (x, t_x, T, passed, both, x + chances > 0.0)
     chunks = [
-        tuple(column[first : first + _CHUNK] for column in (x, t_x, T, weights))
+        tuple(column[..., first : first + _CHUNK] for column in columns)
         for first in range(0, len(x), _CHUNK)
     ]
+    room = np.empty((13, min(len(x), _CHUNK)))
 
     def evaluate(theta: FloatArray) -> tuple[float, FloatArray, Callable[[], FloatArray]]:
         r, alpha, a, b = np.exp(theta)
-        # Sums over rows of: what active customers contribute; the log odds of having left, their
-        # slopes and curvatures.
+        # Sums over rows, with w and with w x: log(alpha + T), rate alpha / (alpha + T), its square.
+        active = np.zeros((2, 3))
+        # What the chance of having left adds, its slopes and curvatures.
         value, slope, curve = 0.0, np.zeros(4), np.zeros((4, 4))
-        for x_, t_, T_, w in chunks:
-            n = r + x_
-            silent = np.log1p(T_ / alpha)
-            rate, at_last = 1.0 / (1.0 + T_ / alpha), 1.0 / (1.0 + t_ / alpha)
-            w_silent = w @ silent
-            w_rate = w * rate
-            value -= r * w_silent + x_ @ (w * silent)
-            slope[:2] += -r * w_silent, r * w.sum() - n @ w_rate
-            curve[0, 0] -= r * w_silent
-            curve[0, 1] += r * (w.sum() - w_rate.sum())
-            curve[1, 1] += n @ (w_rate * (rate - 1.0))
-            if not chances and x_[0] == 0.0:  # nobody leaves before the first repeat purchase
-                some = x_ > 0.0
-                x_, t_, w, n = x_[some], t_[some], w[some], n[some]
-                silent, rate, at_last = silent[some], rate[some], at_last[some]
-            drift, turn = silent - np.log1p(t_ / alpha), rate - at_last
-            share = b / (b + x_ + (chances - 1.0))
-            odds = np.log(share * (a / b)) + n * drift
-            tail = np.exp(-np.abs(odds))
-            value += w @ (np.maximum(odds, 0.0) + np.log1p(tail))
-            left = np.where(odds > 0.0, 1.0, tail) / (1.0 + tail)
-            stays = w * tail / (1.0 + tail) ** 2
+        for x_, t_, T_, passed_, w_wx, may_leave in chunks:
+            space = room[:, : len(x_)]
+            silent, by = space[:3], space[3:7]
+            until, last, turn, either, left, stays = space[7:]
+            np.add(T_, alpha, out=until)
+            np.log(until, out=silent[0])
+            np.divide(alpha, until, out=silent[1])
+            np.square(silent[1], out=silent[2])
+            active += w_wx @ silent.T
+            # Of the log odds of having left: slopes by log r over r, log alpha, log a, log b.
+            np.add(t_, alpha, out=last)
+            np.subtract(silent[0], np.log(last, out=by[0]), out=by[0])
+            np.divide(alpha, last, out=last)
+            np.subtract(silent[1], last, out=turn)
+            n = np.add(x_, r, out=until)
+            np.multiply(n, turn, out=by[1])
+            by[2] = 1.0
+            np.divide(-b, np.add(passed_, b, out=left), out=by[3])
+            drift = np.multiply(n, by[0], out=n)
+            np.exp(np.negative(drift, out=stays), out=stays)
+            odds = np.multiply(by[3], -a / b, out=left)
+            odds *= may_leave
+            np.add(stays, odds, out=either)
+            left /= either
+            stays /= either
+            np.add(drift, np.log(either, out=either), out=either)
+            w = w_wx[0]
+            value += w @ either
             left *= w
-            by = np.stack([r * drift, n * turn, np.ones_like(n), -share])
+            stays *= left
             by_left = by @ left
             slope += by_left
-            curve += (by * stays) @ by.T
-            curve[0, 0] += by_left[0]
-            curve[0, 1] += r * (left @ turn)
-            curve[1, 1] += (left * n) @ (turn * (1.0 - rate - at_last))
-            curve[3, 3] -= left @ (share * (1.0 - share))
+            for i in range(4):  # quicker than (by * stays) @ by.T, half of which is the other half
+                curve[i, i:] += by[i:] @ np.multiply(by[i], stays, out=either)
+            curve[0, 1] += left @ turn
+            last += silent[1]
+            curve[1, 1] += by_left[1] - np.multiply(left, by[1], out=either) @ last
+            curve[3, 3] += by_left[3] + np.multiply(left, by[3], out=either) @ by[3]
+        scale = np.array([r, 1.0, 1.0, 1.0])
+        curve *= np.outer(scale, scale)
+        slope *= scale
+        curve[0, 0] += slope[0]
+        (w_log, w_rate, w_square), (x_log, x_rate, x_square) = active
+        w_silent = w_log - total * np.log(alpha)
+        value -= r * w_silent + x_log
+        slope[:2] += -r * w_silent, r * (total - w_rate) - x_rate
+        curve[0, 0] -= r * w_silent
+        curve[0, 1] += r * (total - w_rate)
+        curve[1, 1] += r * (w_square - w_rate) + x_square - x_rate
         by_r, by_b, by_ab = beyond / (r + j), survived / (b + k), survived / (a + b + k)
         value += beyond @ np.log(r + j) + survived @ np.log((b + k) / (a + b + k))
-        value -= sum_x * np.log(alpha)
         slope += r * by_r.sum(), 0.0, -a * by_ab.sum(), b * (by_b - by_ab).sum()
 
         def information() -> FloatArray:
-            hessian = curve.copy()
-            hessian[1, 0] = hessian[0, 1] = curve[0, 1]
+            hessian = np.triu(curve) + np.triu(curve, 1).T
             hessian[0, 0] += r * (by_r * j / (r + j)).sum()
             hessian[2:, 2:] += np.outer([a, b], [a, b]) * (by_ab / (a + b + k)).sum()
             hessian[2, 2] -= a * by_ab.sum()

@@ -30,7 +30,11 @@ TOLERANCE = 1e-7
 """Largest gradient per customer of a converged fit."""
 BOUNDARY_TOLERANCE = 1e-3
 """The same where the optimum lies on the boundary."""
-_THIN = 2000
+_SAMPLES = (2000, 40_000)
+"""Rows, about, of the samples that start a fit of many more."""
+_SAMPLE_TOLERANCE = 1e-3
+_BLIND = 1e-3
+"""Longest step, in log-parameters, that is taken without looking."""
 _PATIENCE = 10
 """Steps after which the curvature of the full rows takes the place of the sample's."""
 
@@ -139,7 +143,7 @@ def maximise(
     start: FloatArray,
     weight: float,
     *,
-    sample: Objective | None = None,
+    samples: Sequence[Objective] = (),
     cheap_information: bool = False,
 ) -> tuple[FloatArray, float, FloatArray, FloatArray, BoolArray]:
     """Maximise a smooth function inside the box.
@@ -151,8 +155,8 @@ def maximise(
     start : ndarray, shape (p,)
     weight : float
         Total weight behind ``objective``; the tolerance is per unit of weight.
-    sample : callable, optional
-        A cheap approximation of ``objective`` that finds the neighbourhood.
+    samples : sequence of callables
+        Cheaper approximations of ``objective``, from coarse to fine, each of which starts the next.
     cheap_information : bool
         Whether the information costs no more than a gradient.
 
@@ -161,10 +165,10 @@ def maximise(
     theta, value, gradient, information, at_edge
         ``information`` is minus the Hessian; ``at_edge`` marks coordinates held by the box.
     """
-    pilot = sample or objective
+    coarse, *finer = [*samples, objective]
 
     def descend(theta: FloatArray) -> tuple[float, FloatArray]:
-        value, gradient, _ = pilot(theta)
+        value, gradient, _ = coarse(theta)
         return -value / weight, -gradient / weight
 
     found = minimize(
@@ -176,30 +180,58 @@ def maximise(
         options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-5, "maxcor": 20},
     )
     theta = np.asarray(found.x, dtype=np.float64)
+    information = None if cheap_information else coarse(theta)[2]()
+    for sample in finer[:-1]:
+        theta, *_ = _climb(sample, theta, _SAMPLE_TOLERANCE * weight, information)
+        information = None if cheap_information else sample(theta)[2]()
+    theta, value, gradient, curvature = _climb(objective, theta, TOLERANCE * weight, information)
+    return theta, value, gradient, curvature(), _held(theta, gradient)
+
+
+def _climb(
+    objective: Objective, theta: FloatArray, tolerance: float, information: FloatArray | None
+) -> tuple[FloatArray, float, FloatArray, Callable[[], FloatArray]]:
+    """Climb to the top by Newton's method.
+
+    Parameters
+    ----------
+    objective : callable
+    theta : ndarray, shape (p,)
+        Where to begin.
+    tolerance : float
+        Largest derivative at the top.
+    information : ndarray, shape (p, p), optional
+        That of an approximation, which serves where the exact one costs many gradients, unless a
+        step fails or it leads to the top too slowly. By default the exact one is used throughout.
+
+    Returns
+    -------
+    theta, value, gradient, curvature
+        The last step of an exact climb is taken without looking at where it ends: gradient and
+        curvature are those before it.
+    """
     value, gradient, curvature = objective(theta)
-    # Where the information costs many gradients, that of the sample serves, unless a step fails or
-    # it leads to the optimum too slowly.
-    exact = cheap_information
-    information = curvature() if exact else pilot(theta)[2]()
+    exact = information is None
     for step in range(60):
-        if step == _PATIENCE and not exact:
+        if exact or step == _PATIENCE:
             information, exact = curvature(), True
+        assert information is not None  # noqa: S101 - for the reader of types
         edge = _held(theta, gradient)
-        small = np.abs(np.where(edge, 0.0, gradient)).max(initial=0.0) <= 1e-2 * TOLERANCE * weight
-        if small:
+        steepest = np.abs(np.where(edge, 0.0, gradient)).max(initial=0.0)
+        if steepest <= 1e-2 * tolerance:
             break
-        moved = _line_search(
-            objective, theta, value, _newton_step(information, gradient, edge), gradient
-        )
+        move = _newton_step(information, gradient, edge)
+        if exact and steepest <= tolerance and np.abs(move).max() <= _BLIND:
+            value += float(gradient @ move) / 2.0
+            return np.clip(theta + move, -BOX, BOX), value, gradient, curvature
+        moved = _line_search(objective, theta, value, move, gradient)
         if moved is None:
             if exact:
                 break
             information, exact = curvature(), True
             continue
         theta, (value, gradient, curvature) = moved
-        if exact:
-            information = curvature()
-    return theta, value, gradient, curvature(), _held(theta, gradient)
+    return theta, value, gradient, curvature
 
 
 def _held(theta: FloatArray, gradient: FloatArray) -> BoolArray:
@@ -380,13 +412,14 @@ def fit_rows(
         See :func:`maximise`.
     """
     objective = objective_of(slice(None), 1.0)
-    sample = None
-    if len(weights) > 2 * _THIN:
-        some = thin_rows(len(weights), _THIN)
-        sample = objective_of(some, float(weights.sum() / weights[some].sum()))
     weight = float(weights.sum())
+    samples = []
+    for size in _SAMPLES:
+        if len(weights) > 2 * size:
+            some = thin_rows(len(weights), size)
+            samples.append(objective_of(some, weight / float(weights[some].sum())))
     theta, value, gradient, information, edge = maximise(
-        objective, start, weight, sample=sample, cheap_information=cheap_information
+        objective, start, weight, samples=samples, cheap_information=cheap_information
     )
     flat = _not_identified(information, edge, weight)
     boundary = tuple(
