@@ -104,6 +104,29 @@ def test_storage_is_plain_json_and_comes_back():
     assert (back.names, back.method, back.pareto_k) == (found.names, "laplace", found.pareto_k)
 
 
+@pytest.mark.parametrize("d", [4, 12, 40])
+def test_many_dimensions_do_not_use_up_the_proposals(d):
+    names = [f"c{i}" for i in range(d)]
+    normal = density_of(lambda z: float(-0.5 * z @ z), lambda z: -z)
+    found = sample_posterior(names, normal, np.zeros(d), n_proposals=512, coefficients=names)
+    assert found.method == "laplace"
+    assert found.effective_sample_size > 0.9 * 512
+    np.testing.assert_allclose(np.diag(found.log_covariance), 1.0, atol=0.08)
+
+
+def test_a_light_tail_with_few_effective_draws_asks_for_more_of_them():
+    # Sixteen independent logarithms of gammas: each alone is easy, together few proposals fit.
+    names = [f"x{i}" for i in range(16)]
+    skewed = density_of(lambda z: float((2.0 * z - np.exp(z)).sum()), lambda z: 2.0 - np.exp(z))
+    found = sample_posterior(names, skewed, np.zeros(16), n_proposals=512)
+    assert found.method == "laplace"
+    assert found.effective_sample_size > 512
+    deviation = np.sqrt(special.polygamma(1, 2.0))
+    np.testing.assert_allclose(found.log_mean, special.digamma(2.0), atol=0.15 * deviation)
+    found_deviation = np.sqrt(np.diag(found.log_covariance))
+    assert found_deviation.mean() == pytest.approx(deviation, rel=0.08)
+
+
 @pytest.mark.parametrize("method", ["laplace", "ensemble"])
 def test_coefficients_have_any_sign_and_take_no_logarithm(method):
     found = sample_posterior(

@@ -3,10 +3,10 @@
 Parameters are positive and sampled by their logarithms; beside them may stand coefficients, which
 have any sign and are sampled as they are. The posterior is first approximated by a multivariate t
 distribution at the mode, whose quasi-random draws are reweighted to the true density; where the
-weights are uneven the proposal is moved to the weighted mean and covariance and drawn anew. The
-Pareto shape ``k`` of the last weights and their effective size say whether that is trustworthy; if
-not (``k > 0.7``, or under a fifth effective) an affine-invariant ensemble samples the density
-itself. Which of the two was used is recorded, never hidden.
+weights are uneven the proposal is moved to the weighted mean and covariance and drawn anew, more
+often where the tail is light. The Pareto shape ``k`` of the last weights and their effective size
+say whether that is trustworthy; if not (``k > 0.7``, or too few effective) an affine-invariant
+ensemble samples the density itself. Which of the two was used is recorded, never hidden.
 
 With very many rows the density may be given on a thinned sample of them too. The full rows then
 supply mode and curvature, and the sample only what lies beyond the second order, which is small
@@ -57,6 +57,7 @@ _LEAST_EFFICIENCY = 0.2
 _WALKERS_PER_PARAMETER = 10
 _ENSEMBLE_BLOCK = 200
 _ENSEMBLE_MOST_STEPS = 5_000
+_ENSEMBLE_MOST_EVALUATIONS = 200_000
 _AUTOCORRELATION_TIMES = 25
 
 
@@ -242,10 +243,11 @@ def sample_posterior(
     seed : int
         Seed of all randomness.
     n_proposals : int
-        Weighted draws from the Laplace approximation; rounded up to a power of two.
+        Weighted draws from the Laplace approximation; rounded up to a power of two. Four times as
+        many follow where few are effective but the tail is light.
     method : {"auto", "laplace", "ensemble"}
         ``auto`` uses the ensemble where the Pareto shape exceeds 0.7 (less with few proposals) or
-        the effective size is below a fifth of the proposals.
+        the effective size is below a fifth of ``n_proposals``.
     thinned : Density, optional
         The same on a thinned sample of the rows weighted up to the whole; stands in for
         the terms of third and higher order.
@@ -269,6 +271,7 @@ def sample_posterior(
     if thinned is not None:
         log_density = _control_variate(density, thinned, mode, curvature)
     covariance = _inverse(curvature)
+    least = _LEAST_EFFICIENCY * n_proposals
     for _ in range(_ROUNDS):
         z, log_q = _proposals(mode, covariance, n_proposals, seed)
         log_p = np.array([_finite(log_density(row)) for row in z])
@@ -278,13 +281,16 @@ def sample_posterior(
         centred = z - mean
         spread = (centred * weight[:, None]).T @ centred
         size = float(1.0 / np.sum(weight**2))
-        if k <= _GOOD_K and size >= _LEAST_EFFICIENCY * len(z):
+        if k <= _GOOD_K and size >= least:
             break
+        # A light tail with few effective draws, as of many parameters, asks for more of them.
+        if k <= PARETO_K_LIMIT and size < least:
+            n_proposals *= 4
         # Moment matching: a skewed posterior is better proposed from its own mean and spread.
         mode, covariance = mean, spread
     # The limit of k falls with fewer proposals (Vehtari et al. 2024, eq. 13).
     limit = min(PARETO_K_LIMIT, 1.0 - 1.0 / np.log10(len(z)))
-    trusted = k <= limit and size >= _LEAST_EFFICIENCY * len(z)
+    trusted = k <= limit and size >= least
     if method == "laplace" and not trusted:
         warnings.warn(
             ConvergenceWarning(
@@ -401,7 +407,9 @@ def _proposals(
     mode: FloatArray, covariance: FloatArray, n: int, seed: int
 ) -> tuple[FloatArray, FloatArray]:
     """Quasi-random draws of a multivariate t at the mode, and their log-density."""
-    d, df = len(mode), _PROPOSAL_DF
+    # With freedom in step with the dimension as many draws count in fifty as in four.
+    d = len(mode)
+    df = max(_PROPOSAL_DF, 2.0 * d)
     sobol = stats.qmc.Sobol(d + 1, rng=np.random.default_rng([seed, 0]))
     u = np.clip(sobol.random_base2(max(1, int(np.ceil(np.log2(n))))), 1e-12, 1.0 - 1e-12)
     mix = df / stats.chi2.ppf(u[:, d], df)
@@ -503,6 +511,7 @@ def _ensemble(
         raise ParameterError("the posterior density", "finite around its mode", "-inf")
     walkers, value = z[start].copy(), log_p[start].copy()
     history: list[FloatArray] = []
+    most_steps = min(_ENSEMBLE_MOST_STEPS, _ENSEMBLE_MOST_EVALUATIONS // (2 * half))
     while True:
         for _ in range(_ENSEMBLE_BLOCK):
             for mine, others in ((slice(0, half), half), (slice(half, 2 * half), 0)):
@@ -515,15 +524,17 @@ def _ensemble(
         steps = len(history)
         kept = np.array(history[steps // 2 :])
         tau = max(_autocorrelation_time(kept[:, :, j]) for j in range(d))
-        if len(kept) >= _AUTOCORRELATION_TIMES * tau or steps >= _ENSEMBLE_MOST_STEPS:
+        enough = len(kept) >= _AUTOCORRELATION_TIMES * tau
+        if enough or steps >= most_steps:
             break
     size = len(kept) * 2 * half / tau
-    if len(kept) < _AUTOCORRELATION_TIMES * tau:
+    if not enough:
         warnings.warn(
             ConvergenceWarning(
                 f"the ensemble stopped after {steps:,} steps, {len(kept) / tau:.0f} "
                 f"autocorrelation times instead of {_AUTOCORRELATION_TIMES}: intervals are rough "
-                f"(effective sample size {size:.0f})"
+                f"(effective sample size {size:.0f}); fewer covariates, a ridge or a narrower "
+                "prior would help"
             ),
             stacklevel=3,
         )
