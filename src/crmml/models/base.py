@@ -281,7 +281,7 @@ class PurchaseModel(Estimator):
         Raises
         ------
         TooLittleDataError
-            If there are no customers.
+            If there are no customers, or ``T`` is 0 for all.
         DataError, ParameterError
             If a covariate or a weight is not a finite number, or a setting is out of range.
 
@@ -308,6 +308,11 @@ class PurchaseModel(Estimator):
         keep: Any = slice(None) if (weights > 0).all() else weights > 0
         x, t_x, T, weights = h.x[keep], h.t_x[keep], h.T[keep], weights[keep]
         scale = float((weights * T).sum() / weights.sum()) if self._time_parameters else 1.0
+        if not scale > 0:
+            raise TooLittleDataError(
+                f"{type(self).__name__} needs customers who were watched after their first "
+                "purchase; T is 0 for all"
+            )
         names = self._process.NAMES
         shift = np.array([np.log(scale) if n in self._time_parameters else 0.0 for n in names])
 

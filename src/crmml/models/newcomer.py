@@ -5,17 +5,26 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, stats
+from sklearn.base import clone
+from threadpoolctl import threadpool_limits
 
 from crmml._typing import Duration, FloatArray
-from crmml.exceptions import FitWarning, ParameterError, TooLittleDataError
+from crmml.exceptions import (
+    BoundaryWarning,
+    CrmmlError,
+    FitWarning,
+    ParameterError,
+    TooLittleDataError,
+)
 from crmml.features.snapshot import Snapshot
-from crmml.models.base import Group, Histories, PurchaseModel, customer_weights, row_weights
+from crmml.models.base import Group, Histories, PurchaseModel, row_weights
 from crmml.models.beta_geo import BETA_GEO_BOUNDARIES
 from crmml.stats import bg_nbd, mbg_nbd, mle, newcomer
 from crmml.stats.discounting import UNIT_DAYS, discount_rate_per_unit, in_units
@@ -27,6 +36,12 @@ _LONGEST = 0.25
 not be told from dropout, or from what goes on for ever."""
 _FIRST = 20.0
 """Largest change looked for, up or down."""
+_AT_BOUND = {
+    ("first", "low"): "customers hardly buy at first",
+    ("first", "high"): "nearly all purchases follow closely on the first one",
+    ("half_life", "low"): "the change is over sooner than these data can show",
+    ("half_life", "high"): "the change is so slow that it can hardly be told from dropout",
+}
 
 
 class NewcomerModel(PurchaseModel):
@@ -55,18 +70,21 @@ class NewcomerModel(PurchaseModel):
     first_ : float
         1 where the effect was estimated and is not worth its two parameters.
     half_life_ : float
-        In the time unit of the snapshot.
+        In the time unit of the snapshot; without meaning where ``first_`` is 1.
     settling_errors_ : dict of str to float
-        Standard errors of ``log(first)`` and ``log(half_life)``; empty unless estimated.
+        Standard errors of ``log(first)`` and ``log(half_life)``; NaN on a bound of the search, and
+        empty where no effect was estimated or kept.
     plain_log_likelihood_ : float
         At the optimum with a constant rate.
 
     Notes
     -----
     The effect is kept where it raises the log-likelihood by more than ``log(number of customers)``:
-    what two parameters cost by the Bayesian information criterion. It is sought with a half-life
-    of at most a sixth of the longest ``T``; something slower could not be told from dropout.
-    ``standard_errors_`` of the other parameters, and posteriors, take it as known.
+    what two parameters cost by the Bayesian information criterion (of a ridge, the penalised one).
+    It is sought between a twentieth and twenty times the settled rate, and with a half-life of at
+    most a sixth of the longest ``T``; something slower could not be told from dropout.
+    With covariates ``null_log_likelihood_`` is that of an effect estimated anew without them.
+    ``standard_errors_`` of the other parameters carry its uncertainty; posteriors take it as known.
     """
 
     _effects: ClassVar[dict[Group, tuple[tuple[str, float], ...]]] = {
@@ -129,13 +147,16 @@ class NewcomerModel(PurchaseModel):
             If the effect is to be estimated from a snapshot that does not know at which ages its
             customers bought (``provenance["repeat_purchases_by_age"]``).
         ParameterError
-            If it is to be estimated with sample weights, whose ages are unknown.
+            If it is to be estimated with sample weights (how much the purchases at an age weigh is
+            unknown), or time is counted in purchase opportunities.
 
         Warns
         -----
         FitWarning
             If the effect is given and those ages are unknown: ``log_likelihood_`` then lacks the
             sum of the log rates at the purchases.
+        BoundaryWarning
+            If the likeliest effect lies on a bound of the search.
         """
         self._check_settings()
         if len(snapshot) == 0:
@@ -144,31 +165,43 @@ class NewcomerModel(PurchaseModel):
             raise ParameterError(
                 "time_unit", "one of calendar time, not purchase opportunities", snapshot.time_unit
             )
-        customer_weights(snapshot, sample_weight)
         bought = None if sample_weight is not None else _ages_at_purchases(snapshot)
-        self.time_unit_ = snapshot.time_unit
-        self.settling_errors_ = {}
-        self.first_, self.half_life_ = 1.0, self._shortest(snapshot)
-        plain = self._histories(snapshot)
-        flat = self._maximise(plain, row_weights(snapshot, plain.groups, sample_weight))[0]
-        if self.first is not None and self.half_life is not None:
-            self.first_ = float(self.first)
-            self.half_life_ = in_units(self.half_life, snapshot.time_unit)
-        elif sample_weight is not None:
+        if self.first is None and sample_weight is not None:
             raise ParameterError(
                 "sample_weight", "None when the newcomers' rate is estimated", "weights"
             )
-        elif bought is None:
+        if self.first is None and bought is None:
             raise TooLittleDataError(
                 "the rate of newcomers is estimated from the ages at which these very customers "
                 "bought, which this snapshot does not know: build it with behaviour=True and take "
                 "no subset, or give first and half_life"
             )
-        else:
-            self._estimate(snapshot, plain, flat.log_likelihood, *bought)
-        super().fit(snapshot, sample_weight)
-        self.plain_log_likelihood_ = flat.log_likelihood
-        if bought is None and self.first_ != 1.0:
+        plain = super()._histories(snapshot)
+        weights = row_weights(snapshot, plain.groups, sample_weight)
+        constant, without = self._maximise(plain, weights)
+        found = profile = None
+        if self.first is not None and self.half_life is not None:
+            settling = (float(self.first), in_units(self.half_life, snapshot.time_unit))
+        elif bought is not None:
+            profile = _Profile(clone(self), plain, *bought, _bounds(snapshot))
+            settling = (1.0, profile.shortest_half_life)
+            found = profile.worth_keeping(constant)
+        if found is not None:
+            settling = (found.first, found.half_life)
+        self.time_unit_ = snapshot.time_unit
+        self.first_, self.half_life_ = settling
+        self.settling_errors_ = {} if found is None else found.errors
+        fitted, null = self._maximise(_on_clock(plain, self._settling), weights)
+        if found is not None:
+            fitted = replace(fitted, covariance=fitted.covariance + found.passed_on)
+        self._adopt(fitted, null, len(snapshot))
+        self.plain_log_likelihood_ = constant.log_likelihood
+        if bought is not None:
+            ages, counts = bought
+            at_purchases = float(counts @ np.log(self._settling.rate(ages)))
+            self.log_likelihood_ += at_purchases
+            self.null_log_likelihood_ += at_purchases
+        elif self.first_ != 1.0:
             warnings.warn(
                 "NewcomerModel: the ages at which these customers bought are unknown, so the "
                 "log-likelihood lacks the sum of the log rates at the purchases and cannot be "
@@ -176,86 +209,22 @@ class NewcomerModel(PurchaseModel):
                 FitWarning,
                 stacklevel=2,
             )
-        elif bought is not None:
-            ages, counts = bought
-            at_purchases = float(counts @ np.log(self._settling.rate(ages)))
-            self.log_likelihood_ += at_purchases
-            self.null_log_likelihood_ += at_purchases
+        if found is not None:
+            self._warn_of_bounds(found)
+        if found is not None and profile is not None and self.coefficients_:
+            best = profile.without_covariates().best()[1]
+            self.null_log_likelihood_ = max(best, without.log_likelihood)
         return self
 
-    def _shortest(self, snapshot: Snapshot) -> float:
-        """Shortest half-life looked for: one period of the grain."""
-        return UNIT_DAYS[snapshot.grain] / UNIT_DAYS[snapshot.time_unit] * math.log(2.0)
-
-    def _estimate(
-        self,
-        snapshot: Snapshot,
-        plain: Histories,
-        plain_log_likelihood: float,
-        ages: FloatArray,
-        counts: FloatArray,
-    ) -> None:
-        """Maximise the likelihood over ``log(first), log(decay)``, all else at its best for each.
-
-        At the best the likelihood does not change with all else, so its slope is that of the clock
-        alone.
-        """
-        weights = plain.counts.astype(np.float64)
-
-        def at(psi: FloatArray) -> Histories:
-            return _on_clock(plain, Settling(*np.exp(psi).tolist()))
-
-        def by_clock(psi: FloatArray, fitted: mle.Fit) -> float:
-            h = at(psi)
-            self._hold(fitted)
-            each = self._process.log_likelihood(self._row_params(h), h.x, h.t_x, h.T)
-            rate = Settling(*np.exp(psi).tolist()).rate(ages)
-            return float(weights @ each + counts @ np.log(rate))
-
-        def profile(psi: FloatArray) -> tuple[float, FloatArray]:
-            fitted = self._maximise(at(psi), weights)[0]
-            steps = 1e-4 * np.eye(2)
-            slope = [
-                (by_clock(psi + step, fitted) - by_clock(psi - step, fitted)) / 2e-4
-                for step in steps
-            ]
-            return by_clock(psi, fitted), np.array(slope)
-
-        longest = _LONGEST * float(plain.T.max())
-        shortest = min(self._shortest(snapshot) / math.log(2.0), longest)
-        bounds = [(-math.log(_FIRST), math.log(_FIRST)), (math.log(shortest), math.log(longest))]
-        n, middle = len(snapshot), (bounds[1][0] + bounds[1][1]) / 2.0
-
-        def loss(psi: FloatArray) -> tuple[float, FloatArray]:
-            value, slope = profile(psi)
-            return -value / n, -slope / n
-
-        tries = [
-            optimize.minimize(
-                loss,
-                [start, middle],
-                jac=True,
-                method="L-BFGS-B",
-                bounds=bounds,
-                options={"ftol": 1e-11, "gtol": 1e-7},
+    def _warn_of_bounds(self, found: _Found) -> None:
+        at = {"first": found.first, "half_life": found.half_life}
+        for name, side in found.at_bounds:
+            warnings.warn(
+                f"NewcomerModel: {name} was sought no {side}er than {at[name]:.3g} and ended "
+                f"there: {_AT_BOUND[name, side]}; predictions stand, its standard error does not",
+                BoundaryWarning,
+                stacklevel=3,
             )
-            for start in (math.log(1.5), -math.log(1.5))
-        ]
-        best = min(tries, key=lambda found: float(found.fun))
-        if -n * best.fun - plain_log_likelihood <= math.log(n):
-            return
-        self.first_ = math.exp(best.x[0])
-        self.half_life_ = math.exp(best.x[1]) * math.log(2.0)
-        information = np.column_stack(
-            [(profile(best.x - step)[1] - profile(best.x + step)[1]) / 0.02
-             for step in 0.01 * np.eye(2)]
-        )  # fmt: skip
-        inside = [low < value < high for value, (low, high) in zip(best.x, bounds, strict=True)]
-        free = np.ix_(inside, inside)
-        covariance = np.full((2, 2), np.nan)
-        covariance[free] = np.linalg.inv((information + information.T)[free] / 2.0)
-        errors = np.sqrt(np.maximum(np.diag(covariance), 0.0)).tolist()
-        self.settling_errors_ = dict(zip(("first", "half_life"), errors, strict=True))
 
     def _hold(self, fitted: mle.Fit) -> None:
         """Hold the parameters of a fit on the way."""
@@ -273,17 +242,25 @@ class NewcomerModel(PurchaseModel):
         Returns
         -------
         dict
-            ``statistic`` (twice the difference of log-likelihoods), ``degrees_of_freedom`` (2)
-            and ``p_value`` (chi-squared). Without an effect its half-life means nothing, so the
-            chi-squared law is not exact: p-values near a threshold are a little too small.
+            ``statistic`` (twice the difference of log-likelihoods, 0 where the effect was not
+            kept), ``degrees_of_freedom`` (2) and ``p_value`` (chi-squared). Without an effect its
+            half-life means nothing, so the chi-squared law is not exact: p-values near a threshold
+            are a little too small.
 
         Raises
         ------
-        TooLittleDataError
-            If the ages at the purchases were not known.
+        CrmmlError
+            If the effect was given, or the model was fitted with a ridge (whose estimates do not
+            maximise the likelihood).
         """
         self._check_fitted()
-        statistic = max(2.0 * (self.log_likelihood_ - self.plain_log_likelihood_), 0.0)
+        if self.first is not None or self.ridge:
+            given = "estimated" if self.first is None else "given"
+            raise CrmmlError(
+                "the test of the newcomers' rate needs one that was estimated, and ridge=0; got "
+                f"one that was {given} and ridge={self.ridge:g}"
+            )
+        statistic = max(2.0 * float(self.log_likelihood_ - self.plain_log_likelihood_), 0.0)
         return {
             "statistic": statistic,
             "degrees_of_freedom": 2.0,
@@ -298,6 +275,8 @@ class NewcomerModel(PurchaseModel):
             raise ParameterError("half_life", "given exactly where first is", self.half_life)
         if self.first is not None and not (np.isfinite(self.first) and self.first > 0):
             raise ParameterError("first", "a finite number > 0, or None", self.first)
+        if self.half_life is not None and not 0 < Duration.parse(self.half_life).number < math.inf:
+            raise ParameterError("half_life", "of positive length", self.half_life)
 
     # -- the clock ---------------------------------------------------------------------------------
 
@@ -351,6 +330,176 @@ class NewcomerModel(PurchaseModel):
         return super().expected_purchases_new_customer(
             Duration(passed, self.time_unit_), covariates
         )
+
+
+_Name = Literal["first", "half_life"]
+_Side = Literal["low", "high"]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The likeliest settling.
+
+    Attributes
+    ----------
+    first, half_life : float
+    errors : dict of str to float
+        Standard errors of their logarithms.
+    passed_on : ndarray, shape (p, p)
+        What their uncertainty adds to the covariance of log-parameters and coefficients.
+    at_bounds : list of (name, side)
+    """
+
+    first: float
+    half_life: float
+    errors: dict[str, float]
+    passed_on: FloatArray
+    at_bounds: list[tuple[_Name, _Side]]
+
+
+@dataclass(frozen=True)
+class _Profile:
+    """Log-likelihood as a function of the settling, all else at its best for each.
+
+    Attributes
+    ----------
+    model : NewcomerModel
+        A scratch copy.
+    plain : Histories
+        On calendar time.
+    ages, counts : ndarray, shape (n_ages,)
+        Ages at repeat purchases, and how many there were.
+    bounds : ((low, high), (low, high))
+        Of ``psi = (log(first), log(decay))``.
+    """
+
+    model: NewcomerModel
+    plain: Histories
+    ages: FloatArray
+    counts: FloatArray
+    bounds: tuple[tuple[float, float], tuple[float, float]]
+
+    @property
+    def shortest_half_life(self) -> float:
+        """Lower bound of the half-life."""
+        return math.exp(self.bounds[1][0]) * math.log(2.0)
+
+    def without_covariates(self) -> _Profile:
+        """Return the same of the model without covariates."""
+        bare = clone(self.model)
+        bare.set_params(purchase_covariates=(), dropout_covariates=(), ridge=0.0)
+        return replace(self, model=bare)
+
+    def penalised(self, fitted: mle.Fit) -> float:
+        """Log-likelihood less the penalty of the ridge."""
+        blocks = self.model._blocks(self.plain, slice(None), self.plain.counts.astype(np.float64))
+        size = len(self.model._process.NAMES)
+        each = fitted.theta[size:] * np.array([block.deviation for block in blocks])
+        return fitted.log_likelihood - 0.5 * self.model.ridge * float(each @ each)
+
+    def at(self, psi: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+        """Return value, slope, and the best of all else.
+
+        At the best the value does not change with all else, so the slope is that of the clock.
+        """
+        weights = self.plain.counts.astype(np.float64)
+        fitted = self.model._maximise(self._on_clock(psi), weights)[0]
+        self.model._hold(fitted)
+
+        def by_clock(psi: FloatArray) -> float:
+            h = self._on_clock(psi)
+            params = self.model._row_params(h)
+            each = self.model._process.log_likelihood(params, h.x, h.t_x, h.T)
+            return float(weights @ each) + self._at_purchases(psi)
+
+        steps = 1e-4 * np.eye(2)
+        slope = [(by_clock(psi + step) - by_clock(psi - step)) / 2e-4 for step in steps]
+        value = self.penalised(fitted) + self._at_purchases(psi)
+        return value, np.array(slope), fitted.theta
+
+    def best(self) -> tuple[FloatArray, float]:
+        """Find where the maximum is, and how high."""
+        n_customers = float(self.plain.counts.sum())
+        middle = sum(self.bounds[1]) / 2.0
+
+        def loss(psi: FloatArray) -> tuple[float, FloatArray]:
+            value, slope, _ = self.at(psi)
+            return -value / n_customers, -slope / n_customers
+
+        # The threads of the linear algebra would add up in an order that depends on their number.
+        with threadpool_limits(limits=1, user_api="blas"):
+            tries = [
+                optimize.minimize(
+                    loss,
+                    [start, middle],
+                    jac=True,
+                    method="L-BFGS-B",
+                    bounds=self.bounds,
+                    options={"ftol": 1e-11, "gtol": 1e-7},
+                )
+                for start in (math.log(1.5), -math.log(1.5))
+            ]
+        best = min(tries, key=lambda found: float(found.fun))
+        return best.x, -n_customers * float(best.fun)
+
+    def worth_keeping(self, constant: mle.Fit) -> _Found | None:
+        """Return the maximum if it is worth two parameters more than a constant rate."""
+        if not len(self.ages) or self.bounds[1][0] >= self.bounds[1][1]:
+            return None  # nobody bought again, or nobody was watched for long enough
+        psi, value = self.best()
+        if value - self.penalised(constant) <= math.log(float(self.plain.counts.sum())):
+            return None
+        with threadpool_limits(limits=1, user_api="blas"):
+            return self._judge(psi)
+
+    def _judge(self, psi: FloatArray) -> _Found:
+        """Tell how sure the maximum is: what lies on a bound is taken as known."""
+        around = [[self.at(psi + step)[1:] for step in (s, -s)] for s in 0.01 * np.eye(2)]
+        information = np.array([(down[0] - up[0]) / 0.02 for up, down in around])
+        moves = np.array([(up[1] - down[1]) / 0.02 for up, down in around])
+        inside = np.array(
+            [low < at < high for at, (low, high) in zip(psi, self.bounds, strict=True)]
+        )
+        free = np.ix_(inside, inside)
+        covariance = np.full((2, 2), np.nan)
+        curvature = (information + information.T)[free] / 2.0
+        if (np.linalg.eigvalsh(curvature) > 0).all():
+            covariance[free] = np.linalg.inv(curvature)
+        names: tuple[_Name, _Name] = ("first", "half_life")
+        sides: list[tuple[_Name, _Side]] = [
+            (name, "low" if at < sum(ends) / 2.0 else "high")
+            for name, at, ends, free_ in zip(names, psi, self.bounds, inside, strict=True)
+            if not free_
+        ]
+        return _Found(
+            first=math.exp(psi[0]),
+            half_life=math.exp(psi[1]) * math.log(2.0),
+            errors=dict(zip(names, np.sqrt(np.diag(covariance)).tolist(), strict=True)),
+            passed_on=moves[inside].T @ covariance[free] @ moves[inside],
+            at_bounds=sides,
+        )
+
+    def _on_clock(self, psi: FloatArray) -> Histories:
+        return _on_clock(self.plain, _settling_at(psi))
+
+    def _at_purchases(self, psi: FloatArray) -> float:
+        return float(self.counts @ np.log(_settling_at(psi).rate(self.ages)))
+
+
+def _settling_at(psi: FloatArray) -> Settling:
+    first, decay = np.exp(psi).tolist()
+    return Settling(first, decay)
+
+
+def _bounds(snapshot: Snapshot) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Where ``log(first)`` and ``log(decay)`` are sought.
+
+    Nothing faster than a grain period can be seen, nor than a day, as ages are known in days.
+    """
+    shortest = max(UNIT_DAYS[snapshot.grain], 1.0) / UNIT_DAYS[snapshot.time_unit]
+    longest = max(_LONGEST * float(snapshot.frame["T"].max()), shortest)
+    most = math.log(_FIRST)
+    return (-most, most), (math.log(shortest), math.log(longest))
 
 
 def _ages(h: Histories) -> FloatArray:

@@ -324,6 +324,7 @@ def discounted_purchases(
     t: FloatArray,
     delta: float,
     clock: Callable[[FloatArray, IntArray], FloatArray] | None = None,
+    scale: FloatArray | float = np.inf,
 ) -> FloatArray:
     r"""E[sum of exp(-delta u) over the purchases in (0, t]] of an active customer.
 
@@ -340,6 +341,8 @@ def discounted_purchases(
     clock : callable, optional
         Operational time that has passed at the times ``u``, shape (m, k), for some of the rows,
         shape (m,); smooth, and by default ``u`` itself.
+    scale : ndarray or float
+        Time in which the clock changes its pace.
     """
     r, alpha, a, b, t = np.broadcast_arrays(
         *(np.asarray(value, dtype=np.float64) for value in (*params, t))
@@ -356,7 +359,7 @@ def discounted_purchases(
         return np.where(np.isinf(t), ever, _mean_total(r, finite / alpha, a, b))
     end = np.minimum(t, _REACH / delta)
     # The time in which an active customer's expectation bends: a purchase rate's worth of flips.
-    bend = alpha / (1.0 + r * (a + 4.0) / (a + b + 4.0))
+    bend = np.minimum(alpha / (1.0 + r * (a + 4.0) / (a + b + 4.0)), scale)
     if clock is not None:
         bend /= np.maximum(clock(bend[:, None], np.arange(len(t)))[:, 0] / bend, 1.0)
     length = np.log1p(end / bend)

@@ -65,7 +65,7 @@ def discounted_purchases(
     age, t : ndarray, shape (n,)
         Time since the first purchase, and the horizon from there, possibly ``inf``.
     delta : float
-        Continuous discount rate per unit of time, > 0.
+        Continuous discount rate per unit of time, >= 0; > 0 where ``t`` is infinite.
     settling : Settling
 
     Returns
@@ -76,4 +76,7 @@ def discounted_purchases(
     def clock(u: FloatArray, rows: IntArray) -> FloatArray:
         return settling.passed(age[rows, None], u)
 
-    return bg_nbd.discounted_purchases(params, t, delta, clock)
+    # Of those whose rate has settled the clock is that of the calendar.
+    change = np.abs(settling.rate(age) - 1.0)
+    scale = np.where(change > 1e-14, settling.decay, np.inf)
+    return bg_nbd.discounted_purchases(params, t, delta, clock, scale)
