@@ -41,6 +41,8 @@ IN_TIME = [
     ("ModifiedBetaGeoModel", {"calendar": DECEMBER}),
     ("LeftCensoredModel", {"margin": "8W"}),
     ("LeftCensoredModel", {"margin": "8W", "base": SEASONAL}),
+    ("NewcomerModel", {"first": 2.0, "half_life": "5W"}),
+    ("NewcomerModel", {"first": 2.0, "half_life": "5W", "purchase_covariates": ("z",)}),
 ]
 PURCHASE_WALK = [*PURCHASE.items(), *COVARIATES, *IN_TIME]
 WALK = [*PURCHASE_WALK, ("GammaGammaModel", {})]
