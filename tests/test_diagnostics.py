@@ -16,6 +16,7 @@ from crmml.models import (
     CalendarProfile,
     LifetimeValueModel,
     ModifiedBetaGeoModel,
+    NewcomerModel,
     ParetoNBDModel,
     RegularPurchaseModel,
 )
@@ -24,6 +25,7 @@ from crmml.models.diagnostics import (
     compute_heterogeneity,
     compute_holdout_by_frequency,
     compute_matrix,
+    compute_settling,
     compute_tracking,
 )
 
@@ -205,6 +207,40 @@ def test_heterogeneity_of_regular_buyers_counts_purchases_not_ticks() -> None:
 def test_heterogeneity_leaves_out_a_quantity_without_spread() -> None:
     nobody_leaves = fitted(ModifiedBetaGeoModel, r=0.5, alpha=6.0, a=1e-6, b=2.0)
     assert set(compute_heterogeneity(nobody_leaves)["quantity"]) == {"purchase rate"}
+
+
+# -- newcomers ---------------------------------------------------------------------------------
+
+
+def test_settling_is_the_rate_of_the_model_with_the_interval_of_its_covariance(snapshot) -> None:
+    model = NewcomerModel().fit(snapshot)
+    table = compute_settling(model, until="40W", n_points=81)
+    assert table.index.name == "weeks"
+    assert table.index[-1] == 40.0
+    assert table["rate"].iloc[0] == pytest.approx(model.first_)
+    after = table["rate"].iloc[0] - 1.0, np.interp(model.half_life_, table.index, table["rate"]) - 1
+    assert after[1] == pytest.approx(after[0] / 2.0, rel=2e-3)
+    assert ((table["lower"] < table["rate"]) & (table["rate"] < table["upper"])).all()
+    # At the first purchase the interval is that of log(first), and it closes as the rate settles.
+    reach = 1.6448536 * model.settling_errors_["first"]
+    assert np.log(table["upper"].iloc[0] / model.first_) == pytest.approx(reach, rel=1e-6)
+    assert table["upper"].iloc[-1] - table["lower"].iloc[-1] < 0.02
+    # Drawn from the covariance, nine tenths of the curves lie inside at any age.
+    rng = np.random.default_rng(5)
+    centre = np.log([model.first_, model.half_life_])
+    first, half_life = np.exp(rng.multivariate_normal(centre, model.settling_covariance_, 4000)).T
+    for at in (0, 8, 16):
+        rate = 1 + (first - 1) * 0.5 ** (table.index[at] / half_life)
+        inside = (rate > table["lower"].iloc[at]) & (rate < table["upper"].iloc[at])
+        assert inside.mean() == pytest.approx(0.9, abs=0.03)
+
+
+def test_a_given_settling_has_no_interval(snapshot) -> None:
+    model = NewcomerModel(first=0.5, half_life="4W").fit(snapshot)
+    table = compute_settling(model)
+    assert table.index[-1] == pytest.approx(24.0)
+    assert table["rate"].iloc[[0, -1]].tolist() == pytest.approx([0.5, 1 - 0.5**7])
+    assert table[["lower", "upper"]].isna().all(axis=None)
 
 
 # -- tracking ----------------------------------------------------------------------------------

@@ -235,6 +235,7 @@ def test_no_effect_is_kept_out_of_the_way(dropout, without, seed):
     world = as_snapshot(*draw_log(1500, none, modified=dropout == "modified", seed=seed))
     model, plain = NewcomerModel(dropout=dropout).fit(world), without().fit(world)
     assert (model.first_, model.settling_errors_) == (1.0, {})
+    assert model.settling_covariance_ == []
     assert (model.params_, model.log_likelihood_) == (plain.params_, plain.log_likelihood_)
     assert model.newcomer_test() == {"statistic": 0.0, "degrees_of_freedom": 2.0, "p_value": 1.0}
 

@@ -66,6 +66,12 @@ def calendar() -> pd.DataFrame:
     return pd.DataFrame({"factor": [1.0, 0.5, 1.5]}, index=pd.RangeIndex(1, 4, name="week"))
 
 
+def settling() -> pd.DataFrame:
+    index = pd.Index([0.0, 4.0, 8.0], name="weeks")
+    columns = {"rate": [2.0, 1.5, 1.25], "lower": [1.8, 1.4, 1.1], "upper": [2.2, 1.6, 1.4]}
+    return pd.DataFrame(columns, index=index)
+
+
 def deciles() -> pd.DataFrame:
     index = pd.RangeIndex(1, 5, name="decile")
     return pd.DataFrame({"predicted_mean": [4.0, 2, 1, 0], "actual_mean": [5.0, 1, 1, 0]}, index)
@@ -121,6 +127,7 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_pareto_curve": (pareto, {"gini": 0.5}),
     "plot_pit_histogram": (pit, {}),
     "plot_reliability": (reliability, {}),
+    "plot_settling": (settling, {}),
     "plot_tier_profile": (tiers, {}),
     "plot_tracking": (tracking, {"cutoff": 4}),
 }
@@ -304,6 +311,28 @@ def test_calendar_profile_draws_the_factors() -> None:
     assert curve(ax) == ([1, 2, 3], [1.0, 0.5, 1.5])
 
 
+def test_settling_draws_the_rate_and_its_interval() -> None:
+    ax = draw("plot_settling")
+    assert curve(ax) == ([0, 4, 8], [2.0, 1.5, 1.25])
+    (band,) = ax.collections
+    drawn = band.get_paths()[0].vertices
+    assert {(0.0, 1.8), (4.0, 1.6), (8.0, 1.1)} <= set(map(tuple, drawn.tolist()))
+    assert ax.get_title(loc="left") == "Newcomers buy faster at first"
+    assert ax.get_xlabel() == "weeks since the first purchase"
+    assert words(ax) == ["90 % interval", "estimate"]
+
+
+@pytest.mark.parametrize(
+    ("factor", "title"), [(0.2, "more slowly at first"), (0.5, "as they will")]
+)
+def test_settling_says_which_way_and_needs_no_interval(factor, title) -> None:
+    table = (factor * settling()).assign(lower=np.nan, upper=np.nan)
+    ax = plots.plot_settling(table, ax=axes())
+    ax.figure.canvas.draw()
+    assert title in ax.get_title(loc="left")
+    assert ax.get_legend() is None
+
+
 def test_pareto_curve_reads_off_the_best_fifth() -> None:
     ax = draw("plot_pareto_curve")
     assert curve(ax)[1] == pareto()["share_of_value"].tolist()
@@ -346,6 +375,7 @@ def test_one_customer_in_one_tier_is_drawn() -> None:
         ("plot_matrix", matrix() * np.nan, "no history can exist"),
         ("plot_iso_value", matrix() * 0.0, "worth the same"),
         ("plot_calendar_profile", calendar().iloc[:0], "no weeks"),
+        ("plot_settling", settling().iloc[:0], "no ages"),
     ],
 )
 def test_an_empty_table_says_so(name, table, text) -> None:

@@ -14,6 +14,8 @@ from crmml.exceptions import ParameterError
 from crmml.features.snapshot import Snapshot
 from crmml.models.base import PurchaseModel
 from crmml.models.lifetime_value import LifetimeValueModel
+from crmml.models.newcomer import NewcomerModel
+from crmml.stats.discounting import in_units
 
 Quantity = Literal["expected_purchases", "probability_alive", "clv"]
 
@@ -187,6 +189,44 @@ def compute_heterogeneity(model: PurchaseModel, n_points: int = 200) -> pd.DataF
         )
     columns = ["quantity", "unit", "value", "density", "share_below"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def compute_settling(
+    model: NewcomerModel, until: str | Duration | None = None, n_points: int = 200
+) -> pd.DataFrame:
+    """Follow the purchase rate of newcomers from the first purchase on, until it has settled.
+
+    Parameters
+    ----------
+    model : NewcomerModel
+        Fitted.
+    until : str or Duration, optional
+        Largest age; by default six half-lives.
+    n_points : int
+        Number of ages, at least 2.
+
+    Returns
+    -------
+    DataFrame, shape (n_points, 3)
+        Indexed by the age since the first purchase, named by the time unit; ``rate`` over the
+        settled one, and its 90 % interval ``lower, upper`` at each age, by the delta method on its
+        logarithm. NaN where no covariance was estimated.
+    """
+    unit, decay = model.time_unit_, model.half_life_ / np.log(2.0)
+    longest = 6.0 * model.half_life_ if until is None else in_units(until, unit)
+    age = np.linspace(0.0, longest, n_points)
+    left = np.exp(-age / decay)
+    rate = 1.0 + (model.first_ - 1.0) * left
+    by_first, by_half_life = model.first_ * left, (model.first_ - 1.0) * left * age / decay
+    slopes = np.stack([by_first, by_half_life]) / rate
+    known = np.array(model.settling_covariance_) if model.settling_covariance_ else np.nan
+    covariance = np.broadcast_to(known, (2, 2))
+    deviation = np.sqrt((slopes * (covariance @ slopes)).sum(axis=0))
+    reach = stats.norm.ppf(0.95) * deviation
+    return pd.DataFrame(
+        {"rate": rate, "lower": rate * np.exp(-reach), "upper": rate * np.exp(reach)},
+        index=pd.Index(age, name=f"{unit}s"),
+    )
 
 
 def _latent_laws(model: PurchaseModel) -> dict[str, Any]:

@@ -71,9 +71,11 @@ class NewcomerModel(PurchaseModel):
         1 where the effect was estimated and is not worth its two parameters.
     half_life_ : float
         In the time unit of the snapshot; without meaning where ``first_`` is 1.
+    settling_covariance_ : list of list of float
+        Covariance of ``log(first)`` and ``log(half_life)``; NaN on a bound of the search, and empty
+        where no effect was estimated or kept.
     settling_errors_ : dict of str to float
-        Standard errors of ``log(first)`` and ``log(half_life)``; NaN on a bound of the search, and
-        empty where no effect was estimated or kept.
+        Their standard errors, likewise.
     plain_log_likelihood_ : float
         At the optimum with a constant rate.
 
@@ -96,13 +98,13 @@ class NewcomerModel(PurchaseModel):
         *PurchaseModel._state,
         "first_",
         "half_life_",
-        "settling_errors_",
+        "settling_covariance_",
         "plain_log_likelihood_",
     )  # type: ignore[assignment]
 
     first_: float
     half_life_: float
-    settling_errors_: dict[str, float]
+    settling_covariance_: list[list[float]]
     plain_log_likelihood_: float
 
     def __init__(
@@ -127,6 +129,13 @@ class NewcomerModel(PurchaseModel):
     @property
     def _process(self) -> PurchaseProcess:  # type: ignore[override]
         return bg_nbd if self.dropout == "plain" else mbg_nbd
+
+    @property
+    def settling_errors_(self) -> dict[str, float]:
+        """Standard errors of ``log(first)`` and ``log(half_life)``."""
+        self._check_fitted()
+        variances = np.diag(np.array(self.settling_covariance_).reshape(-1, 2))
+        return dict(zip(("first", "half_life"), np.sqrt(variances).tolist(), strict=False))
 
     @property
     def _settling(self) -> Settling:
@@ -190,7 +199,7 @@ class NewcomerModel(PurchaseModel):
             settling = (found.first, found.half_life)
         self.time_unit_ = snapshot.time_unit
         self.first_, self.half_life_ = settling
-        self.settling_errors_ = {} if found is None else found.errors
+        self.settling_covariance_ = [] if found is None else found.covariance.tolist()
         fitted, null = self._maximise(_on_clock(plain, self._settling), weights)
         if found is not None:
             fitted = replace(fitted, covariance=fitted.covariance + found.passed_on)
@@ -343,8 +352,8 @@ class _Found:
     Attributes
     ----------
     first, half_life : float
-    errors : dict of str to float
-        Standard errors of their logarithms.
+    covariance : ndarray, shape (2, 2)
+        Of their logarithms.
     passed_on : ndarray, shape (p, p)
         What their uncertainty adds to the covariance of log-parameters and coefficients.
     at_bounds : list of (name, side)
@@ -352,7 +361,7 @@ class _Found:
 
     first: float
     half_life: float
-    errors: dict[str, float]
+    covariance: FloatArray
     passed_on: FloatArray
     at_bounds: list[tuple[_Name, _Side]]
 
@@ -474,7 +483,7 @@ class _Profile:
         return _Found(
             first=math.exp(psi[0]),
             half_life=math.exp(psi[1]) * math.log(2.0),
-            errors=dict(zip(names, np.sqrt(np.diag(covariance)).tolist(), strict=True)),
+            covariance=covariance,
             passed_on=moves[inside].T @ covariance[free] @ moves[inside],
             at_bounds=sides,
         )

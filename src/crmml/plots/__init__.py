@@ -17,6 +17,7 @@ from crmml.plots.purchases import (
     plot_holdout_by_frequency,
     plot_iso_value,
     plot_matrix,
+    plot_settling,
     plot_tracking,
 )
 from crmml.plots.value import plot_pareto_curve, plot_tier_profile
@@ -34,6 +35,7 @@ __all__ = [
     "plot_pareto_curve",
     "plot_pit_histogram",
     "plot_reliability",
+    "plot_settling",
     "plot_tier_profile",
     "plot_tracking",
 ]

@@ -251,3 +251,32 @@ def plot_calendar_profile(profile: pd.DataFrame, *, ax: Axes | None = None) -> A
     ax.margins(y=0.1)
     ax.set_ylim(bottom=0)
     return ax
+
+
+def plot_settling(settling: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw how the purchase rate of newcomers settles, with its 90 % interval.
+
+    Parameters
+    ----------
+    settling : DataFrame
+        ``rate``, ``lower`` and ``upper``, indexed by the age since the first purchase. From
+        :func:`crmml.models.diagnostics.compute_settling`.
+    ax : Axes, optional
+        Where to draw.
+    """
+    begins = float(settling["rate"].iloc[0]) if len(settling) else 1.0
+    how = "faster" if begins > 1.0 else "more slowly"
+    title = "Newcomers buy as they will later" if begins == 1.0 else f"Newcomers buy {how} at first"
+    ax = dressed(ax, title=title, x=f"{settling.index.name or 'time'} since the first purchase",
+                 y="purchase rate over the settled one")  # fmt: skip
+    if settling.empty:
+        return say_empty(ax, "no ages")
+    ax.fill_between(settling.index, settling["lower"], settling["upper"], color=BLUE, alpha=0.2,
+                    linewidth=0, label="90 % interval")  # fmt: skip
+    ax.plot(settling.index, settling["rate"], color=BLUE, linewidth=2, label="estimate")
+    ax.axhline(1.0, color=GREY, linewidth=1, linestyle="--")
+    ax.margins(x=0, y=0.1)
+    ax.set_ylim(bottom=0)
+    if settling["upper"].notna().any():
+        ax.legend(frameon=False, loc="best")
+    return ax

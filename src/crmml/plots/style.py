@@ -22,7 +22,7 @@ _MODELS = {
     "heuristic": "past rate x recency rule",
     "tweedie": "boosted trees (Tweedie)",
     "hurdle": "boosted trees (hurdle)",
-    "hybrid": "trees fed by Pareto/NBD",
+    "hybrid": "trees fed by a purchase process",
     "blend": "weighted blend",
     "own_mean": "own mean spend",
     "gamma_gamma": "Gamma-Gamma",
