@@ -139,7 +139,7 @@ def test_a_thinned_start_reaches_the_same_optimum(cdnow, monkeypatch):
     monkeypatch.setattr(mle, "_SAMPLES", (300, 2000))
     thinned = BetaGeoModel().fit(cdnow)
     assert_allclose(list(thinned.params_.values()), list(whole.params_.values()), rtol=1e-6)
-    assert_allclose(thinned.covariance_, whole.covariance_, rtol=1e-4, atol=1e-12)
+    assert_allclose(thinned.covariance_, whole.covariance_, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("period", [2, 3, 4, 7, 8, 16])

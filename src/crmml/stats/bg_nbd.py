@@ -147,13 +147,12 @@ def counted(
     survived = np.concatenate([np.full(chances, total), beyond])
     j, k = np.arange(len(beyond)), np.arange(len(survived))
     both = np.stack([weights, weights * x])
-    # Chances to leave before the last one; nobody leaves before the first.
-    passed = np.maximum(x + (chances - 1.0), 0.0)
-    columns = (x, t_x, T, passed, both, x + chances > 0.0)
     chunks = [
-        tuple(column[..., first : first + _CHUNK] for column in columns)
+        tuple(column[..., first : first + _CHUNK] for column in (x, t_x, T, both))
         for first in range(0, len(x), _CHUNK)
     ]
+    # Nobody leaves before the first chance to.
+    never = [np.flatnonzero(x_ + chances == 0.0) for x_, *_ in chunks]
     room = np.empty((13, min(len(x), _CHUNK)))
 
     def evaluate(theta: FloatArray) -> tuple[float, FloatArray, Callable[[], FloatArray]]:
@@ -162,7 +161,7 @@ def counted(
         active = np.zeros((2, 3))
         # What the chance of having left adds, its slopes and curvatures.
         value, slope, curve = 0.0, np.zeros(4), np.zeros((4, 4))
-        for x_, t_, T_, passed_, w_wx, may_leave in chunks:
+        for (x_, t_, T_, w_wx), stay in zip(chunks, never, strict=True):
             space = room[:, : len(x_)]
             silent, by = space[:3], space[3:7]
             until, last, turn, either, left, stays = space[7:]
@@ -179,11 +178,13 @@ def counted(
             n = np.add(x_, r, out=until)
             np.multiply(n, turn, out=by[1])
             by[2] = 1.0
-            np.divide(-b, np.add(passed_, b, out=left), out=by[3])
+            np.add(x_, b + chances - 1.0, out=left)
+            left[stay] = b
+            np.divide(-b, left, out=by[3])
             drift = np.multiply(n, by[0], out=n)
             np.exp(np.negative(drift, out=stays), out=stays)
             odds = np.multiply(by[3], -a / b, out=left)
-            odds *= may_leave
+            odds[stay] = 0.0
             np.add(stays, odds, out=either)
             left /= either
             stays /= either

@@ -34,7 +34,7 @@ _SAMPLES = (2000, 40_000)
 """Rows, about, of the samples that start a fit of many more."""
 _SAMPLE_TOLERANCE = 1e-3
 _BLIND = 1e-3
-"""Longest step, in log-parameters, that is taken without looking."""
+"""Longest step, in log-parameters, that is taken without looking where rows are many."""
 _PATIENCE = 10
 """Steps after which the curvature of the full rows takes the place of the sample's."""
 
@@ -184,12 +184,19 @@ def maximise(
     for sample in finer[:-1]:
         theta, *_ = _climb(sample, theta, _SAMPLE_TOLERANCE * weight, information)
         information = None if cheap_information else sample(theta)[2]()
-    theta, value, gradient, curvature = _climb(objective, theta, TOLERANCE * weight, information)
+    theta, value, gradient, curvature = _climb(
+        objective, theta, TOLERANCE * weight, information, blind=bool(samples)
+    )
     return theta, value, gradient, curvature(), _held(theta, gradient)
 
 
 def _climb(
-    objective: Objective, theta: FloatArray, tolerance: float, information: FloatArray | None
+    objective: Objective,
+    theta: FloatArray,
+    tolerance: float,
+    information: FloatArray | None,
+    *,
+    blind: bool = True,
 ) -> tuple[FloatArray, float, FloatArray, Callable[[], FloatArray]]:
     """Climb to the top by Newton's method.
 
@@ -203,27 +210,33 @@ def _climb(
     information : ndarray, shape (p, p), optional
         That of an approximation, which serves where the exact one costs many gradients, unless a
         step fails or it leads to the top too slowly. By default the exact one is used throughout.
+    blind : bool
+        Whether the last step of an exact climb may be taken without looking at where it ends.
 
     Returns
     -------
     theta, value, gradient, curvature
-        The last step of an exact climb is taken without looking at where it ends: gradient and
-        curvature are those before it.
+        After a blind step the gradient is what Newton's quadratic convergence leaves of it, and the
+        curvature that before it.
     """
     value, gradient, curvature = objective(theta)
-    exact = information is None
+    exact, before = information is None, np.inf
     for step in range(60):
         if exact or step == _PATIENCE:
             information, exact = curvature(), True
         assert information is not None  # noqa: S101 - for the reader of types
         edge = _held(theta, gradient)
-        steepest = np.abs(np.where(edge, 0.0, gradient)).max(initial=0.0)
+        steepest = float(np.abs(np.where(edge, 0.0, gradient)).max(initial=0.0))
         if steepest <= 1e-2 * tolerance:
             break
         move = _newton_step(information, gradient, edge)
-        if exact and steepest <= tolerance and np.abs(move).max() <= _BLIND:
+        # The derivatives have shrunk from d' to d = c d'^2, so that c d^2 will be left.
+        left = (steepest / before) ** 2
+        settled = exact and steepest * left <= 1e-2 * tolerance
+        if blind and settled and np.abs(move).max() <= _BLIND:
             value += float(gradient @ move) / 2.0
-            return np.clip(theta + move, -BOX, BOX), value, gradient, curvature
+            return np.clip(theta + move, -BOX, BOX), value, gradient * left, curvature
+        before = steepest if exact else np.inf
         moved = _line_search(objective, theta, value, move, gradient)
         if moved is None:
             if exact:
