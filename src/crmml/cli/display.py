@@ -195,7 +195,8 @@ backtest:
   min_history: 26W      # history before the first cutoff that is judged
   # more candidates take longer: regular, mbg_nbd_left_censored, mbg_nbd_left_censored_half,
   # mbg_nbd_calendar, mbg_nbd_left_censored_calendar, tweedie, hurdle, hybrid, blend
-  candidates: [bg_nbd, mbg_nbd, pareto_nbd, lifetimes_bg_nbd, heuristic]
+  candidates: [bg_nbd, mbg_nbd, pareto_nbd, bg_nbd_newcomer, mbg_nbd_newcomer, lifetimes_bg_nbd,
+    heuristic]
 
 actions:
   catalogue: null       # your own YAML of actions; null takes the built-in assumptions
