@@ -233,6 +233,27 @@ def test_leaderboard_has_the_best_on_top_in_plain_words() -> None:
     assert ax.collections[-1].get_offsets()[:, 0].tolist() == [0.9, 0.8, 0.7]
 
 
+@pytest.mark.parametrize("metric", ["purchases_deviance", "crps", "spend_mae"])
+def test_leaderboard_knows_where_less_is_better(metric) -> None:
+    table = board().replace({"metric": {"purchases_rmse": metric}})
+    ax = plots.plot_leaderboard(table, metric=metric, ax=axes())
+    assert ax.collections[-1].get_offsets()[:, 0].tolist() == [0.9, 0.8, 0.7]
+
+
+@pytest.mark.parametrize(("far", "text"), [(9.0, "9 \N{RIGHTWARDS ARROW}"),
+                                           (-9.0, "\N{LEFTWARDS ARROW} -9")])  # fmt: skip
+def test_leaderboard_writes_down_who_is_off_the_scale(far, text) -> None:
+    metric = "purchases_deviance" if far > 0 else "spend_gini"
+    table = board().replace({"metric": {"spend_spearman": metric}})
+    last = {"candidate": "heuristic", "metric": metric, "value": far}
+    more = pd.DataFrame([{**last, "lower": far - 1, "upper": far + 1}])
+    ax = plots.plot_leaderboard(pd.concat([table, more]), metric=metric, ax=axes())
+    assert [shown.get_text() for shown in ax.texts] == [text]
+    assert len(ax.get_yticklabels()) == 4
+    assert ax.get_xlim()[0] > -0.1
+    assert ax.get_xlim()[1] < 1.2
+
+
 def test_leaderboard_knows_where_more_is_better() -> None:
     ax = draw("plot_leaderboard", metric="spend_spearman", chosen=None)
     assert ax.collections[-1].get_offsets()[:, 0].tolist() == [0.7, 0.8, 0.9]

@@ -105,7 +105,7 @@ def plot_pit_histogram(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-_LESS_IS_BETTER = ("mae", "mae_of_median", "rmse", "mape", "crps", "log_score")
+_LESS_IS_BETTER = ("mae", "mae_of_median", "rmse", "deviance", "mape", "crps", "log_score")
 
 
 def _goodness(metric: str) -> Callable[[Any], Any]:
@@ -122,6 +122,9 @@ def plot_leaderboard(
     table: pd.DataFrame, *, metric: str, chosen: str | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw one metric of all candidates with their intervals, the best at the top.
+
+    Whoever is further from the best than ten of its intervals stands at the edge as a number, so
+    that the others can be told apart.
 
     Parameters
     ----------
@@ -144,10 +147,19 @@ def plot_leaderboard(
     value = part["value"].to_numpy(float)
     spread = np.vstack([value - part["lower"], part["upper"] - value]).clip(0)
     colours = [ORANGE if name == chosen else BLUE for name in part["candidate"]]
-    ax.errorbar(value, at, xerr=spread, fmt="none", ecolor=GREY, capsize=3)
-    ax.scatter(value, at, color=colours, zorder=3)
+    reach = 10.0 * spread[:, -1].sum() or np.inf
+    far = np.abs(value - value[-1]) > reach
+    near = np.flatnonzero(~far)
+    ax.errorbar(value[near], at[near], xerr=spread[:, near], fmt="none", ecolor=GREY, capsize=3)
+    ax.scatter(value[near], at[near], color=[colours[i] for i in near], zorder=3)
+    for i in np.flatnonzero(far):
+        right = value[i] > value[-1]
+        ax.annotate(f"{value[i]:.3g} \N{RIGHTWARDS ARROW}" if right
+                    else f"\N{LEFTWARDS ARROW} {value[i]:.3g}", (float(right), at[i]),
+                    xycoords=("axes fraction", "data"), va="center",
+                    ha="right" if right else "left", color=colours[i])  # fmt: skip
     names = [model_label(name) for name in part["candidate"]]
     ax.set_yticks(at, [f"{n}\n(chosen)" if c == chosen else n
                        for n, c in zip(names, part["candidate"], strict=True)])  # fmt: skip
-    ax.margins(y=0.12)
+    ax.set_ylim(-0.6, len(part) - 0.4)
     return ax
