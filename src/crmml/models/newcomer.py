@@ -85,6 +85,8 @@ class NewcomerModel(PurchaseModel):
     what two parameters cost by the Bayesian information criterion (of a ridge, the penalised one).
     It is sought between a twentieth and twenty times the settled rate, and with a half-life of at
     most a sixth of the longest ``T``; something slower could not be told from dropout.
+    A purchase counts with the mean rate of its grain period. With a weekly grain all purchases of a
+    week are one, which looks like an effect of its own: believe one found there less.
     With covariates ``null_log_likelihood_`` is that of an effect estimated anew without them.
     ``standard_errors_`` of the other parameters carry its uncertainty; posteriors take it as known.
     """
@@ -174,7 +176,7 @@ class NewcomerModel(PurchaseModel):
             raise ParameterError(
                 "time_unit", "one of calendar time, not purchase opportunities", snapshot.time_unit
             )
-        bought = None if sample_weight is not None else _ages_at_purchases(snapshot)
+        bought = None if sample_weight is not None else _Bought.of(snapshot)
         if self.first is None and sample_weight is not None:
             raise ParameterError(
                 "sample_weight", "None when the newcomers' rate is estimated", "weights"
@@ -192,7 +194,7 @@ class NewcomerModel(PurchaseModel):
         if self.first is not None and self.half_life is not None:
             settling = (float(self.first), in_units(self.half_life, snapshot.time_unit))
         elif bought is not None:
-            profile = _Profile(clone(self), plain, *bought, _bounds(snapshot))
+            profile = _Profile(clone(self), plain, bought, _bounds(snapshot))
             settling = (1.0, profile.shortest_half_life)
             found = profile.worth_keeping(constant)
         if found is not None:
@@ -206,8 +208,7 @@ class NewcomerModel(PurchaseModel):
         self._adopt(fitted, null, len(snapshot))
         self.plain_log_likelihood_ = constant.log_likelihood
         if bought is not None:
-            ages, counts = bought
-            at_purchases = float(counts @ np.log(self._settling.rate(ages)))
+            at_purchases = bought.log_rates(self._settling)
             self.log_likelihood_ += at_purchases
             self.null_log_likelihood_ += at_purchases
         elif self.first_ != 1.0:
@@ -341,6 +342,44 @@ class NewcomerModel(PurchaseModel):
         )
 
 
+@dataclass(frozen=True)
+class _Bought:
+    """At which ages repeat purchases fell: how many within each of some stretches.
+
+    Attributes
+    ----------
+    begin, counts : ndarray, shape (n_stretches,)
+        Age at the begin of the stretch, in time units, and purchases in it.
+    width : float
+        Length of a stretch.
+    """
+
+    begin: FloatArray
+    counts: FloatArray
+    width: float
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> _Bought | None:
+        """Gather them; None if they are not known of these very customers."""
+        stored: Any = snapshot.provenance.get("repeat_purchases_by_age")
+        if stored is None:
+            return None
+        counts = np.asarray(stored, dtype=np.float64)
+        if counts.sum() != snapshot.frame["frequency"].sum():
+            return None
+        # What is bought in a period stands at its end, as T does, for the time since the period
+        # before. Of hours only the day is kept.
+        days = max(UNIT_DAYS[snapshot.grain], 1.0)
+        seen, unit = np.flatnonzero(counts), UNIT_DAYS[snapshot.time_unit]
+        begin = np.asarray(seen - (0.0 if snapshot.grain == "hour" else days), dtype=np.float64)
+        return cls(begin / unit, counts[seen], days / unit)
+
+    def log_rates(self, settling: Settling) -> float:
+        """Sum of the logarithms of the mean rate of each stretch over the purchases."""
+        rates = settling.passed(self.begin, np.full(len(self.begin), self.width)) / self.width
+        return float(self.counts @ np.log(rates))
+
+
 _Name = Literal["first", "half_life"]
 _Side = Literal["low", "high"]
 
@@ -376,16 +415,14 @@ class _Profile:
         A scratch copy.
     plain : Histories
         On calendar time.
-    ages, counts : ndarray, shape (n_ages,)
-        Ages at repeat purchases, and how many there were.
+    bought : _Bought
     bounds : ((low, high), (low, high))
         Of ``psi = (log(first), log(decay))``.
     """
 
     model: NewcomerModel
     plain: Histories
-    ages: FloatArray
-    counts: FloatArray
+    bought: _Bought
     bounds: tuple[tuple[float, float], tuple[float, float]]
 
     @property
@@ -419,11 +456,11 @@ class _Profile:
             h = self._on_clock(psi)
             params = self.model._row_params(h)
             each = self.model._process.log_likelihood(params, h.x, h.t_x, h.T)
-            return float(weights @ each) + self._at_purchases(psi)
+            return float(weights @ each) + self.bought.log_rates(_settling_at(psi))
 
         steps = 1e-4 * np.eye(2)
         slope = [(by_clock(psi + step) - by_clock(psi - step)) / 2e-4 for step in steps]
-        value = self.penalised(fitted) + self._at_purchases(psi)
+        value = self.penalised(fitted) + self.bought.log_rates(_settling_at(psi))
         return value, np.array(slope), fitted.theta
 
     def best(self) -> tuple[FloatArray, float]:
@@ -453,7 +490,7 @@ class _Profile:
 
     def worth_keeping(self, constant: mle.Fit) -> _Found | None:
         """Return the maximum if it is worth two parameters more than a constant rate."""
-        if not len(self.ages) or self.bounds[1][0] >= self.bounds[1][1]:
+        if not len(self.bought.counts) or self.bounds[1][0] >= self.bounds[1][1]:
             return None  # nobody bought again, or nobody was watched for long enough
         psi, value = self.best()
         if value - self.penalised(constant) <= math.log(float(self.plain.counts.sum())):
@@ -491,9 +528,6 @@ class _Profile:
     def _on_clock(self, psi: FloatArray) -> Histories:
         return _on_clock(self.plain, _settling_at(psi))
 
-    def _at_purchases(self, psi: FloatArray) -> float:
-        return float(self.counts @ np.log(_settling_at(psi).rate(self.ages)))
-
 
 def _settling_at(psi: FloatArray) -> Settling:
     first, decay = np.exp(psi).tolist()
@@ -520,17 +554,3 @@ def _on_clock(h: Histories, settling: Settling) -> Histories:
     none = np.zeros(len(h.T))
     T, t_x = settling.passed(none, h.T), settling.passed(none, h.t_x)
     return Histories(h.x, np.minimum(t_x, T), T, h.covariates, h.groups)
-
-
-def _ages_at_purchases(snapshot: Snapshot) -> tuple[FloatArray, FloatArray] | None:
-    """Ages in time units, and repeat purchases at each; None if they are not these customers'."""
-    stored: Any = snapshot.provenance.get("repeat_purchases_by_age")
-    if stored is None:
-        return None
-    counts = np.asarray(stored, dtype=np.float64)
-    if counts.sum() != snapshot.frame["frequency"].sum():
-        return None
-    # Of hours only the day is kept, so they stand in its middle.
-    days = np.arange(len(counts)) + (0.5 if snapshot.grain == "hour" else 0.0)
-    seen = counts > 0
-    return np.asarray(days[seen] / UNIT_DAYS[snapshot.time_unit]), counts[seen]
