@@ -125,12 +125,16 @@ def plot_tracking(
     shown = tracking.cumsum() if cumulative else tracking
     ax.plot(shown.index, shown["actual"], color=BLACK, linewidth=1.6, label="what happened")
     _draw_models(ax, shown, shown.index)
-    ax.margins(y=0.1)
+    # Below a rising curve there is room for a legend, around an uneven one room is made above.
+    ax.margins(y=0.1 if cumulative else 0.45)
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     if cutoff is not None:
         mark(ax, cutoff, "holdout", at_top=cumulative)
-    ax.legend(loc="lower right" if cumulative else "best", edgecolor="none", framealpha=0.9)
+    if cumulative:
+        ax.legend(loc="lower right", edgecolor="none", framealpha=0.9)
+    else:
+        ax.legend(loc="upper right", frameon=False, fontsize=9, ncols=2)
     return ax
 
 
