@@ -509,9 +509,9 @@ def test_lifetime_value_stands_on_it(cdnow):
 
 @pytest.fixture(scope="module")
 def with_covariate():
-    T, times = draw_log(2500, Settling(2.5, 4.0), seed=5)
-    kind = np.arange(5000) % 2.0
-    eager = draw_log(2500, Settling(2.5, 4.0), params=TRUTH._replace(alpha=3.0), seed=6)
+    T, times = draw_log(1500, Settling(2.5, 4.0), seed=5)
+    kind = np.arange(3000) % 2.0
+    eager = draw_log(1500, Settling(2.5, 4.0), params=TRUTH._replace(alpha=3.0), seed=6)
     T = np.column_stack([T, eager[0]]).ravel()
     times = [mine for pair in zip(times, eager[1], strict=True) for mine in pair]
     return as_snapshot(T, times, kind=kind)

@@ -194,7 +194,7 @@ class NewcomerModel(PurchaseModel):
         if self.first is not None and self.half_life is not None:
             settling = (float(self.first), in_units(self.half_life, snapshot.time_unit))
         elif bought is not None:
-            profile = _Profile(clone(self), plain, bought, _bounds(snapshot))
+            profile = _Profile(self, plain, bought, _bounds(snapshot))
             settling = (1.0, profile.shortest_half_life)
             found = profile.worth_keeping(constant)
         if found is not None:
@@ -235,16 +235,6 @@ class NewcomerModel(PurchaseModel):
                 BoundaryWarning,
                 stacklevel=3,
             )
-
-    def _hold(self, fitted: mle.Fit) -> None:
-        """Hold the parameters of a fit on the way."""
-        names = self._process.NAMES
-        values = np.exp(fitted.theta[: len(names)]).tolist()
-        self.params_ = dict(zip(names, values, strict=True))
-        self.coefficients_ = {
-            name: {"estimate": float(value)}
-            for name, value in zip(fitted.blocks, fitted.theta[len(names) :], strict=True)
-        }
 
     def newcomer_test(self) -> dict[str, float]:
         """Test the estimated effect against a constant rate.
@@ -412,7 +402,6 @@ class _Profile:
     Attributes
     ----------
     model : NewcomerModel
-        A scratch copy.
     plain : Histories
         On calendar time.
     bought : _Bought
@@ -450,13 +439,16 @@ class _Profile:
         """
         weights = self.plain.counts.astype(np.float64)
         fitted = self.model._maximise(self._on_clock(psi), weights)[0]
-        self.model._hold(fitted)
+        as_given = [
+            mle.Block(name, parameter, sign, self.plain.covariates[column], 0.0, 1.0)
+            for name, parameter, sign, column in self.model._acting()
+        ]
 
         def by_clock(psi: FloatArray) -> float:
             h = self._on_clock(psi)
-            params = self.model._row_params(h)
-            each = self.model._process.log_likelihood(params, h.x, h.t_x, h.T)
-            return float(weights @ each) + self.bought.log_rates(_settling_at(psi))
+            rows = mle.Rows(h.x, h.t_x, h.T, weights)
+            value = mle.process_objective(self.model._process, rows, as_given)(fitted.theta)[0]
+            return value + self.bought.log_rates(_settling_at(psi))
 
         steps = 1e-4 * np.eye(2)
         slope = [(by_clock(psi + step) - by_clock(psi - step)) / 2e-4 for step in steps]
