@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench notebooks constraints clean
+.PHONY: help setup demo test check format bench pymc notebooks constraints clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -48,10 +48,16 @@ format: $(VENV)/.ready-dev ## put the code in the house format
 	@$(BIN)/ruff check --quiet --fix src tests benchmarks
 
 CUSTOMERS ?= 1000000
+PYMC ?= $(wildcard .venv-pymc/bin/python)
 bench: $(VENV)/.ready-dev ## every claim of speed or accuracy, both sides printed (CUSTOMERS=50000 for a quick look)
 	@for script in benchmarks/[a-z]*.py; do \
-	    size=$$(grep -q -e --customers $$script && echo --customers=$(CUSTOMERS)); \
-	    echo; echo "== $$script $$size"; $(BIN)/python $$script $$size || exit 1; done
+	    options=$$(grep -q -e --customers $$script && echo --customers=$(CUSTOMERS)); \
+	    test -z "$(PYMC)" || ! grep -q -e --pymc-python $$script || options="$$options --pymc-python=$(PYMC)"; \
+	    echo; echo "== $$script $$options"; $(BIN)/python $$script $$options || exit 1; done
+
+pymc: ## set up .venv-pymc with pymc-marketing, which make bench then compares with
+	@test -x .venv-pymc/bin/python || $(PYTHON) -m venv .venv-pymc
+	@.venv-pymc/bin/python -m pip install --quiet --disable-pip-version-check pymc-marketing pyarrow
 
 notebooks: $(VENV)/.ready-notebook ## open the notebooks in Jupyter
 	@$(BIN)/jupyter lab notebooks
@@ -61,4 +67,4 @@ constraints: $(VENV)/.ready-dev $(VENV)/.ready-notebook ## write the installed v
 	   $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt
 
 clean: ## remove .venv and what tools left behind
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build
+	rm -rf $(VENV) .venv-pymc .mypy_cache .ruff_cache .pytest_cache .hypothesis build
