@@ -291,8 +291,8 @@ def poisson_deviance(
 
     Examples
     --------
-    >>> poisson_deviance(np.array([0.0, 2.0]), np.array([0.5, 2.0])).round(4)
-    array(0.5)
+    >>> float(poisson_deviance(np.array([0.0, 2.0]), np.array([0.5, 2.0])).round(4))
+    0.5
     """
     m = np.maximum(predicted, _LEAST)
     return _mean(2.0 * (xlogy(actual, actual / m) - actual + m), weight)

@@ -127,7 +127,11 @@ def make_candidate(name: str, horizon: str | Duration, *, seed: int = 0) -> Fore
         If there is no such candidate.
     """
     if name not in CANDIDATES:
-        raise ParameterError("candidates", f"among {sorted(CANDIDATES)}", name)
+        whole = sorted(candidate for candidate in CANDIDATES if "/" not in candidate)
+        spends = [f"/{spend}" for spend in SPENDS if spend != "gamma_gamma"]
+        raise ParameterError(
+            "candidates", f"among {whole} (a process also with {' or '.join(spends)})", name
+        )
     return CANDIDATES[name](horizon, seed)
 
 
