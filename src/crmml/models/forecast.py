@@ -642,11 +642,11 @@ class HybridForecaster(_Boosted):
             purchase_model=prototype, spend_model=self.spend_model, horizon=self.horizon
         ).fit(snapshot)
         processes = [clone(prototype).fit(part.snapshot) for part in closed]
-        offsets = []
+        offsets, levels = [], []
         for model, part in zip(processes, closed, strict=True):
             expected = model.expected_purchases(part.snapshot, part.window.horizon).to_numpy()
-            total = float(part.outcomes["purchases"].sum())
-            offsets.append(np.log(np.maximum(expected, 1e-6)) + np.log(total / expected.sum()))
+            levels.append(float(part.outcomes["purchases"].sum() / expected.sum()))
+            offsets.append(np.log(np.maximum(expected, 1e-6)) + np.log(levels[-1]))
         self.features_ = choose_features(closed)
         rows = _gather(closed, self.features_, self.seed, offsets)
         search = self._search("poisson", rows, rows.purchases)
@@ -662,17 +662,12 @@ class HybridForecaster(_Boosted):
             self.scale_ = math.fsum(expected) / corrected
         ends = np.cumsum([len(part) for part in closed])[:-1]
         trials = []
-        for model, part, score, offset in zip(
-            processes, closed, np.split(outside, ends), offsets, strict=True
+        for model, part, score, level in zip(
+            processes, closed, np.split(outside, ends), levels, strict=True
         ):
-            expected = model.expected_purchases(part.snapshot, part.window.horizon).to_numpy()
             some = _sample(part.snapshot.customer_id)
-            law = _Corrected.of(
-                model,
-                part.snapshot.subset(some),
-                part.window.horizon,
-                (np.exp(score + offset) / expected)[some],
-            )
+            factor = level * np.exp(score[some])
+            law = _Corrected.of(model, part.snapshot.subset(some), part.window.horizon, factor)
             trials.append((law, part.outcomes["purchases"].to_numpy(dtype=np.float64)[some]))
         self.drift_ = _likeliest_drift(trials)
         return self
@@ -827,7 +822,8 @@ def _likeliest_drift(trials: Sequence[tuple[_Corrected, FloatArray]]) -> float:
         total = 0.0
         for law, bought in trials:
             table = law.pmf(drift, int(bought.max(initial=0.0)))
-            total -= float(np.log(table[np.arange(len(bought)), bought.astype(np.int64)]).sum())
+            happened = table[np.arange(len(bought)), bought.astype(np.int64)]
+            total -= float(np.log(np.maximum(happened, 1e-300)).sum())
         return total
 
     span = float(np.mean([law.span.mean() for law, _ in trials]))
