@@ -615,3 +615,19 @@ def test_a_failed_fit_leaves_a_fitted_model_as_it_was(cdnow):
 def test_bad_settings_are_refused(cdnow, settings, error, match):
     with pytest.raises(error, match=match):
         NewcomerModel(**settings).fit(cdnow)
+
+
+def test_a_fit_says_what_it_found(cdnow, fitted):
+    found, alive = fitted.notes
+    assert found == (
+        "newcomers at first buy 1.97 times (90 %: 1.72 to 2.27) as fast as they will later; half "
+        "of the difference is gone after 3.5 weeks"
+    )
+    assert "P(alive) is 1 for every customer without a repeat purchase" in alive
+    given = NewcomerModel(dropout="modified", first=0.5, half_life="2W").fit(cdnow)
+    assert given.notes == (
+        "newcomers at first buy 0.50 times as fast as they will later; half of the difference is "
+        "gone after 2.0 weeks",
+    )
+    none = NewcomerModel(dropout="modified", first=1.0, half_life="2W").fit(cdnow)
+    assert "the rate is constant" in none.notes[0]

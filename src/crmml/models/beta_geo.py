@@ -10,6 +10,11 @@ from crmml.stats import bg_nbd
 from crmml.stats.process import PurchaseProcess
 
 NO_DROPOUT = "dropout is not identified (the data look like customers who never leave)"
+ALL_ALIVE = (
+    "P(alive) is 1 for every customer without a repeat purchase, because the model lets customers "
+    "leave only after one; use ModifiedBetaGeoModel, or probability_no_purchase for the horizon "
+    "that matters"
+)
 EVEN_DROPOUT = "the dropout probability does not differ between customers"
 EVEN_RATE = "the purchase rate does not differ between customers"
 BETA_GEO_BOUNDARIES: dict[tuple[str, str], str] = {
@@ -52,8 +57,4 @@ class BetaGeoModel(CalendarPurchaseModel):
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the predictions must know."""
-        return (
-            "BG/NBD: P(alive) is 1 for every customer without a repeat purchase, because the model "
-            "lets customers leave only after one; use ModifiedBetaGeoModel, or "
-            "probability_no_purchase for the horizon that matters",
-        )
+        return (f"BG/NBD: {ALL_ALIVE}",)

@@ -25,7 +25,7 @@ from crmml.exceptions import (
 )
 from crmml.features.snapshot import Snapshot
 from crmml.models.base import Group, Histories, PurchaseModel, row_weights
-from crmml.models.beta_geo import BETA_GEO_BOUNDARIES
+from crmml.models.beta_geo import ALL_ALIVE, BETA_GEO_BOUNDARIES
 from crmml.stats import bg_nbd, mbg_nbd, mle, newcomer
 from crmml.stats.discounting import UNIT_DAYS, discount_rate_per_unit, in_units
 from crmml.stats.newcomer import Settling
@@ -235,6 +235,30 @@ class NewcomerModel(PurchaseModel):
                 BoundaryWarning,
                 stacklevel=3,
             )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the predictions must know."""
+        self._check_fitted()
+        of_process = (f"NewcomerModel: {ALL_ALIVE}",) if self.dropout == "plain" else ()
+        if self.first_ == 1.0:
+            return (
+                "newcomers: no change of the purchase rate after the first purchase is worth its "
+                "two parameters, so the rate is constant",
+                *of_process,
+            )
+        known = self.settling_errors_.get("first", math.nan)
+        reach = stats.norm.ppf(0.95) * known
+        interval = (
+            f" (90 %: {self.first_ * math.exp(-reach):.2f} to {self.first_ * math.exp(reach):.2f})"
+            if math.isfinite(known)
+            else ""
+        )
+        return (
+            f"newcomers at first buy {self.first_:.2f} times{interval} as fast as they will later; "
+            f"half of the difference is gone after {self.half_life_:.1f} {self.time_unit_}s",
+            *of_process,
+        )
 
     def newcomer_test(self) -> dict[str, float]:
         """Test the estimated effect against a constant rate.
