@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -239,6 +240,31 @@ def test_a_cutoff_before_all_data_or_an_unknown_alias_is_one_sentence(shop):
         assert words in done.stderr
         assert done.stderr.count("\n") == 1
         assert not (shop.folder / "never").exists()
+
+
+def test_backtest_says_on_stderr_that_the_base_is_older_than_the_data(tmp_path):
+    rng = np.random.default_rng(3)
+    rows = [
+        (customer, pd.Timestamp("2024-01-01") + pd.Timedelta(hours=int(hour)), 10.0)
+        for customer in range(150)
+        for hour in np.cumsum(rng.exponential(24.0 * rng.uniform(5, 20), 60))
+        if hour < 24 * 400
+    ]
+    table = pd.DataFrame(rows, columns=["customer_id", "timestamp", "amount"])
+    table.to_csv(tmp_path / "old.csv", index=False)
+    run(tmp_path, "init", "old.csv", "--out", "old.yaml")
+    done = subprocess.run(
+        [CRMML, "backtest", "-c", "old.yaml", *SMALL],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=240,
+        check=True,
+    )
+    assert "mbg_nbd is chosen" in done.stdout
+    assert done.stderr.startswith("crmml: note: the base is older than the data")
+    assert "let mbg_nbd_left_censored compete in backtest.candidates" in done.stderr
 
 
 def test_help_and_version_answer(tmp_path):

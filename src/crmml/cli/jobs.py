@@ -65,13 +65,15 @@ def train(config: Config) -> None:
 def backtest(config: Config, out: Path | None) -> None:
     """Compare the candidates, show the table, and store it if asked."""
     from crmml.training.backtest import JUDGED_BY
-    from crmml.training.pipeline import backtest_configured
+    from crmml.training.pipeline import age_of_base, backtest_configured, process_for_value
 
     if out is not None:
         _check_writable(out)
     with working() as say:
         found = backtest_configured(config, announce=say)
     display.show_backtest(found)
+    for note in age_of_base(found.windows[-1].labelled.snapshot, process_for_value(found)):
+        display.remark(note)
     if out is not None:
         from matplotlib.figure import Figure
 
