@@ -358,6 +358,11 @@ class PurchaseModel(Estimator):
         self.n_customers_ = n_customers
         warn_of_fit(self, fitted, self._boundaries)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the predictions must know."""
+        return ()
+
     def likelihood_ratio_test(self) -> dict[str, float]:
         """Test all covariates at once against the model without them.
 
@@ -416,6 +421,19 @@ class PurchaseModel(Estimator):
         """Length of the horizon after the cutoff for each history, in the clock of the process."""
         t = np.inf if horizon is None else in_units(horizon, self.time_unit_)
         return np.full(len(h.x), t)
+
+    def _discount(
+        self,
+        snapshot: Snapshot,
+        h: Histories,
+        future: Future,
+        horizon: str | Duration | None,
+        delta: float,
+    ) -> FloatArray:
+        """E[sum of exp(-delta t) over the purchases] of each distinct future, if active."""
+        del snapshot, h, horizon
+        values: FloatArray = self._process.discounted_purchases(future.params, future.t, delta)
+        return values
 
     # -- predictions -----------------------------------------------------------------------------
 
@@ -579,7 +597,7 @@ class PurchaseModel(Estimator):
                 "annual_discount_rate", "> 0 when there is no horizon", annual_discount_rate
             )
         h, alive, future = self._look_ahead(snapshot, horizon)
-        values = self._process.discounted_purchases(future.params, future.t, delta)
+        values = self._discount(snapshot, h, future, horizon, delta)
         return _series(snapshot, h, alive * values[future.inverse], "discounted_expected_purchases")
 
     def expected_purchases_new_customer(

@@ -22,10 +22,10 @@ from crmml.exceptions import (
     few,
 )
 from crmml.features.snapshot import Snapshot
-from crmml.models.base import Histories, PurchaseModel, row_weights
+from crmml.models.base import Future, Histories, PurchaseModel, row_weights
 from crmml.stats import mle
 from crmml.stats import operational_time as ot
-from crmml.stats.discounting import UNIT_DAYS, discount_rate_per_unit, in_units
+from crmml.stats.discounting import UNIT_DAYS, in_units
 
 LEAST_WEEKS = 104
 """Length of data from which a profile can be estimated: every week of the year seen twice."""
@@ -260,6 +260,8 @@ class CalendarPurchaseModel(PurchaseModel):
     -----
     With a profile ``standard_errors_`` take it as known, and ``expected_purchases_new_customer``
     speaks of a newcomer at no particular time of the year (a profile of 1).
+    Purchases are discounted by calendar time, week by week. Without a horizon the profile is
+    followed for a hundred years and then counts as 1; a table of dates, which ends, is refused.
     """
 
     _state = (
@@ -558,31 +560,16 @@ class CalendarPurchaseModel(PurchaseModel):
         passed = np.interp(at, moments, clock)
         return (at - end) / unit, (passed - passed[0]) / unit
 
-    def discounted_expected_purchases(
+    def _discount(
         self,
         snapshot: Snapshot,
-        horizon: str | Duration | None = None,
-        annual_discount_rate: float = 0.10,
-    ) -> pd.Series[float]:
-        """E[sum of exp(-delta t) over the purchases in the horizon | history].
-
-        Under a profile purchases are discounted by calendar time, week by week. Without a horizon
-        the profile is followed for a hundred years and then counts as 1; a table of dates, which
-        ends, is refused.
-
-        Parameters
-        ----------
-        snapshot, horizon, annual_discount_rate
-            See :meth:`crmml.models.base.PurchaseModel.discounted_expected_purchases`.
-        """
+        h: Histories,
+        future: Future,
+        horizon: str | Duration | None,
+        delta: float,
+    ) -> FloatArray:
         if self.calendar_ is None:
-            return super().discounted_expected_purchases(snapshot, horizon, annual_discount_rate)
-        delta = discount_rate_per_unit(annual_discount_rate, snapshot.time_unit)
-        if horizon is None and delta == 0.0:
-            raise ParameterError(
-                "annual_discount_rate", "> 0 when there is no horizon", annual_discount_rate
-            )
-        h, alive, future = self._look_ahead(snapshot, horizon)
+            return super()._discount(snapshot, h, future, horizon, delta)
         if horizon is None:
             if not self.calendar_.weekly:
                 raise ParameterError("horizon", "given where the profile is a table of dates", None)
@@ -596,11 +583,7 @@ class CalendarPurchaseModel(PurchaseModel):
                 clock = np.concatenate([clock, clock[-1] + beyond])
         else:
             calendar, clock = self._ahead(snapshot, in_units(horizon, self.time_unit_))
-        values = ot.discounted_purchases(future.params, calendar, clock, delta)
-        values = alive * values[future.inverse]
-        return pd.Series(
-            values[h.inverse], index=snapshot.customer_id, name="discounted_expected_purchases"
-        )
+        return ot.discounted_purchases(future.params, calendar, clock, delta)
 
 
 @dataclass(frozen=True)

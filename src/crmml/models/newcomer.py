@@ -24,10 +24,10 @@ from crmml.exceptions import (
     TooLittleDataError,
 )
 from crmml.features.snapshot import Snapshot
-from crmml.models.base import Group, Histories, PurchaseModel, row_weights
+from crmml.models.base import Future, Group, Histories, PurchaseModel, row_weights
 from crmml.models.beta_geo import ALL_ALIVE, BETA_GEO_BOUNDARIES
 from crmml.stats import bg_nbd, mbg_nbd, mle, newcomer
-from crmml.stats.discounting import UNIT_DAYS, discount_rate_per_unit, in_units
+from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.stats.newcomer import Settling
 from crmml.stats.process import PurchaseProcess
 
@@ -89,6 +89,7 @@ class NewcomerModel(PurchaseModel):
     week are one, which looks like an effect of its own: believe one found there less.
     With covariates ``null_log_likelihood_`` is that of an effect estimated anew without them.
     ``standard_errors_`` of the other parameters carry its uncertainty; posteriors take it as known.
+    Purchases are discounted by calendar time.
     """
 
     _effects: ClassVar[dict[Group, tuple[tuple[str, float], ...]]] = {
@@ -202,7 +203,9 @@ class NewcomerModel(PurchaseModel):
         self.time_unit_ = snapshot.time_unit
         self.first_, self.half_life_ = settling
         self.settling_covariance_ = [] if found is None else found.covariance.tolist()
-        fitted, null = self._maximise(_on_clock(plain, self._settling), weights)
+        fitted, null = constant, without
+        if self.first_ != 1.0:
+            fitted, null = self._maximise(_on_clock(plain, self._settling), weights)
         if found is not None:
             fitted = replace(fitted, covariance=fitted.covariance + found.passed_on)
         self._adopt(fitted, null, len(snapshot))
@@ -312,34 +315,19 @@ class NewcomerModel(PurchaseModel):
     ) -> FloatArray:
         return self._settling.passed(_ages(h), super()._lengths(snapshot, h, horizon))
 
-    def discounted_expected_purchases(
+    def _discount(
         self,
         snapshot: Snapshot,
-        horizon: str | Duration | None = None,
-        annual_discount_rate: float = 0.10,
-    ) -> pd.Series[float]:
-        """E[sum of exp(-delta t) over the purchases in the horizon | history].
-
-        See :meth:`crmml.models.base.PurchaseModel.discounted_expected_purchases`; purchases are
-        discounted by calendar time.
-        """
-        delta = discount_rate_per_unit(annual_discount_rate, snapshot.time_unit)
-        if horizon is None and delta == 0.0:
-            raise ParameterError(
-                "annual_discount_rate", "> 0 when there is no horizon", annual_discount_rate
-            )
-        h, alive, future = self._look_ahead(snapshot, horizon)
+        h: Histories,
+        future: Future,
+        horizon: str | Duration | None,
+        delta: float,
+    ) -> FloatArray:
         # Of one age are all whose future is the same.
-        age = np.empty(len(future.t))
+        age, until = np.empty((2, len(future.t)))
         age[future.inverse] = _ages(h)
-        until = np.inf if horizon is None else in_units(horizon, self.time_unit_)
-        values = newcomer.discounted_purchases(
-            future.params, age, np.full(len(age), until), delta, self._settling
-        )
-        values = alive * values[future.inverse]
-        return pd.Series(
-            values[h.inverse], index=snapshot.customer_id, name="discounted_expected_purchases"
-        )
+        until[future.inverse] = super()._lengths(snapshot, h, horizon)
+        return newcomer.discounted_purchases(future.params, age, until, delta, self._settling)
 
     def expected_purchases_new_customer(
         self, t: str | Duration, covariates: Mapping[str, float] | None = None

@@ -439,7 +439,7 @@ class _Shop:
                 margin=margin,
                 random_state=config.seed,
             ).fit(snapshot)
-            notes += getattr(lifetime_value.purchase_model_, "notes", ())
+            notes += lifetime_value.purchase_model_.notes
             churn = select_churn(
                 self.churn_history(cutoff),
                 horizon=outcome.horizon,
