@@ -704,7 +704,7 @@ class PurchaseModel(Estimator):
             for begin in range(0, len(needed), per_chunk):
                 chunk = needed[begin : begin + per_chunk]
                 cdf = np.cumsum(
-                    self._process.pmf(_take(future.params, chunk), future.t[chunk], n_max), axis=1
+                    self._process.pmf(take(future.params, chunk), future.t[chunk], n_max), axis=1
                 )
                 low, high = np.searchsorted(position[order], [begin, begin + len(chunk)])
                 rows = open_rows[order[low:high]]
@@ -740,7 +740,8 @@ class PurchaseModel(Estimator):
             )
 
 
-def _take(params: Any, index: IntArray) -> Any:
+def take(params: Any, index: IntArray) -> Any:
+    """Take some rows of parameters, of which only arrays have rows."""
     return type(params)(*(v[index] if np.ndim(v) else v for v in params))
 
 

@@ -33,8 +33,7 @@ from crmml.features.selection import choose_features, feature_matrix
 from crmml.features.snapshot import CORE_COLUMNS, Distinct, Snapshot
 from crmml.features.windows import customer_folds
 from crmml.metrics.bootstrap import hash_keys
-from crmml.models.base import Estimator
-from crmml.models.predictive import take
+from crmml.models.base import Estimator, take
 from crmml.stats.discounting import in_units
 
 

@@ -20,7 +20,7 @@ from crmml.exceptions import (
     ParameterError,
 )
 from crmml.features.snapshot import Snapshot
-from crmml.models.base import Estimator, PurchaseModel, check_levels
+from crmml.models.base import Estimator, PurchaseModel, check_levels, take
 from crmml.models.beta_geo import BetaGeoModel
 from crmml.models.gamma_gamma import GammaGammaModel
 from crmml.models.predictive import (
@@ -29,7 +29,6 @@ from crmml.models.predictive import (
     chunks,
     look_ahead,
     spend_posterior,
-    take,
 )
 from crmml.stats.compound import (
     CompoundTable,

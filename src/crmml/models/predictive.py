@@ -21,7 +21,7 @@ import pandas as pd
 from crmml._typing import Duration, FloatArray, IntArray
 from crmml.exceptions import CrmmlError, ParameterError
 from crmml.features.snapshot import Snapshot
-from crmml.models.base import Histories, PurchaseModel, check_levels
+from crmml.models.base import Histories, PurchaseModel, check_levels, take
 from crmml.models.gamma_gamma import GammaGammaModel
 from crmml.stats import gamma_gamma, mle
 from crmml.stats.posterior import Density, NormalPrior, Posterior, sample_posterior
@@ -353,11 +353,6 @@ def look_ahead(
             model._process.if_alive(take(params, first), h.x[first], h.t_x[first], h.T[first])
         )
     return Outlook(model, h, np.array(alive_at), futures, future.t, future.inverse)
-
-
-def take(params: Any, index: IntArray) -> Any:
-    """Take some rows of parameters, of which only arrays have rows."""
-    return type(params)(*(v[index] if np.ndim(v) else v for v in params))
 
 
 def chunks(inverse: IntArray, groups: IntArray, rows: IntArray, size: int) -> Iterator[Any]:
