@@ -12,12 +12,12 @@ import warnings
 
 import numpy as np
 
-from crmml.data.simulate import Purchases, simulate_world
 from crmml.data.sources import open_tables
 from crmml.features.labels import build_outcomes
 from crmml.features.snapshot import build_snapshot
 from crmml.features.windows import Window
 from crmml.models import ModifiedBetaGeoModel
+from crmml.testing.simulate import Purchases, simulate_world
 
 TRUTH = Purchases(
     process="mbg_nbd", r=0.8, alpha=6, a=0.8, b=3.5, seasonal_amplitude=0.5, seasonal_peak=350

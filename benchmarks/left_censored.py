@@ -20,13 +20,13 @@ import numpy as np
 import pandas as pd
 
 from crmml.data.datasets import load_cdnow, load_complete_journey
-from crmml.data.simulate import Purchases, simulate_world
 from crmml.data.sources import open_tables
 from crmml.exceptions import SourceError
 from crmml.features.labels import build_outcomes
 from crmml.features.snapshot import build_snapshot
 from crmml.features.windows import Window
 from crmml.models import LeftCensoredModel, ModifiedBetaGeoModel
+from crmml.testing.simulate import Purchases, simulate_world
 
 ORIGIN = "2020-01-06"
 OLD_AND_SEASONAL = {

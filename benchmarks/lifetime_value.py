@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from crmml.features.snapshot import Snapshot
-from crmml.models.lifetime_value import LifetimeValueModel
-from crmml.models.predictive import purchase_quantiles
+from crmml.models.purchase.predictive import purchase_quantiles
+from crmml.models.value.lifetime_value import LifetimeValueModel
 
 R, ALPHA, A, B = 0.25, 4.79, 0.72, 2.16
 P, Q, GAMMA = 6.25, 3.74, 15.44

@@ -20,9 +20,9 @@ import pandas as pd
 
 from crmml.data.datasets import load_cdnow
 from crmml.features.snapshot import Snapshot
-from crmml.models.beta_geo import BetaGeoModel
-from crmml.models.gamma_gamma import GammaGammaModel
-from crmml.models.predictive import PRIOR_SD, purchase_posterior, spend_posterior
+from crmml.models.purchase.beta_geo import BetaGeoModel
+from crmml.models.purchase.predictive import PRIOR_SD, purchase_posterior, spend_posterior
+from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.stats.posterior import Posterior
 
 # Runs in the other environment. Log-normal priors are normal priors on the logarithms.

@@ -125,7 +125,7 @@ def run_side(name: str, path: str) -> None:
 
 
 def simulate(path: Path, customers: int, return_rate: float) -> int:
-    from crmml.data.simulate import Purchases, Spend, simulate_world
+    from crmml.testing.simulate import Purchases, Spend, simulate_world
 
     world = simulate_world(
         customers,

@@ -28,9 +28,9 @@ from crmml.metrics.bootstrap import (
     replicate,
     resampling_weights,
 )
-from crmml.models.forecast import Forecaster, ProcessForecaster
-from crmml.models.gamma_gamma import GammaGammaModel
-from crmml.models.pareto_nbd import ParetoNBDModel
+from crmml.models.forecast.forecasters import Forecaster, ProcessForecaster
+from crmml.models.purchase.pareto_nbd import ParetoNBDModel
+from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.training.backtest import (
     CANDIDATES,
     JUDGED_BY,

@@ -11,14 +11,14 @@ from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import LOYALTY_CLASSES
 from crmml.features.windows import Window
-from crmml.models.baselines import (
+from crmml.models.churn.calibration import MonotoneCalibration
+from crmml.models.forecast.baselines import (
     LifetimesBaseline,
     LifetimesSpendBaseline,
     RecencyRule,
     TransitionMatrix,
     persistence,
 )
-from crmml.models.calibration import MonotoneCalibration
 
 
 def labelled(n=600, seed=0, by_pace=True):

@@ -14,7 +14,6 @@ from sklearn.base import clone
 
 import crmml.models
 from crmml.data.datasets import load_cdnow
-from crmml.data.simulate import Purchases, simulate_world
 from crmml.data.sources import open_tables
 from crmml.exceptions import (
     CrmmlError,
@@ -26,10 +25,11 @@ from crmml.features.labels import build_outcomes
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import Window
 from crmml.models import BetaGeoModel, CalendarProfile, LifetimeValueModel, ModifiedBetaGeoModel
-from crmml.models.calendar import grain_edge
+from crmml.models.purchase.calendar import grain_edge
 from crmml.stats import bg_nbd, mbg_nbd
 from crmml.stats import operational_time as ot
 from crmml.stats.discounting import discount_rate_per_unit
+from crmml.testing.simulate import Purchases, simulate_world
 
 FLAT = CalendarProfile.from_weeks(dict.fromkeys(range(1, 53), 1.0))
 DECEMBER = CalendarProfile.from_weeks({w: 2.5 if w >= 48 else 1.0 for w in range(1, 54)})

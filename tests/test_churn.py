@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crmml.data.simulate import simulate_world
 from crmml.data.sources import open_tables
 from crmml.exceptions import (
     DataError,
@@ -20,9 +19,8 @@ from crmml.features.labels import LabelledSnapshot, build_labelled
 from crmml.features.snapshot import Snapshot
 from crmml.features.windows import Window, rolling_windows
 from crmml.models import from_dict
-from crmml.models.baselines import RecencyRule
-from crmml.models.calibration import MonotoneCalibration
-from crmml.models.churn import (
+from crmml.models.churn.calibration import MonotoneCalibration
+from crmml.models.churn.model import (
     NO_PURCHASE,
     ChurnModel,
     PurchaseChurn,
@@ -33,6 +31,8 @@ from crmml.models.churn import (
     select_churn,
     split_history,
 )
+from crmml.models.forecast.baselines import RecencyRule
+from crmml.testing.simulate import simulate_world
 
 HORIZON = "13W"
 FAST = {"max_rounds": 30, "learning_rate": 0.1, "n_folds": 2}

@@ -20,7 +20,7 @@ from crmml.models import (
     ParetoNBDModel,
     RegularPurchaseModel,
 )
-from crmml.models.diagnostics import (
+from crmml.models.purchase.diagnostics import (
     compute_alive_path,
     compute_heterogeneity,
     compute_holdout_by_frequency,

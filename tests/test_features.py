@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crmml.data.simulate import Purchases, Spend, simulate_world
 from crmml.data.sources import open_tables
 from crmml.features.behaviour import FEATURES, WINDOWS, find_absent
 from crmml.features.snapshot import Snapshot, build_snapshot
+from crmml.testing.simulate import Purchases, Spend, simulate_world
 
 CUTOFF = pd.Timestamp("2023-02-06")
 

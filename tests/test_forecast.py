@@ -21,8 +21,7 @@ from crmml.features.labels import LabelledSnapshot, build_labelled
 from crmml.features.selection import choose_features, feature_matrix
 from crmml.features.snapshot import Snapshot
 from crmml.features.windows import Window
-from crmml.models.beta_geo import BetaGeoModel
-from crmml.models.forecast import (
+from crmml.models.forecast.forecasters import (
     BlendForecaster,
     BoostedForecaster,
     HeuristicForecaster,
@@ -31,10 +30,11 @@ from crmml.models.forecast import (
     ProcessForecaster,
     in_order,
 )
-from crmml.models.gamma_gamma import GammaGammaModel
-from crmml.models.modified_beta_geo import ModifiedBetaGeoModel
-from crmml.models.newcomer import NewcomerModel
-from crmml.models.pareto_nbd import ParetoNBDModel
+from crmml.models.purchase.beta_geo import BetaGeoModel
+from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
+from crmml.models.purchase.newcomer import NewcomerModel
+from crmml.models.purchase.pareto_nbd import ParetoNBDModel
+from crmml.models.value.gamma_gamma import GammaGammaModel
 
 HORIZON = "13W"
 pytestmark = pytest.mark.filterwarnings("ignore::crmml.exceptions.FitWarning")

@@ -38,7 +38,9 @@ def test_mathematics_loads_neither_pandas_nor_sklearn() -> None:
 
 
 def test_models_and_scoring_load_no_mlflow() -> None:
-    assert "mlflow" not in loaded_after("import crmml.models.beta_geo, crmml.scoring.bundle")
+    assert "mlflow" not in loaded_after(
+        "import crmml.models.purchase.beta_geo, crmml.scoring.bundle"
+    )
 
 
 @pytest.mark.parametrize("name", [n for n in crmml.__all__ if n != "__version__"])

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crmml.data.simulate import simulate_world
 from crmml.data.sources import open_tables
 from crmml.exceptions import CensoredWindowError, DataError, FutureLeakError
 from crmml.features.labels import (
@@ -19,6 +18,7 @@ from crmml.features.labels import (
 )
 from crmml.features.snapshot import build_snapshot
 from crmml.features.windows import Window
+from crmml.testing.simulate import simulate_world
 
 
 @pytest.fixture(scope="module")

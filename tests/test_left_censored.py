@@ -14,7 +14,6 @@ from sklearn.base import clone
 
 import crmml.models
 from crmml.data.datasets import load_cdnow
-from crmml.data.simulate import Purchases, simulate_world
 from crmml.data.sources import open_tables
 from crmml.exceptions import (
     BoundaryWarning,
@@ -35,13 +34,14 @@ from crmml.models import (
     ModifiedBetaGeoModel,
     ParetoNBDModel,
 )
-from crmml.models.calendar import CalendarProfile
-from crmml.models.left_censored import detect_left_censoring
-from crmml.models.predictive import purchase_posterior
+from crmml.models.purchase.calendar import CalendarProfile
+from crmml.models.purchase.left_censored import detect_left_censoring
+from crmml.models.purchase.predictive import purchase_posterior
 from crmml.stats import bg_nbd, mbg_nbd
 from crmml.stats.bg_nbd import Params
 from crmml.stats.left_censored import SeenEarly
 from crmml.stats.operational_time import waves, week_at
+from crmml.testing.simulate import Purchases, simulate_world
 from crmml.training.backtest import make_candidate
 from crmml.training.pipeline import age_of_base
 
@@ -148,7 +148,7 @@ def test_truncated_likelihood_recovers_the_customers_who_were_active_at_the_orig
     x, t_x = np.array(rows, dtype=float).T
     frame = pd.DataFrame({"customer_id": np.arange(len(x)), "frequency": x, "recency": t_x})
     snapshot = Snapshot.from_frame(frame.assign(T=T), cutoff="2024-01-01")
-    model = crmml.models.left_censored.OldCustomerModel(share=margin / T).fit(snapshot)
+    model = crmml.models.purchase.left_censored.OldCustomerModel(share=margin / T).fit(snapshot)
     naive = BetaGeoModel().fit(snapshot)
     for name, value in truth._asdict().items():
         assert abs(model.params_[name] - value) < 3.5 * model.standard_errors_[name], name

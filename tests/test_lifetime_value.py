@@ -24,7 +24,7 @@ from crmml.models import (
     ModifiedBetaGeoModel,
     ParetoNBDModel,
 )
-from crmml.models.predictive import purchase_posterior, purchase_quantiles, spend_posterior
+from crmml.models.purchase.predictive import purchase_posterior, purchase_quantiles, spend_posterior
 from crmml.stats.compound import SpendParams, ladder, thin_counts, total_spend_cdf
 
 LEVELS = [0.05, 0.1, 0.5, 0.9, 0.99]

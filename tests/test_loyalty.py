@@ -6,8 +6,8 @@ import pytest
 
 from crmml.exceptions import CrmmlError, FutureLeakError, NotFittedError, ParameterError
 from crmml.features.wallet import LOYALTY_CLASSES, Wallet, build_wallet, classify_shares
-from crmml.models.baselines import TransitionMatrix
-from crmml.models.loyalty import FEATURES, LoyaltyModel
+from crmml.models.forecast.baselines import TransitionMatrix
+from crmml.models.loyalty.model import FEATURES, LoyaltyModel
 
 LENGTH = pd.Timedelta(days=91)
 

@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crmml.data.simulate import simulate_world
 from crmml.data.sources import Tables
 from crmml.exceptions import FutureLeakError, ParameterError, TooLittleDataError
 from crmml.features.labels import check_no_future
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.scorer import score
 from crmml.storage.files import load_bundle, save_bundle
-from crmml.training.pipeline import TrainingResult, open_configured, train, training_cutoff
+from crmml.testing.simulate import simulate_world
+from crmml.training.opening import open_configured, training_cutoff
+from crmml.training.pipeline import TrainingResult, train
 
 SETTINGS: dict[str, Any] = {
     "outcome": {"horizon": "13W", "gap": "2W"},

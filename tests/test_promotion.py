@@ -15,12 +15,13 @@ from mlflow.tracking import MlflowClient
 
 import crmml
 from crmml.config import Config, parse_config
-from crmml.data.simulate import simulate_world
 from crmml.exceptions import ComparisonError
 from crmml.storage.fingerprint import fingerprint
+from crmml.testing.simulate import simulate_world
 from crmml.tracking.registry import Rejudge, load_registered, promote
 from crmml.tracking.runs import Experiment, LoggedModel, invented_transactions, log_training, start
-from crmml.training.pipeline import TrainingResult, judge_again, open_configured, specify_labels
+from crmml.training.opening import open_configured
+from crmml.training.pipeline import TrainingResult, judge_again, specify_labels
 
 TILL = "till-7_of_the_shop"
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crmml.data.simulate import Purchases, Spend, simulate_world
 from crmml.data.sources import open_tables
 from crmml.exceptions import ParameterError
 from crmml.features.snapshot import build_snapshot
+from crmml.testing.simulate import Purchases, Spend, simulate_world
 
 TABLES = ("transactions", "customers", "interactions", "treatments", "subscriptions", "truth")
 

@@ -40,7 +40,7 @@ def init(file: Path, out: Path, *, table: str | None, force: bool) -> None:
 def check(config: Config) -> None:
     """Validate the data and print the profile."""
     from crmml.data.profile import compute_profile
-    from crmml.training.pipeline import open_configured
+    from crmml.training.opening import open_configured
 
     with working() as say:
         say("reading and validating")
@@ -126,7 +126,7 @@ def score(
         from crmml.scoring.scorer import open_for
         from crmml.scoring.scorer import score as score_tables
         from crmml.storage.files import write_scores
-        from crmml.training.pipeline import open_configured
+        from crmml.training.opening import open_configured
 
         uri = tracking_uri or (config.tracking.uri if config else None)
         bundle = load_model(model, uri)
@@ -240,7 +240,8 @@ def working() -> Iterator[Callable[[str], None]]:
 def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
     from crmml.storage.files import shelve_bundle
     from crmml.storage.fingerprint import fingerprint
-    from crmml.training.pipeline import check_settings, open_configured
+    from crmml.training.opening import open_configured
+    from crmml.training.pipeline import check_settings
     from crmml.training.pipeline import train as run_training
 
     shelf = Path("models") / config.name
@@ -291,7 +292,8 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
 def _rejudge(config: Config) -> Rejudge:
     from crmml.storage.fingerprint import fingerprint
     from crmml.tracking.registry import Rejudge
-    from crmml.training.pipeline import judge_again, open_configured, specify_labels
+    from crmml.training.opening import open_configured
+    from crmml.training.pipeline import judge_again, specify_labels
 
     tables = open_configured(config)
     return Rejudge(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from crmml.exceptions import ParameterError
+
 Kind: TypeAlias = Literal["id", "timestamp", "money", "number", "flag", "text"]
 """What a column holds.
 
@@ -50,7 +52,8 @@ class Column:
 
 @dataclass(frozen=True)
 class TableSchema:
-    """One input table.
+    """One input table. Adding a table is one entry here and, if its rows have rules of their own,
+    one cleaning function.
 
     Attributes
     ----------
@@ -60,15 +63,24 @@ class TableSchema:
         What one row is.
     columns : tuple of Column
         In reading order, required ones first.
+    key : tuple of str
+        Columns that name a row: no two rows share them. Empty where rows may repeat.
+    time : str or None
+        The column that the cutoff cuts; None for a table without time.
+    known_ahead : bool
+        Whether rows after the cutoff may be read: a plan, known before it begins.
     open_ended : bool
-        Whether further columns are kept (static covariates of customers).
+        Whether further columns are kept (covariates).
     adds : str
-        What the outputs gain from an optional table.
+        What the outputs gain from the table.
     """
 
     name: str
     row: str
     columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    time: str | None = None
+    known_ahead: bool = False
     open_ended: bool = False
     adds: str = ""
 
@@ -124,6 +136,7 @@ TRANSACTIONS = TableSchema(
         Column("channel", "text", "where it was sold", adds="channel mix, preferred channel"),
         Column("currency", "text", "currency of the line", adds="a check that there is only one"),
     ),
+    time="timestamp",
 )
 """Required. In place of ``amount`` a mapping may name ``unit_price`` and ``quantity``: the amount
 is then their product, rounded once per line."""
@@ -133,14 +146,27 @@ CUSTOMERS = TableSchema(
     "a customer",
     (
         _ID,
+        Column("name", "text", "name, shown in lists and never logged", adds="names in lists"),
         Column("industry", "text", "industry or line of business", adds="groups in the scorecard"),
         Column("acquired_at", "timestamp", "first contact", adds="cohorts, left censoring"),
         Column("acquisition_channel", "text", "where won", adds="value per channel"),
         Column("acquisition_cost", "money", "cost to win, currency", adds="customer profitability"),
+        Column("service_cost", "money", "cost to serve to date, currency", adds="cost to serve"),
         Column("contactable", "flag", "may be contacted", adds="eligibility for actions"),
     ),
+    key=("customer_id",),
     open_ended=True,
     adds="static covariates, groups, acquisition cost, permission to contact",
+)
+"""Further columns are static covariates; ``contactable_<channel>`` is a flag."""
+
+INTERACTION_KINDS: tuple[str, ...] = (
+    "contact",
+    "complaint",
+    "survey",
+    "suggestion",
+    "referral",
+    "visit",
 )
 
 INTERACTIONS = TableSchema(
@@ -149,19 +175,17 @@ INTERACTIONS = TableSchema(
     (
         _ID,
         _AT,
-        Column(
-            "kind",
-            "text",
-            "contact, complaint, survey, suggestion, referral or visit",
-            required=True,
-        ),
+        Column("kind", "text", f"one of {', '.join(INTERACTION_KINDS)}", required=True),
         Column("channel", "text", "where it took place", adds="contacts per channel"),
+        Column("dimension", "text", "product, price, service, ...", adds="experience per aspect"),
         Column("score", "number", "survey score, 0 to 10", adds="experience zone"),
-        Column("resolved", "flag", "whether a complaint is settled", adds="open complaints"),
+        Column("resolved_at", "timestamp", "when a complaint was settled", adds="open complaints"),
         Column("cost", "money", "cost of the contact, currency", adds="cost to serve"),
+        Column("staff_id", "id", "who served", adds="contacts and satisfaction per person"),
         Column("led_to_change", "flag", "a suggestion that was taken up", adds="inspirers"),
         Column("referred_customer_id", "id", "who was referred", adds="benchmark customers"),
     ),
+    time="timestamp",
     adds="experience zone, complaints, cost to serve, referrals and inspirers",
 )
 
@@ -175,9 +199,14 @@ TREATMENTS = TableSchema(
         Column("channel", "text", "through which it went", adds="effects per channel"),
         Column("cost", "money", "what it cost, currency", adds="return on actions"),
         Column("propensity", "number", "probability of the action given", adds="measured effects"),
+        Column("experiment", "text", "the experiment it belongs to", adds="effects by experiment"),
+        Column("policy_version", "text", "the policy that chose it", adds="judging a policy"),
     ),
+    time="timestamp",
     adds="effects of actions measured by experiment instead of assumed",
 )
+
+END_REASONS: tuple[str, ...] = ("voluntary", "involuntary", "competitor")
 
 SUBSCRIPTIONS = TableSchema(
     "subscriptions",
@@ -188,12 +217,35 @@ SUBSCRIPTIONS = TableSchema(
         Column("ended_at", "timestamp", "end of the period; null = active", required=True),
         Column("plan", "text", "what was subscribed to", adds="churn per plan"),
         Column("fee", "money", "fee per period, currency", adds="contract value"),
-        Column(
-            "end_reason", "text", "voluntary, involuntary or competitor", adds="causes of churn"
-        ),
+        Column("end_reason", "text", f"one of {', '.join(END_REASONS)}", adds="causes of churn"),
         Column("paid_until", "timestamp", "paid up to", adds="grace periods"),
     ),
+    time="started_at",
     adds="contractual churn and contract value",
+)
+
+SCHEDULES = TableSchema(
+    "schedules",
+    "a promotion, holiday, price period or campaign common to all customers",
+    (
+        Column("starts_at", "timestamp", "first moment", required=True),
+        Column("ends_at", "timestamp", "end, exclusive", required=True),
+        Column("name", "text", "which of them", required=True),
+        Column("value", "number", "discount, price index; 1 where absent", adds="graded effects"),
+    ),
+    key=("name", "starts_at"),
+    time="starts_at",
+    known_ahead=True,
+    adds="purchase rates that follow promotions, holidays and prices",
+)
+
+LABELLED = TableSchema(
+    "labelled",
+    "a customer of a ready-made table",
+    (_ID, Column("outcome", "flag", "what happened: 1 or 0", required=True)),
+    key=("customer_id",),
+    open_ended=True,
+    adds="churn from a ready-made table",
 )
 
 TABLES: tuple[TableSchema, ...] = (
@@ -202,4 +254,26 @@ TABLES: tuple[TableSchema, ...] = (
     INTERACTIONS,
     TREATMENTS,
     SUBSCRIPTIONS,
+    SCHEDULES,
+    LABELLED,
 )
+"""Every input table, in the order in which people think of them."""
+
+
+def table_named(name: str) -> TableSchema:
+    """Return the contract of a table.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such table.
+
+    Examples
+    --------
+    >>> table_named("schedules").known_ahead
+    True
+    """
+    for schema in TABLES:
+        if schema.name == name:
+            return schema
+    raise ParameterError("table", f"one of {[schema.name for schema in TABLES]}", name)

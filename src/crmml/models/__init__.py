@@ -12,32 +12,32 @@ from typing import Any
 from crmml.exceptions import DataError
 
 _HOME: dict[str, str] = {
-    "BetaGeoModel": "beta_geo",
-    "ModifiedBetaGeoModel": "modified_beta_geo",
-    "LeftCensoredModel": "left_censored",
-    "NewcomerModel": "newcomer",
-    "ParetoNBDModel": "pareto_nbd",
-    "RegularPurchaseModel": "regularity",
-    "BetaGeoBetaBinomialModel": "bg_bb",
-    "ShiftedBetaGeoModel": "contract",
-    "GammaGammaModel": "gamma_gamma",
-    "LifetimeValueModel": "lifetime_value",
-    "ChurnModel": "churn",
-    "PurchaseChurn": "churn",
-    "RecencyRule": "baselines",
-    "LifetimesBaseline": "baselines",
-    "LifetimesSpendBaseline": "baselines",
-    "LoyaltyModel": "loyalty",
-    "ProcessForecaster": "forecast",
-    "HeuristicForecaster": "forecast",
-    "OwnMeanSpend": "forecast",
-    "BoostedForecaster": "forecast",
-    "HybridForecaster": "forecast",
-    "BlendForecaster": "forecast",
+    "BetaGeoModel": "purchase.beta_geo",
+    "ModifiedBetaGeoModel": "purchase.modified_beta_geo",
+    "LeftCensoredModel": "purchase.left_censored",
+    "NewcomerModel": "purchase.newcomer",
+    "ParetoNBDModel": "purchase.pareto_nbd",
+    "RegularPurchaseModel": "purchase.regularity",
+    "BetaGeoBetaBinomialModel": "purchase.bg_bb",
+    "ShiftedBetaGeoModel": "churn.contract",
+    "GammaGammaModel": "value.gamma_gamma",
+    "LifetimeValueModel": "value.lifetime_value",
+    "ChurnModel": "churn.model",
+    "PurchaseChurn": "churn.model",
+    "RecencyRule": "forecast.baselines",
+    "LifetimesBaseline": "forecast.baselines",
+    "LifetimesSpendBaseline": "forecast.baselines",
+    "LoyaltyModel": "loyalty.model",
+    "ProcessForecaster": "forecast.forecasters",
+    "HeuristicForecaster": "forecast.forecasters",
+    "OwnMeanSpend": "forecast.forecasters",
+    "BoostedForecaster": "forecast.forecasters",
+    "HybridForecaster": "forecast.forecasters",
+    "BlendForecaster": "forecast.forecasters",
 }
 """Which module holds which class."""
 
-_SETTINGS: dict[str, str] = {"CalendarProfile": "calendar"}
+_SETTINGS: dict[str, str] = {"CalendarProfile": "purchase.calendar"}
 """The same for what estimators take as settings."""
 
 __all__ = ["from_dict", *_HOME, *_SETTINGS]

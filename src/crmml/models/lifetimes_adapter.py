@@ -10,7 +10,8 @@ import pandas as pd
 
 from crmml._typing import TIME_UNITS, TimeUnit
 from crmml.exceptions import CrmmlError, NotFittedError, ParameterError
-from crmml.models import beta_geo, bg_bb, gamma_gamma, modified_beta_geo, pareto_nbd
+from crmml.models.purchase import beta_geo, bg_bb, modified_beta_geo, pareto_nbd
+from crmml.models.value import gamma_gamma
 
 # Their class, our class, and their parameter names in the order of ours.
 _PAIRS: tuple[tuple[str, Any, dict[str, str]], ...] = (

@@ -14,14 +14,14 @@ from crmml.features.tracking import count_repeat_purchases
 from crmml.metrics.calibration import compute_reliability
 from crmml.metrics.counts import compute_pit_histogram
 from crmml.metrics.ranking import compute_decile_table
-from crmml.models.diagnostics import (
+from crmml.models.forecast.forecasters import ProcessForecaster
+from crmml.models.purchase.diagnostics import (
     Quantity,
     compute_holdout_by_frequency,
     compute_matrix,
     compute_tracking,
 )
-from crmml.models.forecast import ProcessForecaster
-from crmml.models.left_censored import LeftCensoredModel
+from crmml.models.purchase.left_censored import LeftCensoredModel
 from crmml.plots.budget import plot_budget_curve
 from crmml.plots.judgement import (
     plot_calibration,

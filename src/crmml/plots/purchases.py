@@ -39,7 +39,7 @@ def plot_matrix(
     ----------
     matrix : DataFrame
         Index ``frequency``, columns ``recency``; NaN where no such history exists. From
-        :func:`crmml.models.diagnostics.compute_matrix`.
+        :func:`crmml.models.purchase.diagnostics.compute_matrix`.
     title, label : str
         Headline, and what the colour means.
     highest : float, optional
@@ -108,7 +108,7 @@ def plot_tracking(
     ----------
     tracking : DataFrame
         Indexed by period (numbers or dates); column ``actual`` and one column per model, purchases
-        **per period**. From :func:`crmml.models.diagnostics.compute_tracking`.
+        **per period**. From :func:`crmml.models.purchase.diagnostics.compute_tracking`.
     cutoff : float or Timestamp, optional
         End of the calibration, drawn as a line.
     cumulative : bool
@@ -152,7 +152,8 @@ def plot_holdout_by_frequency(table: pd.DataFrame, *, ax: Axes | None = None) ->
     ----------
     table : DataFrame
         Indexed by calibration frequency (text, the last group open); ``actual``, ``customers`` and
-        one column per model. From :func:`crmml.models.diagnostics.compute_holdout_by_frequency`.
+        one column per model; see
+        :func:`crmml.models.purchase.diagnostics.compute_holdout_by_frequency`.
     ax : Axes, optional
         Where to draw.
     """
@@ -183,7 +184,7 @@ def plot_heterogeneity(table: pd.DataFrame, *, quantity: str, ax: Axes | None = 
     ----------
     table : DataFrame
         ``quantity``, ``unit``, ``value``, ``density``, ``share_below``. From
-        :func:`crmml.models.diagnostics.compute_heterogeneity`.
+        :func:`crmml.models.purchase.diagnostics.compute_heterogeneity`.
     quantity : str
         Which of the quantities to draw.
     ax : Axes, optional
@@ -215,7 +216,7 @@ def plot_alive_path(path: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ----------
     path : DataFrame
         ``time``, ``probability_alive``, ``purchase`` (bool). From
-        :func:`crmml.models.diagnostics.compute_alive_path`.
+        :func:`crmml.models.purchase.diagnostics.compute_alive_path`.
     ax : Axes, optional
         Where to draw.
     """
@@ -264,7 +265,7 @@ def plot_settling(settling: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ----------
     settling : DataFrame
         ``rate``, ``lower`` and ``upper``, indexed by the age since the first purchase. From
-        :func:`crmml.models.diagnostics.compute_settling`.
+        :func:`crmml.models.purchase.diagnostics.compute_settling`.
     ax : Axes, optional
         Where to draw.
     """

@@ -14,9 +14,9 @@ from crmml import __version__, models
 from crmml.actions.allocation import Prices
 from crmml.actions.catalogue import ActionCatalogue
 from crmml.exceptions import BundleError
-from crmml.models.base import Estimator
-from crmml.models.forecast import Forecaster
-from crmml.models.lifetime_value import LifetimeValueModel
+from crmml.models.estimator import Estimator
+from crmml.models.forecast.forecasters import Forecaster
+from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.segments.lifecycle import LifecycleStages
 from crmml.segments.value_tier import ValueTiers
 

@@ -41,9 +41,8 @@ from crmml.metrics.bootstrap import (
     keyed_uniforms,
     replicate,
 )
-from crmml.models.baselines import LifetimesBaseline, LifetimesSpendBaseline
-from crmml.models.beta_geo import BetaGeoModel
-from crmml.models.forecast import (
+from crmml.models.forecast.baselines import LifetimesBaseline, LifetimesSpendBaseline
+from crmml.models.forecast.forecasters import (
     BlendForecaster,
     BoostedForecaster,
     Forecaster,
@@ -53,12 +52,13 @@ from crmml.models.forecast import (
     ProcessForecaster,
     in_order,
 )
-from crmml.models.gamma_gamma import GammaGammaModel
-from crmml.models.left_censored import LeftCensoredModel
-from crmml.models.modified_beta_geo import ModifiedBetaGeoModel
-from crmml.models.newcomer import NewcomerModel
-from crmml.models.pareto_nbd import ParetoNBDModel
-from crmml.models.regularity import RegularPurchaseModel
+from crmml.models.purchase.beta_geo import BetaGeoModel
+from crmml.models.purchase.left_censored import LeftCensoredModel
+from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
+from crmml.models.purchase.newcomer import NewcomerModel
+from crmml.models.purchase.pareto_nbd import ParetoNBDModel
+from crmml.models.purchase.regularity import RegularPurchaseModel
+from crmml.models.value.gamma_gamma import GammaGammaModel
 
 Announce = Callable[[str], None]
 

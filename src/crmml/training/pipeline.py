@@ -19,10 +19,8 @@ import pandas as pd
 
 from crmml._typing import FloatArray
 from crmml.actions.catalogue import ActionCatalogue
-from crmml.config import Config, ConfigError, TableSource, load_config, parse_config
-from crmml.data.cleaning import Policies
-from crmml.data.datasets import load_cdnow, load_complete_journey
-from crmml.data.sources import Source, Tables, open_tables
+from crmml.config import Config, load_config, parse_config
+from crmml.data.sources import Tables
 from crmml.exceptions import ComparisonError, CrmmlWarning, TooLittleDataError
 from crmml.features.labels import (
     LabelledSnapshot,
@@ -32,14 +30,14 @@ from crmml.features.labels import (
 )
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.wallet import rolling_wallets
-from crmml.features.windows import Window, end_of_observation, read_moment, rolling_windows
+from crmml.features.windows import Window, rolling_windows
 from crmml.metrics import classification, counts, ranking
 from crmml.metrics.bootstrap import Replicates, hash_keys, replicate
-from crmml.models.churn import ChurnSelection, select_churn
-from crmml.models.gamma_gamma import GammaGammaModel
-from crmml.models.left_censored import detect_left_censoring
-from crmml.models.lifetime_value import LifetimeValueModel
-from crmml.models.loyalty import LoyaltyModel
+from crmml.models.churn.model import ChurnSelection, select_churn
+from crmml.models.loyalty.model import LoyaltyModel
+from crmml.models.purchase.left_censored import detect_left_censoring
+from crmml.models.value.gamma_gamma import GammaGammaModel
+from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.scoring.bundle import Policy, ScoringBundle
 from crmml.scoring.scorer import Scores, score
 from crmml.segments.lifecycle import LifecycleStages
@@ -53,6 +51,7 @@ from crmml.training.backtest import (
     make_candidate,
     run_backtest,
 )
+from crmml.training.opening import open_configured, training_cutoff
 
 Interval = tuple[float, float, float]
 """Value, lower and upper bound (90 %)."""
@@ -261,56 +260,6 @@ def check_settings(config: Config) -> None:
     for name in config.backtest.candidates:
         make_candidate(name, config.outcome.horizon, seed=config.seed)
     _catalogue(config)
-
-
-def open_configured(config: Config, transactions: Any = None, customers: Any = None) -> Tables:
-    """Open the tables that a configuration names, or those given, under its data policies."""
-    if isinstance(transactions, Tables):
-        return transactions
-    section = config.data
-    if transactions is None:
-        if section.transactions is None:
-            raise ConfigError("name the transactions: data.transactions.path or .dataset")
-        transactions = _source(section.transactions)
-    if customers is None and section.customers is not None:
-        customers = _source(section.customers)
-    return open_tables(transactions, customers, policies=Policies(**section.policies.model_dump()))
-
-
-def _source(source: TableSource) -> Any:
-    if source.dataset == "complete_journey":
-        return load_complete_journey().transactions
-    if source.dataset is not None:
-        return load_cdnow(sample=source.dataset == "cdnow_sample")
-    settings = source.model_dump(exclude={"dataset", "path"})
-    return Source(source.path, **{**settings, "columns": source.columns or None})
-
-
-def training_cutoff(config: Config, tables: Tables) -> pd.Timestamp:
-    """Return the configured cutoff, or the end of the last day of the data.
-
-    Raises
-    ------
-    ConfigError
-        If the cutoff is no date.
-    TooLittleDataError
-        If it lies before all data.
-    """
-    end = end_of_observation(tables.last_timestamp)
-    if config.cutoff is None:
-        return end
-    cutoff = read_moment(config.cutoff, "cutoff")
-    if cutoff <= tables.first_timestamp:
-        raise TooLittleDataError(
-            f"nothing lies before the cutoff {cutoff}; the data run from {tables.first_timestamp} "
-            f"to {tables.last_timestamp}"
-        )
-    if cutoff > end:
-        raise TooLittleDataError(
-            f"the data end on {tables.last_timestamp.date()}, before the cutoff {cutoff}: the "
-            "days between would be taken for silence"
-        )
-    return cutoff
 
 
 @dataclass

@@ -20,16 +20,17 @@ from crmml.exceptions import (
     ParameterError,
 )
 from crmml.features.snapshot import Snapshot
-from crmml.models.base import Estimator, PurchaseModel, check_levels, take
-from crmml.models.beta_geo import BetaGeoModel
-from crmml.models.gamma_gamma import GammaGammaModel
-from crmml.models.predictive import (
+from crmml.models.estimator import Estimator, check_levels
+from crmml.models.purchase.base import PurchaseModel, take
+from crmml.models.purchase.beta_geo import BetaGeoModel
+from crmml.models.purchase.predictive import (
     Outlook,
     averaged,
     chunks,
     look_ahead,
     spend_posterior,
 )
+from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.stats.compound import (
     CompoundTable,
     SpendParams,

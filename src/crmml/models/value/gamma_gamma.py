@@ -19,7 +19,13 @@ from crmml.exceptions import (
     TooLittleDataError,
 )
 from crmml.features.snapshot import Snapshot
-from crmml.models.base import Estimator, check_levels, customer_weights, keyed_uniforms, warn_of_fit
+from crmml.models.estimator import (
+    Estimator,
+    check_levels,
+    customer_weights,
+    keyed_uniforms,
+    warn_of_fit,
+)
 from crmml.stats import gamma_gamma, mle
 from crmml.stats.posterior import Posterior
 
@@ -187,9 +193,9 @@ class GammaGammaModel(Estimator):
     ) -> Posterior:
         """Draw from the posterior of the parameters, given the customers of the fit.
 
-        See :func:`crmml.models.predictive.spend_posterior` for the priors and the method.
+        See :func:`crmml.models.purchase.predictive.spend_posterior` for the priors and the method.
         """
-        from crmml.models.predictive import spend_posterior
+        from crmml.models.purchase.predictive import spend_posterior
 
         return spend_posterior(self, snapshot, n_draws=n_draws, seed=seed, prior=prior)
 

@@ -17,8 +17,8 @@ from crmml.features.wallet import LOYALTY_CLASSES, Peers, Wallet
 from crmml.features.windows import customer_folds
 from crmml.metrics import ordinal
 from crmml.metrics.bootstrap import compare, hash_keys
-from crmml.models.base import Estimator
-from crmml.models.baselines import TransitionMatrix, class_positions, persistence
+from crmml.models.estimator import Estimator
+from crmml.models.forecast.baselines import TransitionMatrix, class_positions, persistence
 
 WINDOWS_NEEDED = 3
 """One pair of windows to learn from and a later one to judge on."""
@@ -76,7 +76,7 @@ class LoyaltyModel(Estimator):
     ----------
     strength : float
         Prior of the transition matrix, in customers; see
-        :class:`crmml.models.baselines.TransitionMatrix`.
+        :class:`crmml.models.forecast.baselines.TransitionMatrix`.
     learning_rate : float
         Of the boosting.
     num_leaves, min_leaf : int

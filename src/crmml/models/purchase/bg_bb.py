@@ -9,7 +9,7 @@ import numpy as np
 from crmml._typing import Duration, FloatArray
 from crmml.exceptions import DataError, ParameterError
 from crmml.features.snapshot import Snapshot
-from crmml.models.base import Group, Histories, PurchaseModel
+from crmml.models.purchase.base import Group, Histories, PurchaseModel
 from crmml.stats import bg_bb
 from crmml.stats.process import PurchaseProcess
 
@@ -22,7 +22,7 @@ class BetaGeoBetaBinomialModel(PurchaseModel):
     are whole numbers of opportunities, like ``"5P"``; one counts as a year when discounting.
     ``probability_alive`` is the chance that the customer has not left at any of the ``T``
     opportunities. Fitted attributes and predictions are those of
-    :class:`~crmml.models.base.PurchaseModel`; covariates do not apply.
+    :class:`~crmml.models.purchase.base.PurchaseModel`; covariates do not apply.
     """
 
     _process: ClassVar[PurchaseProcess] = bg_bb

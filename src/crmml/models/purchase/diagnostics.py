@@ -12,9 +12,9 @@ from scipy import stats
 from crmml._typing import Duration
 from crmml.exceptions import ParameterError
 from crmml.features.snapshot import Snapshot
-from crmml.models.base import PurchaseModel
-from crmml.models.lifetime_value import LifetimeValueModel
-from crmml.models.newcomer import NewcomerModel
+from crmml.models.purchase.base import PurchaseModel
+from crmml.models.purchase.newcomer import NewcomerModel
+from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.stats.discounting import in_units
 
 Quantity = Literal["expected_purchases", "probability_alive", "clv"]

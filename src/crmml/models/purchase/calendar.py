@@ -22,7 +22,8 @@ from crmml.exceptions import (
     few,
 )
 from crmml.features.snapshot import Snapshot
-from crmml.models.base import Future, Histories, PurchaseModel, row_weights
+from crmml.models.estimator import row_weights
+from crmml.models.purchase.base import Future, Histories, PurchaseModel
 from crmml.stats import mle
 from crmml.stats import operational_time as ot
 from crmml.stats.discounting import UNIT_DAYS, in_units
@@ -236,7 +237,7 @@ class CalendarPurchaseModel(PurchaseModel):
     Parameters
     ----------
     purchase_covariates, dropout_covariates, ridge
-        See :class:`~crmml.models.base.PurchaseModel`.
+        See :class:`~crmml.models.purchase.base.PurchaseModel`.
     calendar : CalendarProfile, "estimate" or None
         A profile; or estimate one by maximum likelihood from at least two years of data: the
         logarithm of the profile is a sum of waves of a whole number of turns a year, as many as
@@ -319,7 +320,7 @@ class CalendarPurchaseModel(PurchaseModel):
         snapshot: Snapshot,
         sample_weight: pd.Series[float] | npt.ArrayLike | None = None,
     ) -> Self:
-        """Maximise the likelihood; see :meth:`crmml.models.base.PurchaseModel.fit`.
+        """Maximise the likelihood; see :meth:`crmml.models.purchase.base.PurchaseModel.fit`.
 
         Raises
         ------

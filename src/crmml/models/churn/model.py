@@ -34,10 +34,10 @@ from crmml.features.windows import customer_folds
 from crmml.metrics import classification
 from crmml.metrics.bootstrap import compare, hash_keys
 from crmml.metrics.calibration import compute_reliability, expected_calibration_error
-from crmml.models.base import Estimator
-from crmml.models.baselines import RecencyRule, labels
-from crmml.models.calibration import MonotoneCalibration
-from crmml.models.modified_beta_geo import ModifiedBetaGeoModel
+from crmml.models.churn.calibration import MonotoneCalibration
+from crmml.models.estimator import Estimator
+from crmml.models.forecast.baselines import RecencyRule, labels
+from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.stats.discounting import in_units
 
 NO_PURCHASE = "no_purchase_probability"

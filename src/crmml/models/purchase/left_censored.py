@@ -18,9 +18,9 @@ import crmml.models
 from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.exceptions import CrmmlError, ParameterError, TooLittleDataError
 from crmml.features.snapshot import Snapshot
-from crmml.models.base import Group, Histories, PurchaseModel
-from crmml.models.beta_geo import BetaGeoModel
-from crmml.models.calendar import (
+from crmml.models.purchase.base import Group, Histories, PurchaseModel
+from crmml.models.purchase.beta_geo import BetaGeoModel
+from crmml.models.purchase.calendar import (
     CalendarProfile,
     CalendarPurchaseModel,
     Population,
@@ -28,7 +28,7 @@ from crmml.models.calendar import (
     grain_edge,
     repeat_purchases_by_week,
 )
-from crmml.models.modified_beta_geo import ModifiedBetaGeoModel
+from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.stats.left_censored import SeenEarly
 from crmml.stats.operational_time import time_at_risk, week_at
@@ -170,7 +170,7 @@ class OldCustomerModel(BetaGeoModel):
         Begin and end of the window in days since 1970-01-01; matters only under a calendar, whose
         clock changes the share.
     purchase_covariates, dropout_covariates, ridge, calendar
-        See :class:`~crmml.models.calendar.CalendarPurchaseModel`.
+        See :class:`~crmml.models.purchase.calendar.CalendarPurchaseModel`.
     """
 
     def __init__(
@@ -252,7 +252,7 @@ class LeftCensoredModel(CalendarPurchaseModel):
     log_likelihood_ : float
         Sum over both. Not comparable with a plain model's, which conditions on other purchases.
     calendar_, n_waves_, dispersion_, flat_log_likelihood_
-        See :class:`~crmml.models.calendar.CalendarPurchaseModel`.
+        See :class:`~crmml.models.purchase.calendar.CalendarPurchaseModel`.
     """
 
     _state = (
@@ -353,7 +353,7 @@ class LeftCensoredModel(CalendarPurchaseModel):
             estimated with sample weights.
         TooLittleDataError
             If there are no new customers; or a calendar is to be estimated from too little, see
-            :meth:`crmml.models.calendar.CalendarPurchaseModel.fit`.
+            :meth:`crmml.models.purchase.calendar.CalendarPurchaseModel.fit`.
         CrmmlError
             If the provenance lacks what is needed.
 
@@ -509,7 +509,7 @@ class LeftCensoredModel(CalendarPurchaseModel):
         Parameters
         ----------
         t, covariates
-            See :meth:`crmml.models.base.PurchaseModel.expected_purchases_new_customer`.
+            See :meth:`crmml.models.purchase.base.PurchaseModel.expected_purchases_new_customer`.
         """
         self._check_fitted()
         return self.new_.expected_purchases_new_customer(t, covariates)
@@ -529,8 +529,8 @@ class LeftCensoredModel(CalendarPurchaseModel):
         snapshot : Snapshot
             The customers of the fit.
         n_draws, seed, prior
-            See :meth:`crmml.models.base.PurchaseModel.posterior`; a prior of a parameter of old
-            customers is named ``old_r`` and so on.
+            See :meth:`crmml.models.purchase.base.PurchaseModel.posterior`; a prior of a parameter
+            of old customers is named ``old_r`` and so on.
         """
         self._check_snapshot(snapshot)
         counted = self._count_from_origin(snapshot)

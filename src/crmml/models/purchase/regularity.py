@@ -13,8 +13,9 @@ import pandas as pd
 from crmml._typing import FloatArray
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, RegularityWarning
 from crmml.features.snapshot import Distinct, Snapshot
-from crmml.models.base import Group, PurchaseModel, row_weights
-from crmml.models.beta_geo import BETA_GEO_BOUNDARIES
+from crmml.models.estimator import row_weights
+from crmml.models.purchase.base import Group, PurchaseModel
+from crmml.models.purchase.beta_geo import BETA_GEO_BOUNDARIES
 from crmml.stats import bg_nbd, mbg_nbd
 from crmml.stats.cnbd_k import Dropout, ErlangProcess
 from crmml.stats.process import PurchaseProcess
@@ -42,7 +43,7 @@ class RegularPurchaseModel(PurchaseModel):
     k_max : int
         Largest k tried.
     purchase_covariates, dropout_covariates, ridge
-        See :class:`~crmml.models.base.PurchaseModel`.
+        See :class:`~crmml.models.purchase.base.PurchaseModel`.
 
     Attributes
     ----------

@@ -11,7 +11,8 @@ import pandas as pd
 
 from crmml.exceptions import BoundaryWarning
 from crmml.features.snapshot import Snapshot
-from crmml.models.base import Group, PurchaseModel, row_weights
+from crmml.models.estimator import row_weights
+from crmml.models.purchase.base import Group, PurchaseModel
 from crmml.stats import pareto_nbd
 from crmml.stats.process import PurchaseProcess
 
@@ -21,7 +22,7 @@ class ParetoNBDModel(PurchaseModel):
 
     Purchases come at a rate ``lambda ~ Gamma(r, alpha)`` until the customer leaves unseen, at a
     rate ``mu ~ Gamma(s, beta)``. Settings, fitted attributes and predictions are those of
-    :class:`~crmml.models.base.PurchaseModel`.
+    :class:`~crmml.models.purchase.base.PurchaseModel`.
 
     Examples
     --------
@@ -59,7 +60,7 @@ class ParetoNBDModel(PurchaseModel):
         snapshot: Snapshot,
         sample_weight: pd.Series[float] | npt.ArrayLike | None = None,
     ) -> Self:
-        """Maximise the likelihood; see :meth:`PurchaseModel.fit <crmml.models.base.PurchaseModel>`.
+        """Maximise the likelihood; see :class:`crmml.models.purchase.base.PurchaseModel`.
 
         Warns
         -----

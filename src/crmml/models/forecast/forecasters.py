@@ -33,7 +33,8 @@ from crmml.features.selection import choose_features, feature_matrix
 from crmml.features.snapshot import CORE_COLUMNS, Distinct, Snapshot
 from crmml.features.windows import customer_folds
 from crmml.metrics.bootstrap import hash_keys
-from crmml.models.base import Estimator, take
+from crmml.models.estimator import Estimator
+from crmml.models.purchase.base import take
 from crmml.stats.discounting import in_units
 
 

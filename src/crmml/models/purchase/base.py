@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
@@ -11,107 +10,29 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
-from sklearn.base import BaseEstimator
 
 from crmml._typing import Duration, FloatArray, IntArray, TimeUnit
 from crmml.exceptions import (
-    BoundaryWarning,
-    ConvergenceWarning,
     CrmmlError,
     DataError,
     MissingColumnsError,
-    NotFittedError,
     ParameterError,
     TooLittleDataError,
     few,
 )
 from crmml.features.snapshot import Distinct, Snapshot
-from crmml.metrics import bootstrap
+from crmml.models.estimator import (
+    Estimator,
+    _check_whole,
+    check_levels,
+    keyed_uniforms,
+    row_weights,
+    warn_of_fit,
+)
 from crmml.stats import mle
 from crmml.stats.discounting import discount_rate_per_unit, in_units
 from crmml.stats.posterior import Posterior
 from crmml.stats.process import PurchaseProcess
-
-
-class Estimator(BaseEstimator):  # type: ignore[misc]
-    """Base of all estimators: ``fit(snapshot) -> self``, keyword-only settings, state in ``*_``.
-
-    A fitted estimator is stored as plain JSON values by :meth:`to_dict` and comes back through
-    :func:`crmml.models.from_dict`; nothing of the training data is kept.
-    """
-
-    _state: ClassVar[tuple[str, ...]] = ()
-    """Names of the fitted attributes that are stored."""
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, self._state[0]):
-            raise NotFittedError(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return class name, settings and fitted state as plain JSON values."""
-        self._check_fitted()
-        return {
-            "class": type(self).__name__,
-            "settings": {k: _plain(v) for k, v in self.get_params(deep=False).items()},
-            "state": {name: _plain(getattr(self, name)) for name in self._state},
-        }
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild a fitted estimator from :meth:`to_dict`."""
-        model = cls(**stored["settings"])
-        for name, value in stored["state"].items():
-            setattr(model, name, value)
-        return model
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Duration):
-        return str(value)
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return value
-
-
-def keyed_uniforms(
-    customer_id: pd.Index[Any], n_draws: int, seed: int, *, stream: int = 0
-) -> FloatArray:
-    """Uniform numbers that belong to a customer, whoever else is in the batch and in any order.
-
-    Parameters
-    ----------
-    customer_id : Index
-        Ids; the numbers are a function of the id, ``seed``, ``stream`` and the draw alone.
-    n_draws : int
-        Numbers per customer.
-    seed : int
-        Any integer.
-    stream : int
-        Independent sequences for different purposes under one seed.
-
-    Returns
-    -------
-    ndarray, shape (n_customers, n_draws)
-        In the open interval (0, 1); see :func:`crmml.metrics.bootstrap.keyed_uniforms`.
-
-    Examples
-    --------
-    >>> u = keyed_uniforms(pd.Index(["a", "b"]), 2, seed=1)
-    >>> bool((u[1] == keyed_uniforms(pd.Index(["b"]), 2, seed=1)[0]).all())
-    True
-    """
-    keys = bootstrap.hash_keys(customer_id)
-    columns = [
-        bootstrap.keyed_uniforms(keys, seed % 2**64, stream * 2**32 + draw)
-        for draw in range(n_draws)
-    ]
-    return np.stack(columns, axis=1) if columns else np.empty((len(keys), 0))
 
 
 @dataclass(frozen=True)
@@ -485,10 +406,10 @@ class PurchaseModel(Estimator):
         """Draw from the posterior of parameters and coefficients, given the customers of the fit.
 
         The model keeps no training data, so the snapshot is asked for again. See
-        :func:`crmml.models.predictive.purchase_posterior` for the priors, of which the ridge is
-        one, and the method.
+        :func:`crmml.models.purchase.predictive.purchase_posterior` for the priors, of which the
+        ridge is one, and the method.
         """
-        from crmml.models.predictive import purchase_posterior
+        from crmml.models.purchase.predictive import purchase_posterior
 
         return purchase_posterior(self, snapshot, n_draws=n_draws, seed=seed, prior=prior)
 
@@ -511,7 +432,7 @@ class PurchaseModel(Estimator):
         """
         _check_whole("n_max", n_max, 0)
         if posterior is not None:
-            from crmml.models.predictive import purchase_distribution
+            from crmml.models.purchase.predictive import purchase_distribution
 
             return purchase_distribution(self, snapshot, horizon, n_max, posterior)
         h, alive, future = self._look_ahead(snapshot, horizon)
@@ -547,7 +468,7 @@ class PurchaseModel(Estimator):
         """
         levels = check_levels(q)
         if posterior is not None:
-            from crmml.models.predictive import purchase_quantiles
+            from crmml.models.purchase.predictive import purchase_quantiles
 
             return purchase_quantiles(self, snapshot, horizon, q, posterior)
         h, alive, future = self._look_ahead(snapshot, horizon)
@@ -757,71 +678,3 @@ def _wald(estimate: float, deviation: float) -> dict[str, float]:
         "z_value": float(z),
         "p_value": float(2.0 * stats.norm.sf(abs(z))),
     }
-
-
-def warn_of_fit(model: Estimator, fitted: mle.Fit, meanings: Mapping[tuple[str, str], str]) -> None:
-    """Warn of parameters that ran off, with what that means, and of an optimiser that stopped."""
-    for name, side in fitted.boundary:
-        where = {
-            "low": f"{name} ran off to 0",
-            "high": f"{name} ran off to infinity",
-            "flat": f"the data say nothing about {name}",
-        }[side]
-        meaning = meanings.get((name, side), "it is not identified")
-        warnings.warn(
-            f"{type(model).__name__}: the optimum lies on the boundary, {where}: {meaning}; "
-            "predictions stand, standard errors do not",
-            BoundaryWarning,
-            stacklevel=4,
-        )
-    if not fitted.converged:
-        warnings.warn(
-            f"{type(model).__name__}: the optimiser stopped with a gradient of "
-            f"{fitted.gradient_norm:.1e} per customer",
-            ConvergenceWarning,
-            stacklevel=4,
-        )
-
-
-def check_levels(q: float | Sequence[float]) -> FloatArray:
-    """Return quantile levels as an array; refuse those outside (0, 1)."""
-    levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
-    if not ((levels > 0) & (levels < 1)).all():
-        raise ParameterError("q", "strictly between 0 and 1", q)
-    return levels
-
-
-def customer_weights(
-    snapshot: Snapshot, sample_weight: pd.Series[float] | npt.ArrayLike | None
-) -> FloatArray:
-    """Weight of each customer in the order of the snapshot; a Series is matched by id."""
-    if sample_weight is None:
-        return np.ones(len(snapshot))
-    if isinstance(sample_weight, pd.Series):
-        sample_weight = sample_weight.reindex(snapshot.customer_id)
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.shape != (len(snapshot),) or not (np.isfinite(weights) & (weights >= 0)).all():
-        raise ParameterError(
-            "sample_weight", "one finite number >= 0 per customer", f"shape {weights.shape}"
-        )
-    if not weights.any():
-        raise TooLittleDataError("all sample weights are 0")
-    return weights
-
-
-def row_weights(
-    snapshot: Snapshot,
-    groups: Distinct,
-    sample_weight: pd.Series[float] | npt.ArrayLike | None,
-) -> FloatArray:
-    """Total weight of each distinct row: counts, or sums of the customers' weights."""
-    if sample_weight is None:
-        return groups.counts.astype(np.float64)
-    weights = customer_weights(snapshot, sample_weight)
-    totals = np.bincount(groups.inverse, weights=weights, minlength=len(groups.counts))
-    return totals.astype(np.float64)
-
-
-def _check_whole(name: str, value: int, least: int) -> None:
-    if not isinstance(value, (int, np.integer)) or value < least:
-        raise ParameterError(name, f"a whole number >= {least}", value)

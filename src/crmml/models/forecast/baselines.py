@@ -17,8 +17,8 @@ from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import LOYALTY_CLASSES
 from crmml.metrics.classification import auc
-from crmml.models.base import Estimator
-from crmml.models.calibration import MonotoneCalibration
+from crmml.models.churn.calibration import MonotoneCalibration
+from crmml.models.estimator import Estimator
 from crmml.stats.discounting import in_units
 
 RECENCY_RULES = ("inactivity", "inactivity_over_own_gap")

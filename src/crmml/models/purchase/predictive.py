@@ -21,8 +21,9 @@ import pandas as pd
 from crmml._typing import Duration, FloatArray, IntArray
 from crmml.exceptions import CrmmlError, ParameterError
 from crmml.features.snapshot import Snapshot
-from crmml.models.base import Histories, PurchaseModel, check_levels, take
-from crmml.models.gamma_gamma import GammaGammaModel
+from crmml.models.estimator import check_levels
+from crmml.models.purchase.base import Histories, PurchaseModel, take
+from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.stats import gamma_gamma, mle
 from crmml.stats.posterior import Density, NormalPrior, Posterior, sample_posterior
 

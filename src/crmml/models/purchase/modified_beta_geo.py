@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from crmml.models.base import Group
-from crmml.models.beta_geo import BETA_GEO_BOUNDARIES
-from crmml.models.calendar import CalendarPurchaseModel
+from crmml.models.purchase.base import Group
+from crmml.models.purchase.beta_geo import BETA_GEO_BOUNDARIES
+from crmml.models.purchase.calendar import CalendarPurchaseModel
 from crmml.stats import mbg_nbd
 from crmml.stats.process import PurchaseProcess
 
@@ -16,8 +16,8 @@ class ModifiedBetaGeoModel(CalendarPurchaseModel):
 
     Batislam, Denizel and Filiztekin (2007), Intern. J. of Research in Marketing 24(3). Unlike in
     the BG/NBD, a customer without a repeat purchase may have left.
-    See :class:`crmml.models.calendar.CalendarPurchaseModel` for settings and attributes, and
-    :class:`crmml.models.base.PurchaseModel` for methods.
+    See :class:`crmml.models.purchase.calendar.CalendarPurchaseModel` for settings and attributes,
+    and :class:`crmml.models.purchase.base.PurchaseModel` for methods.
     """
 
     _process: ClassVar[PurchaseProcess] = mbg_nbd

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from crmml.models.base import Group
-from crmml.models.calendar import CalendarPurchaseModel
+from crmml.models.purchase.base import Group
+from crmml.models.purchase.calendar import CalendarPurchaseModel
 from crmml.stats import bg_nbd
 from crmml.stats.process import PurchaseProcess
 
@@ -35,8 +35,8 @@ class BetaGeoModel(CalendarPurchaseModel):
     """BG/NBD: Poisson purchases, and a chance to drop out after every repeat purchase.
 
     Fader, Hardie and Lee (2005), "Counting your customers" the easy way, Marketing Science 24(2).
-    See :class:`crmml.models.calendar.CalendarPurchaseModel` for settings and attributes, and
-    :class:`crmml.models.base.PurchaseModel` for methods.
+    See :class:`crmml.models.purchase.calendar.CalendarPurchaseModel` for settings and attributes,
+    and :class:`crmml.models.purchase.base.PurchaseModel` for methods.
 
     Notes
     -----

@@ -24,8 +24,9 @@ from crmml.exceptions import (
     TooLittleDataError,
 )
 from crmml.features.snapshot import Snapshot
-from crmml.models.base import Future, Group, Histories, PurchaseModel, row_weights
-from crmml.models.beta_geo import ALL_ALIVE, BETA_GEO_BOUNDARIES
+from crmml.models.estimator import row_weights
+from crmml.models.purchase.base import Future, Group, Histories, PurchaseModel
+from crmml.models.purchase.beta_geo import ALL_ALIVE, BETA_GEO_BOUNDARIES
 from crmml.stats import bg_nbd, mbg_nbd, mle, newcomer
 from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.stats.newcomer import Settling
@@ -63,7 +64,7 @@ class NewcomerModel(PurchaseModel):
     half_life : str or Duration, optional
         Given exactly where ``first`` is.
     purchase_covariates, dropout_covariates, ridge
-        See :class:`~crmml.models.base.PurchaseModel`.
+        See :class:`~crmml.models.purchase.base.PurchaseModel`.
 
     Attributes
     ----------
@@ -151,7 +152,7 @@ class NewcomerModel(PurchaseModel):
         snapshot: Snapshot,
         sample_weight: pd.Series[float] | npt.ArrayLike | None = None,
     ) -> Self:
-        """Maximise the likelihood; see :meth:`crmml.models.base.PurchaseModel.fit`.
+        """Maximise the likelihood; see :meth:`crmml.models.purchase.base.PurchaseModel.fit`.
 
         Raises
         ------
@@ -334,7 +335,7 @@ class NewcomerModel(PurchaseModel):
     ) -> float:
         """E[repeat purchases in the first ``t`` after the first purchase] of a random newcomer.
 
-        See :meth:`crmml.models.base.PurchaseModel.expected_purchases_new_customer`.
+        See :meth:`crmml.models.purchase.base.PurchaseModel.expected_purchases_new_customer`.
         """
         self._check_fitted()
         none, length = np.zeros(1), np.array([in_units(t, self.time_unit_)])

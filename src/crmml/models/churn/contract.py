@@ -12,7 +12,7 @@ import pandas as pd
 from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, TooLittleDataError
 from crmml.features.snapshot import Distinct
-from crmml.models.base import Estimator, warn_of_fit
+from crmml.models.estimator import Estimator, warn_of_fit
 from crmml.stats import mle, sbg
 from crmml.stats.discounting import discount_rate_per_unit, in_units
 

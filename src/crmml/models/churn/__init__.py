@@ -1,0 +1,1 @@
+"""Churn: who is leaving, with and without a contract."""

@@ -1,0 +1,1 @@
+"""Loyalty: how much of their need customers meet at the house."""

@@ -1,0 +1,1 @@
+"""Purchase processes: how often customers buy, and whether they are still active."""

@@ -1,0 +1,1 @@
+"""Worlds with known truth, for tests, notebooks, benchmarks and demonstrations."""
