@@ -52,8 +52,10 @@ class Column:
 
 @dataclass(frozen=True)
 class TableSchema:
-    """One input table. Adding a table is one entry here and, if its rows have rules of their own,
-    one cleaning function.
+    """One input table.
+
+    Adding a table is one entry here and, if its rows have rules of their own, one cleaning
+    function.
 
     Attributes
     ----------
