@@ -19,7 +19,7 @@ from ibis import _
 
 from crmml._typing import Duration, FloatArray, Grain
 from crmml.data.cleaning import is_purchase
-from crmml.data.sources import Tables, open_tables
+from crmml.data.tables import Tables, open_tables
 from crmml.exceptions import MissingColumnsError, ParameterError, TooLittleDataError
 from crmml.features.windows import length_of, read_moment
 
