@@ -215,6 +215,14 @@ def test_what_a_foreign_engine_cannot_do_is_refused_with_the_reason(postgres) ->
         open_tables(engine.store(ibis.memtable(LOG), postgres), here)
 
 
+def test_what_postgresql_says_becomes_one_sentence(postgres) -> None:
+    there = engine.store(ibis.memtable(LOG), postgres)
+    postgres.raw_sql(f'DROP TABLE "{there.op().name}"').close()
+    with pytest.raises(SourceError, match="does not exist") as caught:
+        open_tables(there)
+    assert "\n" not in str(caught.value)
+
+
 def test_aware_times_of_postgresql_get_the_wall_clock(postgres) -> None:
     postgres.raw_sql(
         "CREATE TEMP TABLE aware AS SELECT 7 AS customer_id, t AS timestamp, 1.5 AS amount FROM "

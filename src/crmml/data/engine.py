@@ -32,6 +32,7 @@ TIMESTAMP = dt.Timestamp(scale=6)
 INSTANT = dt.Timestamp(scale=6, timezone="UTC")
 
 _STORED = (ibis.expr.operations.DatabaseTable, ibis.expr.operations.SQLQueryResult)
+_DRIVERS = ("psycopg",)
 _LARGEST = 2**53
 """Whole numbers up to here are exact as float64."""
 
@@ -225,11 +226,16 @@ def _bare() -> duckdb.DuckDBPyConnection:
 
 @contextmanager
 def plain_errors(source: object) -> Iterator[None]:
-    """Turn what the embedded engine says about a source into a sentence for its owner."""
+    """Turn what an engine says about a source into a sentence for its owner."""
     try:
         yield
     except duckdb.Error as error:
         raise SourceError(source, _first_sentence(error)) from error
+    except Exception as error:
+        # errors of drivers that need not be installed are known by their module
+        if type(error).__module__.partition(".")[0] not in _DRIVERS:
+            raise
+        raise SourceError(source, str(error).partition("\n")[0].rstrip(".")) from error
 
 
 def _first_sentence(error: duckdb.Error) -> str:
