@@ -408,7 +408,7 @@ def kept(table: ir.Table) -> Iterator[ir.Table]:
     Parameters
     ----------
     table : Ibis table
-        On the embedded engine.
+        On any engine with tables of a session's own.
 
     Yields
     ------
@@ -420,7 +420,7 @@ def kept(table: ir.Table) -> Iterator[ir.Table]:
     try:
         yield stored
     finally:
-        con.con.execute(f'DROP TABLE "{stored.op().name}"').fetchall()
+        con.raw_sql(f'DROP TABLE "{stored.op().name}"')
 
 
 # --- conforming to the contract ----------------------------------------------------------------

@@ -466,13 +466,10 @@ def build_snapshot(
                 channels=names.values(),
             )
         columns["first_period"] = customers.first_period
-        table = customers.select("customer_id", **columns).order_by("customer_id").to_pyarrow()
+        frame = purchases.fetch(customers.select("customer_id", **columns))
         if behaviour:
             purchases_by_week = _count_by_week(periods, grain)
             provenance["repeat_purchases_by_age"] = _count_by_age(periods, grain)
-    # Columns as they are: gathering them in one block would copy the whole frame twice.
-    frame = table.to_pandas(split_blocks=True)
-    del table
 
     bought = (frame["frequency"] >= 0).to_numpy()
     provenance["customers_without_purchase"] = int((~bought).sum())
