@@ -16,6 +16,7 @@ from sklearn.base import clone
 import crmml.models
 from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.exceptions import CrmmlError, ParameterError, TooLittleDataError
+from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
 from crmml.models.purchase.base import Group, Histories, PurchaseModel
 from crmml.models.purchase.beta_geo import BetaGeoModel
@@ -31,7 +32,7 @@ from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.stats.entry import Entry, judge_entry
 from crmml.stats.left_censored import SeenEarly
-from crmml.stats.operational_time import time_at_risk, week_at
+from crmml.stats.operational_time import DAYS_PER_WEEK, time_at_risk, week_at, week_edges
 from crmml.stats.posterior import Posterior
 from crmml.stats.process import PurchaseProcess
 
@@ -59,20 +60,19 @@ def detect_left_censoring(snapshot: Snapshot) -> Entry:
     model in a backtest shows whether it is.
     """
     origin = _origin(snapshot)
-    kept = [snapshot.provenance.get(f"{kind}_purchases_by_week") for kind in ("first", "repeat")]
-    if not all(kept):
+    times: PurchaseTimes | None = snapshot.provenance.get("purchase_times")
+    if times is None:
         raise CrmmlError(
             "whether the base is older than the data is read from the weekly counts of first and "
             "repeat purchases, which the provenance of this snapshot lacks; give the margin as a "
             "duration like '4W'"
         )
-    first, repeat = (pd.Series(counts, dtype="float64") for counts in kept)
+    first_week, firsts, repeats = (np.asarray(v, dtype=np.float64) for v in times.by_week())
     start = grain_edge(origin, "day")
     end = grain_edge(snapshot.cutoff, "day", up=True)
-    mondays = np.array([grain_edge(pd.Timestamp(monday), "week") for monday in first.index])
-    begins, ends = np.maximum(mondays, start), np.minimum(mondays + 7.0, end)
-    firsts = first.to_numpy()
-    return judge_entry((start, end), begins, ends, firsts, firsts + repeat.to_numpy())
+    mondays = week_edges(int(first_week), len(firsts))[:-1]
+    begins, ends = np.maximum(mondays, start), np.minimum(mondays + DAYS_PER_WEEK, end)
+    return judge_entry((start, end), begins, ends, firsts, firsts + repeats)
 
 
 def _origin(snapshot: Snapshot) -> pd.Timestamp:
