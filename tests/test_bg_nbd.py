@@ -199,6 +199,12 @@ def test_slopes_by_the_two_times(theta):
         ]
         return (values[0] - values[1]) / (2 * step)
 
+    weights = np.array([3.0, 1.0, 2.0, 0.5, 1.0])
+    summed = bg_nbd.counted_on_clock(x, weights)(np.array(theta), t_x, T)
+    assert_allclose(summed[0], weights @ value, rtol=1e-11)
+    assert_allclose(summed[1], gradient @ weights, rtol=1e-8, atol=1e-9)
+    assert_allclose(summed[2], weights * found.by_t_x, rtol=1e-10, atol=1e-14)
+    assert_allclose(summed[3], weights * found.by_T, rtol=1e-10, atol=1e-14)
     # A customer without a repeat purchase has no last one.
     assert_allclose(found.by_t_x[1:], slope(1.0, 0.0)[1:], rtol=1e-5, atol=1e-7)
     assert_allclose(found.by_T, slope(0.0, 1.0), rtol=1e-5, atol=1e-7)

@@ -276,6 +276,65 @@ def counted(
     return evaluate
 
 
+def counted_on_clock(
+    x: FloatArray, weights: FloatArray, *, chances: int = 0
+) -> Callable[
+    [FloatArray, FloatArray, FloatArray], tuple[float, FloatArray, FloatArray, FloatArray]
+]:
+    """Log-likelihood of weighted histories as a function of the log-parameters and of their times.
+
+    It equals the weighted sum of :func:`clocked_score`, several times faster, for the same reason
+    as :func:`counted`: of a row only two logarithms and an exponential are left.
+
+    Parameters
+    ----------
+    x, weights : ndarray, shape (n,)
+    chances : int
+
+    Returns
+    -------
+    callable
+        Of the log-parameters (4,), ``t_x`` (n,) and ``T`` (n,): value, gradient (4,), and the
+        weighted slopes of each row by its ``t_x`` and ``T``.
+    """
+    total = float(weights.sum())
+    beyond = total - np.cumsum(np.bincount(x.astype(np.int64), weights=weights))
+    survived = np.concatenate([np.full(chances, total), beyond])
+    j, k = np.arange(len(beyond)), np.arange(len(survived))
+    never = x + chances == 0.0
+
+    def evaluate(
+        theta: FloatArray, t_x: FloatArray, T: FloatArray
+    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+        r, alpha, a, b = np.exp(theta)
+        n = r + x
+        to_end, to_last = 1.0 / (alpha + T), 1.0 / (alpha + t_x)
+        log_end = np.log(to_end)
+        drift = np.where(never, 0.0, np.log(to_last) - log_end)
+        last = np.where(never, 1.0, x + (b + chances - 1.0))
+        odds = np.where(never, 0.0, a / last)
+        # exp(-n drift) is at most 1, where exp(n drift) could overflow.
+        stays = np.exp(-n * drift)
+        either = stays + odds
+        left = weights * odds / either
+        rows = weights * n
+        by_t_x, by_T = -left * n * to_last, -(weights - left) * n * to_end
+        value = weights @ (n * (drift + log_end) + np.log(either)) + total * r * theta[1]
+        value += beyond @ np.log(r + j) + survived @ np.log((b + k) / (a + b + k))
+        by_ab = (1.0 / (a + b + k)) @ survived
+        gradient = np.array(
+            [
+                r * (weights @ log_end + left @ drift + total * theta[1] + beyond @ (1.0 / (r + j))),
+                total * r - alpha * (rows @ to_end + (left * n) @ (to_last - to_end)),
+                left.sum() - a * by_ab,
+                b * (survived @ (1.0 / (b + k)) - by_ab - left @ (1.0 / last)),
+            ]
+        )
+        return float(value), gradient, by_t_x, by_T
+
+    return evaluate
+
+
 def probability_alive(
     params: Params, x: FloatArray, t_x: FloatArray, T: FloatArray, *, chances: int = 0
 ) -> FloatArray:

@@ -29,6 +29,7 @@ __all__ = [
     "Params",
     "clocked_score",
     "counted",
+    "counted_on_clock",
     "discounted_purchases",
     "draw",
     "expected_purchases",
@@ -44,5 +45,6 @@ log_likelihood = partial(bg_nbd.log_likelihood, chances=1)
 score = partial(bg_nbd.score, chances=1)
 clocked_score = partial(bg_nbd.clocked_score, chances=1)
 counted = partial(bg_nbd.counted, chances=1)
+counted_on_clock = partial(bg_nbd.counted_on_clock, chances=1)
 probability_alive = partial(bg_nbd.probability_alive, chances=1)
 if_alive = partial(bg_nbd.if_alive, chances=1)
