@@ -15,7 +15,7 @@ from sklearn.base import clone
 import crmml.models
 from crmml.data.datasets import load_cdnow
 from crmml.data.profile import compute_profile
-from crmml.data.sources import open_tables
+from crmml.data.tables import open_tables
 from crmml.exceptions import (
     BoundaryWarning,
     CrmmlError,

@@ -6,7 +6,7 @@ import pytest
 
 from crmml.data.datasets import load_cdnow
 from crmml.data.profile import QUANTILES, compute_profile
-from crmml.data.sources import open_tables
+from crmml.data.tables import open_tables
 from crmml.exceptions import TooLittleDataError
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crmml.data.datasets import load_cdnow
-from crmml.data.sources import open_tables
+from crmml.data.tables import open_tables
 from crmml.exceptions import ParameterError, TooLittleDataError
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.stats.operational_time import week_edges

@@ -13,8 +13,9 @@ import pandas as pd
 
 from crmml._typing import Duration
 from crmml.data.cleaning import CleaningReport, is_purchase
+from crmml.data.engine import kept
 from crmml.data.schema import TABLES
-from crmml.data.sources import Tables, kept
+from crmml.data.tables import Tables
 from crmml.exceptions import TooLittleDataError
 from crmml.stats.discounting import in_units
 from crmml.stats.entry import Entry, judge_entry
@@ -165,7 +166,7 @@ def compute_profile(tables: Tables, *, history: str | Duration = "26W") -> Profi
     Parameters
     ----------
     tables : Tables
-        As :func:`crmml.data.sources.open_tables` returns them.
+        As :func:`crmml.data.tables.open_tables` returns them.
     history : duration, default "26W"
         What must lie before the first outcome window.
 

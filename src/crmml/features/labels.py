@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import Grain, TimeUnit
-from crmml.data.sources import Tables
+from crmml.data.tables import Tables
 from crmml.exceptions import DataError, FutureLeakError, few
 from crmml.features.purchases import (
     cents,
@@ -196,10 +196,7 @@ def check_no_future(
     FutureLeakError
         Names the columns.
     """
-    past = replace(
-        tables,
-        transactions=tables.transactions.filter(tables.transactions.timestamp < snapshot.cutoff),
-    )
+    past = tables.before(snapshot.cutoff)
 
     def rebuild(tables: Tables, cutoff: pd.Timestamp) -> Snapshot:
         return build_snapshot(

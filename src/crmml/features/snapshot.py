@@ -21,7 +21,8 @@ from crmml.features.windows import read_moment
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-    from crmml.data.sources import Readable, Source, Tables
+    from crmml.data.reading import Readable, Source
+    from crmml.data.tables import Tables
 
 CORE_COLUMNS: tuple[str, ...] = ("customer_id", "frequency", "recency", "T")
 
@@ -334,7 +335,7 @@ def build_snapshot(
     ----------
     tables : Tables, path, DataFrame, Arrow table, Ibis table or Source
         Validated tables, or a transaction log, which is then opened by
-        :func:`crmml.data.sources.open_tables` with its default policies.
+        :func:`crmml.data.tables.open_tables` with its default policies.
     cutoff : str or Timestamp
         Exclusive end of what is seen: rows with ``timestamp < cutoff``. The log is taken to be
         complete up to it.
@@ -398,7 +399,8 @@ def build_snapshot(
     1            2        0.0     0.00   0.00             0.0
     """
     # The engine is loaded when a log is read; models need the class only.
-    from crmml.data.sources import Tables, kept, open_tables
+    from crmml.data.engine import kept
+    from crmml.data.tables import Tables, open_tables
     from crmml.features import behaviour as traits
     from crmml.features import purchases
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import FloatArray, Grain, TimeUnit
-from crmml.data.sources import Tables
+from crmml.data.tables import Tables
 from crmml.features.purchases import (
     cents,
     collapse_lines,

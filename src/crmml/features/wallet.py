@@ -20,7 +20,8 @@ from ibis import _
 
 from crmml._typing import Duration, FloatArray, Grain
 from crmml.data.cleaning import is_purchase
-from crmml.data.sources import Tables, kept, open_tables
+from crmml.data.engine import kept
+from crmml.data.tables import Tables, open_tables
 from crmml.exceptions import MissingColumnsError, ParameterError, TooLittleDataError
 from crmml.features.purchases import fetch, period_of, seconds_at, seconds_of
 from crmml.features.windows import length_of, read_moment

@@ -12,8 +12,8 @@ import pandas as pd
 from crmml._typing import FloatArray
 from crmml.actions.economics import NetGains
 from crmml.actions.recommendation import Recommendation, recommend
-from crmml.data.cleaning import Policies
-from crmml.data.sources import Tables, open_tables
+from crmml.data.settings import Policies
+from crmml.data.tables import Tables, open_tables
 from crmml.exceptions import CrmmlError, CrmmlWarning
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.wallet import LOYALTY_CLASSES, build_wallet
@@ -75,7 +75,7 @@ def score(
     bundle : ScoringBundle
         What was trained.
     transactions : Tables, DataFrame, Arrow table or path
-        The log; what is not a :class:`~crmml.data.sources.Tables` is opened with the data policies
+        The log; what is not a :class:`~crmml.data.tables.Tables` is opened with the data policies
         of the training.
     cutoff : str or Timestamp, optional
         Score as of this moment; default: the end of the last day of the data, or the cutoff of

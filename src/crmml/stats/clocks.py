@@ -129,9 +129,7 @@ class Intervals:
     end: IntArray
 
     @classmethod
-    def of(
-        cls, begin: FloatArray, length: FloatArray, age: FloatArray | float = 0.0
-    ) -> Intervals:
+    def of(cls, begin: FloatArray, length: FloatArray, age: FloatArray | float = 0.0) -> Intervals:
         """Gather the ends of intervals, in the unit of the edges of a pace."""
         n = len(length)
         moments, place = np.unique(np.concatenate([begin, begin + length]), return_inverse=True)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from crmml.actions.catalogue import ActionCatalogue
 from crmml.config import Config
-from crmml.data.sources import Tables
+from crmml.data.tables import Tables
 from crmml.features.snapshot import Snapshot
 from crmml.models.forecast.forecasters import Forecaster
 from crmml.models.value.lifetime_value import LifetimeValueModel
