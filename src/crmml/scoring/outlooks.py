@@ -213,6 +213,13 @@ class Loyalty:
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Measure the wallet and ask the loyalty model."""
         snapshot = moment.snapshot
+        panel = self.model.evidence_ == "panel"
+        if panel and snapshot.provenance["own_seller"] is None:
+            moment.leave_out(
+                [output.name for output in self.outputs],
+                "the model was fitted on rivals' sales too and needs the column `seller`",
+            )
+            return pd.DataFrame(index=snapshot.customer_id)
         wallet = build_wallet(
             moment.tables,
             snapshot.cutoff,

@@ -196,6 +196,8 @@ def predict_all(predictors: Sequence[Predictor], moment: Moment) -> pd.DataFrame
         if not given.index.equals(ids):
             given = given.reindex(ids)
         for output in predictor.outputs:
+            if output.name not in given and output.name not in moment.absent:
+                raise CrmmlError(f"{predictor.name} gives no column {output.name!r} and no reason")
             columns[output.name] = as_declared(given.get(output.name), output.dtype, ids)
     names = [o.name for predictor in predictors for o in predictor.outputs if o.served]
     order = {name: place for place, name in enumerate(names)}
