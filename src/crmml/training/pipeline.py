@@ -222,10 +222,10 @@ def judge_again(bundle: ScoringBundle, config: Config, tables: Tables) -> Replic
     shop = _Shop(config, tables, training_cutoff(config, tables), lambda _: None)
     outcome, section = config.outcome, config.snapshot
     for name, here in (("horizon", outcome.horizon), ("grain", section.grain)):
-        if (there := bundle.manifest[name]) != here:
+        if (there := getattr(bundle.manifest, name)) != here:
             raise ComparisonError(f"one forecasts with the {name} {there}, the other with {here}")
     window = shop.windows(shop.cutoff, None)[-1]
-    trained = pd.Timestamp(bundle.manifest["created_for_cutoff"])
+    trained = pd.Timestamp(bundle.manifest.cutoff)
     if trained > window.cutoff:
         ready = trained + (window.closes - window.cutoff)
         raise ComparisonError(
