@@ -324,7 +324,8 @@ def counted_on_clock(
         by_ab = (1.0 / (a + b + k)) @ survived
         gradient = np.array(
             [
-                r * (weights @ log_end + left @ drift + total * theta[1] + beyond @ (1.0 / (r + j))),
+                r
+                * (weights @ log_end + left @ drift + total * theta[1] + beyond @ (1.0 / (r + j))),
                 total * r - alpha * (rows @ to_end + (left * n) @ (to_last - to_end)),
                 left.sum() - a * by_ab,
                 b * (survived @ (1.0 / (b + k)) - by_ab - left @ (1.0 / last)),

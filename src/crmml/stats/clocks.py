@@ -129,9 +129,7 @@ class Intervals:
     end: IntArray
 
     @classmethod
-    def of(
-        cls, begin: FloatArray, length: FloatArray, age: FloatArray | float = 0.0
-    ) -> Intervals:
+    def of(cls, begin: FloatArray, length: FloatArray, age: FloatArray | float = 0.0) -> Intervals:
         """Gather the ends of intervals, in the unit of the edges of a pace."""
         n = len(length)
         moments, place = np.unique(np.concatenate([begin, begin + length]), return_inverse=True)
@@ -176,7 +174,8 @@ class Intervals:
         return Passed(plain + (first - 1.0) * faded, pull)
 
     def _sum(self, place: IntArray, weights: FloatArray) -> FloatArray:
-        return np.bincount(place, weights=weights, minlength=len(self.moments))
+        summed = np.bincount(place, weights=weights, minlength=len(self.moments))
+        return np.asarray(summed, dtype=np.float64)
 
     def _pull_pace(self, until: FloatArray | None, weights: FloatArray) -> FloatArray:
         if until is None or len(until) == 1:
