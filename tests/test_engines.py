@@ -19,7 +19,7 @@ import pytest
 
 import crmml.features
 from crmml.data.cleaning import Policies
-from crmml.data.sources import Tables, open_tables
+from crmml.data.tables import Tables, open_tables
 from crmml.features.labels import build_labelled, build_outcomes, check_no_future
 from crmml.features.purchases import fetch
 from crmml.features.snapshot import build_snapshot
