@@ -13,7 +13,14 @@ import pandas as pd
 from crmml._typing import Grain, TimeUnit
 from crmml.data.tables import Tables
 from crmml.exceptions import DataError, FutureLeakError, few
-from crmml.features.purchases import cents, check_grain, collapse_lines, currency, margin_cents
+from crmml.features.purchases import (
+    cents,
+    check_grain,
+    collapse_lines,
+    currency,
+    fetch,
+    margin_cents,
+)
 from crmml.features.snapshot import Snapshot, build_snapshot, own_lines
 from crmml.features.windows import Window
 
@@ -117,7 +124,7 @@ def build_outcomes(
     }
     if margin is not None:
         columns["margin"] = currency(joined.margin.fill_null(0))
-    frame = joined.select("customer_id", **columns).order_by("customer_id").to_pandas()
+    frame = fetch(joined.select("customer_id", **columns))
     if margin is None:
         frame["margin"] = np.nan
     frame["churned"] = frame["purchases"] == 0
