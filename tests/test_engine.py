@@ -17,6 +17,7 @@ from crmml.data.reading import MONEY
 from crmml.data.settings import Policies
 from crmml.data.tables import open_tables
 from crmml.exceptions import DataError, SourceError
+from crmml.storage.fingerprint import fingerprint
 
 ROOMS = Path(__file__).parent.parent / "src" / "crmml"
 
@@ -163,6 +164,7 @@ def test_cleaning_is_the_same_on_postgresql(postgres, log, policies) -> None:
     assert foreign.first_timestamp == here.first_timestamp
     assert foreign.last_timestamp == here.last_timestamp
     assert foreign.transactions.schema() == here.transactions.schema()
+    assert fingerprint(foreign) == fingerprint(here)
     pd.testing.assert_frame_equal(
         sorted_rows(foreign.transactions), sorted_rows(here.transactions), check_dtype=False
     )

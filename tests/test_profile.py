@@ -133,6 +133,8 @@ def test_what_each_optional_table_and_column_would_add():
         "interactions": False,
         "treatments": False,
         "subscriptions": False,
+        "schedules": False,
+        "labelled": False,
     }
     column = found.set_index(["table", "column"])["present"]
     assert column["transactions", "quantity"]

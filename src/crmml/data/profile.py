@@ -338,10 +338,9 @@ def _windows(weeks: float, history: Duration) -> pd.DataFrame:
 
 
 def _additions(tables: Tables) -> pd.DataFrame:
-    opened = {"transactions": tables.transactions, "customers": tables.customers}
     rows: list[tuple[str, str | None, bool, str]] = []
     for schema in TABLES:
-        table = opened.get(schema.name)
+        table = tables.get(schema.name)
         if schema.adds:
             rows.append((schema.name, None, table is not None, schema.adds))
         if table is not None:
