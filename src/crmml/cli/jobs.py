@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 def init(file: Path, out: Path, *, table: str | None, force: bool) -> None:
     """Propose a mapping, show it, and write the configuration."""
+    from crmml.atomic import replacing
     from crmml.data.mapping import propose_mapping
-    from crmml.storage.files import replacing
 
     if out.exists() and not force:
         raise StorageError(f"{out} is there already; give another --out, or --force to replace it")
@@ -78,7 +78,7 @@ def backtest(config: Config, out: Path | None) -> None:
         from matplotlib.figure import Figure
 
         from crmml.plots import plot_leaderboard
-        from crmml.storage.files import write_csv
+        from crmml.storage.scores import write_csv
 
         figure = Figure(figsize=(7.5, 4.4), dpi=110, layout="constrained")
         plot_leaderboard(
@@ -125,7 +125,7 @@ def score(
         say(f"loading {model}")
         from crmml.scoring.scorer import open_for
         from crmml.scoring.scorer import score as score_tables
-        from crmml.storage.files import write_scores
+        from crmml.storage.scores import write_scores
         from crmml.training.opening import open_configured
 
         uri = tracking_uri or (config.tracking.uri if config else None)
@@ -151,7 +151,7 @@ def demo(out: Path) -> None:
     from crmml.data.datasets import load_cdnow
     from crmml.plots.gallery import training_figures
     from crmml.scoring.scorer import score as score_tables
-    from crmml.storage.files import write_scores
+    from crmml.storage.scores import write_scores
     from crmml.tracking.registry import promote as meet
 
     _check_writable(out)
@@ -196,14 +196,14 @@ def load_model(model: str, uri: str | None) -> ScoringBundle:
         from crmml.tracking.registry import load_registered
 
         return load_registered(model, uri=uri)
-    from crmml.storage.files import load_bundle
+    from crmml.storage.bundles import load_bundle
 
     return load_bundle(model)
 
 
 def save_figures(figures: dict[str, Any], folder: Path) -> list[Path]:
     """Write each figure as a PNG, whole or not at all."""
-    from crmml.storage.files import replacing
+    from crmml.atomic import replacing
 
     written = []
     for name, figure in figures.items():
@@ -238,7 +238,7 @@ def working() -> Iterator[Callable[[str], None]]:
 
 
 def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
-    from crmml.storage.files import shelve_bundle
+    from crmml.storage.bundles import shelve_bundle
     from crmml.storage.fingerprint import fingerprint
     from crmml.training.opening import open_configured
     from crmml.training.pipeline import check_settings

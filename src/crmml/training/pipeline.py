@@ -6,11 +6,9 @@ everything; the edge logs it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,8 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import FloatArray
-from crmml.actions.catalogue import ActionCatalogue
 from crmml.config import Config, load_config, parse_config
-from crmml.data.sources import Tables
+from crmml.data.tables import Tables
 from crmml.exceptions import ComparisonError, CrmmlWarning, TooLittleDataError
 from crmml.features.labels import (
     LabelledSnapshot,
@@ -38,10 +35,8 @@ from crmml.models.loyalty.model import LoyaltyModel
 from crmml.models.purchase.left_censored import detect_left_censoring
 from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.models.value.lifetime_value import LifetimeValueModel
-from crmml.scoring.bundle import Policy, ScoringBundle
+from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.scorer import Scores, score
-from crmml.segments.lifecycle import LifecycleStages
-from crmml.segments.value_tier import ValueTiers
 from crmml.training.backtest import (
     JUDGED_BY,
     PROCESSES,
@@ -51,6 +46,7 @@ from crmml.training.backtest import (
     make_candidate,
     run_backtest,
 )
+from crmml.training.bundling import finish_bundle, make_bundle, read_catalogue
 from crmml.training.opening import open_configured, training_cutoff
 
 Interval = tuple[float, float, float]
@@ -101,22 +97,30 @@ class TrainingResult:
     config: Config
 
     @property
-    def metrics(self) -> dict[str, Interval]:
-        """What was served, and the leaderboard by candidate, as ``name -> (value, low, high)``."""
+    def metrics(self) -> dict[str, float | Interval]:
+        """What was served, and the leaderboard by candidate: ``(value, low, high)`` by name.
+
+        A metric without an interval is its value alone.
+        """
         means = self.backtest.leaderboard.set_index(["candidate", "metric"])
         board = {f"backtest_{c}_{m}": v for (c, m), v in _rows(means)}
         churn: dict[str, Interval] = {}
         if self.churn.evaluation is not None:
             churn = {f"churn_{c}_{m}": v for (c, m), v in _rows(self.churn.evaluation.table)}
         everything = {**self.served, **board, **churn}
-        return {name: value for name, value in everything.items() if np.isfinite(value).all()}
+        return {
+            name: value if np.isfinite(value).all() else value[0]
+            for name, value in everything.items()
+            if np.isfinite(value[0])
+        }
 
 
 def train(
     config: Config | Mapping[str, Any] | str | Path,
-    transactions: Any = None,
+    tables: Any = None,
     customers: Any = None,
     *,
+    transactions: Any = None,
     announce: Announce | None = None,
 ) -> TrainingResult:
     """Backtest, choose, fit and bundle.
@@ -125,8 +129,10 @@ def train(
     ----------
     config : Config, mapping or path of a YAML file
         Settings; see :class:`crmml.config.Config`.
-    transactions, customers : Tables, DataFrame, Arrow table or path, optional
-        Instead of the tables that the configuration names.
+    tables : Tables, DataFrame, Arrow table or path, or mapping of name to such, optional
+        The log, or tables by name, instead of those that the configuration names.
+    customers, transactions : DataFrame, Arrow table or path, optional
+        The customers beside a log; the log by its name.
     announce : callable, optional
         Told in a few words what is being done.
 
@@ -145,7 +151,7 @@ def train(
     say = announce or (lambda _: None)
     check_settings(settings)
     say("opening the data")
-    tables = open_configured(settings, transactions, customers)
+    tables = open_configured(settings, tables, customers, transactions=transactions)
     cutoff = training_cutoff(settings, tables)
     shop = _Shop(settings, tables, cutoff, say)
     backtest = shop.backtest()
@@ -156,7 +162,6 @@ def train(
     bundle, churn, notes = shop.fit(shop.newest, backtest)
     say("scoring")
     scores = score(bundle, tables, cutoff)
-    bundle = replace(bundle, policy=replace(bundle.policy, prices=scores.recommendation.prices))
     notes = [
         backtest.reason,
         *(f"{k} was left out: {v}" for k, v in backtest.skipped.items()),
@@ -165,7 +170,7 @@ def train(
         *(note for note in notes if not any(said.endswith(note) for said in backtest.notes)),
     ]
     return TrainingResult(
-        bundle=_finished(bundle, served, notes, scores),
+        bundle=finish_bundle(bundle, served, notes, scores),
         scores=scores,
         tables=tables,
         backtest=backtest,
@@ -224,10 +229,10 @@ def judge_again(bundle: ScoringBundle, config: Config, tables: Tables) -> Replic
     shop = _Shop(config, tables, training_cutoff(config, tables), lambda _: None)
     outcome, section = config.outcome, config.snapshot
     for name, here in (("horizon", outcome.horizon), ("grain", section.grain)):
-        if (there := bundle.manifest[name]) != here:
+        if (there := getattr(bundle.manifest, name)) != here:
             raise ComparisonError(f"one forecasts with the {name} {there}, the other with {here}")
     window = shop.windows(shop.cutoff, None)[-1]
-    trained = pd.Timestamp(bundle.manifest["created_for_cutoff"])
+    trained = pd.Timestamp(bundle.manifest.cutoff)
     if trained > window.cutoff:
         ready = trained + (window.closes - window.cutoff)
         raise ComparisonError(
@@ -259,7 +264,7 @@ def check_settings(config: Config) -> None:
     """
     for name in config.backtest.candidates:
         make_candidate(name, config.outcome.horizon, seed=config.seed)
-    _catalogue(config)
+    read_catalogue(config)
 
 
 @dataclass
@@ -413,26 +418,14 @@ class _Shop:
             loyalty = LoyaltyModel(seed=config.seed).fit(wallets)
         notes += [str(w.message) for w in caught if issubclass(w.category, CrmmlWarning)]
         notes += [f"churn: {churn.reason}", f"loyalty: {loyalty.reason_}"]
-        worth = lifetime_value.clv(snapshot, value.horizon)
-        frame = snapshot.frame.set_index("customer_id")
-        bundle = ScoringBundle(
-            manifest={
-                **self._manifest(cutoff, snapshot.provenance["channels"]),
-                "margin": margin,
-            },
+        bundle = make_bundle(
+            config,
+            self.tables,
+            snapshot,
             lifetime_value=lifetime_value,
             forecast=forecast,
             churn=churn.model,
             loyalty=loyalty,
-            tiers=ValueTiers(config.tiers.shares).fit(worth),
-            lifecycle=LifecycleStages().fit(frame),
-            catalogue=_catalogue(config),
-            policy=Policy(
-                budget=config.actions.budget,
-                capacities=dict(config.actions.capacities),
-                holdout_share=config.actions.holdout_share,
-                seed=config.seed,
-            ),
         )
         return bundle, churn, notes
 
@@ -450,30 +443,6 @@ class _Shop:
                 f"({earned:,.2f} on {spent:,.2f}) is no share of it"
             )
         return observed, f"margin: {observed:.1%} of revenue, as observed before the cutoff"
-
-    def _manifest(self, cutoff: pd.Timestamp, channels: Any) -> dict[str, Any]:
-        config, tables = self.config, self.tables
-        ids = self.newest.frame["customer_id"]
-        return {
-            "name": config.name,
-            "created_for_cutoff": str(cutoff),
-            "horizon": config.outcome.horizon,
-            "gap": config.outcome.gap,
-            "value_horizon": config.value.horizon,
-            "annual_discount_rate": config.value.annual_discount_rate,
-            "loyalty_window": config.outcome.horizon,
-            "grain": config.snapshot.grain,
-            "time_unit": config.snapshot.time_unit,
-            "id_type": "integer" if pd.api.types.is_integer_dtype(ids) else "text",
-            "columns": list(tables.transactions.columns),
-            "channels": dict(channels),
-            "own_seller": config.data.own_seller,
-            "cleaning": {**asdict(tables.policies), "test_customers": []},
-            "test_customers_left_out": len(tables.policies.test_customers),
-            "currency": tables.currency,
-            "seed": config.seed,
-            "config_hash": _digest(config.shareable()),
-        }
 
     def judge_served(self, backtest: Backtest) -> Replicates:
         """Bundle what was known at the newest backtest cutoff, score, and compare."""
@@ -626,33 +595,7 @@ def _gates(backtest: Backtest, churn: ChurnSelection) -> dict[str, bool]:
     return gates
 
 
-def _finished(
-    bundle: ScoringBundle,
-    served: Mapping[str, Interval],
-    notes: list[str],
-    scores: Scores,
-) -> ScoringBundle:
-    """Write what a reader of the folder wants to know into the manifest."""
-    manifest = {
-        **bundle.manifest,
-        "metrics": {name: list(value) for name, value in served.items()},
-        "notes": list(dict.fromkeys(notes)),
-        "absent": scores.absent,
-        "customers": len(scores.table),
-    }
-    return replace(bundle, manifest=manifest)
-
-
-def _catalogue(config: Config) -> ActionCatalogue:
-    path = config.actions.catalogue
-    return ActionCatalogue.default() if path is None else ActionCatalogue.from_yaml(path)
-
-
 def _as_config(config: Config | Mapping[str, Any] | str | Path) -> Config:
     if isinstance(config, Config):
         return config
     return load_config(config) if isinstance(config, (str, Path)) else parse_config(config)
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
