@@ -390,8 +390,7 @@ def _flat_metrics(metrics: Mapping[str, MetricValue]) -> dict[str, float]:
     flat: dict[str, float] = {}
     for name, value in metrics.items():
         if isinstance(value, tuple):
-            ends = dict(zip((name, f"{name}_low", f"{name}_high"), map(float, value), strict=True))
-            flat |= {key: end for key, end in ends.items() if key == name or not np.isnan(end)}
+            flat |= zip((name, f"{name}_low", f"{name}_high"), map(float, value), strict=True)
         else:
             flat[name] = float(value)
     return flat

@@ -97,15 +97,22 @@ class TrainingResult:
     config: Config
 
     @property
-    def metrics(self) -> dict[str, Interval]:
-        """What was served, and the leaderboard by candidate, as ``name -> (value, low, high)``."""
+    def metrics(self) -> dict[str, float | Interval]:
+        """What was served, and the leaderboard by candidate: ``(value, low, high)`` by name.
+
+        A metric without an interval is its value alone.
+        """
         means = self.backtest.leaderboard.set_index(["candidate", "metric"])
         board = {f"backtest_{c}_{m}": v for (c, m), v in _rows(means)}
         churn: dict[str, Interval] = {}
         if self.churn.evaluation is not None:
             churn = {f"churn_{c}_{m}": v for (c, m), v in _rows(self.churn.evaluation.table)}
         everything = {**self.served, **board, **churn}
-        return {name: value for name, value in everything.items() if np.isfinite(value).all()}
+        return {
+            name: value if np.isfinite(value).all() else value[0]
+            for name, value in everything.items()
+            if np.isfinite(value[0])
+        }
 
 
 def train(
