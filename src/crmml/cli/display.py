@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from crmml.notes import Note, most_pressing
 
 if TYPE_CHECKING:
     from crmml.data.mapping import Proposal
@@ -132,16 +134,45 @@ def show_backtest(backtest: Backtest) -> None:
         say(f"{name} was left out: {why}")
 
 
-def show_training(result: TrainingResult) -> None:
-    """Print the leaderboard, what was learned about churn and loyalty, and the gates."""
+def show_training(result: TrainingResult, stored: Path) -> None:
+    """Print the leaderboard, the notes that need attention, and the gates.
+
+    Parameters
+    ----------
+    result : TrainingResult
+        What came out.
+    stored : Path
+        Where all its notes lie.
+    """
     show_backtest(result.backtest)
-    for note in result.notes:
-        if note != result.backtest.reason:
-            say(f"* {note}")
-    for name, why in result.scores.absent.items():
-        say(f"* {name} is null: {why}")
+    show_notes(result.notes, stored)
+    if result.scores.absent:
+        say(f"* null throughout: {', '.join(result.scores.absent)} (why: see the manifest)")
     for gate, met in result.gates.items():
         say(f"{'✓' if met else '✗'} {gate}")
+
+
+_MARKS = {"ask": "?", "warn": "!", "info": "*"}
+
+
+_SHOWN_WITH_THE_BOARD = ("choice", "left_out")
+
+
+def show_notes(notes: Sequence[Note], stored: Path | None) -> None:
+    """Print the notes that need an answer, at most ten, by topic; say where the others lie.
+
+    Those that the leaderboard shows are not repeated.
+    """
+    rest = [note for note in notes if note.code not in _SHOWN_WITH_THE_BOARD]
+    groups = most_pressing(rest)
+    for topic, group in groups.items():
+        say(f"{topic}:")
+        for note in group:
+            say(f"  {_MARKS[note.severity]} {note}")
+    hidden = len(rest) - sum(map(len, groups.values()))
+    if hidden:
+        where = "; --out FOLDER stores them" if stored is None else f" in {stored}"
+        say(f"  and {hidden} more note{'s' if hidden > 1 else ''}{where}")
 
 
 def show_places(places: Mapping[str, Any]) -> None:

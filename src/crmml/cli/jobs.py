@@ -53,7 +53,7 @@ def check(config: Config) -> None:
 def train(config: Config) -> None:
     """Train, log, store the folder, and show what came out."""
     result, logged, folder = _train_and_log(config)
-    display.show_training(result)
+    display.show_training(result, _notes_beside(folder))
     named = "" if logged.name == "crmml" else f" --name {logged.name}"
     where = f" --tracking-uri {tracking_address(config)}" if config.tracking.uri else ""
     display.say(
@@ -72,11 +72,14 @@ def backtest(config: Config, out: Path | None) -> None:
     with working() as say:
         found = backtest_configured(config, announce=say)
     display.show_backtest(found)
-    for note in age_of_base(found.windows[-1].labelled.snapshot, process_for_value(found)):
-        display.remark(note)
+    process = process_for_value(found)
+    notes = (*age_of_base(found.windows[-1].labelled.snapshot, process), *found.notes)
+    display.show_notes(notes, None if out is None else out / "notes.json")
     if out is not None:
         from matplotlib.figure import Figure
 
+        from crmml.atomic import replacing
+        from crmml.notes import to_json
         from crmml.plots import plot_leaderboard
         from crmml.storage.scores import write_csv
 
@@ -85,6 +88,8 @@ def backtest(config: Config, out: Path | None) -> None:
             found.leaderboard, metric=JUDGED_BY, chosen=found.chosen, ax=figure.subplots()
         )
         write_csv(found.leaderboard, out / "leaderboard.csv")
+        with replacing(out / "notes.json") as target:
+            target.write_text(to_json(notes), encoding="utf-8")
         save_figures({"leaderboard": figure}, out)
         display.say(f"Wrote {out / 'leaderboard.csv'} and {out / 'leaderboard.png'}")
 
@@ -168,7 +173,7 @@ def demo(out: Path) -> None:
         written = write_scores(scores.table, out, scores.snapshot.cutoff)
         say("drawing")
         pictures = save_figures(training_figures(result), out / "plots")
-    display.show_training(result)
+    display.show_training(result, _notes_beside(folder))
     display.say(promotion.reason)
     display.show_tiers(scores)
     display.show_places(
@@ -238,6 +243,8 @@ def working() -> Iterator[Callable[[str], None]]:
 
 
 def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
+    from crmml.atomic import replacing
+    from crmml.notes import to_json
     from crmml.storage.bundles import shelve_bundle
     from crmml.storage.fingerprint import fingerprint
     from crmml.training.opening import open_configured
@@ -274,7 +281,14 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
             experiment=experiment,
         )
         folder = shelve_bundle(result.bundle, shelf / str(logged.version))
+        with replacing(_notes_beside(folder)) as target:
+            target.write_text(to_json(result.notes), encoding="utf-8")
     return result, logged, folder
+
+
+def _notes_beside(folder: Path) -> Path:
+    """Return where the notes of a training lie: beside the folder of its bundle."""
+    return folder.with_name(f"{folder.name}.notes.json")
 
 
 def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
@@ -282,7 +296,7 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
         "leaderboard": result.backtest.leaderboard,
         "tiers": display.tier_table(result.scores).reset_index(),
         "actions": result.scores.recommendation.by_action().reset_index(),
-        "notes": pd.DataFrame({"note": list(result.notes)}),
+        "notes": pd.DataFrame([note.to_dict() for note in result.notes]),
     }
     if result.churn.evaluation is not None:
         tables["churn"] = result.churn.evaluation.table.reset_index()

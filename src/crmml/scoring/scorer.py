@@ -14,7 +14,7 @@ from crmml.actions.economics import NetGains
 from crmml.actions.recommendation import Recommendation
 from crmml.data.settings import Policies
 from crmml.data.tables import Tables, open_tables
-from crmml.exceptions import CrmmlError, CrmmlWarning, ParameterError
+from crmml.exceptions import CrmmlError, ParameterError, SilenceWarning
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import end_of_observation, read_moment
 from crmml.scoring.decisions import Actions
@@ -164,7 +164,7 @@ def _moment(manifest: Manifest, tables: Tables, cutoff: str | pd.Timestamp | Non
         warnings.warn(
             f"the log ends on {tables.last_timestamp.date()}, {(moment - end).days:,} days before "
             f"the cutoff {moment.date()}: those days count as silence of every customer",
-            CrmmlWarning,
+            SilenceWarning,
             stacklevel=3,
         )
     if None not in (tables.currency, manifest.currency) and tables.currency != manifest.currency:

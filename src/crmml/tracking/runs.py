@@ -342,7 +342,11 @@ def log_training(
             with tempfile.TemporaryDirectory() as scratch:
                 _write_artifacts(
                     Path(scratch),
-                    texts={"params": dict(params), "label_specification": label_specification},
+                    texts={
+                        "params": dict(params),
+                        "label_specification": label_specification,
+                        "notes": [note.to_dict() for note in bundle.manifest.notes],
+                    },
                     tables={"metrics": _metric_table(metrics)} | _replicate_table(replicates),
                     more_tables={"glossary": bundle.glossary(), **(tables or {})},
                     figures=figures or {},

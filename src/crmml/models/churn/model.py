@@ -38,11 +38,14 @@ from crmml.models.churn.calibration import MonotoneCalibration
 from crmml.models.estimator import Estimator
 from crmml.models.forecast.baselines import RecencyRule, labels
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
+from crmml.notes import about, fit_of
 from crmml.stats.discounting import in_units
 
 NO_PURCHASE = "no_purchase_probability"
 WINDOWS_NEEDED = 3
 """Windows that do not overlap: one to train on, one to calibrate on, one to judge on."""
+
+BEHIND_CHURN = "the purchase model behind the churn feature"
 
 LEAK_AUC = 0.99
 
@@ -162,7 +165,8 @@ class PurchaseChurn(_ChurnEstimator):
         newest = history if isinstance(history, Snapshot) else sort_history(history)[-1]
         snapshot = newest if isinstance(newest, Snapshot) else newest.snapshot
         model = ModifiedBetaGeoModel() if self.purchase_model is None else self.purchase_model
-        self.purchase_model_ = clone(model).fit(snapshot)
+        with about(fit_of(BEHIND_CHURN, snapshot.cutoff)):
+            self.purchase_model_ = clone(model).fit(snapshot)
         self.calibration_, self.trained_until_ = None, None
         if isinstance(newest, LabelledSnapshot):
             check_window(newest, self.horizon, self.gap)
@@ -328,7 +332,8 @@ class ChurnModel(_ChurnEstimator):
         for part in (*train, calibration):
             check_window(part, self.horizon, self.gap)
         model = ModifiedBetaGeoModel() if self.purchase_model is None else self.purchase_model
-        self.purchase_model_ = clone(model).fit(train[0].snapshot)
+        with about(fit_of(BEHIND_CHURN, train[0].snapshot.cutoff)):
+            self.purchase_model_ = clone(model).fit(train[0].snapshot)
         self.features_ = self._choose_features(train)
         rows = self._rows(train)
         check_no_leak(
