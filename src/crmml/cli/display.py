@@ -24,6 +24,9 @@ _WIDTH = None if os.environ.get("COLUMNS") or os.isatty(1) else 110
 console = Console(highlight=False, width=_WIDTH)
 errors = Console(stderr=True, highlight=False)
 
+_DOUBTS = 5
+"""Doubts about a file that fit one screen."""
+
 BOARD = (
     ("purchases_deviance", "devi-\nance"),
     ("purchases_mae", "MAE"),
@@ -152,32 +155,47 @@ def show_places(places: Mapping[str, Any]) -> None:
 
 def show_proposal(proposal: Proposal) -> None:
     """Print what was understood of a file, and what is doubtful."""
-    grid = _grid(f"{proposal.path.name}, as understood", "our name", "column", "sure", "why")
+    told, table = proposal.recognition, proposal.schema.name
+    if told is not None:
+        why = "; ".join(told.evidence)
+        say(f"{proposal.path.name} is the table {table} ({told.confidence:.0%} sure): {why}")
+    grid = _grid(f"{proposal.path.name}, as {table}", "our name", "column", "sure", "why")
     for column in grid.columns:
         column.justify = "left"
     for name, guess in proposal.columns.items():
         grid.add_row(name, escape(guess.column), f"{guess.confidence:.0%}", escape(guess.why))
     console.print(grid)
-    for name in proposal.missing:
+    for name, choices in proposal.missing.items():
+        shown = ", ".join(f"{c!r} ({proposal.figures[c]})" for c in choices[:3])
         say(
-            f"missing: no column looks like {name}, which is required; name it in the configuration"
+            f"missing: {name}, which is required, may be {shown}; choose it in the configuration"
+            if choices
+            else f"missing: no column looks like {name}, which is required; name it in the "
+            "configuration"
         )
     for sentence in proposal.evidence:
         say(f"* {sentence}")
-    for doubt in proposal.doubts:
+    for doubt in proposal.doubts[:_DOUBTS]:
         say(f"? {doubt}")
+    if len(proposal.doubts) > _DOUBTS:
+        say(f"? and {len(proposal.doubts) - _DOUBTS} more, in the configuration")
+    if table != "transactions":
+        say(f"* what it adds: {proposal.schema.adds}")
 
 
-def config_text(proposal: Proposal, relative_to: Path) -> str:
+def config_text(proposals: list[Proposal], relative_to: Path) -> str:
     """Write a whole, commented configuration around the proposed data section."""
-    path = proposal.path.resolve()
-    shown = path.relative_to(relative_to) if path.is_relative_to(relative_to) else path
+    from crmml.data.mapping import write_section
+
+    paths = [proposal.path.resolve() for proposal in proposals]
+    shown = [p.relative_to(relative_to) if p.is_relative_to(relative_to) else p for p in paths]
+    section = write_section(zip(proposals, shown, strict=True)).rstrip()
     return f"""# Written by `crmml init`. A key that is left out keeps its default, which
 # `crmml config -c FILE` prints.
 name: crmml
 seed: 1
 
-{proposal.to_yaml(shown).rstrip()}
+{section}
 
 snapshot:
   grain: day            # all lines of a customer in one day are one purchase

@@ -21,20 +21,34 @@ if TYPE_CHECKING:
     from crmml.training.pipeline import TrainingResult
 
 
-def init(file: Path, out: Path, *, table: str | None, force: bool) -> None:
-    """Propose a mapping, show it, and write the configuration."""
-    from crmml.data.mapping import propose_mapping
+def init(files: list[str], out: Path, *, table: str | None, force: bool) -> None:
+    """Propose a mapping for each file, show them, and write the configuration."""
+    from crmml.data.mapping import propose_tables
+    from crmml.data.schema import TABLES
     from crmml.storage.files import replacing
 
     if out.exists() and not force:
         raise StorageError(f"{out} is there already; give another --out, or --force to replace it")
     _check_writable(out)
-    proposal = propose_mapping(file if table is None else f"{file}::{table}")
-    display.show_proposal(proposal)
-    text = display.config_text(proposal, relative_to=out.resolve().parent)
+    if table is not None:
+        if len(files) > 1:
+            rule = "given with a single file; write FILE::TABLE where there are several"
+            raise ParameterError("--table", rule, table)
+        files = [f"{files[0]}::{table}"]
+    asked: list[tuple[str, str | None]] = []
+    for file in files:
+        name, equals, path = file.partition("=")
+        said = bool(equals) and name in {schema.name for schema in TABLES}
+        asked.append((path, name) if said else (file, None))
+    proposals = propose_tables(asked)
+    for proposal in proposals:
+        display.show_proposal(proposal)
+    text = display.config_text(proposals, relative_to=out.resolve().parent)
     with replacing(out) as target:
         target.write_text(text, encoding="utf-8")
-    display.say(f"Wrote {out}. Next: crmml check --config {out}")
+    chosen = [f"data.{p.schema.name}.columns.{name}" for p in proposals for name in p.missing]
+    first = f"First choose {', '.join(chosen)} in it. " if chosen else ""
+    display.say(f"Wrote {out}. {first}Next: crmml check --config {out}")
 
 
 def check(config: Config) -> None:
