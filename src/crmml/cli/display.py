@@ -16,6 +16,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from crmml.data.mapping import Proposal
     from crmml.data.profile import Profile
+    from crmml.data.sections import TableProfile
     from crmml.scoring.scorer import Scores
     from crmml.training.backtest import Backtest
     from crmml.training.pipeline import TrainingResult
@@ -257,17 +258,38 @@ def show_profile(profile: Profile) -> None:
     for row in profile.windows.itertuples():
         windows.add_row(f"{row.weeks:g} weeks", f"{row.windows}")
     console.print(windows)
-    additions = _grid("What more data would add", "table", "column", "there", "adds")
-    for column in additions.columns:
-        column.justify = "left"
-    for row in profile.additions.itertuples():
-        there = "yes" if row.present else "no"
-        name = row.column if isinstance(row.column, str) else ""
-        additions.add_row(str(row.table), name, there, escape(str(row.adds)))
-    console.print(additions)
+    show_sections(profile.sections)
+    show_additions(profile.additions)
     for effect in profile.report.effects:
         if effect.rows:
             done = "left out" if effect.dropped else "kept"
             say(f"policy {effect.policy}={effect.choice}: {effect.rows:,} lines {done}")
     for remark in profile.remarks():
         say(f"* {remark}")
+
+
+def show_sections(sections: tuple[TableProfile, ...]) -> None:
+    """Print a few figures of each table beside the log."""
+    for section in sections:
+        grid = _grid(f"The table {section.table}", "what", "value")
+        grid.columns[1].justify = "left"
+        grid.add_row("rows", f"{section.rows:,}")
+        if section.customers is not None:
+            grid.add_row("customers", f"{section.customers:,}")
+        if section.first is not None and section.last is not None:
+            grid.add_row("span", f"{section.first.date()} to {section.last.date()}")
+        for what, value in section.figures:
+            grid.add_row(what, escape(value))
+        console.print(grid)
+
+
+def show_additions(additions: pd.DataFrame) -> None:
+    """Print which optional tables and columns are there, and what they add in this version."""
+    grid = _grid("What more data would add", "table", "column", "there", "adds")
+    for column in grid.columns:
+        column.justify = "left"
+    for row in additions.itertuples():
+        there = "yes" if row.present else "no"
+        name = row.column if isinstance(row.column, str) else ""
+        grid.add_row(str(row.table), name, there, escape(str(row.adds)))
+    console.print(grid)

@@ -52,16 +52,26 @@ def init(files: list[str], out: Path, *, table: str | None, force: bool) -> None
 
 
 def check(config: Config) -> None:
-    """Validate the data and print the profile."""
-    from crmml.data.profile import compute_profile
+    """Validate the data and print the profile: of the log where there is one, and of the rest."""
+    from crmml.data.profile import compute_profile, list_additions
+    from crmml.data.sections import opened, profile_tables
     from crmml.training.opening import open_configured
 
     with working() as say:
         say("reading and validating")
         tables = open_configured(config)
         say("profiling")
-        profile = compute_profile(tables, history=config.backtest.min_history)
-    display.show_profile(profile)
+        if "transactions" not in opened(tables):
+            sections, additions = profile_tables(tables), list_additions(tables)
+            profile = None
+        else:
+            profile = compute_profile(tables, history=config.backtest.min_history)
+    if profile is not None:
+        display.show_profile(profile)
+        return
+    display.show_sections(sections)
+    display.show_additions(additions)
+    display.say("* there is no log of transactions: this version trains on a log only")
 
 
 def train(config: Config) -> None:
