@@ -21,33 +21,57 @@ if TYPE_CHECKING:
     from crmml.training.pipeline import TrainingResult
 
 
-def init(file: Path, out: Path, *, table: str | None, force: bool) -> None:
-    """Propose a mapping, show it, and write the configuration."""
+def init(files: list[str], out: Path, *, table: str | None, force: bool) -> None:
+    """Propose a mapping for each file, show them, and write the configuration."""
     from crmml.atomic import replacing
-    from crmml.data.mapping import propose_mapping
+    from crmml.data.mapping import propose_tables
+    from crmml.data.schema import TABLES
 
     if out.exists() and not force:
         raise StorageError(f"{out} is there already; give another --out, or --force to replace it")
     _check_writable(out)
-    proposal = propose_mapping(file if table is None else f"{file}::{table}")
-    display.show_proposal(proposal)
-    text = display.config_text(proposal, relative_to=out.resolve().parent)
+    if table is not None:
+        if len(files) > 1:
+            rule = "given with a single file; write FILE::TABLE where there are several"
+            raise ParameterError("--table", rule, table)
+        files = [f"{files[0]}::{table}"]
+    asked: list[tuple[str, str | None]] = []
+    for file in files:
+        name, equals, path = file.partition("=")
+        said = bool(equals) and name in {schema.name for schema in TABLES}
+        asked.append((path, name) if said else (file, None))
+    proposals = propose_tables(asked)
+    for proposal in proposals:
+        display.show_proposal(proposal)
+    text = display.config_text(proposals, relative_to=out.resolve().parent)
     with replacing(out) as target:
         target.write_text(text, encoding="utf-8")
-    display.say(f"Wrote {out}. Next: crmml check --config {out}")
+    chosen = [f"data.{p.schema.name}.columns.{name}" for p in proposals for name in p.missing]
+    first = f"First choose {', '.join(chosen)} in it. " if chosen else ""
+    display.say(f"Wrote {out}. {first}Next: crmml check --config {out}")
 
 
 def check(config: Config) -> None:
-    """Validate the data and print the profile."""
-    from crmml.data.profile import compute_profile
+    """Validate the data and print the profile: of the log where there is one, and of the rest."""
+    from crmml.data.profile import compute_profile, list_additions
+    from crmml.data.sections import opened, profile_tables
     from crmml.training.opening import open_configured
 
     with working() as say:
         say("reading and validating")
         tables = open_configured(config)
         say("profiling")
-        profile = compute_profile(tables, history=config.backtest.min_history)
-    display.show_profile(profile)
+        if "transactions" not in opened(tables):
+            sections, additions = profile_tables(tables), list_additions(tables)
+            profile = None
+        else:
+            profile = compute_profile(tables, history=config.backtest.min_history)
+    if profile is not None:
+        display.show_profile(profile)
+        return
+    display.show_sections(sections)
+    display.show_additions(additions)
+    display.say("* there is no log of transactions: this version trains on a log only")
 
 
 def train(config: Config) -> None:

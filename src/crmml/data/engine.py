@@ -184,37 +184,6 @@ def read_database(engine: Backend, path: Path, table: str | None) -> ir.Table:
     return engine.table(name, database=(catalog, database))
 
 
-def find_delimiter(path: Path, encoding: str) -> str:
-    """Return what separates the columns of a text file.
-
-    Raises
-    ------
-    SourceError
-        If no usual delimiter splits its lines.
-    """
-    with _bare() as con:
-        try:
-            found = con.execute(
-                "SELECT Delimiter FROM sniff_csv($1, all_varchar=true, encoding=$2)",
-                [glob.escape(str(path)), encoding],
-            ).fetchall()
-        except duckdb.Error:
-            why = "its lines do not split into columns by any usual delimiter"
-            raise SourceError(path, why) from None
-    return str(found[0][0]) if found else ","
-
-
-def first_cells(path: Path, delimiter: str, encoding: str) -> list[str]:
-    """Return the first line of a text file, split into columns."""
-    with _bare() as con:
-        rows = con.execute(
-            "SELECT * FROM read_csv($1, delim=$2, encoding=$3, header=false, all_varchar=true) "
-            "LIMIT 1",
-            [glob.escape(str(path)), delimiter, encoding],
-        ).fetchall()
-    return ["" if cell is None else str(cell) for cell in (rows[0] if rows else ())]
-
-
 def _bare() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(
         config={
