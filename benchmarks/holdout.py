@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from crmml.data.datasets import load_cdnow, load_complete_journey
-from crmml.data.sources import Tables, open_tables
+from crmml.data.tables import Tables, open_tables
 from crmml.features.windows import Window, rolling_windows
 from crmml.metrics.bootstrap import Replicates
 from crmml.training.backtest import run_backtest

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from crmml.data.datasets import load_cdnow
-from crmml.data.sources import open_tables
+from crmml.data.tables import open_tables
 from crmml.exceptions import (
     CensoredWindowError,
     CrmmlError,

@@ -7,7 +7,7 @@ import yaml
 from crmml.data.datasets import load_cdnow
 from crmml.data.mapping import SPELLINGS, propose_mapping
 from crmml.data.schema import TRANSACTIONS
-from crmml.data.sources import open_tables
+from crmml.data.tables import open_tables
 from crmml.exceptions import DataError, SourceError
 
 RETAIL = (

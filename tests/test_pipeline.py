@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crmml.data.sources import Tables
+from crmml.data.tables import Tables
 from crmml.exceptions import FutureLeakError, ParameterError, TooLittleDataError
 from crmml.features.labels import check_no_future
 from crmml.scoring.bundle import ScoringBundle

@@ -6,7 +6,7 @@ import pytest
 
 from crmml.data.datasets import load_cdnow
 from crmml.data.profile import QUANTILES, compute_profile
-from crmml.data.sources import open_tables
+from crmml.data.tables import open_tables
 from crmml.exceptions import TooLittleDataError
 
 
@@ -37,7 +37,7 @@ def test_cdnow_is_a_closed_cohort_of_78_weeks(cdnow):
     assert cdnow.described_share is None
     assert cdnow.zero_rows == 80
     assert cdnow.entry.base == "closed_cohort"
-    assert cdnow.entry.last_newcomer == pd.Timestamp("1997-03-25")
+    assert cdnow.last_newcomer == pd.Timestamp("1997-03-25")
     assert (cdnow.season, cdnow.season_month) == (None, None)
     assert cdnow.windows.set_index("weeks")["windows"].to_dict() == {
         4: 13,

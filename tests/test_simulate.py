@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crmml.data.sources import open_tables
+from crmml.data.tables import open_tables
 from crmml.exceptions import ParameterError
 from crmml.features.snapshot import build_snapshot
 from crmml.testing.simulate import Purchases, Spend, simulate_world

@@ -80,6 +80,19 @@ class MissingColumnsError(DataError):
         )
 
 
+class MissingTableError(CrmmlError, KeyError):
+    """A table is asked for that was not given."""
+
+    def __init__(self, missing: Iterable[str], present: Iterable[str]) -> None:
+        wanted = list(missing)
+        lead = "at least one of the tables" if len(wanted) > 1 else "the table"
+        given = few(present, 10) or "none"
+        super().__init__(f"{lead} {few(wanted)} is needed; given are {given}")
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # a KeyError would print it in quotes
+
+
 class NotFittedError(CrmmlError, ValueError):
     """A model is asked before it was fitted."""
 

@@ -16,15 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
+from crmml.data import engine
+from crmml.data.engine import parse_timestamp
+from crmml.data.reading import Source, open_raw, parse_number
 from crmml.data.schema import TRANSACTIONS
-from crmml.data.sources import Source, open_raw, parse_number, parse_timestamp
-from crmml.exceptions import DataError, SourceError, few
+from crmml.exceptions import DataError, few
 
 SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "customer_id": (
@@ -291,11 +292,9 @@ def propose_mapping(path: str | Path) -> Proposal:
     path = Path(path).expanduser()
     form = _find_form(path) if _is_text(path) else _Form(None, True, "utf-8")
     source = Source(path, delimiter=form.delimiter, header=form.header, encoding=form.encoding)
-    try:
+    with engine.plain_errors(path):
         table = open_raw(source)
         sample = table.limit(_SAMPLE).to_pandas()
-    except duckdb.Error as error:
-        raise SourceError(path, str(error).splitlines()[0]) from error
     if sample.empty:
         raise DataError("there must be at least one row; the file is empty", table="transactions")
     looks = {name: _look(sample[name]) for name in sample.columns}
@@ -362,29 +361,11 @@ def _find_form(path: Path) -> _Form:
     if path.stat().st_size == 0:
         raise DataError("there must be at least one row; the file is empty", table="transactions")
     encoding = _find_encoding(path)
-    with duckdb.connect() as con:
-        try:
-            found = con.execute(
-                "SELECT Delimiter FROM sniff_csv($1, all_varchar=true, encoding=$2)",
-                [_literal(path), encoding],
-            ).fetchall()
-        except duckdb.Error:
-            why = "its lines do not split into columns by any usual delimiter"
-            raise SourceError(path, why) from None
-        delimiter = str(found[0][0]) if found else ","
-        rows = con.execute(
-            "SELECT * FROM read_csv($1, delim=$2, encoding=$3, header=false, all_varchar=true) "
-            "LIMIT 1",
-            [_literal(path), delimiter, encoding],
-        ).fetchall()
-    cells = ["" if cell is None else str(cell) for cell in (rows[0] if rows else ())]
+    delimiter = engine.find_delimiter(path, encoding)
+    cells = engine.first_cells(path, delimiter, encoding)
     # names are distinct words; a number or a date among them is data
     header = len(set(cells)) == len(cells) and not any(_is_number(c) or _is_date(c) for c in cells)
     return _Form(delimiter, header, encoding)
-
-
-def _literal(path: Path) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", str(path))
 
 
 def _find_encoding(path: Path) -> str:

@@ -41,6 +41,15 @@ class Column:
         Whether the table is refused without it.
     adds : str
         What the outputs gain from an optional column.
+    nullable : bool
+        Whether a required column may be null in some rows.
+    choices : tuple of str
+        Of text: the words that may stand there, in any case; empty where all may.
+    least, most : float, optional
+        Of a number: its legal range, both ends included.
+    known_from : str
+        The column of the moment from which the value is known, where that is not the time of the
+        row: whether a complaint was settled is not known when it is made.
     """
 
     name: str
@@ -48,6 +57,11 @@ class Column:
     meaning: str
     required: bool = False
     adds: str = ""
+    nullable: bool = False
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    known_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,8 @@ class TableSchema:
         Whether further columns are kept (covariates).
     adds : str
         What the outputs gain from the table.
+    flags : str
+        Prefix of further columns that are flags; empty where there are none.
     """
 
     name: str
@@ -85,6 +101,7 @@ class TableSchema:
     known_ahead: bool = False
     open_ended: bool = False
     adds: str = ""
+    flags: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,6 +113,16 @@ class TableSchema:
         """Names of the columns that must be there."""
         return tuple(column.name for column in self.columns if column.required)
 
+    @property
+    def filled(self) -> tuple[str, ...]:
+        """Names of the columns that must be there and have a value in every row."""
+        return tuple(c.name for c in self.columns if c.required and not c.nullable)
+
+    @property
+    def has_customers(self) -> bool:
+        """Whether its rows belong to customers."""
+        return "customer_id" in self.names
+
     def kind(self, name: str) -> Kind | None:
         """Kind of a column; None for one that the contract does not know.
 
@@ -103,7 +130,11 @@ class TableSchema:
         --------
         >>> TRANSACTIONS.kind("amount")
         'money'
+        >>> CUSTOMERS.kind("contactable_email")
+        'flag'
         """
+        if self.flags and name.startswith(self.flags):
+            return "flag"
         return next((column.kind for column in self.columns if column.name == name), None)
 
 
@@ -159,6 +190,7 @@ CUSTOMERS = TableSchema(
     key=("customer_id",),
     open_ended=True,
     adds="static covariates, groups, acquisition cost, permission to contact",
+    flags="contactable_",
 )
 """Further columns are static covariates; ``contactable_<channel>`` is a flag."""
 
@@ -177,12 +209,26 @@ INTERACTIONS = TableSchema(
     (
         _ID,
         _AT,
-        Column("kind", "text", f"one of {', '.join(INTERACTION_KINDS)}", required=True),
+        Column(
+            "kind",
+            "text",
+            f"one of {', '.join(INTERACTION_KINDS)}",
+            required=True,
+            choices=INTERACTION_KINDS,
+        ),
         Column("channel", "text", "where it took place", adds="contacts per channel"),
         Column("dimension", "text", "product, price, service, ...", adds="experience per aspect"),
-        Column("score", "number", "survey score, 0 to 10", adds="experience zone"),
-        Column("resolved_at", "timestamp", "when a complaint was settled", adds="open complaints"),
-        Column("cost", "money", "cost of the contact, currency", adds="cost to serve"),
+        Column(
+            "score", "number", "survey score, 0 to 10", adds="experience zone", least=0, most=10
+        ),
+        Column(
+            "resolved_at",
+            "timestamp",
+            "when a complaint was settled",
+            adds="open complaints",
+            known_from="resolved_at",
+        ),
+        Column("cost", "money", "cost of the contact, currency", adds="cost to serve", least=0),
         Column("staff_id", "id", "who served", adds="contacts and satisfaction per person"),
         Column("led_to_change", "flag", "a suggestion that was taken up", adds="inspirers"),
         Column("referred_customer_id", "id", "who was referred", adds="benchmark customers"),
@@ -199,7 +245,7 @@ TREATMENTS = TableSchema(
         _AT,
         Column("action", "text", "name of the action; no_action is control", required=True),
         Column("channel", "text", "through which it went", adds="effects per channel"),
-        Column("cost", "money", "what it cost, currency", adds="return on actions"),
+        Column("cost", "money", "what it cost, currency", adds="return on actions", least=0),
         Column("propensity", "number", "probability of the action given", adds="measured effects"),
         Column("experiment", "text", "the experiment it belongs to", adds="effects by experiment"),
         Column("policy_version", "text", "the policy that chose it", adds="judging a policy"),
@@ -216,10 +262,24 @@ SUBSCRIPTIONS = TableSchema(
     (
         _ID,
         Column("started_at", "timestamp", "start of the period", required=True),
-        Column("ended_at", "timestamp", "end of the period; null = active", required=True),
+        Column(
+            "ended_at",
+            "timestamp",
+            "end of the period; null = active",
+            required=True,
+            nullable=True,
+            known_from="ended_at",
+        ),
         Column("plan", "text", "what was subscribed to", adds="churn per plan"),
-        Column("fee", "money", "fee per period, currency", adds="contract value"),
-        Column("end_reason", "text", f"one of {', '.join(END_REASONS)}", adds="causes of churn"),
+        Column("fee", "money", "fee per period, currency", adds="contract value", least=0),
+        Column(
+            "end_reason",
+            "text",
+            f"one of {', '.join(END_REASONS)}",
+            adds="causes of churn",
+            choices=END_REASONS,
+            known_from="ended_at",
+        ),
         Column("paid_until", "timestamp", "paid up to", adds="grace periods"),
     ),
     time="started_at",

@@ -214,7 +214,7 @@ def sum_lines(
     if "quantity" in lines.columns:
         measures["quantity"] = lines.quantity.sum(where=counted).fill_null(0)
     for value, name in channels.items():
-        measures[name] = lines.count(where=bought & (lines.channel == value))
+        measures[name] = lines.count(where=bought & (lines.channel == value)).fill_null(0)
     return lines.group_by("customer_id").agg(**measures) if measures else None
 
 
@@ -253,8 +253,8 @@ def period_measures(
         measures["margin"] = periods.margin.sum().fill_null(0)
     if grain != "week":
         day = periods.period if grain == "day" else periods.period // 24
-        # 1970-01-01 is a Thursday, so Saturdays and Sundays leave 2 and 3.
-        measures["weekend"] = periods.count(where=bought & (day % 7).isin([2, 3]))
+        # 1970-01-01 is a Thursday, so Saturdays and Sundays leave 2 and 3; before it, -5 and -4.
+        measures["weekend"] = periods.count(where=bought & (day % 7).isin([2, 3, -5, -4]))
     return measures
 
 
@@ -332,9 +332,9 @@ def feature_columns(
     for name in channels:
         out[name] = share(c[name], c.lines)
     if squares:
-        out["channel_concentration"] = sum(squares[1:], squares[0]) / (
-            c.lines.cast("float64") * c.lines
-        )
+        # Without lines there are returns only; some engines refuse to divide by zero.
+        whole = c.lines.cast("float64").nullif(0.0)
+        out["channel_concentration"] = sum(squares[1:], squares[0]) / (whole * whole)
 
     span, squared = (
         (c.last_period - c.first_period).cast("float64"),

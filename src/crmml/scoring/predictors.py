@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 import pandas as pd
 
 from crmml.data.schema import TABLES
-from crmml.data.sources import Tables
+from crmml.data.tables import Tables
 from crmml.exceptions import CrmmlError
 from crmml.features.snapshot import Snapshot
 
@@ -95,7 +95,7 @@ class Moment:
 
     def table(self, name: str) -> Any:
         """Return a checked table by its name; None if it was not given."""
-        return getattr(self.tables, name, None)
+        return self.tables.get(name)
 
 
 @runtime_checkable

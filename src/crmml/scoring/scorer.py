@@ -12,9 +12,9 @@ import pandas as pd
 
 from crmml.actions.economics import NetGains
 from crmml.actions.recommendation import Recommendation
-from crmml.data.cleaning import Policies
-from crmml.data.sources import Tables, open_tables
-from crmml.exceptions import CrmmlError, CrmmlWarning, ParameterError
+from crmml.data.settings import Policies
+from crmml.data.tables import Tables, open_tables
+from crmml.exceptions import CrmmlError, CrmmlWarning
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import end_of_observation, read_moment
 from crmml.scoring.decisions import Actions
@@ -96,7 +96,7 @@ def score(
     bundle : ScoringBundle
         What was trained.
     transactions : Tables, DataFrame, Arrow table, path, or mapping of these by table
-        The log; what is not a :class:`~crmml.data.sources.Tables` is opened with the data policies
+        The log; what is not a :class:`~crmml.data.tables.Tables` is opened with the data policies
         of the training.
     cutoff : str or Timestamp, optional
         Score as of this moment; default: the end of the last day of the data, or the cutoff of
@@ -145,13 +145,9 @@ def open_for(bundle: Bundle, transactions: Any, customers: Any = None) -> Tables
     """Open a log under the data policies of the training; ``Tables`` come back as they are."""
     if isinstance(transactions, Tables):
         return transactions
-    if isinstance(transactions, Mapping):
-        given = dict(transactions)
-        transactions, customers = given.pop("transactions", None), given.pop("customers", customers)
-        if given or transactions is None:
-            rule = "a mapping with `transactions` and perhaps `customers`"
-            raise ParameterError("the tables to score", rule, sorted(given))
     policies = Policies(**bundle.manifest.policies.get("transactions", {}))  # type: ignore[arg-type]
+    if isinstance(transactions, Mapping) and customers is not None:
+        transactions, customers = {**transactions, "customers": customers}, None
     return open_tables(transactions, customers, policies=policies)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import ibis
@@ -12,8 +13,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-TABLES = ("transactions", "customers", "interactions", "treatments", "subscriptions")
-
 
 def fingerprint(data: Any) -> str:
     """Hash the contents of tables, which the engine sorts.
@@ -21,7 +20,7 @@ def fingerprint(data: Any) -> str:
     Parameters
     ----------
     data : DataFrame, ibis Table or Tables
-        What to hash. Of ``Tables``, every table that is there is read.
+        What to hash. Of ``Tables``, every table is read.
 
     Returns
     -------
@@ -41,10 +40,10 @@ def fingerprint(data: Any) -> str:
     if isinstance(data, pd.DataFrame):
         data = ibis.memtable(pa.Table.from_pandas(data, preserve_index=False))
     if isinstance(data, ir.Table):
-        tables: dict[str, Any] = {"table": data}
+        tables: Mapping[str, Any] = {"table": data}
     else:
-        tables = {name: getattr(data, name, None) for name in TABLES}
-    digests = [(name, _digest(table)) for name, table in tables.items() if table is not None]
+        tables = data
+    digests = [(name, _digest(table)) for name, table in tables.items()]
     return hashlib.sha256(repr(digests).encode()).hexdigest()
 
 

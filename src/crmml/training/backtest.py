@@ -20,7 +20,7 @@ import pandas as pd
 from sklearn.base import clone
 
 from crmml._typing import Duration, FloatArray, Grain, IntArray, TimeUnit
-from crmml.data.sources import Tables
+from crmml.data.tables import Tables
 from crmml.exceptions import (
     CrmmlError,
     CrmmlWarning,

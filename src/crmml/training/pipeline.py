@@ -17,7 +17,7 @@ import pandas as pd
 
 from crmml._typing import FloatArray
 from crmml.config import Config, load_config, parse_config
-from crmml.data.sources import Tables
+from crmml.data.tables import Tables
 from crmml.exceptions import ComparisonError, CrmmlWarning, TooLittleDataError
 from crmml.features.labels import (
     LabelledSnapshot,
@@ -110,9 +110,10 @@ class TrainingResult:
 
 def train(
     config: Config | Mapping[str, Any] | str | Path,
-    transactions: Any = None,
+    tables: Any = None,
     customers: Any = None,
     *,
+    transactions: Any = None,
     announce: Announce | None = None,
 ) -> TrainingResult:
     """Backtest, choose, fit and bundle.
@@ -121,8 +122,10 @@ def train(
     ----------
     config : Config, mapping or path of a YAML file
         Settings; see :class:`crmml.config.Config`.
-    transactions, customers : Tables, DataFrame, Arrow table or path, optional
-        Instead of the tables that the configuration names.
+    tables : Tables, DataFrame, Arrow table or path, or mapping of name to such, optional
+        The log, or tables by name, instead of those that the configuration names.
+    customers, transactions : DataFrame, Arrow table or path, optional
+        The customers beside a log; the log by its name.
     announce : callable, optional
         Told in a few words what is being done.
 
@@ -141,7 +144,7 @@ def train(
     say = announce or (lambda _: None)
     check_settings(settings)
     say("opening the data")
-    tables = open_configured(settings, transactions, customers)
+    tables = open_configured(settings, tables, customers, transactions=transactions)
     cutoff = training_cutoff(settings, tables)
     shop = _Shop(settings, tables, cutoff, say)
     backtest = shop.backtest()

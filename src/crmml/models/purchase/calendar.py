@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from crmml._typing import Duration, FloatArray, Grain, IntArray
+from crmml._typing import Duration, FloatArray, Grain
 from crmml.exceptions import (
     ConvergenceWarning,
     CrmmlError,
@@ -21,6 +21,7 @@ from crmml.exceptions import (
     TooLittleDataError,
     few,
 )
+from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import row_weights
 from crmml.models.purchase.base import Future, Histories, PurchaseModel
@@ -327,7 +328,7 @@ class CalendarPurchaseModel(PurchaseModel):
         TooLittleDataError
             If a profile is to be estimated from less than two years of data, or from a snapshot
             that does not know in which weeks its customers bought
-            (``provenance["repeat_purchases_by_week"]``).
+            (``provenance["purchase_times"]``).
         ParameterError
             If it is to be estimated with sample weights, whose weeks are unknown.
 
@@ -681,12 +682,16 @@ class WeeklyCounts:
 
 def repeat_purchases_by_week(snapshot: Snapshot) -> WeeklyCounts | None:
     """Return the repeat purchases by week; None if they are not known of these very customers."""
-    stored = snapshot.provenance.get("repeat_purchases_by_week")
-    if not stored:
+    times = known_times(snapshot)
+    if times is None or not times.repeats:
         return None
-    weeks: IntArray = np.array([_week_number(monday) for monday in stored], dtype=np.int64)
-    counts = np.zeros(int(weeks.max() - weeks.min()) + 1)
-    counts[weeks - weeks.min()] = list(stored.values())
-    if counts.sum() != snapshot.frame["frequency"].sum():
+    first_week, _, repeats = times.by_week()
+    return WeeklyCounts(first_week, repeats.astype(np.float64))
+
+
+def known_times(snapshot: Snapshot) -> PurchaseTimes | None:
+    """Return when these very customers bought; None where that is unknown."""
+    times: PurchaseTimes | None = snapshot.provenance.get("purchase_times")
+    if times is None or times.repeats != snapshot.frame["frequency"].sum():
         return None
-    return WeeklyCounts(int(weeks.min()), counts)
+    return times

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self, TypeAlias, cast
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.linalg import block_diag
-from scipy.optimize import isotonic_regression
 from sklearn.base import clone
 
 import crmml.models
 from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.exceptions import CrmmlError, ParameterError, TooLittleDataError
+from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
 from crmml.models.purchase.base import Group, Histories, PurchaseModel
 from crmml.models.purchase.beta_geo import BetaGeoModel
@@ -30,72 +30,17 @@ from crmml.models.purchase.calendar import (
 )
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.stats.discounting import UNIT_DAYS, in_units
+from crmml.stats.entry import Entry, judge_entry
 from crmml.stats.left_censored import SeenEarly
-from crmml.stats.operational_time import time_at_risk, week_at
+from crmml.stats.operational_time import DAYS_PER_WEEK, time_at_risk, week_at, week_edges
 from crmml.stats.posterior import Posterior
 from crmml.stats.process import PurchaseProcess
-
-MANY_TIMES = 3.0
-"""First-seen customers per day at the start over later on, from which a base is suspect."""
-STEADY = 0.5
-"""Buyers per day later on over those at the start, from which trade counts as steady."""
-START_DAYS = 28.0
-"""What counts as the start."""
-LEAST_DAYS = 112.0
-"""Length of data below which nothing can be said."""
 
 _OLD = "left_censored"
 _PREFIX = "old_"
 
-Base: TypeAlias = Literal["open", "left_censored", "closed_cohort", "too_short"]
 
-
-@dataclass(frozen=True)
-class LeftCensoring:
-    """Whether the customers of a snapshot are older than its data, with the evidence.
-
-    In a base that is older than its data the first weeks are full of customers who look new, while
-    the number of buyers stays about the same. In a closed cohort the buyers decline with the new
-    customers.
-
-    Attributes
-    ----------
-    base : {"open", "left_censored", "closed_cohort", "too_short"}
-        The verdict.
-    new_at_start, new_later : float
-        Customers first seen per day, in the first four weeks and in the second half of the data.
-    buyers_at_start, buyers_later : float
-        Purchases per day in the same two periods.
-    margin : Duration or None
-        Until when a customer first seen is more likely an old one than a new one: while more than
-        twice as many are first seen as later on (the first-seen rate being smoothed to fall).
-    """
-
-    base: Base
-    new_at_start: float
-    new_later: float
-    buyers_at_start: float
-    buyers_later: float
-    margin: Duration | None
-
-    @property
-    def sentence(self) -> str:
-        """The verdict with its figures."""
-        figures = (
-            f"{self.new_at_start:.1f} customers a day are first seen in the first four weeks and "
-            f"{self.new_later:.1f} a day in the second half of the data, while purchases go from "
-            f"{self.buyers_at_start:.1f} to {self.buyers_later:.1f} a day"
-        )
-        return {
-            "left_censored": f"the base is older than the data: {figures}; those first seen within "
-            f"{self.margin} of the start are more likely old customers than new ones",
-            "open": f"nothing says that the base is older than the data: {figures}",
-            "closed_cohort": f"a closed cohort, not an old base: {figures}",
-            "too_short": "the data are too short to tell whether the base is older",
-        }[self.base]
-
-
-def detect_left_censoring(snapshot: Snapshot) -> LeftCensoring:
+def detect_left_censoring(snapshot: Snapshot) -> Entry:
     """Judge from the weekly counts of first and repeat purchases whether the base is older.
 
     Parameters
@@ -115,38 +60,19 @@ def detect_left_censoring(snapshot: Snapshot) -> LeftCensoring:
     model in a backtest shows whether it is.
     """
     origin = _origin(snapshot)
-    kept = [snapshot.provenance.get(f"{kind}_purchases_by_week") for kind in ("first", "repeat")]
-    if not all(kept):
+    times: PurchaseTimes | None = snapshot.provenance.get("purchase_times")
+    if times is None:
         raise CrmmlError(
             "whether the base is older than the data is read from the weekly counts of first and "
             "repeat purchases, which the provenance of this snapshot lacks; give the margin as a "
             "duration like '4W'"
         )
-    first, repeat = (pd.Series(counts, dtype="float64") for counts in kept)
+    first_week, firsts, repeats = (np.asarray(v, dtype=np.float64) for v in times.by_week())
     start = grain_edge(origin, "day")
     end = grain_edge(snapshot.cutoff, "day", up=True)
-    mondays = np.array([grain_edge(pd.Timestamp(monday), "week") for monday in first.index])
-    begins, ends = np.maximum(mondays, start), np.minimum(mondays + 7.0, end)
-    days = ends - begins
-    firsts, all_ = first.to_numpy(), (first + repeat).to_numpy()
-    at_start = ends <= start + START_DAYS
-    later = begins >= (start + end) / 2.0
-
-    def per_day(counts: FloatArray, weeks: BoolArray) -> float:
-        return float(counts[weeks].sum() / max(days[weeks].sum(), 1.0))
-
-    rates = [per_day(counts, weeks) for counts in (firsts, all_) for weeks in (at_start, later)]
-    new_at_start, new_later, buyers_at_start, buyers_later = rates
-    base: Base = "open"
-    margin = None
-    if end - start < LEAST_DAYS:
-        base = "too_short"
-    elif new_at_start > MANY_TIMES * new_later:
-        base = "left_censored" if buyers_later >= STEADY * buyers_at_start else "closed_cohort"
-    if base == "left_censored":
-        falling = isotonic_regression(firsts / days, weights=days, increasing=False).x
-        margin = Duration(float(ends[falling > 2.0 * new_later][-1] - start), "day")
-    return LeftCensoring(base, new_at_start, new_later, buyers_at_start, buyers_later, margin)
+    mondays = week_edges(int(first_week), len(firsts))[:-1]
+    begins, ends = np.maximum(mondays, start), np.minimum(mondays + DAYS_PER_WEEK, end)
+    return judge_entry((start, end), begins, ends, firsts, firsts + repeats)
 
 
 def _origin(snapshot: Snapshot) -> pd.Timestamp:

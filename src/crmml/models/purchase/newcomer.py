@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import row_weights
 from crmml.models.purchase.base import Future, Group, Histories, PurchaseModel
 from crmml.models.purchase.beta_geo import ALL_ALIVE, BETA_GEO_BOUNDARIES
+from crmml.models.purchase.calendar import known_times
 from crmml.stats import bg_nbd, mbg_nbd, mle, newcomer
 from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.stats.newcomer import Settling
@@ -158,7 +159,7 @@ class NewcomerModel(PurchaseModel):
         ------
         TooLittleDataError
             If the effect is to be estimated from a snapshot that does not know at which ages its
-            customers bought (``provenance["repeat_purchases_by_age"]``).
+            customers bought (``provenance["purchase_times"]``).
         ParameterError
             If it is to be estimated with sample weights (how much the purchases at an age weigh is
             unknown), or time is counted in purchase opportunities.
@@ -364,18 +365,14 @@ class _Bought:
     @classmethod
     def of(cls, snapshot: Snapshot) -> _Bought | None:
         """Gather them; None if they are not known of these very customers."""
-        stored: Any = snapshot.provenance.get("repeat_purchases_by_age")
-        if stored is None:
+        times = known_times(snapshot)
+        if times is None:
             return None
-        counts = np.asarray(stored, dtype=np.float64)
-        if counts.sum() != snapshot.frame["frequency"].sum():
-            return None
+        age, counts = times.by_age()
         # What is bought in a period stands at its end, as T does, for the time since the period
-        # before. Of hours only the day is kept.
-        days = max(UNIT_DAYS[snapshot.grain], 1.0)
-        seen, unit = np.flatnonzero(counts), UNIT_DAYS[snapshot.time_unit]
-        begin = np.asarray(seen - (0.0 if snapshot.grain == "hour" else days), dtype=np.float64)
-        return cls(begin / unit, counts[seen], days / unit)
+        # before.
+        width = UNIT_DAYS[times.grain] / UNIT_DAYS[snapshot.time_unit]
+        return cls(np.asarray((age - 1.0) * width), counts.astype(np.float64), width)
 
     def log_rates(self, settling: Settling) -> float:
         """Sum of the logarithms of the mean rate of each stretch over the purchases."""
