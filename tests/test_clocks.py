@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -41,7 +43,7 @@ def test_against_quadrature(settles, paced, decay):
 
     for b, t, u, value in zip(begin, length, age, got.time, strict=True):
         cuts = np.unique(np.clip([b, *EDGES, b + 5 * decay, b + t], b, b + t))
-        parts = [quad(rate, *ends, args=(b, u))[0] for ends in zip(cuts, cuts[1:], strict=False)]
+        parts = [quad(rate, *ends, args=(b, u))[0] for ends in pairwise(cuts)]
         assert_allclose(value, sum(parts), rtol=1e-10, atol=1e-14)
     moved = [
         (passed_at(psi + e, begin, length, age, settles, paced).time

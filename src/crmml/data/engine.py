@@ -31,6 +31,7 @@ from crmml.exceptions import DataError, ParameterError, SourceError
 TIMESTAMP = dt.Timestamp(scale=6)
 INSTANT = dt.Timestamp(scale=6, timezone="UTC")
 
+_STORED = (ibis.expr.operations.DatabaseTable, ibis.expr.operations.SQLQueryResult)
 _LARGEST = 2**53
 """Whole numbers up to here are exact as float64."""
 
@@ -59,7 +60,7 @@ def connect() -> BaseBackend:
 
 def in_memory(table: ir.Table) -> bool:
     """Whether an Ibis table lies on no engine yet."""
-    return not any(True for _ in table.op().find(ibis.expr.operations.DatabaseTable))
+    return not table.op().find(_STORED)
 
 
 def engine_of(table: ir.Table) -> BaseBackend | None:
@@ -326,11 +327,11 @@ def cast_or_null(value: ir.Value, kind: dt.DataType) -> ir.Value:
     if kind.is_floating() or (kind.is_integer() and value.type().is_integer()):
         return value.cast(kind)
     if kind.is_integer():
-        whole = value.floor() == value
-        fits = whole & (value.abs() < (_LARGEST if value.type().is_floating() else 2**63))
+        most = _LARGEST if value.type().is_floating() else 10**18
+        fits = (value.floor() == value) & (value.abs() <= most)
         return ibis.ifelse(fits, value, ibis.null(value.type())).cast(kind)
-    limit = 10 ** (kind.precision - kind.scale)
-    fits = value.abs() < limit  # false for what is infinite, and for NaN, which others put last
+    # false for what is infinite, and for NaN, which others put last
+    fits = value.abs() < 10 ** (kind.precision - kind.scale)
     value = ibis.ifelse(fits, value, ibis.null(value.type()))
     if not value.type().is_floating():
         return value.cast(kind)
@@ -349,7 +350,7 @@ def _number_of(text: ir.StringValue) -> ir.Value:
 
 
 def _embedded(value: ir.Value) -> bool:
-    tables = value.op().find(ibis.expr.operations.DatabaseTable)
+    tables = value.op().find(_STORED)
     return all(is_embedded(table.source) for table in tables)
 
 

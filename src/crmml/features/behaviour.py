@@ -18,7 +18,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from crmml._typing import Grain, TimeUnit
-from crmml.features.purchases import HOURS, cents, currency, in_time_units, start_of
+from crmml.features.purchases import HOURS, cents, currency, in_time_units, insist, start_of
 
 WINDOWS: tuple[int, ...] = (4, 13, 26, 52)
 """Lengths of the trailing windows, in weeks of seven days before the end of observation."""
@@ -374,6 +374,6 @@ def feature_columns(
     if "quantity" in present:
         out["mean_quantity"] = share(c.quantity, c.purchases)
     angle = 2 * math.pi * (cutoff.day_of_year - 1) / 365.25
-    out["cutoff_season_sin"] = ibis.literal(math.sin(angle))
-    out["cutoff_season_cos"] = ibis.literal(math.cos(angle))
+    out["cutoff_season_sin"] = insist(ibis.literal(math.sin(angle)), "float64")
+    out["cutoff_season_cos"] = insist(ibis.literal(math.cos(angle)), "float64")
     return out

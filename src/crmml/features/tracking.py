@@ -61,9 +61,7 @@ def count_repeat_purchases(
     cohort = firsts.filter(firsts["first"] < period_at(acquired, grain))
     joined = bought.inner_join(cohort, "customer_id")
     repeats = joined.filter(joined.period > joined["first"])
-    counts = (
-        repeats.group_by("period").agg(purchases=repeats.count()).order_by("period").to_pandas()
-    )
+    counts = fetch(repeats.group_by("period").agg(purchases=repeats.count()), ["period"])
     start = period_at(tables.first_timestamp, grain)
     grain_days, unit_days = UNIT_DAYS[grain], UNIT_DAYS[time_unit]
     observed = end_of_observation(tables.last_timestamp) - start_of(start, grain)

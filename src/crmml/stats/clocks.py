@@ -174,7 +174,8 @@ class Intervals:
         return Passed(plain + (first - 1.0) * faded, pull)
 
     def _sum(self, place: IntArray, weights: FloatArray) -> FloatArray:
-        return np.bincount(place, weights=weights, minlength=len(self.moments))
+        summed = np.bincount(place, weights=weights, minlength=len(self.moments))
+        return np.asarray(summed, dtype=np.float64)
 
     def _pull_pace(self, until: FloatArray | None, weights: FloatArray) -> FloatArray:
         if until is None or len(until) == 1:

@@ -275,7 +275,7 @@ def part_objective(
         if counted is not None:
             value, gradient, by_t_x, by_T = counted(theta, t_x, T)
             return value, gradient, clock.pull(by_t_x / scale, by_T / scale, 0.0)
-        here = process if part.margin is None else SeenEarly(clock.share)
+        here: Any = process if part.margin is None else SeenEarly(clock.share)
         params = mle.row_params(here, blocks, theta)
         found = here.clocked_score(params, part.x, t_x, T)
         by_t_x, by_T = weights * found.by_t_x, weights * found.by_T

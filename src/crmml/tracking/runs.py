@@ -390,7 +390,8 @@ def _flat_metrics(metrics: Mapping[str, MetricValue]) -> dict[str, float]:
     flat: dict[str, float] = {}
     for name, value in metrics.items():
         if isinstance(value, tuple):
-            flat |= zip((name, f"{name}_low", f"{name}_high"), map(float, value), strict=True)
+            ends = dict(zip((name, f"{name}_low", f"{name}_high"), map(float, value), strict=True))
+            flat |= {key: end for key, end in ends.items() if key == name or not np.isnan(end)}
         else:
             flat[name] = float(value)
     return flat
@@ -408,7 +409,8 @@ def _replicate_table(replicates: Replicates | None) -> dict[str, pd.DataFrame]:
     if replicates is None:
         return {}
     columns = [metric for _, metric in replicates.rows]
-    return {REPLICATES: pd.DataFrame(replicates.draws.T, columns=columns)}
+    table = pd.DataFrame(replicates.draws.T, columns=columns)
+    return {REPLICATES: table.dropna(axis="columns", how="all")}
 
 
 def read_replicates(client: MlflowClient, run_id: str, metric: str) -> Replicates | None:

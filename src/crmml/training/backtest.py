@@ -37,6 +37,7 @@ from crmml.metrics.bootstrap import (
     Replicates,
     Statistic,
     Statistics,
+    Stream,
     hash_keys,
     keyed_uniforms,
     replicate,
@@ -98,8 +99,7 @@ LOSSES = (
     "spend_rmse",
     "spend_decile_mape",
 )
-"""Metrics of which less is better; of biases the size counts, coverage should be its nominal
-0.8, and of all others more is better."""
+"""Metrics of which less is better; :mod:`crmml.metrics.table` says so of each."""
 
 JUDGED_BY = "purchases_deviance"
 """The metric that decides: the mean of the outcome minimises it, and means are what is forecast;
@@ -396,7 +396,7 @@ def judge(
     keys = keys[judged]
     said = _Said(
         labelled.subset(judged),
-        keyed_uniforms(keys, seed),
+        keyed_uniforms(keys, seed, Stream.PIT),
         None if weekly is None else weekly[judged],
     )
     forecasts: dict[str, pd.DataFrame] = {}
@@ -488,7 +488,7 @@ class _Said:
         self.forecasts: dict[str, pd.DataFrame] = {}
         self.pit: dict[str, FloatArray] = {}
         self.paths: dict[str, FloatArray] = {}
-        self.whole: dict[str, dict[str, Statistic]] = {}
+        self.whole: dict[str, dict[str, Statistic | float]] = {}
 
     def add(self, name: str, model: Forecaster, forecast: pd.DataFrame) -> None:
         """Ask a fitted candidate for all that it can say."""
@@ -511,8 +511,9 @@ class _Said:
             path = model.track(self.snapshot, lengths)
             if path is not None and lengths:
                 self.paths[name] = path
-                both = np.concatenate([self.reached, path], axis=1)
-                self.whole[name]["cumulative_mape"] = partial(_cumulative_mape, both)
+                self.whole[name]["cumulative_mape"] = partial(
+                    counts.cumulative_mape, self.reached, path
+                )
 
     def families(self) -> list[tuple[IntArray | None, Statistics]]:
         """Gather the metrics; customers alike in all of a family's columns are counted, not kept.
@@ -522,6 +523,10 @@ class _Said:
         families: list[tuple[IntArray | None, Statistics]] = [(None, self.whole)]
         for what, actual in self.actual.items():
             said = {name: f[what].to_numpy(np.float64) for name, f in self.forecasts.items()}
+            true = ranking.Order.of(actual)
+            for name, values in said.items():
+                order = ranking.statistics(actual, values, true)
+                self.whole[name] |= {f"{what}_{key}": value for key, value in order.items()}
             few = {k: v for k, v in said.items() if 2 * len(np.unique(v)) < len(v)}
             if few:
                 same = Distinct({"actual": actual, **few})
@@ -540,23 +545,13 @@ class _Said:
         return pd.DataFrame({k: v.sum(axis=0) for k, v in columns.items()}, index=weeks)
 
 
-def _cumulative_mape(both: FloatArray, weight: FloatArray) -> FloatArray:
-    """Mean over the weeks of ``|expected / actual - 1|``; ``both`` holds actual, then expected."""
-    actual, expected = np.split(weight @ both, 2, axis=-1)
-    begun = actual > 0
-    error = np.abs(expected / np.where(begun, actual, 1.0) - 1.0) * begun
-    with np.errstate(invalid="ignore"):
-        return np.asarray(error.sum(axis=-1) / begun.sum(axis=-1))
-
-
 def _measures(
     what: str, actual: FloatArray, forecasts: Mapping[str, FloatArray]
 ) -> dict[str, dict[str, Statistic]]:
-    outcome = ranking.Outcome(actual)
     measures = {}
     for name, said in forecasts.items():
         errors = counts.statistics if what == "purchases" else counts.errors
-        found = errors(actual, said) | ranking.statistics(actual, said, outcome)
+        found = errors(actual, said)
         measures[name] = {f"{what}_{key}": statistic for key, statistic in found.items()}
     return measures
 

@@ -29,7 +29,7 @@ from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.wallet import rolling_wallets
 from crmml.features.windows import Window, rolling_windows
 from crmml.metrics import classification, counts, ranking
-from crmml.metrics.bootstrap import Replicates, hash_keys, replicate
+from crmml.metrics.bootstrap import Replicates, Statistic, hash_keys, replicate
 from crmml.models.churn.model import ChurnSelection, select_churn
 from crmml.models.loyalty.model import LoyaltyModel
 from crmml.models.purchase.left_censored import detect_left_censoring
@@ -510,7 +510,9 @@ def judge_scores(
 
     bought, spent = column(outcomes, "purchases"), column(outcomes, "spend")
     forecast = column(said, "expected_purchases")
-    measures = {f"served_purchases_{k}": v for k, v in counts.statistics(bought, forecast).items()}
+    measures: dict[str, Statistic | float] = {
+        f"served_purchases_{k}": v for k, v in counts.statistics(bought, forecast).items()
+    }
     spend = column(said, "expected_spend")
     measures |= {f"served_spend_{k}": v for k, v in counts.errors(spent, spend).items()}
     measures |= {

@@ -18,21 +18,17 @@ from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.exceptions import CrmmlError, ParameterError, TooLittleDataError
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
+from crmml.models.estimator import _plain
 from crmml.models.purchase.base import Group, Histories, PurchaseModel
 from crmml.models.purchase.beta_geo import BetaGeoModel
-from crmml.models.purchase.calendar import (
-    CalendarProfile,
-    CalendarPurchaseModel,
-    Population,
-    WeeklyCounts,
-    grain_edge,
-    repeat_purchases_by_week,
-)
+from crmml.models.purchase.calendar import CalendarProfile, grain_edge
+from crmml.models.purchase.clocked import ClockedPurchaseModel
+from crmml.models.purchase.clocks import ClockSettings, Wanted
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.stats.entry import Entry, judge_entry
 from crmml.stats.left_censored import SeenEarly
-from crmml.stats.operational_time import DAYS_PER_WEEK, time_at_risk, week_at, week_edges
+from crmml.stats.operational_time import DAYS_PER_WEEK, week_edges
 from crmml.stats.posterior import Posterior
 from crmml.stats.process import PurchaseProcess
 
@@ -96,7 +92,7 @@ class OldCustomerModel(BetaGeoModel):
         Begin and end of the window in days since 1970-01-01; matters only under a calendar, whose
         clock changes the share.
     purchase_covariates, dropout_covariates, ridge, calendar
-        See :class:`~crmml.models.purchase.calendar.CalendarPurchaseModel`.
+        See :class:`~crmml.models.purchase.clocked.ClockedPurchaseModel`.
     """
 
     def __init__(
@@ -108,37 +104,31 @@ class OldCustomerModel(BetaGeoModel):
         dropout_covariates: Sequence[str] = (),
         ridge: float = 0.0,
         calendar: CalendarProfile | Literal["estimate"] | None = None,
+        clocks: ClockSettings = (),
     ) -> None:
         super().__init__(
             purchase_covariates=purchase_covariates,
             dropout_covariates=dropout_covariates,
             ridge=ridge,
             calendar=calendar,
+            clocks=clocks,
         )
         self.share = share
         self.window = window
 
     @property
     def _process(self) -> PurchaseProcess:  # type: ignore[override]
-        share = self.share
-        if self.calendar_ is not None:
-            begin, end = self.window
-            moments, clock = self.calendar_.clock(begin, end)
-            passed = np.interp([begin, begin + share * (end - begin), end], moments, clock)
-            share = float((passed[1] - passed[0]) / (passed[2] - passed[0]))
+        begin, end = self.window
+        pace = self._pace_between(begin, end)
+        if pace is None:
+            return cast(PurchaseProcess, SeenEarly(self.share))
+        margin = begin + self.share * (end - begin)
+        passed = pace.until(np.array([begin, margin, end]))[0]
+        share = float((passed[1] - passed[0]) / (passed[2] - passed[0]))
         return cast(PurchaseProcess, SeenEarly(share))
 
-    def _exposure(self, one: Population, h: Histories, first: int, n_weeks: int) -> FloatArray:
-        """Add those who were at risk within the margin and were not seen."""
-        process = cast(SeenEarly, self._process)
-        unseen = one.weights * process.unseen_rate(self._row_params(h), h.T)
-        margin = one.begin + self.share * (one.end - one.begin)
-        return super()._exposure(one, h, first, n_weeks) + time_at_risk(
-            one.begin, margin, unseen, first, n_weeks
-        )
 
-
-class LeftCensoredModel(CalendarPurchaseModel):
+class LeftCensoredModel(ClockedPurchaseModel):
     """BG/NBD or MBG/NBD for a base that is older than its data.
 
     Who is first seen within a margin of the data's start is most likely an old customer, whose
@@ -178,11 +168,11 @@ class LeftCensoredModel(CalendarPurchaseModel):
     log_likelihood_ : float
         Sum over both. Not comparable with a plain model's, which conditions on other purchases.
     calendar_, n_waves_, dispersion_, flat_log_likelihood_
-        See :class:`~crmml.models.purchase.calendar.CalendarPurchaseModel`.
+        See :class:`~crmml.models.purchase.clocked.ClockedPurchaseModel`.
     """
 
     _state = (
-        *CalendarPurchaseModel._state,
+        *ClockedPurchaseModel._state,
         "new_",
         "old_",
         "origin_",
@@ -192,7 +182,7 @@ class LeftCensoredModel(CalendarPurchaseModel):
     )  # type: ignore[assignment]
     _effects: ClassVar[dict[Group, tuple[tuple[str, float], ...]]] = BetaGeoModel._effects
 
-    new_: CalendarPurchaseModel
+    new_: ClockedPurchaseModel
     old_: OldCustomerModel | None
     origin_: str
     margin_: str | None
@@ -211,6 +201,9 @@ class LeftCensoredModel(CalendarPurchaseModel):
     @property
     def _process(self) -> PurchaseProcess:  # type: ignore[override]
         return self.new_._process
+
+    def _wanted(self) -> Wanted:
+        return self.new_._wanted()
 
     @property
     def ridge(self) -> float:  # type: ignore[override]
@@ -235,7 +228,7 @@ class LeftCensoredModel(CalendarPurchaseModel):
         """Return class name, settings and fitted state as plain JSON values."""
         self._check_fitted()
         state = {
-            **{name: getattr(self, name) for name in self._state},
+            **{name: _plain(getattr(self, name)) for name in self._state},
             "new_": self.new_.to_dict(),
             "old_": self.old_ and self.old_.to_dict(),
             "calendar_": self.calendar_ and self.calendar_.to_dict(),
@@ -279,7 +272,7 @@ class LeftCensoredModel(CalendarPurchaseModel):
             estimated with sample weights.
         TooLittleDataError
             If there are no new customers; or a calendar is to be estimated from too little, see
-            :meth:`crmml.models.purchase.calendar.CalendarPurchaseModel.fit`.
+            :meth:`crmml.models.purchase.clocked.ClockedPurchaseModel.fit`.
         CrmmlError
             If the provenance lacks what is needed.
 
@@ -308,7 +301,7 @@ class LeftCensoredModel(CalendarPurchaseModel):
         weights = sample_weight
         if weights is not None and not isinstance(weights, pd.Series):
             weights = pd.Series(np.asarray(weights, dtype=np.float64), index=snapshot.customer_id)
-        parts: list[tuple[CalendarPurchaseModel, Snapshot]] = [(base, counted.subset(~old))]
+        parts: list[tuple[ClockedPurchaseModel, Snapshot]] = [(base, counted.subset(~old))]
         self.old_ = None
         if self.n_old_ and margin is not None:
             theirs = counted.subset(old)
@@ -325,8 +318,11 @@ class LeftCensoredModel(CalendarPurchaseModel):
                 f"{self.margin_} of the start of the data and count as old, with parameters of "
                 "their own"
             )
-        bought = _with_first_purchases(repeat_purchases_by_week(snapshot), snapshot.subset(old))
-        at_purchases = self._fit_parts(parts, snapshot, base.calendar, bought, weights)
+        span = None
+        if self.old_ is not None and margin is not None:
+            begin = grain_edge(pd.Timestamp(self.origin_), snapshot.grain)
+            span = (begin, in_units(margin, "day"))
+        at_purchases = self._fit_parts(parts, snapshot, base._wanted(), span, weights)
         self._gather_fits(len(snapshot), at_purchases)
         return self
 
@@ -342,7 +338,7 @@ class LeftCensoredModel(CalendarPurchaseModel):
         in_units(margin, snapshot.time_unit)
         return margin, []
 
-    def _gather_fits(self, n_customers: int, at_purchases: float) -> None:
+    def _gather_fits(self, n_customers: int, at_purchases: tuple[float, float]) -> None:
         parts = {"": self.new_} | ({} if self.old_ is None else {_PREFIX: self.old_})
         for name in ("params_", "standard_errors_", "coefficients_"):
             merged = {
@@ -354,8 +350,10 @@ class LeftCensoredModel(CalendarPurchaseModel):
         self.covariance_ = block_diag(
             *(np.array(part.covariance_) for part in parts.values())
         ).tolist()
-        for name in ("log_likelihood_", "null_log_likelihood_"):
-            setattr(self, name, sum(getattr(part, name) for part in parts.values()) + at_purchases)
+        for name, more in zip(
+            ("log_likelihood_", "null_log_likelihood_"), at_purchases, strict=True
+        ):
+            setattr(self, name, sum(getattr(part, name) for part in parts.values()) + more)
         self.converged_ = all(part.converged_ for part in parts.values())
         self.n_customers_ = n_customers
 
@@ -399,6 +397,10 @@ class LeftCensoredModel(CalendarPurchaseModel):
 
     def _histories(self, snapshot: Snapshot) -> Histories:
         return super()._histories(self._count_from_origin(snapshot))
+
+    def _ages(self, h: Histories) -> FloatArray:
+        # Customers older than the data are no newcomers.
+        return np.where(h.covariates[_OLD] > 0, np.inf, super()._ages(h))
 
     def _covariate_columns(self) -> dict[Group, Sequence[str]]:
         own = self.new_._covariate_columns()
@@ -483,14 +485,3 @@ class LeftCensoredModel(CalendarPurchaseModel):
             effective_sample_size=min(new.effective_sample_size, other.effective_sample_size),
             coefficients=(*new.coefficients, *(_PREFIX + name for name in other.coefficients)),
         )
-
-
-def _with_first_purchases(bought: WeeklyCounts | None, old: Snapshot) -> WeeklyCounts | None:
-    """Add the first purchases of old customers, which count like all others."""
-    if bought is None or not len(old):
-        return bought
-    end = grain_edge(old.cutoff, old.grain, up=True)
-    since = old.frame["T"].to_numpy() * UNIT_DAYS[old.time_unit]
-    week = week_at(end - since - UNIT_DAYS[old.grain] / 2.0)  # T begins at the end of the period
-    firsts = np.bincount(week - bought.first, minlength=len(bought.counts))
-    return WeeklyCounts(bought.first, bought.counts + firsts)
