@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from crmml.data.tables import open_tables
 
 from crmml.cli import jobs
 from crmml.config import load_config
 from crmml.data.mapping import propose_mapping, propose_tables, write_section
+from crmml.data.tables import open_tables
 from crmml.exceptions import CrmmlError, DataError, MissingColumnsError, SourceError
 
 N = 120

@@ -113,7 +113,6 @@ def make_manifest(config: Config, tables: Tables, snapshot: Snapshot) -> Manifes
     """
     ids = snapshot.frame["customer_id"]
     policies = {k: v for k, v in asdict(tables.policies).items() if k != "test_customers"}
-    opened = {"transactions": tables.transactions, "customers": tables.customers}
     return Manifest(
         name=config.name,
         cutoff=str(snapshot.cutoff),
@@ -123,7 +122,7 @@ def make_manifest(config: Config, tables: Tables, snapshot: Snapshot) -> Manifes
         gap=config.outcome.gap,
         value_horizon=config.value.horizon,
         id_type="integer" if pd.api.types.is_integer_dtype(ids) else "text",
-        columns={name: tuple(t.columns) for name, t in opened.items() if t is not None},
+        columns={name: tuple(table.columns) for name, table in tables.items()},
         features=tuple(name for name in snapshot.frame if name != "customer_id"),
         channels=dict(snapshot.provenance["channels"]),
         own_seller=config.data.own_seller,

@@ -10,14 +10,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from crmml import models
 from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.exceptions import (
     DataError,
@@ -75,30 +74,12 @@ def in_sample(snapshot: Snapshot, one_in: int, seed: int) -> BoolArray:
 
 
 class _ChurnEstimator(Estimator):
-    """Storage of an estimator that holds a fitted purchase model."""
+    """An estimator that holds a fitted purchase model."""
 
     purchase_model: Any
     purchase_model_: Any
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return class name, settings and fitted state as plain JSON values."""
-        self._check_fitted()
-        purchase = self.purchase_model_.to_dict()
-        plain = clone(self).set_params(purchase_model=None)
-        for name in self._state:
-            setattr(plain, name, getattr(self, name))
-        plain.purchase_model_ = None
-        stored = Estimator.to_dict(plain)
-        stored["state"]["purchase_model_"] = purchase
-        return stored
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild a fitted estimator from :meth:`to_dict`; it would be fitted again alike."""
-        model = super().from_dict(stored)
-        model.purchase_model_ = models.from_dict(stored["state"]["purchase_model_"])
-        model.purchase_model = clone(model.purchase_model_)
-        return model
+    _learners: ClassVar[Mapping[str, str]] = {"purchase_model": "purchase_model_"}
 
     def _no_purchase(self, snapshot: Snapshot, length: Duration) -> FloatArray:
         p = self.purchase_model_.probability_no_purchase(snapshot, length)
