@@ -6,7 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -714,6 +714,7 @@ class _Problem:
     times: PurchaseTimes | None
     counted: BoolArray
     aged: BoolArray
+    _without_clocks: dict[int, tuple[mle.Fit, mle.Fit]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -871,8 +872,12 @@ class _Problem:
             t_x = np.where(plain.x > 0, clock.t_x, 0.0)
             h = Histories(plain.x, t_x, clock.T, plain.covariates, plain.groups)
             process = process if part.margin is None else SeenEarly(clock.share)
-        fitted, null = self.models[i]._maximise(h, self.weights[i], process)
-        return fitted if covariates else null
+        pair = self._without_clocks.get(i) if h is plain else None
+        if pair is None:
+            pair = self.models[i]._maximise(h, self.weights[i], process)
+        if h is plain:
+            self._without_clocks[i] = pair
+        return pair[0 if covariates else 1]
 
     # -- choosing ----------------------------------------------------------------------------------
 
