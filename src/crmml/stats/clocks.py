@@ -125,9 +125,7 @@ class Intervals:
     age: FloatArray
 
     @classmethod
-    def of(
-        cls, begin: FloatArray, length: FloatArray, age: FloatArray | float = 0.0
-    ) -> Intervals:
+    def of(cls, begin: FloatArray, length: FloatArray, age: FloatArray | float = 0.0) -> Intervals:
         """Take intervals of customers of some ages."""
         return cls(begin, length, np.broadcast_to(age, len(length)))
 

@@ -25,7 +25,7 @@ from crmml.exceptions import (
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import row_weights
-from crmml.models.purchase.base import Future, Histories, PurchaseModel, _wald, take
+from crmml.models.purchase.base import Future, Histories, PurchaseModel, _wald
 from crmml.models.purchase.calendar import (
     LEAST_WEEKS,
     MOST_WAVES,
@@ -63,6 +63,8 @@ _AT_BOUND = {
 _SEASON_ROUNDS = 4
 """How often the number of waves is chosen anew with what is expected given all other effects."""
 _REACH = 36.0
+_AGES = 12
+"""Values of exp(-age / decay) at which discounted purchases are found under a pace."""
 _WEEKS_OF_PROFILE = 5218
 """A hundred years, after which a discounted sum to infinity takes the profile at its mean, 1."""
 _YEAR = np.arange(1, 54)
@@ -600,25 +602,25 @@ class ClockedPurchaseModel(PurchaseModel):
             _end_of(snapshot),
             _end_of(snapshot) + moments[-1] * UNIT_DAYS[snapshot.time_unit],
         )
-        values = np.empty(len(age))
-        # The path of the clock is one for all of one age, and of all who have settled.
-        settled = age if settling is None else np.minimum(age, _REACH * settling.decay)
-        ages, kind = np.unique(
-            settled if settling is not None else np.zeros(len(age)), return_inverse=True
-        )
-        for i, one in enumerate(ages):
-            mine = np.flatnonzero(kind == i)
-            at = moments
-            if settling is not None and one < _REACH * settling.decay:
-                fine = settling.decay * np.arange(0.0, _REACH, 1.0 / 32.0)
-                at = np.union1d(moments, fine[fine < moments[-1]])
-            passed = Intervals.of(np.zeros(len(at)), at, one).under(pace, settling).time
-            passed = np.concatenate([passed, passed[-1] + beyond])
-            calendar = np.concatenate([at, at[-1] + beyond])
-            values[mine] = ot.discounted_purchases(
-                take(future.params, mine), calendar, passed, delta
-            )
-        return values
+        if settling is None:
+            passed = Intervals.of(np.zeros(len(moments)), moments).under(pace, None).time
+            return _discounted(future.params, moments, passed, beyond, delta)
+        # The clock of an age is C(u) + e G(u) with e = exp(-age / decay): all customers follow one
+        # path at a few values of e, between which the result is smooth.
+        decay = settling.decay
+        fine = decay * np.arange(0.0, _REACH, 1.0 / 32.0)
+        at = np.union1d(moments, fine[fine < moments[-1]])
+        angle = np.pi * (np.arange(_AGES) + 0.5) / _AGES
+        nodes = np.cos(angle)
+        values = []
+        for share in (nodes + 1.0) / 2.0:
+            same = Intervals.of(np.zeros(len(at)), at, -decay * math.log(share))
+            passed = same.under(pace, settling).time
+            values.append(_discounted(future.params, at, passed, beyond, delta))
+        terms = 2.0 / _AGES * np.cos(np.outer(np.arange(_AGES), angle)) @ np.array(values)
+        terms[0] /= 2.0
+        basis = np.polynomial.chebyshev.chebvander(2.0 * np.exp(-age / decay) - 1.0, _AGES - 1)
+        return np.asarray((basis * terms.T).sum(axis=1))
 
     def _path_ahead(
         self, snapshot: Snapshot, horizon: str | Duration | None, delta: float
@@ -665,6 +667,15 @@ class ClockedPurchaseModel(PurchaseModel):
         return super().expected_purchases_new_customer(
             Duration(passed, self.time_unit_), covariates
         )
+
+
+def _discounted(
+    params: Any, moments: FloatArray, passed: FloatArray, beyond: FloatArray, delta: float
+) -> FloatArray:
+    """Discounted purchases along a path of the clock, and beyond it at a pace of 1."""
+    calendar = np.concatenate([moments, moments[-1] + beyond])
+    clock = np.concatenate([passed, passed[-1] + beyond])
+    return ot.discounted_purchases(params, calendar, clock, delta)
 
 
 # -- the fit of several parts under the same clocks ------------------------------------------------
