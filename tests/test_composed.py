@@ -207,6 +207,25 @@ def test_predictions_agree_with_the_sum_of_short_horizons(both):
     assert (model.discounted_expected_purchases(some) > found).all()
 
 
+def test_posteriors_carry_the_clocks(both):
+    snapshot, model = both
+    posterior = model.posterior(snapshot, n_draws=200, seed=1)
+    assert posterior.names == model._parameter_names
+    draws = dict(zip(posterior.names, posterior.draws.T, strict=True))
+    deviations = np.sqrt(np.diag(model.joint_covariance_))[4:]
+    for name, at, deviation in zip(
+        model.clock_names_, model.clock_estimates_, deviations, strict=True
+    ):
+        assert abs(draws[name].mean() - at) < 0.5 * deviation, name
+        assert 0.75 < draws[name].std() / deviation < 1.3, name
+    some = snapshot.subset(np.arange(len(snapshot)) % 10 == 0)
+    known = model.purchase_distribution(some, "26W", 30)
+    unsure = model.purchase_distribution(some, "26W", 30, posterior)
+    assert_allclose(unsure, known, atol=0.02)
+    assert np.abs(unsure - known).to_numpy().max() > 1e-5
+    assert (model.purchase_quantiles(some, "26W", [0.9], posterior) >= 0).all().all()
+
+
 def test_row_order_does_not_matter(both):
     snapshot, model = both
     order = np.random.default_rng(1).permutation(len(snapshot))

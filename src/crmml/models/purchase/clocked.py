@@ -121,7 +121,8 @@ class ClockedPurchaseModel(PurchaseModel):
 
     Notes
     -----
-    ``standard_errors_`` carry the uncertainty of estimated clocks and take given ones as known.
+    ``standard_errors_`` and posteriors carry the uncertainty of estimated clocks and take given
+    ones as known.
     ``expected_purchases_new_customer`` speaks of a newcomer at no particular time of the year (a
     profile of 1). A purchase counts with the mean rate of its grain period.
     Purchases are discounted by calendar time. Without a horizon a profile is followed for a hundred
@@ -420,6 +421,44 @@ class ClockedPurchaseModel(PurchaseModel):
         self._check_fitted()
         variances = np.diag(np.array(self.settling_covariance_).reshape(-1, 2))
         return dict(zip(("first", "half_life"), np.sqrt(variances).tolist(), strict=False))
+
+    def _set_clocks(self, psi: FloatArray) -> None:
+        """Hold the estimated clocks at some coordinates, in the order of ``clock_names_``."""
+        self.clock_estimates_ = psi.tolist()
+        at = dict(zip(self.clock_names_, self.clock_estimates_, strict=True))
+        # Of customers older than the data no age is known.
+        if "log_first" in at and getattr(self, "share", None) is None:
+            self.first_ = math.exp(at["log_first"])
+            self.half_life_ = math.exp(at["log_decay"]) * math.log(2.0)
+        if self.n_waves_ is not None:
+            season = [value for name, value in at.items() if name.startswith("season_")]
+            self.calendar_ = profile_of(np.array(season))
+        self.schedule_coefficients_ = {
+            name: {**known, "estimate": at[f"schedule:{name}"]}
+            for name, known in self.schedule_coefficients_.items()
+        }
+
+    def _joint_part(self, snapshot: Snapshot) -> tuple[joint.Part, joint.Clocks]:
+        """Return the customers of the fit and the clocks that it estimated."""
+        times = known_times(snapshot)
+        if times is None:
+            raise TooLittleDataError(
+                f"the posterior of {type(self).__name__} holds its clocks, for which the snapshot "
+                "must know when these very customers bought: build it with behaviour=True and take "
+                "no subset"
+            )
+        wanted = self._wanted()
+        problem = _Problem.of(self, [(self, snapshot)], snapshot, times, None, None)
+        effect = None
+        if wanted.newcomers is not None and self.first_ != 1.0:
+            effect = problem.newcomers(wanted.newcomers)
+        season = None if self.n_waves_ == 0 else wanted.season
+        shared = problem.shared(season, self.n_waves_ or 0, wanted.schedules)
+        return problem.parts[0], joint.Clocks(effect, shared)
+
+    @property
+    def _parameter_names(self) -> tuple[str, ...]:
+        return (*super()._parameter_names, *self.clock_names_)
 
     def _clock_notes(self) -> tuple[str, ...]:
         if self.first_ == 1.0:
@@ -1038,40 +1077,31 @@ class _Chosen:
         n = self._n_settling
         unit = self.problem.snapshot.time_unit
         aged = getattr(model, "share", None) is None
-        wanted = self.wanted.newcomers
-        if wanted is not None and wanted.first is not None and wanted.half_life is not None:
-            if aged:
-                model.first_, model.half_life_ = wanted.first, in_units(wanted.half_life, unit)
-        elif wanted is not None and aged:
-            model.half_life_ = math.exp(_bounds(self.problem.snapshot)[1][0]) * math.log(2.0)
-        if n and aged:
-            model.first_ = math.exp(psi[0])
-            model.half_life_ = math.exp(psi[1]) * math.log(2.0)
-            model.settling_covariance_ = covariance[:2, :2].tolist()
+        wanted, season = self.wanted.newcomers, self.wanted.season
         if wanted is not None and aged:
+            if wanted.first is not None and wanted.half_life is not None:
+                model.first_, model.half_life_ = wanted.first, in_units(wanted.half_life, unit)
+            else:
+                model.half_life_ = math.exp(_bounds(self.problem.snapshot)[1][0]) * math.log(2.0)
             model.plain_log_likelihood_ = self.plain
-        self._give_season(model)
+        if season is not None:
+            model.calendar_ = season.profile
+            model.flat_log_likelihood_ = self.flat
+            model.n_waves_, model.dispersion_ = self.n_waves, self.dispersion
+        if n and aged:
+            model.settling_covariance_ = covariance[:2, :2].tolist()
         if self.wanted.schedules is not None:
             names = self.wanted.schedules.names
-            estimates = psi[len(psi) - len(names) :]
             deviations = np.sqrt(np.diag(covariance))[len(psi) - len(names) :]
             model.schedule_coefficients_ = {
                 name: _wald(estimate, deviation)
-                for name, estimate, deviation in zip(names, estimates, deviations, strict=True)
+                for name, estimate, deviation in zip(
+                    names, psi[len(psi) - len(names) :], deviations, strict=True
+                )
             }
         model.clock_names_ = self.names()
-        model.clock_estimates_ = psi.tolist()
         model.joint_covariance_ = self.solved.whole.tolist()
-
-    def _give_season(self, model: ClockedPurchaseModel) -> None:
-        if self.wanted.season is None:
-            return
-        model.flat_log_likelihood_ = self.flat
-        model.n_waves_, model.dispersion_ = self.n_waves, self.dispersion
-        model.calendar_ = self.wanted.season.profile
-        if self.n_waves is not None:
-            season = self.solved.psi[self._n_settling :][: 2 * self.n_waves]
-            model.calendar_ = profile_of(season)
+        model._set_clocks(psi)
 
 
 def profile_of(season: FloatArray) -> CalendarProfile:
