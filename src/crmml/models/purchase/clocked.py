@@ -6,7 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -25,7 +25,7 @@ from crmml.exceptions import (
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import row_weights
-from crmml.models.purchase.base import Future, Histories, PurchaseModel, _wald, take
+from crmml.models.purchase.base import Future, Histories, PurchaseModel, _wald
 from crmml.models.purchase.calendar import (
     LEAST_WEEKS,
     MOST_WAVES,
@@ -63,6 +63,8 @@ _AT_BOUND = {
 _SEASON_ROUNDS = 4
 """How often the number of waves is chosen anew with what is expected given all other effects."""
 _REACH = 36.0
+_AGES = 12
+"""Values of exp(-age / decay) at which discounted purchases are found under a pace."""
 _WEEKS_OF_PROFILE = 5218
 """A hundred years, after which a discounted sum to infinity takes the profile at its mean, 1."""
 _YEAR = np.arange(1, 54)
@@ -119,7 +121,8 @@ class ClockedPurchaseModel(PurchaseModel):
 
     Notes
     -----
-    ``standard_errors_`` carry the uncertainty of estimated clocks and take given ones as known.
+    ``standard_errors_`` and posteriors carry the uncertainty of estimated clocks and take given
+    ones as known.
     ``expected_purchases_new_customer`` speaks of a newcomer at no particular time of the year (a
     profile of 1). A purchase counts with the mean rate of its grain period.
     Purchases are discounted by calendar time. Without a horizon a profile is followed for a hundred
@@ -419,6 +422,44 @@ class ClockedPurchaseModel(PurchaseModel):
         variances = np.diag(np.array(self.settling_covariance_).reshape(-1, 2))
         return dict(zip(("first", "half_life"), np.sqrt(variances).tolist(), strict=False))
 
+    def _set_clocks(self, psi: FloatArray) -> None:
+        """Hold the estimated clocks at some coordinates, in the order of ``clock_names_``."""
+        self.clock_estimates_ = psi.tolist()
+        at = dict(zip(self.clock_names_, self.clock_estimates_, strict=True))
+        # Of customers older than the data no age is known.
+        if "log_first" in at and getattr(self, "share", None) is None:
+            self.first_ = math.exp(at["log_first"])
+            self.half_life_ = math.exp(at["log_decay"]) * math.log(2.0)
+        if self.n_waves_ is not None:
+            season = [value for name, value in at.items() if name.startswith("season_")]
+            self.calendar_ = profile_of(np.array(season))
+        self.schedule_coefficients_ = {
+            name: {**known, "estimate": at[f"schedule:{name}"]}
+            for name, known in self.schedule_coefficients_.items()
+        }
+
+    def _joint_part(self, snapshot: Snapshot) -> tuple[joint.Part, joint.Clocks]:
+        """Return the customers of the fit and the clocks that it estimated."""
+        times = known_times(snapshot)
+        if times is None:
+            raise TooLittleDataError(
+                f"the posterior of {type(self).__name__} holds its clocks, for which the snapshot "
+                "must know when these very customers bought: build it with behaviour=True and take "
+                "no subset"
+            )
+        wanted = self._wanted()
+        problem = _Problem.of(self, [(self, snapshot)], snapshot, times, None, None)
+        effect = None
+        if wanted.newcomers is not None and self.first_ != 1.0:
+            effect = problem.newcomers(wanted.newcomers)
+        season = None if self.n_waves_ == 0 else wanted.season
+        shared = problem.shared(season, self.n_waves_ or 0, wanted.schedules)
+        return problem.parts[0], joint.Clocks(effect, shared)
+
+    @property
+    def _parameter_names(self) -> tuple[str, ...]:
+        return (*super()._parameter_names, *self.clock_names_)
+
     def _clock_notes(self) -> tuple[str, ...]:
         if self.first_ == 1.0:
             return ()
@@ -600,25 +641,25 @@ class ClockedPurchaseModel(PurchaseModel):
             _end_of(snapshot),
             _end_of(snapshot) + moments[-1] * UNIT_DAYS[snapshot.time_unit],
         )
-        values = np.empty(len(age))
-        # The path of the clock is one for all of one age, and of all who have settled.
-        settled = age if settling is None else np.minimum(age, _REACH * settling.decay)
-        ages, kind = np.unique(
-            settled if settling is not None else np.zeros(len(age)), return_inverse=True
-        )
-        for i, one in enumerate(ages):
-            mine = np.flatnonzero(kind == i)
-            at = moments
-            if settling is not None and one < _REACH * settling.decay:
-                fine = settling.decay * np.arange(0.0, _REACH, 1.0 / 32.0)
-                at = np.union1d(moments, fine[fine < moments[-1]])
-            passed = Intervals.of(np.zeros(len(at)), at, one).under(pace, settling).time
-            passed = np.concatenate([passed, passed[-1] + beyond])
-            calendar = np.concatenate([at, at[-1] + beyond])
-            values[mine] = ot.discounted_purchases(
-                take(future.params, mine), calendar, passed, delta
-            )
-        return values
+        if settling is None:
+            passed = Intervals.of(np.zeros(len(moments)), moments).under(pace, None).time
+            return _discounted(future.params, moments, passed, beyond, delta)
+        # The clock of an age is C(u) + e G(u) with e = exp(-age / decay): all customers follow one
+        # path at a few values of e, between which the result is smooth.
+        decay = settling.decay
+        fine = decay * np.arange(0.0, _REACH, 1.0 / 32.0)
+        at = np.union1d(moments, fine[fine < moments[-1]])
+        angle = np.pi * (np.arange(_AGES) + 0.5) / _AGES
+        nodes = np.cos(angle)
+        values = []
+        for share in (nodes + 1.0) / 2.0:
+            same = Intervals.of(np.zeros(len(at)), at, -decay * math.log(share))
+            passed = same.under(pace, settling).time
+            values.append(_discounted(future.params, at, passed, beyond, delta))
+        terms = 2.0 / _AGES * np.cos(np.outer(np.arange(_AGES), angle)) @ np.array(values)
+        terms[0] /= 2.0
+        basis = np.polynomial.chebyshev.chebvander(2.0 * np.exp(-age / decay) - 1.0, _AGES - 1)
+        return np.asarray((basis * terms.T).sum(axis=1))
 
     def _path_ahead(
         self, snapshot: Snapshot, horizon: str | Duration | None, delta: float
@@ -665,6 +706,15 @@ class ClockedPurchaseModel(PurchaseModel):
         return super().expected_purchases_new_customer(
             Duration(passed, self.time_unit_), covariates
         )
+
+
+def _discounted(
+    params: Any, moments: FloatArray, passed: FloatArray, beyond: FloatArray, delta: float
+) -> FloatArray:
+    """Discounted purchases along a path of the clock, and beyond it at a pace of 1."""
+    calendar = np.concatenate([moments, moments[-1] + beyond])
+    clock = np.concatenate([passed, passed[-1] + beyond])
+    return ot.discounted_purchases(params, calendar, clock, delta)
 
 
 # -- the fit of several parts under the same clocks ------------------------------------------------
@@ -714,6 +764,7 @@ class _Problem:
     times: PurchaseTimes | None
     counted: BoolArray
     aged: BoolArray
+    _without_clocks: dict[int, tuple[mle.Fit, mle.Fit]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -871,8 +922,12 @@ class _Problem:
             t_x = np.where(plain.x > 0, clock.t_x, 0.0)
             h = Histories(plain.x, t_x, clock.T, plain.covariates, plain.groups)
             process = process if part.margin is None else SeenEarly(clock.share)
-        fitted, null = self.models[i]._maximise(h, self.weights[i], process)
-        return fitted if covariates else null
+        pair = self._without_clocks.get(i) if h is plain else None
+        if pair is None:
+            pair = self.models[i]._maximise(h, self.weights[i], process)
+        if h is plain:
+            self._without_clocks[i] = pair
+        return pair[0 if covariates else 1]
 
     # -- choosing ----------------------------------------------------------------------------------
 
@@ -1022,40 +1077,31 @@ class _Chosen:
         n = self._n_settling
         unit = self.problem.snapshot.time_unit
         aged = getattr(model, "share", None) is None
-        wanted = self.wanted.newcomers
-        if wanted is not None and wanted.first is not None and wanted.half_life is not None:
-            if aged:
-                model.first_, model.half_life_ = wanted.first, in_units(wanted.half_life, unit)
-        elif wanted is not None and aged:
-            model.half_life_ = math.exp(_bounds(self.problem.snapshot)[1][0]) * math.log(2.0)
-        if n and aged:
-            model.first_ = math.exp(psi[0])
-            model.half_life_ = math.exp(psi[1]) * math.log(2.0)
-            model.settling_covariance_ = covariance[:2, :2].tolist()
+        wanted, season = self.wanted.newcomers, self.wanted.season
         if wanted is not None and aged:
+            if wanted.first is not None and wanted.half_life is not None:
+                model.first_, model.half_life_ = wanted.first, in_units(wanted.half_life, unit)
+            else:
+                model.half_life_ = math.exp(_bounds(self.problem.snapshot)[1][0]) * math.log(2.0)
             model.plain_log_likelihood_ = self.plain
-        self._give_season(model)
+        if season is not None:
+            model.calendar_ = season.profile
+            model.flat_log_likelihood_ = self.flat
+            model.n_waves_, model.dispersion_ = self.n_waves, self.dispersion
+        if n and aged:
+            model.settling_covariance_ = covariance[:2, :2].tolist()
         if self.wanted.schedules is not None:
             names = self.wanted.schedules.names
-            estimates = psi[len(psi) - len(names) :]
             deviations = np.sqrt(np.diag(covariance))[len(psi) - len(names) :]
             model.schedule_coefficients_ = {
                 name: _wald(estimate, deviation)
-                for name, estimate, deviation in zip(names, estimates, deviations, strict=True)
+                for name, estimate, deviation in zip(
+                    names, psi[len(psi) - len(names) :], deviations, strict=True
+                )
             }
         model.clock_names_ = self.names()
-        model.clock_estimates_ = psi.tolist()
         model.joint_covariance_ = self.solved.whole.tolist()
-
-    def _give_season(self, model: ClockedPurchaseModel) -> None:
-        if self.wanted.season is None:
-            return
-        model.flat_log_likelihood_ = self.flat
-        model.n_waves_, model.dispersion_ = self.n_waves, self.dispersion
-        model.calendar_ = self.wanted.season.profile
-        if self.n_waves is not None:
-            season = self.solved.psi[self._n_settling :][: 2 * self.n_waves]
-            model.calendar_ = profile_of(season)
+        model._set_clocks(psi)
 
 
 def profile_of(season: FloatArray) -> CalendarProfile:

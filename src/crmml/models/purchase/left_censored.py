@@ -212,10 +212,11 @@ class LeftCensoredModel(ClockedPurchaseModel):
 
     @property
     def _parameter_names(self) -> tuple[str, ...]:
-        names = self.new_._parameter_names
+        names = (*self.new_._process.NAMES, *self.new_.coefficients_)
         if self.old_ is None:
             return names
-        return (*names, *(_PREFIX + name for name in self.old_._parameter_names))
+        old = (*self.old_._process.NAMES, *self.old_.coefficients_)
+        return (*names, *(_PREFIX + name for name in old))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -452,6 +453,8 @@ class LeftCensoredModel(ClockedPurchaseModel):
     ) -> Posterior:
         """Draw from the posterior of all parameters; those of old and new are independent.
 
+        Clocks are taken as known, as they are estimated from both together.
+
         Parameters
         ----------
         snapshot : Snapshot
@@ -460,6 +463,8 @@ class LeftCensoredModel(ClockedPurchaseModel):
             See :meth:`crmml.models.purchase.base.PurchaseModel.posterior`; a prior of a parameter
             of old customers is named ``old_r`` and so on.
         """
+        from crmml.models.purchase.predictive import purchase_posterior
+
         self._check_snapshot(snapshot)
         counted = self._count_from_origin(snapshot)
         old, given = self._is_old(counted), dict(prior or {})
@@ -469,11 +474,12 @@ class LeftCensoredModel(ClockedPurchaseModel):
             if self.old_ is not None and name.startswith(_PREFIX)
         }
         ours = {k: v for k, v in given.items() if self.old_ is None or not k.startswith(_PREFIX)}
-        new = self.new_.posterior(counted.subset(~old), n_draws=n_draws, seed=seed, prior=ours)
+        settings: dict[str, Any] = {"n_draws": n_draws, "clocks_known": True}
+        new = purchase_posterior(self.new_, counted.subset(~old), seed=seed, prior=ours, **settings)
         if self.old_ is None:
             return new
-        other = self.old_.posterior(
-            counted.subset(old), n_draws=n_draws, seed=seed + 1, prior=theirs
+        other = purchase_posterior(
+            self.old_, counted.subset(old), seed=seed + 1, prior=theirs, **settings
         )
         return Posterior(
             names=(*new.names, *(_PREFIX + name for name in other.names)),

@@ -415,7 +415,7 @@ class LifetimeValueModel(Estimator):
             active = np.flatnonzero(rng.uniform(size=len(x)) < ahead.alive[node][history])
             future = ahead.inverse[history[active]]
             count = self.purchase_model_._process.draw(
-                take(ahead.futures[node], future), ahead.t[future], rng
+                take(ahead.futures[node], future), ahead.t[node][future], rng
             )
             active, count = active[count > 0], count[count > 0]
             scaled = rng.gamma(p * count) / rng.gamma(q + p * x[active])
