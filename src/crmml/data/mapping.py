@@ -394,18 +394,7 @@ def _propose(seen: _Seen, schema: TableSchema, told: Recognition | None) -> Prop
     if len(looks) == 1:
         doubts.append("there is only one column: if that is wrong, set the delimiter by hand")
     decimal = _decide_decimal(table, schema, columns, looks, evidence, doubts)
-    date_format, needs_timezone = None, False
-    times = [g.column for n, g in columns.items() if schema.kind(n) == "timestamp"]
-    times = [name for name in times if looks[name].filled]
-    for i, name in enumerate(times):
-        codes, zoned = _decide_dates(table, seen.sample[name], looks, evidence, doubts)
-        if i == 0:
-            date_format, needs_timezone = codes, zoned
-        elif codes != date_format:
-            doubts.append(
-                f"dates of {times[0]!r} read as {date_format or 'ISO 8601'!r}, those of {name!r} "
-                f"as {codes or 'ISO 8601'!r}: a table has one date_format"
-            )
+    date_format, needs_timezone = _decide_times(seen, schema, columns, evidence, doubts)
     figures = _Figures(seen, schema, decimal)
     doubts += _weigh(schema, columns, figures)
     missing = _find_missing(schema, columns, figures)
@@ -440,6 +429,30 @@ def _propose(seen: _Seen, schema: TableSchema, told: Recognition | None) -> Prop
         evidence=tuple(evidence),
         sample=seen.sample.head(5),
     )
+
+
+def _decide_times(
+    seen: _Seen,
+    schema: TableSchema,
+    columns: Mapping[str, Guess],
+    evidence: list[str],
+    doubts: list[str],
+) -> tuple[str | None, bool]:
+    """Decide the one form of dates that a table has, by its first column of times."""
+    date_format: str | None = None
+    needs_timezone = False
+    times = [g.column for n, g in columns.items() if schema.kind(n) == "timestamp"]
+    times = [name for name in times if seen.looks[name].filled]
+    for i, name in enumerate(times):
+        codes, zoned = _decide_dates(seen.table, seen.sample[name], seen.looks, evidence, doubts)
+        if i == 0:
+            date_format, needs_timezone = codes, zoned
+        elif codes != date_format:
+            doubts.append(
+                f"dates of {times[0]!r} read as {date_format or 'ISO 8601'!r}, those of {name!r} "
+                f"as {codes or 'ISO 8601'!r}: a table has one date_format"
+            )
+    return date_format, needs_timezone
 
 
 # --- where columns compete ---------------------------------------------------------------------
