@@ -25,7 +25,7 @@ from crmml.exceptions import (
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import row_weights
-from crmml.models.purchase.base import Future, Histories, PurchaseModel, _wald
+from crmml.models.purchase.base import PurchaseModel, _wald
 from crmml.models.purchase.calendar import (
     LEAST_WEEKS,
     MOST_WAVES,
@@ -42,6 +42,7 @@ from crmml.models.purchase.clocks import (
     from_plain,
     to_plain,
 )
+from crmml.models.purchase.distribution import Future, Histories
 from crmml.stats import joint, mle, newcomer
 from crmml.stats import operational_time as ot
 from crmml.stats.clocks import Intervals, Pace

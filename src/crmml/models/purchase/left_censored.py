@@ -20,12 +20,14 @@ from crmml.exceptions import CrmmlError, ParameterError, TooLittleDataError
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import _plain
-from crmml.models.purchase.base import Group, Histories, PurchaseModel
+from crmml.models.purchase.base import Group, PurchaseModel
 from crmml.models.purchase.beta_geo import BetaGeoModel
 from crmml.models.purchase.calendar import CalendarProfile, grain_edge
 from crmml.models.purchase.clocked import ClockedPurchaseModel
 from crmml.models.purchase.clocks import ClockSettings, Wanted
+from crmml.models.purchase.distribution import Histories
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
+from crmml.models.purchase.predictive import purchase_posterior
 from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.stats.left_censored import SeenEarly
 from crmml.stats.operational_time import DAYS_PER_WEEK, week_edges
@@ -538,8 +540,6 @@ class LeftCensoredModel(ClockedPurchaseModel):
             See :meth:`crmml.models.purchase.base.PurchaseModel.posterior`; a prior of a parameter
             of old customers is named ``old_r`` and so on.
         """
-        from crmml.models.purchase.predictive import purchase_posterior
-
         self._check_snapshot(snapshot)
         counted = self._count_from_origin(snapshot)
         old, given = self._is_old(counted), dict(prior or {})
