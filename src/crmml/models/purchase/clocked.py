@@ -223,7 +223,7 @@ class ClockedPurchaseModel(PurchaseModel):
             raise ParameterError("calendar", "a CalendarProfile, 'estimate' or None", self.calendar)
         self._wanted()
 
-    def simpler(self) -> Self | None:
+    def simpler(self) -> ClockedPurchaseModel | None:
         """Return an unfitted model without the estimated clocks that this fit kept; None if none.
 
         A gain of likelihood does not tell an effect from a wrong process: newcomers are found in
@@ -233,8 +233,18 @@ class ClockedPurchaseModel(PurchaseModel):
         self._check_fitted()
         if not len(self.clock_names_):
             return None
+        wanted = self._wanted()
+        given: list[Any] = []
+        if wanted.newcomers is not None and wanted.newcomers.first is not None:
+            given.append(wanted.newcomers)
+        if wanted.season is not None and wanted.season.profile is not None:
+            given.append(wanted.season)
+        return self._with_clocks(tuple(given))
+
+    def _with_clocks(self, clocks: tuple[Any, ...]) -> ClockedPurchaseModel:
+        """Return an unfitted model with the same settings and other clocks."""
         settings = self.get_params(deep=False)
-        return type(self)(**{**settings, "clocks": (), "calendar": None})
+        return type(self)(**{**settings, "clocks": clocks, "calendar": None})
 
     # -- fit ---------------------------------------------------------------------------------------
 

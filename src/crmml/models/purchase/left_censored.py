@@ -282,6 +282,10 @@ class LeftCensoredModel(ClockedPurchaseModel):
     def _wanted(self) -> Wanted:
         return self.new_._wanted()
 
+    def _with_clocks(self, clocks: tuple[Any, ...]) -> ClockedPurchaseModel:
+        base = cast(Any, self.new_._with_clocks(clocks))
+        return LeftCensoredModel(base=base, margin=self.margin)
+
     @property
     def ridge(self) -> float:  # type: ignore[override]
         """Penalty of the coefficients, which is that of the base."""
