@@ -441,12 +441,7 @@ def _split(
             )
         )
         low = mine.stop
-    whole = change @ fit.covariance @ change.T
-    if np.isnan(fit.covariance).any():  # NaN times 0 would spread it
-        known = ~np.isnan(np.diag(fit.covariance))
-        filled = change @ np.nan_to_num(fit.covariance) @ change.T
-        lost = (change[:, ~known] != 0.0).any(axis=1)
-        whole = np.where(lost[:, None] | lost[None, :], np.nan, filled)
+    whole = _moved_covariance(change, fit.covariance)
     whole[constant] = whole[:, constant] = np.nan
     low = 0
     for i, part in enumerate(parts):
@@ -468,3 +463,11 @@ def _split(
         clocks.log_rates(psi)[0],
         fit.log_likelihood - jacobian,
     )
+
+
+def _moved_covariance(change: FloatArray, covariance: FloatArray) -> FloatArray:
+    """Covariance after a linear change; NaN of what takes part in something not identified."""
+    known = ~np.isnan(np.diag(covariance))
+    moved = change @ np.nan_to_num(covariance) @ change.T  # NaN times 0 would spread
+    lost = (change[:, ~known] != 0.0).any(axis=1)
+    return np.where(lost[:, None] | lost[None, :], np.nan, moved)
