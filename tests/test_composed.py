@@ -255,6 +255,13 @@ def test_auto_leaves_out_what_does_not_pay():
     assert model.params_ == BetaGeoModel().fit(snapshot).params_
 
 
+def test_auto_says_where_nothing_can_be_tried(both):
+    some = both[0].subset(np.arange(len(both[0])) % 2 == 0)
+    with pytest.warns(FitWarning, match="it is unknown when these very customers bought"):
+        model = BetaGeoModel(clocks="auto").fit(some)
+    assert model.params_ == BetaGeoModel().fit(some).params_
+
+
 @pytest.mark.parametrize(
     ("clocks", "match"),
     [

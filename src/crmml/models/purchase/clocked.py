@@ -314,6 +314,8 @@ class ClockedPurchaseModel(PurchaseModel):
         self._check_time_unit(snapshot, wanted)
         times = None if sample_weight is not None else known_times(snapshot)
         wanted = self._check_evidence(snapshot, wanted, times, sample_weight)
+        if not wanted:
+            return self._fit_parts(parts, snapshot, wanted, old, sample_weight)
         problem = ClockedProblem.of(self, parts, snapshot, times, old, sample_weight)
         found = problem.choose(wanted)
         for model, its, fitted, null in zip(
@@ -361,6 +363,12 @@ class ClockedPurchaseModel(PurchaseModel):
         long_enough = weeks_of(snapshot) >= LEAST_WEEKS - 1e-6
         if wanted.auto:
             if times is None:
+                warnings.warn(
+                    f"{type(self).__name__}: clocks='auto' tries none, because it is unknown when "
+                    "these very customers bought",
+                    FitWarning,
+                    stacklevel=4,
+                )
                 return Wanted()
             return wanted if long_enough else replace(wanted, season=None)
         newcomers = wanted.newcomers is not None and wanted.newcomers.first is None
