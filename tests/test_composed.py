@@ -10,10 +10,22 @@ import pytest
 from numpy.testing import assert_allclose
 
 import crmml.models
-from crmml.exceptions import ParameterError
+from crmml.data.sources import open_tables
+from crmml.exceptions import CrmmlError, FitWarning, ParameterError
+from crmml.features.labels import LabelledSnapshot, build_labelled
 from crmml.features.snapshot import Snapshot, build_snapshot
-from crmml.models import BetaGeoModel, LeftCensoredModel, ModifiedBetaGeoModel, NewcomerModel
+from crmml.features.windows import Window
+from crmml.models import (
+    BetaGeoModel,
+    CalendarProfile,
+    LeftCensoredModel,
+    ModifiedBetaGeoModel,
+    NewcomerModel,
+    ParetoNBDModel,
+    RegularPurchaseModel,
+)
 from crmml.models.purchase.clocks import NewcomerClock, ScheduleClock, SeasonClock
+from crmml.models.purchase.compose import compose_purchase_model, keep_clocks_that_forecast
 from crmml.stats import bg_nbd
 
 TRUTH = bg_nbd.Params(0.9, 8.0, 0.5, 4.0)
@@ -243,6 +255,13 @@ def test_auto_leaves_out_what_does_not_pay():
     assert model.params_ == BetaGeoModel().fit(snapshot).params_
 
 
+def test_auto_says_where_nothing_can_be_tried(both):
+    some = both[0].subset(np.arange(len(both[0])) % 2 == 0)
+    with pytest.warns(FitWarning, match="it is unknown when these very customers bought"):
+        model = BetaGeoModel(clocks="auto").fit(some)
+    assert model.params_ == BetaGeoModel().fit(some).params_
+
+
 @pytest.mark.parametrize(
     ("clocks", "match"),
     [
@@ -255,3 +274,73 @@ def test_auto_leaves_out_what_does_not_pay():
 def test_bad_clocks_are_refused(both, clocks, match):
     with pytest.raises(ParameterError, match=match):
         BetaGeoModel(clocks=clocks).fit(both[0])
+
+
+@pytest.mark.parametrize("process", ["pareto_nbd", "cnbd_k"])
+def test_what_cannot_be_combined_is_refused_with_the_reason(process):
+    with pytest.raises(ParameterError, match="clocks must be empty for"):
+        compose_purchase_model(process, clocks=["newcomers"])
+    with pytest.raises(ParameterError, match="origin must be 'first' for"):
+        compose_purchase_model(process, origin="window")
+    with pytest.warns(FitWarning, match="is fitted without clocks"):
+        model = compose_purchase_model(process, clocks="auto")
+    assert type(model) in (ParetoNBDModel, RegularPurchaseModel)
+    with pytest.raises(ParameterError, match="process must be one of"):
+        compose_purchase_model("poisson")
+
+
+def test_composition_sets_what_the_classes_take():
+    model = compose_purchase_model(
+        "bg_nbd", clocks="auto", origin="window", purchase_covariates=["kind"], ridge=1.0
+    )
+    assert isinstance(model, LeftCensoredModel)
+    assert (model.margin, model.base.clocks, model.base.ridge) == ("half", "auto", 1.0)
+    assert isinstance(compose_purchase_model(), ModifiedBetaGeoModel)
+
+
+def test_clocks_must_forecast_better_too(both):
+    log = draw_log(2500, newcomers=True, season=True, seed=3)
+    window = Window(BEGIN + pd.Timedelta(days=DAYS - 91), "8W")
+    labelled = build_labelled(open_tables(log), window)
+    _, model = both
+    assert keep_clocks_that_forecast(model, [labelled]) is model
+    assert keep_clocks_that_forecast(model, []) is model
+    # Customers of a world without clocks, whatever the history said of one.
+    plain = BetaGeoModel().fit(labelled.snapshot)
+    drawn = plain.sample(labelled.snapshot, "8W", 1, seed=1)[0]
+    outcomes = labelled.outcomes.assign(purchases=drawn)
+    other = LabelledSnapshot(labelled.snapshot, outcomes, labelled.window)
+    kept = keep_clocks_that_forecast(model, [other])
+    assert kept.clocks == ()
+
+
+def test_the_simpler_model_keeps_what_was_given():
+    given = SeasonClock(CalendarProfile.from_weeks(dict.fromkeys(range(1, 53), 1.0)))
+    snapshot = shown(1200, newcomers=True, seed=9)
+    model = NewcomerModel(dropout="modified", clocks=[given], ridge=0.5).fit(snapshot)
+    simpler = model.simpler()
+    assert isinstance(simpler, ModifiedBetaGeoModel)
+    assert (simpler.clocks, simpler.ridge) == ((given,), 0.5)
+    base = ModifiedBetaGeoModel(clocks=["newcomers"])
+    old = LeftCensoredModel(base=base, margin="8W").fit(snapshot).simpler()
+    assert (old.margin, old.base.clocks) == ("8W", ())
+
+
+def test_one_distribution_answers_everything(both):
+    snapshot, model = both
+    some = snapshot.subset(np.arange(len(snapshot)) % 10 == 0)
+    ahead = model.predictive(some, "13W")
+    pmf = ahead.pmf(60)
+    assert_allclose(pmf.to_numpy() @ np.arange(61), ahead.mean(), rtol=1e-6)
+    assert_allclose(pmf[0], ahead.probability_no_purchase(), rtol=1e-12)
+    assert_allclose(ahead.mean(), model.expected_purchases(some, "13W"), rtol=1e-14)
+    assert_allclose(ahead.probability_alive(), model.probability_alive(some), rtol=1e-14)
+    factor = np.linspace(0.5, 2.0, len(some))
+    moved = ahead.corrected(factor, 0.01)
+    assert_allclose(moved.mean(), factor * ahead.mean(), rtol=1e-6)
+    assert (moved.probability_alive() == ahead.probability_alive()).all()
+    # More spread at the same mean: silence is likelier.
+    wider = ahead.corrected(np.ones(len(some)), 0.05)
+    assert (wider.probability_no_purchase() >= ahead.probability_no_purchase() - 1e-12).all()
+    with pytest.raises(CrmmlError, match="not under a posterior or a correction"):
+        moved.discounted()

@@ -29,11 +29,11 @@ from crmml.exceptions import (
 )
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.selection import choose_features, feature_matrix
-from crmml.features.snapshot import CORE_COLUMNS, Distinct, Snapshot
+from crmml.features.snapshot import CORE_COLUMNS, Snapshot
 from crmml.features.windows import customer_folds
 from crmml.metrics.bootstrap import hash_keys
 from crmml.models.estimator import Estimator
-from crmml.models.purchase.base import take
+from crmml.models.purchase.distribution import Correction, PredictiveDistribution, look_ahead
 from crmml.stats.discounting import in_units
 
 
@@ -636,8 +636,13 @@ class HybridForecaster(_Boosted):
         ):
             some = _sample(part.snapshot.customer_id)
             factor = level * np.exp(score[some])
-            law = _Corrected.of(model, part.snapshot.subset(some), part.window.horizon, factor)
-            trials.append((law, part.outcomes["purchases"].to_numpy(dtype=np.float64)[some]))
+            ahead = look_ahead(model, part.snapshot.subset(some), part.window.horizon)
+            trials.append(
+                (
+                    ahead.correction(factor),
+                    part.outcomes["purchases"].to_numpy(dtype=np.float64)[some],
+                )
+            )
         self.drift_ = _likeliest_drift(trials)
         return self
 
@@ -664,12 +669,13 @@ class HybridForecaster(_Boosted):
         length ``h`` a random walk of variance ``drift_`` per time unit has moved by a variance of
         ``drift_ (T + h) / 3``.
         """
-        law = _Corrected.of(
-            self.process_.purchase_model_, snapshot, self.horizon, self.factor(snapshot)
-        )
-        columns = pd.RangeIndex(n_max + 1, name="n")
-        table = law.pmf(self.drift_, n_max)
-        return pd.DataFrame(table, index=snapshot.customer_id, columns=columns)
+        return self.predictive(snapshot).pmf(n_max)
+
+    def predictive(self, snapshot: Snapshot) -> PredictiveDistribution:
+        """Return the predictive distribution of purchases in the horizon: the corrected process."""
+        self._check_fitted()
+        ahead = look_ahead(self.process_.purchase_model_, snapshot, self.horizon)
+        return ahead.corrected(self.factor(snapshot), self.drift_)
 
     def track(self, snapshot: Snapshot, lengths: Sequence[Duration]) -> FloatArray | None:
         """Return expected purchases until each of several moments after the cutoff."""
@@ -719,71 +725,18 @@ def _sample(ids: pd.Index[Any]) -> BoolArray:
     return np.asarray(keys <= np.partition(keys, _MOST_TRIED)[_MOST_TRIED])
 
 
-@dataclass(frozen=True)
-class _Corrected:
-    """Futures of a purchase process whose means are multiplied by factors."""
-
-    process: Any
-    params: Any
-    t: FloatArray
-    alive: FloatArray
-    wanted: FloatArray
-    span: FloatArray
-    inverse: IntArray
-
-    @classmethod
-    def of(
-        cls, model: Any, snapshot: Snapshot, horizon: str | Duration, factor: FloatArray
-    ) -> _Corrected:
-        """Gather the distinct pairs of history and factor."""
-        h, alive, future = model._look_ahead(snapshot, horizon)
-        same = Distinct({"history": h.inverse, "factor": factor})
-        history = same.values["history"]
-        place = future.inverse[history]
-        params, t = take(future.params, place), future.t[place]
-        wanted = model._process.expected_purchases(params, t) * same.values["factor"]
-        past = np.empty(len(history))
-        past[same.inverse] = snapshot.frame["T"].to_numpy(dtype=np.float64)
-        span = (past + in_units(horizon, snapshot.time_unit)) / 3.0
-        return cls(model._process, params, t, alive[history], wanted, span, same.inverse)
-
-    def law(self, drift: float) -> Any:
-        """Parameters of the active customers that give the wanted means.
-
-        A Gamma rate of shape ``r`` times a disturbance of mean 1 and squared coefficient of
-        variation ``s`` has that of ``1/r + s + s/r``, and is taken for a Gamma rate again.
-        """
-        spread = np.expm1(drift * self.span)
-        r = self.params.r / (1.0 + spread * (1.0 + self.params.r))
-        alpha = self.params.alpha * (r / self.params.r)
-        # Less than in proportion to the rate, as purchases are chances to leave, so repeatedly.
-        for _ in range(50):
-            mean = self.process.expected_purchases(self.params._replace(r=r, alpha=alpha), self.t)
-            ratio = np.divide(mean, self.wanted, out=np.ones_like(mean), where=self.wanted > 0)
-            alpha = alpha * ratio
-            if np.abs(ratio - 1.0).max(initial=0.0) < 1e-8:
-                break
-        return self.params._replace(r=r, alpha=alpha)
-
-    def pmf(self, drift: float, n_max: int) -> FloatArray:
-        """P(n purchases) of every customer, shape (n_customers, n_max + 1)."""
-        table = self.process.pmf(self.law(drift), self.t, n_max) * self.alive[:, None]
-        table[:, 0] += 1.0 - self.alive
-        return np.asarray(table[self.inverse])
-
-
-def _likeliest_drift(trials: Sequence[tuple[_Corrected, FloatArray]]) -> float:
+def _likeliest_drift(trials: Sequence[tuple[Correction, FloatArray]]) -> float:
     """Find the drift with the highest likelihood of what was bought in the rehearsals."""
 
     def loss(drift: float) -> float:
         total = 0.0
-        for law, bought in trials:
-            table = law.pmf(drift, int(bought.max(initial=0.0)))
+        for correction, bought in trials:
+            table = correction.at(drift).pmf(int(bought.max(initial=0.0))).to_numpy()
             happened = table[np.arange(len(bought)), bought.astype(np.int64)]
             total -= float(np.log(np.maximum(happened, 1e-300)).sum())
         return total
 
-    span = float(np.mean([law.span.mean() for law, _ in trials]))
+    span = float(np.mean([correction.span.mean() for correction, _ in trials]))
     found = minimize_scalar(
         lambda log_variance: loss(math.exp(log_variance) / span),
         bounds=(math.log(1e-3), math.log(3.0)),

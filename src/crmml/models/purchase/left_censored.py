@@ -19,12 +19,14 @@ from crmml.exceptions import CrmmlError, ParameterError, TooLittleDataError
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import _plain
-from crmml.models.purchase.base import Group, Histories, PurchaseModel
+from crmml.models.purchase.base import Group, PurchaseModel
 from crmml.models.purchase.beta_geo import BetaGeoModel
 from crmml.models.purchase.calendar import CalendarProfile, grain_edge
 from crmml.models.purchase.clocked import ClockedPurchaseModel
 from crmml.models.purchase.clocks import ClockSettings, Wanted
+from crmml.models.purchase.distribution import Histories
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
+from crmml.models.purchase.predictive import purchase_posterior
 from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.stats.entry import Entry, judge_entry
 from crmml.stats.left_censored import SeenEarly
@@ -204,6 +206,10 @@ class LeftCensoredModel(ClockedPurchaseModel):
 
     def _wanted(self) -> Wanted:
         return self.new_._wanted()
+
+    def _with_clocks(self, clocks: tuple[Any, ...]) -> ClockedPurchaseModel:
+        base = cast(Any, self.new_._with_clocks(clocks))
+        return LeftCensoredModel(base=base, margin=self.margin)
 
     @property
     def ridge(self) -> float:  # type: ignore[override]
@@ -463,8 +469,6 @@ class LeftCensoredModel(ClockedPurchaseModel):
             See :meth:`crmml.models.purchase.base.PurchaseModel.posterior`; a prior of a parameter
             of old customers is named ``old_r`` and so on.
         """
-        from crmml.models.purchase.predictive import purchase_posterior
-
         self._check_snapshot(snapshot)
         counted = self._count_from_origin(snapshot)
         old, given = self._is_old(counted), dict(prior or {})

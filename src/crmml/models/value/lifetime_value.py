@@ -20,15 +20,16 @@ from crmml.exceptions import (
 )
 from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import Estimator, check_levels
-from crmml.models.purchase.base import PurchaseModel, take
+from crmml.models.purchase.base import PurchaseModel
 from crmml.models.purchase.beta_geo import BetaGeoModel
-from crmml.models.purchase.predictive import (
-    Outlook,
+from crmml.models.purchase.distribution import (
+    PredictiveDistribution,
     averaged,
     chunks,
     look_ahead,
-    spend_posterior,
+    take,
 )
+from crmml.models.purchase.predictive import spend_posterior
 from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.stats.compound import (
     CompoundTable,
@@ -311,7 +312,7 @@ class LifetimeValueModel(Estimator):
         # A negative unit value turns the distribution around.
         wanted = np.concatenate([levels, 1.0 - levels]) if (gain < 0).any() else levels
         ahead = look_ahead(self.purchase_model_, snapshot, horizon, self.purchase_posterior_)
-        inverse = ahead.histories.inverse
+        inverse = ahead.rows
         x = _frequency(snapshot)
         first = np.empty(ahead.alive.shape[1], dtype=np.int64)
         first[inverse] = np.arange(len(inverse))
@@ -409,7 +410,7 @@ class LifetimeValueModel(Estimator):
             if world == 0 or (purchases is not None and world % _WORLDS == 0):
                 draws = None if purchases is None else purchases.draws[world : world + _WORLDS]
                 ahead = look_ahead(self.purchase_model_, snapshot, horizon, draws)
-                history = ahead.histories.inverse[order]
+                history = ahead.rows[order]
             node = 0 if purchases is None else world % _WORLDS
             p, q, gamma = plug_in if spend is None else spend.draws[world]
             active = np.flatnonzero(rng.uniform(size=len(x)) < ahead.alive[node][history])
@@ -458,7 +459,11 @@ def _groups(
 
 
 def _scaled_quantiles(
-    ahead: Outlook, x: FloatArray, params: SpendParams, gamma: float, levels: FloatArray
+    ahead: PredictiveDistribution,
+    x: FloatArray,
+    params: SpendParams,
+    gamma: float,
+    levels: FloatArray,
 ) -> FloatArray:
     """Log-quantiles of total spend over ``gamma + x m`` for each history.
 
@@ -477,7 +482,7 @@ def _scaled_quantiles(
         groups = np.unique(ahead.inverse[open_rows])
         size = max(1, 1_000_000 // ((n_max + 1) * len(ahead.futures)))
         for piece, rows, position in chunks(ahead.inverse, groups, open_rows, size):
-            pmf = ahead.pmf(piece, n_max)
+            pmf = ahead.given_alive(piece, n_max)
             missing = np.maximum(1.0 - pmf.sum(axis=2), 0.0)
             # How far to count is decided by each future alone, never by its neighbours.
             ready = (missing.mean(axis=0) < _TAIL)[position]
