@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
@@ -34,6 +33,7 @@ from crmml.features.windows import customer_folds
 from crmml.metrics import classification
 from crmml.metrics.bootstrap import compare, hash_keys
 from crmml.metrics.calibration import compute_reliability, expected_calibration_error
+from crmml.models.boosting import Boosting, Trees
 from crmml.models.churn.calibration import MonotoneCalibration
 from crmml.models.estimator import Estimator
 from crmml.models.forecast.baselines import RecencyRule, labels
@@ -335,11 +335,9 @@ class ChurnModel(_ChurnEstimator):
             rows.X, rows.y, self.features_, trusted=set(self.features_) - set(self.covariates)
         )
         self.n_rounds_ = self._find_rounds(rows, train)
-        booster = lgb.train(self._parameters(), rows.dataset(), self.n_rounds_)
-        self.booster_ = booster.model_to_string()
+        self.booster_ = self._boosting().grow(rows.X, rows.y, self.n_rounds_).text
         held = self._rows([calibration])
-        margin = booster.predict(held.X, raw_score=True, num_threads=self.num_threads)
-        self.calibration_ = MonotoneCalibration.fit(np.asarray(margin), held.y).to_dict()
+        self.calibration_ = MonotoneCalibration.fit(self._trees().score(held.X), held.y).to_dict()
         self.training_cutoffs_ = [str(part.window.cutoff) for part in train]
         self.calibration_cutoff_ = str(calibration.window.cutoff)
         self.n_embargoed_ = len(embargoed)
@@ -358,10 +356,8 @@ class ChurnModel(_ChurnEstimator):
             If the snapshot lacks a feature that the trees use.
         """
         self._check_fitted()
-        margin = self._booster().predict(
-            self._matrix(snapshot), raw_score=True, num_threads=self.num_threads
-        )
-        p = MonotoneCalibration.from_dict(self.calibration_)(np.asarray(margin))
+        margin = self._trees().score(self._matrix(snapshot))
+        p = MonotoneCalibration.from_dict(self.calibration_)(margin)
         return pd.Series(p, snapshot.customer_id, name="churn_probability")
 
     def explain(self, snapshot: Snapshot) -> pd.DataFrame:
@@ -374,14 +370,11 @@ class ChurnModel(_ChurnEstimator):
             A row adds up to the trees' score. Tree Shapley values (Lundberg et al. 2020).
         """
         self._check_fitted()
-        parts = self._booster().predict(
-            self._matrix(snapshot), pred_contrib=True, num_threads=self.num_threads
-        )
-        columns = [*self.features_, "baseline"]
-        return pd.DataFrame(np.asarray(parts), snapshot.customer_id, columns)
+        parts = self._trees().contributions(self._matrix(snapshot))
+        return pd.DataFrame(parts, snapshot.customer_id, [*self.features_, "baseline"])
 
-    def _booster(self) -> Any:
-        return lgb.Booster(model_str=self.booster_)
+    def _trees(self) -> Trees:
+        return Trees(self.booster_, self.num_threads)
 
     def _check_settings(self) -> None:
         if not self.candidate_horizons > 0:
@@ -391,22 +384,20 @@ class ChurnModel(_ChurnEstimator):
         if self.max_rows < 1:
             raise ParameterError("max_rows", "at least 1", self.max_rows)
 
-    def _parameters(self) -> dict[str, Any]:
-        return {
-            "objective": "binary",
-            "learning_rate": self.learning_rate,
-            "num_leaves": self.num_leaves,
-            "min_data_in_leaf": self.min_leaf,
-            "lambda_l2": self.ridge,
-            "feature_fraction": 0.7,
-            "max_bin": 127,
-            "feature_pre_filter": False,
-            "deterministic": True,
-            "force_row_wise": True,
-            "num_threads": self.num_threads,
-            "seed": self.seed,
-            "verbosity": -1,
-        }
+    def _boosting(self) -> Boosting:
+        return Boosting(
+            objective="binary",
+            learning_rate=self.learning_rate,
+            num_leaves=self.num_leaves,
+            min_leaf=self.min_leaf,
+            ridge=self.ridge,
+            max_rounds=self.max_rounds,
+            patience=30,
+            feature_share=0.7,
+            max_bins=127,
+            num_threads=self.num_threads,
+            seed=self.seed,
+        )
 
     def _choose_features(self, train: Sequence[LabelledSnapshot]) -> list[str]:
         """Take registered features and covariates that all slices have; nothing else enters."""
@@ -466,19 +457,10 @@ class ChurnModel(_ChurnEstimator):
         grow = older if older.any() else np.ones(len(rows.y), dtype=bool)
         best = []
         for fold in range(self.n_folds):
-            inside = rows.take(grow & (rows.fold != fold))
-            judge = rows.take((rows.slices == newest) & (rows.fold == fold))
-            if len(np.unique(inside.y)) < 2 or len(np.unique(judge.y)) < 2:
-                continue
-            dataset = inside.dataset()
-            booster = lgb.train(
-                self._parameters(),
-                dataset,
-                self.max_rounds,
-                valid_sets=[judge.dataset(dataset)],
-                callbacks=[lgb.early_stopping(30, verbose=False)],
-            )
-            best.append(booster.best_iteration)
+            inside = grow & (rows.fold != fold)
+            judge = (rows.slices == newest) & (rows.fold == fold)
+            if len(np.unique(rows.y[inside])) == 2 and len(np.unique(rows.y[judge])) == 2:
+                best.append(self._boosting().find_rounds(rows.X, rows.y, inside, judge))
         return int(np.ceil(np.mean(best))) if best else self.max_rounds // 4
 
 
@@ -490,16 +472,6 @@ class _Rows:
     y: FloatArray
     slices: Any
     fold: Any
-
-    def take(self, keep: BoolArray) -> _Rows:
-        return _Rows(self.X[keep], self.y[keep], self.slices[keep], self.fold[keep])
-
-    def dataset(self, reference: Any = None) -> Any:
-        # LightGBM refuses some characters in names (JSON signs), so columns go by number.
-        names = [f"f{i}" for i in range(self.X.shape[1])]
-        return lgb.Dataset(
-            self.X, self.y, reference=reference, feature_name=names, params={"verbosity": -1}
-        )
 
 
 def check_no_leak(

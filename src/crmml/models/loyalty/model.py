@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, Self
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from crmml._typing import FloatArray, IntArray
-from crmml.exceptions import CrmmlError, FutureLeakError, ParameterError
+from crmml._typing import FloatArray
+from crmml.exceptions import CrmmlError, FutureLeakError, ParameterError, TooLittleDataError
 from crmml.features.wallet import LOYALTY_CLASSES, Peers, Wallet
 from crmml.features.windows import customer_folds
 from crmml.metrics import ordinal
 from crmml.metrics.bootstrap import compare, hash_keys
+from crmml.models.boosting import Boosting, Trees
 from crmml.models.estimator import Estimator
 from crmml.models.forecast.baselines import TransitionMatrix, class_positions, persistence
 
@@ -201,8 +201,11 @@ class LoyaltyModel(Estimator):
             f"{WINDOWS_NEEDED} windows are needed to judge it"
         )
         if len(windows) >= WINDOWS_NEEDED:
-            self.evaluation_ = self._judge(pairs[:-1], pairs[-1])
-            self.published_, self.reason_ = _choose(self.evaluation_, self.evidence_)
+            try:
+                self.evaluation_ = self._judge(pairs[:-1], pairs[-1])
+                self.published_, self.reason_ = _choose(self.evaluation_, self.evidence_)
+            except TooLittleDataError as error:
+                self.reason_ = f"{error}: the transition matrix is published, unjudged"
         self.matrix_ = self._fit_matrix(pairs).to_dict()
         if self.published_ == "trees":
             self.booster_ = self._grow(pairs)
@@ -274,37 +277,24 @@ class LoyaltyModel(Estimator):
         y = np.concatenate([class_positions(part.after) for part in parts])
         folds = [customer_folds(part.customer_id, self.n_folds, seed=self.seed) for part in parts]
         judge = np.concatenate(folds) == 0
-        inside = _dataset(X[~judge], y[~judge])
-        trial = lgb.train(
-            self._parameters(),
-            inside,
-            self.max_rounds,
-            valid_sets=[_dataset(X[judge], y[judge], inside)],
-            callbacks=[lgb.early_stopping(10, verbose=False)],
+        boosting = Boosting(
+            objective="multiclass",
+            n_classes=len(LOYALTY_CLASSES),
+            learning_rate=self.learning_rate,
+            num_leaves=self.num_leaves,
+            min_leaf=self.min_leaf,
+            ridge=self.ridge,
+            max_rounds=self.max_rounds,
+            patience=10,
+            max_bins=63,
+            num_threads=self.num_threads,
+            seed=self.seed,
         )
-        booster = lgb.train(self._parameters(), _dataset(X, y), trial.best_iteration)
-        return str(booster.model_to_string())
-
-    def _parameters(self) -> dict[str, Any]:
-        return {
-            "objective": "multiclass",
-            "num_class": len(LOYALTY_CLASSES),
-            "learning_rate": self.learning_rate,
-            "num_leaves": self.num_leaves,
-            "min_data_in_leaf": self.min_leaf,
-            "lambda_l2": self.ridge,
-            "max_bin": 63,
-            "feature_pre_filter": False,
-            "deterministic": True,
-            "force_row_wise": True,
-            "num_threads": self.num_threads,
-            "seed": self.seed,
-            "verbosity": -1,
-        }
+        return boosting.grow(X, y, boosting.find_rounds(X, y, ~judge, judge)).text
 
     def _predict(self, booster: str, wallet: Wallet) -> pd.DataFrame:
-        p = lgb.Booster(model_str=booster).predict(_matrix(wallet), num_threads=self.num_threads)
-        return pd.DataFrame(np.asarray(p), wallet.frame.index, list(LOYALTY_CLASSES))
+        p = Trees(booster, self.num_threads).mean(_matrix(wallet))
+        return pd.DataFrame(p, wallet.frame.index, list(LOYALTY_CLASSES))
 
 
 @dataclass(frozen=True)
@@ -366,10 +356,6 @@ def _evidence(wallet: Wallet) -> str:
 def _matrix(wallet: Wallet) -> FloatArray:
     classes = np.eye(len(LOYALTY_CLASSES))[class_positions(wallet.frame["loyalty_class"])]
     return np.hstack([classes, wallet.frame[list(FEATURES)].to_numpy(dtype=np.float64)])
-
-
-def _dataset(X: FloatArray, y: IntArray, reference: Any = None) -> Any:
-    return lgb.Dataset(X, y, reference=reference, params={"verbosity": -1})
 
 
 def _blend(trees: pd.DataFrame, matrix: pd.DataFrame) -> pd.DataFrame:
