@@ -15,7 +15,8 @@ from crmml.exceptions import CrmmlError, FutureLeakError, ParameterError, TooLit
 from crmml.features.wallet import LOYALTY_CLASSES, Peers, Wallet
 from crmml.features.windows import customer_folds
 from crmml.metrics import ordinal
-from crmml.metrics.bootstrap import compare, hash_keys
+from crmml.metrics.bootstrap import hash_keys, replicate
+from crmml.metrics.challenge import Challenge, challenge
 from crmml.models.boosting import Boosting, Trees
 from crmml.models.estimator import Estimator
 from crmml.models.forecast.baselines import TransitionMatrix, class_positions, persistence
@@ -48,6 +49,8 @@ class LoyaltyEvaluation:
     table : DataFrame
         Index ``candidate, metric``; value, interval (95 %) and the difference to the transition
         matrix with its interval. See :func:`crmml.metrics.bootstrap.compare`.
+    challenge : Challenge
+        The log loss of the trees against that of the matrix.
     cutoff : Timestamp
         End of the last window that the forecasts saw.
     n_customers : int
@@ -55,6 +58,7 @@ class LoyaltyEvaluation:
     """
 
     table: pd.DataFrame
+    challenge: Challenge
     cutoff: pd.Timestamp
     n_customers: int
 
@@ -260,15 +264,18 @@ class LoyaltyModel(Estimator):
         trees = _blend(self._predict(self._grow(learn), test.now), by_matrix)
         said = {"transition_matrix": by_matrix, "persistence": persistence(now), "trees": trees}
         actual = class_positions(test.after)
-        table = compare(
-            {name: ordinal.statistics(actual, p.to_numpy()) for name, p in said.items()},
-            test.customer_id,
-            reference="transition_matrix",
+        measures = {name: ordinal.statistics(actual, p.to_numpy()) for name, p in said.items()}
+        found = replicate(
+            [(None, measures)],
+            hash_keys(test.customer_id),
             n_replicates=self.n_boot,
-            level=0.95,
             seed=self.seed,
         )
-        return LoyaltyEvaluation(table, test.now.closes, len(now))
+        judged = challenge(
+            found, "trees", ["transition_matrix"], metric="log_loss", least=WORTH_HAVING
+        )
+        table = found.table("transition_matrix", level=0.95)
+        return LoyaltyEvaluation(table, judged, test.now.closes, len(now))
 
     def _grow(self, pairs: Sequence[_Pair]) -> str:
         rows = sum(len(pair.after) for pair in pairs)
@@ -367,17 +374,16 @@ def _choose(
     evaluation: LoyaltyEvaluation, evidence: str
 ) -> tuple[Literal["transition_matrix", "trees"], str]:
     """Name what is published and the sentence that says why."""
-    low, high = (
-        evaluation.value("trees", "log_loss", f"difference_{side}") for side in ("lower", "upper")
-    )
+    judged = evaluation.challenge
+    _, low, high = judged.gains.loc["transition_matrix"]
     figures = (
         f"on {evaluation.n_customers:,} customers at {evaluation.cutoff.date()} ({evidence} "
-        f"evidence) log loss is {evaluation.value('transition_matrix', 'log_loss'):.3f} for the "
-        f"transition matrix and {evaluation.value('trees', 'log_loss'):.3f} for the trees "
+        f"evidence) log loss is {judged.values['transition_matrix']:.3f} for the "
+        f"transition matrix and {judged.values['trees']:.3f} for the trees "
         f"(difference 95 % [{low:+.3f}, {high:+.3f}]); macro-F1 of persistence is "
         f"{evaluation.value('persistence', 'macro_f1'):.3f}, of the trees "
         f"{evaluation.value('trees', 'macro_f1'):.3f}"
     )
-    if high < -WORTH_HAVING:
+    if judged.won:
         return "trees", f"{figures}: the trees are published"
     return "transition_matrix", f"{figures}: the matrix is not beaten and is published"
