@@ -20,17 +20,11 @@ from crmml.features.snapshot import Snapshot
 from crmml.features.windows import Window, rolling_windows
 from crmml.models import from_dict
 from crmml.models.churn.calibration import MonotoneCalibration
-from crmml.models.churn.model import (
-    NO_PURCHASE,
-    ChurnModel,
-    PurchaseChurn,
-    count_windows,
-    evaluate_churn,
-    find_candidates,
-    grade_gain,
-    select_churn,
-    split_history,
-)
+from crmml.models.churn.evaluation import evaluate_churn, grade_gain
+from crmml.models.churn.history import count_windows, find_candidates, split_history
+from crmml.models.churn.model import NO_PURCHASE, ChurnModel
+from crmml.models.churn.purchase import PurchaseChurn
+from crmml.models.churn.selection import select_churn
 from crmml.models.forecast.baselines import RecencyRule
 from crmml.testing.simulate import simulate_world
 

@@ -129,9 +129,7 @@ def on_postgres(postgres: Any) -> Callable[[str], Tables]:
     @cache
     def opened(world: str) -> Tables:
         here = embedded(world)
-        moved = {
-            name: here.facts(name)._replace(table=move(here[name], postgres)) for name in here
-        }
+        moved = {name: here.facts(name)._replace(table=move(here[name], postgres)) for name in here}
         return Tables(moved, here.policies)
 
     return opened

@@ -95,4 +95,5 @@ def test_customers_stay_in_their_fold_whoever_is_in_the_batch():
     other = customer_folds(ids, 5, seed=1)
     assert 0.1 < (folds == other).mean() < 0.3
     numbers = customer_folds(pd.RangeIndex(5000), 5)
+    np.testing.assert_array_equal(customer_folds(pd.RangeIndex(5000).astype(str), 5), numbers)
     assert np.bincount(numbers, minlength=5).min() > 900

@@ -11,6 +11,7 @@ import pandas as pd
 
 from crmml._typing import Duration, IntArray
 from crmml.exceptions import CensoredWindowError, ParameterError, TooLittleDataError
+from crmml.metrics.bootstrap import hash_keys
 from crmml.stats.discounting import in_units
 
 
@@ -217,7 +218,8 @@ def embargoed_folds(windows: Sequence[Window]) -> list[Fold]:
 def customer_folds(customer_id: pd.Index[Any], n_folds: int, *, seed: int = 0) -> IntArray:
     """Deal customers into folds by a hash of their id.
 
-    A customer is in the same fold in every snapshot, whoever else is in it and in any order.
+    A customer is in the same fold in every snapshot, whoever else is in it and in any order, and
+    whether a store returns the id as a whole number or as the text of it.
 
     Parameters
     ----------
@@ -240,10 +242,7 @@ def customer_folds(customer_id: pd.Index[Any], n_folds: int, *, seed: int = 0) -
     """
     if n_folds < 2:
         raise ParameterError("n_folds", "at least 2", n_folds)
-    values = np.asarray(customer_id)
-    if values.dtype.kind not in "iu":
-        values = values.astype(object)
-    hashed = pd.util.hash_array(values).astype(np.uint64)
+    hashed = hash_keys(customer_id)
     salt = np.uint64((seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64)
     # One round of splitmix64, so that the folds of different seeds are unrelated.
     mixed = hashed ^ salt

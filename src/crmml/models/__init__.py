@@ -23,7 +23,7 @@ _HOME: dict[str, str] = {
     "GammaGammaModel": "value.gamma_gamma",
     "LifetimeValueModel": "value.lifetime_value",
     "ChurnModel": "churn.model",
-    "PurchaseChurn": "churn.model",
+    "PurchaseChurn": "churn.purchase",
     "RecencyRule": "forecast.baselines",
     "LifetimesBaseline": "forecast.baselines",
     "LifetimesSpendBaseline": "forecast.baselines",

@@ -29,7 +29,7 @@ from crmml.features.wallet import rolling_wallets
 from crmml.features.windows import Window, rolling_windows
 from crmml.metrics import classification, counts, ranking
 from crmml.metrics.bootstrap import Replicates, Statistic, hash_keys, replicate
-from crmml.models.churn.model import ChurnSelection, select_churn
+from crmml.models.churn.selection import ChurnSelection, select_churn
 from crmml.models.loyalty.model import LoyaltyModel
 from crmml.models.purchase.left_censored import detect_left_censoring
 from crmml.models.value.gamma_gamma import GammaGammaModel

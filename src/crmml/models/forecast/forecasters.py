@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar, nnls
@@ -32,6 +31,7 @@ from crmml.features.selection import choose_features, feature_matrix
 from crmml.features.snapshot import CORE_COLUMNS, Snapshot
 from crmml.features.windows import customer_folds
 from crmml.metrics.bootstrap import hash_keys
+from crmml.models.boosting import Boosting, Objective, Trees
 from crmml.models.estimator import Estimator
 from crmml.models.purchase.distribution import Correction, PredictiveDistribution, look_ahead
 from crmml.stats.discounting import in_units
@@ -292,75 +292,28 @@ class _Boosted(Forecaster):
         self.num_threads = num_threads
         self.seed = seed
 
-    def _search(self, objective: str, rows: _Rows, target: FloatArray, **more: Any) -> _Search:
-        """Find the number of trees by folds of customers."""
-        parameters = {
-            "objective": objective,
-            "learning_rate": self.learning_rate,
-            "num_leaves": self.num_leaves,
-            "min_data_in_leaf": self.min_leaf,
-            "lambda_l2": self.ridge,
-            "feature_fraction": 0.7,
-            "feature_pre_filter": False,
-            "deterministic": True,
-            "force_row_wise": True,
-            "num_threads": self.num_threads,
-            "seed": self.seed,
-            "verbosity": -1,
-            **more,
-        }
-        data = lgb.Dataset(
-            rows.X,
-            target,
-            init_score=rows.offset,
-            # LightGBM refuses some characters in names (JSON signs), so columns go by number.
-            feature_name=[f"f{i}" for i in range(rows.X.shape[1])],
-            params={"verbosity": -1, "feature_pre_filter": False, "num_threads": self.num_threads},
-            free_raw_data=False,
+    def _boosting(self, objective: Objective) -> Boosting:
+        return Boosting(
+            objective=objective,
+            learning_rate=self.learning_rate,
+            num_leaves=self.num_leaves,
+            min_leaf=self.min_leaf,
+            ridge=self.ridge,
+            max_rounds=self.max_rounds,
+            patience=25,
+            feature_share=0.7,
+            num_threads=self.num_threads,
+            seed=self.seed,
         )
-        folds = [
-            (np.flatnonzero(rows.fold != fold), np.flatnonzero(rows.fold == fold))
-            for fold in np.unique(rows.fold)
-        ]
-        found = lgb.cv(
-            parameters,
-            data,
-            self.max_rounds,
-            folds=folds,
-            callbacks=[lgb.early_stopping(25, verbose=False)],
-            return_cvbooster=True,
-        )
-        boosters: Any = found["cvbooster"]
-        outside = np.empty(len(target))
-        for booster, (_, judged) in zip(boosters.boosters, folds, strict=True):
-            outside[judged] = booster.predict(
-                rows.X[judged],
-                raw_score=True,
-                num_iteration=boosters.best_iteration,
-                num_threads=self.num_threads,
-            )
-        return _Search(parameters, data, max(1, boosters.best_iteration), outside)
 
-    def _grow(self, objective: str, rows: _Rows, target: FloatArray, **more: Any) -> str:
+    def _grow(self, objective: Objective, rows: _Rows, target: FloatArray) -> str:
         """Find the number of trees, grow them on all rows, and return them as text."""
-        return self._search(objective, rows, target, **more).grow()
+        boosting = self._boosting(objective)
+        found = boosting.cross_validate(rows.X, target, rows.fold, rows.offset)
+        return boosting.grow(rows.X, target, found.rounds, rows.offset).text
 
     def _raw(self, text: str, matrix: FloatArray) -> FloatArray:
-        booster = lgb.Booster(model_str=text)
-        return np.asarray(booster.predict(matrix, raw_score=True, num_threads=self.num_threads))
-
-
-@dataclass(frozen=True)
-class _Search:
-    parameters: dict[str, Any]
-    data: Any
-    rounds: int
-    outside: FloatArray
-    """Score of each row by the trees that have not seen its customer, shape (n_rows,)."""
-
-    def grow(self) -> str:
-        text: str = lgb.train(self.parameters, self.data, self.rounds).model_to_string()
-        return text
+        return Trees(text, self.num_threads).score(matrix)
 
 
 @dataclass(frozen=True)
@@ -472,10 +425,9 @@ class BoostedForecaster(_Boosted):
         self.features_ = choose_features(fitting)
         rows = _gather(fitting, self.features_, self.seed)
         if self.kind == "tweedie":
-            power = {"tweedie_variance_power": 1.3}
             self.boosters_ = {
-                "purchases": self._grow("tweedie", rows, rows.purchases, **power),
-                "spend": self._grow("tweedie", rows, rows.spend, **power),
+                "purchases": self._grow("tweedie", rows, rows.purchases),
+                "spend": self._grow("tweedie", rows, rows.spend),
             }
             return self
         bought = rows.purchases > 0
@@ -618,14 +570,16 @@ class HybridForecaster(_Boosted):
             offsets.append(np.log(np.maximum(expected, 1e-6)) + np.log(levels[-1]))
         self.features_ = choose_features(closed)
         rows = _gather(closed, self.features_, self.seed, offsets)
-        search = self._search("poisson", rows, rows.purchases)
+        boosting = self._boosting("poisson")
+        found = boosting.cross_validate(rows.X, rows.purchases, rows.fold, rows.offset)
         base = np.exp(np.concatenate(offsets))
-        self.gain_, self.gain_error_ = _deviance_gain(rows, base, search.outside)
+        self.gain_, self.gain_error_ = _deviance_gain(rows, base, found.outside)
         self.booster_, self.n_rounds_, self.scale_ = None, 0, 1.0
         outside = np.zeros(len(base))
         if self.gain_ > self.gain_error_:
-            outside = search.outside
-            self.booster_, self.n_rounds_ = search.grow(), search.rounds
+            outside = found.outside
+            trees = boosting.grow(rows.X, rows.purchases, found.rounds, rows.offset)
+            self.booster_, self.n_rounds_ = trees.text, found.rounds
             expected = self.process_.forecast(snapshot)["purchases"].to_numpy()
             corrected = math.fsum(expected * self.factor(snapshot))
             self.scale_ = math.fsum(expected) / corrected

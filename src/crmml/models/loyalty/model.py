@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, Self
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from crmml._typing import FloatArray, IntArray
-from crmml.exceptions import CrmmlError, FutureLeakError, ParameterError
+from crmml._typing import FloatArray
+from crmml.exceptions import CrmmlError, TooLittleDataError
 from crmml.features.wallet import LOYALTY_CLASSES, Peers, Wallet
 from crmml.features.windows import customer_folds
-from crmml.metrics import ordinal
-from crmml.metrics.bootstrap import compare, hash_keys
+from crmml.models.boosting import Boosting, Trees
 from crmml.models.estimator import Estimator
 from crmml.models.forecast.baselines import TransitionMatrix, class_positions, persistence
+from crmml.models.loyalty.evaluation import LoyaltyEvaluation, choose_published, evaluate_loyalty
+from crmml.models.loyalty.history import Pair, evidence_of, in_order
 
 WINDOWS_NEEDED = 3
 """One pair of windows to learn from and a later one to judge on."""
-
-WORTH_HAVING = 0.001
-"""Least gain in log loss (nats) for which trees are worth their weight."""
 
 FEATURES = (
     "share",
@@ -37,30 +33,6 @@ FEATURES = (
     "probability_competitor",
 )
 """Columns of a wallet that the trees see, beside the class now."""
-
-
-@dataclass(frozen=True)
-class LoyaltyEvaluation:
-    """How the forecasts of the next class did on the newest pair of windows.
-
-    Attributes
-    ----------
-    table : DataFrame
-        Index ``candidate, metric``; value, interval (95 %) and the difference to the transition
-        matrix with its interval. See :func:`crmml.metrics.bootstrap.compare`.
-    cutoff : Timestamp
-        End of the last window that the forecasts saw.
-    n_customers : int
-        Customers judged.
-    """
-
-    table: pd.DataFrame
-    cutoff: pd.Timestamp
-    n_customers: int
-
-    def value(self, candidate: str, metric: str, column: str = "value") -> float:
-        """Look up one number of the table."""
-        return float(self.table[column].loc[(candidate, metric)])
 
 
 class LoyaltyModel(Estimator):
@@ -180,10 +152,10 @@ class LoyaltyModel(Estimator):
         CrmmlError
             If there is a hole between windows, or panel and own data are mixed.
         """
-        windows = _in_order(history)
+        windows = in_order(history)
         newest = windows[-1]
         self.n_windows_ = len(windows)
-        self.evidence_ = _evidence(newest)
+        self.evidence_ = evidence_of(newest)
         self.peers_ = newest.peers.to_dict() if newest.peers is not None else None
         self.matrix_, self.booster_, self.evaluation_ = None, None, None
         if len(windows) < 2:
@@ -193,7 +165,7 @@ class LoyaltyModel(Estimator):
                 f"transition matrix and {WINDOWS_NEEDED} to judge it"
             )
             return self
-        pairs = [_Pair.of(now, after) for now, after in pairwise(windows)]
+        pairs = [Pair.of(now, after) for now, after in pairwise(windows)]
         n_changes = sum(len(pair.after) for pair in pairs)
         self.published_ = "transition_matrix"
         self.reason_ = (
@@ -201,8 +173,11 @@ class LoyaltyModel(Estimator):
             f"{WINDOWS_NEEDED} windows are needed to judge it"
         )
         if len(windows) >= WINDOWS_NEEDED:
-            self.evaluation_ = self._judge(pairs[:-1], pairs[-1])
-            self.published_, self.reason_ = _choose(self.evaluation_, self.evidence_)
+            try:
+                self.evaluation_ = self._judge(pairs[:-1], pairs[-1])
+                self.published_, self.reason_ = choose_published(self.evaluation_, self.evidence_)
+            except TooLittleDataError as error:
+                self.reason_ = f"{error}: the transition matrix is published, unjudged"
         self.matrix_ = self._fit_matrix(pairs).to_dict()
         if self.published_ == "trees":
             self.booster_ = self._grow(pairs)
@@ -239,128 +214,50 @@ class LoyaltyModel(Estimator):
 
     def _check_wallet(self, wallet: Wallet) -> None:
         self._check_fitted()
-        if _evidence(wallet) != self.evidence_:
+        if evidence_of(wallet) != self.evidence_:
             raise CrmmlError(
                 f"the loyalty model was fitted on {self.evidence_} evidence, the wallet is "
-                f"{_evidence(wallet)}"
+                f"{evidence_of(wallet)}"
             )
 
-    def _fit_matrix(self, pairs: Sequence[_Pair]) -> TransitionMatrix:
+    def _fit_matrix(self, pairs: Sequence[Pair]) -> TransitionMatrix:
         now = pd.concat([pair.now.frame["loyalty_class"] for pair in pairs])
         after = pd.concat([pair.after for pair in pairs])
         return TransitionMatrix(strength=self.strength).fit(now, after)
 
-    def _judge(self, learn: Sequence[_Pair], test: _Pair) -> LoyaltyEvaluation:
+    def _judge(self, learn: Sequence[Pair], test: Pair) -> LoyaltyEvaluation:
         test = test.sample(-(-len(test.after) // self.max_rows), self.seed)
         now = test.now.frame["loyalty_class"]
         by_matrix = self._fit_matrix(learn).predict_probabilities(now)
         trees = _blend(self._predict(self._grow(learn), test.now), by_matrix)
         said = {"transition_matrix": by_matrix, "persistence": persistence(now), "trees": trees}
-        actual = class_positions(test.after)
-        table = compare(
-            {name: ordinal.statistics(actual, p.to_numpy()) for name, p in said.items()},
-            test.customer_id,
-            reference="transition_matrix",
-            n_replicates=self.n_boot,
-            level=0.95,
-            seed=self.seed,
-        )
-        return LoyaltyEvaluation(table, test.now.closes, len(now))
+        return evaluate_loyalty(said, test, n_boot=self.n_boot, seed=self.seed)
 
-    def _grow(self, pairs: Sequence[_Pair]) -> str:
+    def _grow(self, pairs: Sequence[Pair]) -> str:
         rows = sum(len(pair.after) for pair in pairs)
         parts = [pair.sample(-(-rows // self.max_rows), self.seed) for pair in pairs]
         X = np.concatenate([_matrix(part.now) for part in parts])
         y = np.concatenate([class_positions(part.after) for part in parts])
         folds = [customer_folds(part.customer_id, self.n_folds, seed=self.seed) for part in parts]
         judge = np.concatenate(folds) == 0
-        inside = _dataset(X[~judge], y[~judge])
-        trial = lgb.train(
-            self._parameters(),
-            inside,
-            self.max_rounds,
-            valid_sets=[_dataset(X[judge], y[judge], inside)],
-            callbacks=[lgb.early_stopping(10, verbose=False)],
+        boosting = Boosting(
+            objective="multiclass",
+            n_classes=len(LOYALTY_CLASSES),
+            learning_rate=self.learning_rate,
+            num_leaves=self.num_leaves,
+            min_leaf=self.min_leaf,
+            ridge=self.ridge,
+            max_rounds=self.max_rounds,
+            patience=10,
+            max_bins=63,
+            num_threads=self.num_threads,
+            seed=self.seed,
         )
-        booster = lgb.train(self._parameters(), _dataset(X, y), trial.best_iteration)
-        return str(booster.model_to_string())
-
-    def _parameters(self) -> dict[str, Any]:
-        return {
-            "objective": "multiclass",
-            "num_class": len(LOYALTY_CLASSES),
-            "learning_rate": self.learning_rate,
-            "num_leaves": self.num_leaves,
-            "min_data_in_leaf": self.min_leaf,
-            "lambda_l2": self.ridge,
-            "max_bin": 63,
-            "feature_pre_filter": False,
-            "deterministic": True,
-            "force_row_wise": True,
-            "num_threads": self.num_threads,
-            "seed": self.seed,
-            "verbosity": -1,
-        }
+        return boosting.grow(X, y, boosting.find_rounds(X, y, ~judge, judge)).text
 
     def _predict(self, booster: str, wallet: Wallet) -> pd.DataFrame:
-        p = lgb.Booster(model_str=booster).predict(_matrix(wallet), num_threads=self.num_threads)
-        return pd.DataFrame(np.asarray(p), wallet.frame.index, list(LOYALTY_CLASSES))
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """A window and the classes of the same customers in the next one."""
-
-    now: Wallet
-    after: pd.Series[str]
-
-    @classmethod
-    def of(cls, now: Wallet, after: Wallet) -> _Pair:
-        """Match two windows; all who were there before are there after (perhaps lapsed)."""
-        names = after.frame["loyalty_class"].reindex(now.frame.index)
-        if names.isna().any():
-            raise CrmmlError(
-                f"{int(names.isna().sum()):,} customers of the window to {now.closes.date()} are "
-                f"not in the next one, to {after.closes.date()}: build both from the same log"
-            )
-        return cls(now, names)
-
-    @property
-    def customer_id(self) -> pd.Index[Any]:
-        return self.after.index.get_level_values("customer_id")
-
-    def sample(self, one_in: int, seed: int) -> _Pair:
-        """Keep one customer in so many, in an order that does not depend on the input's."""
-        order = np.argsort(hash_keys(self.after.index), kind="stable")
-        if one_in > 1:
-            # Another seed than that of the folds inside the sample.
-            order = order[customer_folds(self.customer_id[order], one_in, seed=seed + 1) == 0]
-        now = replace(self.now, frame=self.now.frame.iloc[order])
-        return _Pair(now, self.after.iloc[order])
-
-
-def _in_order(history: Sequence[Wallet]) -> list[Wallet]:
-    if not history:
-        raise ParameterError("history", "at least one window", "none")
-    windows = sorted(history, key=lambda wallet: wallet.closes)
-    for now, after in pairwise(windows):
-        if after.opens < now.closes:
-            raise FutureLeakError(
-                f"windows overlap: one closes {now.closes.date()}, the next opens "
-                f"{after.opens.date()}"
-            )
-        if after.opens > now.closes:
-            raise CrmmlError(
-                f"windows must follow each other; nothing covers {now.closes.date()} to "
-                f"{after.opens.date()}"
-            )
-    if len({_evidence(wallet) for wallet in windows}) > 1:
-        raise CrmmlError("windows of panel data and of own data cannot be mixed")
-    return windows
-
-
-def _evidence(wallet: Wallet) -> str:
-    return "panel" if wallet.peers is None else "inferred"
+        p = Trees(booster, self.num_threads).mean(_matrix(wallet))
+        return pd.DataFrame(p, wallet.frame.index, list(LOYALTY_CLASSES))
 
 
 def _matrix(wallet: Wallet) -> FloatArray:
@@ -368,30 +265,6 @@ def _matrix(wallet: Wallet) -> FloatArray:
     return np.hstack([classes, wallet.frame[list(FEATURES)].to_numpy(dtype=np.float64)])
 
 
-def _dataset(X: FloatArray, y: IntArray, reference: Any = None) -> Any:
-    return lgb.Dataset(X, y, reference=reference, params={"verbosity": -1})
-
-
 def _blend(trees: pd.DataFrame, matrix: pd.DataFrame) -> pd.DataFrame:
     """Average the two; a class that the trees never saw keeps a probability."""
     return 0.9 * trees + 0.1 * matrix
-
-
-def _choose(
-    evaluation: LoyaltyEvaluation, evidence: str
-) -> tuple[Literal["transition_matrix", "trees"], str]:
-    """Name what is published and the sentence that says why."""
-    low, high = (
-        evaluation.value("trees", "log_loss", f"difference_{side}") for side in ("lower", "upper")
-    )
-    figures = (
-        f"on {evaluation.n_customers:,} customers at {evaluation.cutoff.date()} ({evidence} "
-        f"evidence) log loss is {evaluation.value('transition_matrix', 'log_loss'):.3f} for the "
-        f"transition matrix and {evaluation.value('trees', 'log_loss'):.3f} for the trees "
-        f"(difference 95 % [{low:+.3f}, {high:+.3f}]); macro-F1 of persistence is "
-        f"{evaluation.value('persistence', 'macro_f1'):.3f}, of the trees "
-        f"{evaluation.value('trees', 'macro_f1'):.3f}"
-    )
-    if high < -WORTH_HAVING:
-        return "trees", f"{figures}: the trees are published"
-    return "transition_matrix", f"{figures}: the matrix is not beaten and is published"

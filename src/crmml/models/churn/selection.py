@@ -1,0 +1,157 @@
+"""Choose the churn model that the data allow: the simplest that does as well as the learned one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crmml._typing import Duration
+from crmml.exceptions import TooLittleDataError
+from crmml.features.labels import LabelledSnapshot
+from crmml.features.snapshot import Snapshot
+from crmml.models.churn.evaluation import ChurnEvaluation, evaluate_churn
+from crmml.models.churn.history import count_windows, find_candidates, sort_history
+from crmml.models.churn.model import ChurnModel
+from crmml.models.churn.purchase import PurchaseChurn
+from crmml.models.forecast.baselines import RecencyRule
+
+WINDOWS_NEEDED = 3
+"""Windows that do not overlap: one to train on, one to calibrate on, one to judge on."""
+
+
+@dataclass(frozen=True)
+class ChurnSelection:
+    """The churn model that the data allow, and why.
+
+    Attributes
+    ----------
+    model : churn predictor
+        Fitted on all windows.
+    name : str
+        ``churn_model``, ``purchase_model`` or ``recency_rule``.
+    reason : str
+        One or two sentences with the figures.
+    evaluation : ChurnEvaluation or None
+        None if the history is too short to judge.
+    n_windows, n_needed : int
+        Windows that do not overlap: present, and needed to train, calibrate and judge.
+    """
+
+    model: Any
+    name: str
+    reason: str
+    evaluation: ChurnEvaluation | None
+    n_windows: int
+    n_needed: int = WINDOWS_NEEDED
+
+
+def select_churn(
+    history: Sequence[LabelledSnapshot],
+    *,
+    horizon: str | Duration,
+    gap: str | Duration | None = None,
+    snapshot: Snapshot | None = None,
+    purchase_model: Any = None,
+    candidate_horizons: float = 4.0,
+    seed: int = 0,
+    n_boot: int = 200,
+    **settings: Any,
+) -> ChurnSelection:
+    """Judge the learned model against the simple ones and keep the simplest that does as well.
+
+    The newest labelled snapshot is the test, the newest before it that does not overlap it the
+    calibration slice, older ones train. The learned model is kept if its AUC is above that of the
+    recency rule and of P(no purchase) with 95 % confidence each; else the better of the two is
+    used. What is kept is fitted again on all windows.
+
+    Parameters
+    ----------
+    history : sequence of LabelledSnapshot
+        In any order.
+    horizon, gap, purchase_model, candidate_horizons, seed
+        As for :class:`ChurnModel`.
+    snapshot : Snapshot, optional
+        The newest one without outcomes; used if ``history`` is empty.
+    n_boot : int
+        Bootstrap replicates.
+    **settings
+        Further settings of :class:`ChurnModel`.
+
+    Returns
+    -------
+    ChurnSelection
+        Never an exception for a short history: then P(no purchase) of the purchase model is used
+        and the reason says how many windows there are and how many are needed.
+
+    Raises
+    ------
+    TooLittleDataError
+        If there is neither a labelled nor a plain snapshot.
+    """
+    common = {
+        "horizon": horizon,
+        "gap": gap,
+        "purchase_model": purchase_model,
+        "candidate_horizons": candidate_horizons,
+    }
+    n_windows = count_windows(history)
+
+    def simple(why: str) -> ChurnSelection:
+        model = PurchaseChurn(**common).fit(history if history or snapshot is None else snapshot)
+        why = f"{why}: P(no purchase) of the purchase model is used, unjudged"
+        return ChurnSelection(model, "purchase_model", why, None, n_windows)
+
+    if n_windows < WINDOWS_NEEDED:
+        return simple(
+            f"the history holds {n_windows} outcome window(s) of {horizon} that do not overlap, "
+            f"and {WINDOWS_NEEDED} are needed (train, calibrate, judge)"
+        )
+    ordered = sort_history(history)
+    test = ordered[-1]
+    past = [part for part in ordered if part.window.closes <= test.window.cutoff]
+    fits: dict[str, Callable[[Sequence[LabelledSnapshot]], Any]] = {
+        "churn_model": lambda parts: ChurnModel(**common, seed=seed, **settings).fit(parts),
+        "recency_rule": lambda parts: _fit_recency(parts, horizon, candidate_horizons),
+        "purchase_model": lambda parts: PurchaseChurn(**common).fit(parts),
+    }
+    try:
+        fitted = {name: fit(past) for name, fit in fits.items()}
+        evaluation = evaluate_churn(
+            fitted.pop("churn_model"),
+            test,
+            baselines=fitted,
+            candidate_horizons=candidate_horizons,
+            seed=seed,
+            n_boot=n_boot,
+        )
+    except TooLittleDataError as error:
+        return simple(str(error))
+    name, reason = _choose(evaluation)
+    return ChurnSelection(fits[name](ordered), name, reason, evaluation, n_windows)
+
+
+def _fit_recency(
+    parts: Sequence[LabelledSnapshot], horizon: str | Duration, horizons: float
+) -> RecencyRule:
+    """Fit the rule on the candidates alone, whom it is compared on."""
+    return RecencyRule().fit(
+        [part.subset(find_candidates(part.snapshot, horizon, horizons)) for part in parts]
+    )
+
+
+def _choose(evaluation: ChurnEvaluation) -> tuple[str, str]:
+    """Name the model to use and the sentence that says why."""
+    judged = evaluation.challenge
+    figures = "; ".join(
+        f"against {name} {row.difference:+.3f} [{row.lower:+.3f}, {row.upper:+.3f}]"
+        for name, row in judged.gains.iterrows()
+    )
+    said = (
+        f"on {evaluation.n_customers:,} candidates at {evaluation.cutoff.date()} the learned model "
+        f"has AUC {judged.values[judged.learned]:.3f} ({figures}; 95 % intervals)"
+    )
+    if judged.won:
+        grade = evaluation.grades[judged.learned]
+        return judged.learned, f"{said}: it beats both and is used, grade {grade}"
+    return judged.best_simple, f"{said}: it does not beat both, so {judged.best_simple} is used"

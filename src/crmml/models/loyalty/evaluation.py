@@ -1,0 +1,91 @@
+"""Judge the forecasts of the next class of loyalty, and say which is published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from crmml.metrics import ordinal
+from crmml.metrics.bootstrap import hash_keys, replicate
+from crmml.metrics.challenge import Challenge, challenge
+from crmml.models.forecast.baselines import class_positions
+from crmml.models.loyalty.history import Pair
+
+WORTH_HAVING = 0.001
+"""Least gain in log loss (nats) for which trees are worth their weight."""
+
+
+@dataclass(frozen=True)
+class LoyaltyEvaluation:
+    """How the forecasts of the next class did on the newest pair of windows.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Index ``candidate, metric``; value, interval (95 %) and the difference to the transition
+        matrix with its interval. See :func:`crmml.metrics.bootstrap.compare`.
+    challenge : Challenge
+        The log loss of the trees against that of the matrix.
+    cutoff : Timestamp
+        End of the last window that the forecasts saw.
+    n_customers : int
+        Customers judged.
+    """
+
+    table: pd.DataFrame
+    challenge: Challenge
+    cutoff: pd.Timestamp
+    n_customers: int
+
+    def value(self, candidate: str, metric: str, column: str = "value") -> float:
+        """Look up one number of the table."""
+        return float(self.table[column].loc[(candidate, metric)])
+
+
+def evaluate_loyalty(
+    said: Mapping[str, pd.DataFrame], test: Pair, *, n_boot: int, seed: int
+) -> LoyaltyEvaluation:
+    """Judge probabilities of the next class on a pair of windows that no candidate has seen.
+
+    Parameters
+    ----------
+    said : mapping of str to DataFrame
+        Probabilities by candidate, in the order of the pair's rows; ``trees`` challenges
+        ``transition_matrix``.
+    test : Pair
+        The newest.
+    n_boot, seed : int
+        Of the paired bootstrap.
+    """
+    actual = class_positions(test.after)
+    found = replicate(
+        [(None, {name: ordinal.statistics(actual, p.to_numpy()) for name, p in said.items()})],
+        hash_keys(test.customer_id),
+        n_replicates=n_boot,
+        seed=seed,
+    )
+    judged = challenge(found, "trees", ["transition_matrix"], metric="log_loss", least=WORTH_HAVING)
+    table = found.table("transition_matrix", level=0.95)
+    return LoyaltyEvaluation(table, judged, test.now.closes, len(actual))
+
+
+def choose_published(
+    evaluation: LoyaltyEvaluation, evidence: str
+) -> tuple[Literal["transition_matrix", "trees"], str]:
+    """Name what is published and the sentence that says why."""
+    judged = evaluation.challenge
+    _, low, high = judged.gains.loc["transition_matrix"]
+    figures = (
+        f"on {evaluation.n_customers:,} customers at {evaluation.cutoff.date()} ({evidence} "
+        f"evidence) log loss is {judged.values['transition_matrix']:.3f} for the "
+        f"transition matrix and {judged.values['trees']:.3f} for the trees "
+        f"(difference 95 % [{low:+.3f}, {high:+.3f}]); macro-F1 of persistence is "
+        f"{evaluation.value('persistence', 'macro_f1'):.3f}, of the trees "
+        f"{evaluation.value('trees', 'macro_f1'):.3f}"
+    )
+    if judged.won:
+        return "trees", f"{figures}: the trees are published"
+    return "transition_matrix", f"{figures}: the matrix is not beaten and is published"
