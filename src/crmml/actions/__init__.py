@@ -2,7 +2,7 @@
 
 from crmml.actions.allocation import Allocation, Prices, Tie, allocate, apply_prices, budget_curve
 from crmml.actions.catalogue import Action, ActionCatalogue, CatalogueError, SaveRate
-from crmml.actions.economics import NetGains, compute_net_gains
+from crmml.actions.economics import NetGains, Stakes, compute_net_gains
 from crmml.actions.expressions import Expression, ExpressionError
 from crmml.actions.holdout import Holdout, assign_holdout
 from crmml.actions.recommendation import Recommendation, recommend
@@ -19,6 +19,7 @@ __all__ = [
     "Prices",
     "Recommendation",
     "SaveRate",
+    "Stakes",
     "Tie",
     "allocate",
     "apply_prices",

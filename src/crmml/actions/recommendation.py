@@ -13,7 +13,7 @@ import pandas as pd
 from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.actions.allocation import Allocation, Prices, allocate, apply_prices, tie_chances
 from crmml.actions.catalogue import NO_ACTION, ActionCatalogue
-from crmml.actions.economics import ASSUMED, NetGains, compute_net_gains
+from crmml.actions.economics import ASSUMED, NetGains, Stakes, compute_net_gains
 from crmml.actions.holdout import assign_holdout, draw
 from crmml.exceptions import ParameterError
 from crmml.metrics.bootstrap import hash_keys
@@ -68,7 +68,9 @@ class Recommendation:
 
         * ``recommended_action``, ``channel`` (null for ``no_action``), ``contact_by``;
         * ``expected_net_gain`` with ``net_gain_lower`` and ``net_gain_upper``,
-          ``probability_positive`` (null for ``no_action``), ``expected_cost``;
+          ``probability_positive`` and ``break_even_save_rate`` (null for ``no_action``),
+          ``expected_cost``; the interval carries the doubt about the save rate and about the
+          customer's value;
         * ``runner_up`` (the best other action, or ``no_action``), ``runner_up_net_gain``;
         * ``basis`` of the effect; ``reasons_for``, ``reasons_against`` (codes of
           :data:`REASONS`, separated by commas) and ``explanation`` (their sentences);
@@ -94,6 +96,37 @@ class Recommendation:
     gains: NetGains
     notes: tuple[str, ...]
 
+    def sensitivity(self, factors: tuple[float, ...] = (0.5, 2.0)) -> pd.DataFrame:
+        """Say how many choices flip when the save rate of one action is halved or doubled.
+
+        Prices stay as they are, so that each customer is asked alone.
+
+        Parameters
+        ----------
+        factors : tuple of float
+            Each > 0.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by action: ``customers`` who have it as things stand at these prices, and for
+            each factor ``lost_at_<factor>`` and ``won_at_<factor>``.
+        """
+        draws = np.zeros(len(self.gains))
+        of_option = np.array([*(o.action for o in self.gains.options), NO_ACTION], dtype=object)
+        now = of_option[apply_prices(self.gains, self.prices, draws=draws)]
+        rows = {}
+        for action in dict.fromkeys(option.action for option in self.gains.options):
+            mine = now == action
+            row = {"customers": int(mine.sum())}
+            for factor in factors:
+                changed = self.gains.with_rates(factor, action)
+                then = of_option[apply_prices(changed, self.prices, draws=draws)] == action
+                row[f"lost_at_{factor:g}"] = int((mine & ~then).sum())
+                row[f"won_at_{factor:g}"] = int((then & ~mine).sum())
+            rows[action] = row
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("action")
+
     def by_action(self) -> pd.DataFrame:
         """Return customers, expected cost and expected net gain per recommended action."""
         return self.table.groupby("recommended_action", sort=True, observed=True).agg(
@@ -108,11 +141,9 @@ def recommend(
     catalogue: ActionCatalogue,
     *,
     cutoff: str | pd.Timestamp,
-    margin_if_kept: Mapping[str, npt.ArrayLike],
-    expected_margin: Mapping[str, npt.ArrayLike],
+    stakes: Stakes,
     budget: float | None = None,
     capacities: Mapping[str, float] | None = None,
-    value_sd: Mapping[str, npt.ArrayLike] | None = None,
     last_treated: pd.DataFrame | None = None,
     holdout_share: float = 0.0,
     seed: int = 0,
@@ -131,8 +162,8 @@ def recommend(
         Contacts are dated from it: the date of ``contact_by`` is
         ``cutoff + lead_time + (1 - churn_probability) x (contact_within - lead_time)`` of the
         action, rounded down to a day, so the likelier a customer is to leave, the sooner.
-    margin_if_kept, expected_margin, value_sd : mapping of horizon to array or Series
-        See :func:`~crmml.actions.economics.compute_net_gains`.
+    stakes : Stakes
+        What the actions act on; see :class:`~crmml.actions.economics.Stakes`.
     budget : float, optional
         Largest total expected cost; unlimited by default.
     capacities : mapping of channel to number, optional
@@ -162,9 +193,7 @@ def recommend(
     gains = compute_net_gains(
         scores,
         catalogue,
-        margin_if_kept=margin_if_kept,
-        expected_margin=expected_margin,
-        value_sd=value_sd,
+        stakes,
         cutoff=cutoff,
         last_treated=last_treated,
     )
@@ -197,6 +226,7 @@ def recommend(
         for q in (0.5 - level / 2, 0.5 + level / 2)
     )
     positive = _spread(len(gains), rows, gains.probability_positive(rows, taken), np.nan)
+    break_even = _spread(len(gains), rows, gains.break_even(rows, taken), np.nan)
     cost = _spread(len(gains), rows, gains.cost[rows, taken], 0.0)
     names = np.array([*action, None], dtype=object)
     second, second_net = _runner_up(gains, choice, prices, of_option)
@@ -212,6 +242,7 @@ def recommend(
             "net_gain_lower": lower,
             "net_gain_upper": upper,
             "probability_positive": positive,
+            "break_even_save_rate": break_even,
             "expected_cost": cost,
             "runner_up": pd.Series(names[second], dtype="str"),
             "runner_up_net_gain": second_net,
@@ -346,7 +377,8 @@ def _give_reasons(
             reasons.add(pro="likely_to_leave", where=mine & likely)
             reasons.add(pro="at_risk", where=mine & ~likely)
         if action.incentive_cost > 0:
-            anyway = action.incentive_cost * action.redemption * (1.0 - gains.churn_probability)
+            moved = gains.extra[:, j] * option.save_rate.mean
+            anyway = gains.cost[:, j] - option.contact_cost - moved
             reasons.add(con="incentive_to_loyal", where=mine & (anyway >= 0.5 * cost))
     if "value_tier" in scores.columns:
         tier = scores["value_tier"]
