@@ -14,7 +14,7 @@ from crmml.actions import (
     Stakes,
     compute_net_gains,
 )
-from crmml.exceptions import CrmmlError, DataError, MissingColumnsError
+from crmml.exceptions import CrmmlError, DataError, MissingColumnsError, ParameterError
 
 # no purchase in the quarter; P(active); margin over the year if active, and if active and staying;
 # P(a purchase in the quarter), as things stand and if active
@@ -215,6 +215,25 @@ def test_only_the_eligible_and_contactable_have_options():
     table = scores(4, frequency=[1, 5, 5, np.nan], contactable=[True, False, None, True])
     result = gains(table, eligible="frequency >= 2")
     assert result.eligible.ravel().tolist() == [False, False, True, False]
+
+
+def test_consent_that_is_false_counts_and_unknown_follows_the_policy():
+    table = scores(3, contactable=[True, False, None])
+    free = {"incentive_cost": 0.0}
+    assert gains(table, **free).eligible.ravel().tolist() == [True, False, True]
+    strict = {"stakes": stakes(np.full(3, ACTIVE)), "consent": "required"}
+    asked = compute_net_gains(table, catalogue(**free), **strict)
+    assert asked.eligible.ravel().tolist() == [True, False, False]
+    without = compute_net_gains(table.drop(columns="contactable"), catalogue(**free), **strict)
+    assert not without.eligible.any()
+    with pytest.raises(ParameterError, match="consent must be one of"):
+        compute_net_gains(table, catalogue(), stakes(np.ones(3)), consent="maybe")
+
+
+def test_consent_of_a_channel_bars_that_channel_alone():
+    both = {"channels": ["email", "phone"], "contact_cost": 1.0, "incentive_cost": 0.0}
+    table = scores(2, contactable_phone=[False, None])
+    assert gains(table, **both).eligible.tolist() == [[True, False], [True, True]]
 
 
 def test_cool_down_leaves_alone_who_was_treated_lately():

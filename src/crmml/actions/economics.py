@@ -48,7 +48,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +57,7 @@ from scipy import special
 
 from crmml._typing import BoolArray, Duration, FloatArray, IntArray
 from crmml.actions.catalogue import KEEPING, Action, ActionCatalogue, Option
-from crmml.exceptions import CrmmlError, DataError, MissingColumnsError
+from crmml.exceptions import CrmmlError, DataError, MissingColumnsError, ParameterError
 from crmml.stats.discounting import in_units
 
 ASSUMED = "assumed"
@@ -76,6 +76,9 @@ OPTIONAL_COLUMNS: tuple[str, ...] = (
 """Score columns whose source may be absent: then null, and conditions on them do not hold."""
 
 Values = Mapping[str, npt.ArrayLike]
+
+Consent: TypeAlias = Literal["assumed", "required"]
+"""What an unknown consent counts as: given, or not given. A consent that is false always counts."""
 
 
 @dataclass(frozen=True)
@@ -263,6 +266,7 @@ def compute_net_gains(
     catalogue: ActionCatalogue,
     stakes: Stakes,
     *,
+    consent: Consent = "assumed",
     cutoff: str | pd.Timestamp | None = None,
     last_treated: pd.DataFrame | None = None,
 ) -> NetGains:
@@ -273,13 +277,15 @@ def compute_net_gains(
     scores : DataFrame
         Indexed by ``customer_id`` (or with it as a column). Needs ``churn_probability`` and the
         columns that the conditions of the catalogue read (:data:`OPTIONAL_COLUMNS` may be
-        absent). Who has ``contactable`` false gets no option at all (null counts as true). With
-        ``value_tier``, nothing is spent in tier D but by an action whose condition reads
-        ``upgrade_probability``.
+        absent). Who has ``contactable`` false gets no option at all, who has
+        ``contactable_<channel>`` false none by that channel. With ``value_tier``, nothing is
+        spent in tier D but by an action whose condition reads ``upgrade_probability``.
     catalogue : ActionCatalogue
         The actions.
     stakes : Stakes
         What the actions act on.
+    consent : {"assumed", "required"}
+        What a null, or an absent column, counts as; of a channel the general consent decides then.
     cutoff : str or Timestamp, optional
         Needed with ``last_treated``.
     last_treated : DataFrame, optional
@@ -294,6 +300,8 @@ def compute_net_gains(
         If a condition does not suit the columns.
     """
     table, ids = _keyed(scores)
+    if consent not in get_args(Consent):
+        raise ParameterError("consent", f"one of {get_args(Consent)}", consent)
     if "churn_probability" not in table.columns:
         raise MissingColumnsError(["churn_probability"], map(str, table.columns), table="scores")
     churn = _numbers(table["churn_probability"], ids, "churn_probability", 1.0)
@@ -302,7 +310,7 @@ def compute_net_gains(
     options = catalogue.options
     net = np.full((len(ids), len(options)), -np.inf)
     cost, slope, extra = (np.zeros_like(net) for _ in range(3))
-    may_contact = _contactable(table)
+    may_contact = _contactable(table, "contactable", consent == "assumed")
     spends = _postures(table)
     j = 0
     for action in catalogue.actions:
@@ -314,10 +322,11 @@ def compute_net_gains(
         fixed_gain, gain = _gain(action, at_stake)
         redeemed, moved = _redemptions(action, at_stake)
         for option in action.options:
+            allowed = eligible & _contactable(table, f"contactable_{option.channel}", True)
             rate = option.save_rate.mean
             spent = option.contact_cost + redeemed
             slope[:, j], extra[:, j] = gain - moved, moved
-            net[:, j] = np.where(eligible, fixed_gain - spent + slope[:, j] * rate, -np.inf)
+            net[:, j] = np.where(allowed, fixed_gain - spent + slope[:, j] * rate, -np.inf)
             cost[:, j] = spent + moved * rate
             j += 1
     spread = np.asarray(at_stake.value_cv)
@@ -435,11 +444,11 @@ def _for_each(
     return values
 
 
-def _contactable(table: pd.DataFrame) -> BoolArray:
-    if "contactable" not in table.columns:
-        return np.ones(len(table), dtype=bool)
-    column = table["contactable"]
-    return np.asarray(column.where(column.notna(), True).astype(bool))
+def _contactable(table: pd.DataFrame, name: str, unknown: bool) -> BoolArray:
+    if name not in table.columns:
+        return np.full(len(table), unknown)
+    column = table[name]
+    return np.asarray(column.where(column.notna(), unknown).astype(bool))
 
 
 def _rested(

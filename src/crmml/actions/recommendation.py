@@ -13,7 +13,7 @@ import pandas as pd
 from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.actions.allocation import Allocation, Prices, allocate, apply_prices, tie_chances
 from crmml.actions.catalogue import NO_ACTION, ActionCatalogue
-from crmml.actions.economics import ASSUMED, NetGains, Stakes, compute_net_gains
+from crmml.actions.economics import ASSUMED, Consent, NetGains, Stakes, compute_net_gains
 from crmml.actions.holdout import assign_holdout, draw
 from crmml.exceptions import ParameterError
 from crmml.metrics.bootstrap import hash_keys
@@ -146,7 +146,9 @@ def recommend(
     capacities: Mapping[str, float] | None = None,
     last_treated: pd.DataFrame | None = None,
     holdout_share: float = 0.0,
+    experiment: str = "1",
     seed: int = 0,
+    consent: Consent = "assumed",
     prices: Prices | None = None,
     level: float = 0.8,
 ) -> Recommendation:
@@ -174,6 +176,10 @@ def recommend(
     holdout_share : float
         Share of customers left alone by chance. They are drawn first, so the budget is spent in
         full, among the others.
+    experiment : str
+        Names the control group: the same customers at every cutoff until it ends.
+    consent : {"assumed", "required"}
+        Whether a customer whose consent is not known may be contacted.
     seed : int
         Of the hold-out and of the draws that decide ties; >= 0.
     prices : Prices, optional
@@ -194,12 +200,13 @@ def recommend(
         scores,
         catalogue,
         stakes,
+        consent=consent,
         cutoff=cutoff,
         last_treated=last_treated,
     )
     keys = hash_keys(gains.customer_id)
-    holdout = assign_holdout(share=holdout_share, seed=seed, cutoff=cutoff, keys=keys)
-    draws = draw(keys, seed=seed, cutoff=cutoff, purpose="ties")
+    holdout = assign_holdout(share=holdout_share, seed=seed, experiment=experiment, keys=keys)
+    draws = draw(keys, seed=seed, occasion=pd.Timestamp(cutoff).isoformat(), purpose="ties")
     allocation = None
     if prices is None:
         allocation = allocate(
