@@ -10,6 +10,8 @@ from scipy import stats
 from crmml.actions import (
     ActionCatalogue,
     CatalogueError,
+    ContactLimit,
+    ContactMemory,
     ExpressionError,
     Stakes,
     compute_net_gains,
@@ -236,16 +238,26 @@ def test_consent_of_a_channel_bars_that_channel_alone():
     assert gains(table, **both).eligible.tolist() == [[True, False], [True, True]]
 
 
+def remembered(cutoff="2026-01-01", **days):
+    rows = [(who, pd.Timestamp(day), "act") for who, all_ in days.items() for day in all_]
+    table = pd.DataFrame(rows, columns=["customer_id", "timestamp", "action"])
+    return ContactMemory.gather(cutoff, {"treatments": table})
+
+
 def test_cool_down_leaves_alone_who_was_treated_lately():
     table, at = scores(3), stakes(np.ones(3))
-    treated = pd.DataFrame(
-        {"act": pd.to_datetime(["2025-12-20", "2025-11-01"])}, index=["c0", "c1"]
-    )
-    resting = catalogue(cool_down="28D")
-    result = compute_net_gains(table, resting, at, cutoff="2026-01-01", last_treated=treated)
+    memory = remembered(c0=["2025-12-20"], c1=["2025-11-01"], c2=["2026-01-01"])
+    result = compute_net_gains(table, catalogue(cool_down="28D"), at, memory=memory)
+    # who was contacted at the cutoff or later is not known to have been
     assert result.eligible.ravel().tolist() == [False, True, True]
-    with pytest.raises(CrmmlError, match="last_treated needs a cutoff"):
-        compute_net_gains(table, resting, at, last_treated=treated)
+
+
+def test_limit_counts_contacts_of_every_kind():
+    table, at = scores(3), stakes(np.ones(3))
+    memory = remembered(c0=["2025-12-20", "2025-12-30"], c1=["2025-12-20", "2025-11-01"])
+    limit = ContactLimit(2, "30D")
+    result = compute_net_gains(table, catalogue(), at, memory=memory, limit=limit)
+    assert result.eligible.ravel().tolist() == [False, True, True]
 
 
 def test_column_of_an_absent_table_is_null_but_a_misspelt_one_is_an_error():

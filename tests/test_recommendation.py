@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crmml.actions import ActionCatalogue, Stakes, recommend
+from crmml.actions import ActionCatalogue, ContactMemory, Stakes, recommend
 from crmml.actions.recommendation import REASONS
 from crmml.exceptions import ParameterError
 from crmml.segments import LifecycleStages, ValueTiers
@@ -256,12 +256,14 @@ def test_an_action_that_lacks_its_table_is_noted(world):
         "complaint_recovery is recommended to nobody: its condition reads experience_zone, which "
         "is known of no customer"
     )
-    assert answer.notes[1].startswith("no treatments are known, so the cool-down of reminder, ")
+    assert answer.notes[1].startswith("no earlier contacts are known, so the cool-down of ")
     without = table.drop(columns="experience_zone")
-    treated = pd.DataFrame(index=table.index)
-    again = recommend(
-        without, CATALOGUE, cutoff=CUTOFF, last_treated=treated, stakes=stakes(table, values)
-    )
+    acts = answer.table["recommended_action"] != "no_action"
+    assert answer.table["reasons_against"].str.contains("contacts_not_checked").eq(acts).all()
+    memory = ContactMemory.gather(CUTOFF, {})
+    at = stakes(table, values)
+    again = recommend(without, CATALOGUE, cutoff=CUTOFF, memory=memory, stakes=at)
+    assert not again.table["reasons_against"].str.contains("contacts_not_checked").any()
     assert again.notes == answer.notes[:1]
     assert "complaint_recovery" not in set(answer.table["recommended_action"])
 

@@ -57,8 +57,8 @@ from scipy import special
 
 from crmml._typing import BoolArray, Duration, FloatArray, IntArray
 from crmml.actions.catalogue import KEEPING, Action, ActionCatalogue, Option
+from crmml.actions.contacts import ContactLimit, ContactMemory
 from crmml.exceptions import CrmmlError, DataError, MissingColumnsError, ParameterError
-from crmml.stats.discounting import in_units
 
 ASSUMED = "assumed"
 """Basis of an effect that no experiment stands behind."""
@@ -267,8 +267,8 @@ def compute_net_gains(
     stakes: Stakes,
     *,
     consent: Consent = "assumed",
-    cutoff: str | pd.Timestamp | None = None,
-    last_treated: pd.DataFrame | None = None,
+    memory: ContactMemory | None = None,
+    limit: ContactLimit | None = None,
 ) -> NetGains:
     """Work out what each option of the catalogue would bring for each customer.
 
@@ -286,11 +286,10 @@ def compute_net_gains(
         What the actions act on.
     consent : {"assumed", "required"}
         What a null, or an absent column, counts as; of a channel the general consent decides then.
-    cutoff : str or Timestamp, optional
-        Needed with ``last_treated``.
-    last_treated : DataFrame, optional
-        Indexed by customer id, a column of timestamps per action: who got it within the
-        action's ``cool_down`` before the cutoff is not eligible for it.
+    memory : ContactMemory, optional
+        Earlier contacts: who got an action within its ``cool_down`` is not eligible for it.
+    limit : ContactLimit, optional
+        Who had so many contacts of any kind gets none; needs a memory to be checked.
 
     Raises
     ------
@@ -311,14 +310,17 @@ def compute_net_gains(
     net = np.full((len(ids), len(options)), -np.inf)
     cost, slope, extra = (np.zeros_like(net) for _ in range(3))
     may_contact = _contactable(table, "contactable", consent == "assumed")
+    rested = np.ones(len(ids), dtype=bool)
+    if memory is not None and limit is not None:
+        rested = memory.below(limit, ids)
     spends = _postures(table)
     j = 0
     for action in catalogue.actions:
-        eligible = action.condition.holds(table) & may_contact
+        eligible = action.condition.holds(table) & may_contact & rested
         if "upgrade_probability" not in action.condition.columns:
             eligible &= spends
-        if last_treated is not None and action.cool_down and action.name in last_treated.columns:
-            eligible &= _rested(action, ids, last_treated, cutoff)
+        if memory is not None:
+            eligible &= memory.rested(action, ids)
         fixed_gain, gain = _gain(action, at_stake)
         redeemed, moved = _redemptions(action, at_stake)
         for option in action.options:
@@ -449,27 +451,3 @@ def _contactable(table: pd.DataFrame, name: str, unknown: bool) -> BoolArray:
         return np.full(len(table), unknown)
     column = table[name]
     return np.asarray(column.where(column.notna(), unknown).astype(bool))
-
-
-def _rested(
-    action: Action,
-    ids: pd.Index[Any],
-    last_treated: pd.DataFrame,
-    cutoff: str | pd.Timestamp | None,
-) -> BoolArray:
-    if cutoff is None:
-        raise CrmmlError("last_treated needs a cutoff to count the cool-down from")
-    since = pd.Timestamp(cutoff) - timedelta(action.cool_down or "0D")
-    last = pd.to_datetime(last_treated[action.name].reindex(ids))
-    return np.asarray(last.isna() | (last <= since))
-
-
-def timedelta(duration: str) -> pd.Timedelta:
-    """Return a duration of the catalogue as a pandas time span.
-
-    Examples
-    --------
-    >>> timedelta("2W")
-    Timedelta('14 days 00:00:00')
-    """
-    return pd.Timedelta(days=in_units(duration, "day"))

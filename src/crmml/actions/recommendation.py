@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,9 @@ import pandas as pd
 from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.actions.allocation import Allocation, Prices, allocate, apply_prices, tie_chances
 from crmml.actions.catalogue import NO_ACTION, ActionCatalogue
+from crmml.actions.contacts import ContactLimit, ContactMemory
 from crmml.actions.economics import ASSUMED, Consent, NetGains, Stakes, compute_net_gains
-from crmml.actions.holdout import assign_holdout, draw
+from crmml.actions.holdout import Holdout, assign_holdout, draw
 from crmml.exceptions import ParameterError
 from crmml.metrics.bootstrap import hash_keys
 from crmml.stats.discounting import in_units
@@ -37,6 +38,7 @@ REASONS: dict[str, str] = {
     "incentive_to_loyal": "At least half of the cost goes to buyers who would have bought anyway.",
     "close_call": "Another action is expected to bring nearly as much.",
     "low_tier": "The customer is of the two lowest value tiers.",
+    "contacts_not_checked": "Earlier contacts are not known, so cool-downs were not checked.",
     # for doing nothing
     "held_out": "Left alone by chance, so that the effect of the actions can be measured.",
     "not_contactable": "The customer must not be contacted.",
@@ -144,7 +146,8 @@ def recommend(
     stakes: Stakes,
     budget: float | None = None,
     capacities: Mapping[str, float] | None = None,
-    last_treated: pd.DataFrame | None = None,
+    memory: ContactMemory | None = None,
+    limit: ContactLimit | None = None,
     holdout_share: float = 0.0,
     experiment: str = "1",
     seed: int = 0,
@@ -170,9 +173,11 @@ def recommend(
         Largest total expected cost; unlimited by default.
     capacities : mapping of channel to number, optional
         Most contacts by each channel.
-    last_treated : DataFrame, optional
-        For the cool-down, see :func:`~crmml.actions.economics.compute_net_gains`. Without it
-        nobody is known to have been treated.
+    memory : ContactMemory, optional
+        Earlier contacts, for cool-downs and the limit. Without it every recommended action says
+        that they were not checked.
+    limit : ContactLimit, optional
+        Most contacts of one customer within a time.
     holdout_share : float
         Share of customers left alone by chance. They are drawn first, so the budget is spent in
         full, among the others.
@@ -201,9 +206,47 @@ def recommend(
         catalogue,
         stakes,
         consent=consent,
-        cutoff=cutoff,
-        last_treated=last_treated,
+        memory=memory,
+        limit=limit,
     )
+    chosen = _choose(
+        gains,
+        prices,
+        budget=budget,
+        capacities=capacities,
+        holdout_share=holdout_share,
+        experiment=experiment,
+        seed=seed,
+        cutoff=cutoff,
+    )
+    table = _tabulate(scores, gains, chosen, cutoff=cutoff, level=level, checked=memory is not None)
+    notes = _notes(gains, checked=memory is not None)
+    return Recommendation(table, chosen.prices, chosen.allocation, gains, notes)
+
+
+class _Chosen(NamedTuple):
+    """What each customer gets, and what the policy wants for those held out too."""
+
+    choice: IntArray
+    wanted: IntArray
+    holdout: Holdout
+    propensity: FloatArray
+    prices: Prices
+    allocation: Allocation | None
+
+
+def _choose(
+    gains: NetGains,
+    prices: Prices | None,
+    *,
+    budget: float | None,
+    capacities: Mapping[str, float] | None,
+    holdout_share: float,
+    experiment: str,
+    seed: int,
+    cutoff: str | pd.Timestamp,
+) -> _Chosen:
+    """Draw the control group, then allocate among the others, or let stored prices choose."""
     keys = hash_keys(gains.customer_id)
     holdout = assign_holdout(share=holdout_share, seed=seed, experiment=experiment, keys=keys)
     draws = draw(keys, seed=seed, occasion=pd.Timestamp(cutoff).isoformat(), purpose="ties")
@@ -223,49 +266,59 @@ def recommend(
         wanted = apply_prices(gains, prices, draws=draws)
     choice = np.where(holdout.held_out, -1, wanted)
     chance = tie_chances(gains, prices, choice, (choice == wanted).astype(float))
+    propensity = holdout.propensity(choice >= 0, chance)
+    return _Chosen(choice, wanted, holdout, propensity, prices, allocation)
 
+
+def _tabulate(
+    scores: pd.DataFrame,
+    gains: NetGains,
+    chosen: _Chosen,
+    *,
+    cutoff: str | pd.Timestamp,
+    level: float,
+    checked: bool,
+) -> pd.DataFrame:
+    """Write the table of :class:`Recommendation`."""
+    choice, wanted = chosen.choice, chosen.wanted
     action, channel, of_option = _names(gains)
     rows = np.flatnonzero(choice >= 0)
-    taken = choice[rows]
-    expected = _spread(len(gains), rows, gains.net[rows, taken], 0.0)
+    taken, n = choice[rows], len(gains)
     lower, upper = (
-        _spread(len(gains), rows, gains.quantiles(rows, taken, q), 0.0)
+        _spread(n, rows, gains.quantiles(rows, taken, q), 0.0)
         for q in (0.5 - level / 2, 0.5 + level / 2)
     )
-    positive = _spread(len(gains), rows, gains.probability_positive(rows, taken), np.nan)
-    break_even = _spread(len(gains), rows, gains.break_even(rows, taken), np.nan)
-    cost = _spread(len(gains), rows, gains.cost[rows, taken], 0.0)
+    positive = _spread(n, rows, gains.probability_positive(rows, taken), np.nan)
     names = np.array([*action, None], dtype=object)
-    second, second_net = _runner_up(gains, choice, prices, of_option)
-    reasons = _Reasons(len(gains))
-    _give_reasons(reasons, scores, gains, choice, wanted, positive, second, second_net)
+    second, second_net = _runner_up(gains, choice, chosen.prices, of_option)
+    reasons = _Reasons(n)
+    _give_reasons(reasons, scores, gains, choice, wanted, positive, second, second_net, checked)
     pros, cons, sentences = reasons.texts()
     table = pd.DataFrame(
         {
             "recommended_action": pd.Series(action[choice], dtype="str"),
             "channel": pd.Series(channel[choice], dtype="str"),
             "contact_by": _contact_by(gains, choice, of_option, cutoff),
-            "expected_net_gain": expected,
+            "expected_net_gain": _spread(n, rows, gains.net[rows, taken], 0.0),
             "net_gain_lower": lower,
             "net_gain_upper": upper,
             "probability_positive": positive,
-            "break_even_save_rate": break_even,
-            "expected_cost": cost,
+            "break_even_save_rate": _spread(n, rows, gains.break_even(rows, taken), np.nan),
+            "expected_cost": _spread(n, rows, gains.cost[rows, taken], 0.0),
             "runner_up": pd.Series(names[second], dtype="str"),
             "runner_up_net_gain": second_net,
-            "basis": pd.Series(np.full(len(gains), ASSUMED, dtype=object), dtype="str"),
+            "basis": pd.Series(np.full(n, ASSUMED, dtype=object), dtype="str"),
             "reasons_for": pd.Series(pros, dtype="str"),
             "reasons_against": pd.Series(cons, dtype="str"),
             "explanation": pd.Series(sentences, dtype="str"),
             "policy_action": pd.Series(action[wanted], dtype="str"),
             "policy_channel": pd.Series(channel[wanted], dtype="str"),
-            "held_out": holdout.held_out,
-            "propensity": holdout.propensity(choice >= 0, chance),
+            "held_out": chosen.holdout.held_out,
+            "propensity": chosen.propensity,
         }
     )
     table.index = gains.customer_id
-    notes = _notes(gains, treatments_known=last_treated is not None)
-    return Recommendation(table, prices, allocation, gains, notes)
+    return table
 
 
 def _names(gains: NetGains) -> tuple[npt.NDArray[Any], npt.NDArray[Any], IntArray]:
@@ -367,6 +420,7 @@ def _give_reasons(
     positive: FloatArray,
     second: IntArray,
     second_net: FloatArray,
+    checked: bool,
 ) -> None:
     acts, idle = choice >= 0, choice < 0
     withheld = idle & (wanted >= 0)  # wanted, but held out
@@ -396,6 +450,8 @@ def _give_reasons(
     reasons.add(con="uncertain_gain", where=acts & (positive < 0.7))
     reasons.add(con="close_call", where=acts & (second < m) & (second_net >= 0.9 * expected))
     reasons.add(con="assumed_effect", where=acts)
+    if not checked:
+        reasons.add(con="contacts_not_checked", where=acts)
 
     possible = np.zeros(n, dtype=bool)
     pays = np.zeros(n, dtype=bool)
@@ -411,7 +467,7 @@ def _give_reasons(
     reasons.add(con="gain_forgone", where=idle & pays)
 
 
-def _notes(gains: NetGains, *, treatments_known: bool) -> tuple[str, ...]:
+def _notes(gains: NetGains, *, checked: bool) -> tuple[str, ...]:
     unknown = set(gains.unknown_columns)
     eligible = gains.eligible
     reached = {o.action for j, o in enumerate(gains.options) if eligible[:, j].any()}
@@ -424,8 +480,9 @@ def _notes(gains: NetGains, *, treatments_known: bool) -> tuple[str, ...]:
                 f"{', '.join(reads)}, which is known of no customer"
             )
     resting = [action.name for action in gains.catalogue.actions if action.cool_down]
-    if resting and not treatments_known:
+    if resting and not checked:
         notes.append(
-            f"no treatments are known, so the cool-down of {', '.join(resting)} is not applied"
+            "no earlier contacts are known, so the cool-down of "
+            f"{', '.join(resting)} is not checked"
         )
     return tuple(notes)
