@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 
-from crmml.data.sources import open_tables
+from crmml.data.tables import open_tables
 from crmml.features.labels import build_outcomes
 from crmml.features.snapshot import build_snapshot
 from crmml.features.windows import Window

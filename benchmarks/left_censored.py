@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from crmml.data.datasets import load_cdnow, load_complete_journey
-from crmml.data.sources import open_tables
+from crmml.data.tables import open_tables
 from crmml.exceptions import SourceError
 from crmml.features.labels import build_outcomes
 from crmml.features.snapshot import build_snapshot

@@ -47,7 +47,7 @@ def read(path: str) -> pd.DataFrame:
 
 
 def run_crmml(path: str, *, behaviour: bool) -> Callable[[], pd.DataFrame]:
-    from crmml.data.sources import open_tables
+    from crmml.data.tables import open_tables
     from crmml.features.snapshot import build_snapshot
 
     start = time.perf_counter()

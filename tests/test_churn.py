@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crmml.data.sources import open_tables
+from crmml.data.tables import open_tables
 from crmml.exceptions import (
     DataError,
     FutureLeakError,

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crmml.data.cleaning import CleaningReport, Policies, is_purchase
+from crmml.data.cleaning import CleaningReport, is_purchase
 from crmml.data.datasets import load_cdnow
-from crmml.data.sources import open_tables
+from crmml.data.settings import Policies
+from crmml.data.tables import open_tables
 from crmml.exceptions import DataError, ParameterError
 
 LINES = pd.DataFrame(

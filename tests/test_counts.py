@@ -5,7 +5,13 @@ from sklearn import metrics as sk
 
 from crmml.exceptions import ParameterError
 from crmml.metrics import counts, ranking
-from crmml.metrics.bootstrap import compare, hash_keys, keyed_uniforms, resampling_weights
+from crmml.metrics.bootstrap import (
+    Stream,
+    compare,
+    hash_keys,
+    keyed_uniforms,
+    resampling_weights,
+)
 
 RNG = np.random.default_rng(20)
 Y = RNG.poisson(1.5, 500).astype(float)
@@ -42,11 +48,6 @@ def test_crps_of_a_point_is_the_absolute_error():
     prediction = RNG.integers(0, 8, 500)
     point = np.eye(8)[prediction]
     np.testing.assert_allclose(counts.crps_of_pmf(Y, point), np.abs(Y - prediction), atol=1e-12)
-    np.testing.assert_allclose(
-        counts.crps_of_draws(Y, np.repeat(prediction[:, None], 5, axis=1).astype(float)),
-        np.abs(Y - prediction),
-        atol=1e-12,
-    )
 
 
 def test_crps_of_pmf_equals_the_integral_of_its_definition():
@@ -60,12 +61,13 @@ def test_crps_of_pmf_equals_the_integral_of_its_definition():
     assert counts.crps_of_pmf(np.array([y]), PMF[:1])[0] == pytest.approx(direct, rel=1e-6)
 
 
-def test_crps_of_draws_equals_the_crps_of_their_empirical_distribution():
+def test_crps_of_pmf_equals_the_form_of_expected_distances():
     draws = RNG.poisson(2.0, (50, 40)).astype(float)
     pmf = np.array([np.bincount(row.astype(int), minlength=20) / 40 for row in draws])
-    np.testing.assert_allclose(
-        counts.crps_of_draws(Y[:50], draws), counts.crps_of_pmf(Y[:50], pmf), atol=1e-12
-    )
+    # Gneiting and Raftery (2007), eq. 21: E|X - y| - E|X - X'| / 2
+    spread = np.abs(draws[:, :, None] - draws[:, None, :]).mean(axis=(1, 2))
+    expected = np.abs(draws - Y[:50, None]).mean(axis=1) - spread / 2
+    np.testing.assert_allclose(counts.crps_of_pmf(Y[:50], pmf), expected, atol=1e-12)
 
 
 def test_crps_counts_what_lies_beyond_the_last_column():
@@ -125,6 +127,26 @@ def test_resampling_weights_are_poisson_of_mean_one():
     assert np.abs(np.corrcoef(w)[np.triu_indices(50, 1)]).max() < 0.12
 
 
+def test_the_pit_shares_no_random_numbers_with_the_bootstrap():
+    keys, n = hash_keys(range(40_000)), 40_000
+    weights = resampling_weights(keys, 12, seed=3)
+    uniforms = keyed_uniforms(keys, 3, Stream.PIT)
+    seen = [np.corrcoef(uniforms, row)[0, 1] for row in weights]
+    assert np.abs(seen).max() < 4 / np.sqrt(n)
+    # What went wrong in 0.1: the stream of the bootstrap, taken for another purpose too.
+    same = np.corrcoef(keyed_uniforms(keys, 3, Stream.RESAMPLING), weights[3])[0, 1]
+    assert same > 0.8
+    assert len(set(Stream)) == len(Stream.__members__)
+    assert min(abs(int(a) - int(b)) for a in Stream for b in Stream if a != b) > 2**32
+
+
+def test_statistics_that_are_numbers_have_no_interval():
+    table = compare({"a": {"m": 1.0, "mae": 2.0}, "b": {"m": 4.0}}, range(9), reference="a")
+    assert table["value"].tolist() == [1.0, 2.0, 4.0]
+    assert table["difference"].tolist() == [0.0, 0.0, 3.0]
+    assert table[["lower", "upper", "difference_lower", "difference_upper"]].isna().all(axis=None)
+
+
 def test_bootstrap_interval_has_the_width_of_the_central_limit():
     loss = np.abs(P - Y)
     table = compare({"m": counts.statistics(Y, P)}, range(500), n_replicates=1000, level=0.9)
@@ -140,9 +162,9 @@ def test_differences_are_paired_and_zero_against_oneself():
         for name, p in {"model": P, "shifted": P + 0.01, "base": P}.items()
     }
     table = compare(candidates, range(500), reference="base", n_replicates=50)
-    assert (table.xs("model")[["difference", "difference_lower", "difference_upper"]] == 0).all(
-        axis=None
-    )
+    same = table.xs("model")[["difference", "difference_lower", "difference_upper"]]
+    assert (same.loc[["mae", "rmse", "bias", "deviance", "crps", "log_score"]] == 0).all(axis=None)
+    assert (same["difference"] == 0).all()
     shifted = table.loc[("shifted", "mae")]
     assert shifted["difference_upper"] - shifted["difference_lower"] < 0.1 * (
         shifted["upper"] - shifted["lower"]

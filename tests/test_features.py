@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crmml.data.sources import open_tables
+from crmml.data.tables import open_tables
 from crmml.features.behaviour import FEATURES, WINDOWS, find_absent
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.testing.simulate import Purchases, Spend, simulate_world

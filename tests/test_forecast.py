@@ -10,7 +10,7 @@ from sklearn.base import clone
 from crmml import models
 from crmml._typing import Duration
 from crmml.data.datasets import load_cdnow
-from crmml.data.sources import open_tables
+from crmml.data.tables import open_tables
 from crmml.exceptions import (
     FutureLeakError,
     MissingColumnsError,

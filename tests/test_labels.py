@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crmml.data.sources import open_tables
+from crmml.data.tables import open_tables
 from crmml.exceptions import CensoredWindowError, DataError, FutureLeakError
 from crmml.features.labels import (
     LabelledSnapshot,

@@ -14,7 +14,8 @@ from sklearn.base import clone
 
 import crmml.models
 from crmml.data.datasets import load_cdnow
-from crmml.data.sources import open_tables
+from crmml.data.profile import compute_profile
+from crmml.data.tables import open_tables
 from crmml.exceptions import (
     BoundaryWarning,
     CrmmlError,
@@ -567,3 +568,46 @@ def test_future_of_an_old_customer_is_that_of_the_bg_nbd():
     )
     draws = process.draw(params, np.full(20_000, 26.0), np.random.default_rng(1))
     assert_allclose(draws.mean(), bg_nbd.expected_purchases(params, t)[1], rtol=0.03)
+
+
+# -- the two kinds of a falling number of newcomers ------------------------------------------------
+
+
+def grown_shop(seed: int, *, stop: int, leave: float, days: int = 364) -> pd.DataFrame:
+    """Make a shop that begins with its data and wins four customers a day until it stops."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for since in np.repeat(np.arange(stop), rng.poisson(4, stop)):
+        stays = since + rng.exponential(1 / leave)
+        visits = np.flatnonzero(rng.random(days) < 0.06)
+        rows += [(len(rows), since)]
+        rows += [(rows[-1][0], day) for day in visits if since < day < stays]
+    frame = pd.DataFrame(rows, columns=["customer_id", "day"])
+    return frame.assign(
+        timestamp=pd.Timestamp("2023-01-02") + pd.to_timedelta(frame["day"], "D"), amount=5.0
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("stop", [60, 120, 170])
+@pytest.mark.parametrize("leave", [0.001, 0.01])
+def test_a_shop_that_stopped_winning_customers_is_not_older_than_its_data(seed, stop, leave):
+    """By day in the profile, by week in the model: one rule, one verdict."""
+    tables = open_tables(grown_shop(seed, stop=stop, leave=leave))
+    profile = compute_profile(tables)
+    assert profile.entry.base == "closed_cohort"
+    assert detect_left_censoring(build_snapshot(tables, "2024-01-01")).base == "closed_cohort"
+    assert not any("older than the data" in said for said in profile.remarks())
+    assert any("closed cohort" in said for said in profile.remarks())
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("cut", [120, 200])
+def test_a_log_that_was_cut_is_older_whether_it_still_wins_customers_or_not(seed, cut):
+    """The same shop, seen only from a day on: its customers are old, most of them or all."""
+    for stop in (cut - 20, 600):
+        log = grown_shop(seed, stop=stop, leave=0.001, days=600)
+        tables = open_tables(log[log["day"] >= cut])
+        assert compute_profile(tables).entry.base == "left_censored"
+        snapshot = build_snapshot(tables, pd.Timestamp("2023-01-02") + pd.Timedelta(days=600))
+        assert detect_left_censoring(snapshot).base == "left_censored"

@@ -24,6 +24,7 @@ from crmml.exceptions import (
     ParameterError,
     TooLittleDataError,
 )
+from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.models import (
     BetaGeoModel,
@@ -60,18 +61,24 @@ def draw_log(n, settling, *, params=TRUTH, modified=False, seed=1, weeks=52.0):
     return T, times
 
 
+def bought_at(ages, grain):
+    """Repeat purchases at some ages, in whole periods; the dates do not matter here."""
+    seen, counts = np.unique(ages, return_counts=True)
+    return PurchaseTimes(np.zeros(len(seen), dtype=np.int64), seen, counts, grain)
+
+
 def as_snapshot(T, times, **more):
     """Summarise purchase times in weeks as they are; hours are the grain."""
     x = np.array([len(mine) for mine in times], dtype=float)
     t_x = np.array([mine[-1] if len(mine) else 0.0 for mine in times])
-    days = np.floor(np.concatenate([*times, []]) * 7).astype(int)
+    hours = np.ceil(np.concatenate([*times, []]) * 168).astype(int)
     frame = pd.DataFrame({"customer_id": np.arange(len(T)), "frequency": x,
                           "recency": t_x, "T": T})  # fmt: skip
     return Snapshot.from_frame(
         frame.assign(**more),
         cutoff="2020-01-01",
         grain="hour",
-        provenance={"repeat_purchases_by_age": np.bincount(days).tolist()},
+        provenance={"purchase_times": bought_at(hours, "hour")},
     )
 
 
@@ -95,10 +102,8 @@ def by_days(T, times, seed=1):
         {"customer_id": np.arange(len(T)), "frequency": [len(mine) for mine in days],
          "recency": [mine.max(initial=0.0) / 7 for mine in days], "T": last / 7}
     )  # fmt: skip
-    ages = np.bincount(np.concatenate(days).astype(int)).tolist()
-    return Snapshot.from_frame(
-        frame, cutoff="2020-01-01", provenance={"repeat_purchases_by_age": ages}
-    )
+    times = bought_at(np.concatenate(days).astype(int), "day")
+    return Snapshot.from_frame(frame, cutoff="2020-01-01", provenance={"purchase_times": times})
 
 
 def predictions(model, snapshot):

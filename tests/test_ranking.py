@@ -11,8 +11,7 @@ RNG = np.random.default_rng(21)
 N = 400
 Y = RNG.poisson(1.2, N).astype(float)
 P = np.round(Y * 0.4 + RNG.gamma(1.0, 1.0, N), 1)
-W = RNG.poisson(1.0, (4, N)).astype(float)
-WEIGHTED = [
+MEASURES = [
     ranking.pearson,
     ranking.spearman,
     ranking.normalised_gini,
@@ -66,27 +65,30 @@ def test_a_constant_prediction_finds_nothing_and_says_so():
     assert ranking.top_share_lift(Y, same) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("metric", WEIGHTED)
-def test_whole_weights_equal_repeated_rows(metric):
-    weighted = metric(Y, P, W)
-    assert weighted.shape == (4,)
-    for b in range(4):
-        i = np.repeat(np.arange(N), W[b].astype(int))
-        assert weighted[b] == pytest.approx(metric(Y[i], P[i]), rel=1e-9)
+@pytest.mark.parametrize("ties", [True, False])
+def test_statistics_found_together_equal_those_found_alone(ties):
+    p = P if ties else P + 1e-6 * np.arange(N)
+    expected = [metric(Y, p) for metric in MEASURES]
+    for together in (
+        ranking.statistics(Y, p),
+        ranking.statistics(Y, p, ranking.Order.of(Y)),
+    ):
+        assert list(together) == [
+            "pearson",
+            "spearman",
+            "gini",
+            "decile_mape",
+            "top_decile_found",
+            "top_decile_lift",
+        ]
+        assert list(together.values()) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("metric", WEIGHTED)
-def test_statistics_of_the_comparison_equal_the_functions(metric):
-    names = {
-        "pearson": "pearson",
-        "spearman": "spearman",
-        "normalised_gini": "gini",
-        "decile_mape": "decile_mape",
-        "top_share_found": "top_decile_found",
-        "top_share_lift": "top_decile_lift",
-    }
-    statistic = ranking.statistics(Y, P)[names[metric.__name__]]
-    np.testing.assert_allclose(statistic(W), metric(Y, P, W))
+def test_where_nothing_happened_there_is_nothing_to_judge():
+    nothing = np.zeros(N)
+    found = ranking.statistics(nothing, P)
+    assert found.pop("top_decile_found") == pytest.approx(0.1, abs=0.02)
+    assert all(np.isnan(value) for value in found.values())
 
 
 def test_decile_table_adds_up():
@@ -109,7 +111,7 @@ def test_row_order_changes_nothing_and_values_stay_in_range(pairs, random):
     y, p = np.array(pairs, dtype=float).T
     shuffled = list(range(len(y)))
     random.shuffle(shuffled)
-    for metric in WEIGHTED:
+    for metric in MEASURES:
         one, other = float(metric(y, p)), float(metric(y[shuffled], p[shuffled]))
         assert one == pytest.approx(other, rel=1e-9, abs=1e-12, nan_ok=True)
     assert not ranking.normalised_gini(y, p) > 1 + 1e-12

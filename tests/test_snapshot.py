@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crmml.data.datasets import load_cdnow
-from crmml.data.sources import open_tables
+from crmml.data.tables import open_tables
 from crmml.exceptions import ParameterError, TooLittleDataError
 from crmml.features.snapshot import Snapshot, build_snapshot
+from crmml.stats.operational_time import week_edges
 from crmml.testing.simulate import Purchases, Spend, simulate_world
 
 
@@ -209,17 +210,17 @@ def test_text_ids_of_any_script_keep_their_type():
 
 def test_provenance_counts_purchases_by_calendar_week(cdnow):
     snapshot = build_snapshot(cdnow, "1997-10-01")
-    firsts = snapshot.provenance["first_purchases_by_week"]
-    repeats = snapshot.provenance["repeat_purchases_by_week"]
-    assert sum(firsts.values()) == len(snapshot) == 23570
-    assert sum(repeats.values()) == snapshot.frame["frequency"].sum()
-    assert list(firsts) == list(repeats)
-    assert next(iter(firsts)) == "1996-12-30"
+    first_week, firsts, repeats = snapshot.provenance["purchase_times"].by_week()
+    assert firsts.sum() == len(snapshot) == 23570
+    assert repeats.sum() == snapshot.frame["frequency"].sum()
+    assert week_edges(first_week, 0)[0] == (pd.Timestamp("1996-12-30") - pd.Timestamp(0)).days
     assert snapshot.provenance["cleaning"]["rows_read"] == 69659
 
 
-@pytest.mark.parametrize(("grain", "days"), [("day", {1: 1, 8: 1}), ("week", {7: 1})])
-def test_provenance_counts_repeat_purchases_by_age(grain, days):
+@pytest.mark.parametrize(
+    ("grain", "ages"), [("hour", {13: 1, 15: 1, 182: 1}), ("day", {1: 1, 8: 1}), ("week", {1: 1})]
+)
+def test_provenance_counts_repeat_purchases_by_age(grain, ages):
     lines = log(
         ("a", "2024-01-02 10:00", 5),
         ("a", "2024-01-02 23:00", 5),
@@ -228,15 +229,17 @@ def test_provenance_counts_repeat_purchases_by_age(grain, days):
         ("b", "2024-01-05", 5),
         ("b", "2024-01-09", -5),
     )
-    found = build_snapshot(lines, "2024-02-01", grain=grain).provenance["repeat_purchases_by_age"]
-    assert {day: n for day, n in enumerate(found) if n} == days
+    found = build_snapshot(lines, "2024-02-01", grain=grain).provenance["purchase_times"]
+    assert dict(zip(*(column.tolist() for column in found.by_age()), strict=True)) == ages
+    assert found.repeats == sum(ages.values())
 
 
 def test_ages_at_purchases_add_up(cdnow):
     snapshot = build_snapshot(cdnow, "1997-10-01")
-    ages = np.array(snapshot.provenance["repeat_purchases_by_age"])
-    assert ages.sum() == snapshot.frame["frequency"].sum()
-    assert len(ages) - 1 == (snapshot.frame["recency"] * 7).max()
+    seen, counts = snapshot.provenance["purchase_times"].by_age()
+    assert counts.sum() == snapshot.frame["frequency"].sum()
+    assert seen[-1] == (snapshot.frame["recency"] * 7).max()
+    ages = np.bincount(seen, weights=counts)
     first = (cdnow["timestamp"].dt.normalize() - pd.Timestamp("1970-01-01")).dt.days
     days = cdnow.assign(day=first)[["customer_id", "day"]].drop_duplicates()
     days = days[days["day"] < 10135]  # 1997-10-01

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crmml.data.cleaning import Policies
-from crmml.data.sources import Source, open_tables
+from crmml.data.reading import Source
+from crmml.data.settings import Policies
+from crmml.data.tables import open_tables
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, SourceError
 
 LINES = pd.DataFrame(

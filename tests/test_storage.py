@@ -21,18 +21,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crmml import atomic
+from crmml.atomic import write_folder
 from crmml.exceptions import BundleError, DataError, MissingColumnsError, StorageError
-from crmml.storage import files
-from crmml.storage.files import (
-    read_bundle_files,
-    read_scores,
-    save_bundle,
-    shelve_bundle,
-    write_csv,
-    write_folder,
-    write_scores,
-)
+from crmml.storage.bundles import read_bundle_files, save_bundle, shelve_bundle
 from crmml.storage.fingerprint import fingerprint
+from crmml.storage.scores import read_scores, write_csv, write_scores
 
 
 class PlainBundle:
@@ -151,10 +145,10 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch, error
     def stop(*_: object) -> None:
         raise error("stop")
 
-    monkeypatch.setattr(files.os, "replace", stop)
+    monkeypatch.setattr(atomic.os, "replace", stop)
     with pytest.raises(error, match="stop"):
         write_scores(some_scores().assign(clv=0.0), tmp_path / "scores", "2017-07-01")
-    monkeypatch.setattr(files, "_flush", stop)
+    monkeypatch.setattr(atomic, "_flush", stop)
     with pytest.raises(error, match="stop"):
         write_folder(PlainBundle("two").to_files(), folder)
     assert out.read_bytes() == before
@@ -164,7 +158,7 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path, monkeypatch, error
 
 def test_an_interrupt_between_two_renames_puts_the_old_bundle_back(tmp_path, monkeypatch):
     folder = save_bundle(PlainBundle(), tmp_path / "b")
-    rename, calls = files.os.rename, []
+    rename, calls = atomic.os.rename, []
 
     def second_fails(source: Path, target: Path) -> None:
         calls.append(source)
@@ -172,7 +166,7 @@ def test_an_interrupt_between_two_renames_puts_the_old_bundle_back(tmp_path, mon
             raise KeyboardInterrupt
         rename(source, target)
 
-    monkeypatch.setattr(files.os, "rename", second_fails)
+    monkeypatch.setattr(atomic.os, "rename", second_fails)
     with pytest.raises(KeyboardInterrupt):
         write_folder(PlainBundle("two").to_files(), folder)
     assert read_bundle_files(folder, newest=1) == PlainBundle().to_files()

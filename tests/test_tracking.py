@@ -24,6 +24,8 @@ from mlflow.tracking import MlflowClient
 
 from crmml.exceptions import BundleError, ComparisonError, ParameterError, TrackingError
 from crmml.metrics.bootstrap import Replicates
+from crmml.scoring.manifest import DIGEST, Manifest, digest
+from crmml.scoring.predictors import Output, tabulate_glossary
 from crmml.tracking import runs
 from crmml.tracking.registry import Rejudge, load_registered, promote, set_alias
 from crmml.tracking.runs import (
@@ -44,19 +46,33 @@ LABELS = {"horizon": "52W", "gap": None, "churn": "no purchase in the outcome wi
 class TotalBundle:
     """Scores customers by what they have spent: the interface of a bundle, nothing to fit."""
 
-    def __init__(self, manifest: dict[str, Any]) -> None:
+    outputs = (
+        Output("customer_id", "text", "", "the customer"),
+        Output("cutoff", "timestamp", "date", "the cutoff"),
+        Output("sum", "number", "currency", "spent so far"),
+        Output("count", "integer", "lines", "lines so far"),
+        Output("tier", "text", "", "the same for all"),
+    )
+
+    def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
+
+    def glossary(self) -> pd.DataFrame:
+        return tabulate_glossary([("total", output) for output in self.outputs])
 
     def to_files(self) -> dict[str, bytes]:
         part = b'{"r": 0.25}'
-        manifest = {**self.manifest, "hashes": {"part.json": hashlib.sha256(part).hexdigest()}}
-        return {"manifest.json": json.dumps(manifest).encode(), "part.json": part}
+        manifest = self.manifest.changed(hashes={"part.json": hashlib.sha256(part).hexdigest()})
+        text = json.dumps(manifest.plain()).encode()
+        return {"manifest.json": text, "part.json": part, DIGEST: digest(text).encode()}
 
     @classmethod
     def from_files(cls, files: dict[str, bytes]) -> TotalBundle:
-        return cls(json.loads(files["manifest.json"]))
+        return cls(Manifest.from_json(files["manifest.json"]))
 
-    def score(self, transactions: pd.DataFrame, cutoff: str) -> pd.DataFrame:
+    def score(self, transactions: Any, cutoff: str) -> pd.DataFrame:
+        if isinstance(transactions, dict):
+            transactions = transactions["transactions"]
         past = transactions[transactions["timestamp"] < pd.Timestamp(cutoff)]
         spent = past.groupby("customer_id")["amount"].agg(["sum", "count"]).reset_index()
         return spent.assign(cutoff=pd.Timestamp(cutoff), tier="A", share=float("nan"))
@@ -64,13 +80,11 @@ class TotalBundle:
 
 def a_bundle(id_type: str = "integer", columns: tuple[str, ...] = ()) -> Any:
     return TotalBundle(
-        {
-            "format_version": 1,
-            "crmml_version": "0.1.0",
-            "created_for_cutoff": "2017-07-01",
-            "id_type": id_type,
-            "columns": ["customer_id", "timestamp", "amount", *columns],
-        }
+        Manifest(
+            cutoff="2017-07-01",
+            id_type=id_type,  # type: ignore[arg-type]
+            columns={"transactions": ("customer_id", "timestamp", "amount", *columns)},
+        )
     )
 
 
@@ -78,7 +92,7 @@ def a_bundle(id_type: str = "integer", columns: tuple[str, ...] = ()) -> Any:
 def bundle_module(monkeypatch):
     """Let storage and pyfunc read the bundle of these tests."""
     module = types.ModuleType("crmml.scoring.bundle")
-    module.FORMAT_VERSION, module.ScoringBundle = 1, TotalBundle  # type: ignore[attr-defined]
+    module.FORMAT_VERSION, module.ScoringBundle = 2, TotalBundle  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "crmml.scoring.bundle", module)
 
 
@@ -172,7 +186,7 @@ def test_no_file_of_a_logged_model_is_a_pickle(shelf):
     model = train(shelf, "files")
     folder = Path(mlflow.artifacts.download_artifacts(model.uri))
     suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
-    assert suffixes <= {"", ".json", ".yaml", ".txt", ".py", ".typed"}
+    assert suffixes <= {"", ".json", ".yaml", ".txt", ".py", ".typed", ".sha256"}
     assert (folder / "code" / "crmml" / "tracking" / "pyfunc.py").is_file()
     assert (folder / "requirements.txt").read_text().splitlines() == requirements()
     assert all("==" in line for line in requirements())
@@ -205,11 +219,9 @@ def test_the_example_holds_invented_customers_only():
 def test_a_bundle_comes_back_from_the_registry(shelf):
     model = train(shelf, "back")
     for name in (model.uri, "models:/back@challenger"):
-        assert load_registered(name, uri=shelf.uri).to_files() == a_bundle().to_files() | {
-            "manifest.json": load_registered(name, uri=shelf.uri).to_files()["manifest.json"]
-        }
+        assert load_registered(name, uri=shelf.uri).to_files() == a_bundle().to_files()
     set_alias("back", "champion", model.version, uri=shelf.uri)
-    assert load_registered("models:/back@champion", uri=shelf.uri).manifest["id_type"] == "integer"
+    assert load_registered("models:/back@champion", uri=shelf.uri).manifest.id_type == "integer"
 
 
 def test_what_is_not_in_the_registry_is_named(shelf):
@@ -309,7 +321,7 @@ def test_on_other_data_the_champion_is_judged_again(shelf):
     judged: list[Any] = []
 
     def judge(bundle: Any) -> Replicates:
-        judged.append(bundle.manifest["id_type"])
+        judged.append(bundle.manifest.id_type)
         return errors(0.90)["replicates"]
 
     train(shelf, "drift", **errors(0.80), data_fingerprint=newer, label_specification=labels)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import difflib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,8 @@ from pydantic import (
 )
 
 from crmml._typing import Duration, Grain
+from crmml.data.schema import TABLES
+from crmml.data.settings import Policies, ReadSettings
 from crmml.exceptions import CrmmlError
 
 
@@ -47,41 +50,27 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class TableSource(_Section):
-    """Where a table comes from and how to read it."""
+@dataclass(frozen=True, kw_only=True)
+class TableSource(ReadSettings):
+    """Where a table comes from and how to read it.
 
-    dataset: Literal["cdnow", "cdnow_sample", "complete_journey"] | None = Field(
-        None, description="a public data set that comes with a package"
-    )
-    path: Path | None = Field(None, description="a Parquet file or folder, a CSV or a DuckDB file")
-    table: str | None = Field(None, description="the table inside a DuckDB file")
-    columns: dict[str, str | None] = Field(
-        default_factory=dict, description="our name -> the column's name in the file"
-    )
-    header: bool = Field(True, description="CSV: whether the first line holds the names")
-    encoding: str = Field("utf-8", description="CSV: utf-8, utf-16 or latin-1")
-    delimiter: str | None = Field(None, description="CSV: what separates columns (found if null)")
-    date_format: str | None = Field(None, description="CSV: like %d.%m.%Y (found if null)")
-    decimal: Literal[".", ","] = Field(".", description="CSV: the decimal sign")
-    timezone: str | None = Field(None, description="business time zone of aware timestamps")
+    Attributes
+    ----------
+    path : Path, optional
+        A Parquet file or folder, a CSV or a DuckDB file.
+    dataset : str, optional
+        Instead of a path: a public data set that comes with a package.
+    table, columns, delimiter, header, encoding, date_format, decimal, timezone
+        How to read it; see :class:`crmml.data.settings.ReadSettings`.
+    """
 
-    @model_validator(mode="after")
-    def _one_origin(self) -> TableSource:
+    path: Path | None = None
+    dataset: Literal["cdnow", "cdnow_sample", "complete_journey"] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.dataset is None) == (self.path is None):
             raise ValueError("give exactly one of `path` and `dataset`")
-        return self
-
-
-class Policies(_Section):
-    """What to do with doubtful rows; each effect is counted and reported."""
-
-    returns: Literal["net", "drop", "error"] = "net"
-    zero_amounts: Literal["keep_as_purchase", "drop"] = "keep_as_purchase"
-    missing_ids: Literal["drop", "error"] = "drop"
-    duplicates: Literal["keep", "drop"] = "keep"
-    unreadable: Literal["error", "drop"] = "error"
-    unlikely_dates: Literal["error", "drop", "keep"] = "error"
-    test_customers: tuple[int | str, ...] = ()
 
 
 class DataSection(_Section):
@@ -89,10 +78,21 @@ class DataSection(_Section):
 
     transactions: TableSource | None = None
     customers: TableSource | None = None
+    interactions: TableSource | None = None
+    treatments: TableSource | None = None
+    subscriptions: TableSource | None = None
+    schedules: TableSource | None = None
+    labelled: TableSource | None = None
     own_seller: str | None = Field(
         None, description="the own house, where a column `seller` holds rivals' sales too"
     )
     policies: Policies = Policies()
+
+    @property
+    def tables(self) -> dict[str, TableSource]:
+        """The tables that are named, in the order of their contracts."""
+        named = {schema.name: getattr(self, schema.name) for schema in TABLES}
+        return {name: source for name, source in named.items() if source is not None}
 
 
 class SnapshotSection(_Section):
@@ -254,7 +254,7 @@ def parse_config(raw: Mapping[str, Any], origin: str = "the configuration") -> C
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        if first["type"] == "extra_forbidden":
+        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             near = _nearest(first["loc"])
             hint = f"; did you mean {near!r}?" if near else ""
             raise ConfigError(f"{origin}: unknown key {key!r}{hint}{more}") from None
@@ -283,30 +283,31 @@ def _override(raw: dict[str, Any], text: str) -> None:
 
 
 def _nearest(location: tuple[int | str, ...]) -> str | None:
-    model: Any = Config
+    section: Any = Config
     for part in location[:-1]:
-        field = model.model_fields.get(part) if isinstance(part, str) else None
-        annotation = getattr(field, "annotation", None)
+        annotation = _settings_of(section).get(str(part))
         options = [annotation, *getattr(annotation, "__args__", ())]
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-        if model is None:
-            return None
-    close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
+        section = next((option for option in options if _settings_of(option)), None)
+    close = difflib.get_close_matches(str(location[-1]), _settings_of(section), n=1)
     return close[0] if close else None
 
 
-def _anchored(config: Config, folder: Path) -> Config:
-    def anchor(source: TableSource | None) -> TableSource | None:
-        if source is None or source.path is None:
-            return source
-        return source.model_copy(update={"path": folder / source.path})
+def _settings_of(section: Any) -> dict[str, Any]:
+    """Return name -> type of the settings of a section; nothing of what is no section."""
+    if isinstance(section, type) and issubclass(section, BaseModel):
+        return {name: field.annotation for name, field in section.model_fields.items()}
+    if is_dataclass(section):
+        return {field.name: field.type for field in fields(section)}
+    return {}
 
-    data = config.data.model_copy(
-        update={
-            "transactions": anchor(config.data.transactions),
-            "customers": anchor(config.data.customers),
-        }
-    )
+
+def _anchored(config: Config, folder: Path) -> Config:
+    anchored = {
+        name: replace(source, path=folder / source.path)
+        for name, source in config.data.tables.items()
+        if source.path is not None
+    }
+    data = config.data.model_copy(update=anchored)
     catalogue = config.actions.catalogue
     actions = config.actions.model_copy(
         update={"catalogue": folder / catalogue if catalogue else None}

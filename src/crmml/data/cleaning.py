@@ -1,4 +1,4 @@
-"""Data policies: each a named option with a counted, reported effect, applied in the engine.
+"""Cleaning: the rules of every table and the policies, each with a counted effect, in the engine.
 
 What counts as a purchase
 -------------------------
@@ -9,15 +9,19 @@ but it never is a purchase, never starts a history, and never takes a purchase a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, NamedTuple, get_args, get_type_hints
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import or_
+from typing import Any, NamedTuple
 
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from crmml.exceptions import DataError, ParameterError
+from crmml.data.schema import TRANSACTIONS, TableSchema
+from crmml.data.settings import Policies
+from crmml.exceptions import DataError, few
 
 EARLIEST = pd.Timestamp("1970-01-02")
 """Dates before it are place-holders of some system, not sales (the first is the Unix epoch)."""
@@ -27,59 +31,6 @@ RAW = "__raw_"
 """Prefix of the unread source value of a column, carried along until the checks are done."""
 EXACT = "__exact_amount"
 """Amount before rounding to cents, as float64, where rounding may be needed."""
-
-
-@dataclass(frozen=True)
-class Policies:
-    """What to do with rows that need a decision.
-
-    Attributes
-    ----------
-    returns : {"net", "drop", "error"}
-        Negative amounts: net them against spend, leave them out, or refuse the data.
-    zero_amounts : {"keep_as_purchase", "drop"}
-        Lines of amount zero: purchases that cost nothing, or nothing at all.
-    missing_ids : {"drop", "error"}
-        Lines that belong to no customer.
-    duplicates : {"keep", "drop"}
-        Further lines of the same customer, time, order, product (the last two where known) and
-        amount. ``drop`` leaves one of each.
-    unreadable : {"error", "drop"}
-        Lines whose time or amount is missing, cannot be read, or is not finite. (With ``drop`` an
-        unreadable value of an optional column becomes null and its line stays.)
-    unlikely_dates : {"error", "drop", "keep"}
-        Lines dated before 1970-01-02 or from 2100 on: place-holders of some system, usually.
-    test_customers : tuple of int or str
-        Ids that are not customers (test accounts, the till itself); their lines are left out.
-
-    Examples
-    --------
-    >>> Policies(returns="drop").returns
-    'drop'
-    >>> Policies(returns="ignore")
-    Traceback (most recent call last):
-        ...
-    crmml.exceptions.ParameterError: policy returns must be one of 'net', 'drop', 'error'; got
-    'ignore'
-    """
-
-    returns: Literal["net", "drop", "error"] = "net"
-    zero_amounts: Literal["keep_as_purchase", "drop"] = "keep_as_purchase"
-    missing_ids: Literal["drop", "error"] = "drop"
-    duplicates: Literal["keep", "drop"] = "keep"
-    unreadable: Literal["error", "drop"] = "error"
-    unlikely_dates: Literal["error", "drop", "keep"] = "error"
-    test_customers: tuple[int | str, ...] = ()
-
-    def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for field in fields(self):
-            choices, got = get_args(hints[field.name]), getattr(self, field.name)
-            if field.name == "test_customers":
-                object.__setattr__(self, field.name, tuple(got))
-            elif got not in choices:
-                rule = "one of " + ", ".join(map(repr, choices))
-                raise ParameterError(f"policy {field.name}", rule, got)
 
 
 @dataclass(frozen=True)
@@ -104,14 +55,14 @@ class Effect:
 
 @dataclass(frozen=True)
 class CleaningReport:
-    """What the policies did to the transactions.
+    """What the policies did to a table.
 
     Attributes
     ----------
     rows_read, rows_kept : int
-        Lines before and after; the difference is the sum of the dropping effects.
+        Rows before and after; the difference is the sum of the dropping effects.
     effects : tuple of Effect
-        In the order of application: a line is counted by the first policy that drops it.
+        In the order of application: a row is counted by the first policy that drops it.
     rounded_amounts : int
         Amounts with more than two decimals, rounded to the nearest cent (halves away from zero;
         of a binary float, what is stored decides).
@@ -153,7 +104,7 @@ def duplicate_key(columns: Iterable[str]) -> list[str]:
 
 
 class Cleaned(NamedTuple):
-    """Transactions after the policies.
+    """A table after the policies, with its facts.
 
     Attributes
     ----------
@@ -161,23 +112,28 @@ class Cleaned(NamedTuple):
         The columns of the contract, lazily.
     report : CleaningReport
         What the policies did.
-    first, last : Timestamp
-        Earliest and latest line kept.
+    first, last : Timestamp or None
+        Earliest and latest row kept, by the time column of the contract; None where it has none.
     currency : str or None
         The one currency, where the data name it.
     """
 
     table: ir.Table
     report: CleaningReport
-    first: pd.Timestamp
-    last: pd.Timestamp
+    first: pd.Timestamp | None
+    last: pd.Timestamp | None
     currency: str | None
 
 
 def clean(
-    table: ir.Table, policies: Policies, *, names: Mapping[str, str], notes: Iterable[str] = ()
+    table: ir.Table,
+    policies: Policies,
+    *,
+    schema: TableSchema = TRANSACTIONS,
+    names: Mapping[str, str],
+    notes: Iterable[str] = (),
 ) -> Cleaned:
-    """Check the rows of ``transactions`` and apply the policies.
+    """Check the rows of a table and apply the policies.
 
     Parameters
     ----------
@@ -187,6 +143,8 @@ def clean(
         have to be rounded.
     policies : Policies
         The decisions.
+    schema : TableSchema
+        The contract of the table.
     names : mapping
         Name of each column in the source, for the messages.
     notes : iterable of str
@@ -195,17 +153,18 @@ def clean(
     Returns
     -------
     Cleaned
-        The cleaned lines and what was done to them.
+        The cleaned rows and what was done to them.
 
     Raises
     ------
     DataError
-        If rows break a rule for which the policy says ``error``, if there is more than one
-        currency, or if no line is left.
+        If rows break a rule for which the policy says ``error``, if rows share their key, if there
+        is more than one currency, or if no row is left.
     """
+    table = _spell(table, schema)
     columns = [name for name in table.columns if not name.startswith("__")]
-    steps = _steps(table, policies)
-    # a line is counted by the first policy that drops it, so the counts add up
+    steps = _steps(table, policies, schema)
+    # a row is counted by the first policy that drops it, so the counts add up
     alive: ir.BooleanValue = ibis.literal(True)
     masks: dict[str, ir.BooleanValue] = {}
     for step in steps:
@@ -213,52 +172,83 @@ def clean(
         if step.drops:
             alive = alive & ~step.concerns
     unreadable = find_unreadable(table)
-    facts = _measure(table, alive, masks | unreadable)
+    facts = _measure(table, schema, alive, masks | unreadable)
 
     if facts["n_rows"] == 0:
-        raise DataError("there must be at least one row; the table is empty", table="transactions")
+        raise DataError("there must be at least one row; the table is empty", table=schema.name)
     if policies.unreadable == "error":
-        refuse_unreadable(table, facts, unreadable, "transactions", names)
+        _refuse_unreadable(table, facts, unreadable, schema, names)
     for step in steps:
         if step.choice == "error" and facts[step.policy]:
             rows = table.filter(masks[step.policy])
             raise DataError(
                 step.rule,
-                table="transactions",
+                table=schema.name,
                 column=names.get(step.column, step.column),
                 n_rows=facts[step.policy],
-                examples=first_values(rows, "customer_id"),
+                examples=_first_ids(rows, schema),
             )
     if facts.get("n_currencies", 0) > 1:
         _refuse_currencies(table.filter(alive), names)
 
     cleaned = table.filter(alive).select(columns)
-    key = duplicate_key(columns)
-    distinct = int(cleaned.select(key).distinct().count().execute())
-    repeated = facts["n_kept"] - distinct
-    drop = policies.duplicates == "drop"
+    repeated = _count_repeated(cleaned, facts["n_kept"], schema, names)
+    drop = policies.duplicates == "drop" and not schema.key
     effects = [Effect(step.policy, step.choice, facts[step.policy], step.drops) for step in steps]
-    effects.append(Effect("duplicates", policies.duplicates, repeated, drop))
+    if not schema.key:
+        effects.append(Effect("duplicates", policies.duplicates, repeated, drop))
     if facts["n_kept"] == 0:
         raise DataError(
             f"the policies must leave at least one row, but they left out all {facts['n_rows']:,}",
-            table="transactions",
+            table=schema.name,
         )
     report = CleaningReport(
         rows_read=facts["n_rows"],
-        rows_kept=distinct if drop else facts["n_kept"],
+        rows_kept=facts["n_kept"] - (repeated if drop else 0),
         effects=tuple(effects),
         rounded_amounts=facts.get("n_rounded", 0),
         rounding_total=float(facts.get("rounding") or 0.0),
         notes=tuple(notes),
     )
     return Cleaned(
-        _first_of_each(cleaned, key) if drop and repeated else cleaned,
+        _first_of_each(cleaned, _duplicate_key(schema, columns)) if drop and repeated else cleaned,
         report,
-        pd.Timestamp(facts["first"]),
-        pd.Timestamp(facts["last"]),
+        None if facts.get("first") is None else pd.Timestamp(facts["first"]),
+        None if facts.get("last") is None else pd.Timestamp(facts["last"]),
         facts.get("currency"),
     )
+
+
+def _spell(table: ir.Table, schema: TableSchema) -> ir.Table:
+    """Write words of a known list as the contract writes them."""
+    listed = [c.name for c in schema.columns if c.choices and c.name in table.columns]
+    return table.mutate(**{name: table[name].strip().lower() for name in listed})
+
+
+def _duplicate_key(schema: TableSchema, columns: Iterable[str]) -> list[str]:
+    return duplicate_key(columns) if schema is TRANSACTIONS else list(columns)
+
+
+def _count_repeated(
+    table: ir.Table, n_rows: int, schema: TableSchema, names: Mapping[str, str]
+) -> int:
+    """Count the rows that repeat others; refuse them where the contract has a key."""
+    key = list(schema.key) or _duplicate_key(schema, table.columns)
+    repeated = n_rows - int(table.select(key).distinct().count().execute())
+    if schema.key and repeated:
+        counts = table.group_by(key).agg(__n=table.count())
+        counts = counts.filter(counts["__n"] > 1)
+        raise DataError(
+            f"{' and '.join(key)} must be unique{' together' if len(key) > 1 else ''}",
+            table=schema.name,
+            column=names.get(key[0], key[0]),
+            n_rows=int(counts["__n"].sum().execute()),
+            examples=first_values(counts, key[0]),
+        )
+    return repeated
+
+
+# --- the steps -----------------------------------------------------------------------------------
 
 
 class _Step(NamedTuple):
@@ -270,18 +260,68 @@ class _Step(NamedTuple):
     rule: str = ""
 
 
-def _steps(table: ir.Table, policies: Policies) -> list[_Step]:
+class Rule(NamedTuple):
+    """A rule of the rows of one table.
+
+    Attributes
+    ----------
+    name : str
+        What the report calls it.
+    column : str
+        The column that a message names.
+    says : str
+        The rule, as a sentence fragment.
+    broken : Ibis boolean
+        Which rows break it; null counts as not.
+    """
+
+    name: str
+    column: str
+    says: str
+    broken: ir.BooleanValue
+
+
+def _steps(table: ir.Table, policies: Policies, schema: TableSchema) -> list[_Step]:
     """Each policy on single rows, in order: which rows it concerns, whether it drops them."""
-    at, amount = table.timestamp, table.amount
+    steps = _steps_by_customer(table, policies, schema) if schema.has_customers else []
+    empty = [name for name in schema.filled if name != "customer_id"]
+    if empty:
+        # its errors are raised column by column, before all others
+        concerns = reduce(or_, (table[name].isnull() for name in empty))
+        steps.append(_Step("unreadable", policies.unreadable, concerns, True, empty[-1]))
+    for rule in [*_rules_of_columns(table, schema), *_RULES.get(schema.name, _no_rules)(table)]:
+        says = f"{rule.says} (else set the policy unreadable to drop)"
+        broken = rule.broken.fill_null(False)
+        steps.append(_Step(rule.name, policies.unreadable, broken, True, rule.column, says))
+    if schema.time is not None:
+        at = table[schema.time]
+        steps.append(
+            _Step(
+                "unlikely_dates",
+                policies.unlikely_dates,
+                (at < EARLIEST) | (at >= LATEST),
+                policies.unlikely_dates != "keep",
+                schema.time,
+                f"dates must lie from {EARLIEST:%Y-%m-%d} to before {LATEST:%Y-%m-%d} "
+                "(else set the policy unlikely_dates to drop or keep)",
+            )
+        )
+    return steps + (_steps_by_amount(table, policies) if schema is TRANSACTIONS else [])
+
+
+def _steps_by_customer(table: ir.Table, policies: Policies, schema: TableSchema) -> list[_Step]:
     test = [str(customer) for customer in policies.test_customers]
+    named = "customer_id" in schema.key
     return [
         _Step(
             "missing_ids",
-            policies.missing_ids,
+            "error" if named else policies.missing_ids,
             table.customer_id.isnull(),
             True,
             "customer_id",
-            "every row must belong to a customer (policy missing_ids: error)",
+            "customer_id must not be missing"
+            if named
+            else "every row must belong to a customer (policy missing_ids: error)",
         ),
         _Step(
             "test_customers",
@@ -289,21 +329,15 @@ def _steps(table: ir.Table, policies: Policies) -> list[_Step]:
             table.customer_id.cast("string").isin(test) if test else ibis.literal(False),
             True,
         ),
-        # its errors are raised column by column, before all others
-        _Step("unreadable", policies.unreadable, at.isnull() | amount.isnull(), True, "amount"),
-        _Step(
-            "unlikely_dates",
-            policies.unlikely_dates,
-            (at < EARLIEST) | (at >= LATEST),
-            policies.unlikely_dates != "keep",
-            "timestamp",
-            f"dates must lie from {EARLIEST:%Y-%m-%d} to before {LATEST:%Y-%m-%d} "
-            "(else set the policy unlikely_dates to drop or keep)",
-        ),
+    ]
+
+
+def _steps_by_amount(table: ir.Table, policies: Policies) -> list[_Step]:
+    return [
         _Step(
             "returns",
             policies.returns,
-            amount < 0,
+            table.amount < 0,
             policies.returns == "drop",
             "amount",
             "amounts must not be negative (policy returns: error)",
@@ -311,24 +345,94 @@ def _steps(table: ir.Table, policies: Policies) -> list[_Step]:
         _Step(
             "zero_amounts",
             policies.zero_amounts,
-            amount == 0,
+            table.amount == 0,
             policies.zero_amounts == "drop",
         ),
     ]
 
 
+def _rules_of_columns(table: ir.Table, schema: TableSchema) -> list[Rule]:
+    """Return the lists of words and the ranges that the contract states."""
+    rules = []
+    for column in schema.columns:
+        if column.name not in table.columns:
+            continue
+        name, value = column.name, table[column.name]
+        if column.choices:
+            says = f"{name} must be one of {few(column.choices, len(column.choices))}"
+            rules.append(Rule(f"known {name}", name, says, value.notin(column.choices)))
+        if column.least is not None and column.most is not None:
+            says = f"{name} must lie from {column.least:g} to {column.most:g}"
+            outside = (value < column.least) | (value > column.most)
+            rules.append(Rule(f"range of {name}", name, says, outside))
+        elif column.least is not None:
+            says = f"{name} must not be below {column.least:g}"
+            rules.append(Rule(f"range of {name}", name, says, value < column.least))
+    return rules
+
+
+def _no_rules(table: ir.Table) -> list[Rule]:
+    return []
+
+
+def _interaction_rules(table: ir.Table) -> list[Rule]:
+    rules = []
+    if "resolved_at" in table.columns:
+        says = "resolved_at must not lie before timestamp"
+        early = table.resolved_at < table.timestamp
+        rules.append(Rule("order of resolved_at", "resolved_at", says, early))
+    if "referred_customer_id" in table.columns:
+        says = "referred_customer_id must be another customer"
+        own = table.referred_customer_id == table.customer_id
+        rules.append(Rule("own referrals", "referred_customer_id", says, own))
+    return rules
+
+
+def _treatment_rules(table: ir.Table) -> list[Rule]:
+    if "propensity" not in table.columns:
+        return []
+    says = "propensity must lie above 0 and not above 1"
+    outside = (table.propensity <= 0) | (table.propensity > 1)
+    return [Rule("range of propensity", "propensity", says, outside)]
+
+
+def _subscription_rules(table: ir.Table) -> list[Rule]:
+    says = "ended_at must not lie before started_at (null = active)"
+    return [Rule("order of ended_at", "ended_at", says, table.ended_at < table.started_at)]
+
+
+def _schedule_rules(table: ir.Table) -> list[Rule]:
+    says = "ends_at must lie after starts_at"
+    return [Rule("order of ends_at", "ends_at", says, table.ends_at <= table.starts_at)]
+
+
+_RULES: Mapping[str, Callable[[ir.Table], list[Rule]]] = {
+    "interactions": _interaction_rules,
+    "treatments": _treatment_rules,
+    "subscriptions": _subscription_rules,
+    "schedules": _schedule_rules,
+}
+"""Rules that compare columns, or that no range states, by table."""
+
+
+# --- counting and refusing -----------------------------------------------------------------------
+
+
 def _measure(
-    table: ir.Table, alive: ir.BooleanValue, masks: Mapping[str, ir.BooleanValue]
+    table: ir.Table,
+    schema: TableSchema,
+    alive: ir.BooleanValue,
+    masks: Mapping[str, ir.BooleanValue],
 ) -> dict[str, Any]:
     """Count everything in one pass of the engine."""
-    kept_at = ibis.ifelse(alive, table.timestamp, ibis.null())
     measures: dict[str, ir.Value] = {
         "n_rows": table.count(),
-        "n_kept": alive.sum(),
-        "first": kept_at.min(),
-        "last": kept_at.max(),
-        **{name: mask.sum() for name, mask in masks.items()},
+        "n_kept": ibis.ifelse(alive, 1, 0).sum(),
+        **{name: ibis.ifelse(mask, 1, 0).sum() for name, mask in masks.items()},
     }
+    if schema.time is not None:
+        kept_at = ibis.ifelse(alive, table[schema.time], ibis.null())
+        measures |= {"first": kept_at.min(), "last": kept_at.max()}
     if "currency" in table.columns:
         code = ibis.ifelse(alive, _code(table), ibis.null())
         measures |= {"n_currencies": code.nunique(), "currency": code.min()}
@@ -337,7 +441,7 @@ def _measure(
         # the tolerance of float64 arithmetic: what is below is representation, not rounding
         rounded = alive & (change.abs() > 1e-6 + 4e-16 * table[EXACT].abs())
         cents = ibis.ifelse(rounded, change, 0.0).cast("decimal(18, 6)")
-        measures |= {"n_rounded": rounded.sum(), "rounding": cents.sum()}
+        measures |= {"n_rounded": ibis.ifelse(rounded, 1, 0).sum(), "rounding": cents.sum()}
     found: dict[str, Any] = table.aggregate(**measures).to_pyarrow().to_pylist()[0]
     return found | {name: found[name] or 0 for name in ("n_kept", *masks)}
 
@@ -356,51 +460,59 @@ def find_unreadable(table: ir.Table) -> dict[str, ir.BooleanValue]:
 
 
 _READABLE = {
-    "customer_id": "customer_id must be a whole number or text",
+    "id": "{} must be a whole number or text",
     "timestamp": (
-        "timestamp must be a date that can be read (ISO 8601, else give the date_format, which "
+        "{} must be a date that can be read (ISO 8601, else give the date_format, which "
         "`crmml init` finds; an offset from UTC needs timezone)"
     ),
-    "amount": "amount must be a finite number that can be read (mind the decimal sign)",
+    "amount": "{} must be a finite number that can be read (mind the decimal sign)",
+    "outcome": "{} must be 0 or 1 (or yes or no)",
 }
+"""By name or kind of the column."""
+_UNREAD = "{} must be a value that can be read"
 
 
-def refuse_unreadable(
+def _refuse_unreadable(
     table: ir.Table,
     facts: Mapping[str, Any],
     unreadable: Mapping[str, ir.BooleanValue],
-    table_name: str,
+    schema: TableSchema,
     names: Mapping[str, str],
 ) -> None:
-    """Refuse values that could not be read, and missing times and amounts.
+    """Refuse values that could not be read, and missing ones that every row must have.
 
-    Raises
-    ------
-    DataError
-        With the column of the source, the number of rows and the first values (of missing ones,
-        the first ids).
+    The error has the column of the source, the number of rows and the first values (of missing
+    ones, the first ids).
     """
     for raw, mask in unreadable.items():
         if facts[raw]:
             name = raw[len(RAW) :]
             raise DataError(
-                _READABLE.get(name, f"{name} must be a value that can be read"),
-                table=table_name,
+                _READABLE.get(name, _READABLE.get(schema.kind(name) or "", _UNREAD)).format(name),
+                table=schema.name,
                 column=names.get(name, name),
                 n_rows=facts[raw],
                 examples=first_values(table.filter(mask), raw),
             )
-    for name in ("timestamp", "amount"):
-        if name in table.columns and facts.get("unreadable"):
-            rows = table.filter(table[name].isnull() & table.customer_id.notnull())
+    for name in schema.filled:
+        if name != "customer_id" and facts.get("unreadable"):
+            missing = table[name].isnull()
+            if schema.has_customers:
+                missing = missing & table.customer_id.notnull()
+            rows = table.filter(missing)
             if n_rows := int(rows.count().execute()):
                 raise DataError(
                     f"{name} must not be missing (else set the policy unreadable to drop)",
-                    table=table_name,
+                    table=schema.name,
                     column=names.get(name, name),
                     n_rows=n_rows,
-                    examples=first_values(rows, "customer_id"),
+                    examples=_first_ids(rows, schema),
                 )
+
+
+def _first_ids(rows: ir.Table, schema: TableSchema) -> list[object]:
+    name = "customer_id" if schema.has_customers else schema.key[0]
+    return first_values(rows.filter(rows[name].notnull()), name)
 
 
 def first_values(rows: ir.Table, name: str, most: int = 5) -> list[object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
@@ -13,52 +13,17 @@ import pandas as pd
 
 from crmml._typing import Duration
 from crmml.data.cleaning import CleaningReport, is_purchase
+from crmml.data.engine import kept
 from crmml.data.schema import TABLES
-from crmml.data.sources import Tables, kept
+from crmml.data.sections import TableProfile, opened, profile_tables
+from crmml.data.tables import Tables
 from crmml.exceptions import TooLittleDataError
 from crmml.stats.discounting import in_units
-
-Base: TypeAlias = Literal["open", "left_censored", "closed_cohort"]
-"""How customers enter: all the time; before the data began; or only in their first part."""
+from crmml.stats.entry import Entry, judge_entry
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 HORIZONS = (4, 8, 13, 26, 39, 52)
 """Outcome windows that are tried, weeks."""
-
-_START = 28
-"""Days at the start of the data in which old customers show up as if they were new."""
-_MANY_TIMES = 3.0
-"""First-seen customers per day at the start over later on, from which a base is suspect."""
-_STEADY = 0.5
-"""Buyers per day later on over those at the start, from which trade counts as steady."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """How customers enter the data, and whether they did so before it began.
-
-    In a base that is older than its data, the first weeks are full of customers who look new,
-    while the number of buyers stays about the same. In a closed cohort the buyers decline with
-    the new customers.
-
-    Attributes
-    ----------
-    base : {"open", "left_censored", "closed_cohort"}
-        The verdict; see :data:`Base`.
-    new_at_start, new_later : float
-        Customers first seen per day, in the first 28 days and in the second half of the data.
-    buyers_at_start, buyers_later : float
-        Buyers per day in the same two periods.
-    last_newcomer : Timestamp
-        Day on which the last customer was first seen.
-    """
-
-    base: Base
-    new_at_start: float
-    new_later: float
-    buyers_at_start: float
-    buyers_later: float
-    last_newcomer: pd.Timestamp
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +63,8 @@ class Profile:
         Weekdays on which nobody ever buys.
     entry : Entry
         Whether the base is older than the data.
+    last_newcomer : Timestamp
+        Day on which the last customer was first seen.
     monthly : DataFrame
         Per calendar month: ``purchases``, ``new_customers``.
     season : float or None
@@ -110,6 +77,8 @@ class Profile:
         the history that is asked for.
     additions : DataFrame
         ``table``, ``column`` (null for a table as a whole), ``present`` and ``adds``.
+    sections : tuple of TableProfile
+        The other tables.
     report : CleaningReport
         What the policies did.
     """
@@ -135,11 +104,13 @@ class Profile:
     silence_from: pd.Timestamp | None
     closed_weekdays: tuple[str, ...]
     entry: Entry
+    last_newcomer: pd.Timestamp
     monthly: pd.DataFrame
     season: float | None
     season_month: int | None
     windows: pd.DataFrame
     additions: pd.DataFrame
+    sections: tuple[TableProfile, ...]
     report: CleaningReport
 
     def remarks(self) -> list[str]:
@@ -148,16 +119,14 @@ class Profile:
         entry = self.entry
         if entry.base == "left_censored":
             said.append(
-                f"the base is older than the data: {entry.new_at_start:.1f} customers a day are "
-                f"first seen in the first {_START} days and {entry.new_later:.1f} a day in the "
-                f"second half, while buyers stay at {entry.buyers_at_start:.1f} and "
-                f"{entry.buyers_later:.1f} a day; their true first purchase lies before the data: "
-                "let mbg_nbd_left_censored compete in backtest.candidates"
+                f"{entry.sentence}; let mbg_nbd_left_censored compete in backtest.candidates"
             )
         if entry.base == "closed_cohort":
             said.append(
-                f"a closed cohort: nobody was first seen after {entry.last_newcomer:%Y-%m-%d}, so "
+                f"a closed cohort: nobody was first seen after {self.last_newcomer:%Y-%m-%d}, so "
                 "acquisition cannot be studied"
+                if entry.new_later == 0
+                else f"{entry.sentence}; acquisition can hardly be studied"
             )
         if self.described_share is not None and self.described_share < 1:
             said.append(
@@ -201,7 +170,7 @@ def compute_profile(tables: Tables, *, history: str | Duration = "26W") -> Profi
     Parameters
     ----------
     tables : Tables
-        As :func:`crmml.data.sources.open_tables` returns them.
+        As :func:`crmml.data.tables.open_tables` returns them.
     history : duration, default "26W"
         What must lie before the first outcome window.
 
@@ -210,7 +179,7 @@ def compute_profile(tables: Tables, *, history: str | Duration = "26W") -> Profi
     TooLittleDataError
         If no line is a purchase.
     """
-    lines = tables.transactions
+    lines = opened(tables)["transactions"]
     totals = _totals(lines)
     bought = lines.filter(is_purchase(lines))
     days = bought.select("customer_id", day=bought.timestamp.cast("date")).distinct()
@@ -252,11 +221,13 @@ def compute_profile(tables: Tables, *, history: str | Duration = "26W") -> Profi
         silence_from=since,
         closed_weekdays=_closed_weekdays(daily),
         entry=entry,
+        last_newcomer=daily.index[daily["new_customers"] > 0][-1],
         monthly=daily.groupby(_dates(daily).to_period("M")).sum(),
         season=season,
         season_month=month,
         windows=_windows(weeks, Duration.parse(history)),
-        additions=_additions(tables),
+        additions=list_additions(tables),
+        sections=profile_tables(tables),
         report=tables.report,
     )
 
@@ -279,10 +250,11 @@ def _totals(lines: ir.Table) -> dict[str, Any]:
 
 
 def _described(tables: Tables, n_customers: int) -> float | None:
-    if tables.customers is None:
+    people = opened(tables).get("customers")
+    if people is None:
         return None
-    ids = tables.transactions.select("customer_id").distinct()
-    return int(ids.semi_join(tables.customers, "customer_id").count().execute()) / n_customers
+    ids = opened(tables)["transactions"].select("customer_id").distinct()
+    return int(ids.semi_join(people, "customer_id").count().execute()) / n_customers
 
 
 def _daily(visits: ir.Table, people: ir.Table) -> pd.DataFrame:
@@ -344,26 +316,9 @@ def _closed_weekdays(daily: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _entry(daily: pd.DataFrame) -> Entry:
-    start = daily.iloc[:_START]
-    later = daily.iloc[len(daily) // 2 :]
-    newcomers = daily.index[daily["new_customers"] > 0]
-    new_at_start, new_later = start["new_customers"].mean(), later["new_customers"].mean()
-    at_start, buyers_later = start["purchases"].mean(), later["purchases"].mean()
-    base: Base = "open"
-    if len(daily) >= 4 * _START:
-        dries_up = new_at_start > _MANY_TIMES * new_later
-        if dries_up and buyers_later >= _STEADY * at_start:
-            base = "left_censored"
-        elif new_later == 0:
-            base = "closed_cohort"
-    return Entry(
-        base,
-        float(new_at_start),
-        float(new_later),
-        float(at_start),
-        float(buyers_later),
-        newcomers[-1],
-    )
+    day = np.arange(len(daily), dtype="float64")
+    new, bought = (daily[name].to_numpy("float64") for name in ("new_customers", "purchases"))
+    return judge_entry((0.0, float(len(daily))), day, day + 1, new, bought)
 
 
 def _season(daily: pd.DataFrame) -> tuple[float | None, int | None]:
@@ -388,11 +343,12 @@ def _windows(weeks: float, history: Duration) -> pd.DataFrame:
     return pd.DataFrame({"weeks": HORIZONS, "windows": fits})
 
 
-def _additions(tables: Tables) -> pd.DataFrame:
-    opened = {"transactions": tables.transactions, "customers": tables.customers}
+def list_additions(tables: Tables) -> pd.DataFrame:
+    """List the optional tables and columns, which of them are there, and what they add."""
+    given = opened(tables)
     rows: list[tuple[str, str | None, bool, str]] = []
     for schema in TABLES:
-        table = opened.get(schema.name)
+        table = given.get(schema.name)
         if schema.adds:
             rows.append((schema.name, None, table is not None, schema.adds))
         if table is not None:

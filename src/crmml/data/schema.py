@@ -41,6 +41,15 @@ class Column:
         Whether the table is refused without it.
     adds : str
         What the outputs gain from an optional column.
+    nullable : bool
+        Whether a required column may be null in some rows.
+    choices : tuple of str
+        Of text: the words that may stand there, in any case; empty where all may.
+    least, most : float, optional
+        Of a number: its legal range, both ends included.
+    known_from : str
+        The column of the moment from which the value is known, where that is not the time of the
+        row: whether a complaint was settled is not known when it is made.
     """
 
     name: str
@@ -48,6 +57,11 @@ class Column:
     meaning: str
     required: bool = False
     adds: str = ""
+    nullable: bool = False
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    known_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,8 @@ class TableSchema:
         Whether further columns are kept (covariates).
     adds : str
         What the outputs gain from the table.
+    flags : str
+        Prefix of further columns that are flags; empty where there are none.
     """
 
     name: str
@@ -85,6 +101,7 @@ class TableSchema:
     known_ahead: bool = False
     open_ended: bool = False
     adds: str = ""
+    flags: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,6 +113,16 @@ class TableSchema:
         """Names of the columns that must be there."""
         return tuple(column.name for column in self.columns if column.required)
 
+    @property
+    def filled(self) -> tuple[str, ...]:
+        """Names of the columns that must be there and have a value in every row."""
+        return tuple(c.name for c in self.columns if c.required and not c.nullable)
+
+    @property
+    def has_customers(self) -> bool:
+        """Whether its rows belong to customers."""
+        return "customer_id" in self.names
+
     def kind(self, name: str) -> Kind | None:
         """Kind of a column; None for one that the contract does not know.
 
@@ -103,9 +130,15 @@ class TableSchema:
         --------
         >>> TRANSACTIONS.kind("amount")
         'money'
+        >>> CUSTOMERS.kind("contactable_email")
+        'flag'
         """
+        if self.flags and name.startswith(self.flags):
+            return "flag"
         return next((column.kind for column in self.columns if column.name == name), None)
 
+
+_NOT_YET = "read, checked and profiled; no output of this version uses it"
 
 _ID = Column("customer_id", "id", "the customer", required=True)
 _AT = Column("timestamp", "timestamp", "when, in the business's own calendar", required=True)
@@ -118,7 +151,7 @@ TRANSACTIONS = TableSchema(
         _AT,
         Column("amount", "money", "net revenue, currency; negative = return", required=True),
         Column(
-            "order_id", "id", "the order the line belongs to", adds="basket sizes, exact duplicates"
+            "order_id", "id", "the order the line belongs to", adds="duplicates told from repeats"
         ),
         Column(
             "margin", "money", "contribution, currency", adds="profitability and value in margin"
@@ -126,16 +159,14 @@ TRANSACTIONS = TableSchema(
         Column(
             "cost", "money", "cost of goods, currency", adds="profitability and value in margin"
         ),
-        Column(
-            "category", "text", "product category", adds="loyalty class, taste segments, breadth"
-        ),
+        Column("category", "text", "product category", adds="loyalty class, breadth of assortment"),
         Column(
             "seller", "text", "own house or a competitor", adds="loyalty class seen, not inferred"
         ),
-        Column("product_id", "id", "the product", adds="breadth of assortment"),
+        Column("product_id", "id", "the product", adds="duplicates told from repeats"),
         Column("quantity", "number", "units sold", adds="units per purchase"),
         Column("discount", "money", "price reduction, currency, >= 0", adds="discount share"),
-        Column("channel", "text", "where it was sold", adds="channel mix, preferred channel"),
+        Column("channel", "text", "where it was sold", adds="channel mix"),
         Column("currency", "text", "currency of the line", adds="a check that there is only one"),
     ),
     time="timestamp",
@@ -148,17 +179,23 @@ CUSTOMERS = TableSchema(
     "a customer",
     (
         _ID,
-        Column("name", "text", "name, shown in lists and never logged", adds="names in lists"),
-        Column("industry", "text", "industry or line of business", adds="groups in the scorecard"),
-        Column("acquired_at", "timestamp", "first contact", adds="cohorts, left censoring"),
-        Column("acquisition_channel", "text", "where won", adds="value per channel"),
+        Column("name", "text", "name, shown in lists and never logged", adds=_NOT_YET),
+        Column(
+            "industry",
+            "text",
+            "industry or line of business",
+            adds="the column group of the scores",
+        ),
+        Column("acquired_at", "timestamp", "first contact", adds=_NOT_YET),
+        Column("acquisition_channel", "text", "where won", adds=_NOT_YET),
         Column("acquisition_cost", "money", "cost to win, currency", adds="customer profitability"),
-        Column("service_cost", "money", "cost to serve to date, currency", adds="cost to serve"),
+        Column("service_cost", "money", "cost to serve to date, currency", adds=_NOT_YET),
         Column("contactable", "flag", "may be contacted", adds="eligibility for actions"),
     ),
     key=("customer_id",),
     open_ended=True,
-    adds="static covariates, groups, acquisition cost, permission to contact",
+    adds="groups, acquisition cost, permission to contact",
+    flags="contactable_",
 )
 """Further columns are static covariates; ``contactable_<channel>`` is a flag."""
 
@@ -177,18 +214,37 @@ INTERACTIONS = TableSchema(
     (
         _ID,
         _AT,
-        Column("kind", "text", f"one of {', '.join(INTERACTION_KINDS)}", required=True),
-        Column("channel", "text", "where it took place", adds="contacts per channel"),
-        Column("dimension", "text", "product, price, service, ...", adds="experience per aspect"),
-        Column("score", "number", "survey score, 0 to 10", adds="experience zone"),
-        Column("resolved_at", "timestamp", "when a complaint was settled", adds="open complaints"),
-        Column("cost", "money", "cost of the contact, currency", adds="cost to serve"),
-        Column("staff_id", "id", "who served", adds="contacts and satisfaction per person"),
-        Column("led_to_change", "flag", "a suggestion that was taken up", adds="inspirers"),
-        Column("referred_customer_id", "id", "who was referred", adds="benchmark customers"),
+        Column(
+            "kind",
+            "text",
+            f"one of {', '.join(INTERACTION_KINDS)}",
+            required=True,
+            choices=INTERACTION_KINDS,
+        ),
+        Column("channel", "text", "where it took place", adds=_NOT_YET),
+        Column("dimension", "text", "product, price, service, ...", adds=_NOT_YET),
+        Column(
+            "score",
+            "number",
+            "survey score, 0 to 10",
+            adds="in the profile: the mean score",
+            least=0,
+            most=10,
+        ),
+        Column(
+            "resolved_at",
+            "timestamp",
+            "when a complaint was settled",
+            adds="in the profile: open complaints",
+            known_from="resolved_at",
+        ),
+        Column("cost", "money", "cost of the contact, currency", adds=_NOT_YET, least=0),
+        Column("staff_id", "id", "who served", adds=_NOT_YET),
+        Column("led_to_change", "flag", "a suggestion that was taken up", adds=_NOT_YET),
+        Column("referred_customer_id", "id", "who was referred", adds=_NOT_YET),
     ),
     time="timestamp",
-    adds="experience zone, complaints, cost to serve, referrals and inspirers",
+    adds=_NOT_YET,
 )
 
 TREATMENTS = TableSchema(
@@ -198,14 +254,19 @@ TREATMENTS = TableSchema(
         _ID,
         _AT,
         Column("action", "text", "name of the action; no_action is control", required=True),
-        Column("channel", "text", "through which it went", adds="effects per channel"),
-        Column("cost", "money", "what it cost, currency", adds="return on actions"),
-        Column("propensity", "number", "probability of the action given", adds="measured effects"),
-        Column("experiment", "text", "the experiment it belongs to", adds="effects by experiment"),
-        Column("policy_version", "text", "the policy that chose it", adds="judging a policy"),
+        Column("channel", "text", "through which it went", adds=_NOT_YET),
+        Column("cost", "money", "what it cost, currency", adds=_NOT_YET, least=0),
+        Column(
+            "propensity",
+            "number",
+            "probability of the action given",
+            adds="in the profile: whether effects can be measured",
+        ),
+        Column("experiment", "text", "the experiment it belongs to", adds=_NOT_YET),
+        Column("policy_version", "text", "the policy that chose it", adds=_NOT_YET),
     ),
     time="timestamp",
-    adds="effects of actions measured by experiment instead of assumed",
+    adds=_NOT_YET,
 )
 
 END_REASONS: tuple[str, ...] = ("voluntary", "involuntary", "competitor")
@@ -216,14 +277,28 @@ SUBSCRIPTIONS = TableSchema(
     (
         _ID,
         Column("started_at", "timestamp", "start of the period", required=True),
-        Column("ended_at", "timestamp", "end of the period; null = active", required=True),
-        Column("plan", "text", "what was subscribed to", adds="churn per plan"),
-        Column("fee", "money", "fee per period, currency", adds="contract value"),
-        Column("end_reason", "text", f"one of {', '.join(END_REASONS)}", adds="causes of churn"),
-        Column("paid_until", "timestamp", "paid up to", adds="grace periods"),
+        Column(
+            "ended_at",
+            "timestamp",
+            "end of the period; null = active",
+            required=True,
+            nullable=True,
+            known_from="ended_at",
+        ),
+        Column("plan", "text", "what was subscribed to", adds=_NOT_YET),
+        Column("fee", "money", "fee per period, currency", adds=_NOT_YET, least=0),
+        Column(
+            "end_reason",
+            "text",
+            f"one of {', '.join(END_REASONS)}",
+            adds="in the profile: ends by reason",
+            choices=END_REASONS,
+            known_from="ended_at",
+        ),
+        Column("paid_until", "timestamp", "paid up to", adds=_NOT_YET),
     ),
     time="started_at",
-    adds="contractual churn and contract value",
+    adds=_NOT_YET,
 )
 
 SCHEDULES = TableSchema(
@@ -233,12 +308,12 @@ SCHEDULES = TableSchema(
         Column("starts_at", "timestamp", "first moment", required=True),
         Column("ends_at", "timestamp", "end, exclusive", required=True),
         Column("name", "text", "which of them", required=True),
-        Column("value", "number", "discount, price index; 1 where absent", adds="graded effects"),
+        Column("value", "number", "discount, price index; 1 where absent", adds=_NOT_YET),
     ),
     key=("name", "starts_at"),
     time="starts_at",
     known_ahead=True,
-    adds="purchase rates that follow promotions, holidays and prices",
+    adds=_NOT_YET,
 )
 
 LABELLED = TableSchema(
@@ -247,7 +322,7 @@ LABELLED = TableSchema(
     (_ID, Column("outcome", "flag", "what happened: 1 or 0", required=True)),
     key=("customer_id",),
     open_ended=True,
-    adds="churn from a ready-made table",
+    adds=_NOT_YET,
 )
 
 TABLES: tuple[TableSchema, ...] = (

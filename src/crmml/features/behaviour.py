@@ -18,7 +18,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from crmml._typing import Grain, TimeUnit
-from crmml.features.purchases import HOURS, cents, currency, in_time_units, start_of
+from crmml.features.purchases import HOURS, cents, currency, in_time_units, insist, start_of
 
 WINDOWS: tuple[int, ...] = (4, 13, 26, 52)
 """Lengths of the trailing windows, in weeks of seven days before the end of observation."""
@@ -214,7 +214,7 @@ def sum_lines(
     if "quantity" in lines.columns:
         measures["quantity"] = lines.quantity.sum(where=counted).fill_null(0)
     for value, name in channels.items():
-        measures[name] = lines.count(where=bought & (lines.channel == value))
+        measures[name] = lines.count(where=bought & (lines.channel == value)).fill_null(0)
     return lines.group_by("customer_id").agg(**measures) if measures else None
 
 
@@ -253,8 +253,8 @@ def period_measures(
         measures["margin"] = periods.margin.sum().fill_null(0)
     if grain != "week":
         day = periods.period if grain == "day" else periods.period // 24
-        # 1970-01-01 is a Thursday, so Saturdays and Sundays leave 2 and 3.
-        measures["weekend"] = periods.count(where=bought & (day % 7).isin([2, 3]))
+        # 1970-01-01 is a Thursday, so Saturdays and Sundays leave 2 and 3; before it, -5 and -4.
+        measures["weekend"] = periods.count(where=bought & (day % 7).isin([2, 3, -5, -4]))
     return measures
 
 
@@ -332,9 +332,9 @@ def feature_columns(
     for name in channels:
         out[name] = share(c[name], c.lines)
     if squares:
-        out["channel_concentration"] = sum(squares[1:], squares[0]) / (
-            c.lines.cast("float64") * c.lines
-        )
+        # Without lines there are returns only; some engines refuse to divide by zero.
+        whole = c.lines.cast("float64").nullif(0.0)
+        out["channel_concentration"] = sum(squares[1:], squares[0]) / (whole * whole)
 
     span, squared = (
         (c.last_period - c.first_period).cast("float64"),
@@ -374,6 +374,6 @@ def feature_columns(
     if "quantity" in present:
         out["mean_quantity"] = share(c.quantity, c.purchases)
     angle = 2 * math.pi * (cutoff.day_of_year - 1) / 365.25
-    out["cutoff_season_sin"] = ibis.literal(math.sin(angle))
-    out["cutoff_season_cos"] = ibis.literal(math.cos(angle))
+    out["cutoff_season_sin"] = insist(ibis.literal(math.sin(angle)), "float64")
+    out["cutoff_season_cos"] = insist(ibis.literal(math.cos(angle)), "float64")
     return out

@@ -11,9 +11,16 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import Grain, TimeUnit
-from crmml.data.sources import Tables
+from crmml.data.tables import Tables
 from crmml.exceptions import DataError, FutureLeakError, few
-from crmml.features.purchases import cents, check_grain, collapse_lines, currency, margin_cents
+from crmml.features.purchases import (
+    cents,
+    check_grain,
+    collapse_lines,
+    currency,
+    fetch,
+    margin_cents,
+)
 from crmml.features.snapshot import Snapshot, build_snapshot, own_lines
 from crmml.features.windows import Window
 
@@ -117,7 +124,7 @@ def build_outcomes(
     }
     if margin is not None:
         columns["margin"] = currency(joined.margin.fill_null(0))
-    frame = joined.select("customer_id", **columns).order_by("customer_id").to_pandas()
+    frame = fetch(joined.select("customer_id", **columns))
     if margin is None:
         frame["margin"] = np.nan
     frame["churned"] = frame["purchases"] == 0
@@ -189,10 +196,7 @@ def check_no_future(
     FutureLeakError
         Names the columns.
     """
-    past = replace(
-        tables,
-        transactions=tables.transactions.filter(tables.transactions.timestamp < snapshot.cutoff),
-    )
+    past = tables.before(snapshot.cutoff)
 
     def rebuild(tables: Tables, cutoff: pd.Timestamp) -> Snapshot:
         return build_snapshot(

@@ -7,11 +7,12 @@ the order of the rows or on the number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import ibis
 import ibis.expr.datatypes as dt
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pandas as pd
 
@@ -26,19 +27,25 @@ _FIRST_MONDAY = 3
 """1970-01-01 is a Thursday: weeks from Monday on begin three days before it."""
 
 
-@ibis.udf.agg.builtin(name="arg_min")  # type: ignore[untyped-decorator]
-def _value_at_first(value: int, period: int) -> int:  # type: ignore[empty-body]
-    """Return the value in the earliest period (ties cannot occur)."""
+def fetch(table: ir.Table, by: Sequence[str] = ("customer_id",)) -> pd.DataFrame:
+    """Take a finished table out of the engine, sorted.
 
+    Parameters
+    ----------
+    table : Ibis table
+        One row per key.
+    by : sequence of str
+        The key. Text is sorted by its bytes, whatever order the database has for its own.
 
-@ibis.udf.agg.builtin(name="arg_max")  # type: ignore[untyped-decorator]
-def _value_at_last(value: int, period: int) -> int:  # type: ignore[empty-body]
-    """Return the value in the latest period (ties cannot occur)."""
-
-
-@ibis.udf.agg.builtin(name="sum")  # type: ignore[untyped-decorator]
-def _sum(value: dt.int64) -> dt.Decimal(38, 0):  # type: ignore[valid-type]
-    """Return the sum as wide as the engine makes it."""
+    Returns
+    -------
+    DataFrame
+        With a plain range for its index.
+    """
+    # Columns as they are: gathering them in one block would copy the whole frame twice.
+    rows = table.to_pyarrow().sort_by([(name, "ascending") for name in by])
+    frame: pd.DataFrame = rows.to_pandas(split_blocks=True)
+    return frame
 
 
 def check_grain(grain: Grain, time_unit: TimeUnit) -> None:
@@ -63,7 +70,7 @@ def period_of(timestamp: ir.TimestampValue, grain: Grain) -> ir.IntegerValue:
         return days
     if grain == "week":
         return (days + _FIRST_MONDAY) // 7
-    return days * 24 + timestamp.hour()
+    return days * 24 + timestamp.hour().cast("int64")
 
 
 def period_at(timestamp: pd.Timestamp, grain: Grain) -> int:
@@ -78,6 +85,30 @@ def period_at(timestamp: pd.Timestamp, grain: Grain) -> int:
     """
     shift = pd.Timedelta(days=_FIRST_MONDAY if grain == "week" else 0)
     return int((timestamp - _EPOCH + shift) // pd.Timedelta(hours=HOURS[grain]))
+
+
+def seconds_of(timestamp: ir.TimestampValue) -> ir.IntegerValue:
+    """Write the whole seconds of a timestamp since 1970-01-01; fractions are cut off."""
+    # Engines round fractions, each in its own way.
+    clock = timestamp.truncate("s")
+    days, hours = clock.date().epoch_days(), clock.hour().cast("int64")
+    return (
+        days * 86_400
+        + hours * 3_600
+        + clock.minute().cast("int64") * 60
+        + clock.second().cast("int64")
+    )
+
+
+def seconds_at(timestamp: pd.Timestamp) -> int:
+    """Return the whole seconds of one timestamp since 1970-01-01; fractions are cut off.
+
+    Examples
+    --------
+    >>> seconds_at(pd.Timestamp("1970-01-02 00:00:01.5"))
+    86401
+    """
+    return int((timestamp - _EPOCH) // pd.Timedelta(seconds=1))
 
 
 def start_of(period: int, grain: Grain) -> pd.Timestamp:
@@ -121,9 +152,17 @@ def currency(amount_in_cents: ir.NumericValue) -> ir.FloatingValue:
     return amount_in_cents.cast("float64") / 100
 
 
+def insist(value: ir.Value, kind: str) -> ir.Value:
+    """Write a cast even where Ibis holds the value to be of that type already.
+
+    Engines have their own mind about the type of a sum of whole numbers or of a literal.
+    """
+    return ops.Cast(value, dt.dtype(kind)).to_expr()
+
+
 def sum_cents(value: ir.IntegerValue) -> ir.IntegerValue:
-    """Sum cents in 64 bits: the engine's own 128 would slow down all that follows."""
-    return _sum(value).cast("int64")
+    """Sum cents in 64 bits: a sum that the engine makes wider would slow down all that follows."""
+    return insist(value.sum(), "int64")
 
 
 def margin_cents(lines: ir.Table) -> ir.IntegerValue | None:
@@ -165,19 +204,16 @@ def follow_purchases(periods: ir.Table, *, has_returns: bool) -> ir.Table:
     Returns
     -------
     Ibis table
-        With ``gap`` (periods to the next purchase; null for the last) and, where there are
-        returns, ``number`` (from 0; periods with returns only are numbered apart).
+        With ``gap``: periods to the next purchase; null for the last, and in periods with
+        returns only.
     """
     if not has_returns:
         window = ibis.window(group_by="customer_id", order_by="period")
         return periods.mutate(gap=periods.period.lead().over(window) - periods.period)
-    window = ibis.window(group_by=[periods.customer_id, periods.lines > 0], order_by="period")
-    followed = periods.mutate(
-        number=ibis.row_number().over(window), following=periods.period.lead().over(window)
-    )
-    return followed.mutate(
-        gap=(followed.lines > 0).ifelse(followed.following - followed.period, ibis.null("int64"))
-    ).drop("following")
+    bought = periods.lines > 0
+    window = ibis.window(group_by=[periods.customer_id, bought], order_by="period")
+    gap = periods.period.lead().over(window) - periods.period
+    return periods.mutate(gap=bought.ifelse(gap, ibis.null("int64")))
 
 
 def sum_periods(periods: ir.Table, *, has_returns: bool, **measures: ir.Value) -> ir.Table:
@@ -186,8 +222,7 @@ def sum_periods(periods: ir.Table, *, has_returns: bool, **measures: ir.Value) -
     Parameters
     ----------
     periods : Ibis table
-        From :func:`collapse_lines`; with returns, or for ``last_net``, also through
-        :func:`follow_purchases`.
+        From :func:`collapse_lines`; with returns also through :func:`follow_purchases`.
     has_returns : bool
         Whether any amount is negative.
     **measures : expression
@@ -206,33 +241,33 @@ def sum_periods(periods: ir.Table, *, has_returns: bool, **measures: ir.Value) -
             first_period=periods.period.min(),
             last_period=periods.period.max(),
             net=periods.net.sum(),
-            first_net=_value_at_first(periods.net, periods.period),
-            last_net=_value_at_last(periods.net, periods.period),
+            first_net=periods.net.argmin(periods.period),
+            last_net=periods.net.argmax(periods.period),
             **measures,
         )
     bought = periods.lines > 0
     sums = by_customer.agg(
         purchases=periods.count(where=bought),
         first_period=periods.period.min(where=bought),
-        second_period=periods.period.min(where=bought & (periods.number == 1)),
+        second_period=(periods.period + periods.gap).min(),
         last_period=periods.period.max(where=bought),
         net=periods.net.sum(),
-        first_order=periods.net.sum(where=bought & (periods.number == 0)),
-        last_order=periods.net.sum(where=bought & periods.gap.isnull()),
-        returns=ibis.struct({"period": periods.period, "net": periods.net}).collect(where=~bought),
+        first_order=periods.net.argmin(periods.period, where=bought),
+        last_order=periods.net.argmax(periods.period, where=bought),
         **measures,
     )
-
-    def returned(keep: Callable[[ir.StructValue], ir.BooleanValue]) -> ir.IntegerValue:
-        kept = sums.returns.filter(keep).map(lambda entry: entry.net)
-        return kept.sums().fill_null(0)
-
-    only_one = sums.second_period.isnull()
-    return sums.mutate(
-        first_net=sums.first_order
-        + returned(lambda entry: only_one | (entry.period < sums.second_period)),
-        last_net=sums.last_order + returned(lambda entry: entry.period > sums.last_period),
-    ).drop("returns")
+    limits = sums.select("customer_id", "second_period", "last_period")
+    returns = periods.filter(periods.lines == 0).inner_join(limits, "customer_id")
+    of_first = returns.second_period.isnull() | (returns.period < returns.second_period)
+    returned = returns.group_by("customer_id").agg(
+        from_first=returns.net.sum(where=of_first),
+        from_last=returns.net.sum(where=returns.period > returns.last_period),
+    )
+    joined = sums.left_join(returned, "customer_id").drop("customer_id_right")
+    return joined.mutate(
+        first_net=joined.first_order + joined.from_first.fill_null(0),
+        last_net=joined.last_order + joined.from_last.fill_null(0),
+    )
 
 
 def core_columns(

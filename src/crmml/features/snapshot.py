@@ -15,12 +15,14 @@ import pandas as pd
 
 from crmml._typing import GRAINS, TIME_UNITS, FloatArray, Grain, IntArray, TimeUnit
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, TooLittleDataError
+from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.windows import read_moment
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-    from crmml.data.sources import Readable, Source, Tables
+    from crmml.data.reading import Readable, Source
+    from crmml.data.tables import Tables
 
 CORE_COLUMNS: tuple[str, ...] = ("customer_id", "frequency", "recency", "T")
 
@@ -172,7 +174,9 @@ class Snapshot:
     time_unit : {"hour", "day", "week", "period"}
         What ``recency`` and ``T`` are measured in.
     provenance : mapping
-        Where the rows come from: policies and their counts, first and last date of the data.
+        Where the rows come from: policies and their counts, first and last date of the data, and
+        under ``purchase_times`` when these customers bought (a
+        :class:`~crmml.features.purchase_times.PurchaseTimes`).
     """
 
     frame: pd.DataFrame
@@ -331,7 +335,7 @@ def build_snapshot(
     ----------
     tables : Tables, path, DataFrame, Arrow table, Ibis table or Source
         Validated tables, or a transaction log, which is then opened by
-        :func:`crmml.data.sources.open_tables` with its default policies.
+        :func:`crmml.data.tables.open_tables` with its default policies.
     cutoff : str or Timestamp
         Exclusive end of what is seen: rows with ``timestamp < cutoff``. The log is taken to be
         complete up to it.
@@ -395,7 +399,8 @@ def build_snapshot(
     1            2        0.0     0.00   0.00             0.0
     """
     # The engine is loaded when a log is read; models need the class only.
-    from crmml.data.sources import Tables, kept, open_tables
+    from crmml.data.engine import kept
+    from crmml.data.tables import Tables, open_tables
     from crmml.features import behaviour as traits
     from crmml.features import purchases
 
@@ -465,25 +470,18 @@ def build_snapshot(
                 time_unit=time_unit,
                 channels=names.values(),
             )
-        columns["first_period"] = customers.first_period
-        table = customers.select("customer_id", **columns).order_by("customer_id").to_pyarrow()
+        frame = purchases.fetch(customers.select("customer_id", **columns))
         if behaviour:
-            purchases_by_week = _count_by_week(periods, grain)
-            provenance["repeat_purchases_by_age"] = _count_by_age(periods, grain)
-    # Columns as they are: gathering them in one block would copy the whole frame twice.
-    frame = table.to_pandas(split_blocks=True)
-    del table
+            provenance["purchase_times"] = PurchaseTimes.gather(periods, grain)
 
     bought = (frame["frequency"] >= 0).to_numpy()
     provenance["customers_without_purchase"] = int((~bought).sum())
     if not bought.all():
         frame = frame.loc[bought].reset_index(drop=True)
-    first_periods = frame.pop("first_period").astype("int64")
     if behaviour:
         known = [*lines.columns, *(people.columns if people is not None else [])]
         provenance["channels"] = names
         provenance["absent"] = traits.find_absent(known, grain)
-        provenance |= _split_by_week(purchases_by_week, first_periods, grain)
     return Snapshot(frame, end, grain, time_unit, provenance)
 
 
@@ -522,44 +520,3 @@ def _rank_channels(lines: ir.Table) -> dict[str, str]:
     found = counts.to_pyarrow().to_pylist()
     ranked = sorted(found, key=lambda row: (-row["n"], row["channel"]))
     return name_channels(row["channel"] for row in ranked[:MOST_CHANNELS])
-
-
-def _count_by_week(periods: ir.Table, grain: Grain) -> dict[int, int]:
-    """Count purchases by calendar week."""
-    from crmml.features.purchases import week_of
-
-    bought = periods.filter(periods.lines > 0)
-    table = bought.group_by(week=week_of(bought.period, grain)).agg(n=bought.count())
-    return {row["week"]: row["n"] for row in table.to_pyarrow().to_pylist()}
-
-
-def _count_by_age(periods: ir.Table, grain: Grain) -> list[int]:
-    """Count repeat purchases by the whole days since the customer's first purchase: 0, 1, ..."""
-    from crmml.features.purchases import HOURS
-
-    bought = periods.filter(periods.lines > 0)
-    first = bought.group_by("customer_id").agg(first=bought.period.min())
-    aged = bought.join(first, "customer_id")
-    aged = aged.mutate(age=aged.period - aged.first).filter(lambda row: row.age > 0)
-    table = aged.group_by(day=aged.age * HOURS[grain] // 24).agg(n=aged.count()).to_pyarrow()
-    counts = {row["day"]: row["n"] for row in table.to_pylist()}
-    return [counts.get(day, 0) for day in range(max(counts, default=-1) + 1)]
-
-
-def _split_by_week(
-    purchases: Mapping[int, int], first_periods: pd.Series[int], grain: Grain
-) -> dict[str, dict[str, int]]:
-    """Take first and repeat purchases apart, by calendar week, keyed by its Monday."""
-    from crmml.features.purchases import start_of, week_of
-
-    firsts = week_of(first_periods, grain).value_counts().to_dict()
-    counts: dict[str, dict[str, int]] = {
-        "first_purchases_by_week": {},
-        "repeat_purchases_by_week": {},
-    }
-    for week in range(min(purchases), max(purchases) + 1):
-        monday = start_of(week, "week").date().isoformat()
-        first = int(firsts.get(week, 0))
-        counts["first_purchases_by_week"][monday] = first
-        counts["repeat_purchases_by_week"][monday] = int(purchases.get(week, 0)) - first
-    return counts

@@ -8,8 +8,17 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import FloatArray, Grain, TimeUnit
-from crmml.data.sources import Tables
-from crmml.features.purchases import cents, collapse_lines, period_at, period_of, start_of
+from crmml.data.tables import Tables
+from crmml.features.purchases import (
+    cents,
+    collapse_lines,
+    fetch,
+    period_at,
+    period_of,
+    seconds_at,
+    seconds_of,
+    start_of,
+)
 from crmml.features.snapshot import own_lines
 from crmml.features.windows import Window, end_of_observation, length_of, read_moment
 from crmml.stats.discounting import UNIT_DAYS
@@ -52,9 +61,7 @@ def count_repeat_purchases(
     cohort = firsts.filter(firsts["first"] < period_at(acquired, grain))
     joined = bought.inner_join(cohort, "customer_id")
     repeats = joined.filter(joined.period > joined["first"])
-    counts = (
-        repeats.group_by("period").agg(purchases=repeats.count()).order_by("period").to_pandas()
-    )
+    counts = fetch(repeats.group_by("period").agg(purchases=repeats.count()), ["period"])
     start = period_at(tables.first_timestamp, grain)
     grain_days, unit_days = UNIT_DAYS[grain], UNIT_DAYS[time_unit]
     observed = end_of_observation(tables.last_timestamp) - start_of(start, grain)
@@ -108,12 +115,13 @@ def count_weekly_purchases(
         lines.timestamp >= window.opens,
         lines.timestamp < window.opens + n_weeks * week,
     )
-    bought = lines.group_by(
-        customer_id=lines.customer_id, period=period_of(lines.timestamp, grain)
-    ).agg(first=lines.timestamp.min())
-    frame = bought.select("customer_id", "first").to_pandas()
-    rows = customer_id.get_indexer(pd.Index(frame["customer_id"]))
-    weeks = ((frame["first"] - window.opens) // week).to_numpy()
+    elapsed = seconds_of(lines.timestamp) - seconds_at(window.opens)
+    seen = lines.select("customer_id", period=period_of(lines.timestamp, grain), elapsed=elapsed)
+    bought = seen.group_by("customer_id", "period").agg(elapsed=seen.elapsed.min())
+    weekly = bought.group_by("customer_id", week=bought.elapsed // int(week.total_seconds()))
+    table = fetch(weekly.agg(n=bought.count()), ["customer_id", "week"])
+    rows = customer_id.get_indexer(pd.Index(table["customer_id"]))
+    known = rows >= 0
     counts = np.zeros((len(customer_id), n_weeks))
-    np.add.at(counts, (rows[rows >= 0], weeks[rows >= 0]), 1.0)
+    counts[rows[known], table["week"].to_numpy()[known]] = table["n"].to_numpy()[known]
     return counts

@@ -7,7 +7,8 @@ competitor is named only where the customer said so.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self, TypeAlias
 
@@ -19,8 +20,10 @@ from ibis import _
 
 from crmml._typing import Duration, FloatArray, Grain
 from crmml.data.cleaning import is_purchase
-from crmml.data.sources import Tables, open_tables
+from crmml.data.engine import kept
+from crmml.data.tables import Tables, open_tables
 from crmml.exceptions import MissingColumnsError, ParameterError, TooLittleDataError
+from crmml.features.purchases import fetch, period_of, seconds_at, seconds_of
 from crmml.features.windows import length_of, read_moment
 
 LOYALTY_CLASSES: tuple[str, ...] = (
@@ -261,9 +264,9 @@ def rolling_wallets(
     room = (read_moment(cutoff, "cutoff") - opened.first_timestamp.floor("D")) // step
     if room < 1:
         return []
-    spans = _Spans.of(opened, cutoff, length, grain, own_seller, by_category).kept()
     back = range(min(most, room) - 1, -1, -1)
-    return [spans.wallet(k, signals if k == 0 else (), None) for k in back]
+    with _Spans.of(opened, cutoff, length, grain, own_seller, by_category).kept() as spans:
+        return [spans.wallet(k, signals if k == 0 else (), None) for k in back]
 
 
 def _opened(tables: Any) -> Tables:
@@ -299,24 +302,23 @@ class _Spans:
         missing = [name for name in (*keys, *seller) if name not in lines.columns]
         if missing:
             raise MissingColumnsError(missing, lines.columns, table="transactions")
-        seen = lines.filter(lines.timestamp < closes.to_pydatetime())
-        # The engine rounds fractions of a second to the nearest; a window needs them cut off.
-        second = seen.timestamp.truncate("s").epoch_seconds()
-        seconds_back = ibis.literal(closes.to_pydatetime()).epoch_seconds() - second
-        occasion = seen.timestamp.truncate({"hour": "h", "day": "D", "week": "W"}[grain])
+        seen = lines.filter(lines.timestamp < closes)
+        seconds_back = seconds_at(closes) - seconds_of(seen.timestamp)
+        occasion = period_of(seen.timestamp, grain)
         past = seen.mutate(
             # A line one whole length before the cutoff belongs to the window: [opens, closes).
             window=(seconds_back - 1) // int(step.total_seconds()),
-            occasion=is_purchase(seen).ifelse(occasion, None),
+            occasion=is_purchase(seen).ifelse(occasion, ibis.null("int64")),
         )
         spend = past.group_by([*keys, *seller, "window"]).aggregate(spend=_.amount.sum())
         occasions = past.group_by([*keys, "window"]).aggregate(occasions=_.occasion.nunique())
         return cls(spend, occasions, keys, closes, step, own_seller)
 
-    def kept(self) -> _Spans:
-        """Compute once what several windows need."""
-        spend, occasions = (ibis.memtable(t.to_pyarrow()) for t in (self.spend, self.occasions))
-        return replace(self, spend=spend, occasions=occasions)
+    @contextmanager
+    def kept(self) -> Iterator[_Spans]:
+        """Compute once, in the engine, what several windows need."""
+        with kept(self.spend) as spend, kept(self.occasions) as occasions:
+            yield replace(self, spend=spend, occasions=occasions)
 
     def wallet(self, k: int, signals: Collection[Any], peers: Peers | None) -> Wallet:
         """Measure the window that closes ``k`` windows before the newest."""
@@ -330,7 +332,7 @@ class _Spans:
             if self.own_seller is None
             else _seen(spend, occasions, self.keys, self.own_seller)
         )
-        frame: pd.DataFrame = query.order_by(self.keys).to_pyarrow().to_pandas()
+        frame = fetch(query, self.keys)
         if frame.empty:
             raise TooLittleDataError(f"no transaction lies before the cutoff {closes.date()}")
         if self.own_seller is None:

@@ -1,14 +1,16 @@
 """Paired bootstrap intervals that depend neither on row order nor on the other candidates.
 
-Every statistic of this floor takes ``weight``, an array of shape (..., n) of non-negative case
+A statistic that has an interval takes ``weight``, an array of shape (..., n) of non-negative case
 weights, and returns shape (...). A bootstrap replicate is then nothing but one row of weights,
 and because all candidates see the same rows, differences between candidates have intervals too.
+A statistic that only describes is a number, and its intervals are missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TypeAlias
 
 import numpy as np
@@ -28,6 +30,17 @@ _POISSON_CDF = np.cumsum(np.exp(-1.0) / np.cumprod(np.maximum(np.arange(13), 1.0
 _POISSON_OF_BITS = np.searchsorted(
     _POISSON_CDF, (np.arange(2**16) + 0.5) / 2**16, side="right"
 ).astype(np.float64)
+
+
+class Stream(IntEnum):
+    """Where the random numbers of each purpose begin, so that no two purposes share any."""
+
+    RESAMPLING = 0
+    """Weights of the bootstrap; one stream for four replicates."""
+    PIT = 2**48
+    """What randomises the PIT of counts."""
+
+
 _PIECES = 4  # of 16 bits in each key
 _CHUNK = 250_000  # weights at a time: small enough for the cache
 
@@ -64,7 +77,8 @@ def keyed_uniforms(keys: npt.NDArray[np.uint64], seed: int, stream: int = 0) -> 
     keys : ndarray of uint64, shape (n,)
         For example from :func:`hash_keys`.
     seed, stream : int
-        Which run, and which of several numbers for the same key; both >= 0.
+        Which run, and which of several numbers for the same key; both >= 0. A purpose takes
+        its stream from :class:`Stream`: numbers of two purposes must not be the same.
 
     Returns
     -------
@@ -112,10 +126,10 @@ def resampling_weights(
     ndarray, shape (n_replicates, n)
     """
     weights = np.empty((n_replicates, len(keys)))
-    stream = -1
+    stream: int = -1
     for row, b in zip(weights, range(first, first + n_replicates), strict=True):
-        if stream != b // _PIECES:
-            stream = b // _PIECES
+        if stream != Stream.RESAMPLING + b // _PIECES:
+            stream = Stream.RESAMPLING + b // _PIECES
             bits = _keyed_bits(keys, seed, stream).view(np.uint16).reshape(-1, _PIECES)
         np.take(_POISSON_OF_BITS, bits[:, b % _PIECES], out=row)
     return weights
@@ -132,8 +146,9 @@ class Replicates:
     values : ndarray, shape (n_rows,)
         On the customers as they are.
     draws : ndarray, shape (n_rows, n_replicates)
-        On the resampled customers. Replicates of one seed are paired: they hold the same customers
-        for all candidates, and a customer who is there at several cutoffs has one weight.
+        On the resampled customers; NaN for statistics that are numbers. Replicates of
+        one seed are paired: they hold the same customers for all candidates, and a customer who is
+        there at several cutoffs has one weight.
     """
 
     rows: list[tuple[str, str]]
@@ -204,8 +219,16 @@ def _quantiles(draws: FloatArray, tails: list[float]) -> FloatArray:
     return found
 
 
-Statistics: TypeAlias = Mapping[str, Mapping[str, Statistic]]
-"""Metrics by candidate."""
+Statistics: TypeAlias = Mapping[str, Mapping[str, Statistic | float]]
+"""Metrics by candidate: what is evaluated on each replicate, or a number without an interval."""
+
+
+def weighted_mean(loss: FloatArray, weight: FloatArray | None) -> FloatArray:
+    """Mean of a loss (n,) under each row of weights (..., n), shape (...)."""
+    if weight is None:
+        return np.asarray(loss.mean())
+    with np.errstate(invalid="ignore"):
+        return np.asarray(weight @ loss / weight.sum(axis=-1))
 
 
 def replicate(
@@ -241,10 +264,16 @@ def replicate(
         found = []
         for adder, plan in plans:
             grouped = adder(weight)
-            found += [statistic(grouped) for _, _, statistic in plan]
+            found += [
+                statistic(grouped) if callable(statistic) else np.full(len(weight), np.nan)
+                for _, _, statistic in plan
+            ]
         return np.array(found)
 
     values = evaluate(np.ones((1, len(keys))))[:, 0]
+    for i, (_, _, statistic) in enumerate(one for _, plan in plans for one in plan):
+        if not callable(statistic):
+            values[i] = statistic
     step = max(1, _CHUNK // max(len(keys), 1))
     draws = [
         evaluate(resampling_weights(keys, min(step, n_replicates - start), seed, start))
@@ -276,7 +305,7 @@ def compare(
 
     Parameters
     ----------
-    statistics : mapping of candidate to mapping of metric to Statistic
+    statistics : mapping of candidate to mapping of metric to Statistic or float
         For example ``counts.statistics(actual, predicted)`` of each candidate.
     ids : iterable of length n
         Customer ids, in the order of the arrays.
@@ -293,7 +322,8 @@ def compare(
     -------
     DataFrame
         Index ``candidate, metric``; columns ``value, lower, upper`` and, with a reference,
-        ``difference, difference_lower, difference_upper`` (candidate less reference).
+        ``difference, difference_lower, difference_upper`` (candidate less reference). Statistics
+        that are numbers have no intervals (NaN).
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Judgement of a probability that something happens, such as churn.
 
-All statistics take ``weight`` of shape (..., n) and return shape (...); without it every customer
-counts once, and the values are those of scikit-learn. See :mod:`crmml.metrics.bootstrap`. The lift
+What takes ``weight`` of shape (..., n) returns shape (...); without it every customer counts once,
+and the values are those of scikit-learn. See :mod:`crmml.metrics.bootstrap`. The lift
 of the top decile is :func:`crmml.metrics.ranking.top_share_lift`.
 """
 
@@ -11,19 +11,10 @@ from functools import partial
 
 import numpy as np
 
-from crmml._typing import FloatArray, IntArray
+from crmml._typing import FloatArray
 from crmml.exceptions import ParameterError, TooLittleDataError
-from crmml.metrics.bootstrap import Statistic
-from crmml.metrics.ranking import top_share_lift
-
-HIGHER_IS_BETTER = {
-    "auc": True,
-    "average_precision": True,
-    "top_decile_lift": True,
-    "brier": False,
-    "log_loss": False,
-}
-"""The metrics of :func:`statistics`, and in which direction each improves."""
+from crmml.metrics.bootstrap import Statistic, weighted_mean
+from crmml.metrics.ranking import Order, top_share_lift
 
 
 def auc(actual: FloatArray, score: FloatArray, weight: FloatArray | None = None) -> FloatArray:
@@ -46,16 +37,20 @@ def auc(actual: FloatArray, score: FloatArray, weight: FloatArray | None = None)
     >>> float(auc(np.array([0.0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8])))
     0.75
     """
-    rows, starts = _ascending(score)
-    event, other = _tied(actual, rows, starts, weight)
+    return _auc(actual, Order.of(-score), weight)
+
+
+def _auc(actual: FloatArray, order: Order, weight: FloatArray | None) -> FloatArray:
+    """Area under the ROC curve, customers ordered from the lowest score up."""
+    w = (np.ones(len(actual)) if weight is None else weight)[..., order.rows]
+    event = np.add.reduceat(w * actual[order.rows], order.ends[:-1], axis=-1)
+    other = np.add.reduceat(w, order.ends[:-1], axis=-1) - event
     below = np.cumsum(other, axis=-1) - other / 2.0
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray((event * below).sum(axis=-1) / (event.sum(axis=-1) * other.sum(axis=-1)))
 
 
-def average_precision(
-    actual: FloatArray, score: FloatArray, weight: FloatArray | None = None
-) -> FloatArray:
+def average_precision(actual: FloatArray, score: FloatArray) -> float:
     """Average precision: the precision at each distinct score, weighted by the gain in recall.
 
     Parameters
@@ -63,20 +58,15 @@ def average_precision(
     actual : ndarray of 0 and 1, shape (n,)
     score : ndarray, shape (n,)
         Higher means more likely, on any scale.
-    weight : ndarray, shape (..., n), optional
 
     Returns
     -------
-    ndarray, shape (...)
+    float
         Between 0 and 1; about the share of events for a score without skill.
     """
-    rows, starts = _ascending(-score)
-    event, other = _tied(actual, rows, starts, weight)
-    hits = np.cumsum(event, axis=-1)
-    taken = hits + np.cumsum(other, axis=-1)
-    precision = hits / np.where(taken > 0, taken, 1.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((event * precision).sum(axis=-1) / hits[..., -1])
+    order = Order.of(score)
+    hits = order.reached(actual)
+    return float(np.diff(hits) @ (hits[1:] / order.ends[1:]) / hits[-1])
 
 
 def brier_score(
@@ -113,11 +103,15 @@ def log_loss(
     -------
     ndarray, shape (...)
     """
+    return weighted_mean(_surprises(actual, probability), weight)
+
+
+def _surprises(actual: FloatArray, probability: FloatArray) -> FloatArray:
     p = np.clip(probability, 1e-15, 1 - 1e-15)
-    return weighted_mean(-actual * np.log(p) - (1 - actual) * np.log1p(-p), weight)
+    return np.asarray(-actual * np.log(p) - (1 - actual) * np.log1p(-p))
 
 
-def statistics(actual: FloatArray, probability: FloatArray) -> dict[str, Statistic]:
+def statistics(actual: FloatArray, probability: FloatArray) -> dict[str, Statistic | float]:
     """Statistics of one candidate, for :func:`crmml.metrics.bootstrap.compare`.
 
     Parameters
@@ -128,8 +122,8 @@ def statistics(actual: FloatArray, probability: FloatArray) -> dict[str, Statist
 
     Returns
     -------
-    dict of str to Statistic
-        Those of ``HIGHER_IS_BETTER``.
+    dict of str to Statistic or float
+        ``auc, brier, log_loss``, and without intervals ``average_precision, top_decile_lift``.
 
     Raises
     ------
@@ -146,32 +140,9 @@ def statistics(actual: FloatArray, probability: FloatArray) -> dict[str, Statist
             "the same one"
         )
     return {
-        "auc": partial(auc, actual, probability),
-        "average_precision": partial(average_precision, actual, probability),
-        "top_decile_lift": partial(top_share_lift, actual, probability),
-        "brier": partial(brier_score, actual, probability),
-        "log_loss": partial(log_loss, actual, probability),
+        "auc": partial(_auc, actual, Order.of(-probability)),
+        "average_precision": average_precision(actual, probability),
+        "top_decile_lift": top_share_lift(actual, probability),
+        "brier": partial(weighted_mean, (probability - actual) ** 2),
+        "log_loss": partial(weighted_mean, _surprises(actual, probability)),
     }
-
-
-def weighted_mean(loss: FloatArray, weight: FloatArray | None) -> FloatArray:
-    """Mean of a loss (n,) under each row of weights (..., n), shape (...)."""
-    if weight is None:
-        return np.asarray(loss.mean())
-    return np.asarray(weight @ loss / weight.sum(axis=-1))
-
-
-def _ascending(score: FloatArray) -> tuple[IntArray, IntArray]:
-    """Rows in ascending order, and where each group of ties begins among them."""
-    rows = np.argsort(score, kind="stable")
-    ordered = score[rows]
-    return rows, np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-
-
-def _tied(
-    actual: FloatArray, rows: IntArray, starts: IntArray, weight: FloatArray | None
-) -> tuple[FloatArray, FloatArray]:
-    """Weight of the events and of the others in each group of ties, (..., n_groups)."""
-    w = (np.ones(len(actual)) if weight is None else weight)[..., rows]
-    event = np.add.reduceat(w * actual[rows], starts, axis=-1)
-    return event, np.add.reduceat(w, starts, axis=-1) - event

@@ -14,14 +14,7 @@ from scipy.special import xlogy
 
 from crmml._typing import FloatArray
 from crmml.exceptions import ParameterError
-from crmml.metrics.bootstrap import Statistic
-
-
-def _mean(loss: FloatArray, weight: FloatArray | None) -> FloatArray:
-    if weight is None:
-        return np.asarray(loss.mean())
-    with np.errstate(invalid="ignore"):
-        return np.asarray(weight @ loss / weight.sum(axis=-1))
+from crmml.metrics.bootstrap import Statistic, weighted_mean
 
 
 def mean_absolute_error(
@@ -38,7 +31,7 @@ def mean_absolute_error(
     -------
     ndarray, shape (...)
     """
-    return _mean(np.abs(predicted - actual), weight)
+    return weighted_mean(np.abs(predicted - actual), weight)
 
 
 def root_mean_squared_error(
@@ -55,7 +48,11 @@ def root_mean_squared_error(
     -------
     ndarray, shape (...)
     """
-    return np.sqrt(_mean((predicted - actual) ** 2, weight))
+    return _root_mean((predicted - actual) ** 2, weight)
+
+
+def _root_mean(loss: FloatArray, weight: FloatArray | None) -> FloatArray:
+    return np.sqrt(weighted_mean(loss, weight))
 
 
 def total_bias(
@@ -73,32 +70,41 @@ def total_bias(
     ndarray, shape (...)
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = _mean(predicted, weight) / _mean(actual, weight)
+        ratio = weighted_mean(predicted, weight) / weighted_mean(actual, weight)
     return np.where(np.isfinite(ratio), ratio - 1.0, np.nan)
 
 
-def cumulative_mape(actual: FloatArray, predicted: FloatArray) -> float:
+def cumulative_mape(
+    actual: FloatArray, predicted: FloatArray, weight: FloatArray | None = None
+) -> FloatArray:
     """Mean absolute percentage error of a tracking curve.
 
     Parameters
     ----------
-    actual, predicted : ndarray, shape (n_periods,)
-        **Cumulative** totals of the holdout at the end of each period (week).
+    actual, predicted : ndarray, shape (n_periods,) or (n, n_periods)
+        **Cumulative** numbers of the holdout at the end of each period (week), of all customers
+        together or of each.
+    weight : ndarray, shape (..., n), optional
 
     Returns
     -------
-    float
-        Mean of ``|predicted / actual - 1|`` over the periods with ``actual > 0``; NaN without any.
+    ndarray, shape (...)
+        Mean of ``|predicted / actual - 1|`` of the totals over the periods with ``actual > 0``;
+        NaN without any.
 
     Examples
     --------
-    >>> round(cumulative_mape(np.array([0.0, 10.0, 20.0]), np.array([1.0, 11.0, 20.0])), 3)
+    >>> float(cumulative_mape(np.array([0.0, 10.0, 20.0]), np.array([1.0, 11.0, 20.0])).round(3))
     0.05
     """
-    begun = actual > 0
-    if not begun.any():
-        return float("nan")
-    return float(np.mean(np.abs(predicted[begun] / actual[begun] - 1.0)))
+    total, expected = (
+        np.atleast_2d(one).sum(axis=0) if weight is None else weight @ np.atleast_2d(one)
+        for one in (actual, predicted)
+    )
+    begun = total > 0
+    error = np.abs(expected / np.where(begun, total, 1.0) - 1.0) * begun
+    with np.errstate(invalid="ignore"):
+        return np.asarray(error.sum(axis=-1) / begun.sum(axis=-1))
 
 
 def crps_of_pmf(actual: FloatArray, pmf: FloatArray) -> FloatArray:
@@ -127,26 +133,6 @@ def crps_of_pmf(actual: FloatArray, pmf: FloatArray) -> FloatArray:
     cdf = np.minimum(np.cumsum(pmf, axis=1), 1.0)
     inside = ((cdf - (np.asarray(actual)[:, None] <= k)) ** 2).sum(axis=1)
     return np.asarray(inside + np.maximum(actual - pmf.shape[1], 0.0))
-
-
-def crps_of_draws(actual: FloatArray, draws: FloatArray) -> FloatArray:
-    """Continuous ranked probability score of the empirical distribution of draws.
-
-    Parameters
-    ----------
-    actual : ndarray, shape (n,)
-    draws : ndarray, shape (n, n_draws)
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        ``E|X - y| - E|X - X'| / 2`` (Gneiting and Raftery 2007, eq. 21), in the unit of ``actual``.
-    """
-    m = draws.shape[1]
-    ordered = np.sort(draws, axis=1)
-    # sum over pairs |x_i - x_j| = 2 * sum_i (2 i - m + 1) x_(i), i = 0..m-1
-    spread = ordered @ (2.0 * np.arange(m) - m + 1.0) / m**2
-    return np.asarray(np.abs(draws - np.asarray(actual)[:, None]).mean(axis=1) - spread)
 
 
 def log_score_of_pmf(actual: FloatArray, pmf: FloatArray) -> FloatArray:
@@ -225,7 +211,7 @@ def pit_coverage(pit: FloatArray, level: float, weight: FloatArray | None = None
         About ``level`` if the distributions are right, also for counts with much mass at zero, for
         which the share between two quantiles is larger than nominal even when all is right.
     """
-    return _mean((np.abs(pit - 0.5) <= level / 2.0).astype(np.float64), weight)
+    return weighted_mean((np.abs(pit - 0.5) <= level / 2.0).astype(np.float64), weight)
 
 
 def interval_coverage(
@@ -242,7 +228,7 @@ def interval_coverage(
     -------
     ndarray, shape (...)
     """
-    return _mean(((lower <= actual) & (actual <= upper)).astype(np.float64), weight)
+    return weighted_mean(((lower <= actual) & (actual <= upper)).astype(np.float64), weight)
 
 
 def compute_pit_histogram(pit: FloatArray, n_bins: int = 10) -> pd.DataFrame:
@@ -294,8 +280,12 @@ def poisson_deviance(
     >>> float(poisson_deviance(np.array([0.0, 2.0]), np.array([0.5, 2.0])).round(4))
     0.5
     """
+    return weighted_mean(_deviances(actual, predicted), weight)
+
+
+def _deviances(actual: FloatArray, predicted: FloatArray) -> FloatArray:
     m = np.maximum(predicted, _LEAST)
-    return _mean(2.0 * (xlogy(actual, actual / m) - actual + m), weight)
+    return np.asarray(2.0 * (xlogy(actual, actual / m) - actual + m))
 
 
 def errors(actual: FloatArray, predicted: FloatArray) -> dict[str, Statistic]:
@@ -311,8 +301,8 @@ def errors(actual: FloatArray, predicted: FloatArray) -> dict[str, Statistic]:
         ``mae, rmse, bias``.
     """
     return {
-        "mae": partial(_mean, np.abs(predicted - actual)),
-        "rmse": partial(root_mean_squared_error, actual, predicted),
+        "mae": partial(weighted_mean, np.abs(predicted - actual)),
+        "rmse": partial(_root_mean, (predicted - actual) ** 2),
         "bias": partial(total_bias, actual, predicted),
     }
 
@@ -334,8 +324,8 @@ def statistics(
         ``mae, rmse, bias, deviance`` and, with a distribution, ``crps, log_score``.
     """
     found = errors(actual, predicted)
-    found["deviance"] = partial(poisson_deviance, actual, predicted)
+    found["deviance"] = partial(weighted_mean, _deviances(actual, predicted))
     if pmf is not None:
-        found["crps"] = partial(_mean, crps_of_pmf(actual, pmf))
-        found["log_score"] = partial(_mean, log_score_of_pmf(actual, pmf))
+        found["crps"] = partial(weighted_mean, crps_of_pmf(actual, pmf))
+        found["log_score"] = partial(weighted_mean, log_score_of_pmf(actual, pmf))
     return found

@@ -13,17 +13,7 @@ import numpy as np
 
 from crmml._typing import FloatArray, IntArray
 from crmml.exceptions import ParameterError
-from crmml.metrics.bootstrap import Statistic
-from crmml.metrics.classification import weighted_mean
-
-HIGHER_IS_BETTER = {
-    "accuracy": True,
-    "macro_f1": True,
-    "quadratic_kappa": True,
-    "log_loss": False,
-    "ranked_probability_score": False,
-}
-"""The metrics of :func:`statistics`, and in which direction each improves."""
+from crmml.metrics.bootstrap import Statistic, weighted_mean
 
 
 def accuracy(
@@ -157,7 +147,7 @@ def statistics(actual: IntArray, probabilities: FloatArray) -> dict[str, Statist
     Returns
     -------
     dict of str to Statistic
-        Those of ``HIGHER_IS_BETTER``.
+        ``accuracy, macro_f1, quadratic_kappa, log_loss, ranked_probability_score``.
 
     Raises
     ------

@@ -94,7 +94,7 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
         acquired_before=snapshot.cutoff,
         grain=snapshot.grain,
         time_unit=snapshot.time_unit,
-        own_seller=bundle.manifest["own_seller"],
+        own_seller=bundle.manifest.own_seller,
     )
     start = start_of(period_at(result.tables.first_timestamp, snapshot.grain), snapshot.grain)
     if processes and len(actual):
@@ -105,7 +105,7 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
     purchases = bundle.lifetime_value.purchase_model_
     longest = float(result.scores.snapshot.frame["T"].max())
     most = int(np.clip(result.scores.snapshot.frame["frequency"].quantile(0.99), 10, 60))
-    horizon = bundle.manifest["value_horizon"]
+    horizon = bundle.manifest.value_horizon
     seen = f"after {longest:.0f} {snapshot.time_unit}s"
     titles: dict[Quantity, tuple[str, str, float | None]] = {
         "expected_purchases": (

@@ -5,146 +5,200 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self, TypeVar
 
 import pandas as pd
 
-from crmml import __version__, models
-from crmml.actions.allocation import Prices
+from crmml import __version__
 from crmml.actions.catalogue import ActionCatalogue
-from crmml.exceptions import BundleError
-from crmml.models.estimator import Estimator
+from crmml.exceptions import BundleError, CrmmlError
 from crmml.models.forecast.forecasters import Forecaster
 from crmml.models.value.lifetime_value import LifetimeValueModel
+from crmml.scoring import standard
+from crmml.scoring.decisions import Actions, Policy, Stages, Tiers, as_json
+from crmml.scoring.manifest import DIGEST, FORMAT_VERSION, MANIFEST, Manifest, digest
+from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseForecast
+from crmml.scoring.predictors import Output, Predictor, in_order, tabulate_glossary
+from crmml.scoring.scorer import score
+from crmml.scoring.upgrades import upgrade
 from crmml.segments.lifecycle import LifecycleStages
 from crmml.segments.value_tier import ValueTiers
 
-FORMAT_VERSION = 1
-"""Format of the folder; a newer one is refused, older ones are read."""
+__all__ = ["FORMAT_VERSION", "Manifest", "Policy", "ScoringBundle"]
 
-
-@dataclass(frozen=True)
-class Policy:
-    """How actions are given out.
-
-    Attributes
-    ----------
-    budget : float
-        Money for one round, >= 0.
-    capacities : mapping of str to float
-        Channel to most contacts in one round.
-    holdout_share : float
-        Share of customers left alone at random, in [0, 1).
-    seed : int
-        Decides who is held out, together with the cutoff and the customer's id.
-    prices : Prices, optional
-        Shadow prices of the training's allocation. A customer scored without the rest of the base
-        takes the best of net gain - price x cost.
-    """
-
-    budget: float
-    capacities: Mapping[str, float]
-    holdout_share: float
-    seed: int
-    prices: Prices | None = None
-
-    @property
-    def version(self) -> str:
-        """Short hash of the policy without its prices, written on every scored row."""
-        return hashlib.sha256(_json({**self.to_dict(), "prices": None})).hexdigest()[:12]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        plain = {**asdict(self), "capacities": dict(self.capacities)}
-        return {**plain, "prices": self.prices.to_dict() if self.prices else None}
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Rebuild from :meth:`to_dict`."""
-        prices = stored["prices"]
-        return cls(**{**stored, "prices": Prices.from_dict(prices) if prices else None})
+_P = TypeVar("_P")
 
 
 @dataclass(frozen=True)
 class ScoringBundle:
-    """Fitted models, cut points and actions, as trained; :func:`crmml.score` applies it.
+    """Fitted predictors and what they were trained on; :func:`crmml.score` applies them.
 
     Attributes
     ----------
-    manifest : mapping
-        ``name``, ``created_for_cutoff``, ``horizon``, ``gap``, ``value_horizon``, ``grain``,
-        ``time_unit``, ``id_type`` (``"integer"`` or ``"text"``), ``columns`` (of the transactions
-        at training), ``channels``, ``own_seller``, ``loyalty_window``, ``cleaning`` (policies),
-        ``absent`` (outputs that these data cannot give, with the reason), metrics and hashes.
-    lifetime_value : LifetimeValueModel
-        Purchases, spend, discounting and margin.
-    forecast : Forecaster
-        Purchases and spend in the outcome horizon: the winner of the backtest.
-    churn : estimator with ``churn_probability(snapshot)``
-        The best that the data allowed.
-    loyalty : LoyaltyModel
-        Class in the next window.
-    tiers, lifecycle
-        Stored cut points.
-    catalogue : ActionCatalogue
-        What can be done.
-    policy : Policy
-        Budget, capacities, hold-out and stored prices.
+    manifest : Manifest
+        What was trained on what.
+    predictors : tuple of Predictor
+        What gives the columns of the scores, in the order of the columns.
     """
 
-    manifest: Mapping[str, Any]
-    lifetime_value: LifetimeValueModel
-    forecast: Forecaster
-    churn: Any
-    loyalty: Any
-    tiers: ValueTiers
-    lifecycle: LifecycleStages
-    catalogue: ActionCatalogue
-    policy: Policy
+    manifest: Manifest
+    predictors: tuple[Predictor, ...]
+
+    def __post_init__(self) -> None:
+        in_order(self.predictors)
+        names = tuple(predictor.name for predictor in self.predictors)
+        if names != self.manifest.predictors:
+            object.__setattr__(self, "manifest", self.manifest.changed(predictors=names))
+
+    @cached_property
+    def version(self) -> str:
+        """Short hash of models and settings, written on every scored row as ``model_version``.
+
+        The policy has a hash of its own.
+        """
+        stored = [standard.predictor_to_dict(predictor) for predictor in self.predictors]
+        models = [{k: v for k, v in one.items() if k != "policy"} for one in stored]
+        return hashlib.sha256(as_json([self.manifest.identity(), models])).hexdigest()[:12]
 
     @property
-    def version(self) -> str:
-        """Short hash of the models, written on every scored row as ``model_version``."""
-        files = self._files()
-        models = (files[name] for name in sorted(files) if name != "policy.json")
-        return hashlib.sha256(b"\0".join(models)).hexdigest()[:12]
+    def outputs(self) -> tuple[Output, ...]:
+        """Columns of the scores, in their order."""
+        return tuple(output for _, output in self._described() if output.served)
 
-    def score(self, transactions: Any, cutoff: str | pd.Timestamp | None = None) -> pd.DataFrame:
+    def glossary(self) -> pd.DataFrame:
+        """Describe the columns of the scores.
+
+        Returns
+        -------
+        DataFrame
+            ``name``, ``dtype``, ``unit``, ``meaning``, ``horizon`` (null where it looks at no
+            future) and ``predictor``, a row per column.
+        """
+        return tabulate_glossary(self._described())
+
+    def score(
+        self,
+        transactions: Any,
+        cutoff: str | pd.Timestamp | None = None,
+        customers: Any = None,
+    ) -> pd.DataFrame:
         """Score customers with the stored prices: one alone gets what it gets in a batch.
 
         Parameters
         ----------
-        transactions : Tables, DataFrame, Arrow table or path
+        transactions : Tables, DataFrame, Arrow table, path, or mapping of these by table
             The log.
         cutoff : str or Timestamp, optional
             See :func:`crmml.score`.
+        customers : DataFrame, Arrow table or path, optional
+            The customers table.
 
         Returns
         -------
         DataFrame
             One row per customer; see :func:`crmml.score`.
         """
-        from crmml.scoring.scorer import score
+        prices = any(isinstance(p, Actions) for p in self.predictors)
+        return score(self, transactions, cutoff, customers=customers, stored_prices=prices).table
 
-        return score(self, transactions, cutoff, stored_prices=True).table
+    def with_policy(self, policy: Policy) -> Self:
+        """Return the bundle with another policy of its actions."""
+        return replace(
+            self,
+            predictors=tuple(
+                replace(p, policy=policy) if isinstance(p, Actions) else p for p in self.predictors
+            ),
+        )
+
+    # -- parts, by the names of 0.1 --------------------------------------------------------------
+
+    @property
+    def lifetime_value(self) -> LifetimeValueModel:
+        """Purchases, spend, discounting and margin."""
+        model: LifetimeValueModel = self._one(LifetimeValue).model
+        return model
+
+    @property
+    def forecast(self) -> Forecaster:
+        """Purchases and spend in the outcome horizon: the winner of the backtest."""
+        model: Forecaster = self._one(PurchaseForecast).model
+        return model
+
+    @property
+    def churn(self) -> Any:
+        """The churn model: an estimator with ``churn_probability(snapshot)``."""
+        return self._one(ChurnRisk).model
+
+    @property
+    def loyalty(self) -> Any:
+        """The model of the class in the next window."""
+        return self._one(Loyalty).model
+
+    @property
+    def tiers(self) -> ValueTiers:
+        """Value tiers, with their cut points."""
+        return self._one(Tiers).segments
+
+    @property
+    def lifecycle(self) -> LifecycleStages:
+        """Lifecycle stages, with their lengths of history."""
+        return self._one(Stages).segments
+
+    @property
+    def catalogue(self) -> ActionCatalogue:
+        """What can be done."""
+        return self._one(Actions).catalogue
+
+    @property
+    def policy(self) -> Policy:
+        """Budget, capacities, control group and stored prices."""
+        return self._one(Actions).policy
+
+    def _one(self, kind: type[_P]) -> _P:
+        for predictor in self.predictors:
+            if isinstance(predictor, kind):
+                return predictor
+        raise CrmmlError(
+            f"this bundle has no predictor of the kind {kind.__name__}; it has "
+            f"{', '.join(predictor.name for predictor in self.predictors)}"
+        )
+
+    def _described(self) -> list[tuple[str, Output]]:
+        acts = any(isinstance(p, Actions) for p in self.predictors)
+        keys, versions = standard.frame_outputs(self.manifest.id_type, policy=acts)
+        return [
+            *(("", output) for output in keys),
+            *((p.name, output) for p in self.predictors for output in p.outputs),
+            *(("", output) for output in versions),
+        ]
+
+    # -- files -----------------------------------------------------------------------------------
 
     def to_files(self) -> dict[str, bytes]:
-        """Return the bundle as files: JSON, and a manifest with the hash of each."""
-        files = self._files()
-        manifest = {
-            **self.manifest,
-            "format_version": FORMAT_VERSION,
-            "crmml_version": __version__,
-            "model_version": self.version,
-            "policy_version": self.policy.version,
-            "hashes": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        """Return the bundle as files: one per predictor, the manifest, and its digest.
+
+        The manifest holds the hash of every predictor's file, and ``bundle.sha256`` that of the
+        manifest.
+        """
+        files = {
+            f"{predictor.name}.json": as_json(standard.predictor_to_dict(predictor))
+            for predictor in self.predictors
         }
-        return {**files, "manifest.json": _json(manifest)}
+        acts = any(isinstance(p, Actions) for p in self.predictors)
+        manifest = self.manifest.changed(
+            crmml_version=__version__,
+            model_version=self.version,
+            policy_version=self.policy.version if acts else "",
+            hashes={name: digest(content) for name, content in files.items()},
+        )
+        text = as_json(manifest.plain())
+        return {**files, MANIFEST: text, DIGEST: f"{digest(text)}\n".encode()}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Self:
-        """Rebuild a bundle from :meth:`to_files`.
+        """Rebuild a bundle from :meth:`to_files`; older formats are upgraded.
 
         Raises
         ------
@@ -152,41 +206,14 @@ class ScoringBundle:
             If a file is missing or cannot be read.
         """
         try:
-            read = {
-                name: json.loads(data) for name, data in files.items() if name.endswith(".json")
-            }
-            loaded = {
-                name: models.from_dict(read[f"{name}.json"])
-                for name in ("lifetime_value", "forecast", "churn", "loyalty")
-            }
-            segments = read["segments.json"]
-            return cls(
-                manifest=read["manifest.json"],
-                tiers=ValueTiers.from_dict(segments["tiers"]),
-                lifecycle=LifecycleStages.from_dict(segments["lifecycle"]),
-                catalogue=ActionCatalogue.from_dict(read["catalogue.json"]),
-                policy=Policy.from_dict(read["policy.json"]),
-                **loaded,
+            current = upgrade(files)
+            manifest = Manifest.from_json(current[MANIFEST])
+            predictors = tuple(
+                standard.predictor_from_dict(json.loads(current[f"{name}.json"]))
+                for name in manifest.predictors
             )
-        except (KeyError, TypeError, ValueError) as error:
+            return cls(manifest, predictors)
+        except BundleError:
+            raise
+        except (KeyError, TypeError, ValueError, CrmmlError) as error:
             raise BundleError(f"the bundle cannot be read: {error!r}") from error
-
-    def _files(self) -> dict[str, bytes]:
-        estimators: dict[str, Estimator] = {
-            "lifetime_value": self.lifetime_value,
-            "forecast": self.forecast,
-            "churn": self.churn,
-            "loyalty": self.loyalty,
-        }
-        segments = {"tiers": self.tiers.to_dict(), "lifecycle": self.lifecycle.to_dict()}
-        return {
-            **{f"{name}.json": _json(model.to_dict()) for name, model in estimators.items()},
-            "segments.json": _json(segments),
-            "catalogue.json": _json(self.catalogue.to_dict()),
-            "policy.json": _json(self.policy.to_dict()),
-        }
-
-
-def _json(value: Any) -> bytes:
-    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False)
-    return (text + "\n").encode()

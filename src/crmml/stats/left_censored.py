@@ -79,13 +79,20 @@ class SeenEarly:
         self, params: Params, x: FloatArray, t_x: FloatArray, T: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Log-likelihood (n,) and its exact derivatives by the log-parameters (4, n)."""
-        value, gradient = bg_nbd.score(params, x, t_x, T)
-        r, alpha = params.r, params.alpha
+        return self.clocked_score(params, x, t_x, T)[:2]
+
+    def clocked_score(
+        self, params: Params, x: FloatArray, t_x: FloatArray, T: FloatArray
+    ) -> bg_nbd.Score:
+        """Log-likelihood and all its slopes; that by ``T`` moves the margin, a share of it."""
+        plain = bg_nbd.clocked_score(params, x, t_x, T)
         margin = self.share * T
-        nobody = r * np.log1p(margin / alpha)
-        gradient[0] -= nobody / np.expm1(nobody)
-        gradient[1] += margin * self.unseen_rate(params, T)
-        return value - self.log_seen(params, T), gradient
+        nobody = params.r * np.log1p(margin / params.alpha)
+        unseen = self.unseen_rate(params, T)
+        plain.by_params[0] -= nobody / np.expm1(nobody)
+        plain.by_params[1] += margin * unseen
+        value = plain.value - self.log_seen(params, T)
+        return plain._replace(value=value, by_T=plain.by_T - self.share * unseen)
 
     def counted(
         self, x: FloatArray, t_x: FloatArray, T: FloatArray, weights: FloatArray

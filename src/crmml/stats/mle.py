@@ -23,6 +23,8 @@ Evaluation: TypeAlias = tuple[float, FloatArray, Callable[[], FloatArray]]
 """Value, gradient, and a function that returns the information (minus the Hessian)."""
 Objective: TypeAlias = Callable[[FloatArray], Evaluation]
 Side = Literal["low", "high", "flat"]
+Bounds: TypeAlias = tuple[FloatArray, FloatArray]
+"""Lower and upper bounds of the coordinates."""
 
 BOX = 12.0
 """Log-parameters are sought in (-12, 12) around the scale of the data; beyond is the boundary."""
@@ -145,6 +147,7 @@ def maximise(
     *,
     samples: Sequence[Objective] = (),
     cheap_information: bool = False,
+    bounds: Bounds | None = None,
 ) -> tuple[FloatArray, float, FloatArray, FloatArray, BoolArray]:
     """Maximise a smooth function inside the box.
 
@@ -152,13 +155,16 @@ def maximise(
     ----------
     objective : callable
         Returns value, gradient and (lazily) the information.
-    start : ndarray, shape (p,)
+    start : ndarray, shape (p,) or (n_starts, p)
+        Of several starts the one that climbs highest, on the coarsest approximation, goes on.
     weight : float
         Total weight behind ``objective``; the tolerance is per unit of weight.
     samples : sequence of callables
         Cheaper approximations of ``objective``, from coarse to fine, each of which starts the next.
     cheap_information : bool
         Whether the information costs no more than a gradient.
+    bounds : pair of ndarray, shape (p,), optional
+        The box; by default ``(-BOX, BOX)`` for each coordinate.
 
     Returns
     -------
@@ -171,23 +177,32 @@ def maximise(
         value, gradient, _ = coarse(theta)
         return -value / weight, -gradient / weight
 
-    found = minimize(
-        descend,
-        np.clip(start, -BOX, BOX),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(-BOX, BOX)] * len(start),
-        options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-5, "maxcor": 20},
-    )
-    theta = np.asarray(found.x, dtype=np.float64)
+    starts = np.atleast_2d(start)
+    box = _box(starts.shape[1]) if bounds is None else bounds
+    found = [
+        minimize(
+            descend,
+            np.clip(one, *box),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=list(zip(*box, strict=True)),
+            options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-5, "maxcor": 20},
+        )
+        for one in starts
+    ]
+    theta = np.asarray(min(found, key=lambda one: float(one.fun)).x, dtype=np.float64)
     information = None if cheap_information else coarse(theta)[2]()
     for sample in finer[:-1]:
-        theta, *_ = _climb(sample, theta, _SAMPLE_TOLERANCE * weight, information)
+        theta, *_ = _climb(sample, theta, _SAMPLE_TOLERANCE * weight, information, box)
         information = None if cheap_information else sample(theta)[2]()
     theta, value, gradient, curvature = _climb(
-        objective, theta, TOLERANCE * weight, information, blind=bool(samples)
+        objective, theta, TOLERANCE * weight, information, box, blind=bool(samples)
     )
-    return theta, value, gradient, curvature(), _held(theta, gradient)
+    return theta, value, gradient, curvature(), _held(theta, gradient, box)
+
+
+def _box(size: int) -> Bounds:
+    return np.full(size, -BOX), np.full(size, BOX)
 
 
 def _climb(
@@ -195,6 +210,7 @@ def _climb(
     theta: FloatArray,
     tolerance: float,
     information: FloatArray | None,
+    box: Bounds,
     *,
     blind: bool = True,
 ) -> tuple[FloatArray, float, FloatArray, Callable[[], FloatArray]]:
@@ -225,7 +241,7 @@ def _climb(
         if exact or step == _PATIENCE:
             information, exact = curvature(), True
         assert information is not None  # noqa: S101 - for the reader of types
-        edge = _held(theta, gradient)
+        edge = _held(theta, gradient, box)
         steepest = float(np.abs(np.where(edge, 0.0, gradient)).max(initial=0.0))
         if steepest <= 1e-2 * tolerance:
             break
@@ -235,9 +251,9 @@ def _climb(
         settled = exact and steepest * left <= 1e-2 * tolerance
         if blind and settled and np.abs(move).max() <= _BLIND:
             value += float(gradient @ move) / 2.0
-            return np.clip(theta + move, -BOX, BOX), value, gradient * left, curvature
+            return np.clip(theta + move, *box), value, gradient * left, curvature
         before = steepest if exact else np.inf
-        moved = _line_search(objective, theta, value, move, gradient)
+        moved = _line_search(objective, theta, value, move, gradient, box)
         if moved is None:
             if exact:
                 break
@@ -247,9 +263,9 @@ def _climb(
     return theta, value, gradient, curvature
 
 
-def _held(theta: FloatArray, gradient: FloatArray) -> BoolArray:
-    low = (theta <= -BOX + 1e-9) & (gradient <= 0)
-    high = (theta >= BOX - 1e-9) & (gradient >= 0)
+def _held(theta: FloatArray, gradient: FloatArray, box: Bounds) -> BoolArray:
+    low = (theta <= box[0] + 1e-9) & (gradient <= 0)
+    high = (theta >= box[1] - 1e-9) & (gradient >= 0)
     return np.asarray(low | high)
 
 
@@ -267,12 +283,17 @@ def _newton_step(information: FloatArray, gradient: FloatArray, edge: BoolArray)
 
 
 def _line_search(
-    objective: Objective, theta: FloatArray, value: float, step: FloatArray, gradient: FloatArray
+    objective: Objective,
+    theta: FloatArray,
+    value: float,
+    step: FloatArray,
+    gradient: FloatArray,
+    box: Bounds,
 ) -> tuple[FloatArray, Evaluation] | None:
     # Within the rounding of the value, a step counts as progress if the gradient shrinks.
     slack = 1e-13 * abs(value)
     for _ in range(12):
-        trial = np.clip(theta + step, -BOX, BOX)
+        trial = np.clip(theta + step, *box)
         if np.array_equal(trial, theta):
             return None
         found = objective(trial)
@@ -408,6 +429,7 @@ def fit_rows(
     start: FloatArray,
     *,
     cheap_information: bool = False,
+    bounds: Bounds | None = None,
 ) -> Fit:
     """Fit any likelihood of counted rows.
 
@@ -420,8 +442,7 @@ def fit_rows(
         a number.
     weights : ndarray, shape (n,)
         Weights of the rows, which are sorted, so that one of every few makes a fair sample.
-    start : ndarray, shape (p,)
-    cheap_information : bool
+    start, cheap_information, bounds
         See :func:`maximise`.
     """
     objective = objective_of(slice(None), 1.0)
@@ -432,7 +453,12 @@ def fit_rows(
             some = thin_rows(len(weights), size)
             samples.append(objective_of(some, weight / float(weights[some].sum())))
     theta, value, gradient, information, edge = maximise(
-        objective, start, weight, samples=samples, cheap_information=cheap_information
+        objective,
+        start,
+        weight,
+        samples=samples,
+        cheap_information=cheap_information,
+        bounds=bounds,
     )
     flat = _not_identified(information, edge, weight)
     boundary = tuple(

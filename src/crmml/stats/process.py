@@ -12,7 +12,7 @@ A new customer is the history ``x = 0, t_x = 0, T = 0``.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -61,3 +61,16 @@ class PurchaseProcess(Protocol):
 
     def draw(self, params: Any, t: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Draw the number of purchases in (0, t] of an active customer, shape (n,)."""
+
+
+@runtime_checkable
+class ClockedProcess(PurchaseProcess, Protocol):
+    """A process that holds on any clock, because customers leave at purchases and never between.
+
+    (M)BG/NBD and its zero-truncated form. A Pareto/NBD customer leaves in calendar time, whatever
+    the purchase rate does, so it is none; nor is a CNBD-k with k > 1 while the clock is estimated,
+    whose log gaps would have to be measured anew on every clock.
+    """
+
+    def clocked_score(self, params: Any, x: FloatArray, t_x: FloatArray, T: FloatArray) -> Any:
+        """Log-likelihood, derivatives by log-parameters, by ``t_x`` and by ``T``."""

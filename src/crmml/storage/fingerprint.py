@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import ibis
@@ -12,16 +13,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-TABLES = ("transactions", "customers", "interactions", "treatments", "subscriptions")
+from crmml.data.engine import is_embedded
 
 
 def fingerprint(data: Any) -> str:
-    """Hash the contents of tables, which the engine sorts.
+    """Hash the contents of tables, sorted.
 
     Parameters
     ----------
     data : DataFrame, ibis Table or Tables
-        What to hash. Of ``Tables``, every table that is there is read.
+        What to hash. Of ``Tables``, every table is read.
 
     Returns
     -------
@@ -41,19 +42,23 @@ def fingerprint(data: Any) -> str:
     if isinstance(data, pd.DataFrame):
         data = ibis.memtable(pa.Table.from_pandas(data, preserve_index=False))
     if isinstance(data, ir.Table):
-        tables: dict[str, Any] = {"table": data}
+        tables: Mapping[str, Any] = {"table": data}
     else:
-        tables = {name: getattr(data, name, None) for name in TABLES}
-    digests = [(name, _digest(table)) for name, table in tables.items() if table is not None]
+        tables = data
+    digests = [(name, _digest(table)) for name, table in tables.items()]
     return hashlib.sha256(repr(digests).encode()).hexdigest()
 
 
 def _digest(table: ir.Table) -> list[tuple[str, str, list[str]]]:
     """Name, type and hashes of each column, the rows being sorted by all columns."""
     plain = {name: _plain(table[name]) for name in sorted(table.columns)}
-    rows = table.select(**plain).order_by(list(plain))
+    rows = table.select(**plain)
+    if is_embedded(table.get_backend()):
+        sorted_rows = rows.order_by(list(plain)).to_pyarrow()
+    else:  # another engine may sort text by the rules of a language
+        sorted_rows = rows.to_pyarrow().sort_by([(name, "ascending") for name in plain])
     hashes = {name: [hashlib.sha256() for _ in range(3)] for name in plain}
-    for batch in rows.to_pyarrow().to_batches(100_000):
+    for batch in sorted_rows.to_batches(100_000):
         for name, parts in hashes.items():
             for part, content in zip(parts, _contents(batch.column(name)), strict=True):
                 part.update(content)

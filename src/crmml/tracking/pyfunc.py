@@ -18,7 +18,7 @@ class BundleModel(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Read and check the bundle that was logged."""
-        from crmml.storage.files import load_bundle
+        from crmml.storage.bundles import load_bundle
 
         self.bundle = load_bundle(context.artifacts["bundle"])
 
@@ -32,8 +32,9 @@ class BundleModel(PythonModel):
         context : PythonModelContext
             Not needed after :meth:`load_context`.
         model_input : DataFrame
-            Transactions: ``customer_id``, ``timestamp``, ``amount`` and, where the bundle was
-            trained with them, further columns. The cleaning rounds money to cents.
+            Transactions: ``customer_id``, ``timestamp``, ``amount`` and further columns as at
+            training, each of which may be left out. Rows of other tables have their name in the
+            column ``table`` (:mod:`crmml.scoring.frames`). The cleaning rounds money to cents.
         params : dict, optional
             ``cutoff``: score as of this date, ISO 8601; the cutoff of the training by default.
 
@@ -43,8 +44,10 @@ class BundleModel(PythonModel):
             One row per customer. A missing value is None, which JSON writes as ``null`` (NaN is
             no JSON).
         """
-        cutoff = (params or {}).get("cutoff") or self.bundle.manifest["created_for_cutoff"]
-        scores: pd.DataFrame = self.bundle.score(model_input, cutoff)
+        from crmml.scoring.frames import split_tables
+
+        cutoff = (params or {}).get("cutoff") or self.bundle.manifest.cutoff
+        scores: pd.DataFrame = self.bundle.score(split_tables(model_input), cutoff)
         for name in [name for name in scores if scores[name].hasnans]:
             scores[name] = scores[name].astype(object).where(scores[name].notna(), None)
         return scores

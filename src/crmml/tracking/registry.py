@@ -14,7 +14,7 @@ import numpy as np
 
 from crmml.exceptions import BundleError, ComparisonError, ParameterError, TrackingError
 from crmml.metrics.bootstrap import Replicates
-from crmml.storage.files import load_bundle
+from crmml.storage.bundles import load_bundle
 from crmml.tracking.runs import (
     FINGERPRINT,
     GATES,

@@ -35,19 +35,22 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from sqlalchemy.exc import SQLAlchemyError
 
 import crmml
+from crmml.atomic import write_folder
 from crmml.data.schema import TRANSACTIONS
 from crmml.exceptions import CrmmlError, TrackingError
 from crmml.metrics.bootstrap import Replicates
-from crmml.storage.files import write_csv, write_folder
+from crmml.scoring.frames import InputColumn, input_columns
+from crmml.storage.scores import write_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from crmml.scoring.bundle import ScoringBundle
+    from crmml.scoring.manifest import Manifest
 
 MetricValue: TypeAlias = float | tuple[float, float, float]
 """A value, or a value with the lower and upper end of its interval."""
@@ -77,6 +80,14 @@ _TYPES = {
     "text": DataType.string,
 }
 _ANYTHING: Any = AnyType()  # type: ignore[no-untyped-call]
+_OUTPUT_TYPES = {
+    "number": DataType.double,
+    "integer": DataType.long,
+    "flag": DataType.boolean,
+    "text": DataType.string,
+    "timestamp": DataType.datetime,
+    "any": _ANYTHING,
+}
 _LONGEST_PARAM = 6000
 REPLICATES = "replicates"
 
@@ -331,9 +342,13 @@ def log_training(
             with tempfile.TemporaryDirectory() as scratch:
                 _write_artifacts(
                     Path(scratch),
-                    texts={"params": dict(params), "label_specification": label_specification},
+                    texts={
+                        "params": dict(params),
+                        "label_specification": label_specification,
+                        "notes": [note.to_dict() for note in bundle.manifest.notes],
+                    },
                     tables={"metrics": _metric_table(metrics)} | _replicate_table(replicates),
-                    more_tables=tables or {},
+                    more_tables={"glossary": bundle.glossary(), **(tables or {})},
                     figures=figures or {},
                 )
                 client.log_artifacts(run_id, scratch)
@@ -364,7 +379,7 @@ def _as_json(value: Any) -> str:
 
 
 def _cutoff(bundle: ScoringBundle) -> str:
-    return str(bundle.manifest["created_for_cutoff"])
+    return bundle.manifest.cutoff
 
 
 def _flat_params(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -397,7 +412,8 @@ def _replicate_table(replicates: Replicates | None) -> dict[str, pd.DataFrame]:
     if replicates is None:
         return {}
     columns = [metric for _, metric in replicates.rows]
-    return {REPLICATES: pd.DataFrame(replicates.draws.T, columns=columns)}
+    table = pd.DataFrame(replicates.draws.T, columns=columns)
+    return {REPLICATES: table.dropna(axis="columns", how="all")}
 
 
 def read_replicates(client: MlflowClient, run_id: str, metric: str) -> Replicates | None:
@@ -498,59 +514,47 @@ def requirements() -> list[str]:
 def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
     """Describe input, output and parameters of a bundle to MLflow.
 
+    Every column that the bundle's tables had at training is an input, and only the three required
+    ones of the log are required; the rows of further tables come in the same frame, told apart by
+    its column ``table`` (:mod:`crmml.scoring.frames`). Outputs are what the predictors declare.
+
     Timestamps are of any type, pandas timestamps or ISO 8601 text, and left to the cleaning:
     MLflow's own ``datetime`` refuses text from pandas, and over REST a column in which a time or
-    its fraction is sometimes left out. Money is ``double``; the cleaning makes it DECIMAL. Only
-    the three required columns are required.
+    its fraction is sometimes left out. Money is ``double``; the cleaning makes it DECIMAL.
 
     Parameters
     ----------
     bundle : ScoringBundle
         To describe.
     example : DataFrame
-        Transactions to score, for the columns of the output.
+        Transactions, which are scored to see that the model can.
     """
-    scores = bundle.score(example, _cutoff(bundle))
-    inputs = [_input_column(name, bundle.manifest) for name in bundle.manifest["columns"]]
+    bundle.score(example, _cutoff(bundle))
+    inputs = [_input_column(c, bundle.manifest) for c in input_columns(bundle.manifest.columns)]
     outputs = [
-        ColSpec(_output_type(scores[name]), str(name), required=name == "customer_id")
-        for name in scores
+        ColSpec(_OUTPUT_TYPES[output.dtype], output.name, required=output.name == "customer_id")
+        for output in bundle.outputs
     ]
     cutoff = ParamSpec("cutoff", DataType.string, _cutoff(bundle))
     return ModelSignature(Schema([*inputs]), Schema([*outputs]), ParamSchema([cutoff]))
 
 
-def _id_type(manifest: Mapping[str, Any]) -> DataType:
-    return DataType.long if manifest["id_type"] == "integer" else DataType.string
-
-
-def _input_column(name: str, manifest: Mapping[str, Any]) -> ColSpec:
-    if name == "customer_id":
-        kind: Any = _id_type(manifest)
+def _input_column(column: InputColumn, manifest: Manifest) -> ColSpec:
+    if column.name == "customer_id":
+        kind: Any = DataType.long if manifest.id_type == "integer" else DataType.string
+    elif column.kind == "flag" and column.sparse:  # MLflow knows no boolean with a null
+        kind = _ANYTHING
     else:  # other ids may be numbers or text, quantities whole or not; times are parsed at the door
-        kind = _TYPES.get(str(TRANSACTIONS.kind(name)), _ANYTHING)
-    return ColSpec(kind, name, required=name in TRANSACTIONS.required)
+        kind = _TYPES.get(str(column.kind), _ANYTHING)
+    return ColSpec(kind, column.name, required=column.required)
 
 
-def _output_type(values: pd.Series) -> DataType | Array:
-    if pd.api.types.is_bool_dtype(values):
-        return DataType.boolean
-    if pd.api.types.is_integer_dtype(values):
-        return DataType.long
-    if pd.api.types.is_float_dtype(values):
-        return DataType.double
-    if pd.api.types.is_datetime64_any_dtype(values):
-        return DataType.datetime
-    lists = values.map(lambda cell: isinstance(cell, (list, tuple)))
-    return Array(DataType.string) if lists.any() else DataType.string
-
-
-def invented_transactions(manifest: Mapping[str, Any]) -> pd.DataFrame:
+def invented_transactions(manifest: Manifest) -> pd.DataFrame:
     """Invent the transactions of three customers: an example that can hold nobody's data.
 
     Parameters
     ----------
-    manifest : mapping
+    manifest : Manifest
         Of a bundle: columns, type of the id, cutoff.
 
     Returns
@@ -558,26 +562,24 @@ def invented_transactions(manifest: Mapping[str, Any]) -> pd.DataFrame:
     DataFrame
         Seven lines in the half year before the cutoff.
     """
-    cutoff = pd.Timestamp(manifest["created_for_cutoff"])
+    cutoff = pd.Timestamp(manifest.cutoff)
     weeks_ago = [25, 16, 9, 2, 12, 8, 20]
     who = [1, 1, 1, 1, 2, 2, 3]
     columns: dict[str, Any] = {}
-    for name in manifest["columns"]:
+    for name in manifest.columns["transactions"]:
         kind = TRANSACTIONS.kind(name)
         if name == "customer_id":
-            columns[name] = (
-                who if manifest["id_type"] == "integer" else [f"customer {i}" for i in who]
-            )
+            columns[name] = who if manifest.id_type == "integer" else [f"customer {i}" for i in who]
         elif kind == "timestamp":
             columns[name] = [cutoff - pd.Timedelta(weeks=w) for w in weeks_ago]
         elif kind in ("money", "number"):
             columns[name] = [19.9, 24.5, 31.0, 12.75, 45.0, 18.2, 60.0] if name == "amount" else 1.0
         elif kind == "flag":
             columns[name] = False
-        elif name == "seller" and manifest.get("own_seller"):
-            columns[name] = manifest["own_seller"]
-        elif name == "channel" and manifest.get("channels"):
-            columns[name] = next(iter(manifest["channels"]))
+        elif name == "seller" and manifest.own_seller:
+            columns[name] = manifest.own_seller
+        elif name == "channel" and manifest.channels:
+            columns[name] = next(iter(manifest.channels))
         elif name not in ("currency", "seller"):  # their legal values are the user's own
             columns[name] = [f"{name} {i}" for i in (1, 2, 3, 4, 5, 6, 7)]
     return pd.DataFrame(columns)

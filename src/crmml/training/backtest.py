@@ -7,11 +7,8 @@ before that cutoff.
 
 from __future__ import annotations
 
-import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -20,10 +17,9 @@ import pandas as pd
 from sklearn.base import clone
 
 from crmml._typing import Duration, FloatArray, Grain, IntArray, TimeUnit
-from crmml.data.sources import Tables
+from crmml.data.tables import Tables
 from crmml.exceptions import (
     CrmmlError,
-    CrmmlWarning,
     DataError,
     ParameterError,
     TooLittleDataError,
@@ -37,6 +33,7 @@ from crmml.metrics.bootstrap import (
     Replicates,
     Statistic,
     Statistics,
+    Stream,
     hash_keys,
     keyed_uniforms,
     replicate,
@@ -59,6 +56,7 @@ from crmml.models.purchase.newcomer import NewcomerModel
 from crmml.models.purchase.pareto_nbd import ParetoNBDModel
 from crmml.models.purchase.regularity import RegularPurchaseModel
 from crmml.models.value.gamma_gamma import GammaGammaModel
+from crmml.notes import Note, collecting, fit_of, merge_notes
 
 Announce = Callable[[str], None]
 
@@ -98,8 +96,7 @@ LOSSES = (
     "spend_rmse",
     "spend_decile_mape",
 )
-"""Metrics of which less is better; of biases the size counts, coverage should be its nominal
-0.8, and of all others more is better."""
+"""Metrics of which less is better; :mod:`crmml.metrics.table` says so of each."""
 
 JUDGED_BY = "purchases_deviance"
 """The metric that decides: the mean of the outcome minimises it, and means are what is forecast;
@@ -224,8 +221,8 @@ class Judged:
         and the candidates that forecast more than the horizon.
     skipped : dict of str to str
         Candidates that could not be fitted, and why.
-    notes : tuple of str
-        What the fits warned of, by candidate.
+    notes : tuple of Note
+        What the fits warned of.
     """
 
     labelled: LabelledSnapshot
@@ -236,7 +233,7 @@ class Judged:
     pit: dict[str, FloatArray]
     tracking: pd.DataFrame
     skipped: dict[str, str]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -267,17 +264,22 @@ class Backtest:
     skipped: dict[str, str] = field(default_factory=dict)
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What the fits warned of, once for all windows in which only the figures differ."""
-        first: dict[str, str] = {}
-        who: dict[str, dict[str, None]] = {}
-        for one in self.windows:
-            for note in one.notes:
-                name, _, text = note.partition(": ")
-                key = re.sub(r"\d[\d.,e+-]*", "#", text)
-                first.setdefault(key, text)
-                who.setdefault(key, {})[name] = None
-        return tuple(f"{', '.join(who[key])}: {text}" for key, text in first.items())
+    def notes(self) -> tuple[Note, ...]:
+        """The choice, who was left out, and what the fits warned of.
+
+        What concerns a candidate that is not used is for information only.
+        """
+        mine = f"{self.chosen} fitted at "
+        fits = [
+            note if note.about.startswith(mine) else replace(note, severity="info")
+            for one in self.windows
+            for note in one.notes
+        ]
+        left_out = [
+            Note("left_out", "info", f"left out: {why}", name) for name, why in self.skipped.items()
+        ]
+        choice = Note("choice", "info", self.reason)
+        return (choice, *left_out, *merge_notes(fits))
 
 
 def build_rehearsals(
@@ -396,18 +398,18 @@ def judge(
     keys = keys[judged]
     said = _Said(
         labelled.subset(judged),
-        keyed_uniforms(keys, seed),
+        keyed_uniforms(keys, seed, Stream.PIT),
         None if weekly is None else weekly[judged],
     )
     forecasts: dict[str, pd.DataFrame] = {}
     fitted: dict[str, Forecaster] = {}
     skipped: dict[str, str] = {}
-    notes: list[str] = []
+    notes: list[Note] = []
     for name, candidate in candidates.items():
         if announce:
             announce(f"{snapshot.cutoff.date()}: {name}")
         try:
-            with _collecting(name, notes):
+            with collecting(notes, fit_of(name, snapshot.cutoff)):
                 model = clone(candidate).fit(snapshot, rehearsals)
                 forecast = _finite(model.forecast(snapshot))
                 said.add(name, model, forecast.loc[judged])
@@ -428,7 +430,7 @@ def judge(
         pit=said.pit,
         tracking=said.tracking(),
         skipped=skipped,
-        notes=tuple(dict.fromkeys(notes)),
+        notes=merge_notes(notes),
     )
 
 
@@ -439,19 +441,6 @@ def _finite(forecast: pd.DataFrame) -> pd.DataFrame:
             f"its forecast is not finite for {odd:,} of {len(forecast):,} customers"
         )
     return forecast
-
-
-@contextmanager
-def _collecting(name: str, notes: list[str]) -> Iterator[None]:
-    """Collect the warnings of this package; those of others pass."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CrmmlWarning)
-        yield
-    for one in caught:
-        if issubclass(one.category, CrmmlWarning):
-            notes.append(f"{name}: {one.message}")
-        else:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def _best(found: Replicates, names: Sequence[str]) -> str:
@@ -488,7 +477,7 @@ class _Said:
         self.forecasts: dict[str, pd.DataFrame] = {}
         self.pit: dict[str, FloatArray] = {}
         self.paths: dict[str, FloatArray] = {}
-        self.whole: dict[str, dict[str, Statistic]] = {}
+        self.whole: dict[str, dict[str, Statistic | float]] = {}
 
     def add(self, name: str, model: Forecaster, forecast: pd.DataFrame) -> None:
         """Ask a fitted candidate for all that it can say."""
@@ -511,8 +500,9 @@ class _Said:
             path = model.track(self.snapshot, lengths)
             if path is not None and lengths:
                 self.paths[name] = path
-                both = np.concatenate([self.reached, path], axis=1)
-                self.whole[name]["cumulative_mape"] = partial(_cumulative_mape, both)
+                self.whole[name]["cumulative_mape"] = partial(
+                    counts.cumulative_mape, self.reached, path
+                )
 
     def families(self) -> list[tuple[IntArray | None, Statistics]]:
         """Gather the metrics; customers alike in all of a family's columns are counted, not kept.
@@ -522,6 +512,10 @@ class _Said:
         families: list[tuple[IntArray | None, Statistics]] = [(None, self.whole)]
         for what, actual in self.actual.items():
             said = {name: f[what].to_numpy(np.float64) for name, f in self.forecasts.items()}
+            true = ranking.Order.of(actual)
+            for name, values in said.items():
+                order = ranking.statistics(actual, values, true)
+                self.whole[name] |= {f"{what}_{key}": value for key, value in order.items()}
             few = {k: v for k, v in said.items() if 2 * len(np.unique(v)) < len(v)}
             if few:
                 same = Distinct({"actual": actual, **few})
@@ -540,23 +534,13 @@ class _Said:
         return pd.DataFrame({k: v.sum(axis=0) for k, v in columns.items()}, index=weeks)
 
 
-def _cumulative_mape(both: FloatArray, weight: FloatArray) -> FloatArray:
-    """Mean over the weeks of ``|expected / actual - 1|``; ``both`` holds actual, then expected."""
-    actual, expected = np.split(weight @ both, 2, axis=-1)
-    begun = actual > 0
-    error = np.abs(expected / np.where(begun, actual, 1.0) - 1.0) * begun
-    with np.errstate(invalid="ignore"):
-        return np.asarray(error.sum(axis=-1) / begun.sum(axis=-1))
-
-
 def _measures(
     what: str, actual: FloatArray, forecasts: Mapping[str, FloatArray]
 ) -> dict[str, dict[str, Statistic]]:
-    outcome = ranking.Outcome(actual)
     measures = {}
     for name, said in forecasts.items():
         errors = counts.statistics if what == "purchases" else counts.errors
-        found = errors(actual, said) | ranking.statistics(actual, said, outcome)
+        found = errors(actual, said)
         measures[name] = {f"{what}_{key}": statistic for key, statistic in found.items()}
     return measures
 

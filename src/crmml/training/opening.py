@@ -2,39 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
 
 from crmml.config import Config, ConfigError, TableSource
-from crmml.data.cleaning import Policies
 from crmml.data.datasets import load_cdnow, load_complete_journey
-from crmml.data.sources import Source, Tables, open_tables
+from crmml.data.reading import Source
+from crmml.data.settings import ReadSettings
+from crmml.data.tables import STARTS, Tables, by_name, open_tables
 from crmml.exceptions import TooLittleDataError
 from crmml.features.windows import end_of_observation, read_moment
 
 
-def open_configured(config: Config, transactions: Any = None, customers: Any = None) -> Tables:
-    """Open the tables that a configuration names, or those given, under its data policies."""
-    if isinstance(transactions, Tables):
-        return transactions
+def open_configured(
+    config: Config, tables: Any = None, customers: Any = None, *, transactions: Any = None
+) -> Tables:
+    """Open the tables that a configuration names, or those given, under its data policies.
+
+    Parameters
+    ----------
+    config : Config
+        Its section ``data`` names tables and policies.
+    tables : Tables, log or mapping of table name to table, optional
+        Instead of those of the configuration of the same name.
+    customers, transactions : DataFrame, Arrow table or path, optional
+        The customers beside a log; the log by its name.
+
+    Raises
+    ------
+    ConfigError
+        If no table is named from which anything can be computed.
+    """
+    if isinstance(tables, Tables):
+        return tables
+    given = by_name(tables, customers, transactions=transactions)
     section = config.data
-    if transactions is None:
-        if section.transactions is None:
-            raise ConfigError("name the transactions: data.transactions.path or .dataset")
-        transactions = _source(section.transactions)
-    if customers is None and section.customers is not None:
-        customers = _source(section.customers)
-    return open_tables(transactions, customers, policies=Policies(**section.policies.model_dump()))
+    sources = {name: _source(at) for name, at in section.tables.items() if name not in given}
+    if not any(name in STARTS for name in (*sources, *given)):
+        raise ConfigError("name the transactions: data.transactions.path or .dataset")
+    return open_tables({**sources, **given}, policies=section.policies)
 
 
 def _source(source: TableSource) -> Any:
+    if source.path is not None:
+        settings = {field.name: getattr(source, field.name) for field in fields(ReadSettings)}
+        return Source(source.path, **settings)
     if source.dataset == "complete_journey":
         return load_complete_journey().transactions
-    if source.dataset is not None:
-        return load_cdnow(sample=source.dataset == "cdnow_sample")
-    settings = source.model_dump(exclude={"dataset", "path"})
-    return Source(source.path, **{**settings, "columns": source.columns or None})
+    return load_cdnow(sample=source.dataset == "cdnow_sample")
 
 
 def training_cutoff(config: Config, tables: Tables) -> pd.Timestamp:

@@ -6,11 +6,8 @@ everything; the edge logs it.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +15,9 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import FloatArray
-from crmml.actions.catalogue import ActionCatalogue
 from crmml.config import Config, load_config, parse_config
-from crmml.data.sources import Tables
-from crmml.exceptions import ComparisonError, CrmmlWarning, TooLittleDataError
+from crmml.data.tables import Tables
+from crmml.exceptions import ComparisonError, TooLittleDataError
 from crmml.features.labels import (
     LabelledSnapshot,
     build_labelled,
@@ -32,16 +28,15 @@ from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.wallet import rolling_wallets
 from crmml.features.windows import Window, rolling_windows
 from crmml.metrics import classification, counts, ranking
-from crmml.metrics.bootstrap import Replicates, hash_keys, replicate
+from crmml.metrics.bootstrap import Replicates, Statistic, hash_keys, replicate
 from crmml.models.churn.model import ChurnSelection, select_churn
 from crmml.models.loyalty.model import LoyaltyModel
 from crmml.models.purchase.left_censored import detect_left_censoring
 from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.models.value.lifetime_value import LifetimeValueModel
-from crmml.scoring.bundle import Policy, ScoringBundle
+from crmml.notes import Note, Severity, about, collecting, fit_of, merge_notes
+from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.scorer import Scores, score
-from crmml.segments.lifecycle import LifecycleStages
-from crmml.segments.value_tier import ValueTiers
 from crmml.training.backtest import (
     JUDGED_BY,
     PROCESSES,
@@ -51,6 +46,7 @@ from crmml.training.backtest import (
     make_candidate,
     run_backtest,
 )
+from crmml.training.bundling import finish_bundle, make_bundle, read_catalogue
 from crmml.training.opening import open_configured, training_cutoff
 
 Interval = tuple[float, float, float]
@@ -78,8 +74,9 @@ class TrainingResult:
         trained on what was known then.
     replicates : Replicates
         The same metrics on bootstrap replicates of the customers, for paired comparisons.
-    notes : tuple of str
-        What the user must know: choices, their reasons, what the history is too short for.
+    notes : tuple of Note
+        What the user must know: choices, their reasons, what the history is too short for. Equal
+        ones are merged.
     label_specification : dict
         What was predicted and judged; two trainings compare only where it is equal.
     gates : dict of str to bool
@@ -95,28 +92,36 @@ class TrainingResult:
     churn: ChurnSelection
     served: dict[str, Interval]
     replicates: Replicates
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     label_specification: dict[str, Any]
     gates: dict[str, bool]
     config: Config
 
     @property
-    def metrics(self) -> dict[str, Interval]:
-        """What was served, and the leaderboard by candidate, as ``name -> (value, low, high)``."""
+    def metrics(self) -> dict[str, float | Interval]:
+        """What was served, and the leaderboard by candidate: ``(value, low, high)`` by name.
+
+        A metric without an interval is its value alone.
+        """
         means = self.backtest.leaderboard.set_index(["candidate", "metric"])
         board = {f"backtest_{c}_{m}": v for (c, m), v in _rows(means)}
         churn: dict[str, Interval] = {}
         if self.churn.evaluation is not None:
             churn = {f"churn_{c}_{m}": v for (c, m), v in _rows(self.churn.evaluation.table)}
         everything = {**self.served, **board, **churn}
-        return {name: value for name, value in everything.items() if np.isfinite(value).all()}
+        return {
+            name: value if np.isfinite(value).all() else value[0]
+            for name, value in everything.items()
+            if np.isfinite(value[0])
+        }
 
 
 def train(
     config: Config | Mapping[str, Any] | str | Path,
-    transactions: Any = None,
+    tables: Any = None,
     customers: Any = None,
     *,
+    transactions: Any = None,
     announce: Announce | None = None,
 ) -> TrainingResult:
     """Backtest, choose, fit and bundle.
@@ -125,8 +130,10 @@ def train(
     ----------
     config : Config, mapping or path of a YAML file
         Settings; see :class:`crmml.config.Config`.
-    transactions, customers : Tables, DataFrame, Arrow table or path, optional
-        Instead of the tables that the configuration names.
+    tables : Tables, DataFrame, Arrow table or path, or mapping of name to such, optional
+        The log, or tables by name, instead of those that the configuration names.
+    customers, transactions : DataFrame, Arrow table or path, optional
+        The customers beside a log; the log by its name.
     announce : callable, optional
         Told in a few words what is being done.
 
@@ -145,7 +152,7 @@ def train(
     say = announce or (lambda _: None)
     check_settings(settings)
     say("opening the data")
-    tables = open_configured(settings, transactions, customers)
+    tables = open_configured(settings, tables, customers, transactions=transactions)
     cutoff = training_cutoff(settings, tables)
     shop = _Shop(settings, tables, cutoff, say)
     backtest = shop.backtest()
@@ -153,26 +160,19 @@ def train(
     replicates = shop.judge_served(backtest)
     served = {metric: value for (_, metric), value in _rows(replicates.table())}
     say("fitting on all data")
-    bundle, churn, notes = shop.fit(shop.newest, backtest)
+    bundle, churn, fitted = shop.fit(shop.newest, backtest)
     say("scoring")
     scores = score(bundle, tables, cutoff)
-    bundle = replace(bundle, policy=replace(bundle.policy, prices=scores.recommendation.prices))
-    notes = [
-        backtest.reason,
-        *(f"{k} was left out: {v}" for k, v in backtest.skipped.items()),
-        *backtest.notes,
-        *scores.recommendation.notes,
-        *(note for note in notes if not any(said.endswith(note) for said in backtest.notes)),
-    ]
+    notes = gather_notes(backtest, fitted, scores)
     return TrainingResult(
-        bundle=_finished(bundle, served, notes, scores),
+        bundle=finish_bundle(bundle, served, notes, scores),
         scores=scores,
         tables=tables,
         backtest=backtest,
         churn=churn,
         served=served,
         replicates=replicates,
-        notes=tuple(dict.fromkeys(notes)),
+        notes=notes,
         label_specification=shop.label_specification(),
         gates=_gates(backtest, churn),
         config=settings,
@@ -224,10 +224,10 @@ def judge_again(bundle: ScoringBundle, config: Config, tables: Tables) -> Replic
     shop = _Shop(config, tables, training_cutoff(config, tables), lambda _: None)
     outcome, section = config.outcome, config.snapshot
     for name, here in (("horizon", outcome.horizon), ("grain", section.grain)):
-        if (there := bundle.manifest[name]) != here:
+        if (there := getattr(bundle.manifest, name)) != here:
             raise ComparisonError(f"one forecasts with the {name} {there}, the other with {here}")
     window = shop.windows(shop.cutoff, None)[-1]
-    trained = pd.Timestamp(bundle.manifest["created_for_cutoff"])
+    trained = pd.Timestamp(bundle.manifest.cutoff)
     if trained > window.cutoff:
         ready = trained + (window.closes - window.cutoff)
         raise ComparisonError(
@@ -259,7 +259,7 @@ def check_settings(config: Config) -> None:
     """
     for name in config.backtest.candidates:
         make_candidate(name, config.outcome.horizon, seed=config.seed)
-    _catalogue(config)
+    read_catalogue(config)
 
 
 @dataclass
@@ -353,15 +353,14 @@ class _Shop:
 
     def fit(
         self, snapshot: Snapshot, backtest: Backtest
-    ) -> tuple[ScoringBundle, ChurnSelection, list[str]]:
+    ) -> tuple[ScoringBundle, ChurnSelection, list[Note]]:
         """Fit everything on what was known at the cutoff of a snapshot."""
         cutoff = snapshot.cutoff
         config, chosen = self.config, backtest.chosen
         outcome, value = config.outcome, config.value
-        notes: list[str] = []
+        notes: list[Note] = []
         check_no_future(snapshot, self.tables)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", CrmmlWarning)
+        with collecting(notes, fit_of("the models", cutoff)):
             forecast = make_candidate(chosen, outcome.horizon, seed=config.seed)
             rehearsals = build_rehearsals(
                 self.tables,
@@ -371,24 +370,26 @@ class _Shop:
                 cache=self.cache,
                 **self.build,
             )
-            forecast.fit(snapshot, rehearsals)
+            with about(fit_of(chosen, cutoff)):
+                forecast.fit(snapshot, rehearsals)
             process = process_for_value(backtest)
             if process != chosen:
-                notes.append(
-                    f"lifetime value rests on {process} and gamma_gamma, the forecast of purchases "
-                    f"and spend in {outcome.horizon} on {chosen}"
-                )
+                what = f"the forecast of purchases and spend in {outcome.horizon} on {chosen}"
+                text = f"lifetime value rests on {process} and gamma_gamma, {what}"
+                notes.append(Note("value_process", "info", text))
             notes += age_of_base(snapshot, process)
             margin, source = self._margin(snapshot)
             notes.append(source)
-            lifetime_value = LifetimeValueModel(
-                purchase_model=PROCESSES[process](),
-                spend_model=GammaGammaModel(),
-                annual_discount_rate=value.annual_discount_rate,
-                margin=margin,
-                random_state=config.seed,
-            ).fit(snapshot)
-            notes += lifetime_value.purchase_model_.notes
+            with about(fit_of(f"{process} and gamma_gamma", cutoff)):
+                lifetime_value = LifetimeValueModel(
+                    purchase_model=PROCESSES[process](),
+                    spend_model=GammaGammaModel(),
+                    annual_discount_rate=value.annual_discount_rate,
+                    margin=margin,
+                    random_state=config.seed,
+                ).fit(snapshot)
+            found = lifetime_value.purchase_model_.notes
+            notes += [Note("finding", "info", text, fit_of(process, cutoff)) for text in found]
             churn = select_churn(
                 self.churn_history(cutoff),
                 horizon=outcome.horizon,
@@ -411,69 +412,34 @@ class _Shop:
                     f"{cutoff.date()} begin on {self.tables.first_timestamp.date()}"
                 )
             loyalty = LoyaltyModel(seed=config.seed).fit(wallets)
-        notes += [str(w.message) for w in caught if issubclass(w.category, CrmmlWarning)]
-        notes += [f"churn: {churn.reason}", f"loyalty: {loyalty.reason_}"]
-        worth = lifetime_value.clv(snapshot, value.horizon)
-        frame = snapshot.frame.set_index("customer_id")
-        bundle = ScoringBundle(
-            manifest={
-                **self._manifest(cutoff, snapshot.provenance["channels"]),
-                "margin": margin,
-            },
+        notes.append(Note("churn_choice", "info", churn.reason, "churn"))
+        notes.append(Note("loyalty_choice", "info", loyalty.reason_, "loyalty"))
+        bundle = make_bundle(
+            config,
+            self.tables,
+            snapshot,
             lifetime_value=lifetime_value,
             forecast=forecast,
             churn=churn.model,
             loyalty=loyalty,
-            tiers=ValueTiers(config.tiers.shares).fit(worth),
-            lifecycle=LifecycleStages().fit(frame),
-            catalogue=_catalogue(config),
-            policy=Policy(
-                budget=config.actions.budget,
-                capacities=dict(config.actions.capacities),
-                holdout_share=config.actions.holdout_share,
-                seed=config.seed,
-            ),
         )
         return bundle, churn, notes
 
-    def _margin(self, snapshot: Snapshot) -> tuple[float, str]:
+    def _margin(self, snapshot: Snapshot) -> tuple[float, Note]:
         """Margin per unit of revenue: what the data show, else what is configured."""
         configured = self.config.value.margin
         frame = snapshot.frame
+        assumed = f"{configured:.1%} of revenue, as configured"
         if "margin_to_date" not in frame:
-            return configured, f"margin: {configured:.1%} of revenue, as configured (an assumption)"
+            text = f"{assumed} (an assumption: the data have no column margin or cost)"
+            return configured, Note("margin_assumed", "warn", text, "margin", "decisions")
         earned, spent = float(frame["margin_to_date"].sum()), float(frame["net_spend"].sum())
         observed = earned / spent if spent > 0 else float("nan")
         if not 0.0 < observed <= 1.0:
-            return configured, (
-                f"margin: {configured:.1%} of revenue, as configured; the data's own "
-                f"({earned:,.2f} on {spent:,.2f}) is no share of it"
-            )
-        return observed, f"margin: {observed:.1%} of revenue, as observed before the cutoff"
-
-    def _manifest(self, cutoff: pd.Timestamp, channels: Any) -> dict[str, Any]:
-        config, tables = self.config, self.tables
-        ids = self.newest.frame["customer_id"]
-        return {
-            "name": config.name,
-            "created_for_cutoff": str(cutoff),
-            "horizon": config.outcome.horizon,
-            "gap": config.outcome.gap,
-            "value_horizon": config.value.horizon,
-            "annual_discount_rate": config.value.annual_discount_rate,
-            "loyalty_window": config.outcome.horizon,
-            "grain": config.snapshot.grain,
-            "time_unit": config.snapshot.time_unit,
-            "id_type": "integer" if pd.api.types.is_integer_dtype(ids) else "text",
-            "columns": list(tables.transactions.columns),
-            "channels": dict(channels),
-            "own_seller": config.data.own_seller,
-            "cleaning": {**asdict(tables.policies), "test_customers": []},
-            "test_customers_left_out": len(tables.policies.test_customers),
-            "currency": tables.currency,
-            "seed": config.seed,
-            "config_hash": _digest(config.shareable()),
-        }
+            text = f"{assumed}; the data's own ({earned:,.2f} on {spent:,.2f}) is no share of it"
+            return configured, Note("margin_unusable", "ask", text, "margin", "data")
+        text = f"{observed:.1%} of revenue, as observed before {snapshot.cutoff.date()}"
+        return observed, Note("margin_observed", "info", text, "margin", "decisions")
 
     def judge_served(self, backtest: Backtest) -> Replicates:
         """Bundle what was known at the newest backtest cutoff, score, and compare."""
@@ -548,7 +514,9 @@ def judge_scores(
 
     bought, spent = column(outcomes, "purchases"), column(outcomes, "spend")
     forecast = column(said, "expected_purchases")
-    measures = {f"served_purchases_{k}": v for k, v in counts.statistics(bought, forecast).items()}
+    measures: dict[str, Statistic | float] = {
+        f"served_purchases_{k}": v for k, v in counts.statistics(bought, forecast).items()
+    }
     spend = column(said, "expected_spend")
     measures |= {f"served_spend_{k}": v for k, v in counts.errors(spent, spend).items()}
     measures |= {
@@ -586,7 +554,7 @@ def process_for_value(backtest: Backtest) -> str:
     return next((str(name) for name in named if name in PROCESSES), "mbg_nbd")
 
 
-def age_of_base(snapshot: Snapshot, process: str) -> list[str]:
+def age_of_base(snapshot: Snapshot, process: str) -> list[Note]:
     """Say so where customers are older than the data, and whether the process allows for it.
 
     Parameters
@@ -599,10 +567,33 @@ def age_of_base(snapshot: Snapshot, process: str) -> list[str]:
     found = detect_left_censoring(snapshot)
     if found.base != "left_censored":
         return []
-    does = "takes them for new: let mbg_nbd_left_censored compete in backtest.candidates"
+    severity: Severity
     if "left_censored" in process:
-        does = "has parameters of their own for them"
-    return [f"{found.sentence}; {process} {does}"]
+        does, severity = "has parameters of their own for them", "info"
+    else:
+        does = "takes them for new: let mbg_nbd_left_censored compete in backtest.candidates"
+        severity = "ask"
+    text = f"{found.sentence}; {process} {does}"
+    return [Note("older_base", severity, text, "customer base", "data")]
+
+
+def gather_notes(backtest: Backtest, fitted: Sequence[Note], scores: Scores) -> tuple[Note, ...]:
+    """Gather all notes of a training, each once.
+
+    Parameters
+    ----------
+    backtest : Backtest
+        Its notes come first: they are of earlier fits.
+    fitted : sequence of Note
+        Of the fits on all data. A note of an earlier fit that says the same of the same matter is
+        merged into it.
+    scores : Scores
+        Of the customers at the cutoff.
+    """
+    planned = [
+        Note("not_applied", "warn", text, topic="decisions") for text in scores.recommendation.notes
+    ]
+    return merge_notes([*backtest.notes, *fitted, *planned])
 
 
 def _gates(backtest: Backtest, churn: ChurnSelection) -> dict[str, bool]:
@@ -624,33 +615,7 @@ def _gates(backtest: Backtest, churn: ChurnSelection) -> dict[str, bool]:
     return gates
 
 
-def _finished(
-    bundle: ScoringBundle,
-    served: Mapping[str, Interval],
-    notes: list[str],
-    scores: Scores,
-) -> ScoringBundle:
-    """Write what a reader of the folder wants to know into the manifest."""
-    manifest = {
-        **bundle.manifest,
-        "metrics": {name: list(value) for name, value in served.items()},
-        "notes": list(dict.fromkeys(notes)),
-        "absent": scores.absent,
-        "customers": len(scores.table),
-    }
-    return replace(bundle, manifest=manifest)
-
-
-def _catalogue(config: Config) -> ActionCatalogue:
-    path = config.actions.catalogue
-    return ActionCatalogue.default() if path is None else ActionCatalogue.from_yaml(path)
-
-
 def _as_config(config: Config | Mapping[str, Any] | str | Path) -> Config:
     if isinstance(config, Config):
         return config
     return load_config(config) if isinstance(config, (str, Path)) else parse_config(config)
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -10,14 +10,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from crmml import models
 from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.exceptions import (
     DataError,
@@ -38,11 +37,14 @@ from crmml.models.churn.calibration import MonotoneCalibration
 from crmml.models.estimator import Estimator
 from crmml.models.forecast.baselines import RecencyRule, labels
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
+from crmml.notes import about, fit_of
 from crmml.stats.discounting import in_units
 
 NO_PURCHASE = "no_purchase_probability"
 WINDOWS_NEEDED = 3
 """Windows that do not overlap: one to train on, one to calibrate on, one to judge on."""
+
+BEHIND_CHURN = "the purchase model behind the churn feature"
 
 LEAK_AUC = 0.99
 
@@ -72,30 +74,12 @@ def in_sample(snapshot: Snapshot, one_in: int, seed: int) -> BoolArray:
 
 
 class _ChurnEstimator(Estimator):
-    """Storage of an estimator that holds a fitted purchase model."""
+    """An estimator that holds a fitted purchase model."""
 
     purchase_model: Any
     purchase_model_: Any
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return class name, settings and fitted state as plain JSON values."""
-        self._check_fitted()
-        purchase = self.purchase_model_.to_dict()
-        plain = clone(self).set_params(purchase_model=None)
-        for name in self._state:
-            setattr(plain, name, getattr(self, name))
-        plain.purchase_model_ = None
-        stored = Estimator.to_dict(plain)
-        stored["state"]["purchase_model_"] = purchase
-        return stored
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild a fitted estimator from :meth:`to_dict`; it would be fitted again alike."""
-        model = super().from_dict(stored)
-        model.purchase_model_ = models.from_dict(stored["state"]["purchase_model_"])
-        model.purchase_model = clone(model.purchase_model_)
-        return model
+    _learners: ClassVar[Mapping[str, str]] = {"purchase_model": "purchase_model_"}
 
     def _no_purchase(self, snapshot: Snapshot, length: Duration) -> FloatArray:
         p = self.purchase_model_.probability_no_purchase(snapshot, length)
@@ -162,7 +146,8 @@ class PurchaseChurn(_ChurnEstimator):
         newest = history if isinstance(history, Snapshot) else sort_history(history)[-1]
         snapshot = newest if isinstance(newest, Snapshot) else newest.snapshot
         model = ModifiedBetaGeoModel() if self.purchase_model is None else self.purchase_model
-        self.purchase_model_ = clone(model).fit(snapshot)
+        with about(fit_of(BEHIND_CHURN, snapshot.cutoff)):
+            self.purchase_model_ = clone(model).fit(snapshot)
         self.calibration_, self.trained_until_ = None, None
         if isinstance(newest, LabelledSnapshot):
             check_window(newest, self.horizon, self.gap)
@@ -328,7 +313,8 @@ class ChurnModel(_ChurnEstimator):
         for part in (*train, calibration):
             check_window(part, self.horizon, self.gap)
         model = ModifiedBetaGeoModel() if self.purchase_model is None else self.purchase_model
-        self.purchase_model_ = clone(model).fit(train[0].snapshot)
+        with about(fit_of(BEHIND_CHURN, train[0].snapshot.cutoff)):
+            self.purchase_model_ = clone(model).fit(train[0].snapshot)
         self.features_ = self._choose_features(train)
         rows = self._rows(train)
         check_no_leak(

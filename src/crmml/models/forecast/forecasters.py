@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -20,7 +20,6 @@ import pandas as pd
 from scipy.optimize import minimize_scalar, nnls
 from sklearn.base import clone
 
-from crmml import models
 from crmml._typing import BoolArray, Duration, FloatArray, IntArray
 from crmml.exceptions import (
     CrmmlWarning,
@@ -160,6 +159,10 @@ class ProcessForecaster(Forecaster):
     complexity = 1
     rehearsals = 0
     _state = ("purchase_model_", "spend_model_")
+    _learners: ClassVar[Mapping[str, str]] = {
+        "purchase_model": "purchase_model_",
+        "spend_model": "spend_model_",
+    }
     purchase_model_: Any
     spend_model_: Any
 
@@ -197,28 +200,6 @@ class ProcessForecaster(Forecaster):
         expected = [self.purchase_model_.expected_purchases(snapshot, length) for length in lengths]
         return np.column_stack(expected) if expected else np.empty((len(snapshot), 0))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return class name, settings and fitted state as plain JSON values."""
-        self._check_fitted()
-        return {
-            "class": type(self).__name__,
-            "settings": {"horizon": str(self.horizon)},
-            "state": {name: getattr(self, name).to_dict() for name in self._state},
-        }
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild from :meth:`to_dict`; it would be fitted again alike."""
-        fitted = {name: models.from_dict(stored["state"][name]) for name in cls._state}
-        model = cls(
-            purchase_model=clone(fitted["purchase_model_"]),
-            spend_model=clone(fitted["spend_model_"]),
-            horizon=stored["settings"]["horizon"],
-        )
-        for name, value in fitted.items():
-            setattr(model, name, value)
-        return model
-
 
 class HeuristicForecaster(Forecaster):
     """What a good analyst would do by hand: as before, for those who are not silent too long.
@@ -243,6 +224,7 @@ class HeuristicForecaster(Forecaster):
     complexity = 0
     rehearsals = 1
     _state = ("cut_", "spend_model_")
+    _parts: ClassVar[Mapping[str, Any]] = {"spend_model_": OwnMeanSpend}
     cut_: float
     spend_model_: OwnMeanSpend
 
@@ -277,19 +259,6 @@ class HeuristicForecaster(Forecaster):
         expected, idle = self._as_before(snapshot, horizon)
         shares = np.array([in_units(length, snapshot.time_unit) for length in lengths]) / horizon
         return np.outer(expected * (idle <= self.cut_ * horizon), shares)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return class name, settings and fitted state as plain JSON values."""
-        stored = super().to_dict()
-        stored["state"]["spend_model_"] = self.spend_model_.to_dict()
-        return stored
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild from :meth:`to_dict`."""
-        model = super().from_dict(stored)
-        model.spend_model_ = models.from_dict(stored["state"]["spend_model_"])
-        return model
 
     @staticmethod
     def _as_before(snapshot: Snapshot, length: float) -> tuple[FloatArray, FloatArray]:
@@ -707,31 +676,19 @@ class HybridForecaster(_Boosted):
         path = self.process_.track(snapshot, lengths)
         return None if path is None else path * self.factor(snapshot)[:, None]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return class name, settings and fitted state as plain JSON values."""
-        self._check_fitted()
-        settings = self.get_params(deep=False)
-        for name in ("purchase_models", "spend_model"):
-            settings.pop(name)
-        state = {name: getattr(self, name) for name in self._state}
-        return {
-            "class": type(self).__name__,
-            "settings": {**settings, "horizon": str(self.horizon)},
-            "state": {**state, "process_": self.process_.to_dict()},
-        }
+    _learners: ClassVar[Mapping[str, str]] = {
+        "purchase_models": "process_",
+        "spend_model": "process_",
+    }
 
     @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild from :meth:`to_dict`; only the purchase model that was used is kept."""
-        process = ProcessForecaster.from_dict(stored["state"]["process_"])
-        model = cls(
-            purchase_models=[process.purchase_model],
-            spend_model=process.spend_model,
-            **stored["settings"],
-        )
-        for name, value in {**stored["state"], "process_": process}.items():
-            setattr(model, name, value)
-        return model
+    def _unfitted(cls, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Only the purchase model that was used is kept."""
+        process = state["process_"]
+        return {
+            "purchase_models": [process.purchase_model],
+            "spend_model": process.spend_model,
+        }
 
 
 def _likeliest(candidates: Sequence[Any], snapshot: Snapshot) -> Any:
@@ -865,6 +822,9 @@ class BlendForecaster(Forecaster):
 
     complexity = 5
     _state = ("weights_", "members_")
+    _learners: ClassVar[Mapping[str, str]] = {
+        "members": "members_"
+    }  # only those with a weight are kept
     weights_: list[float]
     members_: list[Forecaster]
 
@@ -937,23 +897,3 @@ class BlendForecaster(Forecaster):
         if len(known) < len(paths):
             return None
         return np.asarray(sum(w * path for w, path in zip(self.weights_, known, strict=True)))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return class name, settings and fitted state as plain JSON values."""
-        self._check_fitted()
-        return {
-            "class": type(self).__name__,
-            "settings": {"horizon": str(self.horizon)},
-            "state": {
-                "weights_": list(self.weights_),
-                "members_": [member.to_dict() for member in self.members_],
-            },
-        }
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild from :meth:`to_dict`; only the members with a weight are kept."""
-        fitted = [models.from_dict(member) for member in stored["state"]["members_"]]
-        model = cls(members=[clone(member) for member in fitted], **stored["settings"])
-        model.weights_, model.members_ = stored["state"]["weights_"], fitted
-        return model

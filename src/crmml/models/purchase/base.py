@@ -225,7 +225,11 @@ class PurchaseModel(Estimator):
         self._adopt(fitted, null, len(snapshot))
         return self
 
-    def _maximise(self, h: Histories, weights: FloatArray) -> tuple[mle.Fit, mle.Fit]:
+    def _maximise(
+        self, h: Histories, weights: FloatArray, process: PurchaseProcess | None = None
+    ) -> tuple[mle.Fit, mle.Fit]:
+        """Fit with the covariates and without; ``process`` by default the model's own."""
+        process = self._process if process is None else process
         keep: Any = slice(None) if (weights > 0).all() else weights > 0
         x, t_x, T, weights = h.x[keep], h.t_x[keep], h.T[keep], weights[keep]
         scale = float((weights * T).sum() / weights.sum()) if self._time_parameters else 1.0
@@ -234,20 +238,18 @@ class PurchaseModel(Estimator):
                 f"{type(self).__name__} needs customers who were watched after their first "
                 "purchase; T is 0 for all"
             )
-        names = self._process.NAMES
+        names = process.NAMES
         shift = np.array([np.log(scale) if n in self._time_parameters else 0.0 for n in names])
 
         def rows(index: Any) -> mle.Rows:
             return mle.Rows(x[index], t_x[index] / scale, T[index] / scale, weights[index])
 
         everyone = rows(slice(None))
-        null = mle.fit_process(self._process, everyone)
+        null = mle.fit_process(process, everyone)
         fitted = null
         blocks = self._blocks(h, keep, weights)
         if blocks:
-            fitted = mle.fit_process(
-                self._process, everyone, blocks, ridge=self.ridge, start=null.theta
-            )
+            fitted = mle.fit_process(process, everyone, blocks, ridge=self.ridge, start=null.theta)
         jacobian = float((weights * x).sum()) * np.log(scale) if self._time_parameters else 0.0
         return fitted.moved(shift, -jacobian), null.moved(shift, -jacobian)
 

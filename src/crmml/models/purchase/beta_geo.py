@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from crmml.models.purchase.base import Group
-from crmml.models.purchase.calendar import CalendarPurchaseModel
+from crmml.models.purchase.clocked import ClockedPurchaseModel
 from crmml.stats import bg_nbd
 from crmml.stats.process import PurchaseProcess
 
@@ -31,11 +31,11 @@ BETA_GEO_BOUNDARIES: dict[tuple[str, str], str] = {
 }
 
 
-class BetaGeoModel(CalendarPurchaseModel):
+class BetaGeoModel(ClockedPurchaseModel):
     """BG/NBD: Poisson purchases, and a chance to drop out after every repeat purchase.
 
     Fader, Hardie and Lee (2005), "Counting your customers" the easy way, Marketing Science 24(2).
-    See :class:`crmml.models.purchase.calendar.CalendarPurchaseModel` for settings and attributes,
+    See :class:`crmml.models.purchase.clocked.ClockedPurchaseModel` for settings and attributes,
     and :class:`crmml.models.purchase.base.PurchaseModel` for methods.
 
     Notes
@@ -57,4 +57,4 @@ class BetaGeoModel(CalendarPurchaseModel):
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the predictions must know."""
-        return (f"BG/NBD: {ALL_ALIVE}",)
+        return (*self._clock_notes(), f"BG/NBD: {ALL_ALIVE}")

@@ -4,98 +4,39 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self, TypeAlias, cast
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.linalg import block_diag
-from scipy.optimize import isotonic_regression
 from sklearn.base import clone
 
 import crmml.models
 from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.exceptions import CrmmlError, ParameterError, TooLittleDataError
+from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
+from crmml.models.estimator import _plain
 from crmml.models.purchase.base import Group, Histories, PurchaseModel
 from crmml.models.purchase.beta_geo import BetaGeoModel
-from crmml.models.purchase.calendar import (
-    CalendarProfile,
-    CalendarPurchaseModel,
-    Population,
-    WeeklyCounts,
-    grain_edge,
-    repeat_purchases_by_week,
-)
+from crmml.models.purchase.calendar import CalendarProfile, grain_edge
+from crmml.models.purchase.clocked import ClockedPurchaseModel
+from crmml.models.purchase.clocks import ClockSettings, Wanted
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.stats.discounting import UNIT_DAYS, in_units
+from crmml.stats.entry import Entry, judge_entry
 from crmml.stats.left_censored import SeenEarly
-from crmml.stats.operational_time import time_at_risk, week_at
+from crmml.stats.operational_time import DAYS_PER_WEEK, week_edges
 from crmml.stats.posterior import Posterior
 from crmml.stats.process import PurchaseProcess
-
-MANY_TIMES = 3.0
-"""First-seen customers per day at the start over later on, from which a base is suspect."""
-STEADY = 0.5
-"""Buyers per day later on over those at the start, from which trade counts as steady."""
-START_DAYS = 28.0
-"""What counts as the start."""
-LEAST_DAYS = 112.0
-"""Length of data below which nothing can be said."""
 
 _OLD = "left_censored"
 _PREFIX = "old_"
 
-Base: TypeAlias = Literal["open", "left_censored", "closed_cohort", "too_short"]
 
-
-@dataclass(frozen=True)
-class LeftCensoring:
-    """Whether the customers of a snapshot are older than its data, with the evidence.
-
-    In a base that is older than its data the first weeks are full of customers who look new, while
-    the number of buyers stays about the same. In a closed cohort the buyers decline with the new
-    customers.
-
-    Attributes
-    ----------
-    base : {"open", "left_censored", "closed_cohort", "too_short"}
-        The verdict.
-    new_at_start, new_later : float
-        Customers first seen per day, in the first four weeks and in the second half of the data.
-    buyers_at_start, buyers_later : float
-        Purchases per day in the same two periods.
-    margin : Duration or None
-        Until when a customer first seen is more likely an old one than a new one: while more than
-        twice as many are first seen as later on (the first-seen rate being smoothed to fall).
-    """
-
-    base: Base
-    new_at_start: float
-    new_later: float
-    buyers_at_start: float
-    buyers_later: float
-    margin: Duration | None
-
-    @property
-    def sentence(self) -> str:
-        """The verdict with its figures."""
-        figures = (
-            f"{self.new_at_start:.1f} customers a day are first seen in the first four weeks and "
-            f"{self.new_later:.1f} a day in the second half of the data, while purchases go from "
-            f"{self.buyers_at_start:.1f} to {self.buyers_later:.1f} a day"
-        )
-        return {
-            "left_censored": f"the base is older than the data: {figures}; those first seen within "
-            f"{self.margin} of the start are more likely old customers than new ones",
-            "open": f"nothing says that the base is older than the data: {figures}",
-            "closed_cohort": f"a closed cohort, not an old base: {figures}",
-            "too_short": "the data are too short to tell whether the base is older",
-        }[self.base]
-
-
-def detect_left_censoring(snapshot: Snapshot) -> LeftCensoring:
+def detect_left_censoring(snapshot: Snapshot) -> Entry:
     """Judge from the weekly counts of first and repeat purchases whether the base is older.
 
     Parameters
@@ -115,38 +56,19 @@ def detect_left_censoring(snapshot: Snapshot) -> LeftCensoring:
     model in a backtest shows whether it is.
     """
     origin = _origin(snapshot)
-    kept = [snapshot.provenance.get(f"{kind}_purchases_by_week") for kind in ("first", "repeat")]
-    if not all(kept):
+    times: PurchaseTimes | None = snapshot.provenance.get("purchase_times")
+    if times is None:
         raise CrmmlError(
             "whether the base is older than the data is read from the weekly counts of first and "
             "repeat purchases, which the provenance of this snapshot lacks; give the margin as a "
             "duration like '4W'"
         )
-    first, repeat = (pd.Series(counts, dtype="float64") for counts in kept)
+    first_week, firsts, repeats = (np.asarray(v, dtype=np.float64) for v in times.by_week())
     start = grain_edge(origin, "day")
     end = grain_edge(snapshot.cutoff, "day", up=True)
-    mondays = np.array([grain_edge(pd.Timestamp(monday), "week") for monday in first.index])
-    begins, ends = np.maximum(mondays, start), np.minimum(mondays + 7.0, end)
-    days = ends - begins
-    firsts, all_ = first.to_numpy(), (first + repeat).to_numpy()
-    at_start = ends <= start + START_DAYS
-    later = begins >= (start + end) / 2.0
-
-    def per_day(counts: FloatArray, weeks: BoolArray) -> float:
-        return float(counts[weeks].sum() / max(days[weeks].sum(), 1.0))
-
-    rates = [per_day(counts, weeks) for counts in (firsts, all_) for weeks in (at_start, later)]
-    new_at_start, new_later, buyers_at_start, buyers_later = rates
-    base: Base = "open"
-    margin = None
-    if end - start < LEAST_DAYS:
-        base = "too_short"
-    elif new_at_start > MANY_TIMES * new_later:
-        base = "left_censored" if buyers_later >= STEADY * buyers_at_start else "closed_cohort"
-    if base == "left_censored":
-        falling = isotonic_regression(firsts / days, weights=days, increasing=False).x
-        margin = Duration(float(ends[falling > 2.0 * new_later][-1] - start), "day")
-    return LeftCensoring(base, new_at_start, new_later, buyers_at_start, buyers_later, margin)
+    mondays = week_edges(int(first_week), len(firsts))[:-1]
+    begins, ends = np.maximum(mondays, start), np.minimum(mondays + DAYS_PER_WEEK, end)
+    return judge_entry((start, end), begins, ends, firsts, firsts + repeats)
 
 
 def _origin(snapshot: Snapshot) -> pd.Timestamp:
@@ -170,7 +92,7 @@ class OldCustomerModel(BetaGeoModel):
         Begin and end of the window in days since 1970-01-01; matters only under a calendar, whose
         clock changes the share.
     purchase_covariates, dropout_covariates, ridge, calendar
-        See :class:`~crmml.models.purchase.calendar.CalendarPurchaseModel`.
+        See :class:`~crmml.models.purchase.clocked.ClockedPurchaseModel`.
     """
 
     def __init__(
@@ -182,37 +104,31 @@ class OldCustomerModel(BetaGeoModel):
         dropout_covariates: Sequence[str] = (),
         ridge: float = 0.0,
         calendar: CalendarProfile | Literal["estimate"] | None = None,
+        clocks: ClockSettings = (),
     ) -> None:
         super().__init__(
             purchase_covariates=purchase_covariates,
             dropout_covariates=dropout_covariates,
             ridge=ridge,
             calendar=calendar,
+            clocks=clocks,
         )
         self.share = share
         self.window = window
 
     @property
     def _process(self) -> PurchaseProcess:  # type: ignore[override]
-        share = self.share
-        if self.calendar_ is not None:
-            begin, end = self.window
-            moments, clock = self.calendar_.clock(begin, end)
-            passed = np.interp([begin, begin + share * (end - begin), end], moments, clock)
-            share = float((passed[1] - passed[0]) / (passed[2] - passed[0]))
+        begin, end = self.window
+        pace = self._pace_between(begin, end)
+        if pace is None:
+            return cast(PurchaseProcess, SeenEarly(self.share))
+        margin = begin + self.share * (end - begin)
+        passed = pace.until(np.array([begin, margin, end]))[0]
+        share = float((passed[1] - passed[0]) / (passed[2] - passed[0]))
         return cast(PurchaseProcess, SeenEarly(share))
 
-    def _exposure(self, one: Population, h: Histories, first: int, n_weeks: int) -> FloatArray:
-        """Add those who were at risk within the margin and were not seen."""
-        process = cast(SeenEarly, self._process)
-        unseen = one.weights * process.unseen_rate(self._row_params(h), h.T)
-        margin = one.begin + self.share * (one.end - one.begin)
-        return super()._exposure(one, h, first, n_weeks) + time_at_risk(
-            one.begin, margin, unseen, first, n_weeks
-        )
 
-
-class LeftCensoredModel(CalendarPurchaseModel):
+class LeftCensoredModel(ClockedPurchaseModel):
     """BG/NBD or MBG/NBD for a base that is older than its data.
 
     Who is first seen within a margin of the data's start is most likely an old customer, whose
@@ -252,11 +168,11 @@ class LeftCensoredModel(CalendarPurchaseModel):
     log_likelihood_ : float
         Sum over both. Not comparable with a plain model's, which conditions on other purchases.
     calendar_, n_waves_, dispersion_, flat_log_likelihood_
-        See :class:`~crmml.models.purchase.calendar.CalendarPurchaseModel`.
+        See :class:`~crmml.models.purchase.clocked.ClockedPurchaseModel`.
     """
 
     _state = (
-        *CalendarPurchaseModel._state,
+        *ClockedPurchaseModel._state,
         "new_",
         "old_",
         "origin_",
@@ -266,7 +182,7 @@ class LeftCensoredModel(CalendarPurchaseModel):
     )  # type: ignore[assignment]
     _effects: ClassVar[dict[Group, tuple[tuple[str, float], ...]]] = BetaGeoModel._effects
 
-    new_: CalendarPurchaseModel
+    new_: ClockedPurchaseModel
     old_: OldCustomerModel | None
     origin_: str
     margin_: str | None
@@ -286,6 +202,9 @@ class LeftCensoredModel(CalendarPurchaseModel):
     def _process(self) -> PurchaseProcess:  # type: ignore[override]
         return self.new_._process
 
+    def _wanted(self) -> Wanted:
+        return self.new_._wanted()
+
     @property
     def ridge(self) -> float:  # type: ignore[override]
         """Penalty of the coefficients, which is that of the base."""
@@ -293,10 +212,11 @@ class LeftCensoredModel(CalendarPurchaseModel):
 
     @property
     def _parameter_names(self) -> tuple[str, ...]:
-        names = self.new_._parameter_names
+        names = (*self.new_._process.NAMES, *self.new_.coefficients_)
         if self.old_ is None:
             return names
-        return (*names, *(_PREFIX + name for name in self.old_._parameter_names))
+        old = (*self.old_._process.NAMES, *self.old_.coefficients_)
+        return (*names, *(_PREFIX + name for name in old))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -309,7 +229,7 @@ class LeftCensoredModel(CalendarPurchaseModel):
         """Return class name, settings and fitted state as plain JSON values."""
         self._check_fitted()
         state = {
-            **{name: getattr(self, name) for name in self._state},
+            **{name: _plain(getattr(self, name)) for name in self._state},
             "new_": self.new_.to_dict(),
             "old_": self.old_ and self.old_.to_dict(),
             "calendar_": self.calendar_ and self.calendar_.to_dict(),
@@ -353,7 +273,7 @@ class LeftCensoredModel(CalendarPurchaseModel):
             estimated with sample weights.
         TooLittleDataError
             If there are no new customers; or a calendar is to be estimated from too little, see
-            :meth:`crmml.models.purchase.calendar.CalendarPurchaseModel.fit`.
+            :meth:`crmml.models.purchase.clocked.ClockedPurchaseModel.fit`.
         CrmmlError
             If the provenance lacks what is needed.
 
@@ -382,7 +302,7 @@ class LeftCensoredModel(CalendarPurchaseModel):
         weights = sample_weight
         if weights is not None and not isinstance(weights, pd.Series):
             weights = pd.Series(np.asarray(weights, dtype=np.float64), index=snapshot.customer_id)
-        parts: list[tuple[CalendarPurchaseModel, Snapshot]] = [(base, counted.subset(~old))]
+        parts: list[tuple[ClockedPurchaseModel, Snapshot]] = [(base, counted.subset(~old))]
         self.old_ = None
         if self.n_old_ and margin is not None:
             theirs = counted.subset(old)
@@ -399,8 +319,11 @@ class LeftCensoredModel(CalendarPurchaseModel):
                 f"{self.margin_} of the start of the data and count as old, with parameters of "
                 "their own"
             )
-        bought = _with_first_purchases(repeat_purchases_by_week(snapshot), snapshot.subset(old))
-        at_purchases = self._fit_parts(parts, snapshot, base.calendar, bought, weights)
+        span = None
+        if self.old_ is not None and margin is not None:
+            begin = grain_edge(pd.Timestamp(self.origin_), snapshot.grain)
+            span = (begin, in_units(margin, "day"))
+        at_purchases = self._fit_parts(parts, snapshot, base._wanted(), span, weights)
         self._gather_fits(len(snapshot), at_purchases)
         return self
 
@@ -416,7 +339,7 @@ class LeftCensoredModel(CalendarPurchaseModel):
         in_units(margin, snapshot.time_unit)
         return margin, []
 
-    def _gather_fits(self, n_customers: int, at_purchases: float) -> None:
+    def _gather_fits(self, n_customers: int, at_purchases: tuple[float, float]) -> None:
         parts = {"": self.new_} | ({} if self.old_ is None else {_PREFIX: self.old_})
         for name in ("params_", "standard_errors_", "coefficients_"):
             merged = {
@@ -428,8 +351,10 @@ class LeftCensoredModel(CalendarPurchaseModel):
         self.covariance_ = block_diag(
             *(np.array(part.covariance_) for part in parts.values())
         ).tolist()
-        for name in ("log_likelihood_", "null_log_likelihood_"):
-            setattr(self, name, sum(getattr(part, name) for part in parts.values()) + at_purchases)
+        for name, more in zip(
+            ("log_likelihood_", "null_log_likelihood_"), at_purchases, strict=True
+        ):
+            setattr(self, name, sum(getattr(part, name) for part in parts.values()) + more)
         self.converged_ = all(part.converged_ for part in parts.values())
         self.n_customers_ = n_customers
 
@@ -473,6 +398,10 @@ class LeftCensoredModel(CalendarPurchaseModel):
 
     def _histories(self, snapshot: Snapshot) -> Histories:
         return super()._histories(self._count_from_origin(snapshot))
+
+    def _ages(self, h: Histories) -> FloatArray:
+        # Customers older than the data are no newcomers.
+        return np.where(h.covariates[_OLD] > 0, np.inf, super()._ages(h))
 
     def _covariate_columns(self) -> dict[Group, Sequence[str]]:
         own = self.new_._covariate_columns()
@@ -524,6 +453,8 @@ class LeftCensoredModel(CalendarPurchaseModel):
     ) -> Posterior:
         """Draw from the posterior of all parameters; those of old and new are independent.
 
+        Clocks are taken as known, as they are estimated from both together.
+
         Parameters
         ----------
         snapshot : Snapshot
@@ -532,6 +463,8 @@ class LeftCensoredModel(CalendarPurchaseModel):
             See :meth:`crmml.models.purchase.base.PurchaseModel.posterior`; a prior of a parameter
             of old customers is named ``old_r`` and so on.
         """
+        from crmml.models.purchase.predictive import purchase_posterior
+
         self._check_snapshot(snapshot)
         counted = self._count_from_origin(snapshot)
         old, given = self._is_old(counted), dict(prior or {})
@@ -541,11 +474,12 @@ class LeftCensoredModel(CalendarPurchaseModel):
             if self.old_ is not None and name.startswith(_PREFIX)
         }
         ours = {k: v for k, v in given.items() if self.old_ is None or not k.startswith(_PREFIX)}
-        new = self.new_.posterior(counted.subset(~old), n_draws=n_draws, seed=seed, prior=ours)
+        settings: dict[str, Any] = {"n_draws": n_draws, "clocks_known": True}
+        new = purchase_posterior(self.new_, counted.subset(~old), seed=seed, prior=ours, **settings)
         if self.old_ is None:
             return new
-        other = self.old_.posterior(
-            counted.subset(old), n_draws=n_draws, seed=seed + 1, prior=theirs
+        other = purchase_posterior(
+            self.old_, counted.subset(old), seed=seed + 1, prior=theirs, **settings
         )
         return Posterior(
             names=(*new.names, *(_PREFIX + name for name in other.names)),
@@ -557,14 +491,3 @@ class LeftCensoredModel(CalendarPurchaseModel):
             effective_sample_size=min(new.effective_sample_size, other.effective_sample_size),
             coefficients=(*new.coefficients, *(_PREFIX + name for name in other.coefficients)),
         )
-
-
-def _with_first_purchases(bought: WeeklyCounts | None, old: Snapshot) -> WeeklyCounts | None:
-    """Add the first purchases of old customers, which count like all others."""
-    if bought is None or not len(old):
-        return bought
-    end = grain_edge(old.cutoff, old.grain, up=True)
-    since = old.frame["T"].to_numpy() * UNIT_DAYS[old.time_unit]
-    week = week_at(end - since - UNIT_DAYS[old.grain] / 2.0)  # T begins at the end of the period
-    firsts = np.bincount(week - bought.first, minlength=len(bought.counts))
-    return WeeklyCounts(bought.first, bought.counts + firsts)

@@ -6,17 +6,17 @@ from typing import ClassVar
 
 from crmml.models.purchase.base import Group
 from crmml.models.purchase.beta_geo import BETA_GEO_BOUNDARIES
-from crmml.models.purchase.calendar import CalendarPurchaseModel
+from crmml.models.purchase.clocked import ClockedPurchaseModel
 from crmml.stats import mbg_nbd
 from crmml.stats.process import PurchaseProcess
 
 
-class ModifiedBetaGeoModel(CalendarPurchaseModel):
+class ModifiedBetaGeoModel(ClockedPurchaseModel):
     """MBG/NBD: Poisson purchases, and a chance to drop out after each purchase, even the first.
 
     Batislam, Denizel and Filiztekin (2007), Intern. J. of Research in Marketing 24(3). Unlike in
     the BG/NBD, a customer without a repeat purchase may have left.
-    See :class:`crmml.models.purchase.calendar.CalendarPurchaseModel` for settings and attributes,
+    See :class:`crmml.models.purchase.clocked.ClockedPurchaseModel` for settings and attributes,
     and :class:`crmml.models.purchase.base.PurchaseModel` for methods.
     """
 
@@ -26,3 +26,8 @@ class ModifiedBetaGeoModel(CalendarPurchaseModel):
         "dropout": (("a", 1.0), ("b", 1.0)),
     }
     _boundaries = BETA_GEO_BOUNDARIES
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the predictions must know."""
+        return self._clock_notes()

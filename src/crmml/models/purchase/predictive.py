@@ -23,8 +23,9 @@ from crmml.exceptions import CrmmlError, ParameterError
 from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import check_levels
 from crmml.models.purchase.base import Histories, PurchaseModel, take
+from crmml.models.purchase.clocked import ClockedPurchaseModel
 from crmml.models.value.gamma_gamma import GammaGammaModel
-from crmml.stats import gamma_gamma, mle
+from crmml.stats import gamma_gamma, joint, mle
 from crmml.stats.posterior import Density, NormalPrior, Posterior, sample_posterior
 
 Prior = Mapping[str, tuple[float, float]]
@@ -74,6 +75,7 @@ def purchase_posterior(
     prior: Prior | None = None,
     n_proposals: int = 512,
     method: Literal["auto", "laplace", "ensemble"] = "auto",
+    clocks_known: bool = False,
 ) -> Posterior:
     """Draw from the posterior of the parameters and coefficients of a fitted purchase model.
 
@@ -90,7 +92,11 @@ def purchase_posterior(
         of its column. The default is weak: each logarithm is normal with standard deviation 2,
         centred at 0, or, for a parameter measured in time, at the logarithm of the mean
         observation time; each standardised coefficient is normal around 0 with standard deviation
-        ``1 / sqrt(ridge)``, of which the ridge is the penalty, or 2 without one.
+        ``1 / sqrt(ridge)``, of which the ridge is the penalty, or 2 without one. Coordinates of
+        estimated clocks (``clock_names_``) are normal with standard deviation 2 around 0, that of
+        the decay of newcomers around the logarithm of a tenth of the mean observation time.
+    clocks_known : bool
+        Take the clocks as known at their estimates.
 
     Returns
     -------
@@ -117,6 +123,12 @@ def purchase_posterior(
     coefficients = tuple(block.name for block in blocks)
     if coefficients != tuple(model.coefficients_):
         raise CrmmlError(f"{type(model).__name__} is made of parts; ask its method posterior()")
+    clocked = () if clocks_known else tuple(getattr(model, "clock_names_", ()))
+    if clocked:
+        return _clocked_posterior(
+            model, snapshot, blocks, prior,
+            n_draws=n_draws, seed=seed, n_proposals=n_proposals, method=method,
+        )  # fmt: skip
     names = (*process.NAMES, *coefficients)
     typical = float(counts @ h.T / counts.sum())
     ridged = dict.fromkeys(coefficients, (0.0, model.ridge**-0.5)) if model.ridge else {}
@@ -157,6 +169,58 @@ def purchase_posterior(
         method=method,
     )
     return found.moved(mle.to_given_scale(process.NAMES, blocks)) if blocks else found
+
+
+def _clocked_posterior(
+    model: Any,
+    snapshot: Snapshot,
+    blocks: Sequence[mle.Block],
+    prior: Prior | None,
+    **settings: Any,
+) -> Posterior:
+    """Draw from the joint posterior of process and clocks, on the density of the joint fit."""
+    part, clocks = model._joint_part(snapshot)
+    size, n_rows = len(part.names), len(part.x)
+    names = (*part.names, *model.clock_names_)
+    coefficients = names[len(part.process.NAMES) :]
+    ridged = {}
+    if model.ridge:
+        ridged = dict.fromkeys(coefficients[: len(blocks)], (0.0, model.ridge**-0.5))
+    typical = part.scale()
+    clock_prior = {"log_decay": (np.log(typical / 10.0), PRIOR_SD)}
+    centred = {k: v for k, v in clock_prior.items() if k in names}
+    normal = build_prior(
+        names,
+        dict.fromkeys(model._time_parameters, typical),
+        {**ridged, **centred, **(prior or {})},
+    )
+
+    def density_on(index: IntArray) -> Density:
+        share = float(part.weights.sum() / part.weights[index].sum())
+        evaluate = joint.part_objective(part.thinned(index, share), clocks, 0.0, 1.0)
+
+        def gradient(z: FloatArray) -> tuple[float, FloatArray]:
+            value, by_theta, by_psi = evaluate(z[:size], z[size:])
+            rates, slope = clocks.log_rates(z[size:])
+            prior_value, prior_slope = normal.log_density(z)
+            whole = np.concatenate([by_theta, by_psi + slope])
+            return value + rates + prior_value, whole + prior_slope
+
+        return Density(lambda z: gradient(z)[0], gradient)
+
+    start = np.concatenate([_at_mean_covariates(model, blocks), model.clock_estimates_])
+    start = np.clip(start, normal.mean - 4.0 * normal.sd, normal.mean + 4.0 * normal.sd)
+    found = sample_posterior(
+        names,
+        density_on(np.arange(n_rows)),
+        start,
+        thinned=density_on(mle.thin_rows(n_rows, _THIN)) if n_rows > 2 * _THIN else None,
+        coefficients=coefficients,
+        **settings,
+    )
+    change = np.eye(len(names))
+    change[:size, :size] = mle.to_given_scale(part.process.NAMES, blocks)
+    return found.moved(change)
 
 
 def _at_mean_covariates(model: PurchaseModel, blocks: Sequence[mle.Block]) -> FloatArray:
@@ -239,6 +303,9 @@ def at_parameters(model: PurchaseModel, values: FloatArray) -> PurchaseModel:
     found = dict(zip(model._parameter_names, values.tolist(), strict=True))
     other.params_ = {name: found[name] for name in model.params_}
     other.coefficients_ = {name: {"estimate": found[name]} for name in model.coefficients_}
+    clocks = [name for name in getattr(model, "clock_names_", ()) if name in found]
+    if clocks and isinstance(other, ClockedPurchaseModel):
+        other._set_clocks(np.array([found[name] for name in clocks]))
     return other
 
 
@@ -253,8 +320,8 @@ class Outlook:
         P(active at the cutoff).
     futures : list of NamedTuple
         For each node, the parameters of the distinct futures.
-    t : ndarray, shape (n_futures,)
-        Length of the horizon.
+    t : list of ndarray, shape (n_futures,)
+        For each node, the length of the horizon on its clock.
     inverse : ndarray of int, shape (n_histories,)
         The future of each history.
     """
@@ -263,15 +330,20 @@ class Outlook:
     histories: Histories
     alive: FloatArray
     futures: list[Any]
-    t: FloatArray
+    t: list[FloatArray]
     inverse: IntArray
+
+    @property
+    def n_futures(self) -> int:
+        """Number of distinct futures."""
+        return len(self.t[0])
 
     def pmf(self, futures: IntArray, n_max: int) -> FloatArray:
         """P(n | active) for n = 0..n_max of some futures, shape (n_nodes, n, n_max + 1)."""
         return np.array(
             [
-                self.model._process.pmf(take(params, futures), self.t[futures], n_max)
-                for params in self.futures
+                self.model._process.pmf(take(params, futures), t[futures], n_max)
+                for params, t in zip(self.futures, self.t, strict=True)
             ]
         )
 
@@ -340,20 +412,38 @@ def look_ahead(
     """
     h, alive, future = model._look_ahead(snapshot, horizon)
     if worlds is None:
-        return Outlook(model, h, alive[None], [future.params], future.t, future.inverse)
-    if isinstance(worlds, Posterior):
-        nodes = node_params(model, h, worlds)
-    else:
-        nodes = (at_parameters(model, values)._row_params(h) for values in worlds)
+        return Outlook(model, h, alive[None], [future.params], [future.t], future.inverse)
     first = np.empty(len(future.t), dtype=np.int64)
     first[future.inverse] = np.arange(len(future.inverse))
-    alive_at, futures = [], []
-    for params in nodes:
-        alive_at.append(model._process.probability_alive(params, h.x, h.t_x, h.T))
+    names = model._parameter_names
+    clocked = len(getattr(model, "clock_names_", ())) > 0
+    clocked = clocked and (not isinstance(worlds, Posterior) or worlds.names == names)
+    nodes: Iterator[tuple[Any, Histories, FloatArray]]
+    if clocked and len(names) > len(model.params_) + len(model.coefficients_):
+        # Other clocks put the same histories at other operational times.
+        vectors = worlds.nodes() if isinstance(worlds, Posterior) else worlds
+        nodes = (_on_its_clock(model, values, snapshot, horizon) for values in vectors)
+    elif isinstance(worlds, Posterior):
+        nodes = ((params, h, future.t) for params in node_params(model, h, worlds))
+    else:
+        nodes = ((at_parameters(model, v)._row_params(h), h, future.t) for v in worlds)
+    alive_at, futures, lengths = [], [], []
+    for params, its, t in nodes:
+        alive_at.append(model._process.probability_alive(params, its.x, its.t_x, its.T))
         futures.append(
-            model._process.if_alive(take(params, first), h.x[first], h.t_x[first], h.T[first])
+            model._process.if_alive(take(params, first), its.x[first], its.t_x[first], its.T[first])
         )
-    return Outlook(model, h, np.array(alive_at), futures, future.t, future.inverse)
+        lengths.append(t if t is future.t else t[first])
+    return Outlook(model, h, np.array(alive_at), futures, lengths, future.inverse)
+
+
+def _on_its_clock(
+    model: PurchaseModel, values: FloatArray, snapshot: Snapshot, horizon: str | Duration
+) -> tuple[Any, Histories, FloatArray]:
+    """Parameters, histories and lengths of the horizon at other parameters and clocks."""
+    other = at_parameters(model, values)
+    h = other._histories(snapshot)
+    return other._row_params(h), h, other._lengths(snapshot, h, horizon)
 
 
 def chunks(inverse: IntArray, groups: IntArray, rows: IntArray, size: int) -> Iterator[Any]:
@@ -413,7 +503,7 @@ def purchase_distribution(
     table = np.empty((ahead.alive.shape[1], n_max + 1))
     rows = np.arange(len(table))
     size = max(1, 1_000_000 // ((n_max + 1) * len(ahead.futures)))
-    for piece, mine, position in chunks(ahead.inverse, np.arange(len(ahead.t)), rows, size):
+    for piece, mine, position in chunks(ahead.inverse, np.arange(ahead.n_futures), rows, size):
         pmf = ahead.pmf(piece, n_max)
         alive = ahead.alive[:, mine]
         table[mine] = averaged(alive, pmf, position)

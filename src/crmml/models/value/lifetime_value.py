@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.base import clone
 
-import crmml.models
 from crmml._typing import Duration, FloatArray, IntArray
 from crmml.exceptions import (
     DataError,
@@ -85,6 +84,14 @@ class LifetimeValueModel(Estimator):
     """
 
     _state = ("purchase_model_", "spend_model_", "purchase_posterior_", "spend_posterior_")
+    _learners: ClassVar[Mapping[str, str]] = {
+        "purchase_model": "purchase_model_",
+        "spend_model": "spend_model_",
+    }
+    _parts: ClassVar[Mapping[str, Any]] = {
+        "purchase_posterior_": Posterior,
+        "spend_posterior_": Posterior,
+    }
 
     purchase_model_: PurchaseModel
     spend_model_: GammaGammaModel
@@ -108,7 +115,7 @@ class LifetimeValueModel(Estimator):
         self.n_posterior_draws = n_posterior_draws
         self.random_state = random_state
 
-    # -- fit and storage -------------------------------------------------------------------------
+    # -- fit -------------------------------------------------------------------------
 
     def fit(
         self,
@@ -153,35 +160,6 @@ class LifetimeValueModel(Estimator):
                 snapshot, n_draws=n_draws, seed=seed
             )
         return self
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return class name, settings, both fitted models and posteriors as plain JSON values."""
-        self._check_fitted()
-        settings = self.get_params(deep=False)
-        nested = ("purchase_model", "spend_model")
-        return {
-            "class": type(self).__name__,
-            "settings": {k: v for k, v in settings.items() if k not in nested},
-            "state": {
-                name: None if (part := getattr(self, name)) is None else part.to_dict()
-                for name in self._state
-            },
-        }
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild a fitted model from :meth:`to_dict`."""
-        state = stored["state"]
-        purchases, spend = (
-            crmml.models.from_dict(state[name]) for name in ("purchase_model_", "spend_model_")
-        )
-        model = cls(purchase_model=clone(purchases), spend_model=clone(spend), **stored["settings"])
-        model.purchase_model_, model.spend_model_ = purchases, spend
-        model.purchase_posterior_, model.spend_posterior_ = (
-            None if state[name] is None else Posterior.from_dict(state[name])
-            for name in ("purchase_posterior_", "spend_posterior_")
-        )
-        return model
 
     # -- expectations ----------------------------------------------------------------------------
 
@@ -437,7 +415,7 @@ class LifetimeValueModel(Estimator):
             active = np.flatnonzero(rng.uniform(size=len(x)) < ahead.alive[node][history])
             future = ahead.inverse[history[active]]
             count = self.purchase_model_._process.draw(
-                take(ahead.futures[node], future), ahead.t[future], rng
+                take(ahead.futures[node], future), ahead.t[node][future], rng
             )
             active, count = active[count > 0], count[count > 0]
             scaled = rng.gamma(p * count) / rng.gamma(q + p * x[active])

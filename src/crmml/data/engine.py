@@ -1,0 +1,347 @@
+"""The engine: the one file that knows how DuckDB works and what other engines lack.
+
+Tables are worked on where they lie: files, data frames and tables of DuckDB on an embedded DuckDB,
+tables of another engine of Ibis (PostgreSQL, say) on that engine. All else in this room and in the
+room of the features is plain Ibis. Nothing is ever downloaded: extensions are neither installed
+nor loaded by themselves.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import ibis
+import ibis.expr.datatypes as dt
+import ibis.expr.types as ir
+import pyarrow as pa
+import sqlglot
+from ibis.backends import BaseBackend
+from ibis.backends.duckdb import Backend
+
+from crmml.exceptions import DataError, ParameterError, SourceError
+
+TIMESTAMP = dt.Timestamp(scale=6)
+INSTANT = dt.Timestamp(scale=6, timezone="UTC")
+
+_STORED = (ibis.expr.operations.DatabaseTable, ibis.expr.operations.SQLQueryResult)
+_DRIVERS = ("psycopg",)
+_LARGEST = 2**53
+"""Whole numbers up to here are exact as float64."""
+
+
+# --- engines -------------------------------------------------------------------------------------
+
+
+def connect() -> BaseBackend:
+    """Return a fresh embedded engine whose answers depend on no session setting.
+
+    Examples
+    --------
+    >>> connect().name
+    'duckdb'
+    """
+    spill = Path(tempfile.gettempdir()) / f"crmml-spill-{os.getpid()}"
+    con = ibis.duckdb.connect(
+        temp_directory=str(spill),
+        preserve_insertion_order=False,
+        autoinstall_known_extensions=False,
+        autoload_known_extensions=False,
+    )
+    con.raw_sql("SET TimeZone = 'UTC'")
+    return con
+
+
+def in_memory(table: ir.Table) -> bool:
+    """Whether an Ibis table lies on no engine yet."""
+    return not table.op().find(_STORED)
+
+
+def engine_of(table: ir.Table) -> BaseBackend | None:
+    """Return the engine on which an Ibis table lies; None where it lies in memory."""
+    return None if in_memory(table) else table.get_backend()
+
+
+def is_embedded(engine: BaseBackend) -> bool:
+    """Whether an engine is DuckDB, which can read files and parse any text."""
+    return isinstance(engine, Backend)
+
+
+def keep_row_order(engine: BaseBackend) -> None:
+    """Let the first rows of a file stay the first rows."""
+    engine.raw_sql("SET preserve_insertion_order = true")
+
+
+# --- tables kept in an engine --------------------------------------------------------------------
+
+
+def store(table: ir.Table | pa.Table, engine: BaseBackend) -> ir.Table:
+    """Keep rows in an engine until its connection ends.
+
+    Parameters
+    ----------
+    table : Ibis table on the engine, or Arrow table
+        What to keep.
+    engine : Ibis backend
+        Where.
+    """
+    if isinstance(table, pa.Table):
+        # a column without a single value has no type; it is as good as text
+        fields = [
+            field.with_type(pa.string()) if pa.types.is_null(field.type) else field
+            for field in table.schema
+        ]
+        table = ibis.memtable(table.cast(pa.schema(fields)))
+    return engine.create_table(ibis.util.gen_name("crmml"), table, temp=True)
+
+
+@contextmanager
+def kept(table: ir.Table) -> Iterator[ir.Table]:
+    """Compute a table once, for several questions, and drop it afterwards.
+
+    Parameters
+    ----------
+    table : Ibis table
+        On any engine.
+
+    Yields
+    ------
+    Ibis table
+        The same rows, stored in the engine.
+    """
+    engine = table.get_backend()
+    if not engine.supports_temporary_tables:
+        with table.cache() as stored:
+            yield stored
+        return
+    stored = store(table, engine)
+    try:
+        yield stored
+    finally:
+        name = sqlglot.to_identifier(stored.op().name, quoted=True).sql(engine.dialect)
+        done = engine.raw_sql(f"DROP TABLE {name}")
+        # an answer left open would hold the table
+        done.fetchall() if is_embedded(engine) else done.close()
+
+
+# --- reading files and databases -----------------------------------------------------------------
+
+
+def read_parquet(engine: BaseBackend, path: Path) -> ir.Table:
+    """Return the Parquet files of a path, lazily; a folder is read with all that lies below it."""
+    literal = glob.escape(str(path))
+    return engine.read_parquet(f"{literal}/**/*.parquet" if path.is_dir() else literal)
+
+
+def read_csv(
+    engine: BaseBackend, path: Path, *, delimiter: str | None, header: bool, encoding: str
+) -> ir.Table:
+    """Return a CSV file, lazily, every column as text."""
+    options: dict[str, Any] = {"delim": delimiter} if delimiter else {}
+    return engine.read_csv(
+        glob.escape(str(path)), all_varchar=True, header=header, encoding=encoding, **options
+    )
+
+
+def read_database(engine: Backend, path: Path, table: str | None) -> ir.Table:
+    """Return a table or view of a DuckDB file, lazily.
+
+    Raises
+    ------
+    SourceError
+        If no single table is meant.
+    """
+    # a file is attached once, however many of its tables are read
+    known = engine.con.execute(
+        "SELECT database_name FROM duckdb_databases() WHERE path = ?", [str(path)]
+    ).fetchall()
+    catalog = known[0][0] if known else ibis.util.gen_name("source")
+    if not known:
+        engine.attach(str(path), catalog, read_only=True)
+    query = """
+        SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = $1
+        UNION ALL
+        SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = $1 AND NOT internal
+        ORDER BY ALL
+    """
+    names = engine.con.execute(query, [catalog]).fetchall()
+    wanted = table.split(".") if table else []
+    found = [pair for pair in names if list(pair)[-len(wanted) :] == wanted] if wanted else names
+    if len(found) != 1:
+        asked = f"no single table {table!r}" if table else "a table must be named"
+        held = ", ".join(
+            name if database == "main" else f"{database}.{name}" for database, name in names
+        )
+        raise SourceError(path, f"{asked} (write file::table); it holds {held or 'no table'}")
+    database, name = found[0]
+    return engine.table(name, database=(catalog, database))
+
+
+def _bare() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        }
+    )
+
+
+@contextmanager
+def plain_errors(source: object) -> Iterator[None]:
+    """Turn what an engine says about a source into a sentence for its owner."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise SourceError(source, _first_sentence(error)) from error
+    except Exception as error:
+        # errors of drivers that need not be installed are known by their module
+        if type(error).__module__.partition(".")[0] not in _DRIVERS:
+            raise
+        raise SourceError(source, str(error).partition("\n")[0].rstrip(".")) from error
+
+
+def _first_sentence(error: duckdb.Error) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if "Error when sniffing file" in lines[0]:
+        return "its lines do not split into the same columns; mind delimiter, quotes and encoding"
+    told = [line for line in lines[:3] if not line.startswith("Original Line")]
+    return " ".join(told).rstrip(".")
+
+
+# --- what engines do differently -----------------------------------------------------------------
+
+
+def check_date_format(date_format: str) -> None:
+    """Refuse what the embedded engine cannot parse times by.
+
+    Raises
+    ------
+    ParameterError
+        If the codes are not those of ``strptime``.
+    """
+    with _bare() as con:
+        try:
+            con.execute("SELECT try_strptime('', ?)", [date_format]).fetchall()
+        except duckdb.Error:
+            rule = "made of strptime codes, like '%d.%m.%Y %H:%M'"
+            raise ParameterError("date_format", rule, date_format) from None
+
+
+@ibis.udf.scalar.builtin(name="try_strptime")  # type: ignore[untyped-decorator]
+def _parse_naive(text: dt.string, codes: dt.string) -> TIMESTAMP:  # type: ignore[valid-type]
+    """Engine function: parse, or null."""
+
+
+@ibis.udf.scalar.builtin(name="try_strptime")  # type: ignore[untyped-decorator]
+def _parse_aware(text: dt.string, codes: dt.string) -> INSTANT:  # type: ignore[valid-type]
+    """Engine function: parse a time with an offset, or null."""
+
+
+@ibis.udf.scalar.builtin(name="timezone")  # type: ignore[untyped-decorator]
+def _local(zone: dt.string, instant: INSTANT) -> TIMESTAMP:  # type: ignore[valid-type]
+    """Engine function: the wall clock of a zone at an instant."""
+
+
+_OFFSET = r"\d{2}:\d{2}[\d:.,]*\s*([Zz]|[+-]\d{2}(:?\d{2})?)$"
+"""A time of day followed by its distance from UTC."""
+
+
+def wall_clock(instant: ir.TimestampValue, zone: str) -> ir.TimestampValue:
+    """Return what the clocks of a zone show at an instant."""
+    local: ir.TimestampValue = _local(zone, instant)
+    return local
+
+
+def parse_timestamp(
+    text: ir.StringValue, date_format: str | None = None, timezone: str | None = None
+) -> ir.TimestampValue:
+    """Read times from text, on the embedded engine; null where that fails.
+
+    Parameters
+    ----------
+    text : Ibis text column
+        Without surrounding blanks.
+    date_format : str, optional
+        Codes of ``strptime``; ISO 8601 by default.
+    timezone : str, optional
+        Zone whose wall clock is wanted; without it, times with an offset cannot be read.
+    """
+    if date_format is not None and re.search("%[zZ]", date_format):
+        return _local(timezone, _parse_aware(text, date_format))
+    if date_format is not None:
+        return _parse_naive(text, date_format)
+    aware = ibis.null(TIMESTAMP) if timezone is None else _local(timezone, text.try_cast(INSTANT))
+    # a pattern costs more than all the rest, so it only sees what might end in an offset
+    clock = text.substr(10)
+    signed = clock.contains("+") | clock.contains("-") | clock.upper().endswith("Z")
+    offset = ibis.ifelse(signed, text.re_search(_OFFSET), False)
+    return ibis.ifelse(offset, aware, text.try_cast(TIMESTAMP))
+
+
+def cast_or_null(value: ir.Value, kind: dt.DataType) -> ir.Value:
+    """Cast a value to int64, float64 or a decimal; null where it does not fit.
+
+    Parameters
+    ----------
+    value : Ibis value
+        A number, or text without surrounding blanks.
+    kind : Ibis data type
+        What is wanted.
+    """
+    if _embedded(value):
+        return value.try_cast(kind)
+    if isinstance(value, ir.StringValue):
+        value = _number_of(value)
+    if kind.is_floating() or (kind.is_integer() and value.type().is_integer()):
+        return value.cast(kind)
+    if kind.is_integer():
+        most = _LARGEST if value.type().is_floating() else 10**18
+        fits = (value.floor() == value) & (value.abs() <= most)
+        return ibis.ifelse(fits, value, ibis.null(value.type())).cast(kind)
+    # false for what is infinite, and for NaN, which others put last
+    fits = value.abs() < 10 ** (kind.precision - kind.scale)
+    value = ibis.ifelse(fits, value, ibis.null(value.type()))
+    if not value.type().is_floating():
+        return value.cast(kind)
+    # halves away from zero of the float that is stored, as the embedded engine rounds it
+    scale = 10**kind.scale
+    steps = (value.abs() * float(scale) + 0.5).floor().cast("int64") * value.sign().cast("int64")
+    return (steps.cast(dt.Decimal(kind.precision + kind.scale, kind.scale)) / scale).cast(kind)
+
+
+_NUMBER = r"^[+-]?(\d{1,200}(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?$"
+
+
+def _number_of(text: ir.StringValue) -> ir.Value:
+    plain = ibis.ifelse(text.re_search(_NUMBER), text, ibis.null("string"))
+    return plain.cast(dt.Decimal())
+
+
+def _embedded(value: ir.Value) -> bool:
+    tables = value.op().find(_STORED)
+    return all(is_embedded(table.source) for table in tables)
+
+
+def refuse_unread(value: ir.Value, name: str, *, table: str, column: str) -> None:
+    """Refuse text times on an engine that cannot read them.
+
+    Raises
+    ------
+    DataError
+        With the name of the engine.
+    """
+    if not _embedded(value):
+        engine = value.get_backend().name
+        raise DataError(
+            f"{name} must have a type of time on {engine}, which cannot read times of the type "
+            f"{value.type()} without failing at the first bad one: cast the column there",
+            table=table,
+            column=column,
+        )

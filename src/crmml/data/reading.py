@@ -1,0 +1,432 @@
+"""Reading: a file, a database table or a data frame becomes the columns of a contract, typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import ibis
+import ibis.expr.datatypes as dt
+import ibis.expr.types as ir
+import pandas as pd
+import pyarrow as pa
+from ibis.backends import BaseBackend
+
+from crmml.data import engine
+from crmml.data.cleaning import EXACT, RAW
+from crmml.data.schema import TRANSACTIONS, Kind, TableSchema
+from crmml.data.settings import ReadSettings
+from crmml.exceptions import DataError, MissingColumnsError, ParameterError, SourceError
+
+Readable: TypeAlias = str | Path | pd.DataFrame | pa.Table | ir.Table
+"""A path (Parquet file or folder, CSV, DuckDB file), a data frame, an Arrow or an Ibis table."""
+
+MONEY = dt.Decimal(18, 2)
+NUMBER = dt.Decimal(18, 4)
+
+_PARQUET = (".parquet", ".pq")
+_CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".csv.zst")
+_DUCKDB = (".duckdb", ".ddb", ".db")
+
+
+@dataclass(frozen=True, eq=False)
+class Source(ReadSettings):
+    """Where a table lies and how to read it.
+
+    Attributes
+    ----------
+    data : path, DataFrame, Arrow table or Ibis table
+        A path may name a table of a DuckDB file: ``"shop.duckdb::sales"``.
+    table, columns, delimiter, header, encoding, date_format, decimal, timezone
+        How to read it; see :class:`crmml.data.settings.ReadSettings`.
+
+    Examples
+    --------
+    >>> Source("shop.duckdb::sales", columns={"customer_id": "client"}).name
+    'shop.duckdb::sales'
+    """
+
+    data: Readable
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return str(self.data) if isinstance(self.data, (str, Path)) else type(self.data).__name__
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether it is a text file."""
+        return isinstance(self.data, (str, Path)) and self.place[0].name.lower().endswith(_CSV)
+
+    @property
+    def place(self) -> tuple[Path, str | None]:
+        """Of a path: the file and the table inside."""
+        text, separator, table = str(self.data).partition("::")
+        return Path(text).expanduser(), (table if separator else self.table)
+
+
+# --- opening -------------------------------------------------------------------------------------
+
+
+def open_raw(source: Source, schema: TableSchema = TRANSACTIONS) -> ir.Table:
+    """Return a source as it is, its columns named and typed as it names and types them.
+
+    Raises
+    ------
+    SourceError, DataError
+        If it cannot be opened.
+    """
+    own = engine.engine_of(source.data) if isinstance(source.data, ir.Table) else None
+    con = own or engine.connect()
+    if own is None:
+        engine.keep_row_order(con)
+    with engine.plain_errors(source.name):
+        return _open(source, con, schema)
+
+
+def _open(source: Source, con: BaseBackend, schema: TableSchema) -> ir.Table:
+    """Return the source as it is, unread, as a table of the engine."""
+    data = source.data
+    if isinstance(data, pd.DataFrame):
+        return engine.store(_from_frame(data, source, schema), con)
+    if isinstance(data, pa.Table):
+        return engine.store(data.select(_needed(data.column_names, source, schema)), con)
+    if isinstance(data, ir.Table):
+        if engine.engine_of(data) is con:
+            return data
+        needed = data.select(_needed(data.columns, source, schema))
+        return engine.store(needed.to_pyarrow(), con)
+    if not isinstance(data, (str, Path)):
+        rule = "a path, a pandas DataFrame, an Arrow table or an Ibis table"
+        raise ParameterError(schema.name, rule, type(data).__name__)
+    path, table = source.place
+    path = path.absolute()
+    if not path.exists():
+        raise SourceError(path, "there is no such file or folder")
+    name = path.name.lower()
+    if path.is_dir():
+        if not any(path.rglob("*.parquet")):
+            raise SourceError(path, "the folder holds no .parquet file")
+        return engine.read_parquet(con, path)
+    if path.stat().st_size == 0:
+        raise DataError("there must be at least one row; the file is empty", table=schema.name)
+    if name.endswith(_PARQUET):
+        return engine.read_parquet(con, path)
+    if name.endswith(_CSV):
+        return engine.read_csv(
+            con, path, delimiter=source.delimiter, header=source.header, encoding=source.encoding
+        )
+    if name.endswith(_DUCKDB):
+        return engine.read_database(con, path, table)
+    raise SourceError(path, f"its name must end in one of {_PARQUET + _CSV + _DUCKDB}")
+
+
+def _from_frame(data: pd.DataFrame, source: Source, schema: TableSchema) -> pa.Table:
+    if not data.columns.is_unique:
+        raise DataError("column names must be unique", table=schema.name)
+    frame = data.rename(columns=str)
+    if frame.index.name and frame.index.name not in frame.columns:
+        frame = frame.reset_index()
+    frame = frame[_needed(list(frame.columns), source, schema)]
+    arrays = {}
+    for name, values in frame.items():
+        try:
+            if isinstance(values.dtype, pd.DatetimeTZDtype):
+                instants = pa.array(values.dt.tz_convert(None).to_numpy(), from_pandas=True)
+                arrays[str(name)] = instants.cast(pa.timestamp(instants.type.unit, "UTC"))
+            else:
+                arrays[str(name)] = pa.array(values, from_pandas=True)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError) as error:
+            rule = f"values must be of one type ({str(error).rstrip('.')})"
+            raise DataError(rule, table=schema.name, column=str(name)) from None
+    return pa.table(arrays)
+
+
+# --- conforming to the contract ------------------------------------------------------------------
+
+
+class Conformed(NamedTuple):
+    """A table in the names and types of its contract, not yet checked.
+
+    Attributes
+    ----------
+    table : Ibis table
+        Columns of the contract; beside them, where reading can fail, the unread values under the
+        prefix ``__raw_``, and ``__exact_amount`` (float64) where amounts may have to be rounded.
+    names : dict
+        Name of the contract to name in the source, for the messages.
+    notes : tuple of str
+        What was done while reading, a sentence each.
+    """
+
+    table: ir.Table
+    names: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def read_table(source: Source, schema: TableSchema, con: BaseBackend) -> Conformed:
+    """Open a source and give its columns the names and types of the contract.
+
+    What has to be parsed from text is read once and kept in the engine. An engine other than the
+    embedded one gets the rows of files and frames after the embedded one has read them.
+
+    Raises
+    ------
+    SourceError, MissingColumnsError, DataError
+        If the source cannot be opened, or lacks columns, or has columns of unfit types.
+    """
+    if source.date_format is not None:
+        engine.check_date_format(source.date_format)
+    at_home = isinstance(source.data, ir.Table) and engine.engine_of(source.data) is con
+    reader = con if at_home or engine.is_embedded(con) else engine.connect()
+    with engine.plain_errors(source.name):
+        opened = _open(source, reader, schema)
+        table, names, notes = _conform(opened, schema, source)
+        if reader is not con:
+            table = engine.store(_lighten(table).to_pyarrow(), con)
+        elif source.is_csv or _parses_text(opened, names, schema):
+            table = engine.store(_lighten(table), con)
+    return Conformed(table, names, tuple(notes))
+
+
+def _chosen(
+    present: list[str] | tuple[str, ...], source: Source, schema: TableSchema
+) -> dict[str, str]:
+    """Return name of the contract -> name in the source, refusing what does not fit.
+
+    ``unit_price`` takes the place of ``amount`` where it is mapped and ``amount`` is not.
+    """
+    mapping = dict(source.columns or {})
+    known = [*schema.names, *(["unit_price"] if schema is TRANSACTIONS else [])]
+    if not schema.open_ended and (unknown := [name for name in mapping if name not in known]):
+        raise ParameterError("columns", f"keyed by names of the contract {known}", unknown)
+    chosen = {name: name for name in known if name in present and name not in mapping}
+    chosen |= {name: column for name, column in mapping.items() if column is not None}
+    if "amount" in chosen:
+        chosen.pop("unit_price", None)
+    absent = [column for column in chosen.values() if column not in present]
+    needed = set(schema.required)
+    if "unit_price" in chosen:
+        needed = (needed - {"amount"}) | {"quantity"}
+    absent += [name for name in known if name in needed and name not in chosen]
+    if absent:
+        raise MissingColumnsError(absent, present, table=schema.name)
+    if schema.open_ended:
+        used = set(chosen.values())
+        chosen |= {name: name for name in present if name not in used and name not in mapping}
+    return chosen
+
+
+def _needed(present: list[str] | tuple[str, ...], source: Source, schema: TableSchema) -> list[str]:
+    return list(dict.fromkeys(_chosen(present, source, schema).values()))
+
+
+def _conform(
+    table: ir.Table, schema: TableSchema, source: Source
+) -> tuple[ir.Table, dict[str, str], list[str]]:
+    """Give the columns their names and types; beside them stands what could not be read."""
+    names = _chosen(table.columns, source, schema)
+    table = table.select(**{name: table[column] for name, column in names.items()})
+    notes: list[str] = []
+    typed: dict[str, ir.Value] = {}
+    raw: dict[str, ir.Value] = {}
+    for name in names:
+        kind = schema.kind(name)
+        if name == "unit_price":
+            continue
+        typed[name] = (
+            table[name] if kind is None else _read(table, name, kind, schema, source, names[name])
+        )
+        if kind is not None and _can_fail(table[name].type(), kind):
+            raw[RAW + name] = _present(table[name])
+    if "unit_price" in names:
+        exact = _as_float(table, "unit_price", source) * _as_float(table, "quantity", source)
+        typed["amount"] = engine.cast_or_null(exact, MONEY)
+        raw[EXACT] = exact
+        raw[RAW + "amount"] = _present(table["unit_price"])
+        names = {"amount": names["unit_price"], **names}
+        notes.append("amounts are unit price times quantity, rounded once per line")
+    elif "amount" in names and _can_round(table.amount.type()):
+        raw[EXACT] = _as_float(table, "amount", source)
+
+    if any(
+        isinstance(at := table[name], ir.TimestampValue) and at.type().timezone is not None
+        for name in names
+        if name in table.columns and schema.kind(name) == "timestamp"
+    ):
+        notes.append(f"times were put on the clock of {source.timezone}")
+    order = [name for name in schema.names if name in typed]
+    order += [name for name in typed if name not in order]
+    return table.select(**{name: typed[name] for name in order}, **raw), names, notes
+
+
+def _parses_text(table: ir.Table, names: Mapping[str, str], schema: TableSchema) -> bool:
+    return any(
+        table[column].type().is_string() and schema.kind(name) not in ("id", "text", None)
+        for name, column in names.items()
+        if column in table.columns
+    )
+
+
+def _lighten(table: ir.Table) -> ir.Table:
+    """Carry source values along only where they say more than what was read from them."""
+    lighter: dict[str, ir.Value] = {}
+    for name in table.columns:
+        if name.startswith(RAW):
+            read = table[name[len(RAW) :]]
+            lighter[name] = ibis.ifelse(read.isnull(), table[name], ibis.null())
+        elif name == EXACT:
+            exact = table[name]
+            lighter[name] = exact.nullif(table.amount.cast("float64"))
+    return table.mutate(**lighter)
+
+
+_YES = ("true", "t", "yes", "y", "1", "ja", "j", "oui", "si", "بله")
+_NO = ("false", "f", "no", "n", "0", "nein", "non", "خیر")
+
+
+def _read(
+    table: ir.Table, name: str, kind: Kind, schema: TableSchema, source: Source, column: str
+) -> ir.Value:
+    """Return a column in the type of its kind; what cannot be read is null."""
+    value = table[name]
+    read: ir.Value | None = None
+    if kind == "id":
+        read = _read_id(value)
+    elif kind == "timestamp":
+        read = _read_timestamp(value, name, schema, source, column)
+    elif kind in ("money", "number") and not isinstance(value, ir.BooleanValue):
+        read = engine.cast_or_null(
+            _read_number(value, source), MONEY if kind == "money" else NUMBER
+        )
+    elif kind == "flag":
+        read = _read_flag(value)
+    elif kind == "text":
+        read = _present(value).cast("string")
+    if read is None:
+        raise DataError(
+            f"{name} cannot be read from the type {value.type()}", table=schema.name, column=column
+        )
+    return read
+
+
+def _present(value: ir.Value) -> ir.Value:
+    """Return null for blank text and NaN, which are ways to say that there is no value."""
+    if isinstance(value, ir.StringValue):
+        return ibis.ifelse(value.strip() == "", ibis.null(value.type()), value)
+    if isinstance(value, ir.FloatingValue):
+        return ibis.ifelse(value.isnan(), ibis.null(value.type()), value)
+    return value
+
+
+def _read_id(value: ir.Value) -> ir.Value | None:
+    if isinstance(value, ir.IntegerValue):
+        return engine.cast_or_null(value, dt.int64)
+    if isinstance(value, ir.StringValue):
+        return _present(value)
+    if isinstance(value, (ir.FloatingValue, ir.DecimalValue)):
+        # whole numbers became floats on their way through a table with gaps
+        whole = value == value.floor()
+        return ibis.ifelse(whole, engine.cast_or_null(value, dt.int64), ibis.null("int64"))
+    if isinstance(value, ir.UUIDValue):
+        return value.cast("string")
+    return None
+
+
+def _read_timestamp(
+    value: ir.Value, name: str, schema: TableSchema, source: Source, column: str
+) -> ir.Value | None:
+    zone, codes = source.timezone, source.date_format
+    if isinstance(value, ir.TimestampValue) and value.type().timezone is not None:
+        if zone is None:
+            raise DataError(
+                f"times with a time zone ({value.type().timezone}) need the business's own: give "
+                "timezone, like 'Europe/Berlin'",
+                table=schema.name,
+                column=column,
+            )
+        return engine.wall_clock(value, zone)
+    if isinstance(value, (ir.TimestampValue, ir.DateValue)):
+        return value.cast(engine.TIMESTAMP)
+    if isinstance(value, ir.IntegerValue) and codes is None:
+        raise DataError(
+            f"times of the type {value.type()} need a date_format, like '%Y%m%d'",
+            table=schema.name,
+            column=column,
+        )
+    if not isinstance(value, (ir.StringValue, ir.IntegerValue)):
+        return None
+    if codes is not None and re.search("%[zZ]", codes) and zone is None:
+        rule = "given where the date_format reads offsets"
+        raise ParameterError("timezone", rule, "no timezone")
+    engine.refuse_unread(value, name, table=schema.name, column=column)
+    return engine.parse_timestamp(value.cast("string").strip(), codes, zone)
+
+
+def parse_number(text: ir.StringValue, decimal: str = ".") -> ir.FloatingValue:
+    """Read numbers from text; null where that fails.
+
+    Parameters
+    ----------
+    text : Ibis text column
+        Without surrounding blanks.
+    decimal : {".", ","}
+        Decimal sign; the other one may group thousands, and only thousands.
+    """
+    return engine.cast_or_null(_pointed(text, decimal), dt.float64)
+
+
+def _pointed(text: ir.StringValue, decimal: str) -> ir.StringValue:
+    """Write numbers with a decimal point and without groups; null where they are not numbers."""
+    grouper = "," if decimal == "." else "."
+    # a grouper counts only where it groups by thousands, so that 1,50 never becomes 150
+    grouped = rf"^[+-]?\d{{1,3}}({re.escape(grouper)}\d{{3}})+({re.escape(decimal)}\d*)?$"
+    plain = ibis.ifelse(text.re_search(grouped), text.replace(grouper, ""), ibis.null("string"))
+    plain = ibis.ifelse(text.contains(grouper), plain, text)
+    return plain if decimal == "." else plain.replace(",", ".")
+
+
+def _read_number(value: ir.Value, source: Source) -> ir.Value:
+    """Return something that casts to a decimal: numbers as they are, text with a plain point."""
+    return _pointed(value.strip(), source.decimal) if isinstance(value, ir.StringValue) else value
+
+
+def _as_float(table: ir.Table, name: str, source: Source) -> ir.Value:
+    return engine.cast_or_null(_read_number(_present(table[name]), source), dt.float64)
+
+
+def _read_flag(value: ir.Value) -> ir.Value | None:
+    if isinstance(value, ir.BooleanValue):
+        return value
+    if isinstance(value, ir.NumericValue):
+        return ibis.cases((value == 1, True), (value == 0, False))
+    if isinstance(value, ir.StringValue):
+        word = value.strip().lower()
+        return ibis.cases((word.isin(_YES), True), (word.isin(_NO), False))
+    return None
+
+
+def _can_fail(found: dt.DataType, kind: Kind) -> bool:
+    """Whether reading a source type as a kind can leave values unread."""
+    if kind == "text":
+        return False
+    if found.is_string():
+        return kind != "id"
+    return bool(
+        {
+            "id": found.is_floating() or found.is_decimal() or found == dt.uint64,
+            "timestamp": found.is_integer(),
+            "money": found.is_numeric(),
+            "number": found.is_numeric(),
+            "flag": found.is_numeric(),
+        }[kind]
+    )
+
+
+def _can_round(found: dt.DataType) -> bool:
+    if found.is_decimal():
+        return found.scale is None or bool(found.scale > 2)
+    return not bool(found.is_integer())

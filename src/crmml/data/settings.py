@@ -1,0 +1,116 @@
+"""The settings of the doors: how a table is read, and what to do with rows that need a decision.
+
+This module stands by itself, without engine or data frames, so that reading a configuration stays
+light.
+"""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, get_args, get_type_hints
+
+from crmml.exceptions import ParameterError
+
+
+@dataclass(frozen=True)
+class Policies:
+    """What to do with rows that need a decision.
+
+    Attributes
+    ----------
+    returns : {"net", "drop", "error"}
+        Negative amounts: net them against spend, leave them out, or refuse the data.
+    zero_amounts : {"keep_as_purchase", "drop"}
+        Lines of amount zero: purchases that cost nothing, or nothing at all.
+    missing_ids : {"drop", "error"}
+        Rows that belong to no customer. (In a table of one row per customer they are always an
+        error.)
+    duplicates : {"keep", "drop"}
+        Further lines of the same customer, time, order, product (the last two where known) and
+        amount; in other tables, further rows that are equal throughout. ``drop`` leaves one of
+        each.
+    unreadable : {"error", "drop"}
+        Rows whose required values are missing, cannot be read or are not finite, and rows that
+        break a rule of their table. (With ``drop`` an unreadable value of an optional column
+        becomes null and its row stays.)
+    unlikely_dates : {"error", "drop", "keep"}
+        Rows dated before 1970-01-02 or from 2100 on: place-holders of some system, usually.
+    test_customers : tuple of int or str
+        Ids that are not customers (test accounts, the till itself); their rows are left out.
+
+    Examples
+    --------
+    >>> Policies(returns="drop").returns
+    'drop'
+    >>> Policies(returns="ignore")
+    Traceback (most recent call last):
+        ...
+    crmml.exceptions.ParameterError: policy returns must be one of 'net', 'drop', 'error'; got
+    'ignore'
+    """
+
+    returns: Literal["net", "drop", "error"] = "net"
+    zero_amounts: Literal["keep_as_purchase", "drop"] = "keep_as_purchase"
+    missing_ids: Literal["drop", "error"] = "drop"
+    duplicates: Literal["keep", "drop"] = "keep"
+    unreadable: Literal["error", "drop"] = "error"
+    unlikely_dates: Literal["error", "drop", "keep"] = "error"
+    test_customers: tuple[int | str, ...] = ()
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in fields(self):
+            choices, got = get_args(hints[field.name]), getattr(self, field.name)
+            if field.name == "test_customers":
+                object.__setattr__(self, field.name, tuple(got))
+            elif got not in choices:
+                rule = "one of " + ", ".join(map(repr, choices))
+                raise ParameterError(f"policy {field.name}", rule, got)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReadSettings:
+    """How to read a table, wherever it lies.
+
+    Attributes
+    ----------
+    table : str, optional
+        The table of a DuckDB file, where the path does not name it.
+    columns : mapping, optional
+        Name of the contract to name in the source. Columns that bear the name of the contract
+        need no entry; None leaves a column out. For ``transactions``, ``unit_price`` (with
+        ``quantity``) may stand in for ``amount``.
+    delimiter : str, optional
+        Of a CSV file; found out by default.
+    header : bool
+        Whether a CSV file begins with the names; without, they are ``column0``, ``column1``...
+    encoding : str
+        Of a CSV file: ``utf-8``, ``utf-16`` or ``latin-1``.
+    date_format : str, optional
+        Codes of ``strptime`` for times that are text or whole numbers; ISO 8601 by default.
+    decimal : {".", ","}
+        Decimal sign of amounts that are text. The other one may group thousands.
+    timezone : str, optional
+        The business's time zone (``"Europe/Berlin"``), needed where times carry a zone.
+    """
+
+    table: str | None = None
+    columns: Mapping[str, str | None] | None = None
+    delimiter: str | None = None
+    header: bool = True
+    encoding: str = "utf-8"
+    date_format: str | None = None
+    decimal: str = "."
+    timezone: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.decimal not in (".", ","):
+            raise ParameterError("decimal", "'.' or ','", self.decimal)
+        if self.timezone is not None:
+            try:
+                zoneinfo.ZoneInfo(self.timezone)
+            except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+                rule = "a time zone of the IANA list, like 'Europe/Berlin'"
+                raise ParameterError("timezone", rule, self.timezone) from None

@@ -1,0 +1,111 @@
+"""When the customers of a snapshot bought: counts by the period of the first and of each purchase.
+
+An effect of the calendar, of a customer's age or of a promotion multiplies the purchase rate, so
+the likelihood holds the sum of its logarithm over the purchases. The logarithms of several effects
+add, so each needs one marginal of this table and no more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crmml._typing import BoolArray, FloatArray, Grain, IntArray
+from crmml.stats.discounting import UNIT_DAYS
+from crmml.stats.operational_time import week_at
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+
+@dataclass(frozen=True, eq=False)
+class PurchaseTimes:
+    """How many customers first seen in one period bought in another.
+
+    Attributes
+    ----------
+    first, at : ndarray of int, shape (n,)
+        Grain periods of the first purchase and of a purchase, ``at >= first``; each pair once.
+        Where they are equal it is the first purchase itself.
+    count : ndarray of int, shape (n,)
+        Customers.
+    grain : {"hour", "day", "week"}
+        Length of a period; see :func:`crmml.features.purchases.period_at` for its number.
+
+    Examples
+    --------
+    >>> times = PurchaseTimes(np.array([9, 9]), np.array([9, 12]), np.array([2, 1]), "day")
+    >>> times.repeats, [column.tolist() for column in times.by_age()]
+    (1, [[3], [1]])
+    """
+
+    first: IntArray
+    at: IntArray
+    count: IntArray
+    grain: Grain
+
+    @classmethod
+    def gather(cls, periods: ir.Table, grain: Grain) -> PurchaseTimes:
+        """Count them in the engine.
+
+        Parameters
+        ----------
+        periods : Ibis table
+            A row for each customer and period (``lines > 0`` where something was bought).
+        grain : {"hour", "day", "week"}
+        """
+        bought = periods.filter(periods.lines > 0)
+        first = bought.group_by("customer_id").agg(first=bought.period.min())
+        dated = bought.join(first, "customer_id")
+        pairs = dated.group_by("first", at=dated.period).agg(count=dated.count())
+        table = pairs.order_by("first", "at").to_pyarrow()
+        seen, at, count = (table[n].to_numpy().astype(np.int64) for n in ("first", "at", "count"))
+        return cls(seen, at, count, grain)
+
+    @property
+    def repeats(self) -> int:
+        """Number of repeat purchases."""
+        return int(self.count[self.at > self.first].sum())
+
+    def subset(self, keep: BoolArray) -> PurchaseTimes:
+        """Keep some of the rows, those of some first periods for example."""
+        return replace(self, first=self.first[keep], at=self.at[keep], count=self.count[keep])
+
+    def starts(self, period: IntArray) -> FloatArray:
+        """Return the moments at which periods begin, in days since 1970-01-01."""
+        # Weeks begin on Mondays; the one with the number 0 does on 1969-12-29.
+        return np.asarray(UNIT_DAYS[self.grain] * period - (3.0 if self.grain == "week" else 0.0))
+
+    def by_age(self) -> tuple[IntArray, IntArray]:
+        """Count repeat purchases by the periods since the first purchase.
+
+        Returns
+        -------
+        age, count : ndarray of int, shape (n_ages,)
+            Rising, from 1 on; ages at which nobody bought are left out.
+        """
+        repeat = self.at > self.first
+        counts = np.bincount((self.at - self.first)[repeat], weights=self.count[repeat])
+        seen = np.flatnonzero(counts)
+        return seen.astype(np.int64), counts[seen].astype(np.int64)
+
+    def by_week(self) -> tuple[int, IntArray, IntArray]:
+        """Count first and repeat purchases by calendar week.
+
+        Returns
+        -------
+        first_week : int
+            Counted from Monday 1970-01-05.
+        firsts, repeats : ndarray of int, shape (n_weeks,)
+            From the first to the last week in which somebody bought.
+        """
+        week = week_at(self.starts(self.at))
+        begin, n_weeks = int(week.min()), int(week.max() - week.min()) + 1
+        is_first = self.at == self.first
+        firsts, repeats = (
+            np.bincount((week - begin)[rows], self.count[rows], n_weeks).astype(np.int64)
+            for rows in (is_first, ~is_first)
+        )
+        return begin, firsts, repeats

@@ -1,0 +1,104 @@
+"""The table of metrics: name, direction, unit and meaning of every figure of a judgement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from crmml.exceptions import ParameterError
+
+Direction: TypeAlias = Literal["lower", "higher", "target"]
+"""Which values are better: lower ones, higher ones, or those nearer to a target."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes
+    ----------
+    name : str
+        As in the tables; what it is a metric of stands before it (``purchases_mae``).
+    direction : {"lower", "higher", "target"}
+        Which values are better.
+    unit : str
+        What it is measured in; empty for a pure number.
+    meaning : str
+        What it says.
+    target : float, optional
+        The best value, where neither lower nor higher is better.
+    """
+
+    name: str
+    direction: Direction
+    unit: str
+    meaning: str
+    target: float | None = None
+
+    def loss(self, value: float) -> float:
+        """Turn a value into one of which less is better.
+
+        Examples
+        --------
+        >>> metric_named("auc").loss(0.8), metric_named("bias").loss(-0.25)
+        (-0.8, 0.25)
+        """
+        if self.target is not None:
+            return abs(value - self.target)
+        return value if self.direction == "lower" else -value
+
+
+_OWN = "purchases or currency"
+
+METRICS: tuple[Metric, ...] = (
+    Metric("mae", "lower", _OWN, "mean absolute error"),
+    Metric("mae_of_median", "lower", "purchases", "mean absolute error of the median"),
+    Metric("rmse", "lower", _OWN, "root of the mean squared error"),
+    Metric("bias", "target", "share", "relative error of the total", 0.0),
+    Metric("deviance", "lower", "", "mean Poisson deviance; it chooses the forecast"),
+    Metric("crps", "lower", "purchases", "continuous ranked probability score"),
+    Metric("log_score", "lower", "nats", "mean negative log-probability of the count"),
+    Metric("coverage_80", "target", "share", "customers inside their central 80 % interval", 0.8),
+    Metric("cumulative_mape", "lower", "share", "mean error of the purchases to date by week"),
+    Metric("pearson", "higher", "", "linear correlation"),
+    Metric("spearman", "higher", "", "rank correlation, mid-ranks for ties"),
+    Metric("gini", "higher", "", "Gini along the predicted order over that of the true one"),
+    Metric("decile_mape", "lower", "share", "mean error over the deciles of the prediction"),
+    Metric("top_decile_found", "higher", "share", "true top decile that was predicted there"),
+    Metric("top_decile_lift", "higher", "", "mean of the predicted top decile over that of all"),
+    Metric("auc", "higher", "", "P(an event scores above a non-event)"),
+    Metric("average_precision", "higher", "", "precision at each score, weighted by its recall"),
+    Metric("brier", "lower", "", "mean squared error of a probability"),
+    Metric("log_loss", "lower", "nats", "mean negative log-probability of what happened"),
+    Metric("calibration_error", "lower", "share", "mean gap of stated and observed rates"),
+    Metric("accuracy", "higher", "share", "customers whose most probable class happened"),
+    Metric("macro_f1", "higher", "", "mean over the classes of the F1 score"),
+    Metric("quadratic_kappa", "higher", "", "agreement beyond chance, squared distances"),
+    Metric("ranked_probability_score", "lower", "", "squared error of cumulative probabilities"),
+)
+"""Every metric that is computed somewhere, each once."""
+
+
+def metric_named(name: str) -> Metric:
+    """Return the metric that a column, a leaderboard row or a logged figure is.
+
+    Parameters
+    ----------
+    name : str
+        A name of :data:`METRICS`, alone or behind what it is a metric of, as in
+        ``served_purchases_deviance``.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such metric.
+
+    Examples
+    --------
+    >>> metric_named("served_clv_gini").direction
+    'higher'
+    """
+    fitting = [m for m in METRICS if name == m.name or name.endswith(f"_{m.name}")]
+    if not fitting:
+        raise ParameterError("metric", f"one of {[m.name for m in METRICS]}", name)
+    return max(fitting, key=lambda m: len(m.name))

@@ -1,0 +1,1152 @@
+"""Purchase models whose rate may follow clocks: newcomers, the season, schedules, in one fit."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from crmml._typing import BoolArray, Duration, FloatArray
+from crmml.exceptions import (
+    BoundaryWarning,
+    CrmmlError,
+    FitWarning,
+    ParameterError,
+    TooLittleDataError,
+)
+from crmml.features.purchase_times import PurchaseTimes
+from crmml.features.snapshot import Snapshot
+from crmml.models.estimator import row_weights
+from crmml.models.purchase.base import Future, Histories, PurchaseModel, _wald
+from crmml.models.purchase.calendar import (
+    LEAST_WEEKS,
+    MOST_WAVES,
+    CalendarProfile,
+    grain_edge,
+    known_times,
+)
+from crmml.models.purchase.clocks import (
+    ClockSettings,
+    NewcomerClock,
+    ScheduleClock,
+    SeasonClock,
+    Wanted,
+    from_plain,
+    to_plain,
+)
+from crmml.stats import joint, mle, newcomer
+from crmml.stats import operational_time as ot
+from crmml.stats.clocks import Intervals, Pace
+from crmml.stats.discounting import UNIT_DAYS, in_units
+from crmml.stats.left_censored import SeenEarly
+from crmml.stats.newcomer import Settling
+
+_LONGEST = 0.25
+"""Largest decay over the longest T: the change must be over well before the data end, or it could
+not be told from dropout, or from what goes on for ever."""
+_FIRST = 20.0
+"""Largest change looked for, up or down."""
+_AT_BOUND = {
+    ("first", "low"): "customers hardly buy at first",
+    ("first", "high"): "nearly all purchases follow closely on the first one",
+    ("half_life", "low"): "the change is over sooner than these data can show",
+    ("half_life", "high"): "the change is so slow that it can hardly be told from dropout",
+}
+_SEASON_ROUNDS = 4
+"""How often the number of waves is chosen anew with what is expected given all other effects."""
+_REACH = 36.0
+_AGES = 12
+"""Values of exp(-age / decay) at which discounted purchases are found under a pace."""
+_WEEKS_OF_PROFILE = 5218
+"""A hundred years, after which a discounted sum to infinity takes the profile at its mean, 1."""
+_YEAR = np.arange(1, 54)
+_YEAR_SHARES = np.concatenate([np.ones(52), [ot.LONG_WEEK_SHARE]])
+
+
+class ClockedPurchaseModel(PurchaseModel):
+    """A purchase process whose rate may follow clocks.
+
+    The rate of a customer is multiplied by ``s(t) n(age) exp(b'z(t))``: a profile of the year, a
+    change while the customer is new, and schedules common to all. As dropout happens at purchases,
+    the process is the plain one in the operational time of each customer, the integral of the
+    product; the log-likelihood gains the sum of the logarithm of the product at the purchases.
+    Process and clocks are fitted together (:mod:`crmml.stats.joint`).
+
+    Parameters
+    ----------
+    purchase_covariates, dropout_covariates, ridge
+        See :class:`~crmml.models.purchase.base.PurchaseModel`.
+    calendar : CalendarProfile, "estimate" or None
+        The short way to a season: a profile; or one estimated by maximum likelihood from at least
+        two years of data. Its logarithm is a sum of waves of a whole number of turns a year, as
+        many as the Bayesian information criterion (of the likelihood over its dispersion) wants,
+        at most 13.
+    clocks : sequence of clocks, or "auto"
+        ``"newcomers"``, ``"season"``, or a :class:`~crmml.models.purchase.clocks.NewcomerClock`,
+        ``SeasonClock`` or ``ScheduleClock``. ``"auto"`` tries newcomers, and a season where the
+        data are long enough, and keeps what pays by the Bayesian information criterion; whether it
+        also forecasts better is for training to say, see :meth:`simpler`.
+
+    Attributes
+    ----------
+    calendar_ : CalendarProfile or None
+        The profile used.
+    n_waves_ : int or None
+        Waves a year of the estimated profile; 0 where none is worth its price.
+    dispersion_ : float or None
+        Of the weekly purchases around the profile; 1 for Poisson counts.
+    flat_log_likelihood_ : float or None
+        At the optimum without a profile, all else as it is.
+    first_, half_life_ : float
+        Rate of new customers over the settled one, and the half-life of the difference in time
+        units; 1 where there is no effect, or none worth two parameters.
+    settling_covariance_ : list of list of float
+        Covariance of ``log(first)`` and ``log(half_life)``; NaN on a bound of the search, and empty
+        where no effect was estimated or kept.
+    plain_log_likelihood_ : float or None
+        At the optimum without a change of the rate of newcomers, all else as it is.
+    schedule_coefficients_ : dict of str to dict of str to float
+        For each name of a schedule what ``coefficients_`` hold of a covariate.
+    joint_covariance_ : list of list of float
+        Covariance of log-parameters, coefficients and then the coordinates of estimated clocks
+        (``clock_names_``, ``clock_estimates_``); empty where no clock was estimated.
+
+    Notes
+    -----
+    ``standard_errors_`` and posteriors carry the uncertainty of estimated clocks and take given
+    ones as known.
+    ``expected_purchases_new_customer`` speaks of a newcomer at no particular time of the year (a
+    profile of 1). A purchase counts with the mean rate of its grain period.
+    Purchases are discounted by calendar time. Without a horizon a profile is followed for a hundred
+    years and then counts as 1; a table of dates, which ends, is refused.
+    """
+
+    _state = (
+        *PurchaseModel._state,
+        "calendar_",
+        "n_waves_",
+        "dispersion_",
+        "flat_log_likelihood_",
+        "first_",
+        "half_life_",
+        "settling_covariance_",
+        "plain_log_likelihood_",
+        "schedule_coefficients_",
+        "clock_names_",
+        "clock_estimates_",
+        "joint_covariance_",
+    )  # type: ignore[assignment]
+
+    # Models stored before these existed have no clocks.
+    calendar_: CalendarProfile | None = None
+    n_waves_: int | None = None
+    dispersion_: float | None = None
+    flat_log_likelihood_: float | None = None
+    first_: float = 1.0
+    half_life_: float = 1.0
+    settling_covariance_: Sequence[Sequence[float]] = ()
+    plain_log_likelihood_: float | None = None
+    schedule_coefficients_: Mapping[str, Mapping[str, float]] = {}
+    clock_names_: Sequence[str] = ()
+    clock_estimates_: Sequence[float] = ()
+    joint_covariance_: Sequence[Sequence[float]] = ()
+
+    def __init__(
+        self,
+        *,
+        purchase_covariates: Sequence[str] = (),
+        dropout_covariates: Sequence[str] = (),
+        ridge: float = 0.0,
+        calendar: CalendarProfile | Literal["estimate"] | None = None,
+        clocks: ClockSettings = (),
+    ) -> None:
+        super().__init__(
+            purchase_covariates=purchase_covariates,
+            dropout_covariates=dropout_covariates,
+            ridge=ridge,
+        )
+        self.calendar = calendar
+        self.clocks = clocks
+
+    # -- storage -----------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return class name, settings and fitted state as plain JSON values."""
+        stored = super().to_dict()
+        settings, state = stored["settings"], stored["state"]
+        if isinstance(settings.get("calendar"), CalendarProfile):
+            settings["calendar"] = settings["calendar"].to_dict()
+        if "clocks" in settings:
+            settings["clocks"] = to_plain(self.clocks)
+        if self.calendar_ is not None:
+            state["calendar_"] = self.calendar_.to_dict()
+        return stored
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Self:
+        """Rebuild a fitted estimator from :meth:`to_dict`."""
+        settings = dict(stored["settings"])
+        if "clocks" in settings:
+            settings["clocks"] = from_plain(settings["clocks"])
+        model = super().from_dict({**stored, "settings": settings})
+        if isinstance(model.calendar, dict):
+            model.calendar = CalendarProfile.from_dict(model.calendar)
+        if isinstance(model.calendar_, dict):
+            model.calendar_ = CalendarProfile.from_dict(model.calendar_)
+        return model
+
+    # -- settings ----------------------------------------------------------------------------------
+
+    def _wanted(self) -> Wanted:
+        """Gather the clocks asked for, in whichever way."""
+        wanted = Wanted.read(self.clocks)
+        if self.calendar is None:
+            return wanted
+        if wanted.season is not None:
+            raise ParameterError("calendar", "None where clocks have a season", self.calendar)
+        profile = self.calendar if isinstance(self.calendar, CalendarProfile) else None
+        return replace(wanted, season=SeasonClock(profile))
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        known = self.calendar is None or isinstance(self.calendar, CalendarProfile)
+        if not known and self.calendar != "estimate":
+            raise ParameterError("calendar", "a CalendarProfile, 'estimate' or None", self.calendar)
+        self._wanted()
+
+    def simpler(self) -> Self | None:
+        """Return an unfitted model without the estimated clocks that this fit kept; None if none.
+
+        A gain of likelihood does not tell an effect from a wrong process: newcomers are found in
+        worlds that have none. So fit this one, too, and keep the clocks only where they forecast
+        better in windows of the past.
+        """
+        self._check_fitted()
+        if not len(self.clock_names_):
+            return None
+        settings = self.get_params(deep=False)
+        return type(self)(**{**settings, "clocks": (), "calendar": None})
+
+    # -- fit ---------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        snapshot: Snapshot,
+        sample_weight: pd.Series[float] | npt.ArrayLike | None = None,
+    ) -> Self:
+        """Maximise the likelihood; see :meth:`crmml.models.purchase.base.PurchaseModel.fit`.
+
+        Raises
+        ------
+        TooLittleDataError
+            If a clock is to be estimated from a snapshot that does not know when its customers
+            bought (``provenance["purchase_times"]``), or a profile from less than two years.
+        ParameterError
+            If one is to be estimated with sample weights (how much the purchases of a time weigh is
+            unknown), or time is counted in purchase opportunities.
+
+        Warns
+        -----
+        FitWarning
+            If a clock is given and those times are unknown: ``log_likelihood_`` then lacks the sum
+            of the log rates at the purchases.
+        BoundaryWarning
+            If the likeliest effect lies on a bound of the search.
+        """
+        self._check_settings()
+        # A failed fit leaves a fitted model as it was.
+        trial = copy.copy(self)
+        at_purchases = trial._fit_parts(
+            [(trial, snapshot)], snapshot, self._wanted(), None, sample_weight
+        )
+        trial.log_likelihood_ += at_purchases[0]
+        trial.null_log_likelihood_ += at_purchases[1]
+        self.__dict__.update(trial.__dict__)
+        return self
+
+    def _fit_parts(
+        self,
+        parts: Sequence[tuple[ClockedPurchaseModel, Snapshot]],
+        snapshot: Snapshot,
+        wanted: Wanted,
+        old: tuple[float, float] | None,
+        sample_weight: pd.Series[float] | npt.ArrayLike | None,
+    ) -> tuple[float, float]:
+        """Fit models of different customers under the same clocks.
+
+        Parameters
+        ----------
+        parts : sequence of (ClockedPurchaseModel, Snapshot)
+            Each model with the customers that it is of.
+        snapshot : Snapshot
+            All customers, since their first purchase.
+        wanted : Wanted
+        old : (origin, margin), optional
+            In days: customers first seen within the margin from the origin on are the second part.
+        sample_weight : Series or array-like, optional
+
+        Returns
+        -------
+        (float, float)
+            Sum of the log rates at the purchases, which the parts' likelihoods lack; the same of
+            the fit without covariates.
+        """
+        for part in (self, *(model for model, _ in parts)):
+            part._forget_clocks()
+        if not wanted or len(snapshot) == 0:
+            for part, its in parts:
+                PurchaseModel.fit(part, its, sample_weight)
+            return 0.0, 0.0
+        self._check_time_unit(snapshot, wanted)
+        times = None if sample_weight is not None else known_times(snapshot)
+        wanted = self._check_evidence(snapshot, wanted, times, sample_weight)
+        problem = _Problem.of(self, parts, snapshot, times, old, sample_weight)
+        found = problem.choose(wanted)
+        for model, its, fitted, null in zip(
+            (model for model, _ in parts),
+            (its for _, its in parts),
+            found.solved.fits,
+            found.nulls,
+            strict=True,
+        ):
+            model.time_unit_ = snapshot.time_unit
+            found.give_clocks(model)
+            PurchaseModel._adopt(model, fitted, null, len(its))
+        found.give_clocks(self)
+        self._warn_of_bounds(found)
+        if times is None:
+            self._warn_of_unknown_times(wanted)
+            return 0.0, 0.0
+        return found.solved.log_rates, found.null_log_rates
+
+    def _forget_clocks(self) -> None:
+        for name in ClockedPurchaseModel._state[len(PurchaseModel._state) :]:
+            self.__dict__.pop(name, None)
+        self.settling_covariance_, self.schedule_coefficients_ = [], {}
+        self.clock_names_, self.clock_estimates_, self.joint_covariance_ = [], [], []
+
+    def _check_time_unit(self, snapshot: Snapshot, wanted: Wanted) -> None:
+        if snapshot.time_unit in UNIT_DAYS:
+            return
+        if wanted.season is not None and self.calendar is not None:
+            raise ParameterError(
+                "calendar", "None for purchase opportunities, which have no dates", self.calendar
+            )
+        raise ParameterError(
+            "time_unit", "one of calendar time, not purchase opportunities", snapshot.time_unit
+        )
+
+    def _check_evidence(
+        self,
+        snapshot: Snapshot,
+        wanted: Wanted,
+        times: PurchaseTimes | None,
+        sample_weight: Any,
+    ) -> Wanted:
+        """Refuse what cannot be estimated here; of ``"auto"`` leave it out."""
+        long_enough = _weeks_of(snapshot) >= LEAST_WEEKS - 1e-6
+        if wanted.auto:
+            if times is None:
+                return Wanted()
+            return wanted if long_enough else replace(wanted, season=None)
+        newcomers = wanted.newcomers is not None and wanted.newcomers.first is None
+        season = wanted.season is not None and wanted.season.profile is None
+        if sample_weight is not None and wanted.estimated:
+            what = "the newcomers' rate" if newcomers else "the calendar"
+            raise ParameterError("sample_weight", f"None when {what} is estimated", "weights")
+        if season and not long_enough:
+            raise TooLittleDataError(
+                f"a calendar profile is estimated from at least two years ({LEAST_WEEKS} weeks) of "
+                f"data; these span {_weeks_of(snapshot):.0f} weeks: give the profile as a table "
+                "(CalendarProfile.from_weeks), or calendar=None"
+            )
+        if times is None and newcomers:
+            raise TooLittleDataError(
+                "the rate of newcomers is estimated from the ages at which these very customers "
+                "bought, which this snapshot does not know: build it with behaviour=True and take "
+                "no subset, or give first and half_life"
+            )
+        if times is None and (season or wanted.schedules is not None):
+            what = "a calendar profile" if season else "the coefficient of a schedule"
+            raise TooLittleDataError(
+                f"{what} is estimated from the weeks in which these very customers "
+                "bought, which this snapshot does not know: build it with behaviour=True and "
+                "take no subset, or give the profile as a table (CalendarProfile.from_weeks)"
+            )
+        return wanted
+
+    def _warn_of_unknown_times(self, wanted: Wanted) -> None:
+        name = type(self).__name__
+        if wanted.season is not None:
+            warnings.warn(
+                f"{name}: the weeks in which these customers bought are unknown, so "
+                "the log-likelihood lacks the sum of log s at the purchases and cannot be compared "
+                "with that of a model without a profile",
+                FitWarning,
+                stacklevel=4,
+            )
+        if wanted.newcomers is not None and self.first_ != 1.0:
+            warnings.warn(
+                f"{name}: the ages at which these customers bought are unknown, so the "
+                "log-likelihood lacks the sum of the log rates at the purchases and cannot be "
+                "compared with that of another model",
+                FitWarning,
+                stacklevel=4,
+            )
+
+    def _warn_of_bounds(self, found: _Chosen) -> None:
+        for name, side in found.at_bounds:
+            at = {"first": self.first_, "half_life": self.half_life_}.get(name, math.nan)
+            warnings.warn(
+                f"{type(self).__name__}: {name} was sought no {side}er than {at:.3g} and ended "
+                f"there: {_AT_BOUND.get((name, side), 'it is hardly identified')}; predictions "
+                "stand, its standard error does not",
+                BoundaryWarning,
+                stacklevel=4,
+            )
+
+    # -- what was found ----------------------------------------------------------------------------
+
+    @property
+    def settling_errors_(self) -> dict[str, float]:
+        """Standard errors of ``log(first)`` and ``log(half_life)``."""
+        self._check_fitted()
+        variances = np.diag(np.array(self.settling_covariance_).reshape(-1, 2))
+        return dict(zip(("first", "half_life"), np.sqrt(variances).tolist(), strict=False))
+
+    def _set_clocks(self, psi: FloatArray) -> None:
+        """Hold the estimated clocks at some coordinates, in the order of ``clock_names_``."""
+        self.clock_estimates_ = psi.tolist()
+        at = dict(zip(self.clock_names_, self.clock_estimates_, strict=True))
+        # Of customers older than the data no age is known.
+        if "log_first" in at and getattr(self, "share", None) is None:
+            self.first_ = math.exp(at["log_first"])
+            self.half_life_ = math.exp(at["log_decay"]) * math.log(2.0)
+        if self.n_waves_ is not None:
+            season = [value for name, value in at.items() if name.startswith("season_")]
+            self.calendar_ = profile_of(np.array(season))
+        self.schedule_coefficients_ = {
+            name: {**known, "estimate": at[f"schedule:{name}"]}
+            for name, known in self.schedule_coefficients_.items()
+        }
+
+    def _joint_part(self, snapshot: Snapshot) -> tuple[joint.Part, joint.Clocks]:
+        """Return the customers of the fit and the clocks that it estimated."""
+        times = known_times(snapshot)
+        if times is None:
+            raise TooLittleDataError(
+                f"the posterior of {type(self).__name__} holds its clocks, for which the snapshot "
+                "must know when these very customers bought: build it with behaviour=True and take "
+                "no subset"
+            )
+        wanted = self._wanted()
+        problem = _Problem.of(self, [(self, snapshot)], snapshot, times, None, None)
+        effect = None
+        if wanted.newcomers is not None and self.first_ != 1.0:
+            effect = problem.newcomers(wanted.newcomers)
+        season = None if self.n_waves_ == 0 else wanted.season
+        shared = problem.shared(season, self.n_waves_ or 0, wanted.schedules)
+        return problem.parts[0], joint.Clocks(effect, shared)
+
+    @property
+    def _parameter_names(self) -> tuple[str, ...]:
+        return (*super()._parameter_names, *self.clock_names_)
+
+    def _clock_notes(self) -> tuple[str, ...]:
+        if self.first_ == 1.0:
+            return ()
+        known = self.settling_errors_.get("first", math.nan)
+        reach = stats.norm.ppf(0.95) * known
+        interval = (
+            f" (90 %: {self.first_ * math.exp(-reach):.2f} to {self.first_ * math.exp(reach):.2f})"
+            if math.isfinite(known)
+            else ""
+        )
+        return (
+            f"newcomers at first buy {self.first_:.2f} times{interval} as fast as they will later; "
+            f"half of the difference is gone after {self.half_life_:.1f} {self.time_unit_}s",
+        )
+
+    def newcomer_test(self) -> dict[str, float]:
+        """Test the estimated effect of newcomers against a constant rate.
+
+        Returns
+        -------
+        dict
+            ``statistic`` (twice the difference of log-likelihoods, 0 where the effect was not
+            kept), ``degrees_of_freedom`` (2) and ``p_value`` (chi-squared). Without an effect its
+            half-life means nothing, so the chi-squared law is not exact: p-values near a threshold
+            are a little too small.
+
+        Raises
+        ------
+        CrmmlError
+            If the effect was given, or the model was fitted with a ridge (whose estimates do not
+            maximise the likelihood).
+        """
+        self._check_fitted()
+        wanted = self._wanted().newcomers
+        estimated = wanted is not None and wanted.first is None
+        if not estimated or self.ridge or self.plain_log_likelihood_ is None:
+            raise CrmmlError(
+                "the test of the newcomers' rate needs one that was estimated, and ridge=0; got "
+                f"one that was {'estimated' if estimated else 'given'} and ridge={self.ridge:g}"
+            )
+        statistic = max(2.0 * float(self.log_likelihood_ - self.plain_log_likelihood_), 0.0)
+        return {
+            "statistic": statistic,
+            "degrees_of_freedom": 2.0,
+            "p_value": float(stats.chi2.sf(statistic, 2)),
+        }
+
+    def calendar_test(self) -> dict[str, float]:
+        """Test the estimated profile against none.
+
+        Returns
+        -------
+        dict
+            ``statistic`` (twice the difference of log-likelihoods), ``degrees_of_freedom`` (two
+            per wave), ``p_value`` (chi-squared), ``dispersion``, and ``p_value_dispersed``: that of
+            the statistic over the dispersion, to be preferred where the dispersion is far above 1.
+            The number of waves was chosen on the same data, so p-values near a threshold are a
+            little too small.
+
+        Raises
+        ------
+        CrmmlError
+            If the profile was not estimated.
+        """
+        self._check_fitted()
+        if self.n_waves_ is None or self.flat_log_likelihood_ is None or self.dispersion_ is None:
+            raise CrmmlError(
+                f"{type(self).__name__} has estimated no calendar profile; fit it with "
+                "calendar='estimate' to test one"
+            )
+        statistic = max(2.0 * float(self.log_likelihood_ - self.flat_log_likelihood_), 0.0)
+        degrees = 2 * self.n_waves_
+
+        def p_value(value: float) -> float:
+            return float(stats.chi2.sf(value, degrees)) if degrees else 1.0
+
+        return {
+            "statistic": statistic,
+            "degrees_of_freedom": float(degrees),
+            "p_value": p_value(statistic),
+            "dispersion": self.dispersion_,
+            "p_value_dispersed": p_value(statistic / self.dispersion_),
+        }
+
+    # -- the clock ---------------------------------------------------------------------------------
+
+    @property
+    def _settling(self) -> Settling | None:
+        if self.first_ == 1.0:
+            return None
+        return Settling(self.first_, self.half_life_ / math.log(2.0))
+
+    def _schedules(self) -> ScheduleClock | None:
+        """Return the schedules that act, with their coefficients in ``schedule_coefficients_``."""
+        return self._wanted().schedules if self.schedule_coefficients_ else None
+
+    def _pace_between(self, begin: float, end: float) -> Pace | None:
+        """Shared pace between two moments in days, its edges in days since 1970-01-01."""
+        schedules = self._schedules()
+        if self.calendar_ is None and schedules is None:
+            return None
+        edges = _edges(begin, end, self.calendar_ is not None, schedules)
+        logs = _log_factors(edges, self.calendar_)
+        if schedules is not None:
+            coefficients = [
+                self.schedule_coefficients_[name]["estimate"] for name in schedules.names
+            ]
+            logs = logs + np.array(coefficients) @ schedules.columns((edges[1:] + edges[:-1]) / 2)
+        return Pace(edges, np.exp(logs), np.empty((0, len(logs))))
+
+    def _pace(self, snapshot: Snapshot, begin: float, end: float) -> Pace | None:
+        """Return the same with its edges in units after the end of the data."""
+        pace = self._pace_between(begin, end)
+        if pace is None:
+            return None
+        edges = (pace.edges - _end_of(snapshot)) / UNIT_DAYS[snapshot.time_unit]
+        return replace(pace, edges=edges)
+
+    def _ages(self, h: Histories) -> FloatArray:
+        """Time since the first purchase at the cutoff of each distinct history."""
+        return np.asarray(h.groups.values["T"], dtype=np.float64)
+
+    def _histories(self, snapshot: Snapshot) -> Histories:
+        return self._on_clock(super()._histories(snapshot), snapshot)
+
+    def _on_clock(self, h: Histories, snapshot: Snapshot) -> Histories:
+        if not len(h.T):
+            return h
+        end, unit = _end_of(snapshot), UNIT_DAYS.get(snapshot.time_unit, 1.0)
+        pace = self._pace(snapshot, end - float(h.T.max()) * unit, end)
+        settling = self._settling
+        if pace is None and settling is None:
+            return h
+        # The interval begins with the first purchase, but for those who are older than the data.
+        age = self._ages(h)
+        age = np.where(np.isinf(age), age, 0.0)
+        T = Intervals.of(-h.T, h.T, age).under(pace, settling).time
+        t_x = Intervals.of(-h.T, h.t_x, age).under(pace, settling).time
+        return Histories(h.x, np.where(h.x > 0, np.minimum(t_x, T), 0.0), T, h.covariates, h.groups)
+
+    def _lengths(
+        self, snapshot: Snapshot, h: Histories, horizon: str | Duration | None
+    ) -> FloatArray:
+        lengths = super()._lengths(snapshot, h, horizon)
+        settling = self._settling
+        if horizon is None or not len(lengths):
+            return lengths if settling is None else settling.passed(self._ages(h), lengths)
+        end, unit = _end_of(snapshot), UNIT_DAYS.get(snapshot.time_unit, 1.0)
+        pace = self._pace(snapshot, end, end + float(lengths[0]) * unit)
+        if pace is None and settling is None:
+            return lengths
+        if pace is None and settling is not None:
+            return settling.passed(self._ages(h), lengths)
+        return (
+            Intervals.of(np.zeros(len(lengths)), lengths, self._ages(h)).under(pace, settling).time
+        )
+
+    def _discount(
+        self,
+        snapshot: Snapshot,
+        h: Histories,
+        future: Future,
+        horizon: str | Duration | None,
+        delta: float,
+    ) -> FloatArray:
+        settling = self._settling
+        paced = self.calendar_ is not None or self._schedules() is not None
+        if not paced and settling is None:
+            return super()._discount(snapshot, h, future, horizon, delta)
+        # Of one age are all whose future is the same.
+        age, until = np.empty((2, len(future.t)))
+        age[future.inverse] = self._ages(h)
+        until[future.inverse] = PurchaseModel._lengths(self, snapshot, h, horizon)
+        if not paced and settling is not None:
+            return newcomer.discounted_purchases(future.params, age, until, delta, settling)
+        moments, beyond = self._path_ahead(snapshot, horizon, delta)
+        pace = self._pace(
+            snapshot,
+            _end_of(snapshot),
+            _end_of(snapshot) + moments[-1] * UNIT_DAYS[snapshot.time_unit],
+        )
+        if settling is None:
+            passed = Intervals.of(np.zeros(len(moments)), moments).under(pace, None).time
+            return _discounted(future.params, moments, passed, beyond, delta)
+        # The clock of an age is C(u) + e G(u) with e = exp(-age / decay): all customers follow one
+        # path at a few values of e, between which the result is smooth.
+        decay = settling.decay
+        fine = decay * np.arange(0.0, _REACH, 1.0 / 32.0)
+        at = np.union1d(moments, fine[fine < moments[-1]])
+        angle = np.pi * (np.arange(_AGES) + 0.5) / _AGES
+        nodes = np.cos(angle)
+        values = []
+        for share in (nodes + 1.0) / 2.0:
+            same = Intervals.of(np.zeros(len(at)), at, -decay * math.log(share))
+            passed = same.under(pace, settling).time
+            values.append(_discounted(future.params, at, passed, beyond, delta))
+        terms = 2.0 / _AGES * np.cos(np.outer(np.arange(_AGES), angle)) @ np.array(values)
+        terms[0] /= 2.0
+        basis = np.polynomial.chebyshev.chebvander(2.0 * np.exp(-age / decay) - 1.0, _AGES - 1)
+        return np.asarray((basis * terms.T).sum(axis=1))
+
+    def _path_ahead(
+        self, snapshot: Snapshot, horizon: str | Duration | None, delta: float
+    ) -> tuple[FloatArray, FloatArray]:
+        """Moments in units after the end of the data between which the pace is constant.
+
+        Returns
+        -------
+        moments : ndarray
+            From 0 to the horizon, or to where the profile is followed.
+        beyond : ndarray
+            Further moments, counted from the last one, at which the pace is 1.
+        """
+        unit = UNIT_DAYS[snapshot.time_unit]
+        beyond = np.empty(0)
+        if horizon is not None:
+            length = in_units(horizon, self.time_unit_)
+        else:
+            if self.calendar_ is not None and not self.calendar_.weekly:
+                raise ParameterError("horizon", "given where the profile is a table of dates", None)
+            reach = _REACH / delta
+            length = min(reach, _WEEKS_OF_PROFILE * ot.DAYS_PER_WEEK / unit)
+            if reach > length:
+                n = int(np.ceil(np.log(reach / length) / np.log(1.02))) + 1
+                beyond = np.geomspace(length, reach, n)[1:] - length
+        end = _end_of(snapshot)
+        edges = _edges(end, end + length * unit, self.calendar_ is not None, self._schedules())
+        inside = edges[(edges > end) & (edges < end + length * unit)]
+        return np.concatenate([[0.0], (inside - end) / unit, [length]]), beyond
+
+    def expected_purchases_new_customer(
+        self, t: str | Duration, covariates: Mapping[str, float] | None = None
+    ) -> float:
+        """E[repeat purchases in the first ``t`` after the first purchase] of a random newcomer.
+
+        See :meth:`crmml.models.purchase.base.PurchaseModel.expected_purchases_new_customer`.
+        """
+        self._check_fitted()
+        settling = self._settling
+        if settling is None:
+            return super().expected_purchases_new_customer(t, covariates)
+        none, length = np.zeros(1), np.array([in_units(t, self.time_unit_)])
+        passed = float(settling.passed(none, length)[0])
+        return super().expected_purchases_new_customer(
+            Duration(passed, self.time_unit_), covariates
+        )
+
+
+def _discounted(
+    params: Any, moments: FloatArray, passed: FloatArray, beyond: FloatArray, delta: float
+) -> FloatArray:
+    """Discounted purchases along a path of the clock, and beyond it at a pace of 1."""
+    calendar = np.concatenate([moments, moments[-1] + beyond])
+    clock = np.concatenate([passed, passed[-1] + beyond])
+    return ot.discounted_purchases(params, calendar, clock, delta)
+
+
+# -- the fit of several parts under the same clocks ------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """Where one maximisation ended.
+
+    Attributes
+    ----------
+    fits : list of Fit
+        Of each part.
+    psi, covariance, whole, at_bounds
+        Of the estimated clocks; see :class:`crmml.stats.joint.JointFit`.
+    log_rates : float
+        Sum of the log rates at the purchases.
+    penalised : float
+        Log-likelihood of everything less the penalty of the ridge.
+    """
+
+    fits: list[mle.Fit]
+    clocks: joint.Clocks
+    psi: FloatArray
+    covariance: FloatArray
+    whole: FloatArray
+    at_bounds: list[tuple[int, mle.Side]]
+    log_rates: float
+    penalised: float
+
+    @property
+    def log_likelihood(self) -> float:
+        """Of everything, without the penalty."""
+        return sum(fit.log_likelihood for fit in self.fits) + self.log_rates
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Customers of one or two kinds, and when they bought: what every fit on the way needs."""
+
+    owner: ClockedPurchaseModel
+    models: list[ClockedPurchaseModel]
+    snapshot: Snapshot
+    plains: list[Histories]
+    weights: list[FloatArray]
+    parts: list[joint.Part]
+    times: PurchaseTimes | None
+    counted: BoolArray
+    aged: BoolArray
+    _without_clocks: dict[int, tuple[mle.Fit, mle.Fit]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        owner: ClockedPurchaseModel,
+        parts: Sequence[tuple[ClockedPurchaseModel, Snapshot]],
+        snapshot: Snapshot,
+        times: PurchaseTimes | None,
+        old: tuple[float, float] | None,
+        sample_weight: Any,
+    ) -> _Problem:
+        """Gather the distinct histories of each part, and which purchases count."""
+        plains, rows, all_weights = [], [], []
+        for model, its in parts:
+            plain = PurchaseModel._histories(model, its)
+            weights = row_weights(its, plain.groups, sample_weight)
+            keep: Any = slice(None) if (weights > 0).all() else weights > 0
+            share = getattr(model, "share", None)
+            rows.append(
+                joint.Part(
+                    model._process,
+                    plain.x[keep],
+                    -plain.T[keep],
+                    plain.t_x[keep],
+                    plain.T[keep],
+                    weights[keep],
+                    tuple(model._blocks(plain, keep, weights[keep])),
+                    aged=share is None,
+                    margin=None if share is None else share * float(plain.T[0]),
+                )
+            )
+            plains.append(plain)
+            all_weights.append(weights)
+        counted = aged = np.zeros(0, dtype=bool)
+        if times is not None:
+            is_old = np.zeros(len(times.first), dtype=bool)
+            if old is not None:
+                origin, margin = old
+                first_ends = times.starts(times.first) + UNIT_DAYS[times.grain]
+                is_old = first_ends - origin <= margin + 1e-6
+            # The first purchase of a customer older than the data counts like all others.
+            counted = (times.at > times.first) | is_old
+            aged = (times.at > times.first) & ~is_old
+        models = [model for model, _ in parts]
+        return cls(owner, models, snapshot, plains, all_weights, rows, times, counted, aged)
+
+    # -- building the clocks -----------------------------------------------------------------------
+
+    @property
+    def unit(self) -> float:
+        """Days per unit of time."""
+        return UNIT_DAYS[self.snapshot.time_unit]
+
+    @property
+    def begin(self) -> float:
+        """First moment of an observation, in days."""
+        longest = max(float(part.T.max(initial=0.0)) for part in self.parts)
+        return _end_of(self.snapshot) - longest * self.unit
+
+    def newcomers(self, wanted: NewcomerClock) -> joint.Newcomers | None:
+        """Return the effect of newcomers; None where nothing can be seen of one to be estimated."""
+        begin, counts, width = np.empty(0), np.empty(0), 1.0
+        if self.times is not None:
+            age, number = self.times.subset(self.aged).by_age()
+            # What is bought in a period stands at its end, as T does, for the time since the
+            # period before.
+            width = UNIT_DAYS[self.times.grain] / self.unit
+            begin, counts = np.asarray((age - 1.0) * width), number.astype(np.float64)
+        if wanted.first is not None and wanted.half_life is not None:
+            decay = in_units(wanted.half_life, self.snapshot.time_unit) / math.log(2.0)
+            return joint.Newcomers(begin, counts, width, Settling(float(wanted.first), decay))
+        bounds = _bounds(self.snapshot)
+        if not len(counts) or bounds[1][0] >= bounds[1][1]:
+            return None  # nobody bought again, or nobody was watched for long enough
+        return joint.Newcomers(begin, counts, width, bounds=bounds)
+
+    def shared(
+        self, season: SeasonClock | None, n_waves: int, schedules: ScheduleClock | None
+    ) -> joint.Shared | None:
+        """Return the pace common to all."""
+        if season is None and schedules is None:
+            return None
+        end = _end_of(self.snapshot)
+        edges = _edges(self.begin, end, season is not None, schedules)
+        middle = (edges[1:] + edges[:-1]) / 2.0
+        columns = np.empty((0, len(middle)))
+        year = np.empty((0, 53))
+        if season is not None and n_waves:
+            columns = ot.waves(ot.week_of_year(ot.week_at(middle)), n_waves).T
+            year = ot.waves(_YEAR, n_waves).T
+        if schedules is not None:
+            columns = np.concatenate([columns, schedules.columns(middle)])
+        offset = _log_factors(edges, None if season is None else season.profile)
+        return joint.Shared(
+            (edges - end) / self.unit, offset, self._by_piece(edges), columns, year, _YEAR_SHARES
+        )
+
+    def _by_piece(self, edges: FloatArray) -> FloatArray:
+        """Purchases that count, by the pieces of the pace."""
+        n = len(edges) - 1
+        if self.times is None:
+            return np.zeros(n)
+        its = self.times.subset(self.counted)
+        at = its.starts(its.at) + UNIT_DAYS[its.grain] / 2.0
+        piece = np.clip(np.searchsorted(edges, at, side="right") - 1, 0, n - 1)
+        return np.bincount(piece, weights=its.count, minlength=n).astype(np.float64)
+
+    # -- solving -----------------------------------------------------------------------------------
+
+    def solve(
+        self,
+        clocks: joint.Clocks,
+        starts: Sequence[FloatArray] = (),
+        psi_starts: Sequence[FloatArray] = (),
+        *,
+        covariates: bool = True,
+    ) -> _Solved:
+        """Maximise over the processes and what is estimated of the clocks."""
+        parts = self.parts if covariates else [replace(part, blocks=()) for part in self.parts]
+        ridge = self.owner.ridge if covariates else 0.0
+        if sum(clocks.sizes):
+            found = joint.fit_jointly(parts, clocks, starts, psi_starts, ridge)
+            return _Solved(
+                found.parts,
+                clocks,
+                found.psi,
+                found.covariance,
+                found.whole,
+                found.at_bounds,
+                found.log_rates,
+                found.penalised,
+            )
+        fits = []
+        penalty = 0.0
+        for i, part in enumerate(parts):
+            fit = self._fit_given(i, part, clocks, covariates=covariates)
+            deviations = np.array([block.deviation for block in part.blocks])
+            each = fit.theta[len(part.process.NAMES) :] * deviations
+            penalty += 0.5 * ridge * float(each @ each)
+            fits.append(fit)
+        log_rates = clocks.log_rates(np.empty(0))[0] if self.times is not None else 0.0
+        value = sum(fit.log_likelihood for fit in fits) + log_rates - penalty
+        empty = np.empty((0, 0))
+        return _Solved(fits, clocks, np.empty(0), empty, empty, [], log_rates, value)
+
+    def _fit_given(
+        self, i: int, part: joint.Part, clocks: joint.Clocks, *, covariates: bool
+    ) -> mle.Fit:
+        """Fit one part on clocks that are given in full."""
+        plain = self.plains[i]
+        h, process = plain, part.process
+        if clocks.newcomers is not None or clocks.shared is not None:
+            whole = replace(part, x=plain.x, begin=-plain.T, t_x=plain.t_x, T=plain.T)
+            clock = joint.on_clock(whole, clocks)(np.empty(0))
+            t_x = np.where(plain.x > 0, clock.t_x, 0.0)
+            h = Histories(plain.x, t_x, clock.T, plain.covariates, plain.groups)
+            process = process if part.margin is None else SeenEarly(clock.share)
+        pair = self._without_clocks.get(i) if h is plain else None
+        if pair is None:
+            pair = self.models[i]._maximise(h, self.weights[i], process)
+        if h is plain:
+            self._without_clocks[i] = pair
+        return pair[0 if covariates else 1]
+
+    # -- choosing ----------------------------------------------------------------------------------
+
+    def choose(self, wanted: Wanted) -> _Chosen:
+        """Fit with the clocks that are worth their parameters."""
+        solved: dict[tuple[bool, int | None, bool], _Solved] = {}
+        seasonal = wanted.season is not None and wanted.season.profile is None
+        effect = None if wanted.newcomers is None else self.newcomers(wanted.newcomers)
+        unsettled = effect is not None and effect.given is None
+        # Without covariates, from where all others start.
+        bare = self.solve(joint.Clocks(), covariates=False)
+        starts = [fit.theta for fit in bare.fits]
+
+        def clocks_of(newcomers: bool, waves: int | None) -> joint.Clocks:
+            season = None if waves is None else wanted.season
+            shared = self.shared(season, waves or 0, wanted.schedules)
+            return joint.Clocks(effect if newcomers else None, shared)
+
+        def at(newcomers: bool, waves: int | None, *, covariates: bool = True) -> _Solved:
+            key = (newcomers, waves or (None if seasonal else waves), covariates)
+            if key not in solved:
+                clocks = clocks_of(*key[:2])
+                settles = [np.empty(0)]
+                if clocks.sizes[0] and effect is not None:
+                    middle = sum(effect.bounds[1]) / 2.0
+                    settles = [np.array([side * math.log(1.5), middle]) for side in (1.0, -1.0)]
+                common = np.zeros(clocks.sizes[1])
+                psi_starts = [np.concatenate([one, common]) for one in settles]
+                solved[key] = self.solve(clocks, starts, psi_starts, covariates=covariates)
+            return solved[key]
+
+        price = math.log(sum(float(part.weights.sum()) for part in self.parts))
+
+        def pays(waves: int | None) -> bool:
+            return at(True, waves).penalised - at(False, waves).penalised > price
+
+        given_waves = 0 if wanted.season is not None and not seasonal else None
+        keep = effect is not None and (not unsettled or pays(given_waves))
+        waves, dispersion = given_waves, None
+        if seasonal:
+            for step in range(_SEASON_ROUNDS):
+                chosen, dispersion = self._choose_waves(at(keep, waves))
+                if step and chosen == (waves or 0):
+                    break
+                waves = chosen
+            waves = waves or None
+            if unsettled and waves:
+                keep = pays(waves)
+        final = at(keep, waves)
+        without = final
+        if any(part.blocks for part in self.parts):
+            without = at(keep, waves, covariates=False)
+        return _Chosen(
+            problem=self,
+            wanted=wanted,
+            solved=final,
+            nulls=without.fits,
+            null_log_rates=without.log_rates,
+            kept=keep,
+            n_waves=(waves or 0) if seasonal else None,
+            dispersion=dispersion,
+            flat=at(keep, None).log_likelihood if wanted.season is not None else None,
+            plain=at(False, waves).log_likelihood if wanted.newcomers is not None else None,
+        )
+
+    def _choose_waves(self, current: _Solved) -> tuple[int, float]:
+        """Choose the number of waves by what is expected in each week if the profile were flat."""
+        edges = _edges(self.begin, _end_of(self.snapshot), True, None)
+        counts = self._by_piece(edges)
+        expected = self._expected(current, edges)
+        seen = expected > 1e-9 * expected.max()
+        number = ot.week_of_year(ot.week_at((edges[1:] + edges[:-1]) / 2.0))
+        return ot.choose_waves(counts[seen], expected[seen], number[seen], MOST_WAVES)
+
+    def _expected(self, current: _Solved, edges: FloatArray) -> FloatArray:
+        """Purchases expected in each week, given all histories, were the pace 1 throughout.
+
+        A customer active at the end had the mean rate ``(r + x) / (alpha + T)`` all along, one who
+        left that of the time until the last purchase; the slope of operational time by the rate of
+        a week is the time in it, which the change with age stretches.
+        """
+        weekly = Pace(
+            (edges - _end_of(self.snapshot)) / self.unit, np.ones(len(edges) - 1),
+            np.eye(len(edges) - 1),
+        )  # fmt: skip
+        total = np.zeros(len(edges) - 1)
+        for part, fit in zip(self.parts, current.fits, strict=True):
+            clock = joint.on_clock(part, current.clocks)(current.psi)
+            raw = [replace(b, z=b.z * b.deviation + b.mean) for b in part.blocks]
+            process: Any = part.process if part.margin is None else SeenEarly(clock.share)
+            params = mle.row_params(process, raw if fit.blocks else (), fit.theta)
+            alive = process.probability_alive(params, part.x, clock.t_x, clock.T)
+            bought = part.weights * (params.r + part.x)
+            settling = current.clocks.at(current.psi)[1] if part.aged else None
+            spans = [
+                (part.T, bought * alive / (params.alpha + clock.T)),
+                (part.t_x, bought * (1.0 - alive) / (params.alpha + clock.t_x)),
+            ]
+            if part.margin is not None:  # those who were at risk and were not seen
+                unseen = part.weights * process.unseen_rate(params, clock.T)
+                spans.append((np.full(len(part.T), part.margin), unseen))
+            for length, rate in spans:
+                slopes = Intervals.of(part.begin, length).under(weekly, settling).pull(rate)
+                total += slopes[0 if settling is None else 2 :]
+        return total
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The fit that was chosen, and what the models are to know of it."""
+
+    problem: _Problem
+    wanted: Wanted
+    solved: _Solved
+    nulls: list[mle.Fit]
+    null_log_rates: float
+    kept: bool
+    n_waves: int | None
+    dispersion: float | None
+    flat: float | None
+    plain: float | None
+
+    @property
+    def _n_settling(self) -> int:
+        return self.solved.clocks.sizes[0]
+
+    @property
+    def at_bounds(self) -> list[tuple[str, mle.Side]]:
+        """Coordinates of the clocks that ended on a bound."""
+        names = self.names()
+        known = {"log_first": "first", "log_decay": "half_life"}
+        return [(known.get(names[i], names[i]), side) for i, side in self.solved.at_bounds]
+
+    def names(self) -> list[str]:
+        """Names of the coordinates of the clocks."""
+        season = 2 * (self.n_waves or 0)
+        schedules = () if self.wanted.schedules is None else self.wanted.schedules.names
+        return [
+            *(("log_first", "log_decay") if self._n_settling else ()),
+            *(f"season_{i + 1}" for i in range(season)),
+            *(f"schedule:{name}" for name in schedules),
+        ]
+
+    def give_clocks(self, model: ClockedPurchaseModel) -> None:
+        """Give a model the clocks and what is known of them."""
+        psi, covariance = self.solved.psi, self.solved.covariance
+        n = self._n_settling
+        unit = self.problem.snapshot.time_unit
+        aged = getattr(model, "share", None) is None
+        wanted, season = self.wanted.newcomers, self.wanted.season
+        if wanted is not None and aged:
+            if wanted.first is not None and wanted.half_life is not None:
+                model.first_, model.half_life_ = wanted.first, in_units(wanted.half_life, unit)
+            else:
+                model.half_life_ = math.exp(_bounds(self.problem.snapshot)[1][0]) * math.log(2.0)
+            model.plain_log_likelihood_ = self.plain
+        if season is not None:
+            model.calendar_ = season.profile
+            model.flat_log_likelihood_ = self.flat
+            model.n_waves_, model.dispersion_ = self.n_waves, self.dispersion
+        if n and aged:
+            model.settling_covariance_ = covariance[:2, :2].tolist()
+        if self.wanted.schedules is not None:
+            names = self.wanted.schedules.names
+            deviations = np.sqrt(np.diag(covariance))[len(psi) - len(names) :]
+            model.schedule_coefficients_ = {
+                name: _wald(estimate, deviation)
+                for name, estimate, deviation in zip(
+                    names, psi[len(psi) - len(names) :], deviations, strict=True
+                )
+            }
+        model.clock_names_ = self.names()
+        model.joint_covariance_ = self.solved.whole.tolist()
+        model._set_clocks(psi)
+
+
+def profile_of(season: FloatArray) -> CalendarProfile:
+    """Return the profile of the coefficients of cosines and sines of a whole number of turns."""
+    factors = np.exp(ot.waves(_YEAR, len(season) // 2) @ season)
+    return CalendarProfile.from_weeks(dict(zip(_YEAR.tolist(), factors.tolist(), strict=True)))
+
+
+def _end_of(snapshot: Snapshot) -> float:
+    return grain_edge(snapshot.cutoff, snapshot.grain, up=True)
+
+
+def _weeks_of(snapshot: Snapshot) -> float:
+    days = float(snapshot.frame["T"].max()) * UNIT_DAYS[snapshot.time_unit]
+    return (days + UNIT_DAYS[snapshot.grain]) / ot.DAYS_PER_WEEK
+
+
+def _bounds(snapshot: Snapshot) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Where ``log(first)`` and ``log(decay)`` are sought.
+
+    Nothing faster than a grain period can be seen; nor is anything faster than a day sought.
+    """
+    shortest = max(UNIT_DAYS[snapshot.grain], 1.0) / UNIT_DAYS[snapshot.time_unit]
+    longest = max(_LONGEST * float(snapshot.frame["T"].max()), shortest)
+    most = math.log(_FIRST)
+    return (-most, most), (math.log(shortest), math.log(longest))
+
+
+def _edges(begin: float, end: float, weekly: bool, schedules: ScheduleClock | None) -> FloatArray:
+    """Moments in days, from begin to end and beyond, between which the pace is constant."""
+    first = int(ot.week_at(begin))
+    n_weeks = max(int(np.ceil((end - ot.week_edges(first, 0)[0]) / ot.DAYS_PER_WEEK)), 1)
+    edges = ot.week_edges(first, n_weeks)
+    if not weekly:
+        edges = edges[[0, -1]]
+    if schedules is None:
+        return edges
+    more = schedules.edges()
+    return np.union1d(edges, more[(more > edges[0]) & (more < edges[-1])])
+
+
+def _log_factors(edges: FloatArray, profile: CalendarProfile | None) -> FloatArray:
+    """Logarithm of a profile in each piece."""
+    if profile is None:
+        return np.zeros(len(edges) - 1)
+    week = ot.week_at((edges[1:] + edges[:-1]) / 2.0)
+    factors = profile.factors(int(week[0]), int(week[-1] - week[0]) + 1)
+    return np.asarray(np.log(factors[week - week[0]]))

@@ -1,0 +1,234 @@
+"""Predictors that decide: value tiers, lifecycle stages, roles and the recommended action."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Self
+
+import pandas as pd
+
+from crmml.actions.allocation import Prices
+from crmml.actions.catalogue import ActionCatalogue
+from crmml.actions.recommendation import recommend
+from crmml.exceptions import CrmmlError
+from crmml.scoring.outlooks import expected_margin, margin_if_kept
+from crmml.scoring.predictors import Moment, Output
+from crmml.segments.lifecycle import LifecycleStages, focus
+from crmml.segments.value_tier import ValueTiers, posture, service_priority
+
+_NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How actions are given out.
+
+    Attributes
+    ----------
+    budget : float
+        Money for one round, >= 0.
+    capacities : mapping of str to float
+        Channel to most contacts in one round.
+    holdout_share : float
+        Share of customers left alone at random, in [0, 1).
+    seed : int
+        Decides who is held out, together with the cutoff and the customer's id.
+    prices : Prices, optional
+        Shadow prices of the training's allocation. A customer scored without the rest of the base
+        takes the best of net gain - price x cost.
+    """
+
+    budget: float
+    capacities: Mapping[str, float]
+    holdout_share: float
+    seed: int
+    prices: Prices | None = None
+
+    @property
+    def version(self) -> str:
+        """Short hash of the policy without its prices, written on every scored row."""
+        return hashlib.sha256(as_json({**self.to_dict(), "prices": None})).hexdigest()[:12]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        plain = {**asdict(self), "capacities": dict(self.capacities)}
+        return {**plain, "prices": self.prices.to_dict() if self.prices else None}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Rebuild from :meth:`to_dict`."""
+        prices = stored["prices"]
+        return cls(**{**stored, "prices": Prices.from_dict(prices) if prices else None})
+
+
+def as_json(value: Any) -> bytes:
+    """Write plain values as the JSON of a stored bundle: sorted, a line per value, UTF-8."""
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False)
+    return (text + "\n").encode()
+
+
+@dataclass(frozen=True)
+class Tiers:
+    """Value tiers by lifetime value, with what follows from them.
+
+    Attributes
+    ----------
+    segments : ValueTiers
+        With its cut points.
+    """
+
+    segments: ValueTiers
+
+    name: ClassVar[str] = "tiers"
+    tables: ClassVar[frozenset[str]] = _NOTHING
+    reads: ClassVar[frozenset[str]] = frozenset({"clv"})
+    optional: ClassVar[frozenset[str]] = _NOTHING
+    outputs: ClassVar[tuple[Output, ...]] = (
+        Output("value_tier", "text", "", "A to E by lifetime value; A is worth most"),
+        Output("service_priority", "integer", "1 to 5", "whom to serve first at peak load"),
+        Output("posture", "text", "", "what the house does for the tier"),
+        Output("pareto_share", "number", "share", "value held by who is worth at least as much"),
+    )
+
+    def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
+        """Cut."""
+        tier = self.segments.assign(so_far["clv"])
+        return pd.DataFrame(
+            {
+                "value_tier": tier,
+                "service_priority": service_priority(tier),
+                "posture": posture(tier),
+                "pareto_share": self.segments.pareto_share(so_far["clv"]),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Stages of the customer's life, with what the house attends to.
+
+    Attributes
+    ----------
+    segments : LifecycleStages
+        With its lengths of history.
+    """
+
+    segments: LifecycleStages
+
+    name: ClassVar[str] = "lifecycle"
+    tables: ClassVar[frozenset[str]] = _NOTHING
+    reads: ClassVar[frozenset[str]] = frozenset(
+        {"frequency", "T", "churn_probability", "purchase_trend"}
+    )
+    optional: ClassVar[frozenset[str]] = frozenset({"purchase_trend"})
+    outputs: ClassVar[tuple[Output, ...]] = (
+        Output("lifecycle_stage", "text", "", "acquire, enhance, retain or win_back"),
+        Output("lifecycle_focus", "text", "", "what the house attends to in the stage"),
+    )
+
+    def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
+        """Ask the four questions."""
+        stage = self.segments.assign(so_far.rename(columns={"purchase_trend": "trend"}))
+        return pd.DataFrame({"lifecycle_stage": stage, "lifecycle_focus": focus(stage)})
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Customers who matter beyond what they spend now."""
+
+    name: ClassVar[str] = "roles"
+    tables: ClassVar[frozenset[str]] = _NOTHING
+    reads: ClassVar[frozenset[str]] = frozenset({"value_tier"})
+    optional: ClassVar[frozenset[str]] = _NOTHING
+    outputs: ClassVar[tuple[Output, ...]] = (
+        Output("strategic_role", "text", "", "high_lifetime_value for tier A; null for others"),
+    )
+
+    def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
+        """Name the customers of the highest tier."""
+        role = pd.Series("high_lifetime_value", so_far.index, dtype="str")
+        return pd.DataFrame({"strategic_role": role.where(so_far["value_tier"] == "A")})
+
+
+@dataclass(frozen=True)
+class Actions:
+    """The recommended action of each customer, under a budget.
+
+    Attributes
+    ----------
+    catalogue : ActionCatalogue
+        What can be done.
+    policy : Policy
+        Budget, capacities, control group and stored prices.
+    at_stored_prices : bool
+        Give out actions at the prices of the policy, each customer alone, instead of allocating
+        the budget among those at hand. Not stored.
+    """
+
+    catalogue: ActionCatalogue
+    policy: Policy
+    at_stored_prices: bool = False
+
+    name: ClassVar[str] = "actions"
+    tables: ClassVar[frozenset[str]] = _NOTHING
+    outputs: ClassVar[tuple[Output, ...]] = (
+        Output("recommended_action", "text", "", "what to do, or no_action"),
+        Output("channel", "text", "", "how to reach the customer; null for no_action"),
+        Output("contact_by", "timestamp", "date", "latest day of the contact"),
+        Output("expected_net_gain", "number", "currency", "expected gain less cost of the action"),
+        Output("net_gain_lower", "number", "currency", "10 % quantile of the net gain"),
+        Output("net_gain_upper", "number", "currency", "90 % quantile of the net gain"),
+        Output("probability_positive", "number", "probability", "the net gain is positive"),
+        Output("expected_cost", "number", "currency", "expected cost of the action"),
+        Output("runner_up", "text", "", "the best other action, or no_action"),
+        Output("runner_up_net_gain", "number", "currency", "its expected net gain"),
+        Output("basis", "text", "", "where the effect comes from"),
+        Output("reasons_for", "text", "", "codes of reasons for it, parted by commas"),
+        Output("reasons_against", "text", "", "codes of reasons against it"),
+        Output("explanation", "text", "", "the reasons as sentences"),
+        Output("policy_action", "text", "", "what the policy wants, control group apart"),
+        Output("policy_channel", "text", "", "its channel"),
+        Output("held_out", "flag", "", "left alone at random, to measure the effect"),
+        Output("propensity", "number", "probability", "of what was recommended"),
+    )
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Risk, margins and what the conditions of the catalogue ask for."""
+        return self._needed | {"contactable", "value_tier", *self.catalogue.columns}
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """What a condition asks for may be null: it then does not hold."""
+        return self.reads - self._needed
+
+    @property
+    def _needed(self) -> frozenset[str]:
+        horizons = self.catalogue.horizons
+        margins = {name(h) for h in horizons for name in (margin_if_kept, expected_margin)}
+        saving = any(action.purpose == "reduce_cost" for action in self.catalogue.actions)
+        return frozenset({"churn_probability", *margins, *(["probability_alive"] * saving)})
+
+    def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
+        """Recommend; the whole :class:`Recommendation` is found in ``moment.found``."""
+        policy = self.policy
+        if self.at_stored_prices and policy.prices is None:
+            raise CrmmlError("the bundle holds no shadow prices; allocate the budget instead")
+        horizons = self.catalogue.horizons
+        recommendation = recommend(
+            so_far,
+            self.catalogue,
+            cutoff=moment.snapshot.cutoff,
+            margin_if_kept={h: so_far[margin_if_kept(h)] for h in horizons},
+            expected_margin={h: so_far[expected_margin(h)] for h in horizons},
+            budget=policy.budget,
+            capacities=policy.capacities,
+            holdout_share=policy.holdout_share,
+            seed=policy.seed,
+            prices=policy.prices if self.at_stored_prices else None,
+        )
+        moment.found[self.name] = recommendation
+        return recommendation.table

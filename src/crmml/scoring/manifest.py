@@ -1,0 +1,183 @@
+"""The manifest of a bundle: what was trained on what, frozen, typed, and refusing unknown keys."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from crmml import __version__
+from crmml._typing import Grain, TimeUnit
+from crmml.exceptions import BundleError
+from crmml.notes import Note
+
+FORMAT_VERSION: Literal[2] = 2
+"""Format of the folder; a newer one is refused, older ones are upgraded when they are read."""
+
+MANIFEST = "manifest.json"
+DIGEST = "bundle.sha256"
+"""File with the SHA-256 of the manifest, which holds those of all other files."""
+
+_DESCRIPTIVE = {
+    "format_version",
+    "crmml_version",
+    "name",
+    "model_version",
+    "policy_version",
+    "config_hash",
+    "customers",
+    "test_customers_left_out",
+    "metrics",
+    "notes",
+    "absent",
+    "hashes",
+}
+"""What people read; it changes no score, and no ``model_version``."""
+
+_NAMES_OF_0_1: dict[str, Callable[[Any], Any]] = {
+    "created_for_cutoff": lambda manifest: manifest.cutoff,
+    "loyalty_window": lambda manifest: manifest.horizon,
+    "cleaning": lambda manifest: manifest.policies.get("transactions", {}),
+    "columns": lambda manifest: list(manifest.columns.get("transactions", ())),
+}
+
+
+class Manifest(BaseModel):
+    """What was trained on what: all that scoring must repeat, and what a reader wants to know.
+
+    Attributes
+    ----------
+    name : str
+        Of the model in the registry.
+    cutoff : str
+        Of the training, ISO 8601.
+    grain, time_unit : str
+        What counts as one purchase; what ``recency`` and ``T`` are measured in.
+    horizon, gap : str
+        Of the outcome window.
+    value_horizon : str
+        Of lifetime value.
+    id_type : {"integer", "text"}
+        Type of ``customer_id``.
+    columns : mapping of str to tuple of str
+        Columns by table, at training.
+    features : tuple of str
+        Columns of the snapshot at training; one that cannot be computed when scoring is null.
+    channels : mapping of str to str
+        Channel to the column that counts it.
+    own_seller : str, optional
+        The own house, where a column ``seller`` holds rivals' sales too.
+    currency : str, optional
+        The one currency, where the data name it.
+    policies : mapping of str to mapping
+        Data policies by table.
+    predictors : tuple of str
+        Names of the predictors, in the order of the columns of the scores.
+    metrics : mapping of str to (value, lower, upper)
+        What was served at the newest backtest cutoff.
+    notes : tuple of Note
+        What a user must know.
+    absent : mapping of str to str
+        Columns that these data cannot give, and why.
+    hashes : mapping of str to str
+        File to the SHA-256 of its content.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    format_version: Literal[2] = FORMAT_VERSION
+    crmml_version: str = __version__
+    name: str = "crmml"
+    model_version: str = ""
+    policy_version: str = ""
+    cutoff: str
+    grain: Grain = "day"
+    time_unit: TimeUnit = "week"
+    horizon: str = "13W"
+    gap: str | None = None
+    value_horizon: str = "52W"
+    id_type: Literal["integer", "text"] = "text"
+    columns: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    features: tuple[str, ...] = ()
+    channels: Mapping[str, str] = Field(default_factory=dict)
+    own_seller: str | None = None
+    currency: str | None = None
+    policies: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
+    predictors: tuple[str, ...] = ()
+    seed: int = 0
+    config_hash: str = ""
+    customers: int | None = None
+    test_customers_left_out: int = 0
+    metrics: Mapping[str, tuple[float, float, float]] = Field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    absent: Mapping[str, str] = Field(default_factory=dict)
+    hashes: Mapping[str, str] = Field(default_factory=dict)
+
+    def __getitem__(self, key: str) -> Any:
+        """Read a field by name, as in 0.1, where the manifest was a mapping."""
+        if key in _NAMES_OF_0_1:
+            return _NAMES_OF_0_1[key](self)
+        if key not in type(self).model_fields:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def changed(self, **fields: Any) -> Self:
+        """Return a checked copy with some fields changed."""
+        return type(self).model_validate({**self.model_dump(), **fields})
+
+    def identity(self) -> dict[str, Any]:
+        """Return the plain values that decide what is scored: part of ``model_version``."""
+        return self.model_dump(mode="json", exclude=_DESCRIPTIVE)
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Self:
+        """Read a manifest of the present format.
+
+        Raises
+        ------
+        BundleError
+            If a field is missing, wrong, or not known.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the text"
+            unknown = first["type"] == "extra_forbidden"
+            rule = "is not a known field" if unknown else first["msg"].lower()
+            raise BundleError(f"{MANIFEST} of the bundle: {place}: {rule}") from None
+
+
+def check_digest(files: Mapping[str, bytes], where: str) -> None:
+    """Refuse a manifest that was changed after it was written.
+
+    Parameters
+    ----------
+    files : mapping of str to bytes
+        Of a bundle.
+    where : str
+        Which bundle, for the message.
+
+    Raises
+    ------
+    BundleError
+        If the digest is missing or is not that of the manifest.
+    """
+    if DIGEST not in files:
+        raise BundleError(f"{where} is damaged: {DIGEST} is missing")
+    if files[DIGEST].decode(errors="replace").strip() != digest(files[MANIFEST]):
+        raise BundleError(
+            f"{where} is damaged: {MANIFEST} does not match its SHA-256 in {DIGEST}, so it was "
+            "changed after training"
+        )
+
+
+def digest(content: bytes) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()

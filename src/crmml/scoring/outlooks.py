@@ -1,0 +1,238 @@
+"""Predictors of what is to come: purchases, value, churn, loyalty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from crmml.features.wallet import LOYALTY_CLASSES, build_wallet
+from crmml.scoring.predictors import Moment, Output
+
+INTERVAL = (0.1, 0.9)
+"""Levels of ``*_lower`` and ``*_upper``: the outcome itself lies between them with 80 %."""
+
+_LOG: frozenset[str] = frozenset({"transactions"})
+_NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class PurchaseForecast:
+    """Purchases and spend in the outcome horizon: the winner of the backtest.
+
+    Attributes
+    ----------
+    model : Forecaster
+    horizon : str
+    """
+
+    model: Any
+    horizon: str
+
+    name: ClassVar[str] = "forecast"
+    tables: ClassVar[frozenset[str]] = _LOG
+    reads: ClassVar[frozenset[str]] = _NOTHING
+    optional: ClassVar[frozenset[str]] = _NOTHING
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """Two expectations."""
+        h = self.horizon
+        return (
+            Output("expected_purchases", "number", "purchases", "expected number of purchases", h),
+            Output("expected_spend", "number", "currency", "expected net spend", h),
+        )
+
+    def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
+        """Forecast."""
+        forecast: pd.DataFrame = self.model.forecast(moment.snapshot)
+        return forecast.rename(columns={"purchases": "expected_purchases"}).rename(
+            columns={"spend": "expected_spend"}
+        )
+
+
+@dataclass(frozen=True)
+class LifetimeValue:
+    """Purchases, life and value from one purchase process, spend model and margin.
+
+    Attributes
+    ----------
+    model : LifetimeValueModel
+    horizon : str
+        Of the purchases.
+    value_horizon : str
+        Of the lifetime value.
+    margin_horizons : tuple of str
+        Over which the expected margin is given to other predictors.
+    """
+
+    model: Any
+    horizon: str
+    value_horizon: str
+    margin_horizons: tuple[str, ...] = ()
+
+    name: ClassVar[str] = "lifetime_value"
+    tables: ClassVar[frozenset[str]] = _LOG
+    reads: ClassVar[frozenset[str]] = _NOTHING
+    optional: ClassVar[frozenset[str]] = _NOTHING
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """Intervals, probabilities, values; margins for other predictors."""
+        h, far = self.horizon, self.value_horizon
+        low, high = "10 % quantile of", "90 % quantile of"
+        return (
+            Output("purchases_lower", "integer", "purchases", f"{low} the number of purchases", h),
+            Output("purchases_upper", "integer", "purchases", f"{high} the number of purchases", h),
+            Output("probability_alive", "number", "probability", "still active at the cutoff"),
+            Output("probability_no_purchase", "number", "probability", "no purchase at all", h),
+            Output("clv", "number", "currency", "lifetime value: expected discounted margin", far),
+            Output("clv_lower", "number", "currency", f"{low} the discounted margin", far),
+            Output("clv_upper", "number", "currency", f"{high} the discounted margin", far),
+            Output("residual_value", "number", "currency", "lifetime value to infinity"),
+            *(
+                Output(name, "number", "currency", meaning, horizon, served=False)
+                for horizon in self.margin_horizons
+                for name, meaning in (
+                    (margin_if_kept(horizon), "expected margin of who is active at the cutoff"),
+                    (expected_margin(horizon), "expected margin as things stand"),
+                )
+            ),
+        )
+
+    def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
+        """Ask the lifetime value model."""
+        ltv, snapshot = self.model, moment.snapshot
+        purchases = ltv.purchase_model_
+        table = pd.DataFrame(index=snapshot.customer_id)
+        counts = purchases.purchase_quantiles(
+            snapshot, self.horizon, INTERVAL, posterior=ltv.purchase_posterior_
+        )
+        values = ltv.clv_quantiles(snapshot, self.value_horizon, INTERVAL)
+        for name, quantiles in (("purchases", counts), ("clv", values)):
+            bounds = pd.DataFrame(quantiles)
+            table[f"{name}_lower"], table[f"{name}_upper"] = bounds.iloc[:, 0], bounds.iloc[:, 1]
+        table["probability_alive"] = purchases.probability_alive(snapshot)
+        table["probability_no_purchase"] = purchases.probability_no_purchase(snapshot, self.horizon)
+        table["clv"] = ltv.clv(snapshot, self.value_horizon)
+        if ltv.annual_discount_rate > 0:
+            table["residual_value"] = ltv.residual_value(snapshot)
+        else:
+            reason = "without discounting the value to infinity has no bound"
+            moment.leave_out("residual_value", reason)
+        for h in self.margin_horizons:
+            table[margin_if_kept(h)] = ltv.expected_margin_if_active(snapshot, h)
+            table[expected_margin(h)] = ltv.expected_margin(snapshot, h)
+        return table
+
+
+def margin_if_kept(horizon: str) -> str:
+    """Name of the column with the expected margin of who is active at the cutoff."""
+    return f"margin_if_kept_{horizon}"
+
+
+def expected_margin(horizon: str) -> str:
+    """Name of the column with the expected margin as things stand."""
+    return f"expected_margin_{horizon}"
+
+
+@dataclass(frozen=True)
+class ChurnRisk:
+    """Probability of no purchase in the outcome window: the best model that the data allowed.
+
+    Attributes
+    ----------
+    model : estimator with ``churn_probability(snapshot)``
+    horizon : str
+    """
+
+    model: Any
+    horizon: str
+
+    name: ClassVar[str] = "churn"
+    tables: ClassVar[frozenset[str]] = _LOG
+    reads: ClassVar[frozenset[str]] = _NOTHING
+    optional: ClassVar[frozenset[str]] = _NOTHING
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """One probability."""
+        meaning = "no purchase in the outcome window"
+        return (Output("churn_probability", "number", "probability", meaning, self.horizon),)
+
+    def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
+        """Ask the churn model."""
+        churn = self.model.churn_probability(moment.snapshot)
+        return pd.DataFrame({"churn_probability": churn}, index=moment.snapshot.customer_id)
+
+
+@dataclass(frozen=True)
+class Loyalty:
+    """The class of loyalty now and in the next window.
+
+    Attributes
+    ----------
+    model : LoyaltyModel
+    window : str
+        Length of a window.
+    """
+
+    model: Any
+    window: str
+
+    name: ClassVar[str] = "loyalty"
+    tables: ClassVar[frozenset[str]] = _LOG
+    reads: ClassVar[frozenset[str]] = _NOTHING
+    optional: ClassVar[frozenset[str]] = _NOTHING
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The class, its evidence, and the probability of each class in the next window."""
+        return (
+            Output("loyalty_class", "text", "", "whose customer it is, by share of wallet"),
+            Output("loyalty_evidence", "text", "", "panel, stated or inferred"),
+            Output(
+                "probability_competitor",
+                "number",
+                "probability",
+                "the need is met by a competitor; a bound from above",
+            ),
+            *(
+                Output(
+                    f"next_loyalty_{name}",
+                    "number",
+                    "probability",
+                    f"{name} in the next window",
+                    self.window,
+                )
+                for name in LOYALTY_CLASSES
+            ),
+        )
+
+    def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
+        """Measure the wallet and ask the loyalty model."""
+        snapshot = moment.snapshot
+        panel = self.model.evidence_ == "panel"
+        if panel and snapshot.provenance["own_seller"] is None:
+            moment.leave_out(
+                [output.name for output in self.outputs],
+                "the model was fitted on rivals' sales too and needs the column `seller`",
+            )
+            return pd.DataFrame(index=snapshot.customer_id)
+        wallet = build_wallet(
+            moment.tables,
+            snapshot.cutoff,
+            length=self.window,
+            grain=snapshot.grain,
+            own_seller=snapshot.provenance["own_seller"],
+            peers=self.model.peers,
+        )
+        ids = snapshot.customer_id
+        now = wallet.frame.reindex(ids)
+        table = now[["loyalty_class", "loyalty_evidence", "probability_competitor"]].copy()
+        after = self.model.loyalty_probabilities(wallet).reindex(ids)
+        names = [f"next_loyalty_{name}" for name in LOYALTY_CLASSES]
+        if after.isna().all(axis=None):
+            moment.leave_out(names, self.model.reason_)
+        return table.assign(**{f"next_loyalty_{name}": after[name] for name in LOYALTY_CLASSES})

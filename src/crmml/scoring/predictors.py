@@ -1,0 +1,257 @@
+"""Predictors: what each reads and gives is declared once; order, nulls and glossary follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+import pandas as pd
+
+from crmml.data.schema import TABLES
+from crmml.data.tables import Tables
+from crmml.exceptions import CrmmlError
+from crmml.features.snapshot import Snapshot
+
+Dtype: TypeAlias = Literal["number", "integer", "flag", "text", "timestamp", "any"]
+"""What a column holds; each has a null. ``any`` is for columns that only the user knows."""
+
+_T = TypeVar("_T")
+
+_NULLABLE: dict[Dtype, str] = {
+    "number": "float64",
+    "integer": "Int64",
+    "flag": "boolean",
+    "text": "str",
+    "timestamp": "datetime64[us]",
+    "any": "object",
+}
+_WHOLE: dict[Dtype, str] = {"integer": "int64", "flag": "bool"}
+"""Types that have no null: taken where none is needed."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One column that a predictor gives.
+
+    Attributes
+    ----------
+    name : str
+        Of the column.
+    dtype : str
+        See :data:`Dtype`.
+    unit : str
+        ``"currency"``, ``"probability"``, ``"time units"``, ...; empty for text and flags.
+    meaning : str
+        In a few words, for the glossary.
+    horizon : str, optional
+        How far it looks ahead, such as ``"13W"``.
+    served : bool
+        Whether it is a column of the scores; else it is only read by other predictors.
+    """
+
+    name: str
+    dtype: Dtype
+    unit: str
+    meaning: str
+    horizon: str | None = None
+    served: bool = True
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What all predictors share at one cutoff.
+
+    Attributes
+    ----------
+    tables : Tables
+        The validated tables.
+    snapshot : Snapshot
+        One row per customer at the cutoff.
+    absent : dict of str to str
+        Columns that are null throughout, and why; filled by :meth:`leave_out`.
+    found : dict of str to object
+        What predictors found besides columns, by the predictor's name.
+    """
+
+    tables: Tables
+    snapshot: Snapshot
+    absent: dict[str, str] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)
+    _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def shared(self, key: Hashable, compute: Callable[[], _T]) -> _T:
+        """Compute something once for all predictors that ask for it by the same key."""
+        if key not in self._shared:
+            self._shared[key] = compute()
+        value: _T = self._shared[key]
+        return value
+
+    def leave_out(self, names: str | Iterable[str], reason: str) -> None:
+        """Say why columns cannot be given; they are null."""
+        for name in [names] if isinstance(names, str) else names:
+            self.absent[name] = reason
+
+    def table(self, name: str) -> Any:
+        """Return a checked table by its name; None if it was not given."""
+        return self.tables.get(name)
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """What gives columns of the scores.
+
+    Attributes
+    ----------
+    name : str
+        Unique in a bundle.
+    tables : frozenset of str
+        Tables that are needed; without one of them all outputs are null, with the reason.
+    reads : frozenset of str
+        Columns of other predictors; they are computed first.
+    optional : frozenset of str
+        Those of ``reads`` that may be null throughout, or missing. Without any other one all
+        outputs are null, with the reason.
+    outputs : tuple of Output
+        Columns that it gives.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def tables(self) -> frozenset[str]: ...  # noqa: D102
+    @property
+    def reads(self) -> frozenset[str]: ...  # noqa: D102
+    @property
+    def optional(self) -> frozenset[str]: ...  # noqa: D102
+    @property
+    def outputs(self) -> tuple[Output, ...]: ...  # noqa: D102
+
+    def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
+        """Return the outputs of every customer of the snapshot, keyed by ``customer_id``.
+
+        ``so_far`` holds the columns of ``reads``. A column that cannot be given is left out, and
+        :meth:`Moment.leave_out` says why.
+        """
+        ...
+
+
+def in_order(predictors: Sequence[Predictor]) -> list[Predictor]:
+    """Sort predictors so that each comes after those whose columns it reads.
+
+    Raises
+    ------
+    CrmmlError
+        If two have the same name or give the same column, or they read each other in a circle.
+    """
+    by_name = {predictor.name: predictor for predictor in predictors}
+    if len(by_name) < len(predictors):
+        raise CrmmlError(f"predictors need different names; got {[p.name for p in predictors]}")
+    source: dict[str, str] = {}
+    for predictor in predictors:
+        for output in predictor.outputs:
+            if output.name in source:
+                raise CrmmlError(
+                    f"the column {output.name!r} is given by two predictors: "
+                    f"{source[output.name]} and {predictor.name}"
+                )
+            source[output.name] = predictor.name
+    graph: TopologicalSorter[str] = TopologicalSorter()
+    for predictor in predictors:
+        before = {source[name] for name in predictor.reads if name in source}
+        graph.add(predictor.name, *sorted(before - {predictor.name}))
+    try:
+        return [by_name[name] for name in graph.static_order()]
+    except CycleError as error:
+        circle = " -> ".join(error.args[1])
+        raise CrmmlError(f"predictors read each other in a circle: {circle}") from None
+
+
+def predict_all(predictors: Sequence[Predictor], moment: Moment) -> pd.DataFrame:
+    """Let every predictor give its columns for every customer of a snapshot.
+
+    Parameters
+    ----------
+    predictors : sequence of Predictor
+        In the order of the columns that are wanted.
+    moment : Moment
+        Its ``absent`` says afterwards which columns are null throughout, and why.
+
+    Returns
+    -------
+    DataFrame
+        The served columns, in the declared types, keyed by ``customer_id``.
+    """
+    ids = moment.snapshot.customer_id
+    columns: dict[str, pd.Series[Any]] = {}
+    for predictor in in_order(predictors):
+        reason = _obstacle(predictor, moment, columns)
+        given = pd.DataFrame(index=ids)
+        if reason is None:
+            known = {name: columns[name] for name in columns if name in predictor.reads}
+            given = predictor.predict(moment, pd.DataFrame(known, index=ids))
+        else:
+            moment.leave_out([output.name for output in predictor.outputs], reason)
+        if not given.index.equals(ids):
+            given = given.reindex(ids)
+        for output in predictor.outputs:
+            if output.name not in given and output.name not in moment.absent:
+                raise CrmmlError(f"{predictor.name} gives no column {output.name!r} and no reason")
+            columns[output.name] = as_declared(given.get(output.name), output.dtype, ids)
+    names = [o.name for predictor in predictors for o in predictor.outputs if o.served]
+    order = {name: place for place, name in enumerate(names)}
+    for name in sorted(moment.absent, key=lambda name: order.get(name, len(order))):
+        moment.absent[name] = moment.absent.pop(name)
+    return pd.DataFrame({name: columns[name] for name in names}, index=ids)
+
+
+def _obstacle(
+    predictor: Predictor, moment: Moment, columns: dict[str, pd.Series[Any]]
+) -> str | None:
+    """Say what keeps a predictor from predicting; None if nothing does."""
+    for schema in TABLES:
+        if schema.name in predictor.tables and moment.table(schema.name) is None:
+            return f"needs the table `{schema.name}`"
+    for name in sorted(predictor.reads - predictor.optional):
+        if name not in columns:
+            return f"needs the column `{name}`, which no predictor of this bundle gives"
+        if name in moment.absent:
+            return f"needs `{name}`, which is null: {moment.absent[name]}"
+    return None
+
+
+def as_declared(
+    values: pd.Series[Any] | None, dtype: Dtype, index: pd.Index[Any]
+) -> pd.Series[Any]:
+    """Give a column its declared type; None becomes nulls of that type.
+
+    Examples
+    --------
+    >>> as_declared(pd.Series([1.0, None]), "integer", pd.RangeIndex(2)).tolist()
+    [1, <NA>]
+    >>> str(as_declared(None, "flag", pd.RangeIndex(2)).dtype)
+    'boolean'
+    """
+    if values is None:
+        return pd.Series(None, index, dtype=_NULLABLE[dtype])
+    whole = dtype in _WHOLE and not values.isna().any()
+    typed: pd.Series[Any] = values.astype(_WHOLE[dtype] if whole else _NULLABLE[dtype])  # type: ignore[call-overload]
+    return typed
+
+
+def tabulate_glossary(described: Iterable[tuple[str, Output]]) -> pd.DataFrame:
+    """List columns: ``name``, ``dtype``, ``unit``, ``meaning``, ``horizon``, ``predictor``."""
+    rows = [
+        {
+            "name": output.name,
+            "dtype": output.dtype,
+            "unit": output.unit,
+            "meaning": output.meaning,
+            "horizon": output.horizon,
+            "predictor": predictor,
+        }
+        for predictor, output in described
+        if output.served
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,150 @@
+"""The predictors of a trained bundle: which there are, in which order, and how they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from crmml import models
+from crmml.actions.catalogue import ActionCatalogue
+from crmml.exceptions import BundleError
+from crmml.scoring.decisions import Actions, Policy, Roles, Stages, Tiers
+from crmml.scoring.history import Attributes, ExperienceZone, History, TasteSegment
+from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseForecast
+from crmml.scoring.predictors import Dtype, Output, Predictor
+from crmml.segments.lifecycle import LifecycleStages
+from crmml.segments.value_tier import ValueTiers
+
+KINDS: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (
+        History,
+        PurchaseForecast,
+        LifetimeValue,
+        ChurnRisk,
+        Loyalty,
+        Tiers,
+        Stages,
+        Roles,
+        Attributes,
+        ExperienceZone,
+        TasteSegment,
+        Actions,
+    )
+}
+"""Predictors by class name, in the order of their columns."""
+
+_PARTS = {"catalogue": ActionCatalogue, "policy": Policy}
+_SEGMENTS: dict[str, Any] = {"Tiers": ValueTiers, "Stages": LifecycleStages}
+_TRANSIENT = "at_stored_prices"
+
+
+def standard_predictors(
+    *,
+    lifetime_value: Any,
+    forecast: Any,
+    churn: Any,
+    loyalty: Any,
+    tiers: ValueTiers,
+    lifecycle: LifecycleStages,
+    catalogue: ActionCatalogue,
+    policy: Policy,
+    horizon: str,
+    value_horizon: str,
+    attributes: Mapping[str, Dtype] | None = None,
+) -> tuple[Predictor, ...]:
+    """Put fitted models, segments and actions into predictors, in the order of their columns.
+
+    Parameters
+    ----------
+    lifetime_value, forecast, churn, loyalty : fitted estimators
+        What predicts.
+    tiers, lifecycle : fitted segments
+        With their cut points.
+    catalogue, policy
+        What can be done, and how it is given out.
+    horizon, value_horizon : str
+        Of the outcome window, and of lifetime value.
+    attributes : mapping of str to str
+        Further columns of the customers table that the catalogue reads, and what they hold.
+    """
+    return (
+        History(),
+        PurchaseForecast(forecast, horizon),
+        LifetimeValue(lifetime_value, horizon, value_horizon, catalogue.horizons),
+        ChurnRisk(churn, horizon),
+        Loyalty(loyalty, horizon),
+        Tiers(tiers),
+        Stages(lifecycle),
+        Roles(),
+        Attributes(dict(attributes or {})),
+        ExperienceZone(),
+        TasteSegment(),
+        Actions(catalogue, policy),
+    )
+
+
+def columns_from_customers(
+    catalogue: ActionCatalogue, predictors: Iterable[Predictor]
+) -> tuple[str, ...]:
+    """Return the columns that a catalogue reads and that none of the predictors gives."""
+    given = {o.name for predictor in predictors for o in predictor.outputs}
+    return tuple(name for name in catalogue.columns if name not in given)
+
+
+def predictor_to_dict(predictor: Predictor) -> dict[str, Any]:
+    """Return class name and parts of a predictor as plain JSON values."""
+    stored: dict[str, Any] = {"class": type(predictor).__name__}
+    for name, part in vars(predictor).items():
+        if name != _TRANSIENT:
+            stored[name] = part.to_dict() if hasattr(part, "to_dict") else _plain(part)
+    return stored
+
+
+def predictor_from_dict(stored: Mapping[str, Any]) -> Predictor:
+    """Rebuild a predictor from :func:`predictor_to_dict`.
+
+    Raises
+    ------
+    BundleError
+        If its class is not known.
+    """
+    parts = dict(stored)
+    kind = parts.pop("class", None)
+    if kind not in KINDS:
+        raise BundleError(f"no predictor is called {kind!r}")
+    read: dict[str, Any] = {}
+    for name, part in parts.items():
+        if name == "model":
+            read[name] = models.from_dict(part)
+        elif name == "segments":
+            read[name] = _SEGMENTS[kind].from_dict(part)
+        elif name in _PARTS:
+            read[name] = _PARTS[name].from_dict(part)  # type: ignore[attr-defined]
+        else:
+            read[name] = tuple(part) if isinstance(part, list) else part
+    predictor: Predictor = KINDS[kind](**read)
+    return predictor
+
+
+def _plain(part: Any) -> Any:
+    if isinstance(part, Mapping):
+        return dict(part)
+    return list(part) if isinstance(part, tuple) else part
+
+
+def frame_outputs(id_type: str, *, policy: bool) -> tuple[tuple[Output, ...], tuple[Output, ...]]:
+    """Return the columns before and after those of the predictors: keys, and versions."""
+    of_policy = Output("policy_version", "text", "", "hash of the policy without its prices")
+    return (
+        (
+            Output(
+                "customer_id", "integer" if id_type == "integer" else "text", "", "the customer"
+            ),
+            Output("cutoff", "timestamp", "date", "exclusive end of what is known"),
+        ),
+        (
+            Output("model_version", "text", "", "hash of models and settings"),
+            *((of_policy,) if policy else ()),
+        ),
+    )

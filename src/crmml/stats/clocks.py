@@ -1,0 +1,203 @@
+r"""Clocks: operational time under several multipliers of the purchase rate at once, with slopes.
+
+The rate of a customer first seen at :math:`f` is multiplied at the moment :math:`v` by
+:math:`s(v)\,g(v - f)`: a pace :math:`s` common to all, constant between edges (weeks of a calendar,
+promotions, prices), and :math:`g(u) = 1 + (F - 1) e^{-u/\kappa}` of the customer's age. Because the
+exponential of a difference is a product, the integral over an interval needs tables of one
+variable only,
+
+.. math::
+    S(b, e) = C(e) - C(b) + (F - 1) e^{-(b-f)/\kappa} \bigl[D(b) - e^{-(e-b)/\kappa} D(e)\bigr],
+    \qquad C(t) = \int^t s,
+    \qquad D(t) = \int_t^\infty s(v) e^{-(v-t)/\kappa} dv,
+
+and ``D`` follows backwards from edge to edge, without cancellation and without overflow. So do the
+slopes by :math:`\log F`, :math:`\log\kappa` and the coefficients of the logarithm of the pace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from crmml._typing import FloatArray, IntArray
+from crmml.stats.newcomer import Settling
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Multiplier of all purchase rates, constant between edges, and before and after them.
+
+    Attributes
+    ----------
+    edges : ndarray, shape (n_pieces + 1,)
+        Rising moments, in any unit.
+    rate : ndarray, shape (n_pieces,)
+    by : ndarray, shape (n_coefficients, n_pieces)
+        Slopes of the logarithm of the rate.
+
+    Examples
+    --------
+    >>> pace = Pace(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0]), np.empty((0, 2)))
+    >>> pace.until(np.array([0.5, 1.5, 4.0])).tolist()
+    [[0.5, 2.5, 10.0]]
+    """
+
+    edges: FloatArray
+    rate: FloatArray
+    by: FloatArray
+
+    @property
+    def _rows(self) -> FloatArray:
+        return np.concatenate([self.rate[None], self.rate * self.by])
+
+    def _piece(self, t: FloatArray) -> Any:
+        inside = np.searchsorted(self.edges, t, side="right") - 1
+        return np.clip(inside, 0, len(self.rate) - 1)
+
+    def until(self, t: FloatArray) -> FloatArray:
+        """Integral of the pace from the first edge to ``t``, and its slopes: (1 + n_c, n)."""
+        rows = self._rows
+        passed = np.zeros((len(rows), len(self.edges)))
+        np.cumsum(rows * np.diff(self.edges), axis=1, out=passed[:, 1:])
+        piece = self._piece(t)
+        return np.asarray(passed[:, piece] + rows[:, piece] * (t - self.edges[piece]))
+
+    def fading(self, t: FloatArray, decay: float) -> FloatArray:
+        r"""``D(t)``, its slope by :math:`\log\kappa`, those by the coefficients: (2 + n_c, n)."""
+        rows, width = self._rows, np.diff(self.edges)
+        at = np.empty((len(rows) + 1, len(self.edges)))
+        last = decay * rows[:, -1]  # beyond the last edge the pace stays
+        at[:, -1] = np.concatenate([last[:1], last[:1], last[1:]])
+        stays = np.exp(-width / decay)
+        for j in range(len(width) - 1, -1, -1):
+            at[:, j] = self._back(at[:, j + 1], rows[:, j], width[j] / decay, stays[j], decay)
+        piece = self._piece(t)
+        rest = np.maximum(self.edges[piece + 1] - t, 0.0) / decay
+        beyond = t >= self.edges[-1]
+        found = self._back(at[:, piece + 1], rows[:, piece], rest, np.exp(-rest), decay)
+        return np.where(beyond, at[:, -1:], found)
+
+    @staticmethod
+    def _back(after: Any, rows: Any, width: Any, stays: Any, decay: float) -> Any:
+        """From the end of a stretch to its begin, ``width`` decays before."""
+        begin = decay * rows * (1.0 - stays) + stays * np.delete(after, 1, axis=0)
+        slope = decay * rows[0] * (1.0 - stays * (1.0 + width)) + stays * (
+            after[1] + width * after[0]
+        )
+        return np.concatenate([begin[:1], np.asarray(slope)[None], begin[1:]])
+
+
+class Passed(NamedTuple):
+    """Operational time of some intervals.
+
+    Attributes
+    ----------
+    time : ndarray, shape (n,)
+    pull : callable
+        Of weights (n,): the sum over intervals of weight times slope, by ``log first`` and
+        ``log decay`` where the rate settles, then by the coefficients of the pace. This is all that
+        the chain rule needs of the slopes, and never makes a table of intervals by coefficients.
+    """
+
+    time: FloatArray
+    pull: Callable[[FloatArray], FloatArray]
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Intervals whose ends are gathered once, because tables are needed of distinct moments only.
+
+    Attributes
+    ----------
+    start, length : ndarray, shape (n,)
+        In the unit of the edges of a pace. Infinite lengths are legal where there is no pace.
+    age : ndarray, shape (n,)
+        Time since the first purchase when the interval begins; infinite of those who have settled.
+    """
+
+    start: FloatArray
+    length: FloatArray
+    age: FloatArray
+
+    @classmethod
+    def of(cls, begin: FloatArray, length: FloatArray, age: FloatArray | float = 0.0) -> Intervals:
+        """Take intervals of customers of some ages."""
+        return cls(begin, length, np.broadcast_to(age, len(length)))
+
+    @cached_property
+    def _gathered(self) -> tuple[FloatArray, IntArray]:
+        ends = np.concatenate([self.start, self.start + self.length])
+        moments, place = np.unique(ends, return_inverse=True)
+        return moments, place
+
+    @property
+    def moments(self) -> FloatArray:
+        """Distinct ends of intervals."""
+        return self._gathered[0]
+
+    @property
+    def begin(self) -> IntArray:
+        """Places of the begins among the moments."""
+        return self._gathered[1][: len(self.length)]
+
+    @property
+    def end(self) -> IntArray:
+        """Places of the ends among the moments."""
+        return self._gathered[1][len(self.length) :]
+
+    @cached_property
+    def _all_new(self) -> bool:
+        return not self.age.any()
+
+    def under(self, pace: Pace | None, settling: Settling | None) -> Passed:
+        """Operational time under a pace common to all and a rate that settles with age."""
+        until = None if pace is None else pace.until(self.moments)
+        plain = self.length if until is None else until[0, self.end] - until[0, self.begin]
+        if settling is None:
+            return Passed(plain, lambda weights: self._pull_pace(until, weights))
+        first, decay = settling
+        spent = self.length / decay
+        left = np.exp(-spent)
+        older = 1.0 if self._all_new else np.exp(-self.age / decay)
+        fading = None if pace is None else pace.fading(self.moments, decay)
+        if fading is None:
+            tail = -decay * np.expm1(-spent)
+        else:
+            tail = fading[0, self.begin] - left * fading[0, self.end]
+        faded = older * tail
+
+        def pull(weights: FloatArray) -> FloatArray:
+            if fading is None:  # x exp(-x) is 0 at infinity
+                bend = tail - decay * np.where(left > 0, spent, 0.0) * left
+            else:
+                bend = fading[1, self.begin] - left * (
+                    fading[1, self.end] + spent * fading[0, self.end]
+                )
+            # Of those who have settled the age is infinite and nothing fades.
+            aged = 0.0 if self._all_new else np.where(older > 0, self.age, 0.0) / decay * faded
+            own = [first * (weights @ faded), (first - 1.0) * (weights @ (aged + older * bend))]
+            by_pace = self._pull_pace(until, weights)
+            if fading is not None and len(by_pace):
+                share = (first - 1.0) * older * weights
+                by_pace = by_pace + fading[2:] @ (
+                    self._sum(self.begin, share) - self._sum(self.end, share * left)
+                )
+            return np.concatenate([own, by_pace])
+
+        return Passed(plain + (first - 1.0) * faded, pull)
+
+    def _sum(self, place: IntArray, weights: FloatArray) -> FloatArray:
+        summed = np.bincount(place, weights=weights, minlength=len(self.moments))
+        return np.asarray(summed, dtype=np.float64)
+
+    def _pull_pace(self, until: FloatArray | None, weights: FloatArray) -> FloatArray:
+        if until is None or len(until) == 1:
+            return np.empty(0)
+        return np.asarray(
+            until[1:] @ (self._sum(self.end, weights) - self._sum(self.begin, weights))
+        )

@@ -1,0 +1,349 @@
+"""Scores as tables: Parquet, CSV for people, or a table of a database; a cutoff is one part."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import pandas as pd
+
+from crmml.atomic import replacing, reported
+from crmml.exceptions import DataError, MissingColumnsError, ParameterError, StorageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ScoreFormat: TypeAlias = Literal["parquet", "csv"]
+
+KEY = "customer_id"
+
+_FORMULA = r"^([=+\-@\t\r])"
+"""Openings that spreadsheets take for a formula (OWASP, *CSV Injection*)."""
+
+
+def write_scores(
+    scores: pd.DataFrame | Iterable[pd.DataFrame],
+    target: str | Path,
+    cutoff: str | pd.Timestamp,
+    format: ScoreFormat = "parquet",
+) -> Path:
+    """Write the scores of one cutoff; a second run replaces them and leaves other cutoffs alone.
+
+    Parameters
+    ----------
+    scores : DataFrame, or iterable of DataFrame
+        One row per customer, ``customer_id`` as a column or the index. Batches are written as
+        they come (memory stays bounded) and must ascend in ``customer_id`` from one to the next.
+    target : str or Path
+        A folder, which gets ``cutoff=YYYY-MM-DD/scores.parquet`` (or ``.csv``), or a DuckDB file
+        (its name ends in ``.duckdb``), whose table ``scores`` gets the rows.
+    cutoff : str or Timestamp
+        The cutoff of the scores, timezone-naive.
+    format : {"parquet", "csv"}
+        Kind of file. CSV is made for people: UTF-8 with a byte order mark, and text that a
+        spreadsheet would run as a formula is led by a single quote. Programs read Parquet.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    MissingColumnsError, DataError
+        If ``customer_id`` is missing, null or not unique.
+    StorageError
+        If the target cannot be written.
+
+    Notes
+    -----
+    The same scores give the same bytes, whatever the order of the rows. As usual in a folder
+    partitioned by a column, the Parquet file does not repeat the column ``cutoff``.
+    """
+    moment = pd.Timestamp(cutoff)
+    path = Path(target)
+    if format not in get_args(ScoreFormat):
+        raise ParameterError("format", f"one of {get_args(ScoreFormat)}", format)
+    batches = _in_order([scores] if isinstance(scores, pd.DataFrame) else scores, moment)
+    if path.suffix == ".duckdb":
+        return _write_database(batches, path, moment)
+    out = path / f"cutoff={_partition(moment)}" / f"scores.{format}"
+    with replacing(out) as partial:
+        if format == "parquet":
+            _write_parquet(batches, partial)
+        else:
+            _write_csv((_with_cutoff(frame, moment) for frame in batches), partial)
+    return out
+
+
+def read_scores(target: str | Path, cutoff: str | pd.Timestamp) -> pd.DataFrame:
+    """Read the scores of one cutoff back, sorted by ``customer_id``, with the column ``cutoff``.
+
+    Parameters
+    ----------
+    target : str or Path
+        The folder or DuckDB file given to :func:`write_scores`.
+    cutoff : str or Timestamp
+        Which cutoff.
+
+    Raises
+    ------
+    StorageError
+        If there are no scores for this cutoff.
+    """
+    import duckdb
+    import pyarrow.parquet as pq
+
+    moment, path = pd.Timestamp(cutoff), Path(target)
+    if path.suffix == ".duckdb":
+        with _database(path, read_only=True) as connection:
+            if not _has_table(connection):
+                raise StorageError(f"{path} holds no table 'scores'")
+            try:
+                table = connection.sql(
+                    "SELECT * FROM scores WHERE cutoff = ? ORDER BY customer_id",
+                    params=[moment.to_pydatetime()],
+                ).to_arrow_table()
+            except duckdb.Error as error:
+                raise StorageError(f"cannot read the table 'scores' of {path}: {error}") from error
+        if table.num_rows == 0:
+            raise StorageError(f"{path} holds no scores for the cutoff {_partition(moment)}")
+        return _to_pandas(table)
+    file = path / f"cutoff={_partition(moment)}" / "scores.parquet"
+    if not file.is_file():
+        raise StorageError(f"no scores for the cutoff {_partition(moment)}: {file} does not exist")
+    with reported("read", file):
+        frame = _to_pandas(pq.read_table(file, partitioning=None))
+    frame.insert(1, "cutoff", moment.as_unit("us"))
+    return frame
+
+
+def _partition(cutoff: pd.Timestamp) -> str:
+    whole_day = cutoff == cutoff.normalize()
+    return cutoff.strftime("%Y-%m-%d" if whole_day else "%Y-%m-%dT%H%M%S")
+
+
+def _in_order(batches: Iterable[pd.DataFrame], cutoff: pd.Timestamp) -> Iterator[pd.DataFrame]:
+    """Sort each batch by customer and check the keys within and across batches."""
+    last: Any = None
+    for batch in batches:
+        frame = batch.reset_index() if batch.index.name == KEY else batch
+        if KEY not in frame.columns:
+            raise MissingColumnsError([KEY], map(str, frame.columns), table="scores")
+        ids = frame[KEY]
+        for rule, broken in (("not be null", ids.isna()), ("be unique", ids.duplicated(False))):
+            if broken.any():
+                raise DataError(
+                    f"{KEY} must {rule}",
+                    table="scores",
+                    column=KEY,
+                    n_rows=int(broken.sum()),
+                    examples=ids[broken].head(5),
+                )
+        if "cutoff" in frame.columns:
+            other = pd.to_datetime(frame["cutoff"]) != cutoff
+            if other.any():
+                raise DataError(
+                    f"scores written for the cutoff {_partition(cutoff)} must be of that cutoff",
+                    table="scores",
+                    column="cutoff",
+                    n_rows=int(other.sum()),
+                    examples=ids[other].head(5),
+                )
+        frame = frame[[KEY, *(name for name in frame.columns if name != KEY)]]
+        frame = frame.sort_values(KEY, ignore_index=True)
+        if len(frame):
+            if last is not None and not frame[KEY].iloc[0] > last:
+                raise DataError(
+                    f"batches of scores must ascend in {KEY}", table="scores", column=KEY
+                )
+            last = frame[KEY].iloc[-1]
+        yield frame
+
+
+def _to_arrow(frame: pd.DataFrame) -> pa.Table:
+    import pyarrow as pa
+
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    fields = [pa.field(field.name, _plain_type(field.type)) for field in table.schema]
+    return table.cast(pa.schema(fields))
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """One type per notion, whatever pandas chose; a column without any value is text."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    if pa.types.is_null(kind) or pa.types.is_large_string(kind):
+        return pa.string()
+    return pa.timestamp("us") if pa.types.is_timestamp(kind) else kind
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def _write_parquet(batches: Iterator[pd.DataFrame], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer: pq.ParquetWriter | None = None
+    try:
+        for frame in batches:
+            table = _to_arrow(frame.drop(columns="cutoff", errors="ignore"))
+            if writer is None:
+                # Dictionaries of distinct floats make files larger and writing five times slower.
+                text = [field.name for field in table.schema if pa.types.is_string(field.type)]
+                writer = pq.ParquetWriter(
+                    path,
+                    table.schema,
+                    version="2.6",
+                    compression="zstd",
+                    compression_level=1,
+                    use_dictionary=text,
+                )
+            writer.write_table(_as_schema(table, writer.schema, pa.ArrowInvalid), 131_072)
+    finally:
+        if writer is not None:
+            writer.close()
+    if writer is None:
+        raise DataError("scores need at least one batch", table="scores")
+
+
+def _as_schema(table: pa.Table, schema: pa.Schema, invalid: type[Exception]) -> pa.Table:
+    try:
+        return table.select(schema.names).cast(schema)
+    except (KeyError, invalid) as error:
+        raise DataError(
+            f"all batches of scores need the same columns and types ({error})", table="scores"
+        ) from error
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table for people: UTF-8 with a byte order mark, formulas neutralised.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Its index is not written. Lists become text, parted by ``"; "``.
+    path : Path
+        The file.
+    """
+    _write_csv(iter([frame]), path)
+
+
+def _cells(values: pd.Series) -> pa.Array:
+    """One column for people; text that a spreadsheet would run is led by a quote (OWASP).
+
+    Examples
+    --------
+    >>> _cells(pd.Series(["=1+1", "a=b", None, "-2"])).to_pylist()
+    ["'=1+1", 'a=b', None, "'-2"]
+    >>> _cells(pd.Series([-1.5, 2.0])).to_pylist()
+    [-1.5, 2.0]
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pd.api.types.infer_dtype(values, skipna=True).startswith("mixed"):
+        values = values.map(_as_text)
+    cells = pa.chunked_array([pa.array(values, from_pandas=True)])
+    cells = cells.cast(_plain_type(cells.type))
+    if pa.types.is_timestamp(cells.type):
+        days = cells.cast(pa.date32(), safe=False)
+        whole = pc.all(pc.equal(days.cast(cells.type), cells), min_count=0).as_py()
+        seconds = cells.cast(pa.timestamp("s"), safe=False)
+        return pc.strftime(seconds, "%Y-%m-%d" if whole else "%Y-%m-%d %H:%M:%S")
+    if pa.types.is_string(cells.type):
+        return pc.replace_substring_regex(cells, _FORMULA, r"'\1")
+    return cells
+
+
+def _as_text(value: Any) -> str | None:
+    if isinstance(value, (list, tuple, set, frozenset)) or hasattr(value, "tolist"):
+        return "; ".join(map(str, value))
+    return None if pd.isna(value) else str(value)
+
+
+def _write_csv(batches: Iterator[pd.DataFrame], path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow.csv import CSVWriter
+
+    writer: CSVWriter | None = None
+    schema: pa.Schema | None = None
+    with path.open("wb") as file:
+        file.write("\N{BYTE ORDER MARK}".encode())
+        for frame in batches:
+            names = [re.sub(_FORMULA, r"'\1", str(name)) for name in frame.columns]
+            table = pa.table([_cells(frame[name]) for name in frame.columns], names=names)
+            if writer is None:
+                schema = table.schema
+                writer = CSVWriter(file, schema)
+            writer.write_table(_as_schema(table, schema, pa.ArrowInvalid))
+        if writer is None:
+            raise DataError("scores need at least one batch", table="scores")
+        writer.close()
+
+
+def _with_cutoff(frame: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:
+    frame = frame.drop(columns="cutoff", errors="ignore")
+    frame.insert(1, "cutoff", cutoff.as_unit("us"))
+    return frame
+
+
+# ---------------------------------------------------------------------------- databases
+
+
+@contextmanager
+def _database(path: Path, *, read_only: bool = False) -> Iterator[Any]:
+    import duckdb
+
+    if read_only and not path.is_file():
+        raise StorageError(f"cannot read {path}: no such file")
+    try:
+        if not read_only:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        connection = duckdb.connect(str(path), read_only=read_only)
+    except (duckdb.Error, OSError) as error:
+        raise StorageError(f"cannot open the database {path}: {error}") from error
+    with connection:
+        yield connection
+
+
+def _has_table(connection: Any) -> bool:
+    query = "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'scores' AND NOT internal"
+    return bool(connection.execute(query).fetchall()[0][0])
+
+
+def _write_database(batches: Iterator[pd.DataFrame], path: Path, cutoff: pd.Timestamp) -> Path:
+    import duckdb
+
+    with _database(path) as connection:
+
+        def run(statement: str, *values: Any) -> None:
+            connection.execute(statement, values).fetchall()  # a result left open blocks the next
+
+        try:
+            connection.begin()
+            exists = _has_table(connection)
+            if exists:
+                run("DELETE FROM scores WHERE cutoff = ?", cutoff.to_pydatetime())
+            for frame in batches:
+                connection.register("incoming", _to_arrow(_with_cutoff(frame, cutoff)))
+                if not exists:
+                    run("CREATE TABLE scores AS SELECT * FROM incoming LIMIT 0")
+                    exists = True
+                run("INSERT INTO scores BY NAME SELECT * FROM incoming")
+                connection.unregister("incoming")
+            connection.commit()
+        except BaseException as error:
+            connection.rollback()
+            if isinstance(error, duckdb.Error):
+                raise StorageError(f"cannot write the table 'scores' of {path}: {error}") from error
+            raise
+    return path

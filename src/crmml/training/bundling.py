@@ -1,0 +1,173 @@
+"""From fitted models to a scoring bundle: its manifest, its policy, its stored prices."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crmml.actions.catalogue import ActionCatalogue
+from crmml.config import Config
+from crmml.data.tables import Tables
+from crmml.features.snapshot import Snapshot
+from crmml.models.forecast.forecasters import Forecaster
+from crmml.models.value.lifetime_value import LifetimeValueModel
+from crmml.notes import Note
+from crmml.scoring.bundle import Policy, ScoringBundle
+from crmml.scoring.manifest import Manifest
+from crmml.scoring.predictors import Dtype
+from crmml.scoring.scorer import Scores
+from crmml.scoring.standard import columns_from_customers, standard_predictors
+from crmml.segments.lifecycle import LifecycleStages
+from crmml.segments.value_tier import ValueTiers
+
+
+def make_bundle(
+    config: Config,
+    tables: Tables,
+    snapshot: Snapshot,
+    *,
+    lifetime_value: LifetimeValueModel,
+    forecast: Forecaster,
+    churn: Any,
+    loyalty: Any,
+) -> ScoringBundle:
+    """Bundle models that were fitted on a snapshot; tiers and stages are cut here.
+
+    Parameters
+    ----------
+    config : Config
+        Settings of the training.
+    tables : Tables
+        What the snapshot was built from.
+    snapshot : Snapshot
+        What the models were fitted on.
+    lifetime_value, forecast, churn, loyalty : fitted estimators
+        What predicts.
+
+    Returns
+    -------
+    ScoringBundle
+        Without shadow prices; see :func:`finish_bundle`.
+    """
+    worth = lifetime_value.clv(snapshot, config.value.horizon)
+    catalogue = read_catalogue(config)
+    parts: dict[str, Any] = {
+        "lifetime_value": lifetime_value,
+        "forecast": forecast,
+        "churn": churn,
+        "loyalty": loyalty,
+        "tiers": ValueTiers(config.tiers.shares).fit(worth),
+        "lifecycle": LifecycleStages().fit(snapshot.frame.set_index("customer_id")),
+        "catalogue": catalogue,
+        "policy": Policy(
+            budget=config.actions.budget,
+            capacities=dict(config.actions.capacities),
+            holdout_share=config.actions.holdout_share,
+            seed=config.seed,
+        ),
+        "horizon": config.outcome.horizon,
+        "value_horizon": config.value.horizon,
+    }
+    asked = columns_from_customers(catalogue, standard_predictors(**parts))
+    predictors = standard_predictors(**parts, attributes=_attributes(tables, asked))
+    return ScoringBundle(make_manifest(config, tables, snapshot), predictors)
+
+
+def _attributes(tables: Tables, asked: Sequence[str]) -> dict[str, Dtype]:
+    """Say what the columns of the customers table hold that the catalogue asks for."""
+    if tables.customers is None:
+        return {}
+    schema = tables.customers.schema()
+    return {name: _held(schema[name]) for name in asked if name in schema}
+
+
+def _held(kind: Any) -> Dtype:
+    """Say what a column of an engine's type holds."""
+    tests: tuple[tuple[Dtype, bool], ...] = (
+        ("flag", kind.is_boolean()),
+        ("integer", kind.is_integer()),
+        ("number", kind.is_numeric()),
+        ("timestamp", kind.is_timestamp()),
+        ("text", kind.is_string()),
+    )
+    return next((name for name, holds in tests if holds), "any")
+
+
+def make_manifest(config: Config, tables: Tables, snapshot: Snapshot) -> Manifest:
+    """Say what was trained on what: all that scoring must repeat.
+
+    Parameters
+    ----------
+    config : Config
+        Settings of the training.
+    tables : Tables
+        The validated data.
+    snapshot : Snapshot
+        What the models were fitted on.
+    """
+    ids = snapshot.frame["customer_id"]
+    policies = {k: v for k, v in asdict(tables.policies).items() if k != "test_customers"}
+    return Manifest(
+        name=config.name,
+        cutoff=str(snapshot.cutoff),
+        grain=config.snapshot.grain,
+        time_unit=config.snapshot.time_unit,
+        horizon=config.outcome.horizon,
+        gap=config.outcome.gap,
+        value_horizon=config.value.horizon,
+        id_type="integer" if pd.api.types.is_integer_dtype(ids) else "text",
+        columns={name: tuple(table.columns) for name, table in tables.items()},
+        features=tuple(name for name in snapshot.frame if name != "customer_id"),
+        channels=dict(snapshot.provenance["channels"]),
+        own_seller=config.data.own_seller,
+        currency=tables.currency,
+        policies={"transactions": policies},
+        seed=config.seed,
+        config_hash=_digest(config.shareable()),
+        test_customers_left_out=len(tables.policies.test_customers),
+    )
+
+
+def finish_bundle(
+    bundle: ScoringBundle,
+    served: Mapping[str, tuple[float, float, float]],
+    notes: Sequence[Note],
+    scores: Scores,
+) -> ScoringBundle:
+    """Store the shadow prices, and write what a reader of the folder wants to know.
+
+    Parameters
+    ----------
+    bundle : ScoringBundle
+        From :func:`make_bundle`.
+    served : mapping of str to (value, lower, upper)
+        Metrics of what was served.
+    notes : sequence of Note
+        What the user must know, merged.
+    scores : Scores
+        The customers at the training's cutoff, scored by the bundle.
+    """
+    manifest = bundle.manifest.changed(
+        metrics={name: value for name, value in served.items() if np.isfinite(value).all()},
+        notes=tuple(notes),
+        absent=scores.absent,
+        customers=len(scores.table),
+    )
+    priced = replace(bundle.policy, prices=scores.recommendation.prices)
+    return replace(bundle, manifest=manifest).with_policy(priced)
+
+
+def read_catalogue(config: Config) -> ActionCatalogue:
+    """Read the action catalogue that a configuration names, by default the built-in one."""
+    path = config.actions.catalogue
+    return ActionCatalogue.default() if path is None else ActionCatalogue.from_yaml(path)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

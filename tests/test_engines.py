@@ -1,0 +1,327 @@
+"""The same figures on every engine: each expression of the features on DuckDB and on PostgreSQL."""
+
+from __future__ import annotations
+
+import ast
+import cProfile
+import dataclasses
+import inspect
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import ibis
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import crmml.features
+from crmml.data.cleaning import Policies
+from crmml.data.tables import Tables, open_tables
+from crmml.features.labels import build_labelled, build_outcomes, check_no_future
+from crmml.features.purchases import fetch
+from crmml.features.snapshot import build_snapshot
+from crmml.features.tracking import count_repeat_purchases, count_weekly_purchases
+from crmml.features.wallet import build_wallet, rolling_wallets
+from crmml.features.windows import Window
+
+CUTOFF = pd.Timestamp("2023-07-03 00:00")
+FEATURES = Path(crmml.features.__file__).parent
+TEXT_IDS = ["a", "B", "ä", "Z", "10", "9", "-1", "a b", "a-b", "ab", "É", "مشتری"]
+
+# --- worlds --------------------------------------------------------------------------------------
+
+
+def draw(ids: list[Any], *, returns: bool, seed: int) -> pd.DataFrame:
+    """Draw lines with ties in time, nulls, zero amounts and fractions of a second."""
+    rng = np.random.default_rng(seed)
+    n = 14 * len(ids)
+    days = rng.integers(0, 300, n) * 86_400_000_000
+    clock = rng.choice([0, 1, 3_599_999_999, 43_200_500_000, 86_399_999_999], n)
+    cents = rng.choice([0, 1, 999, 1000, 123_456, 99_999_999], n, p=[0.1, 0.1, 0.3, 0.3, 0.1, 0.1])
+    if returns:
+        cents = np.where(rng.random(n) < 0.2, -cents // 3, cents)
+    some = {
+        "product_id": rng.integers(1, 9, n),
+        "quantity": rng.integers(0, 5, n) / 4,
+        "discount": rng.integers(0, 300, n) / 100,
+        "margin": rng.integers(-500, 500, n) / 100,
+        "cost": rng.integers(0, 500, n) / 100,
+    }
+    lines = pd.DataFrame(
+        {
+            "customer_id": rng.choice(np.array(ids, dtype=object), n),
+            "timestamp": pd.Timestamp("2022-12-30") + pd.to_timedelta(days + clock, unit="us"),
+            "amount": cents / 100,
+            **some,
+            "category": rng.choice(np.array(["tea", "Tea", "ö", None], dtype=object), n),
+            "channel": rng.choice(np.array(["web", "Shop", "fax", None], dtype=object), n),
+            "seller": rng.choice(np.array(["us", "Rival", "other"], dtype=object), n),
+        }
+    )
+    for name in ("quantity", "discount"):
+        lines.loc[rng.random(n) < 0.1, name] = np.nan
+    return lines
+
+
+def edge_cases(ids: list[Any]) -> pd.DataFrame:
+    """Write the returns by hand: before the first purchase, before the second, after the last."""
+    told = [
+        (0, "2023-01-02", 10), (0, "2023-01-05", -4), (0, "2023-01-09", 20), (0, "2023-06-01", -5),
+        (1, "2023-01-02", -7), (1, "2023-01-03", 9), (1, "2023-01-04", -2),
+        (2, "2023-02-01", -1), (2, "2023-03-01", -1),
+        (3, "2023-02-01 10:00", 0), (3, "2023-02-01 10:00", 0), (3, "2023-02-01 11:00", -3),
+        (4, "2023-07-02 23:59:59.999999", 5), (4, "2023-07-03", 5), (4, "2023-05-06", 2.5),
+        (5, "1969-12-27 12:00", 8), (5, "1969-12-29 00:30", 8), (5, "2023-07-01", 8),
+    ]  # fmt: skip
+    who, when, amount = zip(*told, strict=True)
+    return pd.DataFrame(
+        {
+            "customer_id": pd.Series([ids[i] for i in who], dtype=object),
+            "timestamp": pd.to_datetime(pd.Series(when), format="ISO8601"),
+            "amount": np.array(amount, dtype=float),
+            "seller": "us",
+            "category": "tea",
+        }
+    )
+
+
+BARE = ["customer_id", "timestamp", "amount"]
+SHOP = [*BARE, "quantity", "discount", "margin", "category", "channel"]
+WORLDS: dict[str, tuple[list[Any], list[str], bool]] = {
+    "text ids and margin": (TEXT_IDS, SHOP, True),
+    "whole ids and cost": ([3, 10, 9, 200, -5, 0, 7], [*BARE, "product_id", "cost"], True),
+    "panel of sellers": (TEXT_IDS, [*BARE, "category", "seller"], True),
+    "no returns": (TEXT_IDS[:6], [*BARE, "channel", "margin"], False),
+}
+
+
+@cache
+def embedded(world: str) -> Tables:
+    """Open a world on DuckDB."""
+    ids, columns, returns = WORLDS[world]
+    lines = draw(ids, returns=returns, seed=len(world))
+    if returns:
+        new = [f"x{i}" if isinstance(ids[0], str) else 1000 + i for i in range(6)]
+        lines = pd.concat([lines, edge_cases(new)], ignore_index=True)
+        ids = [*ids, *new]
+    lines = lines[columns].astype({"customer_id": "str" if isinstance(ids[0], str) else "int64"})
+    people = pd.DataFrame({"customer_id": ids, "acquisition_cost": np.arange(len(ids)) + 0.25})
+    people.loc[1, "acquisition_cost"] = np.nan
+    return open_tables(lines, people, policies=Policies(unlikely_dates="keep"))
+
+
+def move(table: ibis.Table | None, con: Any) -> ibis.Table | None:
+    """Load a table of one engine into another, in the same types."""
+    if table is None:
+        return None
+    name = ibis.util.gen_name("moved")
+    con.create_table(name, schema=table.schema(), temp=True)
+    rows = table.to_pyarrow().to_pylist()
+    marks = ", ".join(["%s"] * len(table.columns))
+    with con.con.cursor() as cursor:
+        cursor.executemany(f'INSERT INTO "{name}" VALUES ({marks})', [[*r.values()] for r in rows])
+    return con.table(name)
+
+
+@pytest.fixture(scope="session")
+def on_postgres(postgres: Any) -> Callable[[str], Tables]:
+    @cache
+    def opened(world: str) -> Tables:
+        here = embedded(world)
+        return dataclasses.replace(
+            here,
+            transactions=move(here.transactions, postgres),
+            customers=move(here.customers, postgres),
+        )
+
+    return opened
+
+
+# --- the matrix ----------------------------------------------------------------------------------
+
+
+def seller(tables: Tables) -> str | None:
+    return "us" if "seller" in tables.transactions.columns else None
+
+
+def snapshot(tables: Tables, **settings: Any) -> dict[str, Any]:
+    found = build_snapshot(tables, CUTOFF, own_seller=seller(tables), **settings)
+    return {"frame": found.frame, "provenance": dict(found.provenance)}
+
+
+def labelled(tables: Tables, **settings: Any) -> dict[str, Any]:
+    window = Window("2023-05-01 06:30", "9W", gap="1W")
+    found = build_labelled(tables, window, own_seller=seller(tables), **settings)
+    check_no_future(found.snapshot, tables)
+    return {"outcomes": found.outcomes, "frame": found.snapshot.frame}
+
+
+def outcomes(tables: Tables, **settings: Any) -> pd.DataFrame:
+    return build_outcomes(tables, Window(CUTOFF, "13W"), own_seller=seller(tables), **settings)
+
+
+def wallets(tables: Tables, **settings: Any) -> list[dict[str, Any]]:
+    found = [
+        build_wallet(tables, CUTOFF, length="13W", own_seller=seller(tables), **settings),
+        *rolling_wallets(tables, CUTOFF, length="6W", own_seller=seller(tables), **settings),
+    ]
+    assert len(found) > 3
+    return [{"frame": one.frame, "peers": one.peers} for one in found]
+
+
+def repeats(tables: Tables, **settings: Any) -> pd.DataFrame:
+    counts = count_repeat_purchases(
+        tables, acquired_before="2023-04-01", own_seller=seller(tables), **settings
+    )
+    return counts.to_frame()
+
+
+def weekly(tables: Tables, **settings: Any) -> pd.DataFrame:
+    everyone = pd.Index(tables.transactions.customer_id.execute().unique()).sort_values()[1:]
+    window = Window("2023-05-01 06:30", "60D", gap="2D")
+    counts = count_weekly_purchases(tables, window, everyone, own_seller=seller(tables), **settings)
+    return pd.DataFrame(counts, index=everyone)
+
+
+ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] = {
+    build_snapshot: (
+        snapshot,
+        [
+            {"grain": "day", "time_unit": "week"},
+            {"grain": "hour", "time_unit": "day"},
+            {"grain": "week", "time_unit": "hour"},
+            {"grain": "day", "behaviour": False},
+            {"grain": "hour", "behaviour": False},
+        ],
+    ),
+    build_labelled: (labelled, [{"grain": "day"}]),
+    check_no_future: (labelled, [{"grain": "hour", "behaviour": False}]),
+    build_outcomes: (outcomes, [{"grain": "hour"}, {"grain": "week"}]),
+    build_wallet: (wallets, [{"grain": "hour"}, {"grain": "week"}]),
+    rolling_wallets: (wallets, [{"by_category": True}]),
+    count_repeat_purchases: (
+        repeats,
+        [{"grain": "hour", "time_unit": "day"}, {"grain": "week"}],
+    ),
+    count_weekly_purchases: (weekly, [{"grain": "hour"}, {"grain": "week"}]),
+}
+CASES = [(measure, settings) for measure, many in ROWS.values() for settings in many]
+
+
+def assert_same(here: Any, there: Any, where: str = "") -> None:
+    """Whole numbers, text and missing values equal; floats to 1e-12."""
+    assert type(here) is type(there), where
+    if isinstance(here, pd.DataFrame):
+        assert list(here.columns) == list(there.columns), where
+        pd.testing.assert_index_equal(here.index, there.index)
+        for name in here.columns:
+            assert here[name].dtype == there[name].dtype, (where, name)
+            if here[name].dtype.kind == "f":
+                np.testing.assert_allclose(
+                    there[name], here[name], rtol=1e-12, atol=1e-12, err_msg=f"{where} {name}"
+                )
+            else:
+                assert here[name].tolist() == there[name].tolist(), (where, name)
+    elif isinstance(here, dict):
+        assert here.keys() == there.keys(), where
+        for key in here:
+            assert_same(here[key], there[key], f"{where} {key}")
+    elif isinstance(here, list):
+        assert len(here) == len(there), where
+        for i, (one, other) in enumerate(zip(here, there, strict=True)):
+            assert_same(one, other, f"{where} {i}")
+    else:
+        assert here == there, where
+
+
+@pytest.mark.parametrize(
+    ("world", "measure", "settings"),
+    [
+        (world, measure, settings)
+        for world, (_, columns, _) in WORLDS.items()
+        for measure, settings in CASES
+        if "category" in columns or not settings.get("by_category")
+    ],
+)
+def test_postgres_gives_the_figures_of_duckdb(on_postgres, world, measure, settings):
+    here = measure(embedded(world), **settings)
+    assert_same(here, measure(on_postgres(world), **settings))
+
+
+def test_nothing_is_left_behind(postgres, on_postgres):
+    tables = on_postgres("text ids and margin")
+    before = set(postgres.list_tables())
+    snapshot(tables)
+    wallets(tables)
+    assert set(postgres.list_tables()) == before
+
+
+# --- nothing without a row -----------------------------------------------------------------------
+
+
+def functions() -> dict[str, ast.FunctionDef]:
+    """Return every function of the features, by file and line."""
+    return {
+        f"{path.name}:{node.lineno}": node
+        for path in sorted(FEATURES.glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+def annotations(node: ast.FunctionDef) -> str:
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    given = [argument.annotation for argument in arguments] + [node.returns]
+    return " ".join(ast.unparse(one) for one in given if one is not None)
+
+
+def test_every_function_on_tables_has_a_row():
+    on_tables = {
+        node.name
+        for node in functions().values()
+        if any(argument.arg == "tables" for argument in node.args.args)
+        and not node.name.startswith("_")
+    }
+    assert on_tables - {"of", "rebuild"} == {function.__name__ for function in ROWS}
+
+
+def test_every_expression_is_run():
+    """A function that takes or gives Ibis is reached by some row of the matrix."""
+    wanted = {name for name, node in functions().items() if "ir." in annotations(node)}
+    assert len(wanted) > 20
+    with cProfile.Profile() as profile:
+        for measure, settings in dict(CASES[::-1]).items():
+            measure(embedded("text ids and margin"), **settings)
+    codes = [entry.code for entry in profile.getstats() if not isinstance(entry.code, str)]
+    reached = {f"{Path(code.co_filename).name}:{code.co_firstlineno}" for code in codes}
+    assert wanted - reached == set()
+
+
+def test_features_name_no_engine():
+    for path in sorted(FEATURES.glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert "duckdb" not in text.lower(), path.name
+        names = {n.attr for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Attribute)}
+        assert names.isdisjoint({"udf", "memtable", "raw_sql", "sql"}), path.name
+
+
+def test_rows_leave_the_engine_in_one_function_only():
+    """Tables are taken out by `fetch`; a few facts about a log as scalars or short lists."""
+    taken = {
+        (path.name, node.func.attr)
+        for path in sorted(FEATURES.glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"execute", "to_pandas", "to_polars", "to_pyarrow_batches"}
+    }  # fmt: skip
+    assert taken <= {("purchases.py", "to_pandas")}
+
+
+def test_text_is_sorted_by_its_bytes():
+    table = ibis.memtable(pa.table({"customer_id": TEXT_IDS, "x": range(len(TEXT_IDS))}))
+    ids = fetch(table)["customer_id"].tolist()
+    assert ids == sorted(TEXT_IDS, key=lambda text: text.encode())
+    assert inspect.signature(fetch).parameters["by"].default == ("customer_id",)
