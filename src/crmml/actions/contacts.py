@@ -92,10 +92,13 @@ class ContactMemory:
             missing = [column for column in _COLUMNS if column not in table.columns]
             if missing:
                 raise MissingColumnsError(missing, map(str, table.columns), table=name)
-            seen = (table["timestamp"] < moment) & (table["action"] != NO_ACTION)
-            parts.append(table.loc[seen.to_numpy(), list(_COLUMNS)])
-        contacts = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
-        day = pd.to_datetime(contacts["timestamp"]).dt.normalize()
+            at = pd.to_datetime(table["timestamp"])
+            seen = (at < moment) & (table["action"] != NO_ACTION)
+            if seen.any():
+                parts.append(table[list(_COLUMNS)].assign(timestamp=at)[seen.to_numpy()])
+        nobody = pd.DataFrame(columns=_COLUMNS).astype({"timestamp": "datetime64[us]"})
+        contacts = pd.concat(parts, ignore_index=True) if parts else nobody
+        day = contacts["timestamp"].dt.normalize()
         same = contacts.assign(timestamp=day).duplicated()
         return cls(contacts[~same].reset_index(drop=True), moment, tuple(sources))
 
