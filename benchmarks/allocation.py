@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crmml.actions import Action, ActionCatalogue, SaveRate, allocate, compute_net_gains, recommend
+from crmml.actions import (
+    Action,
+    ActionCatalogue,
+    SaveRate,
+    Stakes,
+    allocate,
+    compute_net_gains,
+    recommend,
+)
 
 ACTIONS = [
     # name, channel, contact cost, incentive, save rate
@@ -30,8 +38,8 @@ ACTIONS = [
 ]
 
 
-def base(n: int, seed: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Simulate customers and their expected margins: if active, and as things stand."""
+def base(n: int, seed: int = 0) -> tuple[pd.DataFrame, Stakes]:
+    """Simulate customers and what actions on them would act on."""
     rng = np.random.default_rng(seed)
     churn = rng.beta(1.5, 1.5, n)
     table = pd.DataFrame(
@@ -40,7 +48,17 @@ def base(n: int, seed: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
     )
     # of those who buy nothing in the outcome window about half are still there
     kept, alive = rng.lognormal(4.0, 1.2, n), 1.0 - 0.5 * churn
-    return table, {"margin_if_kept": {"52W": kept}, "expected_margin": {"52W": alive * kept}}
+    buys = {"13W": 1 - table["churn_probability"], "52W": alive}
+    stakes = Stakes(
+        probability_alive=alive,
+        margin_if_active={"52W": kept},
+        margin_if_staying={"52W": kept / alive},
+        buys=buys,
+        buys_if_active=buys,
+        buys_if_staying=buys,
+        outcome_horizon="13W",
+    )
+    return table, stakes
 
 
 def catalogue() -> ActionCatalogue:
@@ -66,10 +84,10 @@ def bought(gain: np.ndarray[Any, Any], cost: np.ndarray[Any, Any], budget: float
 
 
 def main(n: int) -> None:
-    table, values = base(n)
+    table, stakes = base(n)
     actions = catalogue()
     started = time.perf_counter()
-    gains = compute_net_gains(table, actions, **values)
+    gains = compute_net_gains(table, actions, stakes)
     print(f"net gains of {n:,} customers x {len(ACTIONS)} actions: {_since(started)}")
 
     budget = 0.8 * n
@@ -98,7 +116,7 @@ def main(n: int) -> None:
     rules = {
         "risk": bought(*_by(-risk, net, cost), budget),
         "risk x value": bought(
-            *_by(-risk * values["margin_if_kept"]["52W"][rows], net, cost), budget
+            *_by(-risk * np.asarray(stakes.margin_if_active["52W"])[rows], net, cost), budget
         ),
         "ratio of gain to cost": bought(
             *_by(-ratio.max(axis=1), gains.net[rows, steepest], gains.cost[rows, steepest]), budget
@@ -114,7 +132,7 @@ def main(n: int) -> None:
         table,
         actions,
         cutoff="2026-01-01",
-        **values,
+        stakes=stakes,
         budget=budget,
         capacities={"phone": phone},
         holdout_share=0.1,

@@ -1,10 +1,12 @@
 """The recommendation table."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from crmml.actions import ActionCatalogue, recommend
+from crmml.actions import ActionCatalogue, ContactMemory, Stakes, recommend
 from crmml.actions.recommendation import REASONS
 from crmml.exceptions import ParameterError
 from crmml.segments import LifecycleStages, ValueTiers
@@ -47,16 +49,21 @@ def run(world, rows=None, **setting):
     table, values = world
     if rows is not None:
         table, values = table.iloc[rows], {h: v.iloc[rows] for h, v in values.items()}
-    basis = {"cutoff": CUTOFF, "holdout_share": 0.1, "seed": 3} | margins(table, values)
+    basis = {"cutoff": CUTOFF, "holdout_share": 0.1, "seed": 3} | {"stakes": stakes(table, values)}
     return recommend(table, CATALOGUE, **(basis | setting))
 
 
-def margins(table, values):
-    alive = table["probability_alive"]
-    return {
-        "margin_if_kept": values,
-        "expected_margin": {h: alive * v for h, v in values.items()},
-    }
+def stakes(table, values):
+    buys = dict.fromkeys(("13W", "52W"), 1 - table["churn_probability"])
+    return Stakes(
+        probability_alive=table["probability_alive"],
+        margin_if_active=values,
+        margin_if_staying={h: v / table["probability_alive"] for h, v in values.items()},
+        buys=buys,
+        buys_if_active=buys,
+        buys_if_staying=buys,
+        outcome_horizon="13W",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -167,9 +174,17 @@ def test_propensity_of_twins_at_the_margin_is_the_real_chance():
             ]
         }
     )
+    half = np.full(n, 0.5)
     values = {
-        "margin_if_kept": {"52W": np.full(n, 80.0)},
-        "expected_margin": {"52W": np.full(n, 40.0)},
+        "stakes": Stakes(
+            probability_alive=half,
+            margin_if_active={"52W": np.full(n, 80.0)},
+            margin_if_staying={"52W": np.full(n, 160.0)},
+            buys={},
+            buys_if_active={},
+            buys_if_staying={},
+            outcome_horizon="13W",
+        )
     }
 
     def run(**setting):
@@ -217,13 +232,8 @@ def test_with_stored_prices_one_customer_alone_equals_the_batch(world, answer):
 
 
 def test_uncertain_values_widen_the_intervals(world, answer):
-    values = world[1]
-    unsure = run(
-        world,
-        budget=500.0,
-        capacities={"phone": 20},
-        value_sd={h: 0.6 * v for h, v in values.items()},
-    ).table
+    doubtful = replace(stakes(*world), value_cv=np.full(len(world[0]), 0.6))
+    unsure = run(world, budget=500.0, capacities={"phone": 20}, stakes=doubtful).table
     acts = unsure["recommended_action"] != "no_action"
     acts &= ~unsure["recommended_action"].isin(["self_service"])
     wide = (unsure["net_gain_upper"] - unsure["net_gain_lower"])[acts]
@@ -240,18 +250,20 @@ def test_summary_by_action_adds_up(answer):
 def test_an_action_that_lacks_its_table_is_noted(world):
     table, values = world
     answer = recommend(
-        table.assign(experience_zone=None), CATALOGUE, cutoff=CUTOFF, **margins(table, values)
+        table.assign(experience_zone=None), CATALOGUE, cutoff=CUTOFF, stakes=stakes(table, values)
     )
     assert answer.notes[0] == (
         "complaint_recovery is recommended to nobody: its condition reads experience_zone, which "
         "is known of no customer"
     )
-    assert answer.notes[1].startswith("no treatments are known, so the cool-down of reminder, ")
+    assert answer.notes[1].startswith("no earlier contacts are known, so the cool-down of ")
     without = table.drop(columns="experience_zone")
-    treated = pd.DataFrame(index=table.index)
-    again = recommend(
-        without, CATALOGUE, cutoff=CUTOFF, last_treated=treated, **margins(table, values)
-    )
+    acts = answer.table["recommended_action"] != "no_action"
+    assert answer.table["reasons_against"].str.contains("contacts_not_checked").eq(acts).all()
+    memory = ContactMemory.gather(CUTOFF, {})
+    at = stakes(table, values)
+    again = recommend(without, CATALOGUE, cutoff=CUTOFF, memory=memory, stakes=at)
+    assert not again.table["reasons_against"].str.contains("contacts_not_checked").any()
     assert again.notes == answer.notes[:1]
     assert "complaint_recovery" not in set(answer.table["recommended_action"])
 
@@ -266,3 +278,19 @@ def test_input_is_not_changed(world):
 def test_refuses_a_level_that_is_no_probability(world):
     with pytest.raises(ParameterError, match="level must be between 0 and 1; got 80"):
         run(world, level=80)
+
+
+def test_sensitivity_counts_who_changes_when_a_rate_is_halved_or_doubled(world, answer):
+    table = answer.sensitivity()
+    assert list(table.columns[:1]) == ["customers"]
+    assert (table["lost_at_0.5"] <= table["customers"]).all()
+    assert (table["lost_at_2"] == 0).all()
+    assert (table["won_at_0.5"] == 0).all()
+    assert table["lost_at_0.5"].sum() > 0
+    assert table["won_at_2"].sum() > 0
+
+
+def test_break_even_rate_lies_below_the_rate_of_what_pays(answer):
+    acts = answer.table["recommended_action"] != "no_action"
+    assert answer.table.loc[acts, "break_even_save_rate"].between(0, 1).all()
+    assert answer.table.loc[~acts, "break_even_save_rate"].isna().all()

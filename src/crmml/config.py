@@ -156,6 +156,13 @@ class TierSection(_Section):
         return self
 
 
+class ContactLimitSection(_Section):
+    """At most so many contacts of one customer within a time, whatever the action."""
+
+    most: int = Field(ge=1, description="contacts")
+    within: DurationText = Field(description="like 30D")
+
+
 class ActionSection(_Section):
     """Recommended actions under a limited budget."""
 
@@ -166,6 +173,15 @@ class ActionSection(_Section):
     )
     holdout_share: float = Field(
         0.05, ge=0, le=0.5, description="share left alone at random, to measure the effect"
+    )
+    experiment: str = Field(
+        "1", min_length=1, description="names the control group; a new name draws a new one"
+    )
+    consent: Literal["assumed", "required"] = Field(
+        "assumed", description="what an unknown consent to be contacted counts as"
+    )
+    contact_limit: ContactLimitSection | None = Field(
+        None, description="most contacts of one customer within a time (default: no limit)"
     )
 
 

@@ -2,7 +2,8 @@
 
 from crmml.actions.allocation import Allocation, Prices, Tie, allocate, apply_prices, budget_curve
 from crmml.actions.catalogue import Action, ActionCatalogue, CatalogueError, SaveRate
-from crmml.actions.economics import NetGains, compute_net_gains
+from crmml.actions.contacts import ContactLimit, ContactMemory
+from crmml.actions.economics import NetGains, Stakes, compute_net_gains
 from crmml.actions.expressions import Expression, ExpressionError
 from crmml.actions.holdout import Holdout, assign_holdout
 from crmml.actions.recommendation import Recommendation, recommend
@@ -12,6 +13,8 @@ __all__ = [
     "ActionCatalogue",
     "Allocation",
     "CatalogueError",
+    "ContactLimit",
+    "ContactMemory",
     "Expression",
     "ExpressionError",
     "Holdout",
@@ -19,6 +22,7 @@ __all__ = [
     "Prices",
     "Recommendation",
     "SaveRate",
+    "Stakes",
     "Tie",
     "allocate",
     "apply_prices",

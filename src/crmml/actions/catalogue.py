@@ -28,6 +28,10 @@ NO_ACTION = "no_action"
 Purpose: TypeAlias = Literal["acquire", "enhance", "retain", "win_back", "recover", "reduce_cost"]
 
 
+KEEPING: tuple[Purpose, ...] = ("acquire", "retain", "recover")
+"""Purposes that keep customers who are active (``acquire`` keeps the newly won)."""
+
+
 class CatalogueError(CrmmlError, ValueError):
     """An action catalogue breaks a rule."""
 
@@ -44,7 +48,7 @@ class SaveRate(_Strict):
     mean : float
         Between 0 and 1: the share of would-be leavers whom the action keeps (retain, win back,
         recover, acquire), the relative lift of the expected margin (enhance), or the share of
-        active customers who adopt the cheaper way (reduce cost).
+        buyers who adopt the cheaper way (reduce cost).
     sample_size : float
         How many observed customers the belief is worth; the larger, the narrower the intervals.
     """
@@ -95,8 +99,12 @@ class Action(_Strict):
     incentive_cost : float
         Cost of the incentive for one who uses it.
     redemption : float
-        Share of those who buy in the outcome window of ``churn_probability`` that use the
-        incentive.
+        Share of those who buy within ``valid_for`` that use the incentive.
+    valid_for : str, optional
+        How long the incentive can be redeemed; the outcome horizon by default.
+    win_back_rate : float
+        Only where the purpose keeps customers: share of those already lost whom the action brings
+        back all the same, from 0 to 1.
     saving : float
         Only for ``reduce_cost``: cost saved over the horizon for one who adopts.
     capacity : int, optional
@@ -118,6 +126,8 @@ class Action(_Strict):
     eligible: str = "True"
     incentive_cost: float = Field(default=0.0, ge=0)
     redemption: float = Field(default=1.0, gt=0, le=1)
+    valid_for: str | None = None
+    win_back_rate: float = Field(default=0.0, ge=0, le=1)
     saving: float = Field(default=0.0, ge=0)
     capacity: int | None = Field(default=None, ge=0)
     cool_down: str | None = None
@@ -125,7 +135,7 @@ class Action(_Strict):
     contact_within: str = "28D"
     description: str = ""
 
-    @field_validator("horizon", "cool_down", "lead_time", "contact_within")
+    @field_validator("horizon", "cool_down", "lead_time", "contact_within", "valid_for")
     @classmethod
     def _a_duration(cls, text: str | None) -> str | None:
         return None if text is None else str(Duration.parse(text))
@@ -147,6 +157,8 @@ class Action(_Strict):
             raise ValueError("contact_cost must be >= 0")
         if (self.purpose == "reduce_cost") != (self.saving > 0):
             raise ValueError("saving must be > 0 for purpose reduce_cost, and only there")
+        if self.win_back_rate > 0 and self.purpose not in KEEPING:
+            raise ValueError(f"win_back_rate is only for the purposes {', '.join(KEEPING)}")
         _ = self.condition
         return self
 
@@ -276,6 +288,18 @@ class ActionCatalogue(_Strict):
     def horizons(self) -> tuple[str, ...]:
         """Horizons over which the expected margin must be known, sorted."""
         return tuple(sorted({a.horizon for a in self.actions if a.purpose != "reduce_cost"}))
+
+    def windows(self, outcome_horizon: str) -> tuple[str, ...]:
+        """Durations within which P(buys) must be known, sorted.
+
+        Parameters
+        ----------
+        outcome_horizon : str
+            How long an incentive is valid where the action does not say.
+        """
+        valid = {a.valid_for or outcome_horizon for a in self.actions if a.incentive_cost > 0}
+        saved = {a.horizon for a in self.actions if a.purpose == "reduce_cost"}
+        return tuple(sorted(str(Duration.parse(text)) for text in valid | saved))
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -1,51 +1,54 @@
 r"""Net gain of each action for each customer: what it brings less what it costs.
 
-Section 5 of the contract: net = effect x value at stake - contact cost - incentive cost x
-P(incentive used). Without an experiment (basis ``assumed``) the effect is an assumed rate *s*, a
-Beta distribution, on what the action can change:
+Section 5 of the contract: over the action's own horizon,
 
-=============================== ===================== ====================
-purpose                         gain                  P(incentive used)
-=============================== ===================== ====================
-acquire, retain, win_back,      s max(V - M, 0)       rho (1 - p + p s)
-recover
-enhance                         s M                   rho (1 - p)
-reduce_cost                     s x saving x A        0
-=============================== ===================== ====================
+    net = gain - contact cost - incentive cost x E[incentives redeemed].
 
-Over the action's own horizon, *V* is the expected margin of a customer who is kept (active at the
-cutoff) and *M* the expected margin of the customer as things stand. *A* is the probability of
-being active. *p* is the probability of no purchase in the outcome window of
-``churn_probability``, *k* the incentive and *rho* the share of buyers who use it.
+What an action can change is written with four figures of a customer:
 
-**Keeping.** With *L* the probability that the customer is lost, the action saves the share *s* of
-the lost and each brings E[margin if kept] - E[margin if lost], so the gain is
-s L (E[kept] - E[lost]). As M = (1 - L) E[kept] + L E[lost], this is s (E[kept] - M) = s (V - M):
-no probability is needed, and none of another horizon can slip in. (p V would overstate: who buys
-nothing for a quarter is not lost for a year.) Where the purchase process holds everybody without
-a repeat purchase for active (BG/NBD), V = M for them and keeping them brings nothing; such
-customers call for a process that lets them leave (MBG/NBD, Pareto/NBD). ``acquire`` (the second
-purchase) keeps a would-be one-time buyer, so it has the same form.
+* *A*, the probability of being active at the cutoff;
+* *V*, the expected margin in the horizon if active now; M = A V is expected as things stand;
+* *V_stay*, the same of a customer who is active and will not leave within the horizon;
+* *B*, the probability of a purchase: as things stand, if active (*B_act*), if staying (*B_stay*).
 
-**Enhancing** lifts by the share *s* the margin that is expected anyhow, s M. **Reducing cost**
-saves only on those who are still there, s A x saving.
+With *s* the save rate, a Beta distribution, and *w* the win-back rate of the action, a number:
 
-**Incentive.** It is redeemed in the outcome window: by the share *rho* of those who buy in it,
-also of those who would have bought anyway (1 - p) and of those won (p s).
+============================ =================================== ==============================
+purpose                      gain                                E[redeemed] / rho
+============================ =================================== ==============================
+retain, recover, acquire     s A (V_stay - V) + w (1 - A) V      B + s A (B_stay - B_act)
+                                                                 + w (1 - A) B_act
+win_back                     s (1 - A) V                         B + s (1 - A) B_act
+enhance                      s M                                 B
+reduce_cost                  s x saving x B (in the horizon)     none
+============================ =================================== ==============================
 
-Net gain is linear in *s*, so its mean, its quantiles and the probability of being positive follow
-from the Beta distribution exactly. If the standard deviation of *V* is known, *s* is given the
-Beta distribution with the same mean whose relative variance is that of the product,
-(1 + cv_s^2)(1 + cv_V^2) - 1: an uncertain value is worth fewer observed customers. (*M* is *V*
-times a probability, so its relative uncertainty is the same.) The mean of the net gain is then
-exact, the variance exact without an incentive, the quantiles approximate.
+*rho* is the share of buyers who redeem the incentive. They do so within ``valid_for``.
+
+**Keeping.** The first term is exact if the action stops all leaving in the horizon with
+probability *s*. What is lost already, (1 - A) V, is no stake of an action that keeps: only the
+second term touches it, because now and then an action that was meant to keep revives, as a rule
+far more rarely. **Winning back** acts on the lost alone. **Enhancing** lifts by the share *s* the
+margin that is expected anyhow. **Reducing cost** saves only on those who come: a customer who buys
+nothing costs nothing, however "alive" the process holds them.
+
+**Incentive.** It is also paid to those who would have bought anyway. Where customers leave at
+purchases (BG/NBD, MBG/NBD), whether one who is active buys once does not depend on later leaving,
+so that B_stay = B_act.
+
+Net gain is linear in *s*, so its mean, its quantiles, the probability of being positive and the
+break-even save rate follow from the Beta distribution exactly. The interval also carries the doubt
+about the customer's value: where the coefficient of variation cv_V of *V* is known, *s* is given
+the Beta distribution with the same mean whose relative variance is that of the product,
+(1 + cv_s^2)(1 + cv_V^2) - 1: an uncertain value is worth fewer observed customers. The mean of the
+net gain is then exact, the quantiles approximate. The win-back rate *w* is taken as known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -53,9 +56,9 @@ import pandas as pd
 from scipy import special
 
 from crmml._typing import BoolArray, Duration, FloatArray, IntArray
-from crmml.actions.catalogue import Action, ActionCatalogue, Option
-from crmml.exceptions import CrmmlError, DataError, MissingColumnsError
-from crmml.stats.discounting import in_units
+from crmml.actions.catalogue import KEEPING, Action, ActionCatalogue, Option
+from crmml.actions.contacts import ContactLimit, ContactMemory
+from crmml.exceptions import CrmmlError, DataError, MissingColumnsError, ParameterError
 
 ASSUMED = "assumed"
 """Basis of an effect that no experiment stands behind."""
@@ -68,8 +71,70 @@ OPTIONAL_COLUMNS: tuple[str, ...] = (
     "taste_segment",
     "group",
     "open_complaints",
+    "upgrade_probability",
 )
-"""Score columns whose source table may be absent: then null, and conditions on them do not hold."""
+"""Score columns whose source may be absent: then null, and conditions on them do not hold."""
+
+Values = Mapping[str, npt.ArrayLike]
+
+Consent: TypeAlias = Literal["assumed", "required"]
+"""What an unknown consent counts as: given, or not given. A consent that is false always counts."""
+
+
+@dataclass(frozen=True)
+class Stakes:
+    """What actions act on; see the head of this module.
+
+    Arrays are in the order of the scores; a Series is matched on its index. Money in currency.
+
+    Attributes
+    ----------
+    probability_alive : array-like, shape (n,)
+        *A*, between 0 and 1.
+    margin_if_active, margin_if_staying : mapping of horizon to array-like
+        *V* and *V_stay* over each of ``catalogue.horizons``.
+    buys, buys_if_active, buys_if_staying : mapping of duration to array-like
+        *B*, *B_act* and *B_stay* within each of ``catalogue.windows(outcome_horizon)``.
+    outcome_horizon : str
+        How long incentives are valid where an action does not say.
+    value_cv : array-like, shape (n,), optional
+        Coefficient of variation of what is known about *V*, >= 0; 0 without it.
+    """
+
+    probability_alive: npt.ArrayLike
+    margin_if_active: Values
+    margin_if_staying: Values
+    buys: Values
+    buys_if_active: Values
+    buys_if_staying: Values
+    outcome_horizon: str
+    value_cv: npt.ArrayLike | None = None
+
+    def aligned(self, ids: pd.Index[Any], catalogue: ActionCatalogue) -> Self:
+        """Return the same as arrays in the order of ``ids``, checked.
+
+        Raises
+        ------
+        MissingColumnsError, DataError, CrmmlError
+            If a horizon is missing, a number is not finite, or a probability is outside [0, 1].
+        """
+        margins = {
+            name: _for_each(getattr(self, name), catalogue.horizons, ids, name)
+            for name in ("margin_if_active", "margin_if_staying")
+        }
+        windows = catalogue.windows(self.outcome_horizon)
+        chances = {
+            name: _for_each(getattr(self, name), windows, ids, name, top=1.0)
+            for name in ("buys", "buys_if_active", "buys_if_staying")
+        }
+        spread: npt.ArrayLike = np.zeros(len(ids)) if self.value_cv is None else self.value_cv
+        changes: dict[str, Any] = {
+            "probability_alive": _numbers(self.probability_alive, ids, "probability_alive", 1.0),
+            "value_cv": _numbers(spread, ids, "value_cv"),
+            **margins,
+            **chances,
+        }
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True)
@@ -92,8 +157,10 @@ class NetGains:
         Change of the net gain per unit of the rate *s*; ``net = fixed + slope * mean(s)``.
     churn_probability : ndarray, shape (n,)
         As used.
-    value_cv : dict of str to ndarray
-        By horizon: coefficient of variation of the margin if kept, where known.
+    extra : ndarray, shape (n, m)
+        Change of the expected cost per unit of *s*: incentives of those whom the action moves.
+    value_cv : ndarray, shape (n,)
+        Coefficient of variation of what is known about the customer's value; 0 = certain.
     contactable : ndarray of bool, shape (n,)
         Who may be contacted at all.
     unknown_columns : tuple of str
@@ -107,8 +174,9 @@ class NetGains:
     net: FloatArray
     cost: FloatArray
     slope: FloatArray
+    extra: FloatArray
     churn_probability: FloatArray
-    value_cv: dict[str, FloatArray]
+    value_cv: FloatArray
     contactable: BoolArray
     unknown_columns: tuple[str, ...] = ()
 
@@ -136,6 +204,32 @@ class NetGains:
         rate = special.betaincinv(alpha, beta, level)
         return np.asarray(self.net[row, option] + slope * (rate - mean))
 
+    def break_even(self, row: IntArray, option: IntArray) -> FloatArray:
+        """Return the save rate at which the net gain of some pairs is 0.
+
+        0 where an action pays at any rate; NaN where no rate between 0 and 1 makes it pay.
+        """
+        slope = self.slope[row, option]
+        fixed = self.net[row, option] - slope * self._mean(option)
+        rate = -fixed / np.where(slope > 0, slope, np.nan)
+        found = np.where(rate > 1, np.nan, np.maximum(rate, 0.0))
+        return np.asarray(np.where((slope <= 0) & (fixed > 0), 0.0, found))
+
+    def with_rates(self, factor: float, action: str) -> NetGains:
+        """Return the gains if the save rate of one action were so many times as high.
+
+        Parameters
+        ----------
+        factor : float
+            > 0; rates are capped at 1.
+        action : str
+            Name of the action.
+        """
+        mine = np.array([option.action == action for option in self.options])
+        mean = self._mean(np.arange(len(self.options)))
+        more = np.where(mine, np.minimum(factor * mean, 1.0) - mean, 0.0)
+        return replace(self, net=self.net + self.slope * more, cost=self.cost + self.extra * more)
+
     def probability_positive(self, row: IntArray, option: IntArray) -> FloatArray:
         """Return P(net gain > 0) of some (customer, option) pairs; see :meth:`quantiles`."""
         alpha, beta, mean = self._rate(row, option)
@@ -146,54 +240,56 @@ class NetGains:
         above = special.betaincc(alpha, beta, break_even)
         return np.where(flat, fixed > 0, np.where(slope > 0, above, 1.0 - above))
 
+    def _mean(self, option: IntArray) -> FloatArray:
+        """Return the mean save rates of some options."""
+        means: FloatArray = np.array([o.save_rate.mean for o in self.options])[option]
+        return means
+
     def _rate(self, row: IntArray, option: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return the Beta parameters of the pairs' rates and their means."""
-        mean = np.array([o.save_rate.mean for o in self.options])[option]
-        size = np.array([o.save_rate.sample_size for o in self.options])[option]
+        mean = self._mean(option)
+        size = np.array([o.save_rate.sample_size for o in self.options], dtype=float)[option]
         actions = [self.catalogue[o.action] for o in self.options]
+        # a saving is a number of the catalogue: the customer's value plays no part in it
         depends = np.array([a.purpose != "reduce_cost" for a in actions])[option]
-        over = np.array([a.horizon for a in actions])[option]
-        for horizon, cv in self.value_cv.items():
-            here = depends & (over == horizon)
-            s_cv2 = (1 - mean[here]) / (mean[here] * (size[here] + 1))
-            both = (1 + s_cv2) * (1 + cv[row[here]] ** 2) - 1
-            # a Beta distribution cannot vary more than a coin of its mean
-            size[here] = np.maximum((1 - mean[here]) / (mean[here] * both) - 1, 0.01)
+        cv2 = np.where(depends, self.value_cv[row] ** 2, 0.0)
+        s_cv2 = (1 - mean) / (mean * (size + 1))
+        both = (1 + s_cv2) * (1 + cv2) - 1
+        # a Beta distribution cannot vary more than a coin of its mean
+        wider = np.maximum((1 - mean) / (mean * both) - 1, 0.01)
+        size = np.where(cv2 > 0, wider, size)
         return mean * size, (1 - mean) * size, mean
 
 
 def compute_net_gains(
     scores: pd.DataFrame,
     catalogue: ActionCatalogue,
+    stakes: Stakes,
     *,
-    margin_if_kept: Mapping[str, npt.ArrayLike],
-    expected_margin: Mapping[str, npt.ArrayLike],
-    value_sd: Mapping[str, npt.ArrayLike] | None = None,
-    cutoff: str | pd.Timestamp | None = None,
-    last_treated: pd.DataFrame | None = None,
+    consent: Consent = "assumed",
+    memory: ContactMemory | None = None,
+    limit: ContactLimit | None = None,
 ) -> NetGains:
     """Work out what each option of the catalogue would bring for each customer.
 
     Parameters
     ----------
     scores : DataFrame
-        Indexed by ``customer_id`` (or with it as a column). Needs ``churn_probability``, the
-        columns that the conditions of the catalogue read (:data:`OPTIONAL_COLUMNS` may be absent)
-        and, if the catalogue has an action that reduces cost, ``probability_alive``. Who has
-        ``contactable`` false gets no option at all (null counts as true).
+        Indexed by ``customer_id`` (or with it as a column). Needs ``churn_probability`` and the
+        columns that the conditions of the catalogue read (:data:`OPTIONAL_COLUMNS` may be
+        absent). Who has ``contactable`` false gets no option at all, who has
+        ``contactable_<channel>`` false none by that channel. With ``value_tier``, nothing is
+        spent in tier D but by an action whose condition reads ``upgrade_probability``.
     catalogue : ActionCatalogue
         The actions.
-    margin_if_kept, expected_margin : mapping of horizon to array or Series
-        For each of ``catalogue.horizons``, the expected margin over the horizon: of the customer
-        if active at the cutoff, and of the customer as things stand. A Series is matched on its
-        index, an array taken in the order of ``scores``. Currency.
-    value_sd : mapping of horizon to array or Series, optional
-        Standard deviation of (what is known about) the margin if kept.
-    cutoff : str or Timestamp, optional
-        Needed with ``last_treated``.
-    last_treated : DataFrame, optional
-        Indexed by customer id, a column of timestamps per action: who got it within the
-        action's ``cool_down`` before the cutoff is not eligible for it.
+    stakes : Stakes
+        What the actions act on.
+    consent : {"assumed", "required"}
+        What a null, or an absent column, counts as; of a channel the general consent decides then.
+    memory : ContactMemory, optional
+        Earlier contacts: who got an action within its ``cool_down`` is not eligible for it.
+    limit : ContactLimit, optional
+        Who had so many contacts of any kind gets none; needs a memory to be checked.
 
     Raises
     ------
@@ -202,6 +298,46 @@ def compute_net_gains(
     ExpressionError
         If a condition does not suit the columns.
     """
+    table, ids = _keyed(scores)
+    if consent not in get_args(Consent):
+        raise ParameterError("consent", f"one of {get_args(Consent)}", consent)
+    if "churn_probability" not in table.columns:
+        raise MissingColumnsError(["churn_probability"], map(str, table.columns), table="scores")
+    churn = _numbers(table["churn_probability"], ids, "churn_probability", 1.0)
+    at_stake = stakes.aligned(ids, catalogue)
+    table, unknown = _with_absent(table, catalogue)
+    options = catalogue.options
+    net = np.full((len(ids), len(options)), -np.inf)
+    cost, slope, extra = (np.zeros_like(net) for _ in range(3))
+    may_contact = _contactable(table, "contactable", consent == "assumed")
+    rested = np.ones(len(ids), dtype=bool)
+    if memory is not None and limit is not None:
+        rested = memory.below(limit, ids)
+    spends = _postures(table)
+    j = 0
+    for action in catalogue.actions:
+        eligible = action.condition.holds(table) & may_contact & rested
+        if "upgrade_probability" not in action.condition.columns:
+            eligible &= spends
+        if memory is not None:
+            eligible &= memory.rested(action, ids)
+        fixed_gain, gain = _gain(action, at_stake)
+        redeemed, moved = _redemptions(action, at_stake)
+        for option in action.options:
+            allowed = eligible & _contactable(table, f"contactable_{option.channel}", True)
+            rate = option.save_rate.mean
+            spent = option.contact_cost + redeemed
+            slope[:, j], extra[:, j] = gain - moved, moved
+            net[:, j] = np.where(allowed, fixed_gain - spent + slope[:, j] * rate, -np.inf)
+            cost[:, j] = spent + moved * rate
+            j += 1
+    spread = np.asarray(at_stake.value_cv)
+    return NetGains(
+        ids, options, catalogue, net, cost, slope, extra, churn, spread, may_contact, unknown
+    )
+
+
+def _keyed(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index[Any]]:
     table = scores.set_index("customer_id") if "customer_id" in scores.columns else scores
     ids = pd.Index(table.index, name="customer_id")
     if ids.has_duplicates:
@@ -209,16 +345,13 @@ def compute_net_gains(
         raise DataError(
             "customer_id must be unique", table="scores", n_rows=len(twice), examples=twice[:5]
         )
-    needed = ["churn_probability"]
-    if any(action.purpose == "reduce_cost" for action in catalogue.actions):
-        needed.append("probability_alive")
-    absent = [name for name in needed if name not in table.columns]
-    if absent:
-        raise MissingColumnsError(absent, map(str, table.columns), table="scores")
-    churn, *alive = (_numbers(table[name], ids, name, 1.0) for name in needed)
-    kept = _for_each_horizon(margin_if_kept, catalogue, ids, "margin_if_kept")
-    expected = _for_each_horizon(expected_margin, catalogue, ids, "expected_margin")
-    spread = _by_horizon(value_sd or {}, ids, "value_sd")
+    return table, ids
+
+
+def _with_absent(
+    table: pd.DataFrame, catalogue: ActionCatalogue
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Add absent optional columns as nulls; name those of which nothing is known."""
     lacking = [n for n in catalogue.columns if n in OPTIONAL_COLUMNS and n not in table.columns]
     table = table.assign(**dict.fromkeys(lacking)) if lacking else table
     unknown = tuple(
@@ -226,41 +359,50 @@ def compute_net_gains(
         for name in catalogue.columns
         if name in lacking or (name in table.columns and len(table) and table[name].isna().all())
     )
+    return table, unknown
 
-    options = catalogue.options
-    net = np.full((len(ids), len(options)), -np.inf)
-    cost = np.zeros_like(net)
-    slope = np.zeros_like(net)
-    may_contact = _contactable(table)
-    j = 0
-    for action in catalogue.actions:
-        eligible = action.condition.holds(table) & may_contact
-        if last_treated is not None and action.cool_down and action.name in last_treated.columns:
-            eligible &= _rested(action, ids, last_treated, cutoff)
-        match action.purpose:
-            case "reduce_cost":
-                gain = action.saving * alive[0]
-                anyway = won = np.zeros(len(ids))
-            case "enhance":
-                gain = expected[action.horizon]
-                anyway, won = action.redemption * (1.0 - churn), np.zeros(len(ids))
-            case _:
-                gain = np.maximum(kept[action.horizon] - expected[action.horizon], 0.0)
-                anyway, won = action.redemption * (1.0 - churn), action.redemption * churn
-        rise = gain - action.incentive_cost * won
-        for option in action.options:
-            rate = option.save_rate.mean
-            fixed = -option.contact_cost - action.incentive_cost * anyway
-            net[:, j] = np.where(eligible, fixed + rise * rate, -np.inf)
-            cost[:, j] = option.contact_cost + action.incentive_cost * (anyway + won * rate)
-            slope[:, j] = rise
-            j += 1
-    cv = {
-        h: np.divide(sd, np.abs(kept[h]), out=np.zeros(len(ids)), where=kept[h] != 0)
-        for h, sd in spread.items()
-        if h in kept
-    }
-    return NetGains(ids, options, catalogue, net, cost, slope, churn, cv, may_contact, unknown)
+
+def _gain(action: Action, at: Stakes) -> tuple[FloatArray, FloatArray]:
+    """Return the part of the gain that does not depend on the save rate, and its slope by it."""
+    alive = np.asarray(at.probability_alive)
+    none = np.zeros(len(alive))
+    if action.purpose == "reduce_cost":
+        return none, action.saving * np.asarray(at.buys[action.horizon])
+    active = np.asarray(at.margin_if_active[action.horizon])
+    if action.purpose == "enhance":
+        return none, alive * active
+    if action.purpose == "win_back":
+        return none, (1.0 - alive) * active
+    staying = np.asarray(at.margin_if_staying[action.horizon])
+    # rounding must not make a stake of nothing negative
+    kept = np.where(active >= 0, np.maximum(staying - active, 0.0), 0.0)
+    return action.win_back_rate * (1.0 - alive) * active, alive * kept
+
+
+def _redemptions(action: Action, at: Stakes) -> tuple[FloatArray, FloatArray]:
+    """Return what incentives cost as things stand, and its slope by the save rate."""
+    alive = np.asarray(at.probability_alive)
+    none = np.zeros(len(alive))
+    if action.incentive_cost == 0:
+        return none, none
+    window = action.valid_for or str(Duration.parse(at.outcome_horizon))
+    buys, active, staying = (
+        np.asarray(values[window]) for values in (at.buys, at.buys_if_active, at.buys_if_staying)
+    )
+    each = action.incentive_cost * action.redemption
+    if action.purpose == "win_back":
+        return each * buys, each * (1.0 - alive) * active
+    if action.purpose in KEEPING:
+        revived = action.win_back_rate * (1.0 - alive) * active
+        return each * (buys + revived), each * alive * np.maximum(staying - active, 0.0)
+    return each * buys, none
+
+
+def _postures(table: pd.DataFrame) -> BoolArray:
+    """Who may be spent on without an upgrade in sight: everybody outside tier D."""
+    if "value_tier" not in table.columns:
+        return np.ones(len(table), dtype=bool)
+    return np.asarray((table["value_tier"] != "D").to_numpy(dtype=bool))
 
 
 def _numbers(
@@ -275,7 +417,7 @@ def _numbers(
             f"{name} must have one value for each of the {len(ids):,} customers; "
             f"got shape {numbers.shape}"
         )
-    low = 0.0 if top == 1.0 or name.startswith("value_sd") else -np.inf
+    low = 0.0 if top == 1.0 or name == "value_cv" else -np.inf
     bad = ~(np.isfinite(numbers) & (numbers >= low) & (numbers <= top))
     if bad.any():
         raise DataError(
@@ -288,48 +430,24 @@ def _numbers(
     return numbers
 
 
-def _by_horizon(
-    given: Mapping[str, npt.ArrayLike], ids: pd.Index[Any], name: str
+def _for_each(
+    given: Values,
+    needed: tuple[str, ...],
+    ids: pd.Index[Any],
+    name: str,
+    top: float = np.inf,
 ) -> dict[str, FloatArray]:
-    return {str(Duration.parse(h)): _numbers(v, ids, f"{name}[{h}]") for h, v in given.items()}
-
-
-def _for_each_horizon(
-    given: Mapping[str, npt.ArrayLike], catalogue: ActionCatalogue, ids: pd.Index[Any], name: str
-) -> dict[str, FloatArray]:
-    values = _by_horizon(given, ids, name)
-    missing = [h for h in catalogue.horizons if h not in values]
+    values = {
+        str(Duration.parse(h)): _numbers(v, ids, f"{name}[{h}]", top) for h, v in given.items()
+    }
+    missing = [h for h in needed if h not in values]
     if missing:
         raise MissingColumnsError(missing, values, table=name)
     return values
 
 
-def _contactable(table: pd.DataFrame) -> BoolArray:
-    if "contactable" not in table.columns:
-        return np.ones(len(table), dtype=bool)
-    column = table["contactable"]
-    return np.asarray(column.where(column.notna(), True).astype(bool))
-
-
-def _rested(
-    action: Action,
-    ids: pd.Index[Any],
-    last_treated: pd.DataFrame,
-    cutoff: str | pd.Timestamp | None,
-) -> BoolArray:
-    if cutoff is None:
-        raise CrmmlError("last_treated needs a cutoff to count the cool-down from")
-    since = pd.Timestamp(cutoff) - timedelta(action.cool_down or "0D")
-    last = pd.to_datetime(last_treated[action.name].reindex(ids))
-    return np.asarray(last.isna() | (last <= since))
-
-
-def timedelta(duration: str) -> pd.Timedelta:
-    """Return a duration of the catalogue as a pandas time span.
-
-    Examples
-    --------
-    >>> timedelta("2W")
-    Timedelta('14 days 00:00:00')
-    """
-    return pd.Timedelta(days=in_units(duration, "day"))
+def _contactable(table: pd.DataFrame, name: str, unknown: bool) -> BoolArray:
+    if name not in table.columns:
+        return np.full(len(table), unknown)
+    column = table[name]
+    return np.asarray(column.where(column.notna(), unknown).astype(bool))

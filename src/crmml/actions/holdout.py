@@ -1,7 +1,9 @@
-"""The randomised hold-out: customers left alone by chance, so that the next cycle is an experiment.
+"""The control group: customers left alone by chance, so that every cycle is an experiment.
 
-Chance is a hash of (seed, cutoff, customer id): it needs no state, does not depend on the order
-of the rows or on who else is in the batch, and comes out the same on every machine.
+Chance is a hash of (seed, experiment, customer id): it needs no state, does not depend on the order
+of the rows or on who else is in the batch, and comes out the same on every machine. The cutoff
+plays no part in it: a customer stays in the control group from the first night of an experiment to
+the last, or nothing that takes longer than a night could ever be measured.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from crmml._typing import BoolArray, FloatArray
 from crmml.exceptions import ParameterError
@@ -29,12 +30,12 @@ class Holdout:
     ----------
     held_out : ndarray of bool, shape (n,)
         Customers who get ``no_action`` by chance.
-    share : float
-        Probability of being held out, the same for all.
+    share : float, or ndarray of shape (n,)
+        Probability of being held out, of all or of each customer.
     """
 
     held_out: BoolArray
-    share: float
+    share: float | FloatArray
 
     def propensity(self, acts: npt.ArrayLike, chance: npt.ArrayLike) -> FloatArray:
         """Return the probability of what each customer was given.
@@ -66,9 +67,9 @@ class Holdout:
 def assign_holdout(
     customer_id: Iterable[Any] | None = None,
     *,
-    share: float,
+    share: float | FloatArray,
     seed: int,
-    cutoff: str | pd.Timestamp,
+    experiment: str,
     keys: KeyArray | None = None,
 ) -> Holdout:
     """Hold out a share of the customers by chance.
@@ -77,27 +78,29 @@ def assign_holdout(
     ----------
     customer_id : iterable
         Ids; or give their ``keys`` (:func:`crmml.metrics.bootstrap.hash_keys`) if at hand.
-    share : float
-        Between 0 and 1 (1 excluded).
+    share : float, or ndarray of shape (n,)
+        Between 0 and 1 (1 excluded); an array where strata have shares of their own.
     seed : int
         Another seed (>= 0) holds out other customers.
-    cutoff : str or Timestamp
-        Another cutoff holds out other customers, so that nobody is left alone for ever.
+    experiment : str
+        Name of the experiment. The same name holds out the same customers at every cutoff; a new
+        one draws anew, so that nobody is left alone for ever.
 
     Examples
     --------
-    >>> hold = assign_holdout(range(10_000), share=0.1, seed=1, cutoff="2026-01-01")
+    >>> hold = assign_holdout(range(10_000), share=0.1, seed=1, experiment="spring")
     >>> int(hold.held_out.sum())
-    965
+    973
     """
-    if not 0 <= share < 1:
+    if not np.all((np.asarray(share) >= 0) & (np.asarray(share) < 1)):
         raise ParameterError("holdout share", "at least 0 and below 1", share)
     if keys is None:
         keys = hash_keys(customer_id if customer_id is not None else ())
-    return Holdout(draw(keys, seed=seed, cutoff=cutoff, purpose="holdout") < share, share)
+    uniforms = draw(keys, seed=seed, occasion=f"experiment {experiment}", purpose="holdout")
+    return Holdout(uniforms < share, share)
 
 
-def draw(keys: KeyArray, *, seed: int, cutoff: str | pd.Timestamp, purpose: str) -> FloatArray:
+def draw(keys: KeyArray, *, seed: int, occasion: str, purpose: str) -> FloatArray:
     """Draw one uniform number in (0, 1) for each customer; purposes are independent.
 
     Parameters
@@ -106,10 +109,10 @@ def draw(keys: KeyArray, *, seed: int, cutoff: str | pd.Timestamp, purpose: str)
         From :func:`crmml.metrics.bootstrap.hash_keys`.
     seed : int
         >= 0.
-    cutoff : str or Timestamp
-        Every cutoff draws anew.
+    occasion : str
+        Every occasion, such as a cutoff, draws anew.
     purpose : str
         What the number decides.
     """
-    stream = int(hash_keys([f"{purpose}|{pd.Timestamp(cutoff).isoformat()}"])[0])
+    stream = int(hash_keys([f"{purpose}|{occasion}"])[0])
     return keyed_uniforms(keys, seed, stream)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,9 @@ import pandas as pd
 from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.actions.allocation import Allocation, Prices, allocate, apply_prices, tie_chances
 from crmml.actions.catalogue import NO_ACTION, ActionCatalogue
-from crmml.actions.economics import ASSUMED, NetGains, compute_net_gains
-from crmml.actions.holdout import assign_holdout, draw
+from crmml.actions.contacts import ContactLimit, ContactMemory
+from crmml.actions.economics import ASSUMED, Consent, NetGains, Stakes, compute_net_gains
+from crmml.actions.holdout import Holdout, assign_holdout, draw
 from crmml.exceptions import ParameterError
 from crmml.metrics.bootstrap import hash_keys
 from crmml.stats.discounting import in_units
@@ -37,6 +38,7 @@ REASONS: dict[str, str] = {
     "incentive_to_loyal": "At least half of the cost goes to buyers who would have bought anyway.",
     "close_call": "Another action is expected to bring nearly as much.",
     "low_tier": "The customer is of the two lowest value tiers.",
+    "contacts_not_checked": "Earlier contacts are not known, so cool-downs were not checked.",
     # for doing nothing
     "held_out": "Left alone by chance, so that the effect of the actions can be measured.",
     "not_contactable": "The customer must not be contacted.",
@@ -68,7 +70,9 @@ class Recommendation:
 
         * ``recommended_action``, ``channel`` (null for ``no_action``), ``contact_by``;
         * ``expected_net_gain`` with ``net_gain_lower`` and ``net_gain_upper``,
-          ``probability_positive`` (null for ``no_action``), ``expected_cost``;
+          ``probability_positive`` and ``break_even_save_rate`` (null for ``no_action``),
+          ``expected_cost``; the interval carries the doubt about the save rate and about the
+          customer's value;
         * ``runner_up`` (the best other action, or ``no_action``), ``runner_up_net_gain``;
         * ``basis`` of the effect; ``reasons_for``, ``reasons_against`` (codes of
           :data:`REASONS`, separated by commas) and ``explanation`` (their sentences);
@@ -94,6 +98,37 @@ class Recommendation:
     gains: NetGains
     notes: tuple[str, ...]
 
+    def sensitivity(self, factors: tuple[float, ...] = (0.5, 2.0)) -> pd.DataFrame:
+        """Say how many choices flip when the save rate of one action is halved or doubled.
+
+        Prices stay as they are, so that each customer is asked alone.
+
+        Parameters
+        ----------
+        factors : tuple of float
+            Each > 0.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by action: ``customers`` who have it as things stand at these prices, and for
+            each factor ``lost_at_<factor>`` and ``won_at_<factor>``.
+        """
+        draws = np.zeros(len(self.gains))
+        of_option = np.array([*(o.action for o in self.gains.options), NO_ACTION], dtype=object)
+        now = of_option[apply_prices(self.gains, self.prices, draws=draws)]
+        rows = {}
+        for action in dict.fromkeys(option.action for option in self.gains.options):
+            mine = now == action
+            row = {"customers": int(mine.sum())}
+            for factor in factors:
+                changed = self.gains.with_rates(factor, action)
+                then = of_option[apply_prices(changed, self.prices, draws=draws)] == action
+                row[f"lost_at_{factor:g}"] = int((mine & ~then).sum())
+                row[f"won_at_{factor:g}"] = int((then & ~mine).sum())
+            rows[action] = row
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("action")
+
     def by_action(self) -> pd.DataFrame:
         """Return customers, expected cost and expected net gain per recommended action."""
         return self.table.groupby("recommended_action", sort=True, observed=True).agg(
@@ -108,14 +143,15 @@ def recommend(
     catalogue: ActionCatalogue,
     *,
     cutoff: str | pd.Timestamp,
-    margin_if_kept: Mapping[str, npt.ArrayLike],
-    expected_margin: Mapping[str, npt.ArrayLike],
+    stakes: Stakes,
     budget: float | None = None,
     capacities: Mapping[str, float] | None = None,
-    value_sd: Mapping[str, npt.ArrayLike] | None = None,
-    last_treated: pd.DataFrame | None = None,
+    memory: ContactMemory | None = None,
+    limit: ContactLimit | None = None,
     holdout_share: float = 0.0,
+    experiment: str = "1",
     seed: int = 0,
+    consent: Consent = "assumed",
     prices: Prices | None = None,
     level: float = 0.8,
 ) -> Recommendation:
@@ -131,18 +167,24 @@ def recommend(
         Contacts are dated from it: the date of ``contact_by`` is
         ``cutoff + lead_time + (1 - churn_probability) x (contact_within - lead_time)`` of the
         action, rounded down to a day, so the likelier a customer is to leave, the sooner.
-    margin_if_kept, expected_margin, value_sd : mapping of horizon to array or Series
-        See :func:`~crmml.actions.economics.compute_net_gains`.
+    stakes : Stakes
+        What the actions act on; see :class:`~crmml.actions.economics.Stakes`.
     budget : float, optional
         Largest total expected cost; unlimited by default.
     capacities : mapping of channel to number, optional
         Most contacts by each channel.
-    last_treated : DataFrame, optional
-        For the cool-down, see :func:`~crmml.actions.economics.compute_net_gains`. Without it
-        nobody is known to have been treated.
+    memory : ContactMemory, optional
+        Earlier contacts, for cool-downs and the limit. Without it every recommended action says
+        that they were not checked.
+    limit : ContactLimit, optional
+        Most contacts of one customer within a time.
     holdout_share : float
         Share of customers left alone by chance. They are drawn first, so the budget is spent in
         full, among the others.
+    experiment : str
+        Names the control group: the same customers at every cutoff until it ends.
+    consent : {"assumed", "required"}
+        Whether a customer whose consent is not known may be contacted.
     seed : int
         Of the hold-out and of the draws that decide ties; >= 0.
     prices : Prices, optional
@@ -162,15 +204,52 @@ def recommend(
     gains = compute_net_gains(
         scores,
         catalogue,
-        margin_if_kept=margin_if_kept,
-        expected_margin=expected_margin,
-        value_sd=value_sd,
-        cutoff=cutoff,
-        last_treated=last_treated,
+        stakes,
+        consent=consent,
+        memory=memory,
+        limit=limit,
     )
+    chosen = _choose(
+        gains,
+        prices,
+        budget=budget,
+        capacities=capacities,
+        holdout_share=holdout_share,
+        experiment=experiment,
+        seed=seed,
+        cutoff=cutoff,
+    )
+    table = _tabulate(scores, gains, chosen, cutoff=cutoff, level=level, checked=memory is not None)
+    notes = _notes(gains, checked=memory is not None)
+    return Recommendation(table, chosen.prices, chosen.allocation, gains, notes)
+
+
+class _Chosen(NamedTuple):
+    """What each customer gets, and what the policy wants for those held out too."""
+
+    choice: IntArray
+    wanted: IntArray
+    holdout: Holdout
+    propensity: FloatArray
+    prices: Prices
+    allocation: Allocation | None
+
+
+def _choose(
+    gains: NetGains,
+    prices: Prices | None,
+    *,
+    budget: float | None,
+    capacities: Mapping[str, float] | None,
+    holdout_share: float,
+    experiment: str,
+    seed: int,
+    cutoff: str | pd.Timestamp,
+) -> _Chosen:
+    """Draw the control group, then allocate among the others, or let stored prices choose."""
     keys = hash_keys(gains.customer_id)
-    holdout = assign_holdout(share=holdout_share, seed=seed, cutoff=cutoff, keys=keys)
-    draws = draw(keys, seed=seed, cutoff=cutoff, purpose="ties")
+    holdout = assign_holdout(share=holdout_share, seed=seed, experiment=experiment, keys=keys)
+    draws = draw(keys, seed=seed, occasion=pd.Timestamp(cutoff).isoformat(), purpose="ties")
     allocation = None
     if prices is None:
         allocation = allocate(
@@ -187,47 +266,59 @@ def recommend(
         wanted = apply_prices(gains, prices, draws=draws)
     choice = np.where(holdout.held_out, -1, wanted)
     chance = tie_chances(gains, prices, choice, (choice == wanted).astype(float))
+    propensity = holdout.propensity(choice >= 0, chance)
+    return _Chosen(choice, wanted, holdout, propensity, prices, allocation)
 
+
+def _tabulate(
+    scores: pd.DataFrame,
+    gains: NetGains,
+    chosen: _Chosen,
+    *,
+    cutoff: str | pd.Timestamp,
+    level: float,
+    checked: bool,
+) -> pd.DataFrame:
+    """Write the table of :class:`Recommendation`."""
+    choice, wanted = chosen.choice, chosen.wanted
     action, channel, of_option = _names(gains)
     rows = np.flatnonzero(choice >= 0)
-    taken = choice[rows]
-    expected = _spread(len(gains), rows, gains.net[rows, taken], 0.0)
+    taken, n = choice[rows], len(gains)
     lower, upper = (
-        _spread(len(gains), rows, gains.quantiles(rows, taken, q), 0.0)
+        _spread(n, rows, gains.quantiles(rows, taken, q), 0.0)
         for q in (0.5 - level / 2, 0.5 + level / 2)
     )
-    positive = _spread(len(gains), rows, gains.probability_positive(rows, taken), np.nan)
-    cost = _spread(len(gains), rows, gains.cost[rows, taken], 0.0)
+    positive = _spread(n, rows, gains.probability_positive(rows, taken), np.nan)
     names = np.array([*action, None], dtype=object)
-    second, second_net = _runner_up(gains, choice, prices, of_option)
-    reasons = _Reasons(len(gains))
-    _give_reasons(reasons, scores, gains, choice, wanted, positive, second, second_net)
+    second, second_net = _runner_up(gains, choice, chosen.prices, of_option)
+    reasons = _Reasons(n)
+    _give_reasons(reasons, scores, gains, choice, wanted, positive, second, second_net, checked)
     pros, cons, sentences = reasons.texts()
     table = pd.DataFrame(
         {
             "recommended_action": pd.Series(action[choice], dtype="str"),
             "channel": pd.Series(channel[choice], dtype="str"),
             "contact_by": _contact_by(gains, choice, of_option, cutoff),
-            "expected_net_gain": expected,
+            "expected_net_gain": _spread(n, rows, gains.net[rows, taken], 0.0),
             "net_gain_lower": lower,
             "net_gain_upper": upper,
             "probability_positive": positive,
-            "expected_cost": cost,
+            "break_even_save_rate": _spread(n, rows, gains.break_even(rows, taken), np.nan),
+            "expected_cost": _spread(n, rows, gains.cost[rows, taken], 0.0),
             "runner_up": pd.Series(names[second], dtype="str"),
             "runner_up_net_gain": second_net,
-            "basis": pd.Series(np.full(len(gains), ASSUMED, dtype=object), dtype="str"),
+            "basis": pd.Series(np.full(n, ASSUMED, dtype=object), dtype="str"),
             "reasons_for": pd.Series(pros, dtype="str"),
             "reasons_against": pd.Series(cons, dtype="str"),
             "explanation": pd.Series(sentences, dtype="str"),
             "policy_action": pd.Series(action[wanted], dtype="str"),
             "policy_channel": pd.Series(channel[wanted], dtype="str"),
-            "held_out": holdout.held_out,
-            "propensity": holdout.propensity(choice >= 0, chance),
+            "held_out": chosen.holdout.held_out,
+            "propensity": chosen.propensity,
         }
     )
     table.index = gains.customer_id
-    notes = _notes(gains, treatments_known=last_treated is not None)
-    return Recommendation(table, prices, allocation, gains, notes)
+    return table
 
 
 def _names(gains: NetGains) -> tuple[npt.NDArray[Any], npt.NDArray[Any], IntArray]:
@@ -329,6 +420,7 @@ def _give_reasons(
     positive: FloatArray,
     second: IntArray,
     second_net: FloatArray,
+    checked: bool,
 ) -> None:
     acts, idle = choice >= 0, choice < 0
     withheld = idle & (wanted >= 0)  # wanted, but held out
@@ -346,7 +438,8 @@ def _give_reasons(
             reasons.add(pro="likely_to_leave", where=mine & likely)
             reasons.add(pro="at_risk", where=mine & ~likely)
         if action.incentive_cost > 0:
-            anyway = action.incentive_cost * action.redemption * (1.0 - gains.churn_probability)
+            moved = gains.extra[:, j] * option.save_rate.mean
+            anyway = gains.cost[:, j] - option.contact_cost - moved
             reasons.add(con="incentive_to_loyal", where=mine & (anyway >= 0.5 * cost))
     if "value_tier" in scores.columns:
         tier = scores["value_tier"]
@@ -357,6 +450,8 @@ def _give_reasons(
     reasons.add(con="uncertain_gain", where=acts & (positive < 0.7))
     reasons.add(con="close_call", where=acts & (second < m) & (second_net >= 0.9 * expected))
     reasons.add(con="assumed_effect", where=acts)
+    if not checked:
+        reasons.add(con="contacts_not_checked", where=acts)
 
     possible = np.zeros(n, dtype=bool)
     pays = np.zeros(n, dtype=bool)
@@ -372,7 +467,7 @@ def _give_reasons(
     reasons.add(con="gain_forgone", where=idle & pays)
 
 
-def _notes(gains: NetGains, *, treatments_known: bool) -> tuple[str, ...]:
+def _notes(gains: NetGains, *, checked: bool) -> tuple[str, ...]:
     unknown = set(gains.unknown_columns)
     eligible = gains.eligible
     reached = {o.action for j, o in enumerate(gains.options) if eligible[:, j].any()}
@@ -385,8 +480,9 @@ def _notes(gains: NetGains, *, treatments_known: bool) -> tuple[str, ...]:
                 f"{', '.join(reads)}, which is known of no customer"
             )
     resting = [action.name for action in gains.catalogue.actions if action.cool_down]
-    if resting and not treatments_known:
+    if resting and not checked:
         notes.append(
-            f"no treatments are known, so the cool-down of {', '.join(resting)} is not applied"
+            "no earlier contacts are known, so the cool-down of "
+            f"{', '.join(resting)} is not checked"
         )
     return tuple(notes)

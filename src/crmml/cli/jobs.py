@@ -152,9 +152,9 @@ def score(
     _check_writable(out)
     with working() as say:
         say(f"loading {model}")
-        from crmml.scoring.scorer import open_for
+        from crmml.scoring.scorer import open_for, scoring_cutoff
         from crmml.scoring.scorer import score as score_tables
-        from crmml.storage.scores import write_scores
+        from crmml.storage.scores import read_plans, write_scores
         from crmml.training.opening import open_configured
 
         uri = tracking_uri or (config.tracking.uri if config else None)
@@ -162,7 +162,8 @@ def score(
         say("reading and validating")
         tables = open_configured(config) if config else open_for(bundle, transactions)
         say("scoring")
-        scores = score_tables(bundle, tables, moment)
+        plans = read_plans(out, scoring_cutoff(bundle, tables, moment))
+        scores = score_tables(bundle, tables, moment, plans=plans)
         say("writing")
         written = write_scores(scores.table, out, scores.snapshot.cutoff, file_format)  # type: ignore[arg-type]
     silent = (scores.snapshot.cutoff - tables.last_timestamp).days

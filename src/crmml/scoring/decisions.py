@@ -12,9 +12,11 @@ import pandas as pd
 
 from crmml.actions.allocation import Prices
 from crmml.actions.catalogue import ActionCatalogue
+from crmml.actions.contacts import ContactLimit, ContactMemory
+from crmml.actions.economics import Consent, Stakes
 from crmml.actions.recommendation import recommend
 from crmml.exceptions import CrmmlError
-from crmml.scoring.outlooks import expected_margin, margin_if_kept
+from crmml.scoring.outlooks import MARGIN_VARIATION, buys_if, margin_if
 from crmml.scoring.predictors import Moment, Output
 from crmml.segments.lifecycle import LifecycleStages, focus
 from crmml.segments.value_tier import ValueTiers, posture, service_priority
@@ -35,7 +37,13 @@ class Policy:
     holdout_share : float
         Share of customers left alone at random, in [0, 1).
     seed : int
-        Decides who is held out, together with the cutoff and the customer's id.
+        Decides who is held out, together with the experiment and the customer's id.
+    experiment : str
+        Name of the control group: a new name draws a new one.
+    consent : {"assumed", "required"}
+        Whether customers whose consent is not known may be contacted.
+    contact_limit : ContactLimit, optional
+        Most contacts of one customer within a time.
     prices : Prices, optional
         Shadow prices of the training's allocation. A customer scored without the rest of the base
         takes the best of net gain - price x cost.
@@ -45,6 +53,9 @@ class Policy:
     capacities: Mapping[str, float]
     holdout_share: float
     seed: int
+    experiment: str = "1"
+    consent: Consent = "assumed"
+    contact_limit: ContactLimit | None = None
     prices: Prices | None = None
 
     @property
@@ -60,8 +71,12 @@ class Policy:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Rebuild from :meth:`to_dict`."""
-        prices = stored["prices"]
-        return cls(**{**stored, "prices": Prices.from_dict(prices) if prices else None})
+        prices, limit = stored["prices"], stored.get("contact_limit")
+        read = {
+            "prices": Prices.from_dict(prices) if prices else None,
+            "contact_limit": ContactLimit(**limit) if limit else None,
+        }
+        return cls(**{**stored, **read})
 
 
 def as_json(value: Any) -> bytes:
@@ -163,6 +178,11 @@ class Actions:
         What can be done.
     policy : Policy
         Budget, capacities, control group and stored prices.
+    horizon : str
+        Of the outcome window: how long an incentive is valid where its action does not say.
+    knows_consent : bool
+        Whether the training knew who may be contacted. Then nobody is contacted where a scoring
+        is not given the consents, whatever the policy says of unknown ones.
     at_stored_prices : bool
         Give out actions at the prices of the policy, each customer alone, instead of allocating
         the budget among those at hand. Not stored.
@@ -170,6 +190,8 @@ class Actions:
 
     catalogue: ActionCatalogue
     policy: Policy
+    horizon: str
+    knows_consent: bool = False
     at_stored_prices: bool = False
 
     name: ClassVar[str] = "actions"
@@ -178,10 +200,21 @@ class Actions:
         Output("recommended_action", "text", "", "what to do, or no_action"),
         Output("channel", "text", "", "how to reach the customer; null for no_action"),
         Output("contact_by", "timestamp", "date", "latest day of the contact"),
-        Output("expected_net_gain", "number", "currency", "expected gain less cost of the action"),
-        Output("net_gain_lower", "number", "currency", "10 % quantile of the net gain"),
-        Output("net_gain_upper", "number", "currency", "90 % quantile of the net gain"),
+        Output(
+            "expected_net_gain",
+            "number",
+            "currency",
+            "expected net gain: what the action brings less what it costs",
+        ),
+        Output(
+            "net_gain_lower",
+            "number",
+            "currency",
+            "10 % quantile of the net gain, by the doubt about save rate and value",
+        ),
+        Output("net_gain_upper", "number", "currency", "90 % quantile, likewise"),
         Output("probability_positive", "number", "probability", "the net gain is positive"),
+        Output("break_even_save_rate", "number", "share", "save rate at which it just pays"),
         Output("expected_cost", "number", "currency", "expected cost of the action"),
         Output("runner_up", "text", "", "the best other action, or no_action"),
         Output("runner_up_net_gain", "number", "currency", "its expected net gain"),
@@ -198,7 +231,8 @@ class Actions:
     @property
     def reads(self) -> frozenset[str]:
         """Risk, margins and what the conditions of the catalogue ask for."""
-        return self._needed | {"contactable", "value_tier", *self.catalogue.columns}
+        channels = {f"contactable_{option.channel}" for option in self.catalogue.options}
+        return self._needed | {"contactable", "value_tier", *channels, *self.catalogue.columns}
 
     @property
     def optional(self) -> frozenset[str]:
@@ -207,27 +241,73 @@ class Actions:
 
     @property
     def _needed(self) -> frozenset[str]:
+        margins = {
+            margin_if(what, h) for h in self.catalogue.horizons for what in ("active", "staying")
+        }
+        chances = {
+            buys_if(what, window)
+            for window in self.catalogue.windows(self.horizon)
+            for what in ("buys", "buys_if_active", "buys_if_staying")
+        }
+        doubt = {MARGIN_VARIATION} if margins else set()
+        return frozenset({"churn_probability", "probability_alive", *margins, *chances, *doubt})
+
+    def _stakes(self, so_far: pd.DataFrame) -> Stakes:
         horizons = self.catalogue.horizons
-        margins = {name(h) for h in horizons for name in (margin_if_kept, expected_margin)}
-        saving = any(action.purpose == "reduce_cost" for action in self.catalogue.actions)
-        return frozenset({"churn_probability", *margins, *(["probability_alive"] * saving)})
+        windows = self.catalogue.windows(self.horizon)
+
+        def chance(what: str) -> dict[str, pd.Series[float]]:
+            return {window: so_far[buys_if(what, window)] for window in windows}
+
+        buys = chance("buys")
+        if self.horizon in buys:
+            # in the outcome window the probability is the calibrated one of the churn model
+            buys[self.horizon] = 1.0 - so_far["churn_probability"]
+        return Stakes(
+            probability_alive=so_far["probability_alive"],
+            margin_if_active={h: so_far[margin_if("active", h)] for h in horizons},
+            margin_if_staying={h: so_far[margin_if("staying", h)] for h in horizons},
+            buys=buys,
+            buys_if_active=chance("buys_if_active"),
+            buys_if_staying=chance("buys_if_staying"),
+            outcome_horizon=self.horizon,
+            value_cv=so_far[MARGIN_VARIATION] if horizons else None,
+        )
+
+    def _lacks_consents(self, moment: Moment) -> bool:
+        people = moment.table("customers")
+        return self.knows_consent and (people is None or "contactable" not in people.columns)
+
+    def _memory(self, moment: Moment) -> ContactMemory | None:
+        """Gather earlier contacts from treatments and earlier plans, if either is known."""
+        cutoff = moment.snapshot.cutoff
+        sources: dict[str, pd.DataFrame] = {}
+        treatments = moment.table("treatments")
+        if treatments is not None:
+            wanted = treatments.select("customer_id", "timestamp", "action")
+            sources["treatments"] = wanted.to_pyarrow().to_pandas()
+        if moment.plans is not None:
+            sources["plans"] = moment.plans
+        return ContactMemory.gather(cutoff, sources) if sources else None
 
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Recommend; the whole :class:`Recommendation` is found in ``moment.found``."""
         policy = self.policy
         if self.at_stored_prices and policy.prices is None:
             raise CrmmlError("the bundle holds no shadow prices; allocate the budget instead")
-        horizons = self.catalogue.horizons
         recommendation = recommend(
             so_far,
             self.catalogue,
             cutoff=moment.snapshot.cutoff,
-            margin_if_kept={h: so_far[margin_if_kept(h)] for h in horizons},
-            expected_margin={h: so_far[expected_margin(h)] for h in horizons},
+            stakes=self._stakes(so_far),
             budget=policy.budget,
             capacities=policy.capacities,
+            memory=self._memory(moment),
+            limit=policy.contact_limit,
             holdout_share=policy.holdout_share,
+            experiment=policy.experiment,
             seed=policy.seed,
+            consent="required" if self._lacks_consents(moment) else policy.consent,
             prices=policy.prices if self.at_stored_prices else None,
         )
         moment.found[self.name] = recommendation

@@ -91,7 +91,7 @@ class Attributes:
             if column not in known:
                 reason = f"needs the column `{column}` of the table `customers`"
                 if name == "contactable":
-                    reason += "; until then everybody counts as contactable"
+                    reason += "; until then the policy for unknown consent decides"
                 moment.leave_out(name, reason)
         wanted = {name: column for name, column in source.items() if column in known}
         if not wanted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pandas as pd
 
@@ -64,13 +64,16 @@ class LifetimeValue:
     value_horizon : str
         Of the lifetime value.
     margin_horizons : tuple of str
-        Over which the expected margin is given to other predictors.
+        Over which expected margins are given to other predictors.
+    windows : tuple of str
+        Within which the probability of a purchase is given to other predictors.
     """
 
     model: Any
     horizon: str
     value_horizon: str
     margin_horizons: tuple[str, ...] = ()
+    windows: tuple[str, ...] = ()
 
     name: ClassVar[str] = "lifetime_value"
     tables: ClassVar[frozenset[str]] = _LOG
@@ -95,10 +98,21 @@ class LifetimeValue:
                 Output(name, "number", "currency", meaning, horizon, served=False)
                 for horizon in self.margin_horizons
                 for name, meaning in (
-                    (margin_if_kept(horizon), "expected margin of who is active at the cutoff"),
-                    (expected_margin(horizon), "expected margin as things stand"),
+                    (
+                        margin_if("active", horizon),
+                        "expected margin of who is active at the cutoff",
+                    ),
+                    (margin_if("staying", horizon), "the same of who does not leave"),
                 )
             ),
+            *(
+                Output(
+                    buys_if(what, window), "number", "probability", meaning, window, served=False
+                )
+                for window in self.windows
+                for what, meaning in _CHANCES.items()
+            ),
+            Output(MARGIN_VARIATION, "number", "", "relative doubt about the margin", served=False),
         )
 
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
@@ -122,19 +136,36 @@ class LifetimeValue:
             reason = "without discounting the value to infinity has no bound"
             moment.leave_out("residual_value", reason)
         for h in self.margin_horizons:
-            table[margin_if_kept(h)] = ltv.expected_margin_if_active(snapshot, h)
-            table[expected_margin(h)] = ltv.expected_margin(snapshot, h)
+            table[margin_if("active", h)] = ltv.expected_margin_if_active(snapshot, h)
+            table[margin_if("staying", h)] = ltv.expected_margin_if_staying(snapshot, h)
+        for window in self.windows:
+            chances = purchases.purchase_chances(snapshot, window)
+            for what in _CHANCES:
+                table[buys_if(what, window)] = chances[what]
+        if self.margin_horizons:
+            table[MARGIN_VARIATION] = ltv.margin_variation(snapshot)
+        else:
+            moment.leave_out(MARGIN_VARIATION, "no action asks for it")
         return table
 
 
-def margin_if_kept(horizon: str) -> str:
-    """Name of the column with the expected margin of who is active at the cutoff."""
-    return f"margin_if_kept_{horizon}"
+MARGIN_VARIATION = "margin_variation"
+
+_CHANCES = {
+    "buys": "a purchase, as things stand",
+    "buys_if_active": "a purchase of who is active at the cutoff",
+    "buys_if_staying": "a purchase of who does not leave",
+}
 
 
-def expected_margin(horizon: str) -> str:
-    """Name of the column with the expected margin as things stand."""
-    return f"expected_margin_{horizon}"
+def margin_if(what: Literal["active", "staying"], horizon: str) -> str:
+    """Name of the column with the expected margin of who is active, or active and staying."""
+    return f"margin_if_{what}_{horizon}"
+
+
+def buys_if(what: str, window: str) -> str:
+    """Name of the column with the probability of a purchase within a window."""
+    return f"{what}_{window}"
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,9 @@ class Moment:
         One row per customer at the cutoff.
     absent : dict of str to str
         Columns that are null throughout, and why; filled by :meth:`leave_out`.
+    plans : DataFrame or None
+        Contacts that earlier runs have planned: ``customer_id``, ``timestamp``, ``action``; None
+        where none are given.
     found : dict of str to object
         What predictors found besides columns, by the predictor's name.
     """
@@ -79,6 +82,7 @@ class Moment:
     snapshot: Snapshot
     absent: dict[str, str] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
+    plans: pd.DataFrame | None = None
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def shared(self, key: Hashable, compute: Callable[[], _T]) -> _T:

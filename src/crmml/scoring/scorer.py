@@ -88,6 +88,7 @@ def score(
     customers: Any = None,
     stored_prices: bool = False,
     budget: float | None = None,
+    plans: pd.DataFrame | None = None,
 ) -> Scores:
     """Score every customer who bought before the cutoff.
 
@@ -108,6 +109,9 @@ def score(
         allocating the budget among those at hand.
     budget : float, optional
         Instead of the budget of the bundle's policy.
+    plans : DataFrame, optional
+        Contacts that earlier runs have planned, from :func:`crmml.storage.scores.read_plans`;
+        with the table ``treatments`` they are the memory of contacts.
 
     Returns
     -------
@@ -125,8 +129,10 @@ def score(
     """
     manifest = bundle.manifest
     tables = open_for(bundle, transactions, customers)
-    snapshot = _snapshot(manifest, tables, _moment(manifest, tables, cutoff))
-    moment = Moment(tables, snapshot)
+    snapshot = _snapshot(
+        manifest, tables, _checked(bundle, tables, scoring_cutoff(bundle, tables, cutoff))
+    )
+    moment = Moment(tables, snapshot, plans=plans)
     predictors = [
         _under(p, stored_prices, budget) if isinstance(p, Actions) else p for p in bundle.predictors
     ]
@@ -151,12 +157,18 @@ def open_for(bundle: Bundle, transactions: Any, customers: Any = None) -> Tables
     return open_tables(transactions, customers, policies=policies)
 
 
-def _moment(manifest: Manifest, tables: Tables, cutoff: str | pd.Timestamp | None) -> pd.Timestamp:
-    """Return the cutoff to score at; warn of silence, refuse another currency."""
-    end = end_of_observation(tables.last_timestamp)
-    trained = pd.Timestamp(manifest.cutoff)
-    moment = max(end, trained) if cutoff is None else read_moment(cutoff, "cutoff")
-    if moment > max(end, trained) + _SILENCE:
+def scoring_cutoff(
+    bundle: Bundle, tables: Tables, cutoff: str | pd.Timestamp | None = None
+) -> pd.Timestamp:
+    """Return the moment as of which :func:`score` scores; see there."""
+    end, trained = end_of_observation(tables.last_timestamp), pd.Timestamp(bundle.manifest.cutoff)
+    return max(end, trained) if cutoff is None else read_moment(cutoff, "cutoff")
+
+
+def _checked(bundle: Bundle, tables: Tables, moment: pd.Timestamp) -> pd.Timestamp:
+    """Warn of a log that ends long before the cutoff, refuse another currency."""
+    manifest, end = bundle.manifest, end_of_observation(tables.last_timestamp)
+    if moment > max(end, pd.Timestamp(manifest.cutoff)) + _SILENCE:
         warnings.warn(
             f"the log ends on {tables.last_timestamp.date()}, {(moment - end).days:,} days before "
             f"the cutoff {moment.date()}: those days count as silence of every customer",

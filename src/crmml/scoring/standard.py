@@ -52,6 +52,7 @@ def standard_predictors(
     horizon: str,
     value_horizon: str,
     attributes: Mapping[str, Dtype] | None = None,
+    knows_consent: bool = False,
 ) -> tuple[Predictor, ...]:
     """Put fitted models, segments and actions into predictors, in the order of their columns.
 
@@ -67,11 +68,19 @@ def standard_predictors(
         Of the outcome window, and of lifetime value.
     attributes : mapping of str to str
         Further columns of the customers table that the catalogue reads, and what they hold.
+    knows_consent : bool
+        Whether the training knew who may be contacted.
     """
     return (
         History(),
         PurchaseForecast(forecast, horizon),
-        LifetimeValue(lifetime_value, horizon, value_horizon, catalogue.horizons),
+        LifetimeValue(
+            lifetime_value,
+            horizon,
+            value_horizon,
+            catalogue.horizons,
+            catalogue.windows(horizon),
+        ),
         ChurnRisk(churn, horizon),
         Loyalty(loyalty, horizon),
         Tiers(tiers),
@@ -80,7 +89,7 @@ def standard_predictors(
         Attributes(dict(attributes or {})),
         ExperienceZone(),
         TasteSegment(),
-        Actions(catalogue, policy),
+        Actions(catalogue, policy, horizon, knows_consent),
     )
 
 

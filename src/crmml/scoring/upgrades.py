@@ -42,6 +42,7 @@ def _from_1(files: Files) -> Files:
             "horizon": horizon,
             "value_horizon": old["value_horizon"],
             "margin_horizons": list(catalogue.horizons),
+            "windows": list(catalogue.windows(horizon)),
         },
         "churn": {"class": "ChurnRisk", "model": read["churn.json"], "horizon": horizon},
         "loyalty": {
@@ -59,6 +60,7 @@ def _from_1(files: Files) -> Files:
             "class": "Actions",
             "catalogue": read["catalogue.json"],
             "policy": read["policy.json"],
+            "horizon": horizon,
         },
     }
     others = [predictor_from_dict(one) for name, one in predictors.items() if name != "actions"]

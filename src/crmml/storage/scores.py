@@ -121,6 +121,54 @@ def read_scores(target: str | Path, cutoff: str | pd.Timestamp) -> pd.DataFrame:
     return frame
 
 
+def read_plans(target: str | Path, before: str | pd.Timestamp) -> pd.DataFrame | None:
+    """Read the contacts that runs at earlier cutoffs have planned.
+
+    The scores of earlier cutoffs are the ledger of plans: nothing else is written. A run never
+    reads those of its own cutoff or of later ones, so running again changes nothing. Lists for
+    people (CSV) are no ledger and are not read.
+
+    Parameters
+    ----------
+    target : str or Path
+        The folder or DuckDB file given to :func:`write_scores`.
+    before : str or Timestamp
+        The cutoff of the run that asks.
+
+    Returns
+    -------
+    DataFrame or None
+        ``customer_id``, ``timestamp`` (the cutoff of the plan) and ``action``, sorted; None if
+        the target does not exist yet.
+    """
+    import pyarrow.parquet as pq
+
+    moment, path = pd.Timestamp(before), Path(target)
+    if not path.exists():
+        return None
+    columns = "customer_id, cutoff AS timestamp, recommended_action AS action"
+    wanted = "recommended_action <> 'no_action' AND cutoff < ? ORDER BY ALL"
+    if path.suffix == ".duckdb":
+        with _database(path, read_only=True) as connection:
+            if not _has_table(connection):
+                return None
+            query = f"SELECT {columns} FROM scores WHERE {wanted}"  # noqa: S608 - no input
+            found = connection.sql(query, params=[moment.to_pydatetime()])
+            return _to_pandas(found.to_arrow_table())
+    parts = []
+    for file in sorted(path.glob("cutoff=*/scores.parquet")):
+        planned = pd.Timestamp(file.parent.name.removeprefix("cutoff="))
+        if planned < moment:
+            with reported("read", file):
+                names = ["customer_id", "recommended_action"]
+                frame = _to_pandas(pq.read_table(file, columns=names, partitioning=None))
+            acts = frame[frame["recommended_action"] != "no_action"]
+            parts.append(acts.set_axis(["customer_id", "action"], axis=1).assign(timestamp=planned))
+    empty = pd.DataFrame({"customer_id": [], "action": [], "timestamp": []})
+    plans = pd.concat(parts, ignore_index=True) if parts else empty
+    return plans.sort_values(["timestamp", "customer_id"], ignore_index=True)
+
+
 def _partition(cutoff: pd.Timestamp) -> str:
     whole_day = cutoff == cutoff.normalize()
     return cutoff.strftime("%Y-%m-%d" if whole_day else "%Y-%m-%dT%H%M%S")

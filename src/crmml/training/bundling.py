@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from crmml.actions.catalogue import ActionCatalogue
+from crmml.actions.contacts import ContactLimit
 from crmml.config import Config
 from crmml.data.tables import Tables
 from crmml.features.snapshot import Snapshot
@@ -56,7 +57,7 @@ def make_bundle(
         Without shadow prices; see :func:`finish_bundle`.
     """
     worth = lifetime_value.clv(snapshot, config.value.horizon)
-    catalogue = read_catalogue(config)
+    catalogue, limit = read_catalogue(config), config.actions.contact_limit
     parts: dict[str, Any] = {
         "lifetime_value": lifetime_value,
         "forecast": forecast,
@@ -70,12 +71,19 @@ def make_bundle(
             capacities=dict(config.actions.capacities),
             holdout_share=config.actions.holdout_share,
             seed=config.seed,
+            experiment=config.actions.experiment,
+            consent=config.actions.consent,
+            contact_limit=None if limit is None else ContactLimit(limit.most, limit.within),
         ),
         "horizon": config.outcome.horizon,
         "value_horizon": config.value.horizon,
+        "knows_consent": tables.customers is not None and "contactable" in tables.customers.columns,
     }
+    by_channel = sorted({f"contactable_{option.channel}" for option in catalogue.options})
     asked = columns_from_customers(catalogue, standard_predictors(**parts))
-    predictors = standard_predictors(**parts, attributes=_attributes(tables, asked))
+    predictors = standard_predictors(
+        **parts, attributes=_attributes(tables, [*dict.fromkeys([*asked, *by_channel])])
+    )
     return ScoringBundle(make_manifest(config, tables, snapshot), predictors)
 
 

@@ -179,6 +179,17 @@ class GammaGammaModel(Estimator):
         values = gamma_gamma.expected_spend(future) + offset
         return pd.Series(values, index=snapshot.customer_id, name="expected_spend")
 
+    def spend_variation(self, snapshot: Snapshot) -> pd.Series[float]:
+        """Coefficient of variation of what is known about a customer's mean spend.
+
+        The mean spend is ``p / nu`` with ``nu`` gamma(q', gamma') given the history, so that its
+        relative variance is ``1 / (q' - 2)``. Where that is infinite (q' <= 2) it is taken as that
+        of q' = 3, and the interval that rests on it is too narrow.
+        """
+        future, _ = self._after(snapshot)
+        variation = 1.0 / np.sqrt(np.where(future.q > 2.0, future.q - 2.0, 1.0))
+        return pd.Series(variation, index=snapshot.customer_id, name="spend_variation")
+
     def expected_spend_new_customer(self) -> float:
         """E[spend per purchase] of a customer without repeat purchases; inf if ``q <= 1``."""
         self._check_fitted()

@@ -238,6 +238,33 @@ class LifetimeValueModel(Estimator):
         purchases = self.purchase_model_.expected_purchases_if_alive(snapshot, horizon)
         return self._valued(snapshot, purchases, "expected_margin_if_active")
 
+    def expected_margin_if_staying(
+        self, snapshot: Snapshot, horizon: str | Duration
+    ) -> pd.Series[float]:
+        """Expect the margin in the horizon of a customer who is active and never leaves.
+
+        Not discounted; less :meth:`expected_margin_if_active` it is what leaving costs.
+
+        Warns
+        -----
+        InfiniteMeanWarning
+            As :meth:`clv`.
+        """
+        self._check_fitted()
+        purchases = self.purchase_model_.expected_purchases_if_staying(snapshot, horizon)
+        return self._valued(snapshot, purchases, "expected_margin_if_staying")
+
+    def margin_variation(self, snapshot: Snapshot) -> pd.Series[float]:
+        """Coefficient of variation of what is known about an active customer's margin.
+
+        Of the customer's purchase rate and mean spend, which are independent; parameters and
+        margin ratio are taken as known.
+        """
+        self._check_fitted()
+        rate = self.purchase_model_.rate_variation(snapshot)
+        spend = self.spend_model_.spend_variation(snapshot)
+        return (((1.0 + rate**2) * (1.0 + spend**2) - 1.0) ** 0.5).rename("margin_variation")
+
     def _valued(
         self, snapshot: Snapshot, purchases: pd.Series[float], name: str
     ) -> pd.Series[float]:

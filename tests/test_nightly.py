@@ -1,0 +1,125 @@
+"""A nightly job on a simulated shop: consent, cool-downs, control group, budget, reruns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import crmml
+from crmml.scoring.scorer import score
+from crmml.storage.scores import read_plans, write_scores
+from crmml.testing.simulate import simulate_world
+
+NIGHTS = pd.date_range("2023-12-01", periods=10, freq="D")
+BUDGET = 2.0
+
+
+@pytest.fixture(scope="module")
+def world():
+    return simulate_world(500, seed=3, weeks=104)
+
+
+@pytest.fixture(scope="module")
+def bundle(world):
+    people = world.customers.assign(
+        contactable=np.where(np.arange(len(world.customers)) % 5 == 0, None, True)
+    )
+    people.loc[people.index % 7 == 0, "contactable"] = False
+    settings = {
+        "cutoff": str(NIGHTS[0]),
+        "backtest": {"candidates": ["mbg_nbd"], "bootstrap": 20, "max_windows": 2},
+        "actions": {
+            "budget": BUDGET,
+            "holdout_share": 0.2,
+            "consent": "required",
+            "contact_limit": {"most": 1, "within": "21D"},
+        },
+    }
+    result = crmml.train(settings, {"transactions": world.transactions, "customers": people})
+    return result.bundle, people
+
+
+@pytest.fixture(scope="module")
+def nights(world, bundle, tmp_path_factory):
+    """Score ten nights in a row into one folder, each with the plans of those before."""
+    made, people = bundle
+    out = tmp_path_factory.mktemp("scores")
+    tables, files = [], []
+    for night in NIGHTS:
+        seen = world.transactions[world.transactions["timestamp"] < night]
+        given = {"transactions": seen, "customers": people}
+        table = score(made, given, night, plans=read_plans(out, night)).table
+        files.append(write_scores(table, out, night))
+        tables.append(table.set_index("customer_id"))
+    return tables, files, out
+
+
+def acts(table):
+    return table[table["recommended_action"] != "no_action"]
+
+
+def test_nobody_without_consent_is_contacted(nights, bundle):
+    people = bundle[1].set_index("customer_id")
+    allowed = people.index[people["contactable"].eq(True)]
+    contacted = set().union(*(acts(table).index for table in nights[0]))
+    assert contacted
+    assert contacted <= set(allowed)
+
+
+def test_nobody_is_contacted_twice_within_the_limit(nights):
+    contacts = pd.concat([acts(t).reset_index()[["customer_id", "cutoff"]] for t in nights[0]])
+    assert not contacts["customer_id"].duplicated().any()
+
+
+def test_the_control_group_stays_out_and_stays_the_same(nights):
+    first = nights[0][0]
+    for table in nights[0]:
+        both = table.index.intersection(first.index)
+        assert table.loc[both, "held_out"].equals(first.loc[both, "held_out"])
+        assert not acts(table)["held_out"].any()
+    assert 0.1 < first["held_out"].mean() < 0.3
+
+
+def test_each_night_has_the_budget_of_the_night(nights):
+    assert all(table["expected_cost"].sum() <= BUDGET + 1e-9 for table in nights[0])
+    assert nights[0][0]["expected_cost"].sum() > 0.5 * BUDGET
+    assert sum(table["expected_cost"].sum() for table in nights[0]) > BUDGET
+
+
+def test_a_rerun_gives_the_same_bytes(nights, world, bundle):
+    _, files, out = nights
+    made, people = bundle
+    night, before = NIGHTS[4], files[4].read_bytes()
+    seen = world.transactions[world.transactions["timestamp"] < night]
+    given = {"transactions": seen, "customers": people}
+    again = score(made, given, night, plans=read_plans(out, night)).table
+    assert write_scores(again, out, night).read_bytes() == before
+
+
+def test_without_a_memory_it_says_that_contacts_were_not_checked(world, bundle):
+    made, people = bundle
+    given = {"transactions": world.transactions, "customers": people}
+    table = score(made, given, NIGHTS[0]).table
+    assert acts(table)["reasons_against"].str.contains("contacts_not_checked").all()
+
+
+def test_a_bundle_that_knows_consents_contacts_nobody_without_them(world, bundle):
+    table = score(bundle[0], world.transactions, NIGHTS[0]).table
+    assert acts(table).empty
+    assert table["reasons_for"].eq("not_contactable").any()
+
+
+def test_plans_come_back_from_a_database_as_from_a_folder(nights, tmp_path):
+    tables, _, out = nights
+    target = tmp_path / "scores.duckdb"
+    for table, night in zip(tables, NIGHTS, strict=True):
+        write_scores(table.reset_index(), target, night)
+    columns = ["timestamp", "customer_id", "action"]
+    pd.testing.assert_frame_equal(
+        read_plans(target, NIGHTS[5])[columns].sort_values(columns, ignore_index=True),
+        read_plans(out, NIGHTS[5])[columns].sort_values(columns, ignore_index=True),
+        check_dtype=False,
+    )
+    assert read_plans(tmp_path / "nothing", NIGHTS[0]) is None
+    assert len(read_plans(out, NIGHTS[0])) == 0
