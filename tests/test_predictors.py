@@ -228,7 +228,8 @@ OPTIONAL = [column.name for column in TRANSACTIONS.columns if not column.require
 
 @pytest.mark.parametrize("left_out", OPTIONAL)
 def test_every_optional_column_of_the_log_may_be_left_out(trained, left_out):
-    scores = trained.bundle.score(trained.log.drop(columns=left_out))
+    given = trained.log.drop(columns=left_out)
+    scores = trained.bundle.score(given, customers=trained.customers)
     assert scores["clv"].notna().all()
     assert scores["expected_purchases"].notna().all()
     assert scores["recommended_action"].notna().all()
@@ -395,8 +396,11 @@ def test_a_pyfunc_takes_the_customers_table_in_its_one_frame(trained, pyfunc):
     assert set(served["recommended_action"]) == {"no_action"}
     assert served["group"].notna().all()
     alone = pyfunc.predict(trained.log)
-    assert set(alone["recommended_action"]) > {"no_action"}
+    assert alone["recommended_action"].tolist() == [None] * len(alone)  # no consents are known
     assert alone["contactable"].tolist() == [None] * len(alone)
+    free = trained.customers.assign(table="customers", contactable=True)
+    asked = pyfunc.predict(pd.concat([trained.log, free], ignore_index=True))
+    assert set(asked["recommended_action"]) > {"no_action"}
 
 
 def test_the_columns_of_the_one_frame_follow_from_the_contract():

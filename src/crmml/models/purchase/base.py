@@ -363,7 +363,8 @@ class PurchaseModel(Estimator):
         """E[purchases in the horizon | history, active at the cutoff, and never leaving]."""
         h, _, future = self._look_ahead(snapshot, horizon)
         values = self._process.expected_purchases(self._staying(future.params), future.t)
-        return _series(snapshot, h, values[future.inverse], "expected_purchases_if_staying")
+        name = "expected_purchases_if_staying"
+        return pd.Series(values[future.inverse][h.inverse], snapshot.customer_id, name=name)
 
     def purchase_chances(self, snapshot: Snapshot, horizon: str | Duration) -> pd.DataFrame:
         """Give the probability of a purchase in the horizon under three conditions.
@@ -398,7 +399,8 @@ class PurchaseModel(Estimator):
         """Coefficient of variation of an active customer's purchase rate, given the history."""
         h, _, future = self._look_ahead(snapshot, Duration(1.0, snapshot.time_unit))
         shape = np.broadcast_to(future.params.r, future.t.shape)
-        return _series(snapshot, h, 1.0 / np.sqrt(shape[future.inverse]), "rate_variation")
+        variation = 1.0 / np.sqrt(shape[future.inverse][h.inverse])
+        return pd.Series(variation, snapshot.customer_id, name="rate_variation")
 
     def _staying(self, params: Any) -> Any:
         """Return the parameters of a customer who never leaves: the limit of no dropout."""
