@@ -338,6 +338,21 @@ def test_an_edited_manifest_is_refused(trained, tmp_path):
         load_bundle(folder)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"format_version": 1, "hashes": {}}', "does not match its SHA-256"),
+        ('{"format_version": 0, "hashes": {}}', "has format 0; formats begin with 1"),
+        ("[" * 100_000, "is not a readable manifest"),
+    ],
+)
+def test_a_manifest_that_hides_from_its_digest_is_refused(trained, tmp_path, text, sentence):
+    folder = save_bundle(trained.bundle, tmp_path / "b")
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(BundleError, match=sentence):
+        load_bundle(folder)
+
+
 def test_a_manifest_survives_json_and_is_frozen(trained):
     manifest = trained.bundle.manifest
     assert Manifest.from_json(json.dumps(manifest.plain()).encode()) == manifest
