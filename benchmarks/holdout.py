@@ -18,6 +18,7 @@ from crmml.data.datasets import load_cdnow, load_complete_journey
 from crmml.data.tables import Tables, open_tables
 from crmml.features.windows import Window, rolling_windows
 from crmml.metrics.bootstrap import Replicates
+from crmml.metrics.table import metric_named
 from crmml.training.backtest import run_backtest
 
 REFERENCES = ("lifetimes_bg_nbd", "lifetimes_pareto_nbd")
@@ -36,17 +37,17 @@ CANDIDATES = (
     "hybrid",
     "blend",
 )
-COLUMNS = {  # metric: whether less is better (of a bias, its size)
-    "purchases_mae": True,
-    "purchases_rmse": True,
-    "purchases_pearson": False,
-    "purchases_bias": True,
-    "cumulative_mape": True,
-    "spend_bias": True,
-    "spend_spearman": False,
-    "spend_gini": False,
-    "spend_decile_mape": True,
-}
+COLUMNS = (
+    "purchases_mae",
+    "purchases_rmse",
+    "purchases_pearson",
+    "purchases_bias",
+    "cumulative_mape",
+    "spend_bias",
+    "spend_spearman",
+    "spend_gini",
+    "spend_decile_mape",
+)
 BESIDE = (
     "purchases_deviance",
     "purchases_mae_of_median",
@@ -68,8 +69,7 @@ def losses(found: Replicates, candidate: str, metric: str) -> np.ndarray | None:
         return None
     row = found.rows.index((candidate, metric))
     values = np.r_[found.values[row], found.draws[row]]
-    values = np.abs(values) if metric.endswith("bias") else values
-    return values if COLUMNS.get(metric, True) else -values
+    return np.array([metric_named(metric).loss(value) for value in values.tolist()])
 
 
 def compare_with_references(found: Replicates, candidate: str) -> pd.DataFrame:
@@ -85,8 +85,17 @@ def compare_with_references(found: Replicates, candidate: str) -> pd.DataFrame:
         best = min(known, key=lambda name: known[name][0])
         gap = mine - known[best]
         low, high = np.quantile(gap[1:], [0.05, 0.95])
-        # Differences below half of the last digit that the references print are none.
-        word = "better" if high < -5e-4 else "worse" if low > 5e-4 else "no different"
+        # Differences below half of the last digit that the references print are none; figures
+        # that only describe an order are not resampled, and no verdict is given on them.
+        word = (
+            "not judged"
+            if np.isnan(low)
+            else "better"
+            if high < -5e-4
+            else "worse"
+            if low > 5e-4
+            else "no different"
+        )
         rows.append((metric, best, gap[0], low, high, word))
     columns = ["metric", "best reference", "loss difference", "lower", "upper", "verdict"]
     return pd.DataFrame(rows, columns=columns).set_index("metric")

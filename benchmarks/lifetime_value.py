@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 
 from crmml.features.snapshot import Snapshot
-from crmml.models.purchase.predictive import purchase_quantiles
 from crmml.models.value.lifetime_value import LifetimeValueModel
 
 R, ALPHA, A, B = 0.25, 4.79, 0.72, 2.16
@@ -108,8 +107,8 @@ def main(n: int) -> None:
     )
     timed(
         "crmml: purchase quantiles at .1 .5 .9, posterior",
-        lambda: purchase_quantiles(
-            model.purchase_model_, snapshot, "52W", [0.1, 0.5, 0.9], model.purchase_posterior_
+        lambda: model.purchase_model_.purchase_quantiles(
+            snapshot, "52W", [0.1, 0.5, 0.9], model.purchase_posterior_
         ),
     )
     timed(

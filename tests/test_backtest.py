@@ -31,6 +31,7 @@ from crmml.metrics.bootstrap import (
 from crmml.models.forecast.forecasters import Forecaster, ProcessForecaster
 from crmml.models.purchase.pareto_nbd import ParetoNBDModel
 from crmml.models.value.gamma_gamma import GammaGammaModel
+from crmml.notes import Note
 from crmml.training.backtest import (
     CANDIDATES,
     JUDGED_BY,
@@ -189,9 +190,15 @@ def test_notes_are_said_once(tables, cache):
             return pd.DataFrame({"purchases": mean, "spend": 1.0}, snapshot.customer_id)
 
     judged = judge(labelled, [], {"doubtful": Doubtful()}, n_boot=20)
-    assert judged.notes == ("doubtful: only 0.25 left", "doubtful: only 1e-3 left")
+    fit = f"doubtful fitted at {QUARTERS[0].cutoff.date()}"
+    assert judged.notes == (Note("limited_fit", "warn", "only 1e-3 left", fit, count=2),)
     found = run_backtest(tables, QUARTERS[:1], ["pareto_nbd"], n_boot=20, cache=cache)
-    assert type(found)([judged, judged], found.leaderboard, "", "").notes == judged.notes[:1]
+    again = type(found)([judged, judged], found.leaderboard, "", "why").notes
+    # who is not chosen concerns nobody: for information only
+    assert [(note.code, note.severity, note.count) for note in again] == [
+        ("choice", "info", 1),
+        ("limited_fit", "info", 4),
+    ]
 
 
 def test_candidates_are_copied_and_order_of_rows_is_nothing(tables, cache):

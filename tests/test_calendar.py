@@ -7,8 +7,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
@@ -381,21 +379,3 @@ def test_posterior_is_drawn_on_the_clock(fitted, snapshot):
         assert abs(posterior.mean[name] - estimate) < fitted.standard_errors_[name]
     table = fitted.purchase_distribution(snapshot, "4W", 3, posterior)
     assert_allclose(table, fitted.purchase_distribution(snapshot, "4W", 3), atol=0.02)
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    st.lists(st.tuples(st.floats(0, 700), st.floats(0, 700), st.floats(0, 5)), min_size=1),
-    st.integers(2000, 3000),
-)
-def test_time_at_risk_is_neither_lost_nor_invented(intervals, first):
-    begin, length, weight = np.array(intervals).T
-    start = ot.week_edges(first, 0)[0]
-    end = np.minimum(begin + length, 700.0)
-    found = ot.time_at_risk(start + begin, start + end, weight, first, 100)
-    assert (found > -1e-7).all()
-    assert_allclose(found.sum(), weight @ (end - begin), atol=1e-6)
-    # On the clock of a profile, the same time weighs its factors.
-    moments, clock = DECEMBER.clock(start, start + 700.0)
-    passed = np.interp(start + end, moments, clock) - np.interp(start + begin, moments, clock)
-    assert_allclose(DECEMBER.factors(first, 100) @ found, weight @ passed, atol=1e-5)

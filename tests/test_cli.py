@@ -263,8 +263,10 @@ def test_backtest_says_on_stderr_that_the_base_is_older_than_the_data(tmp_path):
         check=True,
     )
     assert "mbg_nbd is chosen" in done.stdout
-    assert done.stderr.startswith("crmml: note: the base is older than the data")
-    assert "let mbg_nbd_left_censored compete in backtest.candidates" in done.stderr
+    data, _, rest = done.stdout.partition("data:")[2].strip().partition("\n")
+    assert data.startswith("? customer base: the base is older than the data")
+    assert "let mbg_nbd_left_censored compete in backtest.candidates" in data
+    assert "the base is older" not in rest
 
 
 def test_help_and_version_answer(tmp_path):

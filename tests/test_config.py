@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from crmml.config import ConfigError, load_config, parse_config
+from crmml.data.settings import Policies
 
 MINIMAL = {"data": {"transactions": {"dataset": "cdnow"}}}
 
@@ -41,6 +42,15 @@ CDNOW = "data: {transactions: {dataset: cdnow}}\n"
         (CDNOW + "actions: {bugdet: 1}", [], "'actions.bugdet'; did you mean 'budget'"),
         (CDNOW + "outcome: {horizon: 3M}", [], "outcome.horizon: a duration is"),
         ("data: {transactions: {}}", [], "exactly one of"),
+        ("data: {labelled: {path: a.csv, dataset: cdnow}}", [], "data.labelled: give exactly one"),
+        ("data: {interactions: {pth: a.csv}}", [], "'data.interactions.pth'; did you mean 'path'"),
+        ("data: {policies: {retuns: drop}}", [], "'data.policies.retuns'; did you mean 'returns'"),
+        ("data: {policies: {returns: x}}", [], "data.policies.returns: .*'net'.*got 'x'"),
+        (
+            "data: {schedules: {path: a.csv, timezone: Mars}}",
+            [],
+            "data.schedules: timezone must be a time zone",
+        ),
         ("data: [", [], "not valid YAML"),
         ("- 1", [], "must be a mapping"),
         (CDNOW, ["seed"], "key=value"),
@@ -58,3 +68,17 @@ def test_a_mistake_names_its_key(
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read the configuration"):
         load_config(tmp_path / "none.yaml")
+
+
+def test_policies_and_paths_of_all_tables_reach_the_data(tmp_path: Path) -> None:
+    text = (
+        "data:\n"
+        "  transactions: {path: log.csv, columns: {amount: total, order_id: null}, decimal: ','}\n"
+        "  subscriptions: {path: deep/contracts.csv}\n"
+        "  policies: {returns: drop, test_customers: [7, till]}\n"
+    )
+    data = load_config(write(tmp_path, text)).data
+    assert data.transactions is not None
+    assert data.transactions.columns == {"amount": "total", "order_id": None}
+    assert data.tables["subscriptions"].path == tmp_path.resolve() / "deep" / "contracts.csv"
+    assert data.policies == Policies(returns="drop", test_customers=(7, "till"))

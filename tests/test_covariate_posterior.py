@@ -19,12 +19,8 @@ from crmml.models import (
     ParetoNBDModel,
     RegularPurchaseModel,
 )
-from crmml.models.purchase.predictive import (
-    at_parameters,
-    look_ahead,
-    node_params,
-    purchase_posterior,
-)
+from crmml.models.purchase.distribution import at_parameters, look_ahead, node_params
+from crmml.models.purchase.predictive import purchase_posterior
 
 BETA_GEO = {"r": 0.8, "alpha": 6.0, "a": 0.8, "b": 2.5}
 PARETO = {"r": 0.8, "alpha": 6.0, "s": 0.7, "beta": 15.0}

@@ -17,6 +17,7 @@ from crmml.data.reading import MONEY
 from crmml.data.settings import Policies
 from crmml.data.tables import open_tables
 from crmml.exceptions import DataError, SourceError
+from crmml.storage.fingerprint import fingerprint
 
 ROOMS = Path(__file__).parent.parent / "src" / "crmml"
 
@@ -163,6 +164,7 @@ def test_cleaning_is_the_same_on_postgresql(postgres, log, policies) -> None:
     assert foreign.first_timestamp == here.first_timestamp
     assert foreign.last_timestamp == here.last_timestamp
     assert foreign.transactions.schema() == here.transactions.schema()
+    assert fingerprint(foreign) == fingerprint(here)
     pd.testing.assert_frame_equal(
         sorted_rows(foreign.transactions), sorted_rows(here.transactions), check_dtype=False
     )
@@ -213,6 +215,14 @@ def test_what_a_foreign_engine_cannot_do_is_refused_with_the_reason(postgres) ->
     here = engine.store(ibis.memtable(LOG), engine.connect())
     with pytest.raises(SourceError, match=r"'customers': it lies on duckdb.* on postgres"):
         open_tables(engine.store(ibis.memtable(LOG), postgres), here)
+
+
+def test_what_postgresql_says_becomes_one_sentence(postgres) -> None:
+    there = engine.store(ibis.memtable(LOG), postgres)
+    postgres.raw_sql(f'DROP TABLE "{there.op().name}"').close()
+    with pytest.raises(SourceError, match="does not exist") as caught:
+        open_tables(there)
+    assert "\n" not in str(caught.value)
 
 
 def test_aware_times_of_postgresql_get_the_wall_clock(postgres) -> None:

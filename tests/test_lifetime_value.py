@@ -24,7 +24,7 @@ from crmml.models import (
     ModifiedBetaGeoModel,
     ParetoNBDModel,
 )
-from crmml.models.purchase.predictive import purchase_posterior, purchase_quantiles, spend_posterior
+from crmml.models.purchase.predictive import purchase_posterior, spend_posterior
 from crmml.stats.compound import SpendParams, ladder, thin_counts, total_spend_cdf
 
 LEVELS = [0.05, 0.1, 0.5, 0.9, 0.99]
@@ -324,7 +324,7 @@ def test_purchase_quantiles_carry_the_parameters_and_equal_the_plain_ones_when_c
     wide = fitted.purchase_quantiles(snapshot, "52W", [0.5, 0.99], posterior)
     plain = fitted.purchase_quantiles(snapshot, "52W", [0.5, 0.99])
     assert wide[0.99].sum() > plain[0.99].sum()
-    pd.testing.assert_frame_equal(purchase_quantiles(fitted, snapshot, "52W", [0.5, 0.99]), plain)
+    pd.testing.assert_frame_equal(fitted.purchase_quantiles(snapshot, "52W", [0.5, 0.99]), plain)
     table = fitted.purchase_distribution(snapshot, "52W", 200, posterior).to_numpy()
     cdf = np.cumsum(table, axis=1)
     for level in (0.5, 0.99):

@@ -95,9 +95,12 @@ def test_the_budget_holds(trained):
 def test_metrics_have_intervals_and_gates_are_answered(trained):
     metrics = trained.result.metrics
     assert {"served_purchases_rmse", "served_clv_spearman"} <= set(metrics)
-    for name, (value, low, high) in metrics.items():
-        assert np.isfinite([value, low, high]).all(), name
-        assert low <= high, name
+    assert isinstance(metrics["served_clv_spearman"], float)  # it describes, and decides nothing
+    for name, found in metrics.items():
+        assert np.isfinite(found).all(), name
+        if isinstance(found, tuple):
+            assert found[1] <= found[2], name
+    assert isinstance(metrics["served_purchases_deviance"], tuple)
     assert trained.result.gates
     assert trained.result.label_specification["gap"] == "2W"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -17,6 +19,7 @@ import crmml
 from crmml.data.schema import CUSTOMERS, TRANSACTIONS
 from crmml.exceptions import BundleError, CrmmlError, DataError
 from crmml.features.snapshot import Snapshot
+from crmml.models.forecast.forecasters import BoostedForecaster
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.decisions import Actions, Tiers
 from crmml.scoring.frames import input_columns, split_tables
@@ -27,6 +30,7 @@ from crmml.scoring.scorer import score
 from crmml.storage.bundles import load_bundle, save_bundle
 from crmml.storage.scores import read_scores, write_scores
 from crmml.testing.simulate import simulate_world
+from crmml.tracking.runs import invented_transactions, signature
 
 # ------------------------------------------------------------------------------- the declarations
 
@@ -54,15 +58,10 @@ class Plain:
         return pd.DataFrame(dict.fromkeys(self.gives, base), index=moment.snapshot.customer_id)
 
 
-class NoTables:
-    transactions = "the log"
-    customers = None
-
-
 @pytest.fixture
 def moment() -> Moment:
     frame = pd.DataFrame({"customer_id": ["a", "b"], "frequency": 0.0, "recency": 0.0, "T": 3.0})
-    return Moment(NoTables(), Snapshot.from_frame(frame, cutoff="2024-01-01"))  # type: ignore[arg-type]
+    return Moment({"transactions": "the log"}, Snapshot.from_frame(frame, cutoff="2024-01-01"))  # type: ignore[arg-type]
 
 
 def test_a_predictor_is_recognised_by_its_declarations():
@@ -170,9 +169,10 @@ def trained() -> Trained:
     assert set(log) == set(TRANSACTIONS.names)
     settings = {
         "data": {"own_seller": "own"},
-        "backtest": {"bootstrap": 20, "max_windows": 1, "candidates": ["tweedie", "mbg_nbd"]},
+        "backtest": {"bootstrap": 20, "max_windows": 1, "candidates": ["tweedie"]},
     }
     result = crmml.train(settings, log, world.customers)
+    assert isinstance(result.bundle.forecast, BoostedForecaster)
     return Trained(log, world.customers, result.bundle)
 
 
@@ -232,6 +232,12 @@ def test_every_optional_column_of_the_log_may_be_left_out(trained, left_out):
     assert scores["clv"].notna().all()
     assert scores["expected_purchases"].notna().all()
     assert scores["recommended_action"].notna().all()
+
+
+def test_models_need_the_columns_that_are_filled_with_nulls(trained):
+    blind = trained.bundle.manifest.changed(features=())
+    with pytest.raises(CrmmlError, match="mean_quantity"):
+        replace(trained.bundle, manifest=blind).score(trained.log.drop(columns="quantity"))
 
 
 def test_the_three_required_columns_are_enough(trained):
@@ -355,6 +361,42 @@ def test_one_frame_holds_several_tables(trained):
     )
     with pytest.raises(DataError, match=r"each row must name one of the tables.*1 row"):
         split_tables(pd.DataFrame({"table": ["visits"], "customer_id": [1]}))
+
+
+@pytest.fixture(scope="module")
+def pyfunc(trained, tmp_path_factory) -> Any:
+    """Give the bundle to MLflow and take it back, with the signature that MLflow enforces."""
+    folder = tmp_path_factory.mktemp("pyfunc")
+    stored = save_bundle(trained.bundle, folder / "bundle")
+    example = invented_transactions(trained.bundle.manifest)
+    mlflow.pyfunc.save_model(
+        path=str(folder / "model"),
+        python_model=str(Path(crmml.__file__).parent / "tracking" / "pyfunc.py"),
+        artifacts={"bundle": str(stored)},
+        pip_requirements=[],
+        signature=signature(trained.bundle, example),
+        input_example=example,
+    )
+    return mlflow.pyfunc.load_model(str(folder / "model"))
+
+
+@pytest.mark.parametrize("left_out", [None, *OPTIONAL])
+def test_a_pyfunc_scores_without_any_optional_column(trained, pyfunc, left_out):
+    rows = trained.log.astype({"quantity": "float64"}).drop(columns=left_out or [])
+    served = pyfunc.predict(rows)
+    expected = trained.bundle.score(rows, trained.bundle.manifest.cutoff)
+    assert served["clv"].tolist() == pytest.approx(expected["clv"].tolist(), rel=1e-12)
+    assert list(served) == list(expected)
+
+
+def test_a_pyfunc_takes_the_customers_table_in_its_one_frame(trained, pyfunc):
+    people = trained.customers.assign(table="customers", contactable=False)
+    served = pyfunc.predict(pd.concat([trained.log, people], ignore_index=True))
+    assert set(served["recommended_action"]) == {"no_action"}
+    assert served["group"].notna().all()
+    alone = pyfunc.predict(trained.log)
+    assert set(alone["recommended_action"]) > {"no_action"}
+    assert alone["contactable"].tolist() == [None] * len(alone)
 
 
 def test_the_columns_of_the_one_frame_follow_from_the_contract():

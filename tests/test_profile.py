@@ -1,11 +1,13 @@
 """The profile tells what a careful analyst would find by hand."""
 
+import ibis
 import numpy as np
 import pandas as pd
 import pytest
 
 from crmml.data.datasets import load_cdnow
 from crmml.data.profile import QUANTILES, compute_profile
+from crmml.data.sections import profile_tables
 from crmml.data.tables import open_tables
 from crmml.exceptions import TooLittleDataError
 
@@ -133,7 +135,12 @@ def test_what_each_optional_table_and_column_would_add():
         "interactions": False,
         "treatments": False,
         "subscriptions": False,
+        "schedules": False,
+        "labelled": False,
     }
+    # what no output of this version uses says so
+    told = found[found["column"].isna()].set_index("table")["adds"]
+    assert all("no output of this version uses it" in told[name] for name in whole.index[1:])
     column = found.set_index(["table", "column"])["present"]
     assert column["transactions", "quantity"]
     assert not column["transactions", "margin"]
@@ -149,3 +156,77 @@ def test_the_order_of_the_rows_changes_nothing():
     pd.testing.assert_frame_equal(a.monthly, b.monthly)
     assert a.remarks() == b.remarks()
     assert a.report == b.report
+
+
+def at(*days):
+    return pd.to_datetime(list(days))
+
+
+def test_every_table_has_a_section_with_its_figures():
+    log = open_tables(load_cdnow(sample=True).head(50)).transactions
+    frames = {
+        "customers": pd.DataFrame(
+            {"customer_id": ["a", "b", "c", "d"], "contactable": [True, True, False, None]}
+        ),
+        "interactions": pd.DataFrame(
+            {
+                "customer_id": ["a", "a", "b"],
+                "timestamp": at("1997-02-01", "1997-03-01", "1997-04-01"),
+                "kind": ["complaint", "complaint", "survey"],
+                "resolved_at": at("1997-02-03", None, None),
+                "score": [None, None, 8.0],
+            }
+        ),
+        "treatments": pd.DataFrame(
+            {
+                "customer_id": ["a", "b", "c", "d"],
+                "timestamp": at(*["1997-03-01"] * 4),
+                "action": ["no_action", "call", "call", "mail"],
+                "propensity": [0.25, 0.5, None, 0.25],
+            }
+        ),
+        "subscriptions": pd.DataFrame(
+            {
+                "customer_id": ["a", "b", "c"],
+                "started_at": at(*["1997-01-01"] * 3),
+                "ended_at": at("1997-06-01", None, "1997-07-01"),
+                "end_reason": ["voluntary", None, "competitor"],
+            }
+        ),
+        "schedules": pd.DataFrame(
+            {
+                "name": ["Easter", "Christmas"],
+                "starts_at": at("1997-03-30", "1999-12-01"),
+                "ends_at": at("1997-04-01", "1999-12-27"),
+            }
+        ),
+        "labelled": pd.DataFrame({"customer_id": ["a", "b"], "outcome": [True, False], "age": 5}),
+    }
+    tables = {name: ibis.memtable(frame) for name, frame in frames.items()}
+    sections = {
+        section.table: section for section in profile_tables({**tables, "transactions": log})
+    }
+    assert list(sections) == list(frames)
+    assert {name: section.rows for name, section in sections.items()} == {
+        name: len(frame) for name, frame in frames.items()
+    }
+    figures = {name: dict(section.figures) for name, section in sections.items()}
+    assert figures["customers"]["may be contacted"] == "50.0%, unknown 25.0%"
+    assert figures["interactions"] == {
+        "by kind": "complaint 2, survey 1",
+        "open complaints": "1 of 2",
+        "scores": "1, mean 8.00",
+    }
+    assert figures["treatments"] == {
+        "by action": "call 2, mail 1, no_action 1",
+        "control (no_action)": "25.0%",
+        "propensity known": "75.0%",
+    }
+    assert figures["subscriptions"]["active"] == "1 of 3"
+    assert figures["subscriptions"]["ended by reason"] == "competitor 1, voluntary 1"
+    assert figures["schedules"]["reaches past the log"] == "until 1999-12-27"
+    assert sections["schedules"].customers is None
+    assert figures["labelled"]["base rate of the outcome"] == "50.0%"
+    assert sections["interactions"].last == pd.Timestamp("1997-04-01")
+    # without a log there is nothing to reach past
+    assert profile_tables({"schedules": tables["schedules"]})[0].figures[0][0] == "by name"

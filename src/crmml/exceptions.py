@@ -7,6 +7,7 @@ stderr and exits with code 2.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar, Literal
 
 
 def few(values: Iterable[object], most: int = 5) -> str:
@@ -112,31 +113,77 @@ class ParameterError(CrmmlError, ValueError):
 
 
 class CrmmlWarning(UserWarning):
-    """Something the user must know, though the work goes on."""
+    """Something the user must know, though the work goes on.
+
+    Parameters
+    ----------
+    text : str
+        One sentence.
+    about : str
+        What it is about: the model and the fit. Usually whoever fits says so; see
+        :func:`crmml.notes.about`.
+
+    Attributes
+    ----------
+    code, severity, topic : str
+        Of the note that it becomes; see :class:`crmml.notes.Note`.
+    """
+
+    code: ClassVar[str] = "warning"
+    severity: ClassVar[Literal["info", "warn", "ask"]] = "warn"
+    topic: ClassVar[Literal["data", "models", "decisions"]] = "models"
+
+    def __init__(self, text: str, about: str = "") -> None:
+        super().__init__(text)
+        self.text, self.about = text, about
+
+    def __str__(self) -> str:
+        return f"{self.about}: {self.text}" if self.about else self.text
+
+
+class SilenceWarning(CrmmlWarning):
+    """The log ends before the cutoff: the days between count as silence of every customer."""
+
+    code = "log_ends_early"
+    topic = "data"
 
 
 class FitWarning(CrmmlWarning):
     """A fit stands, but its meaning is limited; the text says how."""
 
+    code = "limited_fit"
+
 
 class BoundaryWarning(FitWarning):
     """The optimum lies on the boundary of the parameter space: a process is not identified."""
+
+    code = "boundary"
 
 
 class InfiniteMeanWarning(FitWarning):
     """A fitted distribution has no mean, so expectations without own history are infinite."""
 
+    code = "infinite_mean"
+
 
 class ConvergenceWarning(FitWarning):
     """The optimiser stopped without meeting its tolerance."""
+
+    code = "not_converged"
 
 
 class RegularityWarning(FitWarning):
     """The snapshot does not hold what a choice of regularity needs."""
 
+    code = "regularity_unseen"
+
 
 class LeakWarning(FitWarning):
     """A feature of the snapshot tells the outcome nearly by itself: it may know the future."""
+
+    code = "leak"
+    severity = "ask"
+    topic = "data"
 
 
 class SourceError(CrmmlError):

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+from crmml.exceptions import CrmmlWarning
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Severity: TypeAlias = Literal["info", "warn", "ask"]
 """``ask`` needs an answer, ``warn`` limits what the figures mean, ``info`` does neither."""
 
 Topic: TypeAlias = Literal["data", "models", "decisions"]
+
+TOPICS: tuple[Topic, ...] = ("data", "models", "decisions")
+SEVERITIES: tuple[Severity, ...] = ("ask", "warn", "info")
+"""Most pressing first."""
+
+MOST_SHOWN = 10
+"""Notes that a terminal shows; the others are stored."""
+
+_FIGURE = re.compile(r"\d[\d.,e+-]*")
 
 
 @dataclass(frozen=True)
@@ -34,9 +52,8 @@ class Note:
 
     Examples
     --------
-    >>> note = Note("no_dropout", "warn", "Dropout is not identified.", "bg_nbd", "models")
-    >>> [n.count for n in merge_notes([note, note])]
-    [2]
+    >>> str(Note("no_dropout", "warn", "Dropout is not identified.", "bg_nbd", "models"))
+    'bg_nbd: Dropout is not identified.'
     """
 
     code: str
@@ -47,7 +64,12 @@ class Note:
     count: int = 1
 
     def __str__(self) -> str:
-        return f"{self.about}: {self.text}" if self.about else self.text
+        """Say what it is about, as far as one line holds it, and the sentence."""
+        first, *others = self.about.split("; ")
+        if others:
+            plural = "s" if len(others) > 1 else ""
+            first += f" (and {len(others)} other{plural})"
+        return f"{first}: {self.text}" if first else self.text
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -59,35 +81,134 @@ class Note:
         return cls(**stored)
 
 
+def fit_of(model: str, cutoff: pd.Timestamp) -> str:
+    """Name a model and the fit that is meant.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> fit_of("mbg_nbd", pd.Timestamp("1997-04-02"))
+    'mbg_nbd fitted at 1997-04-02'
+    """
+    day = cutoff.date() if cutoff == cutoff.normalize() else cutoff
+    return f"{model} fitted at {day}"
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Let the warnings of this package that arise inside say what they are about.
+
+    Parameters
+    ----------
+    what : str
+        The model and the fit; see :func:`fit_of`. Warnings that say so already keep it.
+    """
+    notes: list[Note] = []
+    with collecting(notes, what) as caught:
+        yield
+    for one in caught:
+        warning = one.message
+        if isinstance(warning, CrmmlWarning):
+            again = type(warning)(warning.text, warning.about or what)
+            warnings.warn(again, stacklevel=3)
+
+
+@contextmanager
+def collecting(notes: list[Note], what: str = "") -> Iterator[Sequence[warnings.WarningMessage]]:
+    """Collect the warnings of this package as notes; those of others pass.
+
+    Parameters
+    ----------
+    notes : list of Note
+        Is added to.
+    what : str
+        What warnings are about that do not say so themselves.
+
+    Yields
+    ------
+    sequence of WarningMessage
+        All that were caught, once the block has ended.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CrmmlWarning)
+        yield caught
+    for one in caught:
+        warning = one.message
+        if isinstance(warning, CrmmlWarning):
+            kind = type(warning)
+            where = warning.about or what
+            notes.append(Note(kind.code, kind.severity, warning.text, where, kind.topic))
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
 def merge_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
-    """Merge notes of the same code and text: what they are about is listed, counts are added.
+    """Merge notes of the same code whose texts differ in figures alone.
 
     Parameters
     ----------
     notes : iterable of Note
-        In the order in which they arose.
+        In the order in which they arose: of several fits, the newest last.
 
     Returns
     -------
     tuple of Note
-        In the order of the first of each.
+        In the order of the first of each. Text and severity are those of the last, whose fit
+        stands first in ``about``; counts are added.
 
     Examples
     --------
-    >>> both = [Note("slow", "info", "It is slow.", about) for about in ("a", "b")]
-    >>> merge_notes(both)[0].about, merge_notes(both)[0].count
-    ('a; b', 2)
+    >>> first, second = (Note("slow", "info", f"It took {s} s.", f"fit {s}") for s in (3, 9))
+    >>> (both,) = merge_notes([first, second])
+    >>> str(both), both.count
+    ('fit 9 (and 1 other): It took 9 s.', 2)
     """
     merged: dict[tuple[str, str], Note] = {}
     for note in notes:
-        key = (note.code, note.text)
-        if key not in merged:
+        key = (note.code, _FIGURE.sub("#", note.text))
+        before = merged.get(key)
+        if before is None:
             merged[key] = note
             continue
-        before = merged[key]
-        known = before.about.split("; ")
-        about = (
-            before.about if note.about in known else "; ".join(filter(None, [*known, note.about]))
-        )
-        merged[key] = replace(before, about=about, count=before.count + note.count)
+        known = [what for what in before.about.split("; ") if what not in ("", note.about)]
+        named = "; ".join(filter(None, [note.about, *known]))
+        merged[key] = replace(note, about=named, count=before.count + note.count)
     return tuple(merged.values())
+
+
+def most_pressing(notes: Sequence[Note], most: int = MOST_SHOWN) -> dict[Topic, list[Note]]:
+    """Choose the notes to show, the most pressing first, under their topics.
+
+    Parameters
+    ----------
+    notes : sequence of Note
+        Merged.
+    most : int
+        At most so many in all, >= 0.
+
+    Returns
+    -------
+    dict
+        Topics in the order of :data:`TOPICS`; those without a note are left out.
+
+    Examples
+    --------
+    >>> notes = [Note("a", "info", "A."), Note("b", "ask", "B.", topic="data")]
+    >>> {topic: [str(n) for n in group] for topic, group in most_pressing(notes, 1).items()}
+    {'data': ['B.']}
+    """
+    ranked = sorted(notes, key=lambda note: SEVERITIES.index(note.severity))[:most]
+    groups = {topic: [note for note in ranked if note.topic == topic] for topic in TOPICS}
+    return {topic: group for topic, group in groups.items() if group}
+
+
+def to_json(notes: Iterable[Note]) -> str:
+    """Write notes as JSON text: a list of objects with the fields of :class:`Note`.
+
+    Examples
+    --------
+    >>> print(to_json([Note("a", "info", "A.")]).splitlines()[2].strip())
+    "code": "a",
+    """
+    plain = [note.to_dict() for note in notes]
+    return json.dumps(plain, ensure_ascii=False, indent=1) + "\n"

@@ -51,17 +51,25 @@ def _root(
 
 @app.command()
 def init(
-    file: Annotated[Path, typer.Argument(help="A CSV, Parquet or DuckDB file of transactions.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="CSV, Parquet or DuckDB files, one for each table; TABLE=FILE says which it is.",
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The configuration to write.")] = Path(
         "crmml.yaml"
     ),
-    table: Annotated[str | None, typer.Option(help="The table inside a DuckDB file.")] = None,
+    table: Annotated[
+        str | None, typer.Option(help="The table inside a DuckDB file, where FILE is only one.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Look at a file, propose the column mapping, and write a commented configuration."""
+    """Say which table each file is, propose the columns, and write a commented configuration."""
     from crmml.cli import jobs
 
-    jobs.init(file, out, table=table, force=force)
+    jobs.init(files, out, table=table, force=force)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from crmml.notes import Note, most_pressing
+
 if TYPE_CHECKING:
     from crmml.data.mapping import Proposal
     from crmml.data.profile import Profile
+    from crmml.data.sections import TableProfile
     from crmml.scoring.scorer import Scores
     from crmml.training.backtest import Backtest
     from crmml.training.pipeline import TrainingResult
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 _WIDTH = None if os.environ.get("COLUMNS") or os.isatty(1) else 110
 console = Console(highlight=False, width=_WIDTH)
 errors = Console(stderr=True, highlight=False)
+
+_DOUBTS = 5
+"""Doubts about a file that fit one screen."""
 
 BOARD = (
     ("purchases_deviance", "devi-\nance"),
@@ -132,16 +138,45 @@ def show_backtest(backtest: Backtest) -> None:
         say(f"{name} was left out: {why}")
 
 
-def show_training(result: TrainingResult) -> None:
-    """Print the leaderboard, what was learned about churn and loyalty, and the gates."""
+def show_training(result: TrainingResult, stored: Path) -> None:
+    """Print the leaderboard, the notes that need attention, and the gates.
+
+    Parameters
+    ----------
+    result : TrainingResult
+        What came out.
+    stored : Path
+        Where all its notes lie.
+    """
     show_backtest(result.backtest)
-    for note in result.notes:
-        if note != result.backtest.reason:
-            say(f"* {note}")
-    for name, why in result.scores.absent.items():
-        say(f"* {name} is null: {why}")
+    show_notes(result.notes, stored)
+    if result.scores.absent:
+        say(f"* null throughout: {', '.join(result.scores.absent)} (why: see the manifest)")
     for gate, met in result.gates.items():
         say(f"{'✓' if met else '✗'} {gate}")
+
+
+_MARKS = {"ask": "?", "warn": "!", "info": "*"}
+
+
+_SHOWN_WITH_THE_BOARD = ("choice", "left_out")
+
+
+def show_notes(notes: Sequence[Note], stored: Path | None) -> None:
+    """Print the notes that need an answer, at most ten, by topic; say where the others lie.
+
+    Those that the leaderboard shows are not repeated.
+    """
+    rest = [note for note in notes if note.code not in _SHOWN_WITH_THE_BOARD]
+    groups = most_pressing(rest)
+    for topic, group in groups.items():
+        say(f"{topic}:")
+        for note in group:
+            say(f"  {_MARKS[note.severity]} {note}")
+    hidden = len(rest) - sum(map(len, groups.values()))
+    if hidden:
+        where = "; --out FOLDER stores them" if stored is None else f" in {stored}"
+        say(f"  and {hidden} more note{'s' if hidden > 1 else ''}{where}")
 
 
 def show_places(places: Mapping[str, Any]) -> None:
@@ -152,32 +187,47 @@ def show_places(places: Mapping[str, Any]) -> None:
 
 def show_proposal(proposal: Proposal) -> None:
     """Print what was understood of a file, and what is doubtful."""
-    grid = _grid(f"{proposal.path.name}, as understood", "our name", "column", "sure", "why")
+    told, table = proposal.recognition, proposal.schema.name
+    if told is not None:
+        why = "; ".join(told.evidence)
+        say(f"{proposal.path.name} is the table {table} ({told.confidence:.0%} sure): {why}")
+    grid = _grid(f"{proposal.path.name}, as {table}", "our name", "column", "sure", "why")
     for column in grid.columns:
         column.justify = "left"
     for name, guess in proposal.columns.items():
         grid.add_row(name, escape(guess.column), f"{guess.confidence:.0%}", escape(guess.why))
     console.print(grid)
-    for name in proposal.missing:
+    for name, choices in proposal.missing.items():
+        shown = ", ".join(f"{c!r} ({proposal.figures[c]})" for c in choices[:3])
         say(
-            f"missing: no column looks like {name}, which is required; name it in the configuration"
+            f"missing: {name}, which is required, may be {shown}; choose it in the configuration"
+            if choices
+            else f"missing: no column looks like {name}, which is required; name it in the "
+            "configuration"
         )
     for sentence in proposal.evidence:
         say(f"* {sentence}")
-    for doubt in proposal.doubts:
+    for doubt in proposal.doubts[:_DOUBTS]:
         say(f"? {doubt}")
+    if len(proposal.doubts) > _DOUBTS:
+        say(f"? and {len(proposal.doubts) - _DOUBTS} more, in the configuration")
+    if table != "transactions":
+        say(f"* what it adds: {proposal.schema.adds}")
 
 
-def config_text(proposal: Proposal, relative_to: Path) -> str:
+def config_text(proposals: list[Proposal], relative_to: Path) -> str:
     """Write a whole, commented configuration around the proposed data section."""
-    path = proposal.path.resolve()
-    shown = path.relative_to(relative_to) if path.is_relative_to(relative_to) else path
+    from crmml.data.mapping import write_section
+
+    paths = [proposal.path.resolve() for proposal in proposals]
+    shown = [p.relative_to(relative_to) if p.is_relative_to(relative_to) else p for p in paths]
+    section = write_section(zip(proposals, shown, strict=True)).rstrip()
     return f"""# Written by `crmml init`. A key that is left out keeps its default, which
 # `crmml config -c FILE` prints.
 name: crmml
 seed: 1
 
-{proposal.to_yaml(shown).rstrip()}
+{section}
 
 snapshot:
   grain: day            # all lines of a customer in one day are one purchase
@@ -239,17 +289,38 @@ def show_profile(profile: Profile) -> None:
     for row in profile.windows.itertuples():
         windows.add_row(f"{row.weeks:g} weeks", f"{row.windows}")
     console.print(windows)
-    additions = _grid("What more data would add", "table", "column", "there", "adds")
-    for column in additions.columns:
-        column.justify = "left"
-    for row in profile.additions.itertuples():
-        there = "yes" if row.present else "no"
-        name = row.column if isinstance(row.column, str) else ""
-        additions.add_row(str(row.table), name, there, escape(str(row.adds)))
-    console.print(additions)
+    show_sections(profile.sections)
+    show_additions(profile.additions)
     for effect in profile.report.effects:
         if effect.rows:
             done = "left out" if effect.dropped else "kept"
             say(f"policy {effect.policy}={effect.choice}: {effect.rows:,} lines {done}")
     for remark in profile.remarks():
         say(f"* {remark}")
+
+
+def show_sections(sections: tuple[TableProfile, ...]) -> None:
+    """Print a few figures of each table beside the log."""
+    for section in sections:
+        grid = _grid(f"The table {section.table}", "what", "value")
+        grid.columns[1].justify = "left"
+        grid.add_row("rows", f"{section.rows:,}")
+        if section.customers is not None:
+            grid.add_row("customers", f"{section.customers:,}")
+        if section.first is not None and section.last is not None:
+            grid.add_row("span", f"{section.first.date()} to {section.last.date()}")
+        for what, value in section.figures:
+            grid.add_row(what, escape(value))
+        console.print(grid)
+
+
+def show_additions(additions: pd.DataFrame) -> None:
+    """Print which optional tables and columns are there, and what they add in this version."""
+    grid = _grid("What more data would add", "table", "column", "there", "adds")
+    for column in grid.columns:
+        column.justify = "left"
+    for row in additions.itertuples():
+        there = "yes" if row.present else "no"
+        name = row.column if isinstance(row.column, str) else ""
+        grid.add_row(str(row.table), name, there, escape(str(row.adds)))
+    console.print(grid)

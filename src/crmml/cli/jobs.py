@@ -21,39 +21,63 @@ if TYPE_CHECKING:
     from crmml.training.pipeline import TrainingResult
 
 
-def init(file: Path, out: Path, *, table: str | None, force: bool) -> None:
-    """Propose a mapping, show it, and write the configuration."""
+def init(files: list[str], out: Path, *, table: str | None, force: bool) -> None:
+    """Propose a mapping for each file, show them, and write the configuration."""
     from crmml.atomic import replacing
-    from crmml.data.mapping import propose_mapping
+    from crmml.data.mapping import propose_tables
+    from crmml.data.schema import TABLES
 
     if out.exists() and not force:
         raise StorageError(f"{out} is there already; give another --out, or --force to replace it")
     _check_writable(out)
-    proposal = propose_mapping(file if table is None else f"{file}::{table}")
-    display.show_proposal(proposal)
-    text = display.config_text(proposal, relative_to=out.resolve().parent)
+    if table is not None:
+        if len(files) > 1:
+            rule = "given with a single file; write FILE::TABLE where there are several"
+            raise ParameterError("--table", rule, table)
+        files = [f"{files[0]}::{table}"]
+    asked: list[tuple[str, str | None]] = []
+    for file in files:
+        name, equals, path = file.partition("=")
+        said = bool(equals) and name in {schema.name for schema in TABLES}
+        asked.append((path, name) if said else (file, None))
+    proposals = propose_tables(asked)
+    for proposal in proposals:
+        display.show_proposal(proposal)
+    text = display.config_text(proposals, relative_to=out.resolve().parent)
     with replacing(out) as target:
         target.write_text(text, encoding="utf-8")
-    display.say(f"Wrote {out}. Next: crmml check --config {out}")
+    chosen = [f"data.{p.schema.name}.columns.{name}" for p in proposals for name in p.missing]
+    first = f"First choose {', '.join(chosen)} in it. " if chosen else ""
+    display.say(f"Wrote {out}. {first}Next: crmml check --config {out}")
 
 
 def check(config: Config) -> None:
-    """Validate the data and print the profile."""
-    from crmml.data.profile import compute_profile
+    """Validate the data and print the profile: of the log where there is one, and of the rest."""
+    from crmml.data.profile import compute_profile, list_additions
+    from crmml.data.sections import opened, profile_tables
     from crmml.training.opening import open_configured
 
     with working() as say:
         say("reading and validating")
         tables = open_configured(config)
         say("profiling")
-        profile = compute_profile(tables, history=config.backtest.min_history)
-    display.show_profile(profile)
+        if "transactions" not in opened(tables):
+            sections, additions = profile_tables(tables), list_additions(tables)
+            profile = None
+        else:
+            profile = compute_profile(tables, history=config.backtest.min_history)
+    if profile is not None:
+        display.show_profile(profile)
+        return
+    display.show_sections(sections)
+    display.show_additions(additions)
+    display.say("* there is no log of transactions: this version trains on a log only")
 
 
 def train(config: Config) -> None:
     """Train, log, store the folder, and show what came out."""
     result, logged, folder = _train_and_log(config)
-    display.show_training(result)
+    display.show_training(result, _notes_beside(folder))
     named = "" if logged.name == "crmml" else f" --name {logged.name}"
     where = f" --tracking-uri {tracking_address(config)}" if config.tracking.uri else ""
     display.say(
@@ -72,11 +96,14 @@ def backtest(config: Config, out: Path | None) -> None:
     with working() as say:
         found = backtest_configured(config, announce=say)
     display.show_backtest(found)
-    for note in age_of_base(found.windows[-1].labelled.snapshot, process_for_value(found)):
-        display.remark(note)
+    process = process_for_value(found)
+    notes = (*age_of_base(found.windows[-1].labelled.snapshot, process), *found.notes)
+    display.show_notes(notes, None if out is None else out / "notes.json")
     if out is not None:
         from matplotlib.figure import Figure
 
+        from crmml.atomic import replacing
+        from crmml.notes import to_json
         from crmml.plots import plot_leaderboard
         from crmml.storage.scores import write_csv
 
@@ -85,6 +112,8 @@ def backtest(config: Config, out: Path | None) -> None:
             found.leaderboard, metric=JUDGED_BY, chosen=found.chosen, ax=figure.subplots()
         )
         write_csv(found.leaderboard, out / "leaderboard.csv")
+        with replacing(out / "notes.json") as target:
+            target.write_text(to_json(notes), encoding="utf-8")
         save_figures({"leaderboard": figure}, out)
         display.say(f"Wrote {out / 'leaderboard.csv'} and {out / 'leaderboard.png'}")
 
@@ -168,7 +197,7 @@ def demo(out: Path) -> None:
         written = write_scores(scores.table, out, scores.snapshot.cutoff)
         say("drawing")
         pictures = save_figures(training_figures(result), out / "plots")
-    display.show_training(result)
+    display.show_training(result, _notes_beside(folder))
     display.say(promotion.reason)
     display.show_tiers(scores)
     display.show_places(
@@ -238,6 +267,8 @@ def working() -> Iterator[Callable[[str], None]]:
 
 
 def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
+    from crmml.atomic import replacing
+    from crmml.notes import to_json
     from crmml.storage.bundles import shelve_bundle
     from crmml.storage.fingerprint import fingerprint
     from crmml.training.opening import open_configured
@@ -274,7 +305,14 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
             experiment=experiment,
         )
         folder = shelve_bundle(result.bundle, shelf / str(logged.version))
+        with replacing(_notes_beside(folder)) as target:
+            target.write_text(to_json(result.notes), encoding="utf-8")
     return result, logged, folder
+
+
+def _notes_beside(folder: Path) -> Path:
+    """Return where the notes of a training lie: beside the folder of its bundle."""
+    return folder.with_name(f"{folder.name}.notes.json")
 
 
 def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
@@ -282,7 +320,7 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
         "leaderboard": result.backtest.leaderboard,
         "tiers": display.tier_table(result.scores).reset_index(),
         "actions": result.scores.recommendation.by_action().reset_index(),
-        "notes": pd.DataFrame({"note": list(result.notes)}),
+        "notes": pd.DataFrame([note.to_dict() for note in result.notes]),
     }
     if result.churn.evaluation is not None:
         tables["churn"] = result.churn.evaluation.table.reset_index()

@@ -32,6 +32,7 @@ TIMESTAMP = dt.Timestamp(scale=6)
 INSTANT = dt.Timestamp(scale=6, timezone="UTC")
 
 _STORED = (ibis.expr.operations.DatabaseTable, ibis.expr.operations.SQLQueryResult)
+_DRIVERS = ("psycopg",)
 _LARGEST = 2**53
 """Whole numbers up to here are exact as float64."""
 
@@ -183,37 +184,6 @@ def read_database(engine: Backend, path: Path, table: str | None) -> ir.Table:
     return engine.table(name, database=(catalog, database))
 
 
-def find_delimiter(path: Path, encoding: str) -> str:
-    """Return what separates the columns of a text file.
-
-    Raises
-    ------
-    SourceError
-        If no usual delimiter splits its lines.
-    """
-    with _bare() as con:
-        try:
-            found = con.execute(
-                "SELECT Delimiter FROM sniff_csv($1, all_varchar=true, encoding=$2)",
-                [glob.escape(str(path)), encoding],
-            ).fetchall()
-        except duckdb.Error:
-            why = "its lines do not split into columns by any usual delimiter"
-            raise SourceError(path, why) from None
-    return str(found[0][0]) if found else ","
-
-
-def first_cells(path: Path, delimiter: str, encoding: str) -> list[str]:
-    """Return the first line of a text file, split into columns."""
-    with _bare() as con:
-        rows = con.execute(
-            "SELECT * FROM read_csv($1, delim=$2, encoding=$3, header=false, all_varchar=true) "
-            "LIMIT 1",
-            [glob.escape(str(path)), delimiter, encoding],
-        ).fetchall()
-    return ["" if cell is None else str(cell) for cell in (rows[0] if rows else ())]
-
-
 def _bare() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(
         config={
@@ -225,11 +195,16 @@ def _bare() -> duckdb.DuckDBPyConnection:
 
 @contextmanager
 def plain_errors(source: object) -> Iterator[None]:
-    """Turn what the embedded engine says about a source into a sentence for its owner."""
+    """Turn what an engine says about a source into a sentence for its owner."""
     try:
         yield
     except duckdb.Error as error:
         raise SourceError(source, _first_sentence(error)) from error
+    except Exception as error:
+        # errors of drivers that need not be installed are known by their module
+        if type(error).__module__.partition(".")[0] not in _DRIVERS:
+            raise
+        raise SourceError(source, str(error).partition("\n")[0].rstrip(".")) from error
 
 
 def _first_sentence(error: duckdb.Error) -> str:

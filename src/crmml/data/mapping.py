@@ -1,166 +1,58 @@
-"""Look at a file and propose how to read it: columns, dates, decimals, delimiter.
+"""Look at files and propose how to read them: which table, columns, dates, decimals, delimiter.
 
 A proposal says what it understood, how sure it is, what else it could be, and writes itself as
 the commented ``data:`` section of a configuration. Names give the first hint and values decide:
-a column named *date* that holds no dates is not the timestamp.
+a column named *date* that holds no dates is not the timestamp, and a number that never repeats
+is no customer. Where two columns compete both are shown; below a stated certainty the
+configuration asks instead of guessing.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import itertools
+import csv
+import io
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
-import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from crmml.data import engine
-from crmml.data.engine import parse_timestamp
+from crmml.data.columns import (
+    DATE_FORMATS,
+    READS,
+    SURE,
+    Guess,
+    Look,
+    assign,
+    beside_amount,
+    by_name,
+    candidates,
+    cell,
+    fits,
+    fits_kind,
+    hints,
+    is_date,
+    is_number,
+    look,
+    plain,
+    spellings,
+)
+from crmml.data.engine import parse_timestamp, plain_errors
 from crmml.data.reading import Source, open_raw, parse_number
-from crmml.data.schema import TRANSACTIONS
-from crmml.exceptions import DataError, few
-
-SPELLINGS: Mapping[str, tuple[str, ...]] = {
-    "customer_id": (
-        *("customerid", "customer", "custid", "cust", "custno", "customerno", "customernumber"),
-        *(
-            "customerkey",
-            "clientid",
-            "client",
-            "householdid",
-            "householdkey",
-            "household",
-            "userid",
-        ),
-        *("user", "memberid", "member", "buyerid", "buyer", "accountid", "contactid", "personid"),
-        *("visitorid", "shopperid", "cardno", "loyaltyid", "kunde", "kundenid", "kundennr"),
-        *("kundennummer", "kdnr", "clientnumber", "cliente", "idcliente", "idclient"),
-        *("مشتری", "کدمشتری", "شناسهمشتری"),
-    ),
-    "timestamp": (
-        *("timestamp", "date", "datetime", "ts", "time", "day", "invoicedate", "orderdate"),
-        *("orderts", "ordertime", "ordertimestamp", "orderdatetime", "purchasedate", "purchasets"),
-        *("transactiondate", "transactiontimestamp", "transactiontime", "trxdate", "txndate"),
-        *("txnts", "saledate", "salesdate", "createdat", "orderedat", "purchasedat", "paidat"),
-        *("datum", "bestelldatum", "rechnungsdatum", "buchungsdatum", "kaufdatum", "belegdatum"),
-        *("fecha", "datecommande", "dateachat", "تاریخ", "تاریخسفارش"),
-    ),
-    "amount": (
-        *("amount", "total", "totalprice", "totalamount", "revenue", "netrevenue", "sales"),
-        *("salesvalue", "salesamount", "value", "ordervalue", "ordertotal", "linetotal"),
-        *("lineamount", "spend", "netamount", "net", "dollarvalue", "extendedprice", "subtotal"),
-        *("paid", "payment", "paymentvalue", "turnover", "betrag", "umsatz", "nettoumsatz"),
-        *("nettobetrag", "summe", "gesamt", "gesamtpreis", "importe", "montant", "مبلغ", "فروش"),
-    ),
-    "unit_price": (
-        *("unitprice", "price", "priceperunit", "itemprice", "einzelpreis", "stückpreis", "preis"),
-        *("prixunitaire", "prix", "precio", "قیمت"),
-    ),
-    "quantity": (
-        *("quantity", "qty", "units", "unitssold", "numberofcds", "pieces", "menge", "anzahl"),
-        *("stück", "stückzahl", "cantidad", "quantité", "quantite", "تعداد"),
-    ),
-    "order_id": (
-        *("orderid", "order", "orderno", "ordernumber", "invoice", "invoiceno", "invoiceid"),
-        *("invoicenumber", "basketid", "basket", "receiptid", "receiptno", "receipt", "billno"),
-        *("transactionid", "ticket", "ticketid", "rechnungsnummer", "rechnungsnr", "belegnummer"),
-        *("belegnr", "bestellnummer", "bestellnr", "auftrag", "auftragsnummer", "شمارهسفارش"),
-    ),
-    "margin": (
-        *("margin", "grossmargin", "profit", "grossprofit", "contribution", "marge"),
-        *("deckungsbeitrag", "rohertrag", "gewinn", "سود"),
-    ),
-    "cost": ("cost", "cogs", "costofgoods", "costofgoodssold", "kosten", "wareneinsatz", "هزینه"),
-    "category": (
-        *("category", "productcategory", "productgroup", "department", "family", "commodity"),
-        *("warengruppe", "kategorie", "produktgruppe", "sparte", "categoria", "catégorie"),
-        *("دسته", "گروهکالا"),
-    ),
-    "seller": ("seller", "retailer", "merchant", "vendor", "händler", "verkäufer", "فروشنده"),
-    "product_id": (
-        *("productid", "product", "productcode", "sku", "stockcode", "itemid", "item", "articleid"),
-        *("article", "upc", "ean", "gtin", "artikel", "artikelnr", "artikelnummer", "کالا"),
-    ),
-    "discount": (
-        *("discount", "discountamount", "rebate", "couponvalue", "rabatt", "nachlass"),
-        *("remise", "descuento", "تخفیف"),
-    ),
-    "channel": (
-        "channel",
-        "saleschannel",
-        "kanal",
-        "vertriebskanal",
-        "vertriebsweg",
-        "canal",
-        "کانال",
-    ),
-    "currency": (
-        "currency",
-        "currencycode",
-        "ccy",
-        "währung",
-        "waehrung",
-        "devise",
-        "moneda",
-        "ارز",
-    ),
-}
-"""Spellings of each column in the order of preference: lower case, letters and digits only."""
-
-_NEEDS = {
-    "timestamp": "date",
-    "amount": "number",
-    "unit_price": "number",
-    "quantity": "number",
-    "margin": "number",
-    "cost": "number",
-    "discount": "number",
-}
-"""What the values of a column must be."""
-
-_DAYS = (
-    *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y-%m-%d", "%Y%m%d"),
-    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%d %b %Y", "%d-%b-%Y"),
-    *("%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%Y.%m.%d"),
-)
-_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-DATE_FORMATS: tuple[str, ...] = tuple(
-    day + clock for day, clock in itertools.product(_DAYS, _CLOCKS)
-)
-"""Formats that are tried, beside ISO 8601."""
+from crmml.data.recognition import Recognition, recognise, why_no_log
+from crmml.data.schema import TABLES, TRANSACTIONS, TableSchema, table_named
+from crmml.exceptions import DataError, SourceError, few
 
 _SAMPLE = 10_000
-_READS = 0.9
-"""Share of the values of a column that must read as dates or numbers for it to count as such."""
-
-
-@dataclass(frozen=True)
-class Guess:
-    """Which column of the file holds a column of the contract.
-
-    Attributes
-    ----------
-    column : str
-        Name in the file.
-    confidence : float
-        From 0 to 1: 1 is a usual name whose values fit; 0.5 or less is worth a look.
-    alternatives : tuple of str
-        Other columns that fit, best first.
-    why : str
-        The reason, in a few words.
-    """
-
-    column: str
-    confidence: float
-    alternatives: tuple[str, ...]
-    why: str
+STARTS = ("transactions", "subscriptions", "labelled")
+"""Tables that a configuration can begin with: one of them must be there."""
 
 
 @dataclass(frozen=True)
@@ -171,10 +63,16 @@ class Proposal:
     ----------
     path : Path
         The file.
+    schema : TableSchema
+        The table that it is read as.
+    recognition : Recognition or None
+        Why; None where the user has said so.
     columns : mapping of str to Guess
         Name of the contract to the guess.
-    missing : tuple of str
-        Required columns for which nothing was found.
+    missing : mapping of str to tuple of str
+        Required columns that are to be chosen, each with the columns that may be it.
+    figures : mapping of str to str
+        What is known of those columns of the file, for the choice.
     unused : tuple of str
         Columns of the file that crmml does not read.
     delimiter, header, encoding
@@ -196,8 +94,11 @@ class Proposal:
     """
 
     path: Path
+    schema: TableSchema
+    recognition: Recognition | None
     columns: Mapping[str, Guess]
-    missing: tuple[str, ...]
+    missing: Mapping[str, tuple[str, ...]]
+    figures: Mapping[str, str]
     unused: tuple[str, ...]
     delimiter: str | None
     header: bool
@@ -212,9 +113,10 @@ class Proposal:
 
     def to_source(self, timezone: str | None = None) -> Source:
         """Return the proposal as something that ``open_tables`` opens."""
+        columns: dict[str, str | None] = {n: guess.column for n, guess in self.columns.items()}
         return Source(
             self.path,
-            columns={name: guess.column for name, guess in self.columns.items()},
+            columns=columns | dict.fromkeys(self.missing),
             delimiter=self.delimiter,
             header=self.header,
             encoding=self.encoding,
@@ -224,60 +126,91 @@ class Proposal:
         )
 
     def to_yaml(self, path: str | Path | None = None) -> str:
-        """Return the commented ``data:`` section of a configuration.
+        """Return the commented ``data:`` section of a configuration with this table alone.
 
         Parameters
         ----------
         path : str or Path, optional
             How to name the file in it; the path that was looked at by default.
         """
+        return write_section([(self, path or self.path)])
+
+    def _lines(self, path: str | Path) -> Iterator[str]:
+        """Yield the lines of this table's section."""
         width = max((len(name) for name in (*self.columns, *self.missing)), default=0) + 1
-        lines = ["data:", "  transactions:", f"    path: {_quoted(str(path or self.path))}"]
-        lines.append("    columns:  # our name: the column of the file")
+        yield f"  {self.schema.name}:  # one row is {self.schema.row}"
+        yield f"    path: {_quoted(str(path))}"
+        yield "    columns:  # our name: the column of the file"
         for name, guess in self.columns.items():
             note = f"{guess.confidence:.0%} sure: {guess.why}"
             if guess.alternatives:
-                note += "; else " + ", ".join(guess.alternatives)
-            lines.append(
-                f"      {name + ':':<{width}} {_quoted(guess.column)}  # {_one_line(note)}"
-            )
-        for name in self.missing:
-            lines.append(f"      # {name + ':':<{width}} required, but no column looks like it")
-        for name in self.unused:
-            lines.append(f"      # not read: {_one_line(name)}")
+                note += "; else " + ", ".join(guess.alternatives[:5])
+            yield f"      {name + ':':<{width}} {_quoted(guess.column)}  # {_one_line(note)}"
+        for name, choices in self.missing.items():
+            asked = "CHOOSE: uncomment one of the lines below, which then counts"
+            nothing = "required, but no column looks like it"
+            # null, or a column of that very name would be taken
+            yield f"      {name + ':':<{width}} null  # {asked if choices else nothing}"
+            for choice in choices:
+                note = _one_line(self.figures.get(choice, ""))
+                yield f"      # {name + ':':<{width}} {_quoted(choice)}  # {note}"
+        kept = "kept as it is" if self.schema.open_ended else "not read"
+        yield from (f"      # {kept}: {_one_line(name)}" for name in self.unused)
         if self.delimiter is not None:
-            lines.append(f"    delimiter: {_quoted(self.delimiter)}")
+            yield f"    delimiter: {_quoted(self.delimiter)}"
             if not self.header:
-                lines.append("    header: false  # the first line is data already")
+                yield "    header: false  # the first line is data already"
             if self.encoding != "utf-8":
-                lines.append(f"    encoding: {self.encoding}")
+                yield f"    encoding: {self.encoding}"
         form = "null  # ISO 8601, or timestamps already"
-        lines.append(f"    date_format: {_quoted(self.date_format) if self.date_format else form}")
-        lines.append(f"    decimal: {_quoted(self.decimal)}")
+        yield f"    date_format: {_quoted(self.date_format) if self.date_format else form}"
+        yield f"    decimal: {_quoted(self.decimal)}"
         zone = "the business's own, like Europe/Berlin; only where times carry a zone"
-        lines.append(f"    timezone: null  # {'REQUIRED: ' if self.needs_timezone else ''}{zone}")
-        lines += [f"  # look here: {_one_line(doubt)}" for doubt in self.doubts]
-        lines += [
-            "  customers: null  # a second table with one row per customer, if there is one",
-            "  policies:",
-            "    returns: net                    # negative amounts: net | drop | error",
-            "    zero_amounts: keep_as_purchase  # keep_as_purchase | drop",
-            "    missing_ids: drop               # drop | error",
-            "    duplicates: keep                # keep | drop",
-        ]
-        return "\n".join(lines) + "\n"
+        yield f"    timezone: null  # {'REQUIRED: ' if self.needs_timezone else ''}{zone}"
+        yield from (f"    # look here: {_one_line(doubt)}" for doubt in self.doubts)
 
 
-def propose_mapping(path: str | Path) -> Proposal:
-    """Look at a CSV, Parquet or DuckDB file and propose how to read it as ``transactions``.
+def write_section(proposals: Iterable[tuple[Proposal, str | Path]]) -> str:
+    """Return the commented ``data:`` section of a configuration.
 
-    The first 10,000 rows show what each column is; date order and decimal sign are then decided
-    on the whole file, because one day above 12 anywhere settles the question.
+    Parameters
+    ----------
+    proposals : iterable of (Proposal, path)
+        One for each table, with the path by which the configuration names the file.
+    """
+    given = {proposal.schema.name: (proposal, path) for proposal, path in proposals}
+    lines = ["data:"]
+    for schema in TABLES:
+        if schema.name in given:
+            proposal, path = given[schema.name]
+            lines += proposal._lines(path)
+        elif schema.name == "customers":
+            note = "a second table with one row per customer, if there is one"
+            lines.append(f"  customers: null  # {note}")
+    lines += [
+        "  policies:",
+        "    returns: net                    # negative amounts: net | drop | error",
+        "    zero_amounts: keep_as_purchase  # keep_as_purchase | drop",
+        "    missing_ids: drop               # drop | error",
+        "    duplicates: keep                # keep | drop",
+        "    unreadable: error               # dates, numbers that cannot be read: error | drop",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def propose_mapping(path: str | Path, table: str = "transactions") -> Proposal:
+    """Look at a CSV, Parquet or DuckDB file and propose how to read it as a table.
+
+    The first 10,000 rows show what each column is; whether ids repeat, date order and decimal
+    sign are then decided on the whole file, because one day above 12 anywhere settles the
+    question.
 
     Parameters
     ----------
     path : str or Path
         The file, or a folder of Parquet files.
+    table : str, default "transactions"
+        Which table it is.
 
     Returns
     -------
@@ -289,18 +222,170 @@ def propose_mapping(path: str | Path) -> Proposal:
     SourceError, DataError
         If the file cannot be opened or holds no row.
     """
-    path = Path(path).expanduser()
-    form = _find_form(path) if _is_text(path) else _Form(None, True, "utf-8")
+    schema = table_named(table)
+    with plain_errors(path):
+        return _propose(_look_at(Path(path).expanduser(), schema.name), schema, None)
+
+
+def propose_tables(files: Iterable[tuple[str | Path, str | None]]) -> list[Proposal]:
+    """Say of several files which table each is, and propose how to read it.
+
+    Parameters
+    ----------
+    files : iterable of (path, table)
+        The files; a table that is None is found out.
+
+    Returns
+    -------
+    list of Proposal
+        In the order of the contracts.
+
+    Raises
+    ------
+    SourceError, DataError
+        If a file cannot be opened, holds no row or is none of the tables; if two files are the
+        same table; if none of them carries an output.
+    """
+    asked = list(files)
+    found: dict[str, Proposal] = {}
+    for path, table in asked:
+        with plain_errors(path):
+            seen = _look_at(Path(path).expanduser(), table or "transactions")
+            told = None if table else _recognised(seen, alone=len(asked) == 1)
+            schema = told.schema if told else table_named(table or "transactions")
+            proposal = _propose(seen, schema, told)
+        if schema.name in found:
+            raise DataError(
+                f"each table comes from one file; {found[schema.name].path.name} and "
+                f"{proposal.path.name} are both taken for {schema.name}: put them together, or "
+                f"say which table one of them is, as in TABLE={proposal.path.name}",
+                table=schema.name,
+            )
+        found[schema.name] = proposal
+    if not any(name in found for name in STARTS):
+        _refuse(list(found.values()))
+    return [found[schema.name] for schema in TABLES if schema.name in found]
+
+
+def _recognised(seen: _Seen, *, alone: bool) -> Recognition:
+    told = recognise(seen.looks, seen.path.stem.partition("::")[0])
+    if told.confidence >= SURE:
+        return told
+    if alone:  # what people give first is their log
+        told_by = "it is taken for a log, though its columns do not tell which table it is"
+        return Recognition(TRANSACTIONS, told.confidence, (told_by,), told.schema.name)
+    raise DataError(
+        f"which table {seen.path.name} is cannot be told from its columns {few(seen.looks, 12)}; "
+        f"say it, as in transactions={seen.path.name}",
+        table=told.schema.name,
+    )
+
+
+def _refuse(proposals: list[Proposal]) -> None:
+    first = proposals[0]
+    file = first.path.name
+    if first.recognition is None:
+        raise DataError(
+            f"a configuration begins with one of the tables {', '.join(STARTS)}; give its file "
+            f"beside {file}",
+            table=first.schema.name,
+        )
+    more = ""
+    if first.recognition.totals:
+        more = (
+            "; where it holds frequency, recency and T of each customer, Snapshot.from_frame "
+            "takes it in Python"
+        )
+    raise DataError(
+        f"{why_no_log(file, first.recognition)}: give the log beside it (crmml init LOG {file})"
+        f"{more}; where it is a log all the same, say so (crmml init transactions={file})",
+        table=first.schema.name,
+    )
+
+
+# --- one file ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Form:
+    """Form of a text file."""
+
+    delimiter: str | None
+    header: bool
+    encoding: str
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A file that was looked at."""
+
+    path: Path
+    form: _Form
+    table: ir.Table
+    sample: pd.DataFrame
+    looks: dict[str, Look]
+
+
+def _look_at(path: Path, table_name: str) -> _Seen:
+    form = _find_form(path, table_name) if _is_text(path) else _Form(None, True, "utf-8")
     source = Source(path, delimiter=form.delimiter, header=form.header, encoding=form.encoding)
-    with engine.plain_errors(path):
-        table = open_raw(source)
-        sample = table.limit(_SAMPLE).to_pandas()
+    table = open_raw(source, table_named(table_name))
+    sample = table.limit(_SAMPLE).to_pandas()
     if sample.empty:
-        raise DataError("there must be at least one row; the file is empty", table="transactions")
-    looks = {name: _look(sample[name]) for name in sample.columns}
-    columns = _assign(looks)
+        raise DataError("there must be at least one row; the file is empty", table=table_name)
+    looks = {str(name): look(sample[name]) for name in sample.columns}
+    if len(sample) == _SAMPLE:
+        looks = _count_ids(table, looks)
+    return _Seen(path, form, table, sample, _days_of_ids(table, looks))
+
+
+def _count_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
+    """Count the values of possible ids in the whole file, as they may repeat later on."""
+    asked = [c for c, s in looks.items() if s.may_be_id and s.distinct > 20]
+    if not asked:
+        return looks
+    counts = {f"n{i}": table[c].count() for i, c in enumerate(asked)}
+    counts |= {f"d{i}": table[c].nunique() for i, c in enumerate(asked)}
+    found = table.aggregate(**counts).to_pyarrow().to_pylist()[0]
+    return looks | {
+        c: replace(looks[c], filled=found[f"n{i}"], distinct=found[f"d{i}"])
+        for i, c in enumerate(asked)
+    }
+
+
+def _days_of_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
+    """Find out whether ids come back on another day, as customers do and orders do not."""
+    time = assign(TRANSACTIONS, looks).get("timestamp")
+    named = time.column if time else _called("timestamp", TRANSACTIONS, looks)
+    if named is None:
+        return looks
+    moment = table[named]
+    # the day, whatever the form: the clock stands behind it
+    day = moment.cast("string").split(" ")[0].split("T")[0]
+    like = [c for c in looks if by_name(c, "transactions", "customer_id")[0]]
+    asked = dict.fromkeys([*like, *candidates(TRANSACTIONS, "customer_id", looks)][:4])
+    more = {}
+    for column in asked:
+        if not looks[column].may_be_id:
+            continue
+        values = table.select(id=table[column], day=day).filter(ibis._.id.notnull())
+        each = values.group_by("id").agg(n=values.count(), days=values.day.nunique())
+        many = each.n > 1
+        repeating, spread = each.aggregate(
+            r=many.sum().fill_null(0), s=(many & (each.days > 1)).sum().fill_null(0)
+        ).to_pyarrow().to_pylist()[0].values()  # fmt: skip
+        if repeating >= 5:
+            more[column] = replace(looks[column], spread=spread / repeating)
+    return looks | more
+
+
+def _propose(seen: _Seen, schema: TableSchema, told: Recognition | None) -> Proposal:
+    looks, table, form = seen.looks, seen.table, seen.form
+    columns = assign(schema, looks)
     doubts: list[str] = []
     evidence: list[str] = []
+    if told and told.other:
+        doubts.append(f"it may also be a table {told.other}: if so, write {told.other}=FILE")
     if form.delimiter is not None:
         shown = {"\t": "tab", " ": "space"}.get(form.delimiter, form.delimiter)
         evidence.append(f"columns are separated by {shown!r}, text is {form.encoding}")
@@ -308,27 +393,31 @@ def propose_mapping(path: str | Path) -> Proposal:
             doubts.append("the first line looks like data, so columns are named by their place")
     if len(looks) == 1:
         doubts.append("there is only one column: if that is wrong, set the delimiter by hand")
-    decimal = _decide_decimal(table, columns, looks, evidence, doubts)
-    date_format, needs_timezone = None, False
-    if "timestamp" in columns:
-        name = columns["timestamp"].column
-        date_format, needs_timezone = _decide_dates(table, sample[name], looks, evidence, doubts)
+    decimal = _decide_decimal(table, schema, columns, looks, evidence, doubts)
+    date_format, needs_timezone = _decide_times(seen, schema, columns, evidence, doubts)
+    figures = _Figures(seen, schema, decimal)
+    doubts += _weigh(schema, columns, figures)
+    missing = _find_missing(schema, columns, figures)
+    doubts += [_misfit(n, schema, seen) for n in missing if _called(n, schema, looks)]
+    for name, guess in columns.items():
+        if guess.confidence <= SURE:
+            doubts.append(f"{name} is a guess: column {guess.column!r} ({guess.why})")
+    if schema is TRANSACTIONS:
+        doubts += _doubt_money(columns, figures)
+        clocks = [repr(c) for c, s in looks.items() if s.clocks >= READS]
+        evidence += [f"the time of day stands in {c} of its own and is not read" for c in clocks]
     currencies = _currencies(table, columns, doubts)
     if "unit_price" in columns:
         evidence.append("there is no amount: it will be unit price times quantity")
-    missing = [name for name in TRANSACTIONS.required if name not in columns]
-    if "unit_price" in columns:
-        missing.remove("amount")
-    doubts += [_misfit(name, sample, looks) for name in missing if _called(name, looks)]
-    for name, guess in columns.items():
-        if guess.confidence <= 0.5:
-            doubts.append(f"{name} is a guess: column {guess.column!r} ({guess.why})")
     used = {guess.column for guess in columns.values()}
     return Proposal(
-        path=path,
+        path=seen.path,
+        schema=schema,
+        recognition=told,
         columns=columns,
-        missing=tuple(missing),
-        unused=tuple(str(name) for name in sample.columns if name not in used),
+        missing=missing,
+        figures={c: figures.of(n, c) for n, choices in missing.items() for c in choices},
+        unused=tuple(name for name in looks if name not in used),
         delimiter=form.delimiter,
         header=form.header,
         encoding=form.encoding,
@@ -338,41 +427,239 @@ def propose_mapping(path: str | Path) -> Proposal:
         needs_timezone=needs_timezone,
         doubts=tuple(doubts),
         evidence=tuple(evidence),
-        sample=sample.head(5),
+        sample=seen.sample.head(5),
     )
+
+
+def _decide_times(
+    seen: _Seen,
+    schema: TableSchema,
+    columns: Mapping[str, Guess],
+    evidence: list[str],
+    doubts: list[str],
+) -> tuple[str | None, bool]:
+    """Decide the one form of dates that a table has, by its first column of times."""
+    date_format: str | None = None
+    needs_timezone = False
+    times = [g.column for n, g in columns.items() if schema.kind(n) == "timestamp"]
+    times = [name for name in times if seen.looks[name].filled]
+    for i, name in enumerate(times):
+        codes, zoned = _decide_dates(seen.table, seen.sample[name], seen.looks, evidence, doubts)
+        if i == 0:
+            date_format, needs_timezone = codes, zoned
+        elif codes != date_format:
+            doubts.append(
+                f"dates of {times[0]!r} read as {date_format or 'ISO 8601'!r}, those of {name!r} "
+                f"as {codes or 'ISO 8601'!r}: a table has one date_format"
+            )
+    return date_format, needs_timezone
+
+
+# --- where columns compete ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """What the whole file says about a column, for whoever has to choose."""
+
+    seen: _Seen
+    schema: TableSchema
+    decimal: str
+
+    def sums(self, columns: list[str], by: str | None = None) -> dict[Any, list[float]]:
+        """Add up columns of money, in all (key None) or by the values of another column."""
+        table = self.seen.table
+        read = {f"m{i}": self._money(c) for i, c in enumerate(columns)}
+        if by is None:
+            rows = [{"key": None} | table.aggregate(
+                **{k: v.sum() for k, v in read.items()}).to_pyarrow().to_pylist()[0]]  # fmt: skip
+        else:
+            lines = table.select(key=table[by].cast("string").strip(), **read)
+            sums = {k: lines[k].sum() for k in read}
+            rows = lines.group_by("key").agg(n=lines.count(), **sums).to_pyarrow().to_pylist()
+        return {row.pop("key"): [float(v or 0) for v in row.values()] for row in rows}
+
+    def _money(self, column: str) -> ir.NumericValue:
+        value = self.seen.table[column]
+        if isinstance(value, ir.StringValue):
+            return parse_number(value.strip(), self.decimal)
+        return value.cast("float64")
+
+    def of(self, name: str, column: str) -> str:
+        """Say in a few words what a column holds."""
+        seen = self.seen.looks[column]
+        if name in ("amount", "unit_price") and fits_kind("money", seen):
+            return f"adds up to {self.sums([column])[None][0]:,.2f}"
+        if name == "customer_id":
+            said = f"{seen.distinct:,} values in {seen.filled:,} rows"
+            if seen.rounded >= READS:
+                return f"{said}, last digits rounded away by a spreadsheet"
+            if seen.unique:
+                return f"{said}: none repeats, so it numbers orders"
+            if seen.spread is not None:
+                return f"{said}, {seen.spread:.0%} of those that repeat come back another day"
+            return said
+        held = f"holds {few(seen.common[:3])}" if seen.common else "empty"
+        kind = self.schema.kind(name)
+        if seen.filled and kind in ("timestamp", "money") and not fits_kind(kind, seen):
+            held += f", which reads as no {'date' if kind == 'timestamp' else 'number'}"
+        return held
+
+
+def _weigh(schema: TableSchema, columns: dict[str, Guess], figures: _Figures) -> list[str]:
+    """Lower the confidence where another column may be the customer or the amount as well."""
+    doubts = []
+    for name in ("customer_id", "amount"):
+        guess = columns.get(name)
+        if guess is None or name not in schema.required:
+            continue
+        others = {g.column for n, g in columns.items() if n != name}
+        own = by_name(guess.column, schema.name, name)[0]
+        rivals = [
+            c
+            for c in guess.alternatives
+            if c not in others and by_name(c, schema.name, name)[0] >= 0.8 * own
+        ]
+        if not rivals:
+            continue
+        sure = guess.confidence
+        if own:
+            sure *= 1 - 0.4 * by_name(rivals[0], schema.name, name)[0] / own
+        columns[name] = replace(guess, confidence=round(sure, 2))
+        shown = " or ".join(f"{c!r} ({figures.of(name, c)})" for c in [guess.column, *rivals[:2]])
+        end = f"{guess.column!r} is proposed" if sure >= SURE else "choose one in the configuration"
+        doubts.append(f"{name} may be {shown}: {end}")
+    return doubts
+
+
+def _find_missing(
+    schema: TableSchema, columns: dict[str, Guess], figures: _Figures
+) -> dict[str, tuple[str, ...]]:
+    """Take out what is not sure enough; return the required columns with their candidates."""
+    looks = figures.seen.looks
+    missing = {}
+    for name in schema.required:
+        guess = columns.get(name)
+        if guess and guess.confidence >= SURE:
+            continue
+        if name == "amount" and "unit_price" in columns:
+            continue
+        choices = [guess.column, *guess.alternatives] if guess else []
+        if guess:
+            del columns[name]
+        used = {g.column for g in columns.values()}
+        kind = schema.kind(name)
+        for column, seen in looks.items():
+            named = by_name(column, schema.name, name)[0] > 0
+            if (named and not (name == "amount" and beside_amount(column))) or (
+                kind == "flag" and seen.flag
+            ):
+                choices.append(column)
+        choices += candidates(schema, name, looks)
+        missing[name] = tuple(dict.fromkeys(c for c in choices if c not in used))[:5]
+    return missing
+
+
+def _doubt_money(columns: Mapping[str, Guess], figures: _Figures) -> Iterator[str]:
+    """Yield what hangs on the amount: tax and refunds beside it, and lines that are no sale."""
+    amount = columns.get("amount")
+    looks = figures.seen.looks
+    if amount is None:
+        return
+    money = [c for c, s in looks.items() if fits_kind("money", s) and c != amount.column]
+    beside = {c: what for c in money if (what := beside_amount(c))}
+    if beside:
+        sums = figures.sums([amount.column, *beside])[None]
+        told = ", ".join(f"{c!r} {v:,.2f}" for c, v in zip(beside, sums[1:], strict=True))
+        yield (
+            f"amount must be net of {', '.join(dict.fromkeys(beside.values()))}: "
+            f"{amount.column!r} adds up to {sums[0]:,.2f}, and beside it stand {told}; if they are "
+            "within it, write a column with the net amount"
+        )
+    told_status, unsold = spellings("words")["status"], spellings("words")["not_sold"]
+    known = set(map(plain, unsold))
+    for column in looks:
+        if plain(column) in map(plain, told_status) or hints(column, told_status):
+            held = [v for v in looks[column].common if plain(v) in known]
+            if held:
+                by = figures.sums([amount.column], by=column)
+                told = ", ".join(f"{v!r} in {by[v][0]:,.0f} rows ({by[v][1]:,.2f})" for v in held)
+                yield (
+                    f"{column!r} says {told}: these lines count as sales; leave them out of the "
+                    "file if they are none"
+                )
+
+
+def _called(canonical: str, schema: TableSchema, looks: Mapping[str, Look]) -> str | None:
+    """Return the first column that bears a usual name of a column, whatever it holds."""
+    return next((c for c in looks if by_name(c, schema.name, canonical)[0] > 0.8), None)
+
+
+def _misfit(canonical: str, schema: TableSchema, seen: _Seen) -> str:
+    column = _called(canonical, schema, seen.looks) or ""
+    told = seen.looks[column]
+    if told.rounded >= READS:
+        return (
+            f"{column!r} holds ids that a spreadsheet has rounded ({few(told.common, 2)}): of "
+            f"{told.filled:,} rows only {told.distinct:,} different ids are left; save them as text"
+        )
+    if canonical == "customer_id" and told.unique:
+        return (
+            f"no value of {column!r} repeats in {told.filled:,} rows: it numbers the rows, so it "
+            "cannot tell who came back"
+        )
+    if canonical == "customer_id" and told.spread is not None and told.spread < 0.05:
+        return f"values of {column!r} repeat within a day only: it numbers orders, not customers"
+    shown = few(map(str, seen.sample[column].dropna().drop_duplicates()), 3)
+    held = f"holds {shown}" if shown else "is empty"
+    return f"column {column!r} is called like {canonical}, but {held}"
 
 
 # --- the form of a text file -------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Form:
-    delimiter: str | None
-    header: bool
-    encoding: str
-
-
 def _is_text(path: Path) -> bool:
-    binary = (".parquet", ".pq", ".duckdb", ".ddb", ".db")
-    return path.is_file() and not path.name.lower().endswith(binary)
+    name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
+    return path.is_file() and name.endswith((".csv", ".tsv", ".txt"))
 
 
-def _find_form(path: Path) -> _Form:
+def _find_form(path: Path, table: str) -> _Form:
+    """Find delimiter, header and encoding from the beginning of the file."""
     if path.stat().st_size == 0:
-        raise DataError("there must be at least one row; the file is empty", table="transactions")
-    encoding = _find_encoding(path)
-    delimiter = engine.find_delimiter(path, encoding)
-    cells = engine.first_cells(path, delimiter, encoding)
+        raise DataError("there must be at least one row; the file is empty", table=table)
+    try:
+        with pa.input_stream(str(path), compression="detect") as file:
+            head = file.read(1 << 18)
+    except (OSError, pa.ArrowInvalid):
+        raise SourceError(path, "it is not compressed as its name says") from None
+    encoding = _find_encoding(path, head)
+    text = head.decode(encoding, errors="ignore").lstrip("\ufeff")
+    best = max((_split(text, sign) for sign in ",;\t|"), key=lambda found: found[:2])
+    if best[1] < 2:
+        spaced = _split(text, " ")
+        best = spaced if spaced[0] == 1 and spaced[1] > 1 else best
+    _, _, delimiter, cells = best
     # names are distinct words; a number or a date among them is data
-    header = len(set(cells)) == len(cells) and not any(_is_number(c) or _is_date(c) for c in cells)
+    header = len(set(cells)) == len(cells) and not any(is_number(c) or is_date(c) for c in cells)
     return _Form(delimiter, header, encoding)
 
 
-def _find_encoding(path: Path) -> str:
-    if path.suffix.lower() in (".gz", ".zst"):
-        return "utf-8"
-    with path.open("rb") as file:
-        head = file.read(1 << 20)
+def _split(text: str, sign: str) -> tuple[float, int, str, list[str]]:
+    """Split lines by a sign: share of them with the usual number of cells, number, sign, first."""
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=sign) if row]
+    except csv.Error:
+        return 0.0, 0, sign, []
+    rows = rows[:-1] if len(rows) > 1 and not text.endswith("\n") else rows
+    widths = Counter(map(len, rows[:1000]))
+    width, times = max(widths.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
+    if width < 2:
+        return 0.0, width, sign, rows[0] if rows else []
+    first = next(row for row in rows if len(row) == width)
+    return times / min(len(rows), 1000), width, sign, first
+
+
+def _find_encoding(path: Path, head: bytes) -> str:
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
     try:
@@ -380,204 +667,15 @@ def _find_encoding(path: Path) -> str:
     except UnicodeDecodeError as error:
         # a character may be cut at the end of the piece that was read
         if error.start < len(head) - 4:
+            if odd := re.search(rb"[\x80-\x9f]", head):
+                raise SourceError(
+                    path,
+                    "its text is neither UTF-8, UTF-16 nor Latin-1 (the byte "
+                    f"0x{odd.group()[0]:02X} is no letter of these; Windows-1252 writes quotes and "
+                    "the euro sign so): save it as UTF-8",
+                ) from None
             return "latin-1"
     return "utf-8"
-
-
-# --- what a column looks like ------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Look:
-    """What the values of one column of the sample are."""
-
-    is_text: bool
-    dates: float
-    numbers: float
-    wholes: float
-    distinct: float
-    filled: float
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"\s*[+-]?\d[\d.,]*([eE][+-]?\d+)?\s*", text) is not None
-
-
-def _is_date(text: str) -> bool:
-    text = text.strip()
-    if not re.search(r"\d", text) or len(text) < 6:
-        return False
-    if re.match(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d|$)", text):
-        return True
-    return any(_fits(text, codes) for codes in DATE_FORMATS)
-
-
-def _fits(text: str, codes: str) -> bool:
-    try:
-        found = dt.datetime.strptime(text, codes)
-    except ValueError:
-        return False
-    return 1970 <= found.year <= 2100
-
-
-def _look(values: pd.Series[Any]) -> _Look:
-    filled = values.dropna()
-    n = max(len(filled), 1)
-    kind = values.dtype
-    distinct = filled.nunique() / n
-    share = len(filled) / max(len(values), 1)
-    if pd.api.types.is_datetime64_any_dtype(kind) or _all_instances(filled, (dt.date,)):
-        return _Look(False, 1.0, 0.0, 0.0, distinct, share)
-    if pd.api.types.is_bool_dtype(kind):
-        return _Look(False, 0.0, 0.0, 0.0, distinct, share)
-    if pd.api.types.is_numeric_dtype(kind) or not _all_instances(filled, (str,)):
-        numbers = pd.to_numeric(filled, errors="coerce")
-        days = float(numbers.between(19_700_101, 21_000_101).mean()) if len(filled) else 0.0
-        whole = float((numbers % 1 == 0).mean()) if len(filled) else 0.0
-        dates = days if whole == 1 and all(map(_is_date, map(_cell, numbers.head(50)))) else 0.0
-        return _Look(False, dates, 1.0, whole, distinct, share)
-    few = [str(value) for value in filled.drop_duplicates().head(300)]
-    if not few:
-        return _Look(True, 0.0, 0.0, 0.0, distinct, share)
-    return _Look(
-        True,
-        sum(map(_is_date, few)) / len(few),
-        sum(map(_is_number, few)) / len(few),
-        sum(text.strip().lstrip("+-").isdigit() for text in few) / len(few),
-        distinct,
-        share,
-    )
-
-
-def _cell(value: object) -> str:
-    """Write a cell as the engine does when it turns it into text."""
-    return str(int(value)) if isinstance(value, (float, np.number)) else str(value).strip()
-
-
-def _all_instances(values: pd.Series[Any], kinds: tuple[type, ...]) -> bool:
-    return len(values) > 0 and all(isinstance(value, kinds) for value in values.head(200))
-
-
-# --- which column is which ---------------------------------------------------------------------
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name.lower())
-
-
-def _words(name: str) -> set[str]:
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    return set(re.sub(r"[\W_]+", " ", spaced.lower()).split())
-
-
-def _by_name(name: str, canonical: str) -> tuple[float, str]:
-    """Score a name: 1 for the first usual spelling, a little less for later ones."""
-    spellings = SPELLINGS[canonical]
-    plain = _plain(name)
-    if plain == _plain(canonical):
-        return 1.0, "the name itself"
-    if plain in spellings:
-        return 0.95 - 0.1 * spellings.index(plain) / len(spellings), "a usual name"
-    hits = [word for word in spellings if word in _words(name)]
-    if hits:
-        return 0.6, f"its name holds {hits[0]!r}"
-    return 0.0, ""
-
-
-def _fits_values(canonical: str, look: _Look) -> bool:
-    need = _NEEDS.get(canonical)
-    if need == "date":
-        return look.dates >= _READS
-    if need == "number":
-        return look.numbers >= _READS and look.dates < _READS
-    return canonical != "customer_id" or look.dates < _READS
-
-
-def _assign(looks: Mapping[str, _Look]) -> dict[str, Guess]:
-    scored: dict[str, list[tuple[float, str, str]]] = {}
-    for canonical in SPELLINGS:
-        found = []
-        for column, look in looks.items():
-            score, why = _by_name(str(column), canonical)
-            if score and look.filled and _fits_values(canonical, look):
-                found.append((score, str(column), why))
-        scored[canonical] = sorted(found, key=lambda item: -item[0])
-    taken: set[str] = set()
-    chosen: dict[str, Guess] = {}
-    # the surest names first, so that a weak hint never takes a column from a strong one
-    order = sorted(
-        (
-            (score, canonical, column, why)
-            for canonical, found in scored.items()
-            for score, column, why in found
-        ),
-        key=lambda item: -item[0],
-    )
-    for score, canonical, column, why in order:
-        if canonical not in chosen and column not in taken:
-            others = tuple(other for _, other, _ in scored[canonical] if other != column)
-            chosen[canonical] = Guess(column, round(score, 2), others, why)
-            taken.add(column)
-    _settle_amount(chosen, taken)
-    _guess_by_values(chosen, taken, looks)
-    return {name: chosen[name] for name in SPELLINGS if name in chosen}
-
-
-def _called(canonical: str, looks: Mapping[str, _Look]) -> str | None:
-    """Return the first column that bears a usual name of a column, whatever it holds."""
-    return next((str(c) for c in looks if _by_name(str(c), canonical)[0] > 0.8), None)
-
-
-def _misfit(canonical: str, sample: pd.DataFrame, looks: Mapping[str, _Look]) -> str:
-    column = _called(canonical, looks)
-    shown = few(map(str, sample[column].dropna().drop_duplicates()), 3)
-    held = f"holds {shown}" if shown else "is empty"
-    return f"column {column!r} is called like {canonical}, but {held}"
-
-
-def _settle_amount(chosen: dict[str, Guess], taken: set[str]) -> None:
-    """Let unit price and quantity stand in for an amount only where there is none."""
-    price = chosen.get("unit_price")
-    if price is None:
-        return
-    if "amount" in chosen and chosen["amount"].confidence >= price.confidence - 0.3:
-        del chosen["unit_price"]
-        taken.discard(price.column)
-    elif "quantity" in chosen:
-        if amount := chosen.pop("amount", None):
-            taken.discard(amount.column)
-    else:
-        del chosen["unit_price"]
-        chosen["amount"] = Guess(price.column, 0.5, (), "a price, and there is no quantity")
-
-
-def _guess_by_values(chosen: dict[str, Guess], taken: set[str], looks: Mapping[str, _Look]) -> None:
-    """Where names say nothing, let the values speak, with low confidence."""
-
-    def pick(canonical: str, columns: Iterable[str], why: str) -> None:
-        free = [column for column in columns if column not in taken]
-        if canonical not in chosen and free:
-            chosen[canonical] = Guess(free[0], 0.4, tuple(free[1:]), why)
-            taken.add(free[0])
-
-    names = list(looks)
-    pick("timestamp", (c for c in names if looks[c].dates >= _READS), "it holds dates")
-    if "unit_price" not in chosen:
-        numbers = [c for c in names if _fits_values("amount", looks[c]) and looks[c].wholes < 1]
-        pick("amount", sorted(numbers, key=lambda c: looks[c].wholes), "it holds broken numbers")
-    if not any(guess.why == "the name itself" for guess in chosen.values()):
-        ids = [
-            c
-            for c in names
-            if looks[c].dates < _READS
-            and looks[c].wholes in (0.0, 1.0)
-            and (looks[c].wholes == 1 or looks[c].numbers < _READS)
-        ]
-        pick(
-            "customer_id",
-            sorted(ids, key=lambda c: -looks[c].distinct),
-            "it tells many apart, and repeats",
-        )
 
 
 # --- decimals, dates, currencies, on the whole file --------------------------------------------
@@ -585,13 +683,16 @@ def _guess_by_values(chosen: dict[str, Guess], taken: set[str], looks: Mapping[s
 
 def _decide_decimal(
     table: ir.Table,
+    schema: TableSchema,
     columns: Mapping[str, Guess],
-    looks: Mapping[str, _Look],
+    looks: Mapping[str, Look],
     evidence: list[str],
     doubts: list[str],
 ) -> str:
-    name = next((columns[c].column for c in ("amount", "unit_price") if c in columns), None)
-    if name is None or not looks[name].is_text:
+    numbers = [n for n in columns if n == "unit_price" or schema.kind(n) in ("money", "number")]
+    order = sorted(numbers, key=lambda n: (n != "amount", n != "unit_price"))
+    name = next((columns[n].column for n in order if looks[columns[n].column].is_text), None)
+    if name is None:
         return "."
     text = table[name].strip().nullif("")
     marks = {".": parse_number(text, "."), ",": parse_number(text, ",")}
@@ -623,7 +724,7 @@ def _decide_decimal(
 def _decide_dates(
     table: ir.Table,
     sample: pd.Series[Any],
-    looks: Mapping[str, _Look],
+    looks: Mapping[str, Look],
     evidence: list[str],
     doubts: list[str],
 ) -> tuple[str | None, bool]:
@@ -635,9 +736,10 @@ def _decide_dates(
             doubts.append(f"times of {name!r} carry a time zone: give the business's own")
         return None, aware
     text = value.cast("string").strip().nullif("")
-    some = [_cell(value) for value in sample.dropna().drop_duplicates().head(500)]
-    enough = _READS * len(some)
-    screen = [codes for codes in DATE_FORMATS if sum(_fits(v, codes) for v in some) >= enough]
+    some = [cell(value) for value in sample.dropna().drop_duplicates().head(500)]
+    # where forms are mixed the most frequent one is proposed, and the rest is named
+    enough = 0.25 * len(some)
+    screen = [codes for codes in DATE_FORMATS if sum(fits(v, codes) for v in some) >= enough]
     # the other order of day and month is counted too: its failures are the evidence
     screen += [other for other in map(_swapped, screen) if other in DATE_FORMATS]
     screen = list(dict.fromkeys(screen))
@@ -669,7 +771,13 @@ def _decide_dates(
             table, name, winners, {c: tried[c] for c in winners}, counts, n, evidence, doubts
         )
     if best < n:
-        doubts.append(f"{n - best:,} of {n:,} values of {name!r} cannot be read as dates")
+        unread = iso.isnull() if codes is None else tried[codes].isnull()
+        others = table.filter(text.notnull() & unread).select(value=text).distinct()
+        some = others.order_by("value").limit(3).value.to_pyarrow().to_pylist()
+        doubts.append(
+            f"{n - best:,} of {n:,} values of {name!r} cannot be read as dates like the rest "
+            f"({few(some)}): mend them, or leave them out by policies.unreadable: drop"
+        )
     return codes, False
 
 

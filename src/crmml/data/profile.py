@@ -15,6 +15,7 @@ from crmml._typing import Duration
 from crmml.data.cleaning import CleaningReport, is_purchase
 from crmml.data.engine import kept
 from crmml.data.schema import TABLES
+from crmml.data.sections import TableProfile, opened, profile_tables
 from crmml.data.tables import Tables
 from crmml.exceptions import TooLittleDataError
 from crmml.stats.discounting import in_units
@@ -76,6 +77,8 @@ class Profile:
         the history that is asked for.
     additions : DataFrame
         ``table``, ``column`` (null for a table as a whole), ``present`` and ``adds``.
+    sections : tuple of TableProfile
+        The other tables.
     report : CleaningReport
         What the policies did.
     """
@@ -107,6 +110,7 @@ class Profile:
     season_month: int | None
     windows: pd.DataFrame
     additions: pd.DataFrame
+    sections: tuple[TableProfile, ...]
     report: CleaningReport
 
     def remarks(self) -> list[str]:
@@ -175,7 +179,7 @@ def compute_profile(tables: Tables, *, history: str | Duration = "26W") -> Profi
     TooLittleDataError
         If no line is a purchase.
     """
-    lines = tables.transactions
+    lines = opened(tables)["transactions"]
     totals = _totals(lines)
     bought = lines.filter(is_purchase(lines))
     days = bought.select("customer_id", day=bought.timestamp.cast("date")).distinct()
@@ -222,7 +226,8 @@ def compute_profile(tables: Tables, *, history: str | Duration = "26W") -> Profi
         season=season,
         season_month=month,
         windows=_windows(weeks, Duration.parse(history)),
-        additions=_additions(tables),
+        additions=list_additions(tables),
+        sections=profile_tables(tables),
         report=tables.report,
     )
 
@@ -245,10 +250,11 @@ def _totals(lines: ir.Table) -> dict[str, Any]:
 
 
 def _described(tables: Tables, n_customers: int) -> float | None:
-    if tables.customers is None:
+    people = opened(tables).get("customers")
+    if people is None:
         return None
-    ids = tables.transactions.select("customer_id").distinct()
-    return int(ids.semi_join(tables.customers, "customer_id").count().execute()) / n_customers
+    ids = opened(tables)["transactions"].select("customer_id").distinct()
+    return int(ids.semi_join(people, "customer_id").count().execute()) / n_customers
 
 
 def _daily(visits: ir.Table, people: ir.Table) -> pd.DataFrame:
@@ -337,11 +343,12 @@ def _windows(weeks: float, history: Duration) -> pd.DataFrame:
     return pd.DataFrame({"weeks": HORIZONS, "windows": fits})
 
 
-def _additions(tables: Tables) -> pd.DataFrame:
-    opened = {"transactions": tables.transactions, "customers": tables.customers}
+def list_additions(tables: Tables) -> pd.DataFrame:
+    """List the optional tables and columns, which of them are there, and what they add."""
+    given = opened(tables)
     rows: list[tuple[str, str | None, bool, str]] = []
     for schema in TABLES:
-        table = opened.get(schema.name)
+        table = given.get(schema.name)
         if schema.adds:
             rows.append((schema.name, None, table is not None, schema.adds))
         if table is not None:

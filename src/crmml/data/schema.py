@@ -138,6 +138,8 @@ class TableSchema:
         return next((column.kind for column in self.columns if column.name == name), None)
 
 
+_NOT_YET = "read, checked and profiled; no output of this version uses it"
+
 _ID = Column("customer_id", "id", "the customer", required=True)
 _AT = Column("timestamp", "timestamp", "when, in the business's own calendar", required=True)
 
@@ -149,7 +151,7 @@ TRANSACTIONS = TableSchema(
         _AT,
         Column("amount", "money", "net revenue, currency; negative = return", required=True),
         Column(
-            "order_id", "id", "the order the line belongs to", adds="basket sizes, exact duplicates"
+            "order_id", "id", "the order the line belongs to", adds="duplicates told from repeats"
         ),
         Column(
             "margin", "money", "contribution, currency", adds="profitability and value in margin"
@@ -157,16 +159,14 @@ TRANSACTIONS = TableSchema(
         Column(
             "cost", "money", "cost of goods, currency", adds="profitability and value in margin"
         ),
-        Column(
-            "category", "text", "product category", adds="loyalty class, taste segments, breadth"
-        ),
+        Column("category", "text", "product category", adds="loyalty class, breadth of assortment"),
         Column(
             "seller", "text", "own house or a competitor", adds="loyalty class seen, not inferred"
         ),
-        Column("product_id", "id", "the product", adds="breadth of assortment"),
+        Column("product_id", "id", "the product", adds="duplicates told from repeats"),
         Column("quantity", "number", "units sold", adds="units per purchase"),
         Column("discount", "money", "price reduction, currency, >= 0", adds="discount share"),
-        Column("channel", "text", "where it was sold", adds="channel mix, preferred channel"),
+        Column("channel", "text", "where it was sold", adds="channel mix"),
         Column("currency", "text", "currency of the line", adds="a check that there is only one"),
     ),
     time="timestamp",
@@ -179,17 +179,22 @@ CUSTOMERS = TableSchema(
     "a customer",
     (
         _ID,
-        Column("name", "text", "name, shown in lists and never logged", adds="names in lists"),
-        Column("industry", "text", "industry or line of business", adds="groups in the scorecard"),
-        Column("acquired_at", "timestamp", "first contact", adds="cohorts, left censoring"),
-        Column("acquisition_channel", "text", "where won", adds="value per channel"),
+        Column("name", "text", "name, shown in lists and never logged", adds=_NOT_YET),
+        Column(
+            "industry",
+            "text",
+            "industry or line of business",
+            adds="the column group of the scores",
+        ),
+        Column("acquired_at", "timestamp", "first contact", adds=_NOT_YET),
+        Column("acquisition_channel", "text", "where won", adds=_NOT_YET),
         Column("acquisition_cost", "money", "cost to win, currency", adds="customer profitability"),
-        Column("service_cost", "money", "cost to serve to date, currency", adds="cost to serve"),
+        Column("service_cost", "money", "cost to serve to date, currency", adds=_NOT_YET),
         Column("contactable", "flag", "may be contacted", adds="eligibility for actions"),
     ),
     key=("customer_id",),
     open_ended=True,
-    adds="static covariates, groups, acquisition cost, permission to contact",
+    adds="groups, acquisition cost, permission to contact",
     flags="contactable_",
 )
 """Further columns are static covariates; ``contactable_<channel>`` is a flag."""
@@ -216,25 +221,30 @@ INTERACTIONS = TableSchema(
             required=True,
             choices=INTERACTION_KINDS,
         ),
-        Column("channel", "text", "where it took place", adds="contacts per channel"),
-        Column("dimension", "text", "product, price, service, ...", adds="experience per aspect"),
+        Column("channel", "text", "where it took place", adds=_NOT_YET),
+        Column("dimension", "text", "product, price, service, ...", adds=_NOT_YET),
         Column(
-            "score", "number", "survey score, 0 to 10", adds="experience zone", least=0, most=10
+            "score",
+            "number",
+            "survey score, 0 to 10",
+            adds="in the profile: the mean score",
+            least=0,
+            most=10,
         ),
         Column(
             "resolved_at",
             "timestamp",
             "when a complaint was settled",
-            adds="open complaints",
+            adds="in the profile: open complaints",
             known_from="resolved_at",
         ),
-        Column("cost", "money", "cost of the contact, currency", adds="cost to serve", least=0),
-        Column("staff_id", "id", "who served", adds="contacts and satisfaction per person"),
-        Column("led_to_change", "flag", "a suggestion that was taken up", adds="inspirers"),
-        Column("referred_customer_id", "id", "who was referred", adds="benchmark customers"),
+        Column("cost", "money", "cost of the contact, currency", adds=_NOT_YET, least=0),
+        Column("staff_id", "id", "who served", adds=_NOT_YET),
+        Column("led_to_change", "flag", "a suggestion that was taken up", adds=_NOT_YET),
+        Column("referred_customer_id", "id", "who was referred", adds=_NOT_YET),
     ),
     time="timestamp",
-    adds="experience zone, complaints, cost to serve, referrals and inspirers",
+    adds=_NOT_YET,
 )
 
 TREATMENTS = TableSchema(
@@ -244,14 +254,19 @@ TREATMENTS = TableSchema(
         _ID,
         _AT,
         Column("action", "text", "name of the action; no_action is control", required=True),
-        Column("channel", "text", "through which it went", adds="effects per channel"),
-        Column("cost", "money", "what it cost, currency", adds="return on actions", least=0),
-        Column("propensity", "number", "probability of the action given", adds="measured effects"),
-        Column("experiment", "text", "the experiment it belongs to", adds="effects by experiment"),
-        Column("policy_version", "text", "the policy that chose it", adds="judging a policy"),
+        Column("channel", "text", "through which it went", adds=_NOT_YET),
+        Column("cost", "money", "what it cost, currency", adds=_NOT_YET, least=0),
+        Column(
+            "propensity",
+            "number",
+            "probability of the action given",
+            adds="in the profile: whether effects can be measured",
+        ),
+        Column("experiment", "text", "the experiment it belongs to", adds=_NOT_YET),
+        Column("policy_version", "text", "the policy that chose it", adds=_NOT_YET),
     ),
     time="timestamp",
-    adds="effects of actions measured by experiment instead of assumed",
+    adds=_NOT_YET,
 )
 
 END_REASONS: tuple[str, ...] = ("voluntary", "involuntary", "competitor")
@@ -270,20 +285,20 @@ SUBSCRIPTIONS = TableSchema(
             nullable=True,
             known_from="ended_at",
         ),
-        Column("plan", "text", "what was subscribed to", adds="churn per plan"),
-        Column("fee", "money", "fee per period, currency", adds="contract value", least=0),
+        Column("plan", "text", "what was subscribed to", adds=_NOT_YET),
+        Column("fee", "money", "fee per period, currency", adds=_NOT_YET, least=0),
         Column(
             "end_reason",
             "text",
             f"one of {', '.join(END_REASONS)}",
-            adds="causes of churn",
+            adds="in the profile: ends by reason",
             choices=END_REASONS,
             known_from="ended_at",
         ),
-        Column("paid_until", "timestamp", "paid up to", adds="grace periods"),
+        Column("paid_until", "timestamp", "paid up to", adds=_NOT_YET),
     ),
     time="started_at",
-    adds="contractual churn and contract value",
+    adds=_NOT_YET,
 )
 
 SCHEDULES = TableSchema(
@@ -293,12 +308,12 @@ SCHEDULES = TableSchema(
         Column("starts_at", "timestamp", "first moment", required=True),
         Column("ends_at", "timestamp", "end, exclusive", required=True),
         Column("name", "text", "which of them", required=True),
-        Column("value", "number", "discount, price index; 1 where absent", adds="graded effects"),
+        Column("value", "number", "discount, price index; 1 where absent", adds=_NOT_YET),
     ),
     key=("name", "starts_at"),
     time="starts_at",
     known_ahead=True,
-    adds="purchase rates that follow promotions, holidays and prices",
+    adds=_NOT_YET,
 )
 
 LABELLED = TableSchema(
@@ -307,7 +322,7 @@ LABELLED = TableSchema(
     (_ID, Column("outcome", "flag", "what happened: 1 or 0", required=True)),
     key=("customer_id",),
     open_ended=True,
-    adds="churn from a ready-made table",
+    adds=_NOT_YET,
 )
 
 TABLES: tuple[TableSchema, ...] = (

@@ -470,7 +470,6 @@ def build_snapshot(
                 time_unit=time_unit,
                 channels=names.values(),
             )
-        columns["first_period"] = customers.first_period
         frame = purchases.fetch(customers.select("customer_id", **columns))
         if behaviour:
             provenance["purchase_times"] = PurchaseTimes.gather(periods, grain)

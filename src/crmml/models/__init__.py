@@ -37,8 +37,14 @@ _HOME: dict[str, str] = {
 }
 """Which module holds which class."""
 
-_SETTINGS: dict[str, str] = {"CalendarProfile": "purchase.calendar"}
-"""The same for what estimators take as settings."""
+_SETTINGS: dict[str, str] = {
+    "CalendarProfile": "purchase.calendar",
+    "NewcomerClock": "purchase.clocks",
+    "SeasonClock": "purchase.clocks",
+    "ScheduleClock": "purchase.clocks",
+    "compose_purchase_model": "purchase.compose",
+}
+"""The same for what estimators take as settings, and for what composes them."""
 
 __all__ = ["from_dict", *_HOME, *_SETTINGS]
 

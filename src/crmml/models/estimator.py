@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 
+from crmml import models
 from crmml._typing import Duration, FloatArray
 from crmml.exceptions import (
     BoundaryWarning,
@@ -34,29 +35,60 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     _state: ClassVar[tuple[str, ...]] = ()
     """Names of the fitted attributes that are stored."""
 
+    _learners: ClassVar[Mapping[str, str]] = {}
+    """Settings that hold unfitted estimators, with the fitted attribute that stands for each."""
+
+    _parts: ClassVar[Mapping[str, Any]] = {}
+    """Class, with ``from_dict``, of settings and fitted attributes that are no estimators."""
+
     def _check_fitted(self) -> None:
         if not hasattr(self, self._state[0]):
             raise NotFittedError(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return class name, settings and fitted state as plain JSON values."""
+        """Return class name, settings and fitted state as plain JSON values, parts and all."""
         self._check_fitted()
+        settings = self.get_params(deep=False)
         return {
             "class": type(self).__name__,
-            "settings": {k: _plain(v) for k, v in self.get_params(deep=False).items()},
+            "settings": {k: _plain(v) for k, v in settings.items() if k not in self._learners},
             "state": {name: _plain(getattr(self, name)) for name in self._state},
         }
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild a fitted estimator from :meth:`to_dict`."""
-        model = cls(**stored["settings"])
-        for name, value in stored["state"].items():
+        """Rebuild a fitted estimator from :meth:`to_dict`; it would be fitted again alike."""
+        settings = {
+            name: cls._revived(name, value)
+            for name, value in stored["settings"].items()
+            if name not in cls._learners
+        }
+        state = {name: cls._revived(name, value) for name, value in stored["state"].items()}
+        model = cls(**settings, **cls._unfitted(state))
+        for name, value in state.items():
             setattr(model, name, value)
         return model
 
+    @classmethod
+    def _revived(cls, name: str, value: Any) -> Any:
+        """Rebuild an estimator or a part from plain values; leave any other value plain."""
+        if name in cls._parts and isinstance(value, dict):
+            return cls._parts[name].from_dict(value)
+        if name in cls._learners.values() and value is not None:
+            many = isinstance(value, list)
+            return [models.from_dict(v) for v in value] if many else models.from_dict(value)
+        return value
+
+    @classmethod
+    def _unfitted(cls, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that hold estimators, from the fitted ones."""
+        return {name: clone(state[fitted]) for name, fitted in cls._learners.items()}
+
 
 def _plain(value: Any) -> Any:
+    """Turn a value into plain JSON values, whatever it is made of."""
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):

@@ -95,7 +95,7 @@ class Moment:
 
     def table(self, name: str) -> Any:
         """Return a checked table by its name; None if it was not given."""
-        return getattr(self.tables, name, None)
+        return self.tables.get(name)
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from crmml.actions.economics import NetGains
 from crmml.actions.recommendation import Recommendation
 from crmml.data.settings import Policies
 from crmml.data.tables import Tables, open_tables
-from crmml.exceptions import CrmmlError, CrmmlWarning, ParameterError
+from crmml.exceptions import CrmmlError, SilenceWarning
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import end_of_observation, read_moment
 from crmml.scoring.decisions import Actions
@@ -145,13 +145,9 @@ def open_for(bundle: Bundle, transactions: Any, customers: Any = None) -> Tables
     """Open a log under the data policies of the training; ``Tables`` come back as they are."""
     if isinstance(transactions, Tables):
         return transactions
-    if isinstance(transactions, Mapping):
-        given = dict(transactions)
-        transactions, customers = given.pop("transactions", None), given.pop("customers", customers)
-        if given or transactions is None:
-            rule = "a mapping with `transactions` and perhaps `customers`"
-            raise ParameterError("the tables to score", rule, sorted(given))
     policies = Policies(**bundle.manifest.policies.get("transactions", {}))  # type: ignore[arg-type]
+    if isinstance(transactions, Mapping) and customers is not None:
+        transactions, customers = {**transactions, "customers": customers}, None
     return open_tables(transactions, customers, policies=policies)
 
 
@@ -164,7 +160,7 @@ def _moment(manifest: Manifest, tables: Tables, cutoff: str | pd.Timestamp | Non
         warnings.warn(
             f"the log ends on {tables.last_timestamp.date()}, {(moment - end).days:,} days before "
             f"the cutoff {moment.date()}: those days count as silence of every customer",
-            CrmmlWarning,
+            SilenceWarning,
             stacklevel=3,
         )
     if None not in (tables.currency, manifest.currency) and tables.currency != manifest.currency:

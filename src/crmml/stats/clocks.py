@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,27 +114,45 @@ class Intervals:
 
     Attributes
     ----------
-    length : ndarray, shape (n,)
-        Infinite lengths are legal where there is no pace.
+    start, length : ndarray, shape (n,)
+        In the unit of the edges of a pace. Infinite lengths are legal where there is no pace.
     age : ndarray, shape (n,)
-        Time since the first purchase when the interval begins.
-    moments : ndarray, shape (n_moments,)
-    begin, end : ndarray of int, shape (n,)
-        Places of the ends among the moments.
+        Time since the first purchase when the interval begins; infinite of those who have settled.
     """
 
+    start: FloatArray
     length: FloatArray
     age: FloatArray
-    moments: FloatArray
-    begin: IntArray
-    end: IntArray
 
     @classmethod
     def of(cls, begin: FloatArray, length: FloatArray, age: FloatArray | float = 0.0) -> Intervals:
-        """Gather the ends of intervals, in the unit of the edges of a pace."""
-        n = len(length)
-        moments, place = np.unique(np.concatenate([begin, begin + length]), return_inverse=True)
-        return cls(length, np.broadcast_to(age, n), moments, place[:n], place[n:])
+        """Take intervals of customers of some ages."""
+        return cls(begin, length, np.broadcast_to(age, len(length)))
+
+    @cached_property
+    def _gathered(self) -> tuple[FloatArray, IntArray]:
+        ends = np.concatenate([self.start, self.start + self.length])
+        moments, place = np.unique(ends, return_inverse=True)
+        return moments, place
+
+    @property
+    def moments(self) -> FloatArray:
+        """Distinct ends of intervals."""
+        return self._gathered[0]
+
+    @property
+    def begin(self) -> IntArray:
+        """Places of the begins among the moments."""
+        return self._gathered[1][: len(self.length)]
+
+    @property
+    def end(self) -> IntArray:
+        """Places of the ends among the moments."""
+        return self._gathered[1][len(self.length) :]
+
+    @cached_property
+    def _all_new(self) -> bool:
+        return not self.age.any()
 
     def under(self, pace: Pace | None, settling: Settling | None) -> Passed:
         """Operational time under a pace common to all and a rate that settles with age."""
@@ -144,7 +163,7 @@ class Intervals:
         first, decay = settling
         spent = self.length / decay
         left = np.exp(-spent)
-        older = np.exp(-self.age / decay) if self.age.any() else 1.0
+        older = 1.0 if self._all_new else np.exp(-self.age / decay)
         fading = None if pace is None else pace.fading(self.moments, decay)
         if fading is None:
             tail = -decay * np.expm1(-spent)
@@ -159,10 +178,9 @@ class Intervals:
                 bend = fading[1, self.begin] - left * (
                     fading[1, self.end] + spent * fading[0, self.end]
                 )
-            own = [
-                first * (weights @ faded),
-                (first - 1.0) * (weights @ (self.age / decay * faded + older * bend)),
-            ]
+            # Of those who have settled the age is infinite and nothing fades.
+            aged = 0.0 if self._all_new else np.where(older > 0, self.age, 0.0) / decay * faded
+            own = [first * (weights @ faded), (first - 1.0) * (weights @ (aged + older * bend))]
             by_pace = self._pull_pace(until, weights)
             if fading is not None and len(by_pace):
                 share = (first - 1.0) * older * weights

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crmml._typing import FloatArray, IntArray
-from crmml.stats import mle
+from crmml.stats import bg_nbd, mle
 from crmml.stats.clocks import Intervals, Pace
 from crmml.stats.left_censored import SeenEarly
 from crmml.stats.newcomer import Settling
@@ -265,8 +265,11 @@ def part_objective(
     size = len(process.NAMES)
     place = [process.NAMES.index(block.parameter) for block in blocks]
     times = on_clock(part, clocks)
+    total = float(weights.sum())
     counted = None
-    if not blocks and hasattr(process, "counted_on_clock"):
+    if not blocks and part.margin is not None:
+        counted = bg_nbd.counted_on_clock(part.x, weights)
+    elif not blocks and hasattr(process, "counted_on_clock"):
         counted = process.counted_on_clock(part.x, weights)
 
     def evaluate(theta: FloatArray, psi: FloatArray) -> tuple[float, FloatArray, FloatArray]:
@@ -274,7 +277,16 @@ def part_objective(
         t_x, T = clock.t_x / scale, clock.T / scale
         if counted is not None:
             value, gradient, by_t_x, by_T = counted(theta, t_x, T)
-            return value, gradient, clock.pull(by_t_x / scale, by_T / scale, 0.0)
+            by_margin = 0.0
+            if part.margin is not None:
+                seen, by_first_two, by_margin = _log_seen(theta, float(clock.share * T[0]))
+                value -= total * seen
+                gradient[:2] -= total * by_first_two
+            return (
+                value,
+                gradient,
+                clock.pull(by_t_x / scale, by_T / scale, -total * by_margin / scale),
+            )
         here: Any = process if part.margin is None else SeenEarly(clock.share)
         params = mle.row_params(here, blocks, theta)
         found = here.clocked_score(params, part.x, t_x, T)
@@ -297,6 +309,15 @@ def part_objective(
         return value, gradient, clock.pull(by_t_x / scale, by_T / scale, by_margin / scale)
 
     return evaluate
+
+
+def _log_seen(theta: FloatArray, margin: float) -> tuple[float, FloatArray, float]:
+    """Log-probability of a purchase within the margin, slopes by log r and log alpha, by margin."""
+    r, alpha = np.exp(theta[:2])
+    nobody = r * np.log1p(margin / alpha)
+    odds = 1.0 / np.expm1(nobody)
+    rate = odds * r / (alpha + margin)
+    return float(np.log(-np.expm1(-nobody))), np.array([odds * nobody, -rate * margin]), float(rate)
 
 
 @dataclass(frozen=True)
@@ -356,16 +377,21 @@ def fit_jointly(
 
     def objective_of(index: Any, share: float) -> mle.Objective:
         chosen = np.arange(rows[-1])[index]
-        terms = []
+        terms: list[Any] = []
         for part, low, high, scale in zip(parts, rows, rows[1:], scales, strict=False):
             mine = chosen[np.searchsorted(chosen, low) : np.searchsorted(chosen, high)] - low
-            terms.append(part_objective(part.thinned(mine, share), clocks, ridge, scale))
+            some = part.thinned(mine, share)
+            # Of few rows a thinned sample may hold none.
+            terms.append(part_objective(some, clocks, ridge, scale) if len(mine) else None)
 
         def value_and_gradient(theta: FloatArray) -> tuple[float, FloatArray]:
             psi = theta[cuts[-1] :]
             value, by_psi = clocks.log_rates(psi)
             gradients = []
             for term, low, high in zip(terms, cuts, cuts[1:], strict=False):
+                if term is None:
+                    gradients.append(np.zeros(high - low))
+                    continue
                 more, gradient, pulled = term(theta[low:high], psi)
                 value += more
                 by_psi = by_psi + pulled
@@ -441,12 +467,7 @@ def _split(
             )
         )
         low = mine.stop
-    whole = change @ fit.covariance @ change.T
-    if np.isnan(fit.covariance).any():  # NaN times 0 would spread it
-        known = ~np.isnan(np.diag(fit.covariance))
-        filled = change @ np.nan_to_num(fit.covariance) @ change.T
-        lost = (change[:, ~known] != 0.0).any(axis=1)
-        whole = np.where(lost[:, None] | lost[None, :], np.nan, filled)
+    whole = _moved_covariance(change, fit.covariance)
     whole[constant] = whole[:, constant] = np.nan
     low = 0
     for i, part in enumerate(parts):
@@ -468,3 +489,11 @@ def _split(
         clocks.log_rates(psi)[0],
         fit.log_likelihood - jacobian,
     )
+
+
+def _moved_covariance(change: FloatArray, covariance: FloatArray) -> FloatArray:
+    """Covariance after a linear change; NaN of what takes part in something not identified."""
+    known = ~np.isnan(np.diag(covariance))
+    moved = change @ np.nan_to_num(covariance) @ change.T  # NaN times 0 would spread
+    lost = (change[:, ~known] != 0.0).any(axis=1)
+    return np.where(lost[:, None] | lost[None, :], np.nan, moved)

@@ -52,40 +52,6 @@ def week_edges(first: int, n_weeks: int) -> FloatArray:
     return FIRST_MONDAY + DAYS_PER_WEEK * (first + np.arange(n_weeks + 1.0))
 
 
-def time_at_risk(
-    begin: FloatArray, end: FloatArray, weight: FloatArray, first: int, n_weeks: int
-) -> FloatArray:
-    """Weighted days that intervals spend in each week.
-
-    Parameters
-    ----------
-    begin, end : ndarray, shape (n,)
-        Intervals in days, inside the weeks.
-    weight : ndarray, shape (n,)
-    first, n_weeks : int
-        The weeks.
-
-    Returns
-    -------
-    ndarray, shape (n_weeks,)
-
-    Examples
-    --------
-    >>> time_at_risk(np.array([6.0]), np.array([20.0]), np.array([2.0]), 0, 3).round(9)
-    array([10., 14.,  4.])
-    """
-
-    def until(moment: FloatArray) -> FloatArray:
-        position = (moment - FIRST_MONDAY) / DAYS_PER_WEEK - first
-        week = np.clip(np.floor(position), 0, n_weeks - 1).astype(np.int64)
-        beyond = np.bincount(week, weights=weight, minlength=n_weeks)
-        partly = np.bincount(week, weights=weight * (position - week), minlength=n_weeks)
-        full = np.cumsum(beyond[::-1])[::-1] - beyond
-        return np.asarray(DAYS_PER_WEEK * (full + partly))
-
-    return until(end) - until(begin)
-
-
 def waves(week_number: IntArray, n: int) -> FloatArray:
     """Sines and cosines of 1 to ``n`` turns a year at the middle of weeks, shape (n_weeks, 2 n)."""
     turn = 2.0 * np.pi * (np.asarray(week_number) - 0.5) / WEEKS_PER_YEAR

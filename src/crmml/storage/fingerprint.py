@@ -13,9 +13,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crmml.data.engine import is_embedded
+
 
 def fingerprint(data: Any) -> str:
-    """Hash the contents of tables, which the engine sorts.
+    """Hash the contents of tables, sorted.
 
     Parameters
     ----------
@@ -50,9 +52,13 @@ def fingerprint(data: Any) -> str:
 def _digest(table: ir.Table) -> list[tuple[str, str, list[str]]]:
     """Name, type and hashes of each column, the rows being sorted by all columns."""
     plain = {name: _plain(table[name]) for name in sorted(table.columns)}
-    rows = table.select(**plain).order_by(list(plain))
+    rows = table.select(**plain)
+    if is_embedded(table.get_backend()):
+        sorted_rows = rows.order_by(list(plain)).to_pyarrow()
+    else:  # another engine may sort text by the rules of a language
+        sorted_rows = rows.to_pyarrow().sort_by([(name, "ascending") for name in plain])
     hashes = {name: [hashlib.sha256() for _ in range(3)] for name in plain}
-    for batch in rows.to_pyarrow().to_batches(100_000):
+    for batch in sorted_rows.to_batches(100_000):
         for name, parts in hashes.items():
             for part, content in zip(parts, _contents(batch.column(name)), strict=True):
                 part.update(content)

@@ -342,7 +342,11 @@ def log_training(
             with tempfile.TemporaryDirectory() as scratch:
                 _write_artifacts(
                     Path(scratch),
-                    texts={"params": dict(params), "label_specification": label_specification},
+                    texts={
+                        "params": dict(params),
+                        "label_specification": label_specification,
+                        "notes": [note.to_dict() for note in bundle.manifest.notes],
+                    },
                     tables={"metrics": _metric_table(metrics)} | _replicate_table(replicates),
                     more_tables={"glossary": bundle.glossary(), **(tables or {})},
                     figures=figures or {},
@@ -390,8 +394,7 @@ def _flat_metrics(metrics: Mapping[str, MetricValue]) -> dict[str, float]:
     flat: dict[str, float] = {}
     for name, value in metrics.items():
         if isinstance(value, tuple):
-            ends = dict(zip((name, f"{name}_low", f"{name}_high"), map(float, value), strict=True))
-            flat |= {key: end for key, end in ends.items() if key == name or not np.isnan(end)}
+            flat |= zip((name, f"{name}_low", f"{name}_high"), map(float, value), strict=True)
         else:
             flat[name] = float(value)
     return flat

@@ -7,11 +7,8 @@ before that cutoff.
 
 from __future__ import annotations
 
-import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +20,6 @@ from crmml._typing import Duration, FloatArray, Grain, IntArray, TimeUnit
 from crmml.data.tables import Tables
 from crmml.exceptions import (
     CrmmlError,
-    CrmmlWarning,
     DataError,
     ParameterError,
     TooLittleDataError,
@@ -60,6 +56,7 @@ from crmml.models.purchase.newcomer import NewcomerModel
 from crmml.models.purchase.pareto_nbd import ParetoNBDModel
 from crmml.models.purchase.regularity import RegularPurchaseModel
 from crmml.models.value.gamma_gamma import GammaGammaModel
+from crmml.notes import Note, collecting, fit_of, merge_notes
 
 Announce = Callable[[str], None]
 
@@ -224,8 +221,8 @@ class Judged:
         and the candidates that forecast more than the horizon.
     skipped : dict of str to str
         Candidates that could not be fitted, and why.
-    notes : tuple of str
-        What the fits warned of, by candidate.
+    notes : tuple of Note
+        What the fits warned of.
     """
 
     labelled: LabelledSnapshot
@@ -236,7 +233,7 @@ class Judged:
     pit: dict[str, FloatArray]
     tracking: pd.DataFrame
     skipped: dict[str, str]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -267,17 +264,22 @@ class Backtest:
     skipped: dict[str, str] = field(default_factory=dict)
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What the fits warned of, once for all windows in which only the figures differ."""
-        first: dict[str, str] = {}
-        who: dict[str, dict[str, None]] = {}
-        for one in self.windows:
-            for note in one.notes:
-                name, _, text = note.partition(": ")
-                key = re.sub(r"\d[\d.,e+-]*", "#", text)
-                first.setdefault(key, text)
-                who.setdefault(key, {})[name] = None
-        return tuple(f"{', '.join(who[key])}: {text}" for key, text in first.items())
+    def notes(self) -> tuple[Note, ...]:
+        """The choice, who was left out, and what the fits warned of.
+
+        What concerns a candidate that is not used is for information only.
+        """
+        mine = f"{self.chosen} fitted at "
+        fits = [
+            note if note.about.startswith(mine) else replace(note, severity="info")
+            for one in self.windows
+            for note in one.notes
+        ]
+        left_out = [
+            Note("left_out", "info", f"left out: {why}", name) for name, why in self.skipped.items()
+        ]
+        choice = Note("choice", "info", self.reason)
+        return (choice, *left_out, *merge_notes(fits))
 
 
 def build_rehearsals(
@@ -402,12 +404,12 @@ def judge(
     forecasts: dict[str, pd.DataFrame] = {}
     fitted: dict[str, Forecaster] = {}
     skipped: dict[str, str] = {}
-    notes: list[str] = []
+    notes: list[Note] = []
     for name, candidate in candidates.items():
         if announce:
             announce(f"{snapshot.cutoff.date()}: {name}")
         try:
-            with _collecting(name, notes):
+            with collecting(notes, fit_of(name, snapshot.cutoff)):
                 model = clone(candidate).fit(snapshot, rehearsals)
                 forecast = _finite(model.forecast(snapshot))
                 said.add(name, model, forecast.loc[judged])
@@ -428,7 +430,7 @@ def judge(
         pit=said.pit,
         tracking=said.tracking(),
         skipped=skipped,
-        notes=tuple(dict.fromkeys(notes)),
+        notes=merge_notes(notes),
     )
 
 
@@ -439,19 +441,6 @@ def _finite(forecast: pd.DataFrame) -> pd.DataFrame:
             f"its forecast is not finite for {odd:,} of {len(forecast):,} customers"
         )
     return forecast
-
-
-@contextmanager
-def _collecting(name: str, notes: list[str]) -> Iterator[None]:
-    """Collect the warnings of this package; those of others pass."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CrmmlWarning)
-        yield
-    for one in caught:
-        if issubclass(one.category, CrmmlWarning):
-            notes.append(f"{name}: {one.message}")
-        else:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def _best(found: Replicates, names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from crmml.data.tables import Tables
 from crmml.features.snapshot import Snapshot
 from crmml.models.forecast.forecasters import Forecaster
 from crmml.models.value.lifetime_value import LifetimeValueModel
-from crmml.notes import Note, merge_notes
+from crmml.notes import Note
 from crmml.scoring.bundle import Policy, ScoringBundle
 from crmml.scoring.manifest import Manifest
 from crmml.scoring.predictors import Dtype
@@ -113,7 +113,6 @@ def make_manifest(config: Config, tables: Tables, snapshot: Snapshot) -> Manifes
     """
     ids = snapshot.frame["customer_id"]
     policies = {k: v for k, v in asdict(tables.policies).items() if k != "test_customers"}
-    opened = {"transactions": tables.transactions, "customers": tables.customers}
     return Manifest(
         name=config.name,
         cutoff=str(snapshot.cutoff),
@@ -123,7 +122,7 @@ def make_manifest(config: Config, tables: Tables, snapshot: Snapshot) -> Manifes
         gap=config.outcome.gap,
         value_horizon=config.value.horizon,
         id_type="integer" if pd.api.types.is_integer_dtype(ids) else "text",
-        columns={name: tuple(t.columns) for name, t in opened.items() if t is not None},
+        columns={name: tuple(table.columns) for name, table in tables.items()},
         features=tuple(name for name in snapshot.frame if name != "customer_id"),
         channels=dict(snapshot.provenance["channels"]),
         own_seller=config.data.own_seller,
@@ -138,7 +137,7 @@ def make_manifest(config: Config, tables: Tables, snapshot: Snapshot) -> Manifes
 def finish_bundle(
     bundle: ScoringBundle,
     served: Mapping[str, tuple[float, float, float]],
-    notes: Sequence[str | Note],
+    notes: Sequence[Note],
     scores: Scores,
 ) -> ScoringBundle:
     """Store the shadow prices, and write what a reader of the folder wants to know.
@@ -149,16 +148,14 @@ def finish_bundle(
         From :func:`make_bundle`.
     served : mapping of str to (value, lower, upper)
         Metrics of what was served.
-    notes : sequence of str or Note
-        What the user must know; said once each.
+    notes : sequence of Note
+        What the user must know, merged.
     scores : Scores
         The customers at the training's cutoff, scored by the bundle.
     """
     manifest = bundle.manifest.changed(
         metrics={name: value for name, value in served.items() if np.isfinite(value).all()},
-        notes=merge_notes(
-            note if isinstance(note, Note) else Note("training", "info", note) for note in notes
-        ),
+        notes=tuple(notes),
         absent=scores.absent,
         customers=len(scores.table),
     )

@@ -6,8 +6,7 @@ everything; the edge logs it.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pandas as pd
 from crmml._typing import FloatArray
 from crmml.config import Config, load_config, parse_config
 from crmml.data.tables import Tables
-from crmml.exceptions import ComparisonError, CrmmlWarning, TooLittleDataError
+from crmml.exceptions import ComparisonError, TooLittleDataError
 from crmml.features.labels import (
     LabelledSnapshot,
     build_labelled,
@@ -35,6 +34,7 @@ from crmml.models.loyalty.model import LoyaltyModel
 from crmml.models.purchase.left_censored import detect_left_censoring
 from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.models.value.lifetime_value import LifetimeValueModel
+from crmml.notes import Note, Severity, about, collecting, fit_of, merge_notes
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.scorer import Scores, score
 from crmml.training.backtest import (
@@ -74,8 +74,9 @@ class TrainingResult:
         trained on what was known then.
     replicates : Replicates
         The same metrics on bootstrap replicates of the customers, for paired comparisons.
-    notes : tuple of str
-        What the user must know: choices, their reasons, what the history is too short for.
+    notes : tuple of Note
+        What the user must know: choices, their reasons, what the history is too short for. Equal
+        ones are merged.
     label_specification : dict
         What was predicted and judged; two trainings compare only where it is equal.
     gates : dict of str to bool
@@ -91,21 +92,28 @@ class TrainingResult:
     churn: ChurnSelection
     served: dict[str, Interval]
     replicates: Replicates
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     label_specification: dict[str, Any]
     gates: dict[str, bool]
     config: Config
 
     @property
-    def metrics(self) -> dict[str, Interval]:
-        """What was served, and the leaderboard by candidate, as ``name -> (value, low, high)``."""
+    def metrics(self) -> dict[str, float | Interval]:
+        """What was served, and the leaderboard by candidate: ``(value, low, high)`` by name.
+
+        A metric without an interval is its value alone.
+        """
         means = self.backtest.leaderboard.set_index(["candidate", "metric"])
         board = {f"backtest_{c}_{m}": v for (c, m), v in _rows(means)}
         churn: dict[str, Interval] = {}
         if self.churn.evaluation is not None:
             churn = {f"churn_{c}_{m}": v for (c, m), v in _rows(self.churn.evaluation.table)}
         everything = {**self.served, **board, **churn}
-        return {name: value for name, value in everything.items() if np.isfinite(value).all()}
+        return {
+            name: value if np.isfinite(value).all() else value[0]
+            for name, value in everything.items()
+            if np.isfinite(value[0])
+        }
 
 
 def train(
@@ -152,16 +160,10 @@ def train(
     replicates = shop.judge_served(backtest)
     served = {metric: value for (_, metric), value in _rows(replicates.table())}
     say("fitting on all data")
-    bundle, churn, notes = shop.fit(shop.newest, backtest)
+    bundle, churn, fitted = shop.fit(shop.newest, backtest)
     say("scoring")
     scores = score(bundle, tables, cutoff)
-    notes = [
-        backtest.reason,
-        *(f"{k} was left out: {v}" for k, v in backtest.skipped.items()),
-        *backtest.notes,
-        *scores.recommendation.notes,
-        *(note for note in notes if not any(said.endswith(note) for said in backtest.notes)),
-    ]
+    notes = gather_notes(backtest, fitted, scores)
     return TrainingResult(
         bundle=finish_bundle(bundle, served, notes, scores),
         scores=scores,
@@ -170,7 +172,7 @@ def train(
         churn=churn,
         served=served,
         replicates=replicates,
-        notes=tuple(dict.fromkeys(notes)),
+        notes=notes,
         label_specification=shop.label_specification(),
         gates=_gates(backtest, churn),
         config=settings,
@@ -351,15 +353,14 @@ class _Shop:
 
     def fit(
         self, snapshot: Snapshot, backtest: Backtest
-    ) -> tuple[ScoringBundle, ChurnSelection, list[str]]:
+    ) -> tuple[ScoringBundle, ChurnSelection, list[Note]]:
         """Fit everything on what was known at the cutoff of a snapshot."""
         cutoff = snapshot.cutoff
         config, chosen = self.config, backtest.chosen
         outcome, value = config.outcome, config.value
-        notes: list[str] = []
+        notes: list[Note] = []
         check_no_future(snapshot, self.tables)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", CrmmlWarning)
+        with collecting(notes, fit_of("the models", cutoff)):
             forecast = make_candidate(chosen, outcome.horizon, seed=config.seed)
             rehearsals = build_rehearsals(
                 self.tables,
@@ -369,24 +370,26 @@ class _Shop:
                 cache=self.cache,
                 **self.build,
             )
-            forecast.fit(snapshot, rehearsals)
+            with about(fit_of(chosen, cutoff)):
+                forecast.fit(snapshot, rehearsals)
             process = process_for_value(backtest)
             if process != chosen:
-                notes.append(
-                    f"lifetime value rests on {process} and gamma_gamma, the forecast of purchases "
-                    f"and spend in {outcome.horizon} on {chosen}"
-                )
+                what = f"the forecast of purchases and spend in {outcome.horizon} on {chosen}"
+                text = f"lifetime value rests on {process} and gamma_gamma, {what}"
+                notes.append(Note("value_process", "info", text))
             notes += age_of_base(snapshot, process)
             margin, source = self._margin(snapshot)
             notes.append(source)
-            lifetime_value = LifetimeValueModel(
-                purchase_model=PROCESSES[process](),
-                spend_model=GammaGammaModel(),
-                annual_discount_rate=value.annual_discount_rate,
-                margin=margin,
-                random_state=config.seed,
-            ).fit(snapshot)
-            notes += lifetime_value.purchase_model_.notes
+            with about(fit_of(f"{process} and gamma_gamma", cutoff)):
+                lifetime_value = LifetimeValueModel(
+                    purchase_model=PROCESSES[process](),
+                    spend_model=GammaGammaModel(),
+                    annual_discount_rate=value.annual_discount_rate,
+                    margin=margin,
+                    random_state=config.seed,
+                ).fit(snapshot)
+            found = lifetime_value.purchase_model_.notes
+            notes += [Note("finding", "info", text, fit_of(process, cutoff)) for text in found]
             churn = select_churn(
                 self.churn_history(cutoff),
                 horizon=outcome.horizon,
@@ -409,8 +412,8 @@ class _Shop:
                     f"{cutoff.date()} begin on {self.tables.first_timestamp.date()}"
                 )
             loyalty = LoyaltyModel(seed=config.seed).fit(wallets)
-        notes += [str(w.message) for w in caught if issubclass(w.category, CrmmlWarning)]
-        notes += [f"churn: {churn.reason}", f"loyalty: {loyalty.reason_}"]
+        notes.append(Note("churn_choice", "info", churn.reason, "churn"))
+        notes.append(Note("loyalty_choice", "info", loyalty.reason_, "loyalty"))
         bundle = make_bundle(
             config,
             self.tables,
@@ -422,20 +425,21 @@ class _Shop:
         )
         return bundle, churn, notes
 
-    def _margin(self, snapshot: Snapshot) -> tuple[float, str]:
+    def _margin(self, snapshot: Snapshot) -> tuple[float, Note]:
         """Margin per unit of revenue: what the data show, else what is configured."""
         configured = self.config.value.margin
         frame = snapshot.frame
+        assumed = f"{configured:.1%} of revenue, as configured"
         if "margin_to_date" not in frame:
-            return configured, f"margin: {configured:.1%} of revenue, as configured (an assumption)"
+            text = f"{assumed} (an assumption: the data have no column margin or cost)"
+            return configured, Note("margin_assumed", "warn", text, "margin", "decisions")
         earned, spent = float(frame["margin_to_date"].sum()), float(frame["net_spend"].sum())
         observed = earned / spent if spent > 0 else float("nan")
         if not 0.0 < observed <= 1.0:
-            return configured, (
-                f"margin: {configured:.1%} of revenue, as configured; the data's own "
-                f"({earned:,.2f} on {spent:,.2f}) is no share of it"
-            )
-        return observed, f"margin: {observed:.1%} of revenue, as observed before the cutoff"
+            text = f"{assumed}; the data's own ({earned:,.2f} on {spent:,.2f}) is no share of it"
+            return configured, Note("margin_unusable", "ask", text, "margin", "data")
+        text = f"{observed:.1%} of revenue, as observed before {snapshot.cutoff.date()}"
+        return observed, Note("margin_observed", "info", text, "margin", "decisions")
 
     def judge_served(self, backtest: Backtest) -> Replicates:
         """Bundle what was known at the newest backtest cutoff, score, and compare."""
@@ -550,7 +554,7 @@ def process_for_value(backtest: Backtest) -> str:
     return next((str(name) for name in named if name in PROCESSES), "mbg_nbd")
 
 
-def age_of_base(snapshot: Snapshot, process: str) -> list[str]:
+def age_of_base(snapshot: Snapshot, process: str) -> list[Note]:
     """Say so where customers are older than the data, and whether the process allows for it.
 
     Parameters
@@ -563,10 +567,33 @@ def age_of_base(snapshot: Snapshot, process: str) -> list[str]:
     found = detect_left_censoring(snapshot)
     if found.base != "left_censored":
         return []
-    does = "takes them for new: let mbg_nbd_left_censored compete in backtest.candidates"
+    severity: Severity
     if "left_censored" in process:
-        does = "has parameters of their own for them"
-    return [f"{found.sentence}; {process} {does}"]
+        does, severity = "has parameters of their own for them", "info"
+    else:
+        does = "takes them for new: let mbg_nbd_left_censored compete in backtest.candidates"
+        severity = "ask"
+    text = f"{found.sentence}; {process} {does}"
+    return [Note("older_base", severity, text, "customer base", "data")]
+
+
+def gather_notes(backtest: Backtest, fitted: Sequence[Note], scores: Scores) -> tuple[Note, ...]:
+    """Gather all notes of a training, each once.
+
+    Parameters
+    ----------
+    backtest : Backtest
+        Its notes come first: they are of earlier fits.
+    fitted : sequence of Note
+        Of the fits on all data. A note of an earlier fit that says the same of the same matter is
+        merged into it.
+    scores : Scores
+        Of the customers at the cutoff.
+    """
+    planned = [
+        Note("not_applied", "warn", text, topic="decisions") for text in scores.recommendation.notes
+    ]
+    return merge_notes([*backtest.notes, *fitted, *planned])
 
 
 def _gates(backtest: Backtest, churn: ChurnSelection) -> dict[str, bool]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,7 +19,6 @@ import pandas as pd
 from scipy.optimize import minimize_scalar, nnls
 from sklearn.base import clone
 
-from crmml import models
 from crmml._typing import BoolArray, Duration, FloatArray, IntArray
 from crmml.exceptions import (
     CrmmlWarning,
@@ -29,12 +28,12 @@ from crmml.exceptions import (
 )
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.selection import choose_features, feature_matrix
-from crmml.features.snapshot import CORE_COLUMNS, Distinct, Snapshot
+from crmml.features.snapshot import CORE_COLUMNS, Snapshot
 from crmml.features.windows import customer_folds
 from crmml.metrics.bootstrap import hash_keys
 from crmml.models.boosting import Boosting, Objective, Trees
 from crmml.models.estimator import Estimator
-from crmml.models.purchase.base import take
+from crmml.models.purchase.distribution import Correction, PredictiveDistribution, look_ahead
 from crmml.stats.discounting import in_units
 
 
@@ -160,6 +159,10 @@ class ProcessForecaster(Forecaster):
     complexity = 1
     rehearsals = 0
     _state = ("purchase_model_", "spend_model_")
+    _learners: ClassVar[Mapping[str, str]] = {
+        "purchase_model": "purchase_model_",
+        "spend_model": "spend_model_",
+    }
     purchase_model_: Any
     spend_model_: Any
 
@@ -197,28 +200,6 @@ class ProcessForecaster(Forecaster):
         expected = [self.purchase_model_.expected_purchases(snapshot, length) for length in lengths]
         return np.column_stack(expected) if expected else np.empty((len(snapshot), 0))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return class name, settings and fitted state as plain JSON values."""
-        self._check_fitted()
-        return {
-            "class": type(self).__name__,
-            "settings": {"horizon": str(self.horizon)},
-            "state": {name: getattr(self, name).to_dict() for name in self._state},
-        }
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild from :meth:`to_dict`; it would be fitted again alike."""
-        fitted = {name: models.from_dict(stored["state"][name]) for name in cls._state}
-        model = cls(
-            purchase_model=clone(fitted["purchase_model_"]),
-            spend_model=clone(fitted["spend_model_"]),
-            horizon=stored["settings"]["horizon"],
-        )
-        for name, value in fitted.items():
-            setattr(model, name, value)
-        return model
-
 
 class HeuristicForecaster(Forecaster):
     """What a good analyst would do by hand: as before, for those who are not silent too long.
@@ -243,6 +224,7 @@ class HeuristicForecaster(Forecaster):
     complexity = 0
     rehearsals = 1
     _state = ("cut_", "spend_model_")
+    _parts: ClassVar[Mapping[str, Any]] = {"spend_model_": OwnMeanSpend}
     cut_: float
     spend_model_: OwnMeanSpend
 
@@ -277,19 +259,6 @@ class HeuristicForecaster(Forecaster):
         expected, idle = self._as_before(snapshot, horizon)
         shares = np.array([in_units(length, snapshot.time_unit) for length in lengths]) / horizon
         return np.outer(expected * (idle <= self.cut_ * horizon), shares)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return class name, settings and fitted state as plain JSON values."""
-        stored = super().to_dict()
-        stored["state"]["spend_model_"] = self.spend_model_.to_dict()
-        return stored
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild from :meth:`to_dict`."""
-        model = super().from_dict(stored)
-        model.spend_model_ = models.from_dict(stored["state"]["spend_model_"])
-        return model
 
     @staticmethod
     def _as_before(snapshot: Snapshot, length: float) -> tuple[FloatArray, FloatArray]:
@@ -621,8 +590,13 @@ class HybridForecaster(_Boosted):
         ):
             some = _sample(part.snapshot.customer_id)
             factor = level * np.exp(score[some])
-            law = _Corrected.of(model, part.snapshot.subset(some), part.window.horizon, factor)
-            trials.append((law, part.outcomes["purchases"].to_numpy(dtype=np.float64)[some]))
+            ahead = look_ahead(model, part.snapshot.subset(some), part.window.horizon)
+            trials.append(
+                (
+                    ahead.correction(factor),
+                    part.outcomes["purchases"].to_numpy(dtype=np.float64)[some],
+                )
+            )
         self.drift_ = _likeliest_drift(trials)
         return self
 
@@ -649,43 +623,32 @@ class HybridForecaster(_Boosted):
         length ``h`` a random walk of variance ``drift_`` per time unit has moved by a variance of
         ``drift_ (T + h) / 3``.
         """
-        law = _Corrected.of(
-            self.process_.purchase_model_, snapshot, self.horizon, self.factor(snapshot)
-        )
-        columns = pd.RangeIndex(n_max + 1, name="n")
-        table = law.pmf(self.drift_, n_max)
-        return pd.DataFrame(table, index=snapshot.customer_id, columns=columns)
+        return self.predictive(snapshot).pmf(n_max)
+
+    def predictive(self, snapshot: Snapshot) -> PredictiveDistribution:
+        """Return the predictive distribution of purchases in the horizon: the corrected process."""
+        self._check_fitted()
+        ahead = look_ahead(self.process_.purchase_model_, snapshot, self.horizon)
+        return ahead.corrected(self.factor(snapshot), self.drift_)
 
     def track(self, snapshot: Snapshot, lengths: Sequence[Duration]) -> FloatArray | None:
         """Return expected purchases until each of several moments after the cutoff."""
         path = self.process_.track(snapshot, lengths)
         return None if path is None else path * self.factor(snapshot)[:, None]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return class name, settings and fitted state as plain JSON values."""
-        self._check_fitted()
-        settings = self.get_params(deep=False)
-        for name in ("purchase_models", "spend_model"):
-            settings.pop(name)
-        state = {name: getattr(self, name) for name in self._state}
-        return {
-            "class": type(self).__name__,
-            "settings": {**settings, "horizon": str(self.horizon)},
-            "state": {**state, "process_": self.process_.to_dict()},
-        }
+    _learners: ClassVar[Mapping[str, str]] = {
+        "purchase_models": "process_",
+        "spend_model": "process_",
+    }
 
     @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild from :meth:`to_dict`; only the purchase model that was used is kept."""
-        process = ProcessForecaster.from_dict(stored["state"]["process_"])
-        model = cls(
-            purchase_models=[process.purchase_model],
-            spend_model=process.spend_model,
-            **stored["settings"],
-        )
-        for name, value in {**stored["state"], "process_": process}.items():
-            setattr(model, name, value)
-        return model
+    def _unfitted(cls, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Only the purchase model that was used is kept."""
+        process = state["process_"]
+        return {
+            "purchase_models": [process.purchase_model],
+            "spend_model": process.spend_model,
+        }
 
 
 def _likeliest(candidates: Sequence[Any], snapshot: Snapshot) -> Any:
@@ -716,71 +679,18 @@ def _sample(ids: pd.Index[Any]) -> BoolArray:
     return np.asarray(keys <= np.partition(keys, _MOST_TRIED)[_MOST_TRIED])
 
 
-@dataclass(frozen=True)
-class _Corrected:
-    """Futures of a purchase process whose means are multiplied by factors."""
-
-    process: Any
-    params: Any
-    t: FloatArray
-    alive: FloatArray
-    wanted: FloatArray
-    span: FloatArray
-    inverse: IntArray
-
-    @classmethod
-    def of(
-        cls, model: Any, snapshot: Snapshot, horizon: str | Duration, factor: FloatArray
-    ) -> _Corrected:
-        """Gather the distinct pairs of history and factor."""
-        h, alive, future = model._look_ahead(snapshot, horizon)
-        same = Distinct({"history": h.inverse, "factor": factor})
-        history = same.values["history"]
-        place = future.inverse[history]
-        params, t = take(future.params, place), future.t[place]
-        wanted = model._process.expected_purchases(params, t) * same.values["factor"]
-        past = np.empty(len(history))
-        past[same.inverse] = snapshot.frame["T"].to_numpy(dtype=np.float64)
-        span = (past + in_units(horizon, snapshot.time_unit)) / 3.0
-        return cls(model._process, params, t, alive[history], wanted, span, same.inverse)
-
-    def law(self, drift: float) -> Any:
-        """Parameters of the active customers that give the wanted means.
-
-        A Gamma rate of shape ``r`` times a disturbance of mean 1 and squared coefficient of
-        variation ``s`` has that of ``1/r + s + s/r``, and is taken for a Gamma rate again.
-        """
-        spread = np.expm1(drift * self.span)
-        r = self.params.r / (1.0 + spread * (1.0 + self.params.r))
-        alpha = self.params.alpha * (r / self.params.r)
-        # Less than in proportion to the rate, as purchases are chances to leave, so repeatedly.
-        for _ in range(50):
-            mean = self.process.expected_purchases(self.params._replace(r=r, alpha=alpha), self.t)
-            ratio = np.divide(mean, self.wanted, out=np.ones_like(mean), where=self.wanted > 0)
-            alpha = alpha * ratio
-            if np.abs(ratio - 1.0).max(initial=0.0) < 1e-8:
-                break
-        return self.params._replace(r=r, alpha=alpha)
-
-    def pmf(self, drift: float, n_max: int) -> FloatArray:
-        """P(n purchases) of every customer, shape (n_customers, n_max + 1)."""
-        table = self.process.pmf(self.law(drift), self.t, n_max) * self.alive[:, None]
-        table[:, 0] += 1.0 - self.alive
-        return np.asarray(table[self.inverse])
-
-
-def _likeliest_drift(trials: Sequence[tuple[_Corrected, FloatArray]]) -> float:
+def _likeliest_drift(trials: Sequence[tuple[Correction, FloatArray]]) -> float:
     """Find the drift with the highest likelihood of what was bought in the rehearsals."""
 
     def loss(drift: float) -> float:
         total = 0.0
-        for law, bought in trials:
-            table = law.pmf(drift, int(bought.max(initial=0.0)))
+        for correction, bought in trials:
+            table = correction.at(drift).pmf(int(bought.max(initial=0.0))).to_numpy()
             happened = table[np.arange(len(bought)), bought.astype(np.int64)]
             total -= float(np.log(np.maximum(happened, 1e-300)).sum())
         return total
 
-    span = float(np.mean([law.span.mean() for law, _ in trials]))
+    span = float(np.mean([correction.span.mean() for correction, _ in trials]))
     found = minimize_scalar(
         lambda log_variance: loss(math.exp(log_variance) / span),
         bounds=(math.log(1e-3), math.log(3.0)),
@@ -819,6 +729,9 @@ class BlendForecaster(Forecaster):
 
     complexity = 5
     _state = ("weights_", "members_")
+    _learners: ClassVar[Mapping[str, str]] = {
+        "members": "members_"
+    }  # only those with a weight are kept
     weights_: list[float]
     members_: list[Forecaster]
 
@@ -891,23 +804,3 @@ class BlendForecaster(Forecaster):
         if len(known) < len(paths):
             return None
         return np.asarray(sum(w * path for w, path in zip(self.weights_, known, strict=True)))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return class name, settings and fitted state as plain JSON values."""
-        self._check_fitted()
-        return {
-            "class": type(self).__name__,
-            "settings": {"horizon": str(self.horizon)},
-            "state": {
-                "weights_": list(self.weights_),
-                "members_": [member.to_dict() for member in self.members_],
-            },
-        }
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild from :meth:`to_dict`; only the members with a weight are kept."""
-        fitted = [models.from_dict(member) for member in stored["state"]["members_"]]
-        model = cls(members=[clone(member) for member in fitted], **stored["settings"])
-        model.weights_, model.members_ = stored["state"]["weights_"], fitted
-        return model

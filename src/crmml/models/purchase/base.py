@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from crmml._typing import Duration, FloatArray, IntArray, TimeUnit
+from crmml._typing import Duration, FloatArray, TimeUnit
 from crmml.exceptions import (
     CrmmlError,
     DataError,
@@ -25,65 +24,20 @@ from crmml.models.estimator import (
     Estimator,
     _check_whole,
     check_levels,
-    keyed_uniforms,
     row_weights,
     warn_of_fit,
 )
+from crmml.models.purchase.distribution import (
+    Future,
+    Histories,
+    PredictiveDistribution,
+    look_ahead,
+)
+from crmml.models.purchase.predictive import purchase_posterior
 from crmml.stats import mle
 from crmml.stats.discounting import discount_rate_per_unit, in_units
 from crmml.stats.posterior import Posterior
 from crmml.stats.process import PurchaseProcess
-
-
-@dataclass(frozen=True)
-class Histories:
-    """Distinct purchase histories of a snapshot, and which customer has which.
-
-    Attributes
-    ----------
-    x, t_x, T : ndarray, shape (n_distinct,)
-        Repeat purchases, time of the last one, length of the observation.
-    covariates : dict of str to ndarray, shape (n_distinct,)
-        The covariates that the model uses, on their own scale.
-    groups : Distinct
-        Which customer has which history.
-    """
-
-    x: FloatArray
-    t_x: FloatArray
-    T: FloatArray
-    covariates: dict[str, FloatArray]
-    groups: Distinct
-
-    @property
-    def counts(self) -> IntArray:
-        """Customers per history, shape (n_distinct,)."""
-        return self.groups.counts
-
-    @property
-    def inverse(self) -> IntArray:
-        """The history of each customer, in the order of the snapshot, shape (n_customers,)."""
-        return self.groups.inverse
-
-
-@dataclass(frozen=True)
-class Future:
-    """The distinct futures of customers who are active at the cutoff.
-
-    Attributes
-    ----------
-    params : NamedTuple
-        Parameters of the process, fields of shape (n_futures,) or numbers.
-    t : ndarray, shape (n_futures,)
-        Length of the horizon, in the model's clock.
-    inverse : ndarray of int, shape (n_distinct,)
-        The future of each distinct history.
-    """
-
-    params: Any
-    t: FloatArray
-    inverse: IntArray
-
 
 Group = Literal["purchase", "dropout"]
 
@@ -360,6 +314,28 @@ class PurchaseModel(Estimator):
 
     # -- predictions -----------------------------------------------------------------------------
 
+    def predictive(
+        self,
+        snapshot: Snapshot,
+        horizon: str | Duration | None,
+        posterior: Posterior | None = None,
+    ) -> PredictiveDistribution:
+        """Return the predictive distribution of purchases in a horizon, of which all else follows.
+
+        Whoever asks several things of the same customers and horizon asks them of this object.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            In the time unit of the fit.
+        horizon : str, Duration or None
+            For example ``"52W"``; ``None`` looks to infinity.
+        posterior : Posterior, optional
+            Carries the uncertainty of parameters, coefficients and clocks; without it the estimates
+            are taken as certain.
+        """
+        return look_ahead(self, snapshot, horizon, posterior)
+
     def expected_purchases(self, snapshot: Snapshot, horizon: str | Duration) -> pd.Series[float]:
         """E[purchases in (cutoff, cutoff + horizon] | history], keyed by customer.
 
@@ -370,32 +346,26 @@ class PurchaseModel(Estimator):
         horizon : str or Duration
             For example ``"52W"``.
         """
-        h, alive, future = self._look_ahead(snapshot, horizon)
-        values = self._process.expected_purchases(future.params, future.t)
-        return _series(snapshot, h, alive * values[future.inverse], "expected_purchases")
+        return self.predictive(snapshot, horizon).mean()
 
     def expected_purchases_if_alive(
         self, snapshot: Snapshot, horizon: str | Duration
     ) -> pd.Series[float]:
         """E[purchases in the horizon | history and still active at the cutoff]."""
-        h, _, future = self._look_ahead(snapshot, horizon)
-        values = self._process.expected_purchases(future.params, future.t)
-        return _series(snapshot, h, values[future.inverse], "expected_purchases_if_alive")
+        return self.predictive(snapshot, horizon).mean_if_alive()
 
     def probability_alive(self, snapshot: Snapshot) -> pd.Series[float]:
         """P(still active at the cutoff | history), keyed by customer."""
         self._check_snapshot(snapshot)
         h = self._histories(snapshot)
         alive = self._process.probability_alive(self._row_params(h), h.x, h.t_x, h.T)
-        return _series(snapshot, h, alive, "probability_alive")
+        return pd.Series(alive[h.inverse], snapshot.customer_id, name="probability_alive")
 
     def probability_no_purchase(
         self, snapshot: Snapshot, horizon: str | Duration
     ) -> pd.Series[float]:
         """P(no purchase in the horizon | history): dropped out, or active but silent."""
-        h, alive, future = self._look_ahead(snapshot, horizon)
-        silent = self._process.pmf(future.params, future.t, 0)[future.inverse, 0]
-        return _series(snapshot, h, 1.0 - alive + alive * silent, "probability_no_purchase")
+        return self.predictive(snapshot, horizon).probability_no_purchase()
 
     def posterior(
         self,
@@ -411,8 +381,6 @@ class PurchaseModel(Estimator):
         :func:`crmml.models.purchase.predictive.purchase_posterior` for the priors, of which the
         ridge is one, and the method.
         """
-        from crmml.models.purchase.predictive import purchase_posterior
-
         return purchase_posterior(self, snapshot, n_draws=n_draws, seed=seed, prior=prior)
 
     def purchase_distribution(
@@ -424,25 +392,11 @@ class PurchaseModel(Estimator):
     ) -> pd.DataFrame:
         """P(n purchases in the horizon | history) for n = 0..n_max.
 
-        With a posterior the uncertainty of parameters and coefficients is carried, without it the
-        estimates are taken as certain.
-
-        Returns
-        -------
-        DataFrame, shape (n_customers, n_max + 1)
-            Columns are the integers 0..n_max; what is missing to 1 lies above ``n_max``.
+        See :meth:`predictive` and
+        :meth:`crmml.models.purchase.distribution.PredictiveDistribution.pmf`.
         """
         _check_whole("n_max", n_max, 0)
-        if posterior is not None:
-            from crmml.models.purchase.predictive import purchase_distribution
-
-            return purchase_distribution(self, snapshot, horizon, n_max, posterior)
-        h, alive, future = self._look_ahead(snapshot, horizon)
-        table = self._process.pmf(future.params, future.t, n_max)[future.inverse] * alive[:, None]
-        table[:, 0] += 1.0 - alive
-        return pd.DataFrame(
-            table[h.inverse], index=snapshot.customer_id, columns=pd.RangeIndex(n_max + 1, name="n")
-        )
+        return self.predictive(snapshot, horizon, posterior).pmf(n_max)
 
     def purchase_quantiles(
         self,
@@ -453,31 +407,11 @@ class PurchaseModel(Estimator):
     ) -> pd.DataFrame:
         """Smallest n with P(purchases <= n) >= q, for each level.
 
-        Parameters
-        ----------
-        snapshot, horizon
-            As in :meth:`expected_purchases`.
-        q : float or sequence of float
-            Levels strictly between 0 and 1.
-        posterior : Posterior, optional
-            Carries the uncertainty of parameters and coefficients; without it they are taken as
-            certain.
-
-        Returns
-        -------
-        DataFrame of int, shape (n_customers, n_levels)
-            Columns are the levels.
+        See :meth:`predictive` and
+        :meth:`crmml.models.purchase.distribution.PredictiveDistribution.quantiles`.
         """
-        levels = check_levels(q)
-        if posterior is not None:
-            from crmml.models.purchase.predictive import purchase_quantiles
-
-            return purchase_quantiles(self, snapshot, horizon, q, posterior)
-        h, alive, future = self._look_ahead(snapshot, horizon)
-        wanted = np.broadcast_to(levels, (len(alive), len(levels)))
-        counts = self._invert(alive, future, np.arange(len(alive)), wanted)
-        columns = pd.Index(levels, name="q")
-        return pd.DataFrame(counts[h.inverse], index=snapshot.customer_id, columns=columns)
+        check_levels(q)
+        return self.predictive(snapshot, horizon, posterior).quantiles(q)
 
     def sample(
         self, snapshot: Snapshot, horizon: str | Duration, n_draws: int, seed: int
@@ -491,11 +425,7 @@ class PurchaseModel(Estimator):
         DataFrame of int, shape (n_customers, n_draws)
         """
         _check_whole("n_draws", n_draws, 1)
-        h, alive, future = self._look_ahead(snapshot, horizon)
-        wanted = keyed_uniforms(snapshot.customer_id, n_draws, seed)
-        counts = self._invert(alive, future, h.inverse, wanted)
-        columns = pd.RangeIndex(n_draws, name="draw")
-        return pd.DataFrame(counts, index=snapshot.customer_id, columns=columns)
+        return self.predictive(snapshot, horizon).sample(n_draws, seed)
 
     def discounted_expected_purchases(
         self,
@@ -519,9 +449,7 @@ class PurchaseModel(Estimator):
             raise ParameterError(
                 "annual_discount_rate", "> 0 when there is no horizon", annual_discount_rate
             )
-        h, alive, future = self._look_ahead(snapshot, horizon)
-        values = self._discount(snapshot, h, future, horizon, delta)
-        return _series(snapshot, h, alive * values[future.inverse], "discounted_expected_purchases")
+        return self.predictive(snapshot, horizon).discounted(annual_discount_rate)
 
     def expected_purchases_new_customer(
         self, t: str | Duration, covariates: Mapping[str, float] | None = None
@@ -597,54 +525,6 @@ class PurchaseModel(Estimator):
         """Names of parameters and coefficients, in the order of the columns of a posterior."""
         return (*self._process.NAMES, *self.coefficients_)
 
-    def _invert(
-        self, alive: FloatArray, future: Future, history: IntArray, wanted: FloatArray
-    ) -> IntArray:
-        """Smallest n with P(X <= n) >= wanted, for each (row, level).
-
-        Parameters
-        ----------
-        alive : ndarray, shape (n_histories,)
-        future : Future
-        history : ndarray of int, shape (n_rows,)
-            The history of each row of ``wanted``.
-        wanted : ndarray, shape (n_rows, n_levels)
-        """
-        # An active customer reaches level u of the mixture at level 1 - (1 - u) / alive of the
-        # future; at or below 1 - alive the answer is 0.
-        p = alive[history][:, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            level = np.where(wanted <= 1.0 - p, 0.0, 1.0 - (1.0 - wanted) / p)
-        group = future.inverse[history]
-        counts = np.zeros(wanted.shape, dtype=np.int64)
-        open_rows = np.flatnonzero((level > 0).any(axis=1))
-        n_max = 15
-        while len(open_rows):
-            still = []
-            needed, position = np.unique(group[open_rows], return_inverse=True)
-            order = np.argsort(position, kind="stable")
-            per_chunk = max(1, 2_000_000 // (n_max + 1))
-            for begin in range(0, len(needed), per_chunk):
-                chunk = needed[begin : begin + per_chunk]
-                cdf = np.cumsum(
-                    self._process.pmf(take(future.params, chunk), future.t[chunk], n_max), axis=1
-                )
-                low, high = np.searchsorted(position[order], [begin, begin + len(chunk)])
-                rows = open_rows[order[low:high]]
-                mine = position[order[low:high]] - begin
-                found = np.zeros((len(rows), wanted.shape[1]), dtype=np.int64)
-                for n in range(n_max + 1):
-                    above = level[rows] > cdf[mine, n][:, None]
-                    if not above.any():
-                        break
-                    found += above
-                counts[rows] = found
-                unfinished = (found > n_max).any(axis=1) & (cdf[mine, n_max] < 1.0 - 1e-12)
-                still.append(rows[unfinished])
-            open_rows = np.concatenate(still)
-            n_max = 2 * n_max + 1
-        return counts
-
     def _check_settings(self) -> None:
         for group, columns in self._covariate_columns().items():
             if isinstance(columns, str):
@@ -661,15 +541,6 @@ class PurchaseModel(Estimator):
                 f"{type(self).__name__} was fitted in units of {self.time_unit_!r}, the snapshot "
                 f"is in {snapshot.time_unit!r}"
             )
-
-
-def take(params: Any, index: IntArray) -> Any:
-    """Take some rows of parameters, of which only arrays have rows."""
-    return type(params)(*(v[index] if np.ndim(v) else v for v in params))
-
-
-def _series(snapshot: Snapshot, h: Histories, values: FloatArray, name: str) -> pd.Series[float]:
-    return pd.Series(values[h.inverse], index=snapshot.customer_id, name=name)
 
 
 def _wald(estimate: float, deviation: float) -> dict[str, float]:

@@ -9,7 +9,8 @@ import numpy as np
 from crmml._typing import Duration, FloatArray
 from crmml.exceptions import DataError, ParameterError
 from crmml.features.snapshot import Snapshot
-from crmml.models.purchase.base import Group, Histories, PurchaseModel
+from crmml.models.purchase.base import Group, PurchaseModel
+from crmml.models.purchase.distribution import Histories
 from crmml.stats import bg_bb
 from crmml.stats.process import PurchaseProcess
 

@@ -26,9 +26,6 @@ MOST_WAVES = 13
 """Waves a year tried: the shortest is four weeks long."""
 
 _EPOCH = pd.Timestamp("1970-01-01")
-_REACH = 36.0
-_WEEKS_OF_PROFILE = 5218
-"""A hundred years, after which a discounted sum to infinity takes the profile at its mean, 1."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from crmml._typing import BoolArray, Duration, FloatArray
+from crmml._typing import Duration, FloatArray
 from crmml.exceptions import (
     BoundaryWarning,
     CrmmlError,
@@ -24,49 +24,47 @@ from crmml.exceptions import (
 )
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
-from crmml.models.estimator import row_weights
-from crmml.models.purchase.base import Future, Histories, PurchaseModel, _wald, take
+from crmml.models.purchase.base import PurchaseModel
 from crmml.models.purchase.calendar import (
     LEAST_WEEKS,
-    MOST_WAVES,
     CalendarProfile,
-    grain_edge,
     known_times,
 )
 from crmml.models.purchase.clocks import (
     ClockSettings,
-    NewcomerClock,
     ScheduleClock,
     SeasonClock,
     Wanted,
     from_plain,
     to_plain,
 )
-from crmml.stats import joint, mle, newcomer
+from crmml.models.purchase.distribution import Future, Histories
+from crmml.models.purchase.joint_fit import (
+    Chosen,
+    ClockedProblem,
+    end_of,
+    log_factors,
+    pace_edges,
+    profile_of,
+    weeks_of,
+)
+from crmml.stats import joint, newcomer
 from crmml.stats import operational_time as ot
 from crmml.stats.clocks import Intervals, Pace
 from crmml.stats.discounting import UNIT_DAYS, in_units
-from crmml.stats.left_censored import SeenEarly
 from crmml.stats.newcomer import Settling
 
-_LONGEST = 0.25
-"""Largest decay over the longest T: the change must be over well before the data end, or it could
-not be told from dropout, or from what goes on for ever."""
-_FIRST = 20.0
-"""Largest change looked for, up or down."""
 _AT_BOUND = {
     ("first", "low"): "customers hardly buy at first",
     ("first", "high"): "nearly all purchases follow closely on the first one",
     ("half_life", "low"): "the change is over sooner than these data can show",
     ("half_life", "high"): "the change is so slow that it can hardly be told from dropout",
 }
-_SEASON_ROUNDS = 4
-"""How often the number of waves is chosen anew with what is expected given all other effects."""
 _REACH = 36.0
+_AGES = 12
+"""Values of exp(-age / decay) at which discounted purchases are found under a pace."""
 _WEEKS_OF_PROFILE = 5218
 """A hundred years, after which a discounted sum to infinity takes the profile at its mean, 1."""
-_YEAR = np.arange(1, 54)
-_YEAR_SHARES = np.concatenate([np.ones(52), [ot.LONG_WEEK_SHARE]])
 
 
 class ClockedPurchaseModel(PurchaseModel):
@@ -119,7 +117,8 @@ class ClockedPurchaseModel(PurchaseModel):
 
     Notes
     -----
-    ``standard_errors_`` carry the uncertainty of estimated clocks and take given ones as known.
+    ``standard_errors_`` and posteriors carry the uncertainty of estimated clocks and take given
+    ones as known.
     ``expected_purchases_new_customer`` speaks of a newcomer at no particular time of the year (a
     profile of 1). A purchase counts with the mean rate of its grain period.
     Purchases are discounted by calendar time. Without a horizon a profile is followed for a hundred
@@ -219,7 +218,7 @@ class ClockedPurchaseModel(PurchaseModel):
             raise ParameterError("calendar", "a CalendarProfile, 'estimate' or None", self.calendar)
         self._wanted()
 
-    def simpler(self) -> Self | None:
+    def simpler(self) -> ClockedPurchaseModel | None:
         """Return an unfitted model without the estimated clocks that this fit kept; None if none.
 
         A gain of likelihood does not tell an effect from a wrong process: newcomers are found in
@@ -229,8 +228,18 @@ class ClockedPurchaseModel(PurchaseModel):
         self._check_fitted()
         if not len(self.clock_names_):
             return None
+        wanted = self._wanted()
+        given: list[Any] = []
+        if wanted.newcomers is not None and wanted.newcomers.first is not None:
+            given.append(wanted.newcomers)
+        if wanted.season is not None and wanted.season.profile is not None:
+            given.append(wanted.season)
+        return self._with_clocks(tuple(given))
+
+    def _with_clocks(self, clocks: tuple[Any, ...]) -> ClockedPurchaseModel:
+        """Return an unfitted model with the same settings and other clocks."""
         settings = self.get_params(deep=False)
-        return type(self)(**{**settings, "clocks": (), "calendar": None})
+        return type(self)(**{**settings, "clocks": clocks, "calendar": None})
 
     # -- fit ---------------------------------------------------------------------------------------
 
@@ -305,7 +314,9 @@ class ClockedPurchaseModel(PurchaseModel):
         self._check_time_unit(snapshot, wanted)
         times = None if sample_weight is not None else known_times(snapshot)
         wanted = self._check_evidence(snapshot, wanted, times, sample_weight)
-        problem = _Problem.of(self, parts, snapshot, times, old, sample_weight)
+        if not wanted:
+            return self._fit_parts(parts, snapshot, wanted, old, sample_weight)
+        problem = ClockedProblem.of(self, parts, snapshot, times, old, sample_weight)
         found = problem.choose(wanted)
         for model, its, fitted, null in zip(
             (model for model, _ in parts),
@@ -349,9 +360,15 @@ class ClockedPurchaseModel(PurchaseModel):
         sample_weight: Any,
     ) -> Wanted:
         """Refuse what cannot be estimated here; of ``"auto"`` leave it out."""
-        long_enough = _weeks_of(snapshot) >= LEAST_WEEKS - 1e-6
+        long_enough = weeks_of(snapshot) >= LEAST_WEEKS - 1e-6
         if wanted.auto:
             if times is None:
+                warnings.warn(
+                    f"{type(self).__name__}: clocks='auto' tries none, because it is unknown when "
+                    "these very customers bought",
+                    FitWarning,
+                    stacklevel=4,
+                )
                 return Wanted()
             return wanted if long_enough else replace(wanted, season=None)
         newcomers = wanted.newcomers is not None and wanted.newcomers.first is None
@@ -362,7 +379,7 @@ class ClockedPurchaseModel(PurchaseModel):
         if season and not long_enough:
             raise TooLittleDataError(
                 f"a calendar profile is estimated from at least two years ({LEAST_WEEKS} weeks) of "
-                f"data; these span {_weeks_of(snapshot):.0f} weeks: give the profile as a table "
+                f"data; these span {weeks_of(snapshot):.0f} weeks: give the profile as a table "
                 "(CalendarProfile.from_weeks), or calendar=None"
             )
         if times is None and newcomers:
@@ -399,7 +416,7 @@ class ClockedPurchaseModel(PurchaseModel):
                 stacklevel=4,
             )
 
-    def _warn_of_bounds(self, found: _Chosen) -> None:
+    def _warn_of_bounds(self, found: Chosen) -> None:
         for name, side in found.at_bounds:
             at = {"first": self.first_, "half_life": self.half_life_}.get(name, math.nan)
             warnings.warn(
@@ -418,6 +435,44 @@ class ClockedPurchaseModel(PurchaseModel):
         self._check_fitted()
         variances = np.diag(np.array(self.settling_covariance_).reshape(-1, 2))
         return dict(zip(("first", "half_life"), np.sqrt(variances).tolist(), strict=False))
+
+    def _set_clocks(self, psi: FloatArray) -> None:
+        """Hold the estimated clocks at some coordinates, in the order of ``clock_names_``."""
+        self.clock_estimates_ = psi.tolist()
+        at = dict(zip(self.clock_names_, self.clock_estimates_, strict=True))
+        # Of customers older than the data no age is known.
+        if "log_first" in at and getattr(self, "share", None) is None:
+            self.first_ = math.exp(at["log_first"])
+            self.half_life_ = math.exp(at["log_decay"]) * math.log(2.0)
+        if self.n_waves_ is not None:
+            season = [value for name, value in at.items() if name.startswith("season_")]
+            self.calendar_ = profile_of(np.array(season))
+        self.schedule_coefficients_ = {
+            name: {**known, "estimate": at[f"schedule:{name}"]}
+            for name, known in self.schedule_coefficients_.items()
+        }
+
+    def _joint_part(self, snapshot: Snapshot) -> tuple[joint.Part, joint.Clocks]:
+        """Return the customers of the fit and the clocks that it estimated."""
+        times = known_times(snapshot)
+        if times is None:
+            raise TooLittleDataError(
+                f"the posterior of {type(self).__name__} holds its clocks, for which the snapshot "
+                "must know when these very customers bought: build it with behaviour=True and take "
+                "no subset"
+            )
+        wanted = self._wanted()
+        problem = ClockedProblem.of(self, [(self, snapshot)], snapshot, times, None, None)
+        effect = None
+        if wanted.newcomers is not None and self.first_ != 1.0:
+            effect = problem.newcomers(wanted.newcomers)
+        season = None if self.n_waves_ == 0 else wanted.season
+        shared = problem.shared(season, self.n_waves_ or 0, wanted.schedules)
+        return problem.parts[0], joint.Clocks(effect, shared)
+
+    @property
+    def _parameter_names(self) -> tuple[str, ...]:
+        return (*super()._parameter_names, *self.clock_names_)
 
     def _clock_notes(self) -> tuple[str, ...]:
         if self.first_ == 1.0:
@@ -520,8 +575,8 @@ class ClockedPurchaseModel(PurchaseModel):
         schedules = self._schedules()
         if self.calendar_ is None and schedules is None:
             return None
-        edges = _edges(begin, end, self.calendar_ is not None, schedules)
-        logs = _log_factors(edges, self.calendar_)
+        edges = pace_edges(begin, end, self.calendar_ is not None, schedules)
+        logs = log_factors(edges, self.calendar_)
         if schedules is not None:
             coefficients = [
                 self.schedule_coefficients_[name]["estimate"] for name in schedules.names
@@ -534,7 +589,7 @@ class ClockedPurchaseModel(PurchaseModel):
         pace = self._pace_between(begin, end)
         if pace is None:
             return None
-        edges = (pace.edges - _end_of(snapshot)) / UNIT_DAYS[snapshot.time_unit]
+        edges = (pace.edges - end_of(snapshot)) / UNIT_DAYS[snapshot.time_unit]
         return replace(pace, edges=edges)
 
     def _ages(self, h: Histories) -> FloatArray:
@@ -547,7 +602,7 @@ class ClockedPurchaseModel(PurchaseModel):
     def _on_clock(self, h: Histories, snapshot: Snapshot) -> Histories:
         if not len(h.T):
             return h
-        end, unit = _end_of(snapshot), UNIT_DAYS.get(snapshot.time_unit, 1.0)
+        end, unit = end_of(snapshot), UNIT_DAYS.get(snapshot.time_unit, 1.0)
         pace = self._pace(snapshot, end - float(h.T.max()) * unit, end)
         settling = self._settling
         if pace is None and settling is None:
@@ -566,7 +621,7 @@ class ClockedPurchaseModel(PurchaseModel):
         settling = self._settling
         if horizon is None or not len(lengths):
             return lengths if settling is None else settling.passed(self._ages(h), lengths)
-        end, unit = _end_of(snapshot), UNIT_DAYS.get(snapshot.time_unit, 1.0)
+        end, unit = end_of(snapshot), UNIT_DAYS.get(snapshot.time_unit, 1.0)
         pace = self._pace(snapshot, end, end + float(lengths[0]) * unit)
         if pace is None and settling is None:
             return lengths
@@ -597,28 +652,28 @@ class ClockedPurchaseModel(PurchaseModel):
         moments, beyond = self._path_ahead(snapshot, horizon, delta)
         pace = self._pace(
             snapshot,
-            _end_of(snapshot),
-            _end_of(snapshot) + moments[-1] * UNIT_DAYS[snapshot.time_unit],
+            end_of(snapshot),
+            end_of(snapshot) + moments[-1] * UNIT_DAYS[snapshot.time_unit],
         )
-        values = np.empty(len(age))
-        # The path of the clock is one for all of one age, and of all who have settled.
-        settled = age if settling is None else np.minimum(age, _REACH * settling.decay)
-        ages, kind = np.unique(
-            settled if settling is not None else np.zeros(len(age)), return_inverse=True
-        )
-        for i, one in enumerate(ages):
-            mine = np.flatnonzero(kind == i)
-            at = moments
-            if settling is not None and one < _REACH * settling.decay:
-                fine = settling.decay * np.arange(0.0, _REACH, 1.0 / 32.0)
-                at = np.union1d(moments, fine[fine < moments[-1]])
-            passed = Intervals.of(np.zeros(len(at)), at, one).under(pace, settling).time
-            passed = np.concatenate([passed, passed[-1] + beyond])
-            calendar = np.concatenate([at, at[-1] + beyond])
-            values[mine] = ot.discounted_purchases(
-                take(future.params, mine), calendar, passed, delta
-            )
-        return values
+        if settling is None:
+            passed = Intervals.of(np.zeros(len(moments)), moments).under(pace, None).time
+            return _discounted(future.params, moments, passed, beyond, delta)
+        # The clock of an age is C(u) + e G(u) with e = exp(-age / decay): all customers follow one
+        # path at a few values of e, between which the result is smooth.
+        decay = settling.decay
+        fine = decay * np.arange(0.0, _REACH, 1.0 / 32.0)
+        at = np.union1d(moments, fine[fine < moments[-1]])
+        angle = np.pi * (np.arange(_AGES) + 0.5) / _AGES
+        nodes = np.cos(angle)
+        values = []
+        for share in (nodes + 1.0) / 2.0:
+            same = Intervals.of(np.zeros(len(at)), at, -decay * math.log(share))
+            passed = same.under(pace, settling).time
+            values.append(_discounted(future.params, at, passed, beyond, delta))
+        terms = 2.0 / _AGES * np.cos(np.outer(np.arange(_AGES), angle)) @ np.array(values)
+        terms[0] /= 2.0
+        basis = np.polynomial.chebyshev.chebvander(2.0 * np.exp(-age / decay) - 1.0, _AGES - 1)
+        return np.asarray((basis * terms.T).sum(axis=1))
 
     def _path_ahead(
         self, snapshot: Snapshot, horizon: str | Duration | None, delta: float
@@ -644,8 +699,8 @@ class ClockedPurchaseModel(PurchaseModel):
             if reach > length:
                 n = int(np.ceil(np.log(reach / length) / np.log(1.02))) + 1
                 beyond = np.geomspace(length, reach, n)[1:] - length
-        end = _end_of(snapshot)
-        edges = _edges(end, end + length * unit, self.calendar_ is not None, self._schedules())
+        end = end_of(snapshot)
+        edges = pace_edges(end, end + length * unit, self.calendar_ is not None, self._schedules())
         inside = edges[(edges > end) & (edges < end + length * unit)]
         return np.concatenate([[0.0], (inside - end) / unit, [length]]), beyond
 
@@ -667,440 +722,10 @@ class ClockedPurchaseModel(PurchaseModel):
         )
 
 
-# -- the fit of several parts under the same clocks ------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Solved:
-    """Where one maximisation ended.
-
-    Attributes
-    ----------
-    fits : list of Fit
-        Of each part.
-    psi, covariance, whole, at_bounds
-        Of the estimated clocks; see :class:`crmml.stats.joint.JointFit`.
-    log_rates : float
-        Sum of the log rates at the purchases.
-    penalised : float
-        Log-likelihood of everything less the penalty of the ridge.
-    """
-
-    fits: list[mle.Fit]
-    clocks: joint.Clocks
-    psi: FloatArray
-    covariance: FloatArray
-    whole: FloatArray
-    at_bounds: list[tuple[int, mle.Side]]
-    log_rates: float
-    penalised: float
-
-    @property
-    def log_likelihood(self) -> float:
-        """Of everything, without the penalty."""
-        return sum(fit.log_likelihood for fit in self.fits) + self.log_rates
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """Customers of one or two kinds, and when they bought: what every fit on the way needs."""
-
-    owner: ClockedPurchaseModel
-    models: list[ClockedPurchaseModel]
-    snapshot: Snapshot
-    plains: list[Histories]
-    weights: list[FloatArray]
-    parts: list[joint.Part]
-    times: PurchaseTimes | None
-    counted: BoolArray
-    aged: BoolArray
-
-    @classmethod
-    def of(
-        cls,
-        owner: ClockedPurchaseModel,
-        parts: Sequence[tuple[ClockedPurchaseModel, Snapshot]],
-        snapshot: Snapshot,
-        times: PurchaseTimes | None,
-        old: tuple[float, float] | None,
-        sample_weight: Any,
-    ) -> _Problem:
-        """Gather the distinct histories of each part, and which purchases count."""
-        plains, rows, all_weights = [], [], []
-        for model, its in parts:
-            plain = PurchaseModel._histories(model, its)
-            weights = row_weights(its, plain.groups, sample_weight)
-            keep: Any = slice(None) if (weights > 0).all() else weights > 0
-            share = getattr(model, "share", None)
-            rows.append(
-                joint.Part(
-                    model._process,
-                    plain.x[keep],
-                    -plain.T[keep],
-                    plain.t_x[keep],
-                    plain.T[keep],
-                    weights[keep],
-                    tuple(model._blocks(plain, keep, weights[keep])),
-                    aged=share is None,
-                    margin=None if share is None else share * float(plain.T[0]),
-                )
-            )
-            plains.append(plain)
-            all_weights.append(weights)
-        counted = aged = np.zeros(0, dtype=bool)
-        if times is not None:
-            is_old = np.zeros(len(times.first), dtype=bool)
-            if old is not None:
-                origin, margin = old
-                first_ends = times.starts(times.first) + UNIT_DAYS[times.grain]
-                is_old = first_ends - origin <= margin + 1e-6
-            # The first purchase of a customer older than the data counts like all others.
-            counted = (times.at > times.first) | is_old
-            aged = (times.at > times.first) & ~is_old
-        models = [model for model, _ in parts]
-        return cls(owner, models, snapshot, plains, all_weights, rows, times, counted, aged)
-
-    # -- building the clocks -----------------------------------------------------------------------
-
-    @property
-    def unit(self) -> float:
-        """Days per unit of time."""
-        return UNIT_DAYS[self.snapshot.time_unit]
-
-    @property
-    def begin(self) -> float:
-        """First moment of an observation, in days."""
-        longest = max(float(part.T.max(initial=0.0)) for part in self.parts)
-        return _end_of(self.snapshot) - longest * self.unit
-
-    def newcomers(self, wanted: NewcomerClock) -> joint.Newcomers | None:
-        """Return the effect of newcomers; None where nothing can be seen of one to be estimated."""
-        begin, counts, width = np.empty(0), np.empty(0), 1.0
-        if self.times is not None:
-            age, number = self.times.subset(self.aged).by_age()
-            # What is bought in a period stands at its end, as T does, for the time since the
-            # period before.
-            width = UNIT_DAYS[self.times.grain] / self.unit
-            begin, counts = np.asarray((age - 1.0) * width), number.astype(np.float64)
-        if wanted.first is not None and wanted.half_life is not None:
-            decay = in_units(wanted.half_life, self.snapshot.time_unit) / math.log(2.0)
-            return joint.Newcomers(begin, counts, width, Settling(float(wanted.first), decay))
-        bounds = _bounds(self.snapshot)
-        if not len(counts) or bounds[1][0] >= bounds[1][1]:
-            return None  # nobody bought again, or nobody was watched for long enough
-        return joint.Newcomers(begin, counts, width, bounds=bounds)
-
-    def shared(
-        self, season: SeasonClock | None, n_waves: int, schedules: ScheduleClock | None
-    ) -> joint.Shared | None:
-        """Return the pace common to all."""
-        if season is None and schedules is None:
-            return None
-        end = _end_of(self.snapshot)
-        edges = _edges(self.begin, end, season is not None, schedules)
-        middle = (edges[1:] + edges[:-1]) / 2.0
-        columns = np.empty((0, len(middle)))
-        year = np.empty((0, 53))
-        if season is not None and n_waves:
-            columns = ot.waves(ot.week_of_year(ot.week_at(middle)), n_waves).T
-            year = ot.waves(_YEAR, n_waves).T
-        if schedules is not None:
-            columns = np.concatenate([columns, schedules.columns(middle)])
-        offset = _log_factors(edges, None if season is None else season.profile)
-        return joint.Shared(
-            (edges - end) / self.unit, offset, self._by_piece(edges), columns, year, _YEAR_SHARES
-        )
-
-    def _by_piece(self, edges: FloatArray) -> FloatArray:
-        """Purchases that count, by the pieces of the pace."""
-        n = len(edges) - 1
-        if self.times is None:
-            return np.zeros(n)
-        its = self.times.subset(self.counted)
-        at = its.starts(its.at) + UNIT_DAYS[its.grain] / 2.0
-        piece = np.clip(np.searchsorted(edges, at, side="right") - 1, 0, n - 1)
-        return np.bincount(piece, weights=its.count, minlength=n).astype(np.float64)
-
-    # -- solving -----------------------------------------------------------------------------------
-
-    def solve(
-        self,
-        clocks: joint.Clocks,
-        starts: Sequence[FloatArray] = (),
-        psi_starts: Sequence[FloatArray] = (),
-        *,
-        covariates: bool = True,
-    ) -> _Solved:
-        """Maximise over the processes and what is estimated of the clocks."""
-        parts = self.parts if covariates else [replace(part, blocks=()) for part in self.parts]
-        ridge = self.owner.ridge if covariates else 0.0
-        if sum(clocks.sizes):
-            found = joint.fit_jointly(parts, clocks, starts, psi_starts, ridge)
-            return _Solved(
-                found.parts,
-                clocks,
-                found.psi,
-                found.covariance,
-                found.whole,
-                found.at_bounds,
-                found.log_rates,
-                found.penalised,
-            )
-        fits = []
-        penalty = 0.0
-        for i, part in enumerate(parts):
-            fit = self._fit_given(i, part, clocks, covariates=covariates)
-            deviations = np.array([block.deviation for block in part.blocks])
-            each = fit.theta[len(part.process.NAMES) :] * deviations
-            penalty += 0.5 * ridge * float(each @ each)
-            fits.append(fit)
-        log_rates = clocks.log_rates(np.empty(0))[0] if self.times is not None else 0.0
-        value = sum(fit.log_likelihood for fit in fits) + log_rates - penalty
-        empty = np.empty((0, 0))
-        return _Solved(fits, clocks, np.empty(0), empty, empty, [], log_rates, value)
-
-    def _fit_given(
-        self, i: int, part: joint.Part, clocks: joint.Clocks, *, covariates: bool
-    ) -> mle.Fit:
-        """Fit one part on clocks that are given in full."""
-        plain = self.plains[i]
-        h, process = plain, part.process
-        if clocks.newcomers is not None or clocks.shared is not None:
-            whole = replace(part, x=plain.x, begin=-plain.T, t_x=plain.t_x, T=plain.T)
-            clock = joint.on_clock(whole, clocks)(np.empty(0))
-            t_x = np.where(plain.x > 0, clock.t_x, 0.0)
-            h = Histories(plain.x, t_x, clock.T, plain.covariates, plain.groups)
-            process = process if part.margin is None else SeenEarly(clock.share)
-        fitted, null = self.models[i]._maximise(h, self.weights[i], process)
-        return fitted if covariates else null
-
-    # -- choosing ----------------------------------------------------------------------------------
-
-    def choose(self, wanted: Wanted) -> _Chosen:
-        """Fit with the clocks that are worth their parameters."""
-        solved: dict[tuple[bool, int | None, bool], _Solved] = {}
-        seasonal = wanted.season is not None and wanted.season.profile is None
-        effect = None if wanted.newcomers is None else self.newcomers(wanted.newcomers)
-        unsettled = effect is not None and effect.given is None
-        # Without covariates, from where all others start.
-        bare = self.solve(joint.Clocks(), covariates=False)
-        starts = [fit.theta for fit in bare.fits]
-
-        def clocks_of(newcomers: bool, waves: int | None) -> joint.Clocks:
-            season = None if waves is None else wanted.season
-            shared = self.shared(season, waves or 0, wanted.schedules)
-            return joint.Clocks(effect if newcomers else None, shared)
-
-        def at(newcomers: bool, waves: int | None, *, covariates: bool = True) -> _Solved:
-            key = (newcomers, waves or (None if seasonal else waves), covariates)
-            if key not in solved:
-                clocks = clocks_of(*key[:2])
-                settles = [np.empty(0)]
-                if clocks.sizes[0] and effect is not None:
-                    middle = sum(effect.bounds[1]) / 2.0
-                    settles = [np.array([side * math.log(1.5), middle]) for side in (1.0, -1.0)]
-                common = np.zeros(clocks.sizes[1])
-                psi_starts = [np.concatenate([one, common]) for one in settles]
-                solved[key] = self.solve(clocks, starts, psi_starts, covariates=covariates)
-            return solved[key]
-
-        price = math.log(sum(float(part.weights.sum()) for part in self.parts))
-
-        def pays(waves: int | None) -> bool:
-            return at(True, waves).penalised - at(False, waves).penalised > price
-
-        given_waves = 0 if wanted.season is not None and not seasonal else None
-        keep = effect is not None and (not unsettled or pays(given_waves))
-        waves, dispersion = given_waves, None
-        if seasonal:
-            for step in range(_SEASON_ROUNDS):
-                chosen, dispersion = self._choose_waves(at(keep, waves))
-                if step and chosen == (waves or 0):
-                    break
-                waves = chosen
-            waves = waves or None
-            if unsettled and waves:
-                keep = pays(waves)
-        final = at(keep, waves)
-        without = final
-        if any(part.blocks for part in self.parts):
-            without = at(keep, waves, covariates=False)
-        return _Chosen(
-            problem=self,
-            wanted=wanted,
-            solved=final,
-            nulls=without.fits,
-            null_log_rates=without.log_rates,
-            kept=keep,
-            n_waves=(waves or 0) if seasonal else None,
-            dispersion=dispersion,
-            flat=at(keep, None).log_likelihood if wanted.season is not None else None,
-            plain=at(False, waves).log_likelihood if wanted.newcomers is not None else None,
-        )
-
-    def _choose_waves(self, current: _Solved) -> tuple[int, float]:
-        """Choose the number of waves by what is expected in each week if the profile were flat."""
-        edges = _edges(self.begin, _end_of(self.snapshot), True, None)
-        counts = self._by_piece(edges)
-        expected = self._expected(current, edges)
-        seen = expected > 1e-9 * expected.max()
-        number = ot.week_of_year(ot.week_at((edges[1:] + edges[:-1]) / 2.0))
-        return ot.choose_waves(counts[seen], expected[seen], number[seen], MOST_WAVES)
-
-    def _expected(self, current: _Solved, edges: FloatArray) -> FloatArray:
-        """Purchases expected in each week, given all histories, were the pace 1 throughout.
-
-        A customer active at the end had the mean rate ``(r + x) / (alpha + T)`` all along, one who
-        left that of the time until the last purchase; the slope of operational time by the rate of
-        a week is the time in it, which the change with age stretches.
-        """
-        weekly = Pace(
-            (edges - _end_of(self.snapshot)) / self.unit, np.ones(len(edges) - 1),
-            np.eye(len(edges) - 1),
-        )  # fmt: skip
-        total = np.zeros(len(edges) - 1)
-        for part, fit in zip(self.parts, current.fits, strict=True):
-            clock = joint.on_clock(part, current.clocks)(current.psi)
-            raw = [replace(b, z=b.z * b.deviation + b.mean) for b in part.blocks]
-            process: Any = part.process if part.margin is None else SeenEarly(clock.share)
-            params = mle.row_params(process, raw if fit.blocks else (), fit.theta)
-            alive = process.probability_alive(params, part.x, clock.t_x, clock.T)
-            bought = part.weights * (params.r + part.x)
-            settling = current.clocks.at(current.psi)[1] if part.aged else None
-            spans = [
-                (part.T, bought * alive / (params.alpha + clock.T)),
-                (part.t_x, bought * (1.0 - alive) / (params.alpha + clock.t_x)),
-            ]
-            if part.margin is not None:  # those who were at risk and were not seen
-                unseen = part.weights * process.unseen_rate(params, clock.T)
-                spans.append((np.full(len(part.T), part.margin), unseen))
-            for length, rate in spans:
-                slopes = Intervals.of(part.begin, length).under(weekly, settling).pull(rate)
-                total += slopes[0 if settling is None else 2 :]
-        return total
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """The fit that was chosen, and what the models are to know of it."""
-
-    problem: _Problem
-    wanted: Wanted
-    solved: _Solved
-    nulls: list[mle.Fit]
-    null_log_rates: float
-    kept: bool
-    n_waves: int | None
-    dispersion: float | None
-    flat: float | None
-    plain: float | None
-
-    @property
-    def _n_settling(self) -> int:
-        return self.solved.clocks.sizes[0]
-
-    @property
-    def at_bounds(self) -> list[tuple[str, mle.Side]]:
-        """Coordinates of the clocks that ended on a bound."""
-        names = self.names()
-        known = {"log_first": "first", "log_decay": "half_life"}
-        return [(known.get(names[i], names[i]), side) for i, side in self.solved.at_bounds]
-
-    def names(self) -> list[str]:
-        """Names of the coordinates of the clocks."""
-        season = 2 * (self.n_waves or 0)
-        schedules = () if self.wanted.schedules is None else self.wanted.schedules.names
-        return [
-            *(("log_first", "log_decay") if self._n_settling else ()),
-            *(f"season_{i + 1}" for i in range(season)),
-            *(f"schedule:{name}" for name in schedules),
-        ]
-
-    def give_clocks(self, model: ClockedPurchaseModel) -> None:
-        """Give a model the clocks and what is known of them."""
-        psi, covariance = self.solved.psi, self.solved.covariance
-        n = self._n_settling
-        unit = self.problem.snapshot.time_unit
-        aged = getattr(model, "share", None) is None
-        wanted = self.wanted.newcomers
-        if wanted is not None and wanted.first is not None and wanted.half_life is not None:
-            if aged:
-                model.first_, model.half_life_ = wanted.first, in_units(wanted.half_life, unit)
-        elif wanted is not None and aged:
-            model.half_life_ = math.exp(_bounds(self.problem.snapshot)[1][0]) * math.log(2.0)
-        if n and aged:
-            model.first_ = math.exp(psi[0])
-            model.half_life_ = math.exp(psi[1]) * math.log(2.0)
-            model.settling_covariance_ = covariance[:2, :2].tolist()
-        if wanted is not None and aged:
-            model.plain_log_likelihood_ = self.plain
-        self._give_season(model)
-        if self.wanted.schedules is not None:
-            names = self.wanted.schedules.names
-            estimates = psi[len(psi) - len(names) :]
-            deviations = np.sqrt(np.diag(covariance))[len(psi) - len(names) :]
-            model.schedule_coefficients_ = {
-                name: _wald(estimate, deviation)
-                for name, estimate, deviation in zip(names, estimates, deviations, strict=True)
-            }
-        model.clock_names_ = self.names()
-        model.clock_estimates_ = psi.tolist()
-        model.joint_covariance_ = self.solved.whole.tolist()
-
-    def _give_season(self, model: ClockedPurchaseModel) -> None:
-        if self.wanted.season is None:
-            return
-        model.flat_log_likelihood_ = self.flat
-        model.n_waves_, model.dispersion_ = self.n_waves, self.dispersion
-        model.calendar_ = self.wanted.season.profile
-        if self.n_waves is not None:
-            season = self.solved.psi[self._n_settling :][: 2 * self.n_waves]
-            model.calendar_ = profile_of(season)
-
-
-def profile_of(season: FloatArray) -> CalendarProfile:
-    """Return the profile of the coefficients of cosines and sines of a whole number of turns."""
-    factors = np.exp(ot.waves(_YEAR, len(season) // 2) @ season)
-    return CalendarProfile.from_weeks(dict(zip(_YEAR.tolist(), factors.tolist(), strict=True)))
-
-
-def _end_of(snapshot: Snapshot) -> float:
-    return grain_edge(snapshot.cutoff, snapshot.grain, up=True)
-
-
-def _weeks_of(snapshot: Snapshot) -> float:
-    days = float(snapshot.frame["T"].max()) * UNIT_DAYS[snapshot.time_unit]
-    return (days + UNIT_DAYS[snapshot.grain]) / ot.DAYS_PER_WEEK
-
-
-def _bounds(snapshot: Snapshot) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Where ``log(first)`` and ``log(decay)`` are sought.
-
-    Nothing faster than a grain period can be seen; nor is anything faster than a day sought.
-    """
-    shortest = max(UNIT_DAYS[snapshot.grain], 1.0) / UNIT_DAYS[snapshot.time_unit]
-    longest = max(_LONGEST * float(snapshot.frame["T"].max()), shortest)
-    most = math.log(_FIRST)
-    return (-most, most), (math.log(shortest), math.log(longest))
-
-
-def _edges(begin: float, end: float, weekly: bool, schedules: ScheduleClock | None) -> FloatArray:
-    """Moments in days, from begin to end and beyond, between which the pace is constant."""
-    first = int(ot.week_at(begin))
-    n_weeks = max(int(np.ceil((end - ot.week_edges(first, 0)[0]) / ot.DAYS_PER_WEEK)), 1)
-    edges = ot.week_edges(first, n_weeks)
-    if not weekly:
-        edges = edges[[0, -1]]
-    if schedules is None:
-        return edges
-    more = schedules.edges()
-    return np.union1d(edges, more[(more > edges[0]) & (more < edges[-1])])
-
-
-def _log_factors(edges: FloatArray, profile: CalendarProfile | None) -> FloatArray:
-    """Logarithm of a profile in each piece."""
-    if profile is None:
-        return np.zeros(len(edges) - 1)
-    week = ot.week_at((edges[1:] + edges[:-1]) / 2.0)
-    factors = profile.factors(int(week[0]), int(week[-1] - week[0]) + 1)
-    return np.asarray(np.log(factors[week - week[0]]))
+def _discounted(
+    params: Any, moments: FloatArray, passed: FloatArray, beyond: FloatArray, delta: float
+) -> FloatArray:
+    """Discounted purchases along a path of the clock, and beyond it at a pace of 1."""
+    calendar = np.concatenate([moments, moments[-1] + beyond])
+    clock = np.concatenate([passed, passed[-1] + beyond])
+    return ot.discounted_purchases(params, calendar, clock, delta)

@@ -19,12 +19,14 @@ from crmml.exceptions import CrmmlError, ParameterError, TooLittleDataError
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import _plain
-from crmml.models.purchase.base import Group, Histories, PurchaseModel
+from crmml.models.purchase.base import Group, PurchaseModel
 from crmml.models.purchase.beta_geo import BetaGeoModel
 from crmml.models.purchase.calendar import CalendarProfile, grain_edge
 from crmml.models.purchase.clocked import ClockedPurchaseModel
 from crmml.models.purchase.clocks import ClockSettings, Wanted
+from crmml.models.purchase.distribution import Histories
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
+from crmml.models.purchase.predictive import purchase_posterior
 from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.stats.entry import Entry, judge_entry
 from crmml.stats.left_censored import SeenEarly
@@ -205,6 +207,10 @@ class LeftCensoredModel(ClockedPurchaseModel):
     def _wanted(self) -> Wanted:
         return self.new_._wanted()
 
+    def _with_clocks(self, clocks: tuple[Any, ...]) -> ClockedPurchaseModel:
+        base = cast(Any, self.new_._with_clocks(clocks))
+        return LeftCensoredModel(base=base, margin=self.margin)
+
     @property
     def ridge(self) -> float:  # type: ignore[override]
         """Penalty of the coefficients, which is that of the base."""
@@ -212,10 +218,11 @@ class LeftCensoredModel(ClockedPurchaseModel):
 
     @property
     def _parameter_names(self) -> tuple[str, ...]:
-        names = self.new_._parameter_names
+        names = (*self.new_._process.NAMES, *self.new_.coefficients_)
         if self.old_ is None:
             return names
-        return (*names, *(_PREFIX + name for name in self.old_._parameter_names))
+        old = (*self.old_._process.NAMES, *self.old_.coefficients_)
+        return (*names, *(_PREFIX + name for name in old))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -452,6 +459,8 @@ class LeftCensoredModel(ClockedPurchaseModel):
     ) -> Posterior:
         """Draw from the posterior of all parameters; those of old and new are independent.
 
+        Clocks are taken as known, as they are estimated from both together.
+
         Parameters
         ----------
         snapshot : Snapshot
@@ -469,11 +478,12 @@ class LeftCensoredModel(ClockedPurchaseModel):
             if self.old_ is not None and name.startswith(_PREFIX)
         }
         ours = {k: v for k, v in given.items() if self.old_ is None or not k.startswith(_PREFIX)}
-        new = self.new_.posterior(counted.subset(~old), n_draws=n_draws, seed=seed, prior=ours)
+        settings: dict[str, Any] = {"n_draws": n_draws, "clocks_known": True}
+        new = purchase_posterior(self.new_, counted.subset(~old), seed=seed, prior=ours, **settings)
         if self.old_ is None:
             return new
-        other = self.old_.posterior(
-            counted.subset(old), n_draws=n_draws, seed=seed + 1, prior=theirs
+        other = purchase_posterior(
+            self.old_, counted.subset(old), seed=seed + 1, prior=theirs, **settings
         )
         return Posterior(
             names=(*new.names, *(_PREFIX + name for name in other.names)),

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from crmml._typing import Duration
 from crmml.exceptions import ParameterError
 from crmml.models.purchase.base import Group
-from crmml.models.purchase.beta_geo import ALL_ALIVE, BETA_GEO_BOUNDARIES
+from crmml.models.purchase.beta_geo import ALL_ALIVE, BETA_GEO_BOUNDARIES, BetaGeoModel
 from crmml.models.purchase.calendar import CalendarProfile
 from crmml.models.purchase.clocked import ClockedPurchaseModel
 from crmml.models.purchase.clocks import ClockSettings, NewcomerClock, Wanted
+from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.stats import bg_nbd, mbg_nbd
 from crmml.stats.process import PurchaseProcess
 
@@ -89,6 +90,15 @@ class NewcomerModel(ClockedPurchaseModel):
         clock = NewcomerClock(self.first, self.half_life)
         clock.check()
         return replace(wanted, newcomers=clock)
+
+    def _with_clocks(self, clocks: tuple[Any, ...]) -> ClockedPurchaseModel:
+        kind = BetaGeoModel if self.dropout == "plain" else ModifiedBetaGeoModel
+        return kind(
+            purchase_covariates=self.purchase_covariates,
+            dropout_covariates=self.dropout_covariates,
+            ridge=self.ridge,
+            clocks=clocks,
+        )
 
     def _check_settings(self) -> None:
         if self.dropout not in ("plain", "modified"):

@@ -26,6 +26,7 @@ from crmml.models.estimator import (
     keyed_uniforms,
     warn_of_fit,
 )
+from crmml.models.purchase.predictive import spend_posterior
 from crmml.stats import gamma_gamma, mle
 from crmml.stats.posterior import Posterior
 
@@ -195,8 +196,6 @@ class GammaGammaModel(Estimator):
 
         See :func:`crmml.models.purchase.predictive.spend_posterior` for the priors and the method.
         """
-        from crmml.models.purchase.predictive import spend_posterior
-
         return spend_posterior(self, snapshot, n_draws=n_draws, seed=seed, prior=prior)
 
     def spend_quantiles(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.base import clone
 
-import crmml.models
 from crmml._typing import Duration, FloatArray, IntArray
 from crmml.exceptions import (
     DataError,
@@ -21,15 +20,16 @@ from crmml.exceptions import (
 )
 from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import Estimator, check_levels
-from crmml.models.purchase.base import PurchaseModel, take
+from crmml.models.purchase.base import PurchaseModel
 from crmml.models.purchase.beta_geo import BetaGeoModel
-from crmml.models.purchase.predictive import (
-    Outlook,
+from crmml.models.purchase.distribution import (
+    PredictiveDistribution,
     averaged,
     chunks,
     look_ahead,
-    spend_posterior,
+    take,
 )
+from crmml.models.purchase.predictive import spend_posterior
 from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.stats.compound import (
     CompoundTable,
@@ -85,6 +85,14 @@ class LifetimeValueModel(Estimator):
     """
 
     _state = ("purchase_model_", "spend_model_", "purchase_posterior_", "spend_posterior_")
+    _learners: ClassVar[Mapping[str, str]] = {
+        "purchase_model": "purchase_model_",
+        "spend_model": "spend_model_",
+    }
+    _parts: ClassVar[Mapping[str, Any]] = {
+        "purchase_posterior_": Posterior,
+        "spend_posterior_": Posterior,
+    }
 
     purchase_model_: PurchaseModel
     spend_model_: GammaGammaModel
@@ -108,7 +116,7 @@ class LifetimeValueModel(Estimator):
         self.n_posterior_draws = n_posterior_draws
         self.random_state = random_state
 
-    # -- fit and storage -------------------------------------------------------------------------
+    # -- fit -------------------------------------------------------------------------
 
     def fit(
         self,
@@ -153,35 +161,6 @@ class LifetimeValueModel(Estimator):
                 snapshot, n_draws=n_draws, seed=seed
             )
         return self
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return class name, settings, both fitted models and posteriors as plain JSON values."""
-        self._check_fitted()
-        settings = self.get_params(deep=False)
-        nested = ("purchase_model", "spend_model")
-        return {
-            "class": type(self).__name__,
-            "settings": {k: v for k, v in settings.items() if k not in nested},
-            "state": {
-                name: None if (part := getattr(self, name)) is None else part.to_dict()
-                for name in self._state
-            },
-        }
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild a fitted model from :meth:`to_dict`."""
-        state = stored["state"]
-        purchases, spend = (
-            crmml.models.from_dict(state[name]) for name in ("purchase_model_", "spend_model_")
-        )
-        model = cls(purchase_model=clone(purchases), spend_model=clone(spend), **stored["settings"])
-        model.purchase_model_, model.spend_model_ = purchases, spend
-        model.purchase_posterior_, model.spend_posterior_ = (
-            None if state[name] is None else Posterior.from_dict(state[name])
-            for name in ("purchase_posterior_", "spend_posterior_")
-        )
-        return model
 
     # -- expectations ----------------------------------------------------------------------------
 
@@ -333,7 +312,7 @@ class LifetimeValueModel(Estimator):
         # A negative unit value turns the distribution around.
         wanted = np.concatenate([levels, 1.0 - levels]) if (gain < 0).any() else levels
         ahead = look_ahead(self.purchase_model_, snapshot, horizon, self.purchase_posterior_)
-        inverse = ahead.histories.inverse
+        inverse = ahead.rows
         x = _frequency(snapshot)
         first = np.empty(ahead.alive.shape[1], dtype=np.int64)
         first[inverse] = np.arange(len(inverse))
@@ -431,13 +410,13 @@ class LifetimeValueModel(Estimator):
             if world == 0 or (purchases is not None and world % _WORLDS == 0):
                 draws = None if purchases is None else purchases.draws[world : world + _WORLDS]
                 ahead = look_ahead(self.purchase_model_, snapshot, horizon, draws)
-                history = ahead.histories.inverse[order]
+                history = ahead.rows[order]
             node = 0 if purchases is None else world % _WORLDS
             p, q, gamma = plug_in if spend is None else spend.draws[world]
             active = np.flatnonzero(rng.uniform(size=len(x)) < ahead.alive[node][history])
             future = ahead.inverse[history[active]]
             count = self.purchase_model_._process.draw(
-                take(ahead.futures[node], future), ahead.t[future], rng
+                take(ahead.futures[node], future), ahead.t[node][future], rng
             )
             active, count = active[count > 0], count[count > 0]
             scaled = rng.gamma(p * count) / rng.gamma(q + p * x[active])
@@ -480,7 +459,11 @@ def _groups(
 
 
 def _scaled_quantiles(
-    ahead: Outlook, x: FloatArray, params: SpendParams, gamma: float, levels: FloatArray
+    ahead: PredictiveDistribution,
+    x: FloatArray,
+    params: SpendParams,
+    gamma: float,
+    levels: FloatArray,
 ) -> FloatArray:
     """Log-quantiles of total spend over ``gamma + x m`` for each history.
 
@@ -499,7 +482,7 @@ def _scaled_quantiles(
         groups = np.unique(ahead.inverse[open_rows])
         size = max(1, 1_000_000 // ((n_max + 1) * len(ahead.futures)))
         for piece, rows, position in chunks(ahead.inverse, groups, open_rows, size):
-            pmf = ahead.pmf(piece, n_max)
+            pmf = ahead.given_alive(piece, n_max)
             missing = np.maximum(1.0 - pmf.sum(axis=2), 0.0)
             # How far to count is decided by each future alone, never by its neighbours.
             ready = (missing.mean(axis=0) < _TAIL)[position]

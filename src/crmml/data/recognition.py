@@ -1,0 +1,156 @@
+"""Which of the seven tables a file is, from what one row of it is: evidence first, names second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from crmml.data.columns import ENOUGH, SURE, Guess, Look, assign, by_name, hints, plain, spellings
+from crmml.data.schema import (
+    CUSTOMERS,
+    INTERACTIONS,
+    LABELLED,
+    SCHEDULES,
+    TABLES,
+    TRANSACTIONS,
+    TREATMENTS,
+    TableSchema,
+)
+from crmml.exceptions import few
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Which table a file is taken for.
+
+    Attributes
+    ----------
+    schema : TableSchema
+        The table.
+    confidence : float
+        From 0 to 1; below .5 it could not be told.
+    evidence : tuple of str
+        What speaks for it, a fragment of a sentence each.
+    other : str or None
+        The next best table, where it comes close.
+    totals : tuple of str
+        Columns that sum up a customer's past, where each row is a customer.
+    """
+
+    schema: TableSchema
+    confidence: float
+    evidence: tuple[str, ...]
+    other: str | None = None
+    totals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Case:
+    """How well one table fits."""
+
+    schema: TableSchema
+    score: float
+    evidence: tuple[str, ...]
+
+
+def recognise(looks: Mapping[str, Look], stem: str) -> Recognition:
+    """Say which table a file is.
+
+    Parameters
+    ----------
+    looks : mapping of str to Look
+        Its columns.
+    stem : str
+        Name of the file without its ending: a hint that settles what is close.
+    """
+    totals = tuple(c for c in looks if hints(c, spellings("words")["totals"]))
+    cases = [_judge(schema, looks, totals) for schema in TABLES]
+    named = [
+        _Case(case.schema, case.score + 0.05, (*case.evidence, "the file is called so"))
+        if plain(case.schema.name).rstrip("s") in plain(stem)
+        else case
+        for case in cases
+    ]
+    first, second = sorted(named, key=lambda case: -case.score)[:2]
+    close = second.score > 0.9 * first.score
+    sure = min(first.score, 1.0) * (0.75 if close else 1.0)
+    whose = totals if "customer_id" in first.schema.key else ()
+    other = second.schema.name if close else None
+    return Recognition(first.schema, round(sure, 2), first.evidence, other, whose)
+
+
+def _judge(schema: TableSchema, looks: Mapping[str, Look], totals: tuple[str, ...]) -> _Case:
+    chosen = assign(schema, looks)
+    if schema is CUSTOMERS:
+        return _judge_customers(chosen, looks, totals)
+    needed = ["unit_price" if n == "amount" and "unit_price" in chosen else n
+              for n in schema.required]  # fmt: skip
+    score = sum(chosen[n].confidence for n in needed if n in chosen) / len(needed)
+    # a column that is called so but does not read tells what the file is, though less
+    lost = [n for n in needed if n not in chosen and n != "customer_id"]
+    score += sum(0.6 for n in lost if _called(schema, n, looks)) / len(needed)
+    optional = [n for n, g in chosen.items() if n not in schema.required and g.confidence >= 0.7]
+    score += 0.05 * min(len(optional), 4)
+    evidence = [_said(n, chosen[n], looks) for n in needed if n in chosen]
+    if schema is SCHEDULES and "customer_id" in assign(INTERACTIONS, looks):
+        score -= 0.5
+    for table, column, words in (
+        (INTERACTIONS, "kind", "kinds"),
+        (TREATMENTS, "action", "control"),
+    ):
+        if schema is table and column in chosen:
+            known = set(map(plain, spellings("words")[words]))
+            held = [v for v in looks[chosen[column].column].common if plain(v) in known]
+            score += 0.1 if held else (-0.2 if schema is INTERACTIONS else 0.0)
+            evidence += [f"{chosen[column].column!r} holds {few(held, 3)}"] if held else []
+    if schema is LABELLED and set(needed) <= set(chosen):
+        score += 0.05
+    return _Case(schema, score, tuple(evidence))
+
+
+def _called(schema: TableSchema, name: str, looks: Mapping[str, Look]) -> bool:
+    return any(by_name(column, schema.name, name)[0] > 0.8 for column in looks)
+
+
+def _judge_customers(
+    chosen: Mapping[str, Guess], looks: Mapping[str, Look], totals: tuple[str, ...]
+) -> _Case:
+    key = chosen.get("customer_id")
+    if key is None:
+        return _Case(CUSTOMERS, 0.0, ())
+    described = [n for n in chosen if n != "customer_id"]
+    person = [c for c in looks if hints(c, spellings("words")["person"])]
+    score = 0.5 * key.confidence + 0.15 * min(len(described) + len(person), 3)
+    score += 0.15 * min(len(totals), 2)
+    evidence = [_said("customer_id", key, looks)]
+    if totals:
+        evidence.append(f"{few(totals, 3)} sum up what a customer did to date")
+    if described or person:
+        shown = [*(chosen[n].column for n in described), *person]
+        evidence.append(f"{few(dict.fromkeys(shown), 3)} describe a customer")
+    return _Case(CUSTOMERS, min(score, 0.9), tuple(evidence))
+
+
+def _said(name: str, guess: Guess, looks: Mapping[str, Look]) -> str:
+    seen, column = looks[guess.column], repr(guess.column)
+    if name == "customer_id" and seen.filled >= ENOUGH:
+        if seen.distinct >= 0.98 * seen.filled:
+            return f"one row per customer ({seen.filled:,} rows, {seen.distinct:,} of {column})"
+        return f"{column} repeats ({seen.distinct:,} in {seen.filled:,} rows)"
+    if seen.dates >= SURE:
+        return f"{column} holds dates"
+    if name in ("amount", "unit_price"):
+        return f"{column} holds numbers{' with decimals' if seen.wholes < 1 else ''}"
+    if seen.flag:
+        return f"{column} holds yes and no"
+    return f"{column} is the {name.replace('_', ' ')}"
+
+
+def why_no_log(file: str, found: Recognition) -> str:
+    """Say why a file is no log of transactions, what it is instead, and what would be one."""
+    told = "; ".join(found.evidence)
+    return (
+        f"{file} is no log of transactions but a table {found.schema.name} "
+        f"({found.confidence:.0%} sure: {told}), where one row is {found.schema.row}; a log has "
+        f"{TRANSACTIONS.row} per row, with customer, date and amount"
+    )

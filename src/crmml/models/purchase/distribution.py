@@ -1,0 +1,554 @@
+"""Predictive distributions of purchases: one object behind every prediction of a purchase model.
+
+Given the parameters a prediction is P(active) times the future of an active customer. Estimates are
+one vector of parameters; a posterior stands in for them by a few equally probable vectors (its
+*nodes*), over which the prediction is averaged. Everything is evaluated once per distinct history,
+and the future once per distinct future, so that a million customers cost no more than the few ten
+thousand kinds among them, and no customer depends on who else is there. Covariates are part of a
+history, and their coefficients of the parameters.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from crmml._typing import Duration, FloatArray, IntArray
+from crmml.exceptions import CrmmlError, ParameterError
+from crmml.features.snapshot import Distinct, Snapshot
+from crmml.models.estimator import _check_whole, check_levels, keyed_uniforms
+from crmml.stats.discounting import discount_rate_per_unit, in_units
+from crmml.stats.posterior import Posterior
+
+if TYPE_CHECKING:
+    from crmml.models.purchase.base import PurchaseModel
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Distinct purchase histories of a snapshot, and which customer has which.
+
+    Attributes
+    ----------
+    x, t_x, T : ndarray, shape (n_distinct,)
+        Repeat purchases, time of the last one, length of the observation.
+    covariates : dict of str to ndarray, shape (n_distinct,)
+        The covariates that the model uses, on their own scale.
+    groups : Distinct
+        Which customer has which history.
+    """
+
+    x: FloatArray
+    t_x: FloatArray
+    T: FloatArray
+    covariates: dict[str, FloatArray]
+    groups: Distinct
+
+    @property
+    def counts(self) -> IntArray:
+        """Customers per history, shape (n_distinct,)."""
+        return self.groups.counts
+
+    @property
+    def inverse(self) -> IntArray:
+        """The history of each customer, in the order of the snapshot, shape (n_customers,)."""
+        return self.groups.inverse
+
+
+@dataclass(frozen=True)
+class Future:
+    """The distinct futures of customers who are active at the cutoff.
+
+    Attributes
+    ----------
+    params : NamedTuple
+        Parameters of the process, fields of shape (n_futures,) or numbers.
+    t : ndarray, shape (n_futures,)
+        Length of the horizon, in the model's clock.
+    inverse : ndarray of int, shape (n_distinct,)
+        The future of each distinct history.
+    """
+
+    params: Any
+    t: FloatArray
+    inverse: IntArray
+
+
+def take(params: Any, index: IntArray) -> Any:
+    """Take some rows of parameters, of which only arrays have rows."""
+    return type(params)(*(v[index] if np.ndim(v) else v for v in params))
+
+
+@dataclass(frozen=True)
+class PredictiveDistribution:
+    """What is known of the purchases of each customer in one horizon.
+
+    Made by :meth:`crmml.models.purchase.base.PurchaseModel.predictive`, gathered once, and shared
+    by all that is asked of it.
+
+    Attributes
+    ----------
+    process : PurchaseProcess
+    customer_id : Index
+    rows : ndarray of int, shape (n_customers,)
+        The row of each customer.
+    alive : ndarray, shape (n_nodes, n_rows)
+        P(active at the cutoff) at each node.
+    futures : list of NamedTuple
+        For each node, the parameters of the distinct futures.
+    t : list of ndarray, shape (n_futures,)
+        For each node, the length of the horizon on its clock.
+    inverse : ndarray of int, shape (n_rows,)
+        The future of each row.
+    past : ndarray, shape (n_customers,)
+        ``T`` of each customer.
+    length : float
+        Length of the horizon in units of time; infinite without one.
+    discounting : callable, optional
+        Of a continuous rate: discounted purchases of each future at the estimates, if active.
+    """
+
+    process: Any
+    customer_id: pd.Index[Any]
+    rows: IntArray
+    alive: FloatArray
+    futures: list[Any]
+    t: list[FloatArray]
+    inverse: IntArray
+    past: FloatArray
+    length: float
+    time_unit: Any
+    discounting: Any = None
+
+    @property
+    def n_futures(self) -> int:
+        """Number of distinct futures."""
+        return len(self.t[0])
+
+    def _series(self, values: FloatArray, name: str) -> pd.Series[float]:
+        return pd.Series(values[self.rows], index=self.customer_id, name=name)
+
+    @cached_property
+    def _means(self) -> FloatArray:
+        """Expected purchases of each future if active, shape (n_nodes, n_futures)."""
+        return np.array(
+            [
+                self.process.expected_purchases(params, t)
+                for params, t in zip(self.futures, self.t, strict=True)
+            ]
+        )
+
+    def probability_alive(self) -> pd.Series[float]:
+        """P(still active at the cutoff | history), keyed by customer."""
+        return self._series(self.alive.mean(axis=0), "probability_alive")
+
+    def mean(self) -> pd.Series[float]:
+        """E[purchases in the horizon | history], keyed by customer."""
+        values = (self.alive * self._means[:, self.inverse]).mean(axis=0)
+        return self._series(values, "expected_purchases")
+
+    def mean_if_alive(self) -> pd.Series[float]:
+        """E[purchases in the horizon | history and still active at the cutoff]."""
+        p = self.alive.mean(axis=0)
+        joint = (self.alive * self._means[:, self.inverse]).mean(axis=0)
+        one = len(self.alive) == 1
+        values = self._means[0, self.inverse] if one else joint / np.where(p > 0, p, 1.0)
+        return self._series(values, "expected_purchases_if_alive")
+
+    def probability_no_purchase(self) -> pd.Series[float]:
+        """P(no purchase in the horizon | history): dropped out, or active but silent."""
+        silent = self.given_alive(np.arange(self.n_futures), 0)[:, :, 0][:, self.inverse]
+        values = (1.0 - self.alive + self.alive * silent).mean(axis=0)
+        return self._series(values, "probability_no_purchase")
+
+    def given_alive(self, futures: IntArray, n_max: int) -> FloatArray:
+        """P(n | active) for n = 0..n_max of some futures, shape (n_nodes, n, n_max + 1)."""
+        return np.array(
+            [
+                self.process.pmf(take(params, futures), t[futures], n_max)
+                for params, t in zip(self.futures, self.t, strict=True)
+            ]
+        )
+
+    def pmf(self, n_max: int) -> pd.DataFrame:
+        """P(n purchases in the horizon | history) for n = 0..n_max.
+
+        Returns
+        -------
+        DataFrame, shape (n_customers, n_max + 1)
+            Columns are the integers 0..n_max; what is missing to 1 lies above ``n_max``.
+        """
+        _check_whole("n_max", n_max, 0)
+        table = np.empty((self.alive.shape[1], n_max + 1))
+        rows = np.arange(len(table))
+        size = max(1, 1_000_000 // ((n_max + 1) * len(self.futures)))
+        for piece, mine, position in chunks(self.inverse, np.arange(self.n_futures), rows, size):
+            alive = self.alive[:, mine]
+            table[mine] = averaged(alive, self.given_alive(piece, n_max), position)
+            table[mine, 0] += 1.0 - alive.mean(axis=0)
+        columns = pd.RangeIndex(n_max + 1, name="n")
+        return pd.DataFrame(table[self.rows], index=self.customer_id, columns=columns)
+
+    def quantiles(self, q: float | Sequence[float]) -> pd.DataFrame:
+        """Smallest n with P(purchases <= n) >= q, for each level.
+
+        Returns
+        -------
+        DataFrame of int, shape (n_customers, n_levels)
+            Columns are the levels.
+        """
+        levels = check_levels(q)
+        n_rows = self.alive.shape[1]
+        if len(self.futures) == 1:
+            wanted = np.broadcast_to(levels, (n_rows, len(levels)))
+            counts = self._invert(np.arange(n_rows), wanted)
+        else:
+            counts = self._mixture_quantiles(levels)
+        columns = pd.Index(levels, name="q")
+        return pd.DataFrame(counts[self.rows], index=self.customer_id, columns=columns)
+
+    def _mixture_quantiles(self, levels: FloatArray) -> IntArray:
+        counts = np.zeros((self.alive.shape[1], len(levels)), dtype=np.int64)
+        open_rows = np.flatnonzero(self.alive.mean(axis=0) > 1.0 - levels.max())
+        n_max = 3
+        while len(open_rows):
+            still: list[IntArray] = []
+            groups = np.unique(self.inverse[open_rows])
+            size = max(1, 500_000 // ((n_max + 1) * len(self.futures)))
+            for piece, mine, position in chunks(self.inverse, groups, open_rows, size):
+                beyond = 1.0 - np.cumsum(self.given_alive(piece, n_max), axis=2)
+                tail = averaged(self.alive[:, mine], beyond, position)
+                found = np.stack([(tail > 1.0 - level).sum(axis=1) for level in levels], axis=1)
+                counts[mine] = found
+                # Rounding of the sum may keep a tail from ever falling below a tiny 1 - q.
+                still.append(mine[(found > n_max).any(axis=1) & (tail[:, -1] > 1e-12)])
+            open_rows = np.sort(np.concatenate(still))
+            n_max = 2 * n_max + 1
+        return counts
+
+    def sample(self, n_draws: int, seed: int) -> pd.DataFrame:
+        """Draw the number of purchases in the horizon, at the estimates.
+
+        A customer's draws depend on the seed and on the customer alone, not on the batch.
+
+        Returns
+        -------
+        DataFrame of int, shape (n_customers, n_draws)
+        """
+        _check_whole("n_draws", n_draws, 1)
+        counts = self._invert(self.rows, keyed_uniforms(self.customer_id, n_draws, seed))
+        columns = pd.RangeIndex(n_draws, name="draw")
+        return pd.DataFrame(counts, index=self.customer_id, columns=columns)
+
+    def discounted(self, annual_discount_rate: float = 0.10) -> pd.Series[float]:
+        """E[sum of exp(-delta t) over the purchases in the horizon | history], at the estimates.
+
+        Parameters
+        ----------
+        annual_discount_rate : float
+            Effective annual rate; discounting is continuous. Must be > 0 without a horizon.
+        """
+        delta = discount_rate_per_unit(annual_discount_rate, self.time_unit)
+        if np.isinf(self.length) and delta == 0.0:
+            raise ParameterError(
+                "annual_discount_rate", "> 0 when there is no horizon", annual_discount_rate
+            )
+        if self.discounting is None or len(self.futures) > 1:
+            raise CrmmlError(
+                "purchases are discounted at the estimates of a model, not under a posterior or a "
+                "correction"
+            )
+        values = self.alive[0] * self.discounting(delta)[self.inverse]
+        return self._series(values, "discounted_expected_purchases")
+
+    def correction(self, factor: FloatArray) -> Correction:
+        """Prepare futures whose means are multiplied by a factor of each customer.
+
+        Parameters
+        ----------
+        factor : ndarray, shape (n_customers,)
+        """
+        return Correction.of(self, factor)
+
+    def corrected(self, factor: FloatArray, volatility: float) -> PredictiveDistribution:
+        """Multiply the means by a factor of each customer, and let the rates be disturbed.
+
+        It acts on the future only; a clock would act on the past, too.
+
+        Parameters
+        ----------
+        factor : ndarray, shape (n_customers,)
+        volatility : float
+            Variance of the logarithm of the disturbance per unit of time, >= 0.
+        """
+        return self.correction(factor).at(volatility)
+
+    def _invert(self, history: IntArray, wanted: FloatArray) -> IntArray:
+        """Smallest n with P(X <= n) >= wanted, for each (row, level).
+
+        Parameters
+        ----------
+        history : ndarray of int, shape (n_rows,)
+            The history of each row of ``wanted``.
+        wanted : ndarray, shape (n_rows, n_levels)
+        """
+        # At the estimates an active customer reaches level u of the mixture at level
+        # 1 - (1 - u) / alive of the future; at or below 1 - alive the answer is 0.
+        p = self.alive[0][history][:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            level = np.where(wanted <= 1.0 - p, 0.0, 1.0 - (1.0 - wanted) / p)
+        group = self.inverse[history]
+        counts = np.zeros(wanted.shape, dtype=np.int64)
+        open_rows = np.flatnonzero((level > 0).any(axis=1))
+        n_max = 15
+        while len(open_rows):
+            still = []
+            needed, position = np.unique(group[open_rows], return_inverse=True)
+            order = np.argsort(position, kind="stable")
+            per_chunk = max(1, 2_000_000 // (n_max + 1))
+            for begin in range(0, len(needed), per_chunk):
+                chunk = needed[begin : begin + per_chunk]
+                cdf = np.cumsum(
+                    self.process.pmf(take(self.futures[0], chunk), self.t[0][chunk], n_max), axis=1
+                )
+                low, high = np.searchsorted(position[order], [begin, begin + len(chunk)])
+                rows = open_rows[order[low:high]]
+                mine = position[order[low:high]] - begin
+                found = np.zeros((len(rows), wanted.shape[1]), dtype=np.int64)
+                for n in range(n_max + 1):
+                    above = level[rows] > cdf[mine, n][:, None]
+                    if not above.any():
+                        break
+                    found += above
+                counts[rows] = found
+                unfinished = (found > n_max).any(axis=1) & (cdf[mine, n_max] < 1.0 - 1e-12)
+                still.append(rows[unfinished])
+            open_rows = np.concatenate(still)
+            n_max = 2 * n_max + 1
+        return counts
+
+
+@dataclass(frozen=True)
+class Correction:
+    """Futures of a purchase process whose means are multiplied by factors.
+
+    Attributes
+    ----------
+    base : PredictiveDistribution
+        A row for each distinct pair of history and factor.
+    wanted, span : ndarray, shape (n_rows,)
+        Means to be met, and the time over which a disturbance adds up.
+    """
+
+    base: PredictiveDistribution
+    wanted: FloatArray
+    span: FloatArray
+
+    @classmethod
+    def of(cls, base: PredictiveDistribution, factor: FloatArray) -> Correction:
+        """Gather the distinct pairs of history and factor."""
+        same = Distinct({"history": base.rows, "factor": factor})
+        history = same.values["history"]
+        place = base.inverse[history]
+        params, t = take(base.futures[0], place), base.t[0][place]
+        wanted = base.process.expected_purchases(params, t) * same.values["factor"]
+        past = np.empty(len(history))
+        past[same.inverse] = base.past
+        pairs = replace(
+            base,
+            rows=same.inverse,
+            alive=base.alive[:1, history],
+            futures=[params],
+            t=[t],
+            inverse=np.arange(len(history)),
+            discounting=None,
+        )
+        return cls(pairs, wanted, (past + base.length) / 3.0)
+
+    def at(self, volatility: float) -> PredictiveDistribution:
+        """Return the distribution that gives the wanted means under a volatility of the rates.
+
+        A Gamma rate of shape ``r`` times a disturbance of mean 1 and squared coefficient of
+        variation ``s`` has that of ``1/r + s + s/r``, and is taken for a Gamma rate again.
+        """
+        params, t = self.base.futures[0], self.base.t[0]
+        spread = np.expm1(volatility * self.span)
+        r = params.r / (1.0 + spread * (1.0 + params.r))
+        alpha = params.alpha * (r / params.r)
+        # Less than in proportion to the rate, as purchases are chances to leave, so repeatedly.
+        for _ in range(50):
+            mean = self.base.process.expected_purchases(params._replace(r=r, alpha=alpha), t)
+            ratio = np.divide(mean, self.wanted, out=np.ones_like(mean), where=self.wanted > 0)
+            alpha = alpha * ratio
+            if np.abs(ratio - 1.0).max(initial=0.0) < 1e-8:
+                break
+        return replace(self.base, futures=[params._replace(r=r, alpha=alpha)])
+
+
+def look_ahead(
+    model: PurchaseModel,
+    snapshot: Snapshot,
+    horizon: str | Duration | None,
+    worlds: Posterior | FloatArray | None = None,
+) -> PredictiveDistribution:
+    """Gather the distinct histories and futures at every node.
+
+    Parameters
+    ----------
+    model : PurchaseModel
+        Fitted.
+    snapshot : Snapshot
+    horizon : str, Duration or None
+        ``None`` looks to infinity.
+    worlds : Posterior or ndarray of shape (n_nodes, n_parameters), optional
+        A posterior by its few nodes, or equally probable parameters shared by all customers;
+        ``None`` takes the estimates as certain.
+    """
+    h, alive, future = model._look_ahead(snapshot, horizon)
+    found = PredictiveDistribution(
+        model._process,
+        snapshot.customer_id,
+        h.inverse,
+        alive[None],
+        [future.params],
+        [future.t],
+        future.inverse,
+        snapshot.frame["T"].to_numpy(dtype=np.float64),
+        np.inf if horizon is None else in_units(horizon, snapshot.time_unit),
+        snapshot.time_unit,
+        lambda delta: model._discount(snapshot, h, future, horizon, delta),
+    )
+    if worlds is None:
+        return found
+    first = np.empty(len(future.t), dtype=np.int64)
+    first[future.inverse] = np.arange(len(future.inverse))
+    names = model._parameter_names
+    clocked = len(names) > len(model.params_) + len(model.coefficients_)
+    nodes: Iterator[tuple[Any, Histories, FloatArray]]
+    if clocked and (not isinstance(worlds, Posterior) or worlds.names == names):
+        # Other clocks put the same histories at other operational times.
+        vectors = worlds.nodes() if isinstance(worlds, Posterior) else worlds
+        nodes = (_on_its_clock(model, values, snapshot, horizon) for values in vectors)
+    elif isinstance(worlds, Posterior):
+        nodes = ((params, h, future.t) for params in node_params(model, h, worlds))
+    else:
+        nodes = ((at_parameters(model, v)._row_params(h), h, future.t) for v in worlds)
+    alive_at, futures, lengths = [], [], []
+    for params, its, t in nodes:
+        alive_at.append(model._process.probability_alive(params, its.x, its.t_x, its.T))
+        futures.append(
+            model._process.if_alive(take(params, first), its.x[first], its.t_x[first], its.T[first])
+        )
+        lengths.append(t if t is future.t else t[first])
+    return replace(found, alive=np.array(alive_at), futures=futures, t=lengths, discounting=None)
+
+
+def _on_its_clock(
+    model: PurchaseModel, values: FloatArray, snapshot: Snapshot, horizon: str | Duration | None
+) -> tuple[Any, Histories, FloatArray]:
+    """Parameters, histories and lengths of the horizon at other parameters and clocks."""
+    other = at_parameters(model, values)
+    h = other._histories(snapshot)
+    return other._row_params(h), h, other._lengths(snapshot, h, horizon)
+
+
+def at_parameters(model: PurchaseModel, values: FloatArray) -> PurchaseModel:
+    """Return the fitted model with other parameters, in the order of its posterior's names."""
+    other = copy.copy(model)
+    found = dict(zip(model._parameter_names, values.tolist(), strict=True))
+    other.params_ = {name: found[name] for name in model.params_}
+    other.coefficients_ = {name: {"estimate": found[name]} for name in model.coefficients_}
+    clocks = [name for name in getattr(model, "clock_names_", ()) if name in found]
+    if clocks and hasattr(other, "_set_clocks"):
+        other._set_clocks(np.array([found[name] for name in clocks]))
+    return other
+
+
+def node_params(model: PurchaseModel, h: Histories, posterior: Posterior) -> Iterator[Any]:
+    """Few equally weighted parameters of each history that stand for the posterior.
+
+    Without covariates they are those of :meth:`~crmml.stats.posterior.Posterior.nodes`. With
+    covariates the log-parameters of a history are a linear image of log-parameters and
+    coefficients, so that the same cubature on that image needs two points for each parameter of
+    the process, however many coefficients there are.
+
+    Yields
+    ------
+    NamedTuple
+        Parameters of the process, fields of shape (n_histories,) or numbers.
+    """
+    acting = tuple(model._acting())
+    alike = posterior.coefficients == tuple(name for name, *_ in acting)
+    if not posterior.coefficients or not alike or posterior.method == "ensemble":
+        for values in posterior.nodes():
+            yield at_parameters(model, values)._row_params(h)
+        return
+    names = model._process.NAMES
+    mean, covariance = (np.zeros((len(h.x), *(len(names),) * axes)) for axes in (1, 2))
+    # Of each log-parameter: the coordinates of the posterior that enter it, and their weights.
+    entering = []
+    for j, name in enumerate(names):
+        terms = [
+            (i, sign * h.covariates[column])
+            for i, (_, parameter, sign, column) in enumerate(acting, start=len(names))
+            if parameter == name
+        ]
+        index = [j, *(i for i, _ in terms)]
+        entering.append((index, np.column_stack([np.ones(len(h.x)), *(z for _, z in terms)])))
+    for j, (index, weights) in enumerate(entering):
+        mean[:, j] = weights @ posterior.log_mean[index]
+        for k, (other, its_weights) in enumerate(entering[: j + 1]):
+            shared = weights @ posterior.log_covariance[np.ix_(index, other)]
+            covariance[:, j, k] = covariance[:, k, j] = (shared * its_weights).sum(axis=1)
+    values, vectors = np.linalg.eigh(covariance)
+    spread = np.sqrt(len(names) * np.maximum(values, 0.0))
+    root = (vectors * spread[:, None, :]) @ vectors.transpose(0, 2, 1)
+    for sign in (1.0, -1.0):
+        for k in range(len(names)):
+            yield model._process.make(np.exp(mean + sign * root[:, :, k]).T)
+
+
+def chunks(inverse: IntArray, groups: IntArray, rows: IntArray, size: int) -> Iterator[Any]:
+    """Walk over some groups in pieces, each with its rows.
+
+    Parameters
+    ----------
+    inverse : ndarray of int, shape (n,)
+        Group of every row.
+    groups : ndarray of int
+        Groups to walk over, rising.
+    rows : ndarray of int
+        Rows to hand out; all belong to ``groups``.
+    size : int
+        Groups per piece.
+
+    Yields
+    ------
+    piece : ndarray of int
+        Groups of the piece.
+    mine : ndarray of int
+        Its rows.
+    position : ndarray of int
+        Where in ``piece`` the group of each row stands.
+    """
+    place = np.searchsorted(groups, inverse[rows])
+    order = np.argsort(place, kind="stable")
+    place = place[order]
+    for begin in range(0, len(groups), size):
+        piece = groups[begin : begin + size]
+        low, high = np.searchsorted(place, [begin, begin + len(piece)])
+        yield piece, rows[order[low:high]], place[low:high] - begin
+
+
+def averaged(alive: FloatArray, per_future: FloatArray, position: IntArray) -> FloatArray:
+    """Average ``alive[node, row] * per_future[node, future of row, k]`` over nodes: (rows, k)."""
+    total = np.zeros((alive.shape[1], per_future.shape[2]))
+    for p, values in zip(alive, per_future, strict=True):
+        total += p[:, None] * values[position]
+    return total / len(alive)
