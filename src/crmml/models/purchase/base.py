@@ -41,9 +41,6 @@ from crmml.stats.process import PurchaseProcess
 
 Group = Literal["purchase", "dropout"]
 
-_NO_DROPOUT = 1e-9
-"""Shape of a dropout that never happens; formulas stand down to it, their limit is 0."""
-
 
 class PurchaseModel(Estimator):
     """A purchase process fitted to (frequency, recency, T); see :mod:`crmml.stats.process`.
@@ -361,51 +358,18 @@ class PurchaseModel(Estimator):
         self, snapshot: Snapshot, horizon: str | Duration
     ) -> pd.Series[float]:
         """E[purchases in the horizon | history, active at the cutoff, and never leaving]."""
-        h, _, future = self._look_ahead(snapshot, horizon)
-        values = self._process.expected_purchases(self._staying(future.params), future.t)
-        name = "expected_purchases_if_staying"
-        return pd.Series(values[future.inverse][h.inverse], snapshot.customer_id, name=name)
+        return self.predictive(snapshot, horizon).mean_if_staying()
 
     def purchase_chances(self, snapshot: Snapshot, horizon: str | Duration) -> pd.DataFrame:
-        """Give the probability of a purchase in the horizon under three conditions.
+        """P(a purchase in the horizon) as things stand, if active, and if staying.
 
-        Parameters
-        ----------
-        snapshot : Snapshot
-            Who.
-        horizon : str or Duration
-            Within which time.
-
-        Returns
-        -------
-        DataFrame
-            Keyed by customer: ``buys`` (as things stand), ``buys_if_active`` (at the cutoff) and
-            ``buys_if_staying`` (active, and never leaving).
+        See :meth:`crmml.models.purchase.distribution.PredictiveDistribution.chances`.
         """
-        h, alive, future = self._look_ahead(snapshot, horizon)
-        active, staying = (
-            1.0 - self._process.pmf(params, future.t, 0)[future.inverse, 0]
-            for params in (future.params, self._staying(future.params))
-        )
-        columns = {
-            "buys": alive * active,
-            "buys_if_active": active,
-            "buys_if_staying": np.maximum(staying, active),
-        }
-        of_customer = {name: values[h.inverse] for name, values in columns.items()}
-        return pd.DataFrame(of_customer, index=snapshot.customer_id)
+        return self.predictive(snapshot, horizon).chances()
 
     def rate_variation(self, snapshot: Snapshot) -> pd.Series[float]:
         """Coefficient of variation of an active customer's purchase rate, given the history."""
-        h, _, future = self._look_ahead(snapshot, Duration(1.0, snapshot.time_unit))
-        shape = np.broadcast_to(future.params.r, future.t.shape)
-        variation = 1.0 / np.sqrt(shape[future.inverse][h.inverse])
-        return pd.Series(variation, snapshot.customer_id, name="rate_variation")
-
-    def _staying(self, params: Any) -> Any:
-        """Return the parameters of a customer who never leaves: the limit of no dropout."""
-        leaving = next(name for name in ("a", "s") if name in params._fields)
-        return params._replace(**{leaving: _NO_DROPOUT})
+        return self.predictive(snapshot, Duration(1.0, snapshot.time_unit)).rate_variation()
 
     def probability_alive(self, snapshot: Snapshot) -> pd.Series[float]:
         """P(still active at the cutoff | history), keyed by customer."""

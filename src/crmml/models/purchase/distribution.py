@@ -29,6 +29,9 @@ from crmml.stats.posterior import Posterior
 if TYPE_CHECKING:
     from crmml.models.purchase.base import PurchaseModel
 
+_NO_DROPOUT = 1e-9
+"""Shape of a dropout that never happens; formulas stand down to it, their limit is 0."""
+
 
 @dataclass(frozen=True)
 class Histories:
@@ -134,15 +137,33 @@ class PredictiveDistribution:
     def _series(self, values: FloatArray, name: str) -> pd.Series[float]:
         return pd.Series(values[self.rows], index=self.customer_id, name=name)
 
+    def _means_of(self, futures: list[Any]) -> FloatArray:
+        pairs = zip(futures, self.t, strict=True)
+        return np.array([self.process.expected_purchases(params, t) for params, t in pairs])
+
     @cached_property
     def _means(self) -> FloatArray:
         """Expected purchases of each future if active, shape (n_nodes, n_futures)."""
-        return np.array(
-            [
-                self.process.expected_purchases(params, t)
-                for params, t in zip(self.futures, self.t, strict=True)
-            ]
-        )
+        return self._means_of(self.futures)
+
+    @cached_property
+    def _staying(self) -> list[Any]:
+        """Futures of customers who never leave: the limit of no dropout."""
+        leaving = next(n for n in ("a", "s", "gamma") if n in self.futures[0]._fields)
+        return [params._replace(**{leaving: _NO_DROPOUT}) for params in self.futures]
+
+    def _if_alive(self, values: FloatArray) -> FloatArray:
+        """Average values of each future, shape (n_nodes, n_futures), given that one is active."""
+        of_row = values[:, self.inverse]
+        if len(self.alive) == 1:
+            return of_row[0]
+        p = self.alive.mean(axis=0)
+        return np.asarray((self.alive * of_row).mean(axis=0) / np.where(p > 0, p, 1.0))
+
+    def _silent(self, futures: list[Any]) -> FloatArray:
+        """P(no purchase) of each future if active, shape (n_nodes, n_futures)."""
+        pairs = zip(futures, self.t, strict=True)
+        return np.array([self.process.pmf(params, t, 0)[:, 0] for params, t in pairs])
 
     def probability_alive(self) -> pd.Series[float]:
         """P(still active at the cutoff | history), keyed by customer."""
@@ -155,15 +176,41 @@ class PredictiveDistribution:
 
     def mean_if_alive(self) -> pd.Series[float]:
         """E[purchases in the horizon | history and still active at the cutoff]."""
-        p = self.alive.mean(axis=0)
-        joint = (self.alive * self._means[:, self.inverse]).mean(axis=0)
-        one = len(self.alive) == 1
-        values = self._means[0, self.inverse] if one else joint / np.where(p > 0, p, 1.0)
-        return self._series(values, "expected_purchases_if_alive")
+        return self._series(self._if_alive(self._means), "expected_purchases_if_alive")
+
+    def mean_if_staying(self) -> pd.Series[float]:
+        """E[purchases in the horizon | history, active at the cutoff, and never leaving]."""
+        values = self._if_alive(self._means_of(self._staying))
+        return self._series(values, "expected_purchases_if_staying")
+
+    def chances(self) -> pd.DataFrame:
+        """Give the probability of a purchase in the horizon under three conditions.
+
+        Returns
+        -------
+        DataFrame
+            Keyed by customer: ``buys`` (as things stand), ``buys_if_active`` (at the cutoff) and
+            ``buys_if_staying`` (active, and never leaving).
+        """
+        active, staying = (
+            1.0 - self._if_alive(self._silent(futures)) for futures in (self.futures, self._staying)
+        )
+        columns = {
+            "buys": self.alive.mean(axis=0) * active,
+            "buys_if_active": active,
+            "buys_if_staying": np.maximum(staying, active),
+        }
+        of_customer = {name: values[self.rows] for name, values in columns.items()}
+        return pd.DataFrame(of_customer, index=self.customer_id)
+
+    def rate_variation(self) -> pd.Series[float]:
+        """Coefficient of variation of an active customer's purchase rate, at the estimates."""
+        shape = np.broadcast_to(self.futures[0].r, self.t[0].shape)
+        return self._series(1.0 / np.sqrt(shape[self.inverse]), "rate_variation")
 
     def probability_no_purchase(self) -> pd.Series[float]:
         """P(no purchase in the horizon | history): dropped out, or active but silent."""
-        silent = self.given_alive(np.arange(self.n_futures), 0)[:, :, 0][:, self.inverse]
+        silent = self._silent(self.futures)[:, self.inverse]
         values = (1.0 - self.alive + self.alive * silent).mean(axis=0)
         return self._series(values, "probability_no_purchase")
 
