@@ -43,8 +43,8 @@ from crmml.stats.bg_nbd import Params
 from crmml.stats.left_censored import SeenEarly
 from crmml.stats.operational_time import waves, week_at
 from crmml.testing.simulate import Purchases, simulate_world
-from crmml.training.backtest import make_candidate
-from crmml.training.pipeline import age_of_base
+from crmml.training.candidates import make_candidate
+from crmml.training.fit import age_of_base
 
 ORIGIN, CUTOFF = "2020-01-06", "2021-01-04"
 DECEMBER = CalendarProfile.from_weeks({w: 2.5 if w >= 48 else 1.0 for w in range(1, 54)})

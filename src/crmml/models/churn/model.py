@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Protocol, Self
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 
 from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.exceptions import (
@@ -35,6 +34,7 @@ from crmml.metrics.bootstrap import compare, hash_keys
 from crmml.metrics.calibration import compute_reliability, expected_calibration_error
 from crmml.models.churn.calibration import MonotoneCalibration
 from crmml.models.estimator import Estimator
+from crmml.models.fits import Fits
 from crmml.models.forecast.baselines import RecencyRule, labels
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.notes import about, fit_of
@@ -128,13 +128,17 @@ class PurchaseChurn(_ChurnEstimator):
         self.purchase_model = purchase_model
         self.candidate_horizons = candidate_horizons
 
-    def fit(self, history: Sequence[LabelledSnapshot] | Snapshot) -> Self:
+    def fit(
+        self, history: Sequence[LabelledSnapshot] | Snapshot, *, fits: Fits | None = None
+    ) -> Self:
         """Fit the process on the newest snapshot, and calibrate on its outcomes if it has any.
 
         Parameters
         ----------
         history : sequence of LabelledSnapshot, or Snapshot
             Of a sequence only the newest is used.
+        fits : Fits, optional
+            Models fitted so far: a process of equal settings on that snapshot is taken.
 
         Raises
         ------
@@ -147,7 +151,7 @@ class PurchaseChurn(_ChurnEstimator):
         snapshot = newest if isinstance(newest, Snapshot) else newest.snapshot
         model = ModifiedBetaGeoModel() if self.purchase_model is None else self.purchase_model
         with about(fit_of(BEHIND_CHURN, snapshot.cutoff)):
-            self.purchase_model_ = clone(model).fit(snapshot)
+            self.purchase_model_ = (fits or Fits()).fit(model, snapshot)
         self.calibration_, self.trained_until_ = None, None
         if isinstance(newest, LabelledSnapshot):
             check_window(newest, self.horizon, self.gap)
@@ -286,13 +290,15 @@ class ChurnModel(_ChurnEstimator):
         self.num_threads = num_threads
         self.seed = seed
 
-    def fit(self, history: Sequence[LabelledSnapshot]) -> Self:
+    def fit(self, history: Sequence[LabelledSnapshot], *, fits: Fits | None = None) -> Self:
         """Train on the older slices and calibrate on the newest.
 
         Parameters
         ----------
         history : sequence of LabelledSnapshot
             In any order, with the model's horizon and gap.
+        fits : Fits, optional
+            Models fitted so far: a process of equal settings on the oldest slice is taken.
 
         Raises
         ------
@@ -314,7 +320,7 @@ class ChurnModel(_ChurnEstimator):
             check_window(part, self.horizon, self.gap)
         model = ModifiedBetaGeoModel() if self.purchase_model is None else self.purchase_model
         with about(fit_of(BEHIND_CHURN, train[0].snapshot.cutoff)):
-            self.purchase_model_ = clone(model).fit(train[0].snapshot)
+            self.purchase_model_ = (fits or Fits()).fit(model, train[0].snapshot)
         self.features_ = self._choose_features(train)
         rows = self._rows(train)
         check_no_leak(
@@ -818,6 +824,7 @@ def select_churn(
     candidate_horizons: float = 4.0,
     seed: int = 0,
     n_boot: int = 200,
+    fits: Fits | None = None,
     **settings: Any,
 ) -> ChurnSelection:
     """Judge the learned model against the simple ones and keep the simplest that does as well.
@@ -837,6 +844,8 @@ def select_churn(
         The newest one without outcomes; used if ``history`` is empty.
     n_boot : int
         Bootstrap replicates.
+    fits : Fits, optional
+        Models fitted so far; the purchase model is fitted once on each snapshot.
     **settings
         Further settings of :class:`ChurnModel`.
 
@@ -858,12 +867,13 @@ def select_churn(
         "candidate_horizons": candidate_horizons,
     }
     n_windows = count_windows(history)
+    known = Fits() if fits is None else fits
 
     def simple(why: str) -> ChurnSelection:
         basis: Sequence[LabelledSnapshot] | Snapshot = history
         if not history and snapshot is not None:
             basis = snapshot
-        model = PurchaseChurn(**common).fit(basis)
+        model = PurchaseChurn(**common).fit(basis, fits=known)
         return ChurnSelection(model, "purchase_model", why, None, n_windows)
 
     if n_windows < WINDOWS_NEEDED:
@@ -884,13 +894,15 @@ def select_churn(
             ]
         )
 
-    fits: dict[str, Callable[[Sequence[LabelledSnapshot]], Any]] = {
-        "churn_model": lambda parts: ChurnModel(**common, seed=seed, **settings).fit(parts),
+    recipes: dict[str, Callable[[Sequence[LabelledSnapshot]], Any]] = {
+        "churn_model": lambda parts: ChurnModel(**common, seed=seed, **settings).fit(
+            parts, fits=known
+        ),
         "recency_rule": fit_recency,
-        "purchase_model": lambda parts: PurchaseChurn(**common).fit(parts),
+        "purchase_model": lambda parts: PurchaseChurn(**common).fit(parts, fits=known),
     }
     try:
-        fitted = {name: fit(past) for name, fit in fits.items()}
+        fitted = {name: fit(past) for name, fit in recipes.items()}
         evaluation = evaluate_churn(
             fitted["churn_model"],
             test,
@@ -902,7 +914,7 @@ def select_churn(
     except TooLittleDataError as error:
         return simple(f"{error}: P(no purchase) of the purchase model is used, unjudged")
     name, reason = _choose(evaluation)
-    return ChurnSelection(fits[name](ordered), name, reason, evaluation, n_windows)
+    return ChurnSelection(recipes[name](ordered), name, reason, evaluation, n_windows)
 
 
 def _choose(evaluation: ChurnEvaluation) -> tuple[str, str]:
