@@ -438,7 +438,8 @@ class ValueAhead:
 
     @cached_property
     def _discounted(self) -> FloatArray:
-        return self.purchases.discounted(self.model.annual_discount_rate).to_numpy()
+        discounted = self.purchases.discounted(self.model.annual_discount_rate)
+        return np.asarray(discounted.to_numpy())
 
     @cached_property
     def _margins(self) -> FloatArray:
@@ -450,16 +451,16 @@ class ValueAhead:
 
     def margin(self) -> pd.Series[float]:
         """Margin expected, not discounted."""
-        return self._valued(self.purchases.mean().to_numpy(), "expected_margin")
+        return self._valued(np.asarray(self.purchases.mean()), "expected_margin")
 
     def margin_if_active(self) -> pd.Series[float]:
         """Margin expected of a customer who is active at the cutoff."""
-        values = self.purchases.mean_if_alive().to_numpy()
+        values = np.asarray(self.purchases.mean_if_alive())
         return self._valued(values, "expected_margin_if_active")
 
     def margin_if_staying(self) -> pd.Series[float]:
         """Margin expected of a customer who is active and never leaves."""
-        values = self.purchases.mean_if_staying().to_numpy()
+        values = np.asarray(self.purchases.mean_if_staying())
         return self._valued(values, "expected_margin_if_staying")
 
     def _valued(self, purchases: FloatArray, name: str) -> pd.Series[float]:
