@@ -37,6 +37,7 @@ from crmml.training.backtest import (
     JUDGED_BY,
     LOSSES,
     Judged,
+    _best,
     build_rehearsals,
     choose,
     judge,
@@ -311,3 +312,9 @@ def test_adding_weights_by_group_changes_no_statistic():
     grouped = replicate([(groups, everything(y, p))], keys, n_replicates=30).table()
     plain = compare(everything(y[groups], p[groups]), range(500), n_replicates=30)
     pd.testing.assert_frame_equal(grouped, plain, rtol=1e-9)
+
+
+def test_a_candidate_without_a_loss_is_never_the_best():
+    rows = [("heuristic", "spend_rmse"), ("bg_nbd", JUDGED_BY), ("mbg_nbd", JUDGED_BY)]
+    found = Replicates(rows, np.array([1.0, 2.0, np.nan]), np.zeros((3, 5)))
+    assert _best(found, ["heuristic", "bg_nbd", "mbg_nbd"]) == "bg_nbd"

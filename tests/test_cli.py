@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -156,7 +157,10 @@ def test_train_says_what_was_chosen_and_registers_a_challenger(shop):
     page = shop.printed["train"]
     assert "is chosen" in page
     assert "churn: the history holds" in page  # too short for a learned model, with figures
-    assert "customer_profitability is null: the data have no column 'margin' or 'cost'" in page
+    assert "* null throughout: customer_profitability, group, contactable" in page
+    notes = json.loads((shop.folder / "models" / "crmml" / "1.notes.json").read_text())
+    (null,) = [n for n in notes if n["code"] == "null_column" and "profitability" in n["about"]]
+    assert null["text"] == "null: the data have no column 'margin' or 'cost'"
     assert "Registered crmml version 1, alias challenger; folder models/crmml/1." in page
     assert "Next: crmml promote" in page
     assert (shop.folder / "models" / "crmml" / "1" / "manifest.json").is_file()

@@ -284,6 +284,16 @@ def test_a_bundle_from_a_newer_format_or_none_or_damaged(write, log, tmp_path):
     assert "damaged" in refused(tmp_path, *score, "models/crmml/1")
 
 
+def test_training_without_a_log_says_what_this_version_does(tmp_path):
+    rows = pd.DataFrame({"customer_id": [1, 2, 3], "outcome": [0, 1, 0], "calls": [1, 4, 2]})
+    rows.to_csv(tmp_path / "people.csv", index=False)
+    (tmp_path / "job.yaml").write_text("data: {labelled: {path: people.csv}}\n", encoding="utf-8")
+    for command in ("train", "backtest"):
+        sentence = refused(tmp_path, command, "-c", "job.yaml")
+        assert "this version trains and scores on a log only" in sentence
+        assert "given are 'labelled'" in sentence
+
+
 def test_a_missing_mlflow_server_is_told_within_seconds(write, log, tmp_path):
     config = write(log)
     uri = f"tracking.uri={NOTHING_LISTENS}"

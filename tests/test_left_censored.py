@@ -171,11 +171,12 @@ def test_an_old_base_is_recognised_and_said(snapshot, fitted):
 
 def test_training_says_whether_its_process_knows_of_old_customers(snapshot, cdnow):
     (said,) = age_of_base(snapshot, "mbg_nbd/own_mean")
-    assert said.startswith("the base is older than the data: ")
-    assert said.endswith("takes them for new: let mbg_nbd_left_censored compete in "
+    assert said.text.startswith("the base is older than the data: ")
+    assert said.severity == "ask"
+    assert said.text.endswith("takes them for new: let mbg_nbd_left_censored compete in "
                          "backtest.candidates")  # fmt: skip
     (said,) = age_of_base(snapshot, "mbg_nbd_left_censored_calendar")
-    assert "mbg_nbd_left_censored_calendar has parameters of their own for them" in said
+    assert "mbg_nbd_left_censored_calendar has parameters of their own for them" in said.text
     assert age_of_base(cdnow, "mbg_nbd") == []
 
 

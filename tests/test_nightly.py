@@ -105,9 +105,10 @@ def test_without_a_memory_it_says_that_contacts_were_not_checked(world, bundle):
 
 
 def test_a_bundle_that_knows_consents_contacts_nobody_without_them(world, bundle):
-    table = score(bundle[0], world.transactions, NIGHTS[0]).table
-    assert acts(table).empty
-    assert table["reasons_for"].eq("not_contactable").any()
+    scores = score(bundle[0], world.transactions, NIGHTS[0])
+    assert scores.table["recommended_action"].isna().all()
+    assert "trained with consents" in scores.absent["recommended_action"]
+    assert scores.table["value_tier"].notna().all()
 
 
 def test_plans_come_back_from_a_database_as_from_a_folder(nights, tmp_path):

@@ -57,6 +57,15 @@ def test_equal_notes_are_one_and_the_newest_fit_speaks():
     assert merge_notes(merged) == merged
 
 
+def test_a_warning_is_not_hidden_by_the_same_of_a_model_that_is_not_used():
+    mine = Note("no_dropout", "warn", "Nobody leaves.", "bg_nbd fitted at 1997-04-01")
+    other = Note("no_dropout", "info", "Nobody leaves.", "pareto_nbd fitted at 1997-04-01")
+    for order in ([mine, other], [other, mine]):
+        (both,) = merge_notes(order)
+        assert both.severity == "warn"
+        assert str(both).startswith("bg_nbd fitted at 1997-04-01 (and 1 other)")
+
+
 def test_the_most_pressing_come_first_and_no_more_than_asked():
     notes = [
         Note(f"n{i}", severity, f"text {i}", topic=topic)
@@ -69,6 +78,8 @@ def test_the_most_pressing_come_first_and_no_more_than_asked():
     assert {note.severity for note in groups["models"]} == {"ask"}
     assert sum(map(len, groups.values())) == 10
     assert most_pressing([]) == {}
+    only = [Note("limited_fit", "info", "not used"), Note("churn_choice", "info", "why")]
+    assert most_pressing(only) == {"models": only[1:]}
 
 
 def test_a_terminal_shows_ten_and_says_where_the_others_lie(capsys, tmp_path):

@@ -228,7 +228,8 @@ OPTIONAL = [column.name for column in TRANSACTIONS.columns if not column.require
 
 @pytest.mark.parametrize("left_out", OPTIONAL)
 def test_every_optional_column_of_the_log_may_be_left_out(trained, left_out):
-    scores = trained.bundle.score(trained.log.drop(columns=left_out))
+    given = trained.log.drop(columns=left_out)
+    scores = trained.bundle.score(given, customers=trained.customers)
     assert scores["clv"].notna().all()
     assert scores["expected_purchases"].notna().all()
     assert scores["recommended_action"].notna().all()
@@ -337,6 +338,21 @@ def test_an_edited_manifest_is_refused(trained, tmp_path):
         load_bundle(folder)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"format_version": 1, "hashes": {}}', "does not match its SHA-256"),
+        ('{"format_version": 0, "hashes": {}}', "has format 0; formats begin with 1"),
+        ("[" * 100_000, "is not a readable manifest"),
+    ],
+)
+def test_a_manifest_that_hides_from_its_digest_is_refused(trained, tmp_path, text, sentence):
+    folder = save_bundle(trained.bundle, tmp_path / "b")
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(BundleError, match=sentence):
+        load_bundle(folder)
+
+
 def test_a_manifest_survives_json_and_is_frozen(trained):
     manifest = trained.bundle.manifest
     assert Manifest.from_json(json.dumps(manifest.plain()).encode()) == manifest
@@ -395,8 +411,11 @@ def test_a_pyfunc_takes_the_customers_table_in_its_one_frame(trained, pyfunc):
     assert set(served["recommended_action"]) == {"no_action"}
     assert served["group"].notna().all()
     alone = pyfunc.predict(trained.log)
-    assert set(alone["recommended_action"]) > {"no_action"}
+    assert alone["recommended_action"].tolist() == [None] * len(alone)  # no consents are known
     assert alone["contactable"].tolist() == [None] * len(alone)
+    free = trained.customers.assign(table="customers", contactable=True)
+    asked = pyfunc.predict(pd.concat([trained.log, free], ignore_index=True))
+    assert set(asked["recommended_action"]) > {"no_action"}
 
 
 def test_the_columns_of_the_one_frame_follow_from_the_contract():

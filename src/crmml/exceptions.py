@@ -82,13 +82,14 @@ class MissingColumnsError(DataError):
 
 
 class MissingTableError(CrmmlError, KeyError):
-    """A table is asked for that was not given."""
+    """A table is asked for that was not given; ``why`` says what it is needed for."""
 
-    def __init__(self, missing: Iterable[str], present: Iterable[str]) -> None:
+    def __init__(self, missing: Iterable[str], present: Iterable[str], why: str = "") -> None:
         wanted = list(missing)
         lead = "at least one of the tables" if len(wanted) > 1 else "the table"
         given = few(present, 10) or "none"
-        super().__init__(f"{lead} {few(wanted)} is needed; given are {given}")
+        reason = f": {why}" if why else ""
+        super().__init__(f"{lead} {few(wanted)} is needed{reason}; given are {given}")
 
     def __str__(self) -> str:
         return str(self.args[0])  # a KeyError would print it in quotes

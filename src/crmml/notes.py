@@ -24,6 +24,11 @@ TOPICS: tuple[Topic, ...] = ("data", "models", "decisions")
 SEVERITIES: tuple[Severity, ...] = ("ask", "warn", "info")
 """Most pressing first."""
 
+EXPLAIN = frozenset(
+    {"churn_choice", "loyalty_choice", "value_process", "finding", "margin_observed"}
+)
+"""Codes of notes for information that explain what is served."""
+
 MOST_SHOWN = 10
 """Notes that a terminal shows; the others are stored."""
 
@@ -153,8 +158,8 @@ def merge_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
     Returns
     -------
     tuple of Note
-        In the order of the first of each. Text and severity are those of the last, whose fit
-        stands first in ``about``; counts are added.
+        In the order of the first of each. The text is that of the most severe, of several the
+        last, whose fit stands first in ``about``; counts are added.
 
     Examples
     --------
@@ -170,14 +175,22 @@ def merge_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
         if before is None:
             merged[key] = note
             continue
-        known = [what for what in before.about.split("; ") if what not in ("", note.about)]
-        named = "; ".join(filter(None, [note.about, *known]))
-        merged[key] = replace(note, about=named, count=before.count + note.count)
+        first, other = (before, note) if _rank(before) < _rank(note) else (note, before)
+        fits = [*first.about.split("; "), *other.about.split("; ")]
+        named = "; ".join(fit for fit in dict.fromkeys(fits) if fit)
+        merged[key] = replace(first, about=named, count=before.count + note.count)
     return tuple(merged.values())
+
+
+def _rank(note: Note) -> int:
+    """Return 0 for what is most pressing."""
+    return SEVERITIES.index(note.severity)
 
 
 def most_pressing(notes: Sequence[Note], most: int = MOST_SHOWN) -> dict[Topic, list[Note]]:
     """Choose the notes to show, the most pressing first, under their topics.
+
+    Of those for information, only what explains a choice (:data:`EXPLAIN`) is shown.
 
     Parameters
     ----------
@@ -194,10 +207,11 @@ def most_pressing(notes: Sequence[Note], most: int = MOST_SHOWN) -> dict[Topic, 
     Examples
     --------
     >>> notes = [Note("a", "info", "A."), Note("b", "ask", "B.", topic="data")]
-    >>> {topic: [str(n) for n in group] for topic, group in most_pressing(notes, 1).items()}
+    >>> {topic: [str(n) for n in group] for topic, group in most_pressing(notes).items()}
     {'data': ['B.']}
     """
-    ranked = sorted(notes, key=lambda note: SEVERITIES.index(note.severity))[:most]
+    told = [note for note in notes if note.severity != "info" or note.code in EXPLAIN]
+    ranked = sorted(told, key=_rank)[:most]
     groups = {topic: [note for note in ranked if note.topic == topic] for topic in TOPICS}
     return {topic: group for topic, group in groups.items() if group}
 

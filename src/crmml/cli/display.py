@@ -73,7 +73,7 @@ def _grid(title: str, *headings: str) -> Table:
 def tier_table(scores: Scores) -> pd.DataFrame:
     """Tabulate the tiers: customers, value, churn, actions bought and what they should bring."""
     table = scores.table
-    bought = table["recommended_action"] != "no_action"
+    bought = table["recommended_action"].fillna("no_action") != "no_action"
     groups = table.assign(bought=bought).groupby("value_tier", observed=True)
     tiers = groups.agg(
         customers=("customer_id", "size"),
@@ -103,6 +103,9 @@ def show_tiers(scores: Scores) -> None:
             f"{row['cost']:,.2f}", f"{row['gain']:,.2f}",
         )  # fmt: skip
     console.print(grid)
+    if scores.found is None:
+        say(f"No actions are recommended: {scores.absent['recommended_action']}.")
+        return
     allocation = scores.recommendation.allocation
     if allocation is not None and allocation.budget is not None:
         price = allocation.prices.budget
@@ -151,7 +154,7 @@ def show_training(result: TrainingResult, stored: Path) -> None:
     show_backtest(result.backtest)
     show_notes(result.notes, stored)
     if result.scores.absent:
-        say(f"* null throughout: {', '.join(result.scores.absent)} (why: see the manifest)")
+        say(f"* null throughout: {', '.join(result.scores.absent)} (why: {stored})")
     for gate, met in result.gates.items():
         say(f"{'✓' if met else '✗'} {gate}")
 

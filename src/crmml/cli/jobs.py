@@ -321,7 +321,6 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
         "leaderboard": result.backtest.leaderboard,
         "tiers": display.tier_table(result.scores).reset_index(),
         "actions": result.scores.recommendation.by_action().reset_index(),
-        "notes": pd.DataFrame([note.to_dict() for note in result.notes]),
     }
     if result.churn.evaluation is not None:
         tables["churn"] = result.churn.evaluation.table.reset_index()

@@ -266,7 +266,7 @@ TREATMENTS = TableSchema(
         Column("policy_version", "text", "the policy that chose it", adds=_NOT_YET),
     ),
     time="timestamp",
-    adds=_NOT_YET,
+    adds="cool-downs and the limit on contacts",
 )
 
 END_REASONS: tuple[str, ...] = ("voluntary", "involuntary", "competitor")

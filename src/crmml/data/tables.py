@@ -150,6 +150,18 @@ class Tables(Mapping[str, ir.Table]):
         """One row per customer, with further covariates; None where there is no such table."""
         return self.get("customers")
 
+    def require_log(self) -> None:
+        """Refuse to train or score without a log: other outputs have no models in this version.
+
+        Raises
+        ------
+        MissingTableError
+            If there are no transactions.
+        """
+        if "transactions" not in self:
+            why = "this version trains and scores on a log only, and checks the other tables"
+            raise MissingTableError(["transactions"], self, why)
+
     @property
     def report(self) -> CleaningReport:
         """What the policies did to the transactions."""

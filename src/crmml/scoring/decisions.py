@@ -181,8 +181,8 @@ class Actions:
     horizon : str
         Of the outcome window: how long an incentive is valid where its action does not say.
     knows_consent : bool
-        Whether the training knew who may be contacted. Then nobody is contacted where a scoring
-        is not given the consents, whatever the policy says of unknown ones.
+        Whether the training knew who may be contacted. Then nothing is recommended where a
+        scoring is not given the consents.
     at_stored_prices : bool
         Give out actions at the prices of the policy, each customer alone, instead of allocating
         the budget among those at hand. Not stored.
@@ -295,6 +295,13 @@ class Actions:
         policy = self.policy
         if self.at_stored_prices and policy.prices is None:
             raise CrmmlError("the bundle holds no shadow prices; allocate the budget instead")
+        if self._lacks_consents(moment):
+            reason = (
+                "the bundle was trained with consents: without the column `contactable` of the "
+                "table `customers` nobody is contacted"
+            )
+            moment.leave_out([output.name for output in self.outputs], reason)
+            return pd.DataFrame(index=so_far.index)
         recommendation = recommend(
             so_far,
             self.catalogue,
@@ -307,7 +314,7 @@ class Actions:
             holdout_share=policy.holdout_share,
             experiment=policy.experiment,
             seed=policy.seed,
-            consent="required" if self._lacks_consents(moment) else policy.consent,
+            consent=policy.consent,
             prices=policy.prices if self.at_stored_prices else None,
         )
         moment.found[self.name] = recommendation

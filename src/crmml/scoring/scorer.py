@@ -161,6 +161,7 @@ def scoring_cutoff(
     bundle: Bundle, tables: Tables, cutoff: str | pd.Timestamp | None = None
 ) -> pd.Timestamp:
     """Return the moment as of which :func:`score` scores; see there."""
+    tables.require_log()
     end, trained = end_of_observation(tables.last_timestamp), pd.Timestamp(bundle.manifest.cutoff)
     return max(end, trained) if cutoff is None else read_moment(cutoff, "cutoff")
 

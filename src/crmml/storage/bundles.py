@@ -150,7 +150,7 @@ def read_bundle_files(folder: str | Path, *, newest: int) -> dict[str, bytes]:
     try:
         manifest = json.loads(manifest_bytes)
         version, hashes = int(manifest["format_version"]), dict(manifest["hashes"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(
             f"the bundle at {home} is damaged: {MANIFEST} is not a readable manifest ({error})"
         ) from error
@@ -160,11 +160,14 @@ def read_bundle_files(folder: str | Path, *, newest: int) -> dict[str, bytes]:
             f"the bundle at {home} has format {version}, written by crmml {written_by}; "
             f"this crmml reads formats up to {newest}: update crmml"
         )
+    if version < 1:
+        raise BundleError(f"the bundle at {home} has format {version}; formats begin with 1")
     files = {MANIFEST: manifest_bytes}
-    if version > 1:
-        if (home / DIGEST).is_file():
-            with reported("read", home / DIGEST):
-                files[DIGEST] = (home / DIGEST).read_bytes()
+    if (home / DIGEST).is_file():
+        with reported("read", home / DIGEST):
+            files[DIGEST] = (home / DIGEST).read_bytes()
+    # a digest that is there counts, also where the manifest was edited to say format 1
+    if version > 1 or DIGEST in files:
         check_digest(files, f"the bundle at {home}")
     for name, expected in hashes.items():
         if Path(name).name != name:

@@ -7,6 +7,7 @@ before that cutoff.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -449,8 +450,10 @@ def _best(found: Replicates, names: Sequence[str]) -> str:
     order = list(CANDIDATES)
 
     def rounded(name: str, metric: str) -> float:
-        # Six digits: the same model reached from two sides is no better than itself.
-        return float(f"{value.get((name, metric), 0.0):.6g}")
+        found = value.get((name, metric), math.nan)
+        # Six digits: the same model reached from two sides is no better than itself. A loss that
+        # is missing is the worst.
+        return math.inf if math.isnan(found) else float(f"{found:.6g}")
 
     def rank(name: str) -> tuple[float, float, int, str]:
         place = order.index(name) if name in order else len(order)

@@ -61,9 +61,12 @@ def training_cutoff(config: Config, tables: Tables) -> pd.Timestamp:
     ------
     ConfigError
         If the cutoff is no date.
+    MissingTableError
+        If there is no log.
     TooLittleDataError
         If it lies before all data.
     """
+    tables.require_log()
     end = end_of_observation(tables.last_timestamp)
     if config.cutoff is None:
         return end

@@ -593,7 +593,14 @@ def gather_notes(backtest: Backtest, fitted: Sequence[Note], scores: Scores) -> 
     planned = [
         Note("not_applied", "warn", text, topic="decisions") for text in scores.recommendation.notes
     ]
-    return merge_notes([*backtest.notes, *fitted, *planned])
+    reasons: dict[str, list[str]] = {}
+    for name, reason in scores.absent.items():
+        reasons.setdefault(reason, []).append(name)
+    nulls = [
+        Note("null_column", "info", f"null: {reason}", ", ".join(names), "data")
+        for reason, names in reasons.items()
+    ]
+    return merge_notes([*backtest.notes, *fitted, *planned, *nulls])
 
 
 def _gates(backtest: Backtest, churn: ChurnSelection) -> dict[str, bool]:

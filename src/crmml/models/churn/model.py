@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 
 from crmml._typing import Duration, FloatArray, IntArray
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, TooLittleDataError
@@ -27,10 +26,8 @@ from crmml.models.churn.history import (
     whole_length,
 )
 from crmml.models.churn.leak import check_no_leak
-from crmml.models.churn.purchase import BEHIND_CHURN, WithPurchaseModel
+from crmml.models.churn.purchase import WithPurchaseModel
 from crmml.models.forecast.baselines import labels
-from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
-from crmml.notes import about, fit_of
 
 NO_PURCHASE = "no_purchase_probability"
 
@@ -177,9 +174,7 @@ class ChurnModel(WithPurchaseModel):
         train, calibration, embargoed = split_history(history)
         for part in (*train, calibration):
             check_window(part, self.horizon, self.gap)
-        model = ModifiedBetaGeoModel() if self.purchase_model is None else self.purchase_model
-        with about(fit_of(BEHIND_CHURN, train[0].snapshot.cutoff)):
-            self.purchase_model_ = clone(model).fit(train[0].snapshot)
+        self.fit_purchase_model(train[0].snapshot)
         self.features_ = self._choose_features(train)
         rows = self._rows(train)
         check_no_leak(

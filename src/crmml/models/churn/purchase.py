@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from crmml import models
 from crmml._typing import Duration, FloatArray
 from crmml.exceptions import TooLittleDataError
 from crmml.features.labels import LabelledSnapshot
@@ -25,30 +24,18 @@ BEHIND_CHURN = "the purchase model behind the churn feature"
 
 
 class WithPurchaseModel(Estimator):
-    """Storage of an estimator that holds a fitted purchase model."""
+    """An estimator that holds a fitted purchase model."""
 
     purchase_model: Any
     purchase_model_: Any
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return class name, settings and fitted state as plain JSON values."""
-        self._check_fitted()
-        purchase = self.purchase_model_.to_dict()
-        plain = clone(self).set_params(purchase_model=None)
-        for name in self._state:
-            setattr(plain, name, getattr(self, name))
-        plain.purchase_model_ = None
-        stored = Estimator.to_dict(plain)
-        stored["state"]["purchase_model_"] = purchase
-        return stored
+    _learners: ClassVar[Mapping[str, str]] = {"purchase_model": "purchase_model_"}
 
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild a fitted estimator from :meth:`to_dict`; it would be fitted again alike."""
-        model = super().from_dict(stored)
-        model.purchase_model_ = models.from_dict(stored["state"]["purchase_model_"])
-        model.purchase_model = clone(model.purchase_model_)
-        return model
+    def fit_purchase_model(self, snapshot: Snapshot) -> None:
+        """Fit the purchase model (default MBG/NBD); what it warns of names its purpose."""
+        model = ModifiedBetaGeoModel() if self.purchase_model is None else self.purchase_model
+        with about(fit_of(BEHIND_CHURN, snapshot.cutoff)):
+            self.purchase_model_ = clone(model).fit(snapshot)
 
     def no_purchase(self, snapshot: Snapshot, length: Duration) -> FloatArray:
         """Return P(no purchase in so long), in the order of the rows, shape (n,)."""
@@ -115,9 +102,7 @@ class PurchaseChurn(WithPurchaseModel):
             raise TooLittleDataError("a purchase model needs at least one snapshot; got none")
         newest = history if isinstance(history, Snapshot) else sort_history(history)[-1]
         snapshot = newest if isinstance(newest, Snapshot) else newest.snapshot
-        model = ModifiedBetaGeoModel() if self.purchase_model is None else self.purchase_model
-        with about(fit_of(BEHIND_CHURN, snapshot.cutoff)):
-            self.purchase_model_ = clone(model).fit(snapshot)
+        self.fit_purchase_model(snapshot)
         self.calibration_, self.trained_until_ = None, None
         if isinstance(newest, LabelledSnapshot):
             check_window(newest, self.horizon, self.gap)

@@ -30,8 +30,7 @@ class RecencyRule(Estimator):
     Two rankings are tried on the training slices and the one with the higher AUC is kept:
     ``inactivity`` (``T - recency``) and inactivity over the customer's own mean gap. The own gap
     is ``(recency + g) / (frequency + 1)``, with ``g`` the mean gap of the base, so that customers
-    without a repeat purchase have one too. A monotone curve turns the score into a probability,
-    and the threshold is the score that maximises sensitivity plus specificity (Youden 1950).
+    without a repeat purchase have one too. A monotone curve turns the score into a probability.
 
     Attributes
     ----------
@@ -39,8 +38,6 @@ class RecencyRule(Estimator):
         The better ranking.
     typical_gap_ : float
         Mean gap ``g`` of the base, in the time unit.
-    threshold_ : float
-        Scores at or above it are called churned.
     calibration_ : dict
         Knots of the curve from score to probability.
     training_auc_ : dict of str to float
@@ -54,7 +51,6 @@ class RecencyRule(Estimator):
     _state = (
         "rule_",
         "typical_gap_",
-        "threshold_",
         "calibration_",
         "training_auc_",
         "time_unit_",
@@ -63,14 +59,13 @@ class RecencyRule(Estimator):
 
     rule_: str
     typical_gap_: float
-    threshold_: float
     calibration_: dict[str, Any]
     training_auc_: dict[str, float]
     time_unit_: TimeUnit
     trained_until_: str
 
     def fit(self, history: Sequence[LabelledSnapshot]) -> Self:
-        """Choose ranking, threshold and curve on labelled snapshots.
+        """Choose ranking and curve on labelled snapshots.
 
         Parameters
         ----------
@@ -101,7 +96,6 @@ class RecencyRule(Estimator):
         }
         self.training_auc_ = {rule: float(auc(churned, score)) for rule, score in scores.items()}
         self.rule_ = max(RECENCY_RULES, key=lambda rule: self.training_auc_[rule])
-        self.threshold_ = _youden(churned, scores[self.rule_])
         self.calibration_ = MonotoneCalibration.fit(scores[self.rule_], churned).to_dict()
         return self
 
@@ -123,10 +117,6 @@ class RecencyRule(Estimator):
             curve(np.asarray(score, dtype=np.float64)), score.index, name="churn_probability"
         )
 
-    def calls_churned(self, snapshot: Snapshot) -> pd.Series[bool]:
-        """Say who is above the threshold."""
-        return (self.score(snapshot) >= self.threshold_).rename("churned")
-
     def _rank(self, snapshot: Snapshot, rule: str) -> FloatArray:
         x, t_x, T = (snapshot.frame[c].to_numpy(np.float64) for c in ("frequency", "recency", "T"))
         inactivity = T - t_x
@@ -139,15 +129,6 @@ def labels(part: LabelledSnapshot) -> FloatArray:
     """Outcomes of a labelled snapshot, 1 for churned, in the order of its rows, shape (n,)."""
     churned = part.outcomes["churned"].reindex(part.snapshot.customer_id)
     return np.asarray(churned.to_numpy(dtype=np.float64))
-
-
-def _youden(churned: FloatArray, score: FloatArray) -> float:
-    values, group = np.unique(score, return_inverse=True)
-    left = np.bincount(group, churned)
-    stayed = np.bincount(group) - left
-    sensitivity = np.cumsum(left[::-1])[::-1] / left.sum()
-    false_alarms = np.cumsum(stayed[::-1])[::-1] / stayed.sum()
-    return float(values[np.argmax(sensitivity - false_alarms)])
 
 
 class TransitionMatrix(Estimator):
