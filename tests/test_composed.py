@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from crmml.data.sources import open_tables
 from numpy.testing import assert_allclose
 
 import crmml.models
+from crmml.data.tables import open_tables
 from crmml.exceptions import CrmmlError, FitWarning, ParameterError
 from crmml.features.labels import LabelledSnapshot, build_labelled
 from crmml.features.snapshot import Snapshot, build_snapshot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
@@ -118,28 +119,25 @@ class LifetimeValue:
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Ask the lifetime value model."""
         ltv, snapshot = self.model, moment.snapshot
-        purchases = ltv.purchase_model_
+        ahead = cache(lambda horizon: ltv.ahead(snapshot, horizon))
+        near, far = ahead(self.horizon), ahead(self.value_horizon)
         table = pd.DataFrame(index=snapshot.customer_id)
-        counts = purchases.purchase_quantiles(
-            snapshot, self.horizon, INTERVAL, posterior=ltv.purchase_posterior_
-        )
-        values = ltv.clv_quantiles(snapshot, self.value_horizon, INTERVAL)
-        for name, quantiles in (("purchases", counts), ("clv", values)):
-            bounds = pd.DataFrame(quantiles)
+        counts, values = near.doubted.quantiles(INTERVAL), far.clv_quantiles(INTERVAL)
+        for name, bounds in (("purchases", counts), ("clv", values)):
             table[f"{name}_lower"], table[f"{name}_upper"] = bounds.iloc[:, 0], bounds.iloc[:, 1]
-        table["probability_alive"] = purchases.probability_alive(snapshot)
-        table["probability_no_purchase"] = purchases.probability_no_purchase(snapshot, self.horizon)
-        table["clv"] = ltv.clv(snapshot, self.value_horizon)
+        table["probability_alive"] = near.purchases.probability_alive()
+        table["probability_no_purchase"] = near.purchases.probability_no_purchase()
+        table["clv"] = far.clv()
         if ltv.annual_discount_rate > 0:
             table["residual_value"] = ltv.residual_value(snapshot)
         else:
             reason = "without discounting the value to infinity has no bound"
             moment.leave_out("residual_value", reason)
         for h in self.margin_horizons:
-            table[margin_if("active", h)] = ltv.expected_margin_if_active(snapshot, h)
-            table[margin_if("staying", h)] = ltv.expected_margin_if_staying(snapshot, h)
+            table[margin_if("active", h)] = ahead(h).margin_if_active()
+            table[margin_if("staying", h)] = ahead(h).margin_if_staying()
         for window in self.windows:
-            chances = purchases.purchase_chances(snapshot, window)
+            chances = ahead(window).purchases.chances()
             for what in _CHANCES:
                 table[buys_if(what, window)] = chances[what]
         if self.margin_horizons:

@@ -266,54 +266,20 @@ class HeuristicForecaster(Forecaster):
         return x * length / np.maximum(T, length), T - t_x
 
 
-class _Boosted(Forecaster):
+def _boosting(settings: BoostedForecaster | HybridForecaster, objective: Objective) -> Boosting:
     """Trees on the registered snapshot features; the same settings for all kinds."""
-
-    features_: list[str]
-
-    def __init__(
-        self,
-        *,
-        horizon: str | Duration,
-        learning_rate: float = 0.05,
-        num_leaves: int = 4,
-        min_leaf: int = 50,
-        ridge: float = 50.0,
-        max_rounds: int = 300,
-        num_threads: int = 1,
-        seed: int = 0,
-    ) -> None:
-        self.horizon = horizon
-        self.learning_rate = learning_rate
-        self.num_leaves = num_leaves
-        self.min_leaf = min_leaf
-        self.ridge = ridge
-        self.max_rounds = max_rounds
-        self.num_threads = num_threads
-        self.seed = seed
-
-    def _boosting(self, objective: Objective) -> Boosting:
-        return Boosting(
-            objective=objective,
-            learning_rate=self.learning_rate,
-            num_leaves=self.num_leaves,
-            min_leaf=self.min_leaf,
-            ridge=self.ridge,
-            max_rounds=self.max_rounds,
-            patience=25,
-            feature_share=0.7,
-            num_threads=self.num_threads,
-            seed=self.seed,
-        )
-
-    def _grow(self, objective: Objective, rows: _Rows, target: FloatArray) -> str:
-        """Find the number of trees, grow them on all rows, and return them as text."""
-        boosting = self._boosting(objective)
-        found = boosting.cross_validate(rows.X, target, rows.fold, rows.offset)
-        return boosting.grow(rows.X, target, found.rounds, rows.offset).text
-
-    def _raw(self, text: str, matrix: FloatArray) -> FloatArray:
-        return Trees(text, self.num_threads).score(matrix)
+    return Boosting(
+        objective=objective,
+        learning_rate=settings.learning_rate,
+        num_leaves=settings.num_leaves,
+        min_leaf=settings.min_leaf,
+        ridge=settings.ridge,
+        max_rounds=settings.max_rounds,
+        patience=25,
+        feature_share=0.7,
+        num_threads=settings.num_threads,
+        seed=settings.seed,
+    )
 
 
 @dataclass(frozen=True)
@@ -357,7 +323,7 @@ def _gather(
     )
 
 
-class BoostedForecaster(_Boosted):
+class BoostedForecaster(Forecaster):
     """LightGBM alone, on the snapshot features.
 
     Parameters
@@ -381,6 +347,7 @@ class BoostedForecaster(_Boosted):
     complexity = 3
     _state = ("boosters_", "features_")
     boosters_: dict[str, str]
+    features_: list[str]
 
     def __init__(
         self,
@@ -395,16 +362,14 @@ class BoostedForecaster(_Boosted):
         num_threads: int = 1,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            horizon=horizon,
-            learning_rate=learning_rate,
-            num_leaves=num_leaves,
-            min_leaf=min_leaf,
-            ridge=ridge,
-            max_rounds=max_rounds,
-            num_threads=num_threads,
-            seed=seed,
-        )
+        self.horizon = horizon
+        self.learning_rate = learning_rate
+        self.num_leaves = num_leaves
+        self.min_leaf = min_leaf
+        self.ridge = ridge
+        self.max_rounds = max_rounds
+        self.num_threads = num_threads
+        self.seed = seed
         self.kind = kind
 
     def fit(self, snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot] = ()) -> Self:
@@ -448,16 +413,23 @@ class BoostedForecaster(_Boosted):
         """Return ``purchases`` and ``spend`` in the horizon, keyed by customer."""
         self._check_fitted()
         X = feature_matrix(snapshot, self.features_)
-        purchases, spend = (
-            np.exp(self._raw(self.boosters_[name], X)) for name in ("purchases", "spend")
-        )
+        purchases, spend = (np.exp(self._score(name, X)) for name in ("purchases", "spend"))
         if self.kind == "hurdle":
-            any_ = 1.0 / (1.0 + np.exp(-self._raw(self.boosters_["any"], X)))
+            any_ = 1.0 / (1.0 + np.exp(-self._score("any", X)))
             purchases, spend = any_ * purchases, any_ * spend
         return _keyed(snapshot, purchases, spend)
 
+    def _grow(self, objective: Objective, rows: _Rows, target: FloatArray) -> str:
+        """Find the number of trees, grow them on all rows, and return them as text."""
+        boosting = _boosting(self, objective)
+        found = boosting.cross_validate(rows.X, target, rows.fold, rows.offset)
+        return boosting.grow(rows.X, target, found.rounds, rows.offset).text
 
-class HybridForecaster(_Boosted):
+    def _score(self, name: str, matrix: FloatArray) -> FloatArray:
+        return Trees(self.boosters_[name], self.num_threads).score(matrix)
+
+
+class HybridForecaster(Forecaster):
     """Trees that correct a purchase process customer by customer.
 
     On each rehearsal the process is fitted to the snapshot of that time, and Poisson trees learn
@@ -520,6 +492,7 @@ class HybridForecaster(_Boosted):
     gain_error_: float
     scale_: float
     drift_: float
+    features_: list[str]
 
     def __init__(
         self,
@@ -535,16 +508,14 @@ class HybridForecaster(_Boosted):
         num_threads: int = 1,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            horizon=horizon,
-            learning_rate=learning_rate,
-            num_leaves=num_leaves,
-            min_leaf=min_leaf,
-            ridge=ridge,
-            max_rounds=max_rounds,
-            num_threads=num_threads,
-            seed=seed,
-        )
+        self.horizon = horizon
+        self.learning_rate = learning_rate
+        self.num_leaves = num_leaves
+        self.min_leaf = min_leaf
+        self.ridge = ridge
+        self.max_rounds = max_rounds
+        self.num_threads = num_threads
+        self.seed = seed
         self.purchase_models = purchase_models
         self.spend_model = spend_model
 
@@ -570,7 +541,7 @@ class HybridForecaster(_Boosted):
             offsets.append(np.log(np.maximum(expected, 1e-6)) + np.log(levels[-1]))
         self.features_ = choose_features(closed)
         rows = _gather(closed, self.features_, self.seed, offsets)
-        boosting = self._boosting("poisson")
+        boosting = _boosting(self, "poisson")
         found = boosting.cross_validate(rows.X, rows.purchases, rows.fold, rows.offset)
         base = np.exp(np.concatenate(offsets))
         self.gain_, self.gain_error_ = _deviance_gain(rows, base, found.outside)
@@ -606,7 +577,7 @@ class HybridForecaster(_Boosted):
         if self.booster_ is None:
             return np.ones(len(snapshot))
         X = feature_matrix(snapshot, self.features_)
-        return self.scale_ * np.exp(self._raw(self.booster_, X))
+        return self.scale_ * np.exp(Trees(self.booster_, self.num_threads).score(X))
 
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:
         """Return ``purchases`` and ``spend`` in the horizon, keyed by customer."""

@@ -156,7 +156,7 @@ class PredictiveDistribution:
         """Average values of each future, shape (n_nodes, n_futures), given that one is active."""
         of_row: FloatArray = values[:, self.inverse]
         if len(self.alive) == 1:
-            return of_row[0]
+            return np.asarray(of_row[0])
         p = self.alive.mean(axis=0)
         return np.asarray((self.alive * of_row).mean(axis=0) / np.where(p > 0, p, 1.0))
 

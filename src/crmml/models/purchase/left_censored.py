@@ -20,7 +20,7 @@ from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import _plain
 from crmml.models.purchase.base import Group, PurchaseModel
-from crmml.models.purchase.beta_geo import BetaGeoModel
+from crmml.models.purchase.beta_geo import BETA_GEO_BOUNDARIES, BetaGeoModel
 from crmml.models.purchase.calendar import CalendarProfile, grain_edge
 from crmml.models.purchase.clocked import ClockedPurchaseModel
 from crmml.models.purchase.clocks import ClockSettings, Wanted
@@ -82,7 +82,7 @@ def _origin(snapshot: Snapshot) -> pd.Timestamp:
     return pd.Timestamp(snapshot.provenance["first_timestamp"])
 
 
-class OldCustomerModel(BetaGeoModel):
+class OldCustomerModel(ClockedPurchaseModel):
     """BG/NBD of customers active when the data begin, zero-truncated; see LeftCensoredModel.
 
     Parameters
@@ -96,6 +96,9 @@ class OldCustomerModel(BetaGeoModel):
     purchase_covariates, dropout_covariates, ridge, calendar
         See :class:`~crmml.models.purchase.clocked.ClockedPurchaseModel`.
     """
+
+    _effects: ClassVar[dict[Group, tuple[tuple[str, float], ...]]] = BetaGeoModel._effects
+    _boundaries = BETA_GEO_BOUNDARIES
 
     def __init__(
         self,

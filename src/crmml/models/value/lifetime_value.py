@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -177,6 +179,18 @@ class LifetimeValueModel(Estimator):
 
     # -- expectations ----------------------------------------------------------------------------
 
+    def ahead(self, snapshot: Snapshot, horizon: str | Duration | None) -> ValueAhead:
+        """Gather what is known of one horizon, once for all that is asked of it.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+        horizon : str, Duration or None
+            ``None`` looks to infinity.
+        """
+        self._check_fitted()
+        return ValueAhead(self, snapshot, horizon)
+
     def clv(self, snapshot: Snapshot, horizon: str | Duration) -> pd.Series[float]:
         """Expect the discounted margin of the purchases in ``(cutoff, cutoff + horizon]``.
 
@@ -198,11 +212,7 @@ class LifetimeValueModel(Estimator):
         InfiniteMeanWarning
             If a value is infinite, because the fitted spend has no mean (``q <= 1``).
         """
-        self._check_fitted()
-        purchases = self.purchase_model_.discounted_expected_purchases(
-            snapshot, horizon, self.annual_discount_rate
-        )
-        return self._valued(snapshot, purchases, "clv")
+        return self.ahead(snapshot, horizon).clv()
 
     def residual_value(self, snapshot: Snapshot) -> pd.Series[float]:
         """Expect the discounted margin of **all** future purchases (DERT x margin x spend).
@@ -217,11 +227,7 @@ class LifetimeValueModel(Estimator):
         InfiniteMeanWarning
             As :meth:`clv`.
         """
-        self._check_fitted()
-        purchases = self.purchase_model_.discounted_expected_purchases(
-            snapshot, None, self.annual_discount_rate
-        )
-        return self._valued(snapshot, purchases, "residual_value")
+        return self.ahead(snapshot, None).clv()
 
     def expected_margin(self, snapshot: Snapshot, horizon: str | Duration) -> pd.Series[float]:
         """Expect the margin of the purchases in the horizon, not discounted.
@@ -231,9 +237,7 @@ class LifetimeValueModel(Estimator):
         InfiniteMeanWarning
             As :meth:`clv`.
         """
-        self._check_fitted()
-        purchases = self.purchase_model_.expected_purchases(snapshot, horizon)
-        return self._valued(snapshot, purchases, "expected_margin")
+        return self.ahead(snapshot, horizon).margin()
 
     def expected_margin_if_active(
         self, snapshot: Snapshot, horizon: str | Duration
@@ -247,9 +251,7 @@ class LifetimeValueModel(Estimator):
         InfiniteMeanWarning
             As :meth:`clv`.
         """
-        self._check_fitted()
-        purchases = self.purchase_model_.expected_purchases_if_alive(snapshot, horizon)
-        return self._valued(snapshot, purchases, "expected_margin_if_active")
+        return self.ahead(snapshot, horizon).margin_if_active()
 
     def expected_margin_if_staying(
         self, snapshot: Snapshot, horizon: str | Duration
@@ -263,9 +265,7 @@ class LifetimeValueModel(Estimator):
         InfiniteMeanWarning
             As :meth:`clv`.
         """
-        self._check_fitted()
-        purchases = self.purchase_model_.expected_purchases_if_staying(snapshot, horizon)
-        return self._valued(snapshot, purchases, "expected_margin_if_staying")
+        return self.ahead(snapshot, horizon).margin_if_staying()
 
     def margin_variation(self, snapshot: Snapshot) -> pd.Series[float]:
         """Coefficient of variation of what is known about an active customer's margin.
@@ -277,21 +277,6 @@ class LifetimeValueModel(Estimator):
         rate = self.purchase_model_.rate_variation(snapshot)
         spend = self.spend_model_.spend_variation(snapshot)
         return (((1.0 + rate**2) * (1.0 + spend**2) - 1.0) ** 0.5).rename("margin_variation")
-
-    def _valued(
-        self, snapshot: Snapshot, purchases: pd.Series[float], name: str
-    ) -> pd.Series[float]:
-        spend = self.spend_model_.expected_spend(snapshot).to_numpy()
-        values = self._margins(snapshot) * spend * purchases.to_numpy()
-        endless = int((~np.isfinite(values)).sum())
-        if endless:
-            warnings.warn(
-                f"{name} is infinite for {endless:,} customers: the fitted spend has no mean "
-                f"(q = {self.spend_model_.params_['q']:.3g}); quantiles are finite",
-                InfiniteMeanWarning,
-                stacklevel=3,
-            )
-        return pd.Series(values, index=snapshot.customer_id, name=name)
 
     def _margins(self, snapshot: Snapshot) -> FloatArray:
         if isinstance(self.margin, str):
@@ -345,26 +330,7 @@ class LifetimeValueModel(Estimator):
         discount factor of the customer's horizon, which keeps the expectation exact. A customer
         with negative net spend gets the distribution scaled to the (negative) expectation.
         """
-        self._check_fitted()
-        levels = check_levels(q)
-        unit, ratio = self._unit_values(snapshot, horizon)
-        gain = unit * ratio
-        # A negative unit value turns the distribution around.
-        wanted = np.concatenate([levels, 1.0 - levels]) if (gain < 0).any() else levels
-        ahead = look_ahead(self.purchase_model_, snapshot, horizon, self.purchase_posterior_)
-        inverse = ahead.rows
-        x = _frequency(snapshot)
-        first = np.empty(ahead.alive.shape[1], dtype=np.int64)
-        first[inverse] = np.arange(len(inverse))
-        gamma = self.spend_model_.params_["gamma"]
-        scaled = _scaled_quantiles(ahead, x[first], self._spend_nodes(), gamma, wanted)
-        share = np.clip(gamma / np.maximum(np.abs(unit), 1e-300), 0.0, 1.0)
-        values = np.exp(interpolate_share(scaled[inverse], share))
-        chosen = values[:, : len(levels)]
-        if len(wanted) > len(levels):
-            chosen = np.where(gain[:, None] < 0, values[:, len(levels) :], chosen)
-        columns = pd.Index(levels, name="q")
-        return pd.DataFrame(gain[:, None] * chosen, index=snapshot.customer_id, columns=columns)
+        return self.ahead(snapshot, horizon).clv_quantiles(q)
 
     def total(
         self,
@@ -408,20 +374,6 @@ class LifetimeValueModel(Estimator):
         table |= dict(zip(levels.tolist(), quantiles, strict=True))
         return pd.DataFrame(table, index=names)
 
-    def _unit_values(
-        self, snapshot: Snapshot, horizon: str | Duration
-    ) -> tuple[FloatArray, FloatArray]:
-        """Scale of spend ``gamma + x m``, and margin times mean discount factor."""
-        purchases = self.purchase_model_
-        m = np.where((x := _frequency(snapshot)) > 0, _monetary_value(snapshot), 0.0)
-        discounted = purchases.discounted_expected_purchases(
-            snapshot, horizon, self.annual_discount_rate
-        ).to_numpy()
-        plain = purchases.expected_purchases(snapshot, horizon).to_numpy()
-        factor = np.where(plain > 0, discounted / np.where(plain > 0, plain, 1.0), 1.0)
-        unit = self.spend_model_.params_["gamma"] + x * m
-        return unit, factor * self._margins(snapshot)
-
     def _spend_nodes(self) -> SpendParams:
         if self.spend_posterior_ is None:
             params = self.spend_model_.params_
@@ -440,7 +392,8 @@ class LifetimeValueModel(Estimator):
         rng = np.random.default_rng([self.random_state, 2])
         n_worlds = self.n_posterior_draws or 200
         purchases, spend = self.purchase_posterior_, self.spend_posterior_
-        unit, ratio = (values[order] for values in self._unit_values(snapshot, horizon))
+        ahead = self.ahead(snapshot, horizon)
+        unit, ratio = (values[order] for values in ahead.unit_values())
         x, group = _frequency(snapshot)[order], group[order]
         params = self.spend_model_.params_
         paid = unit - params["gamma"]
@@ -449,20 +402,124 @@ class LifetimeValueModel(Estimator):
         for world in range(n_worlds):
             if world == 0 or (purchases is not None and world % _WORLDS == 0):
                 draws = None if purchases is None else purchases.draws[world : world + _WORLDS]
-                ahead = look_ahead(self.purchase_model_, snapshot, horizon, draws)
-                history = ahead.rows[order]
+                its = look_ahead(self.purchase_model_, snapshot, horizon, draws)
+                history = its.rows[order]
             node = 0 if purchases is None else world % _WORLDS
             p, q, gamma = plug_in if spend is None else spend.draws[world]
-            active = np.flatnonzero(rng.uniform(size=len(x)) < ahead.alive[node][history])
-            future = ahead.inverse[history[active]]
+            active = np.flatnonzero(rng.uniform(size=len(x)) < its.alive[node][history])
+            future = its.inverse[history[active]]
             count = self.purchase_model_._process.draw(
-                take(ahead.futures[node], future), ahead.t[node][future], rng
+                take(its.futures[node], future), its.t[node][future], rng
             )
             active, count = active[count > 0], count[count > 0]
             scaled = rng.gamma(p * count) / rng.gamma(q + p * x[active])
             value = ratio[active] * (gamma + paid[active]) * scaled
             totals[world] = np.bincount(group[active], weights=value, minlength=n_groups)
         return totals
+
+
+@dataclass(frozen=True)
+class ValueAhead:
+    """Margins and lifetime values of one horizon, from one predictive distribution.
+
+    Made by :meth:`LifetimeValueModel.ahead`.
+
+    Attributes
+    ----------
+    model : LifetimeValueModel
+        Fitted.
+    snapshot : Snapshot
+    horizon : str, Duration or None
+    """
+
+    model: LifetimeValueModel
+    snapshot: Snapshot
+    horizon: str | Duration | None
+
+    @cached_property
+    def purchases(self) -> PredictiveDistribution:
+        """Purchases at the estimates."""
+        return self.model.purchase_model_.predictive(self.snapshot, self.horizon)
+
+    @cached_property
+    def doubted(self) -> PredictiveDistribution:
+        """Purchases under the posterior of the parameters."""
+        posterior = self.model.purchase_posterior_
+        if posterior is None:
+            return self.purchases
+        return self.model.purchase_model_.predictive(self.snapshot, self.horizon, posterior)
+
+    @cached_property
+    def _discounted(self) -> FloatArray:
+        discounted = self.purchases.discounted(self.model.annual_discount_rate)
+        return np.asarray(discounted.to_numpy())
+
+    @cached_property
+    def _margins(self) -> FloatArray:
+        return self.model._margins(self.snapshot)
+
+    def clv(self) -> pd.Series[float]:
+        """Discounted margin expected; see :meth:`LifetimeValueModel.clv`."""
+        return self._valued(self._discounted, "clv" if self.horizon else "residual_value")
+
+    def margin(self) -> pd.Series[float]:
+        """Margin expected, not discounted."""
+        return self._valued(np.asarray(self.purchases.mean()), "expected_margin")
+
+    def margin_if_active(self) -> pd.Series[float]:
+        """Margin expected of a customer who is active at the cutoff."""
+        values = np.asarray(self.purchases.mean_if_alive())
+        return self._valued(values, "expected_margin_if_active")
+
+    def margin_if_staying(self) -> pd.Series[float]:
+        """Margin expected of a customer who is active and never leaves."""
+        values = np.asarray(self.purchases.mean_if_staying())
+        return self._valued(values, "expected_margin_if_staying")
+
+    def _valued(self, purchases: FloatArray, name: str) -> pd.Series[float]:
+        spend = self.model.spend_model_.expected_spend(self.snapshot).to_numpy()
+        values = self._margins * spend * purchases
+        endless = int((~np.isfinite(values)).sum())
+        if endless:
+            q = self.model.spend_model_.params_["q"]
+            warnings.warn(
+                f"{name} is infinite for {endless:,} customers: the fitted spend has no mean "
+                f"(q = {q:.3g}); quantiles are finite",
+                InfiniteMeanWarning,
+                stacklevel=4,
+            )
+        return pd.Series(values, index=self.snapshot.customer_id, name=name)
+
+    def unit_values(self) -> tuple[FloatArray, FloatArray]:
+        """Scale of spend ``gamma + x m``, and margin times mean discount factor."""
+        x = _frequency(self.snapshot)
+        m = np.where(x > 0, _monetary_value(self.snapshot), 0.0)
+        plain = self.purchases.mean().to_numpy()
+        factor = np.where(plain > 0, self._discounted / np.where(plain > 0, plain, 1.0), 1.0)
+        return self.model.spend_model_.params_["gamma"] + x * m, factor * self._margins
+
+    def clv_quantiles(self, q: float | Sequence[float]) -> pd.DataFrame:
+        """Quantiles of the discounted margin; see :meth:`LifetimeValueModel.clv_quantiles`."""
+        levels = check_levels(q)
+        unit, ratio = self.unit_values()
+        gain = unit * ratio
+        # A negative unit value turns the distribution around.
+        wanted = np.concatenate([levels, 1.0 - levels]) if (gain < 0).any() else levels
+        its = self.doubted
+        inverse = its.rows
+        x = _frequency(self.snapshot)
+        first = np.empty(its.alive.shape[1], dtype=np.int64)
+        first[inverse] = np.arange(len(inverse))
+        gamma = self.model.spend_model_.params_["gamma"]
+        scaled = _scaled_quantiles(its, x[first], self.model._spend_nodes(), gamma, wanted)
+        share = np.clip(gamma / np.maximum(np.abs(unit), 1e-300), 0.0, 1.0)
+        values = np.exp(interpolate_share(scaled[inverse], share))
+        chosen = values[:, : len(levels)]
+        if len(wanted) > len(levels):
+            chosen = np.where(gain[:, None] < 0, values[:, len(levels) :], chosen)
+        columns = pd.Index(levels, name="q")
+        ids = self.snapshot.customer_id
+        return pd.DataFrame(gain[:, None] * chosen, index=ids, columns=columns)
 
 
 def _frequency(snapshot: Snapshot) -> FloatArray:
