@@ -1,8 +1,12 @@
-"""What all estimators share: fitted state, plain-text storage, predictions keyed by customer."""
+"""Purchase models: a process, and clocks that its rate may follow, fitted together and asked."""
 
 from __future__ import annotations
 
+import copy
+import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -12,13 +16,16 @@ from scipy import stats
 
 from crmml._typing import Duration, FloatArray, TimeUnit
 from crmml.exceptions import (
+    BoundaryWarning,
     CrmmlError,
     DataError,
+    FitWarning,
     MissingColumnsError,
     ParameterError,
     TooLittleDataError,
     few,
 )
+from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Distinct, Snapshot
 from crmml.models.estimator import (
     Estimator,
@@ -27,19 +34,72 @@ from crmml.models.estimator import (
     row_weights,
     warn_of_fit,
 )
+from crmml.models.purchase.calendar import (
+    LEAST_WEEKS,
+    CalendarProfile,
+    known_times,
+)
+from crmml.models.purchase.clocks import (
+    ClockSettings,
+    ScheduleClock,
+    SeasonClock,
+    Wanted,
+    from_plain,
+    to_plain,
+)
 from crmml.models.purchase.distribution import (
     Future,
     Histories,
     PredictiveDistribution,
     look_ahead,
 )
+from crmml.models.purchase.joint_fit import (
+    Chosen,
+    ClockedProblem,
+    _wald,
+    end_of,
+    log_factors,
+    pace_edges,
+    profile_of,
+    weeks_of,
+)
 from crmml.models.purchase.predictive import purchase_posterior
-from crmml.stats import mle
-from crmml.stats.discounting import discount_rate_per_unit, in_units
+from crmml.stats import joint, mle, newcomer
+from crmml.stats import operational_time as ot
+from crmml.stats.clocks import Intervals, Pace
+from crmml.stats.discounting import UNIT_DAYS, discount_rate_per_unit, in_units
+from crmml.stats.newcomer import Settling
 from crmml.stats.posterior import Posterior
 from crmml.stats.process import PurchaseProcess
 
 Group = Literal["purchase", "dropout"]
+_AT_BOUND = {
+    ("first", "low"): "customers hardly buy at first",
+    ("first", "high"): "nearly all purchases follow closely on the first one",
+    ("half_life", "low"): "the change is over sooner than these data can show",
+    ("half_life", "high"): "the change is so slow that it can hardly be told from dropout",
+}
+_REACH = 36.0
+_AGES = 12
+"""Values of exp(-age / decay) at which discounted purchases are found under a pace."""
+_WEEKS_OF_PROFILE = 5218
+"""A hundred years, after which a discounted sum to infinity takes the profile at its mean, 1."""
+
+CLOCK_STATE = (
+    "calendar_",
+    "n_waves_",
+    "dispersion_",
+    "flat_log_likelihood_",
+    "first_",
+    "half_life_",
+    "settling_covariance_",
+    "plain_log_likelihood_",
+    "schedule_coefficients_",
+    "clock_names_",
+    "clock_estimates_",
+    "joint_covariance_",
+)
+"""Fitted attributes of models with clocks."""
 
 
 class PurchaseModel(Estimator):
@@ -48,6 +108,12 @@ class PurchaseModel(Estimator):
     A concrete model names its process module in ``_process`` and says which parameters carry the
     unit of time and how covariates act; everything else is here. Likelihoods and predictions are
     evaluated once per distinct history and handed to the customers who share it.
+
+    The rate of a customer is multiplied by ``s(t) n(age) exp(b'z(t))``: a profile of the year, a
+    change while the customer is new, and schedules common to all. As dropout happens at purchases,
+    the process is the plain one in the operational time of each customer, the integral of the
+    product; the log-likelihood gains the sum of the logarithm of the product at the purchases.
+    Process and clocks are fitted together (:mod:`crmml.stats.joint`).
 
     Parameters
     ----------
@@ -61,6 +127,16 @@ class PurchaseModel(Estimator):
     ridge : float
         Penalty ``ridge / 2 * sum(coefficient**2)`` on the standardised coefficients, >= 0; for the
         posterior a normal prior of variance ``1 / ridge``.
+    calendar : CalendarProfile, "estimate" or None
+        The short way to a season: a profile; or one estimated by maximum likelihood from at least
+        two years of data. Its logarithm is a sum of waves of a whole number of turns a year, as
+        many as the Bayesian information criterion (of the likelihood over its dispersion) wants,
+        at most 13.
+    clocks : sequence of clocks, or "auto"
+        ``"newcomers"``, ``"season"``, or a :class:`~crmml.models.purchase.clocks.NewcomerClock`,
+        ``SeasonClock`` or ``ScheduleClock``. ``"auto"`` tries newcomers, and a season where the
+        data are long enough, and keeps what pays by the Bayesian information criterion; whether it
+        also forecasts better is for training to say, see :meth:`simpler`.
 
     Attributes
     ----------
@@ -86,6 +162,36 @@ class PurchaseModel(Estimator):
         Number of customers fitted.
     time_unit_ : str
         Time unit of the snapshot; predictions refuse another one.
+    calendar_ : CalendarProfile or None
+        The profile used.
+    n_waves_ : int or None
+        Waves a year of the estimated profile; 0 where none is worth its price.
+    dispersion_ : float or None
+        Of the weekly purchases around the profile; 1 for Poisson counts.
+    flat_log_likelihood_ : float or None
+        At the optimum without a profile, all else as it is.
+    first_, half_life_ : float
+        Rate of new customers over the settled one, and the half-life of the difference in time
+        units; 1 where there is no effect, or none worth two parameters.
+    settling_covariance_ : list of list of float
+        Covariance of ``log(first)`` and ``log(half_life)``; NaN on a bound of the search, and empty
+        where no effect was estimated or kept.
+    plain_log_likelihood_ : float or None
+        At the optimum without a change of the rate of newcomers, all else as it is.
+    schedule_coefficients_ : dict of str to dict of str to float
+        For each name of a schedule what ``coefficients_`` hold of a covariate.
+    joint_covariance_ : list of list of float
+        Covariance of log-parameters, coefficients and then the coordinates of estimated clocks
+        (``clock_names_``, ``clock_estimates_``); empty where no clock was estimated.
+
+    Notes
+    -----
+    ``standard_errors_`` and posteriors carry the uncertainty of estimated clocks and take given
+    ones as known.
+    ``expected_purchases_new_customer`` speaks of a newcomer at no particular time of the year (a
+    profile of 1). A purchase counts with the mean rate of its grain period.
+    Purchases are discounted by calendar time. Without a horizon a profile is followed for a hundred
+    years and then counts as 1; a table of dates, which ends, is refused.
     """
 
     _process: ClassVar[PurchaseProcess]
@@ -121,16 +227,36 @@ class PurchaseModel(Estimator):
     n_customers_: int
     time_unit_: TimeUnit
 
+    # Settings of models with clocks, and what they find; others have none.
+    calendar: CalendarProfile | Literal["estimate"] | None = None
+    clocks: ClockSettings = ()
+    calendar_: CalendarProfile | None = None
+    n_waves_: int | None = None
+    dispersion_: float | None = None
+    flat_log_likelihood_: float | None = None
+    first_: float = 1.0
+    half_life_: float = 1.0
+    settling_covariance_: Sequence[Sequence[float]] = ()
+    plain_log_likelihood_: float | None = None
+    schedule_coefficients_: Mapping[str, Mapping[str, float]] = {}
+    clock_names_: Sequence[str] = ()
+    clock_estimates_: Sequence[float] = ()
+    joint_covariance_: Sequence[Sequence[float]] = ()
+
     def __init__(
         self,
         *,
         purchase_covariates: Sequence[str] = (),
         dropout_covariates: Sequence[str] = (),
         ridge: float = 0.0,
+        calendar: CalendarProfile | Literal["estimate"] | None = None,
+        clocks: ClockSettings = (),
     ) -> None:
         self.purchase_covariates = purchase_covariates
         self.dropout_covariates = dropout_covariates
         self.ridge = ridge
+        self.calendar = calendar
+        self.clocks = clocks
 
     # -- fit ---------------------------------------------------------------------------------
 
@@ -156,28 +282,196 @@ class PurchaseModel(Estimator):
         Raises
         ------
         TooLittleDataError
-            If there are no customers, or ``T`` is 0 for all.
+            If there are no customers, or ``T`` is 0 for all; or if a clock is to be estimated from
+            a snapshot that does not know when its customers bought
+            (``provenance["purchase_times"]``), or a profile from less than two years.
         DataError, ParameterError
-            If a covariate or a weight is not a finite number, or a setting is out of range.
+            If a covariate or a weight is not a finite number, or a setting is out of range; or if a
+            clock is to be estimated with sample weights (how much the purchases of a time weigh is
+            unknown), or time is counted in purchase opportunities.
 
         Warns
         -----
         BoundaryWarning
-            If the optimum lies on the boundary; the text says which process is not identified.
+            If the optimum lies on the boundary; the text says which process is not identified. Or
+            if the likeliest clock lies on a bound of the search.
+        FitWarning
+            If a clock is given and those times are unknown: ``log_likelihood_`` then lacks the sum
+            of the log rates at the purchases.
         ConvergenceWarning
             If the optimiser stopped early.
         """
         self._check_settings()
+        # A failed fit leaves a fitted model as it was.
+        trial = copy.copy(self)
+        at_purchases = trial._fit_parts(
+            [(trial, snapshot)], snapshot, self._wanted(), None, sample_weight
+        )
+        trial.log_likelihood_ += at_purchases[0]
+        trial.null_log_likelihood_ += at_purchases[1]
+        self.__dict__.update(trial.__dict__)
+        return self
+
+    def _fit_parts(
+        self,
+        parts: Sequence[tuple[PurchaseModel, Snapshot]],
+        snapshot: Snapshot,
+        wanted: Wanted,
+        old: tuple[float, float] | None,
+        sample_weight: pd.Series[float] | npt.ArrayLike | None,
+    ) -> tuple[float, float]:
+        """Fit models of different customers under the same clocks.
+
+        Parameters
+        ----------
+        parts : sequence of (PurchaseModel, Snapshot)
+            Each model with the customers that it is of.
+        snapshot : Snapshot
+            All customers, since their first purchase.
+        wanted : Wanted
+        old : (origin, margin), optional
+            In days: customers first seen within the margin from the origin on are the second part.
+        sample_weight : Series or array-like, optional
+
+        Returns
+        -------
+        (float, float)
+            Sum of the log rates at the purchases, which the parts' likelihoods lack; the same of
+            the fit without covariates.
+        """
+        for part in (self, *(model for model, _ in parts)):
+            part._forget_clocks()
+        if not wanted or len(snapshot) == 0:
+            for part, its in parts:
+                part._fit_plain(its, sample_weight)
+            return 0.0, 0.0
+        self._check_time_unit(snapshot, wanted)
+        times = None if sample_weight is not None else known_times(snapshot)
+        wanted = self._check_evidence(snapshot, wanted, times, sample_weight)
+        if not wanted:
+            return self._fit_parts(parts, snapshot, wanted, old, sample_weight)
+        problem = ClockedProblem.of(self, parts, snapshot, times, old, sample_weight)
+        found = problem.choose(wanted)
+        for model, its, fitted, null in zip(
+            (model for model, _ in parts),
+            (its for _, its in parts),
+            found.solved.fits,
+            found.nulls,
+            strict=True,
+        ):
+            model.time_unit_ = snapshot.time_unit
+            found.give_clocks(model)
+            model._adopt(fitted, null, len(its))
+        found.give_clocks(self)
+        self._warn_of_bounds(found)
+        if times is None:
+            self._warn_of_unknown_times(wanted)
+            return 0.0, 0.0
+        return found.solved.log_rates, found.null_log_rates
+
+    def _forget_clocks(self) -> None:
+        for name in CLOCK_STATE:
+            self.__dict__.pop(name, None)
+        self.settling_covariance_, self.schedule_coefficients_ = [], {}
+        self.clock_names_, self.clock_estimates_, self.joint_covariance_ = [], [], []
+
+    def _check_time_unit(self, snapshot: Snapshot, wanted: Wanted) -> None:
+        if snapshot.time_unit in UNIT_DAYS:
+            return
+        if wanted.season is not None and self.calendar is not None:
+            raise ParameterError(
+                "calendar", "None for purchase opportunities, which have no dates", self.calendar
+            )
+        raise ParameterError(
+            "time_unit", "one of calendar time, not purchase opportunities", snapshot.time_unit
+        )
+
+    def _check_evidence(
+        self,
+        snapshot: Snapshot,
+        wanted: Wanted,
+        times: PurchaseTimes | None,
+        sample_weight: Any,
+    ) -> Wanted:
+        """Refuse what cannot be estimated here; of ``"auto"`` leave it out."""
+        long_enough = weeks_of(snapshot) >= LEAST_WEEKS - 1e-6
+        if wanted.auto:
+            if times is None:
+                warnings.warn(
+                    f"{type(self).__name__}: clocks='auto' tries none, because it is unknown when "
+                    "these very customers bought",
+                    FitWarning,
+                    stacklevel=4,
+                )
+                return Wanted()
+            return wanted if long_enough else replace(wanted, season=None)
+        newcomers = wanted.newcomers is not None and wanted.newcomers.first is None
+        season = wanted.season is not None and wanted.season.profile is None
+        if sample_weight is not None and wanted.estimated:
+            what = "the newcomers' rate" if newcomers else "the calendar"
+            raise ParameterError("sample_weight", f"None when {what} is estimated", "weights")
+        if season and not long_enough:
+            raise TooLittleDataError(
+                f"a calendar profile is estimated from at least two years ({LEAST_WEEKS} weeks) of "
+                f"data; these span {weeks_of(snapshot):.0f} weeks: give the profile as a table "
+                "(CalendarProfile.from_weeks), or calendar=None"
+            )
+        if times is None and newcomers:
+            raise TooLittleDataError(
+                "the rate of newcomers is estimated from the ages at which these very customers "
+                "bought, which this snapshot does not know: build it with behaviour=True and take "
+                "no subset, or give first and half_life"
+            )
+        if times is None and (season or wanted.schedules is not None):
+            what = "a calendar profile" if season else "the coefficient of a schedule"
+            raise TooLittleDataError(
+                f"{what} is estimated from the weeks in which these very customers "
+                "bought, which this snapshot does not know: build it with behaviour=True and "
+                "take no subset, or give the profile as a table (CalendarProfile.from_weeks)"
+            )
+        return wanted
+
+    def _warn_of_unknown_times(self, wanted: Wanted) -> None:
+        name = type(self).__name__
+        if wanted.season is not None:
+            warnings.warn(
+                f"{name}: the weeks in which these customers bought are unknown, so "
+                "the log-likelihood lacks the sum of log s at the purchases and cannot be compared "
+                "with that of a model without a profile",
+                FitWarning,
+                stacklevel=4,
+            )
+        if wanted.newcomers is not None and self.first_ != 1.0:
+            warnings.warn(
+                f"{name}: the ages at which these customers bought are unknown, so the "
+                "log-likelihood lacks the sum of the log rates at the purchases and cannot be "
+                "compared with that of another model",
+                FitWarning,
+                stacklevel=4,
+            )
+
+    def _warn_of_bounds(self, found: Chosen) -> None:
+        for name, side in found.at_bounds:
+            at = {"first": self.first_, "half_life": self.half_life_}.get(name, math.nan)
+            warnings.warn(
+                f"{type(self).__name__}: {name} was sought no {side}er than {at:.3g} and ended "
+                f"there: {_AT_BOUND.get((name, side), 'it is hardly identified')}; predictions "
+                "stand, its standard error does not",
+                BoundaryWarning,
+                stacklevel=4,
+            )
+
+    def _fit_plain(self, snapshot: Snapshot, sample_weight: Any) -> None:
+        """Fit the process without clocks."""
         if len(snapshot) == 0:
             raise TooLittleDataError(
                 f"{type(self).__name__} needs customers; the snapshot is empty"
             )
         self.time_unit_ = snapshot.time_unit
-        histories = self._histories(snapshot)
+        histories = self._plain_histories(snapshot)
         weights = row_weights(snapshot, histories.groups, sample_weight)
         fitted, null = self._maximise(histories, weights)
         self._adopt(fitted, null, len(snapshot))
-        return self
 
     def _maximise(
         self, h: Histories, weights: FloatArray, process: PurchaseProcess | None = None
@@ -240,6 +534,189 @@ class PurchaseModel(Estimator):
         """What a reader of the predictions must know."""
         return ()
 
+    @property
+    def settling_errors_(self) -> dict[str, float]:
+        """Standard errors of ``log(first)`` and ``log(half_life)``."""
+        self._check_fitted()
+        variances = np.diag(np.array(self.settling_covariance_).reshape(-1, 2))
+        return dict(zip(("first", "half_life"), np.sqrt(variances).tolist(), strict=False))
+
+    def _set_clocks(self, psi: FloatArray) -> None:
+        """Hold the estimated clocks at some coordinates, in the order of ``clock_names_``."""
+        self.clock_estimates_ = psi.tolist()
+        at = dict(zip(self.clock_names_, self.clock_estimates_, strict=True))
+        # Of customers older than the data no age is known.
+        if "log_first" in at and getattr(self, "share", None) is None:
+            self.first_ = math.exp(at["log_first"])
+            self.half_life_ = math.exp(at["log_decay"]) * math.log(2.0)
+        if self.n_waves_ is not None:
+            season = [value for name, value in at.items() if name.startswith("season_")]
+            self.calendar_ = profile_of(np.array(season))
+        self.schedule_coefficients_ = {
+            name: {**known, "estimate": at[f"schedule:{name}"]}
+            for name, known in self.schedule_coefficients_.items()
+        }
+
+    def _joint_part(self, snapshot: Snapshot) -> tuple[joint.Part, joint.Clocks]:
+        """Return the customers of the fit and the clocks that it estimated."""
+        times = known_times(snapshot)
+        if times is None:
+            raise TooLittleDataError(
+                f"the posterior of {type(self).__name__} holds its clocks, for which the snapshot "
+                "must know when these very customers bought: build it with behaviour=True and take "
+                "no subset"
+            )
+        wanted = self._wanted()
+        problem = ClockedProblem.of(self, [(self, snapshot)], snapshot, times, None, None)
+        effect = None
+        if wanted.newcomers is not None and self.first_ != 1.0:
+            effect = problem.newcomers(wanted.newcomers)
+        season = None if self.n_waves_ == 0 else wanted.season
+        shared = problem.shared(season, self.n_waves_ or 0, wanted.schedules)
+        return problem.parts[0], joint.Clocks(effect, shared)
+
+    def _clock_notes(self) -> tuple[str, ...]:
+        if self.first_ == 1.0:
+            return ()
+        known = self.settling_errors_.get("first", math.nan)
+        reach = stats.norm.ppf(0.95) * known
+        interval = (
+            f" (90 %: {self.first_ * math.exp(-reach):.2f} to {self.first_ * math.exp(reach):.2f})"
+            if math.isfinite(known)
+            else ""
+        )
+        return (
+            f"newcomers at first buy {self.first_:.2f} times{interval} as fast as they will later; "
+            f"half of the difference is gone after {self.half_life_:.1f} {self.time_unit_}s",
+        )
+
+    def newcomer_test(self) -> dict[str, float]:
+        """Test the estimated effect of newcomers against a constant rate.
+
+        Returns
+        -------
+        dict
+            ``statistic`` (twice the difference of log-likelihoods, 0 where the effect was not
+            kept), ``degrees_of_freedom`` (2) and ``p_value`` (chi-squared). Without an effect its
+            half-life means nothing, so the chi-squared law is not exact: p-values near a threshold
+            are a little too small.
+
+        Raises
+        ------
+        CrmmlError
+            If the effect was given, or the model was fitted with a ridge (whose estimates do not
+            maximise the likelihood).
+        """
+        self._check_fitted()
+        wanted = self._wanted().newcomers
+        estimated = wanted is not None and wanted.first is None
+        if not estimated or self.ridge or self.plain_log_likelihood_ is None:
+            raise CrmmlError(
+                "the test of the newcomers' rate needs one that was estimated, and ridge=0; got "
+                f"one that was {'estimated' if estimated else 'given'} and ridge={self.ridge:g}"
+            )
+        statistic = max(2.0 * float(self.log_likelihood_ - self.plain_log_likelihood_), 0.0)
+        return {
+            "statistic": statistic,
+            "degrees_of_freedom": 2.0,
+            "p_value": float(stats.chi2.sf(statistic, 2)),
+        }
+
+    def calendar_test(self) -> dict[str, float]:
+        """Test the estimated profile against none.
+
+        Returns
+        -------
+        dict
+            ``statistic`` (twice the difference of log-likelihoods), ``degrees_of_freedom`` (two
+            per wave), ``p_value`` (chi-squared), ``dispersion``, and ``p_value_dispersed``: that of
+            the statistic over the dispersion, to be preferred where the dispersion is far above 1.
+            The number of waves was chosen on the same data, so p-values near a threshold are a
+            little too small.
+
+        Raises
+        ------
+        CrmmlError
+            If the profile was not estimated.
+        """
+        self._check_fitted()
+        if self.n_waves_ is None or self.flat_log_likelihood_ is None or self.dispersion_ is None:
+            raise CrmmlError(
+                f"{type(self).__name__} has estimated no calendar profile; fit it with "
+                "calendar='estimate' to test one"
+            )
+        statistic = max(2.0 * float(self.log_likelihood_ - self.flat_log_likelihood_), 0.0)
+        degrees = 2 * self.n_waves_
+
+        def p_value(value: float) -> float:
+            return float(stats.chi2.sf(value, degrees)) if degrees else 1.0
+
+        return {
+            "statistic": statistic,
+            "degrees_of_freedom": float(degrees),
+            "p_value": p_value(statistic),
+            "dispersion": self.dispersion_,
+            "p_value_dispersed": p_value(statistic / self.dispersion_),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return class name, settings and fitted state as plain JSON values."""
+        stored = super().to_dict()
+        settings, state = stored["settings"], stored["state"]
+        if isinstance(settings.get("calendar"), CalendarProfile):
+            settings["calendar"] = settings["calendar"].to_dict()
+        if "clocks" in settings:
+            settings["clocks"] = to_plain(self.clocks)
+        if self.calendar_ is not None:
+            state["calendar_"] = self.calendar_.to_dict()
+        return stored
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Self:
+        """Rebuild a fitted estimator from :meth:`to_dict`."""
+        settings = dict(stored["settings"])
+        if "clocks" in settings:
+            settings["clocks"] = from_plain(settings["clocks"])
+        model = super().from_dict({**stored, "settings": settings})
+        if isinstance(model.calendar, dict):
+            model.calendar = CalendarProfile.from_dict(model.calendar)
+        if isinstance(model.calendar_, dict):
+            model.calendar_ = CalendarProfile.from_dict(model.calendar_)
+        return model
+
+    def _wanted(self) -> Wanted:
+        """Gather the clocks asked for, in whichever way."""
+        wanted = Wanted.read(self.clocks)
+        if self.calendar is None:
+            return wanted
+        if wanted.season is not None:
+            raise ParameterError("calendar", "None where clocks have a season", self.calendar)
+        profile = self.calendar if isinstance(self.calendar, CalendarProfile) else None
+        return replace(wanted, season=SeasonClock(profile))
+
+    def simpler(self) -> PurchaseModel | None:
+        """Return an unfitted model without the estimated clocks that this fit kept; None if none.
+
+        A gain of likelihood does not tell an effect from a wrong process: newcomers are found in
+        worlds that have none. So fit this one, too, and keep the clocks only where they forecast
+        better in windows of the past.
+        """
+        self._check_fitted()
+        if not len(self.clock_names_):
+            return None
+        wanted = self._wanted()
+        given: list[Any] = []
+        if wanted.newcomers is not None and wanted.newcomers.first is not None:
+            given.append(wanted.newcomers)
+        if wanted.season is not None and wanted.season.profile is not None:
+            given.append(wanted.season)
+        return self._with_clocks(tuple(given))
+
+    def _with_clocks(self, clocks: tuple[Any, ...]) -> PurchaseModel:
+        """Return an unfitted model with the same settings and other clocks."""
+        settings = self.get_params(deep=False)
+        return type(self)(**{**settings, "clocks": clocks, "calendar": None})
+
     def likelihood_ratio_test(self) -> dict[str, float]:
         """Test all covariates at once against the model without them.
 
@@ -271,8 +748,8 @@ class PurchaseModel(Estimator):
 
     # -- from snapshot to arrays: what calendar time and censored bases override --------------
 
-    def _histories(self, snapshot: Snapshot) -> Histories:
-        """Gather the distinct histories of the snapshot, in the clock of the process."""
+    def _plain_histories(self, snapshot: Snapshot) -> Histories:
+        """Gather the distinct histories of the snapshot, in calendar time."""
         columns = list(dict.fromkeys(c for cs in self._covariate_columns().values() for c in cs))
         missing = [c for c in columns if c not in snapshot.frame.columns]
         if missing:
@@ -292,12 +769,89 @@ class PurchaseModel(Estimator):
         covariates = dict(zip(columns, z, strict=True))
         return Histories(x, t_x, T, covariates, found)
 
+    def _histories(self, snapshot: Snapshot) -> Histories:
+        """Gather the distinct histories of the snapshot, in the clock of the process."""
+        return self._on_clock(self._plain_histories(snapshot), snapshot)
+
+    @property
+    def _even(self) -> bool:
+        """Whether the clock of the process is that of the calendar."""
+        return self.calendar_ is None and self._settling is None and self._schedules() is None
+
+    @property
+    def _settling(self) -> Settling | None:
+        if self.first_ == 1.0:
+            return None
+        return Settling(self.first_, self.half_life_ / math.log(2.0))
+
+    def _schedules(self) -> ScheduleClock | None:
+        """Return the schedules that act, with their coefficients in ``schedule_coefficients_``."""
+        return self._wanted().schedules if self.schedule_coefficients_ else None
+
+    def _pace_between(self, begin: float, end: float) -> Pace | None:
+        """Shared pace between two moments in days, its edges in days since 1970-01-01."""
+        schedules = self._schedules()
+        if self.calendar_ is None and schedules is None:
+            return None
+        edges = pace_edges(begin, end, self.calendar_ is not None, schedules)
+        logs = log_factors(edges, self.calendar_)
+        if schedules is not None:
+            coefficients = [
+                self.schedule_coefficients_[name]["estimate"] for name in schedules.names
+            ]
+            logs = logs + np.array(coefficients) @ schedules.columns((edges[1:] + edges[:-1]) / 2)
+        return Pace(edges, np.exp(logs), np.empty((0, len(logs))))
+
+    def _pace(self, snapshot: Snapshot, begin: float, end: float) -> Pace | None:
+        """Return the same with its edges in units after the end of the data."""
+        pace = self._pace_between(begin, end)
+        if pace is None:
+            return None
+        edges = (pace.edges - end_of(snapshot)) / UNIT_DAYS[snapshot.time_unit]
+        return replace(pace, edges=edges)
+
+    def _ages(self, h: Histories) -> FloatArray:
+        """Time since the first purchase at the cutoff of each distinct history."""
+        return np.asarray(h.groups.values["T"], dtype=np.float64)
+
+    def _on_clock(self, h: Histories, snapshot: Snapshot) -> Histories:
+        if not len(h.T) or self._even:
+            return h
+        end, unit = end_of(snapshot), UNIT_DAYS.get(snapshot.time_unit, 1.0)
+        pace = self._pace(snapshot, end - float(h.T.max()) * unit, end)
+        settling = self._settling
+        if pace is None and settling is None:
+            return h
+        # The interval begins with the first purchase, but for those who are older than the data.
+        age = self._ages(h)
+        age = np.where(np.isinf(age), age, 0.0)
+        T = Intervals.of(-h.T, h.T, age).under(pace, settling).time
+        t_x = Intervals.of(-h.T, h.t_x, age).under(pace, settling).time
+        return Histories(h.x, np.where(h.x > 0, np.minimum(t_x, T), 0.0), T, h.covariates, h.groups)
+
+    def _plain_lengths(self, h: Histories, horizon: str | Duration | None) -> FloatArray:
+        t = np.inf if horizon is None else in_units(horizon, self.time_unit_)
+        return np.full(len(h.x), t)
+
     def _lengths(
         self, snapshot: Snapshot, h: Histories, horizon: str | Duration | None
     ) -> FloatArray:
         """Length of the horizon after the cutoff for each history, in the clock of the process."""
-        t = np.inf if horizon is None else in_units(horizon, self.time_unit_)
-        return np.full(len(h.x), t)
+        lengths = self._plain_lengths(h, horizon)
+        if self._even:
+            return lengths
+        settling = self._settling
+        if horizon is None or not len(lengths):
+            return lengths if settling is None else settling.passed(self._ages(h), lengths)
+        end, unit = end_of(snapshot), UNIT_DAYS.get(snapshot.time_unit, 1.0)
+        pace = self._pace(snapshot, end, end + float(lengths[0]) * unit)
+        if pace is None and settling is None:
+            return lengths
+        if pace is None and settling is not None:
+            return settling.passed(self._ages(h), lengths)
+        return (
+            Intervals.of(np.zeros(len(lengths)), lengths, self._ages(h)).under(pace, settling).time
+        )
 
     def _discount(
         self,
@@ -308,9 +862,71 @@ class PurchaseModel(Estimator):
         delta: float,
     ) -> FloatArray:
         """E[sum of exp(-delta t) over the purchases] of each distinct future, if active."""
-        del snapshot, h, horizon
-        values: FloatArray = self._process.discounted_purchases(future.params, future.t, delta)
-        return values
+        settling = self._settling
+        paced = self.calendar_ is not None or self._schedules() is not None
+        if not paced and settling is None:
+            values: FloatArray = self._process.discounted_purchases(future.params, future.t, delta)
+            return values
+        # Of one age are all whose future is the same.
+        age, until = np.empty((2, len(future.t)))
+        age[future.inverse] = self._ages(h)
+        until[future.inverse] = self._plain_lengths(h, horizon)
+        if not paced and settling is not None:
+            return newcomer.discounted_purchases(future.params, age, until, delta, settling)
+        moments, beyond = self._path_ahead(snapshot, horizon, delta)
+        pace = self._pace(
+            snapshot,
+            end_of(snapshot),
+            end_of(snapshot) + moments[-1] * UNIT_DAYS[snapshot.time_unit],
+        )
+        if settling is None:
+            passed = Intervals.of(np.zeros(len(moments)), moments).under(pace, None).time
+            return _discounted(future.params, moments, passed, beyond, delta)
+        # The clock of an age is C(u) + e G(u) with e = exp(-age / decay): all customers follow one
+        # path at a few values of e, between which the result is smooth.
+        decay = settling.decay
+        fine = decay * np.arange(0.0, _REACH, 1.0 / 32.0)
+        at = np.union1d(moments, fine[fine < moments[-1]])
+        angle = np.pi * (np.arange(_AGES) + 0.5) / _AGES
+        nodes = np.cos(angle)
+        at_nodes = []
+        for share in (nodes + 1.0) / 2.0:
+            same = Intervals.of(np.zeros(len(at)), at, -decay * math.log(share))
+            passed = same.under(pace, settling).time
+            at_nodes.append(_discounted(future.params, at, passed, beyond, delta))
+        terms = 2.0 / _AGES * np.cos(np.outer(np.arange(_AGES), angle)) @ np.array(at_nodes)
+        terms[0] /= 2.0
+        basis = np.polynomial.chebyshev.chebvander(2.0 * np.exp(-age / decay) - 1.0, _AGES - 1)
+        return np.asarray((basis * terms.T).sum(axis=1))
+
+    def _path_ahead(
+        self, snapshot: Snapshot, horizon: str | Duration | None, delta: float
+    ) -> tuple[FloatArray, FloatArray]:
+        """Moments in units after the end of the data between which the pace is constant.
+
+        Returns
+        -------
+        moments : ndarray
+            From 0 to the horizon, or to where the profile is followed.
+        beyond : ndarray
+            Further moments, counted from the last one, at which the pace is 1.
+        """
+        unit = UNIT_DAYS[snapshot.time_unit]
+        beyond = np.empty(0)
+        if horizon is not None:
+            length = in_units(horizon, self.time_unit_)
+        else:
+            if self.calendar_ is not None and not self.calendar_.weekly:
+                raise ParameterError("horizon", "given where the profile is a table of dates", None)
+            reach = _REACH / delta
+            length = min(reach, _WEEKS_OF_PROFILE * ot.DAYS_PER_WEEK / unit)
+            if reach > length:
+                n = int(np.ceil(np.log(reach / length) / np.log(1.02))) + 1
+                beyond = np.geomspace(length, reach, n)[1:] - length
+        end = end_of(snapshot)
+        edges = pace_edges(end, end + length * unit, self.calendar_ is not None, self._schedules())
+        inside = edges[(edges > end) & (edges < end + length * unit)]
+        return np.concatenate([[0.0], (inside - end) / unit, [length]]), beyond
 
     # -- predictions -----------------------------------------------------------------------------
 
@@ -492,6 +1108,8 @@ class PurchaseModel(Estimator):
         alive = self._process.probability_alive(params, none, none, none)
         future = self._process.if_alive(params, none, none, none)
         length = np.array([in_units(t, self.time_unit_)])
+        if self._settling is not None:
+            length = self._settling.passed(none, length)
         return float((alive * self._process.expected_purchases(future, length))[0])
 
     # -- pieces ----------------------------------------------------------------------------------
@@ -540,7 +1158,7 @@ class PurchaseModel(Estimator):
     @property
     def _parameter_names(self) -> tuple[str, ...]:
         """Names of parameters and coefficients, in the order of the columns of a posterior."""
-        return (*self._process.NAMES, *self.coefficients_)
+        return (*self._process.NAMES, *self.coefficients_, *self.clock_names_)
 
     def _check_settings(self) -> None:
         for group, columns in self._covariate_columns().items():
@@ -550,6 +1168,10 @@ class PurchaseModel(Estimator):
                 raise ParameterError(f"{group}_covariates", "empty for this model", columns)
         if not (np.isfinite(self.ridge) and self.ridge >= 0):
             raise ParameterError("ridge", "finite and >= 0", self.ridge)
+        known = self.calendar is None or isinstance(self.calendar, CalendarProfile)
+        if not known and self.calendar != "estimate":
+            raise ParameterError("calendar", "a CalendarProfile, 'estimate' or None", self.calendar)
+        self._wanted()
 
     def _check_snapshot(self, snapshot: Snapshot) -> None:
         self._check_fitted()
@@ -560,11 +1182,10 @@ class PurchaseModel(Estimator):
             )
 
 
-def _wald(estimate: float, deviation: float) -> dict[str, float]:
-    z = estimate / deviation if deviation > 0 else np.nan
-    return {
-        "estimate": float(estimate),
-        "standard_error": float(deviation),
-        "z_value": float(z),
-        "p_value": float(2.0 * stats.norm.sf(abs(z))),
-    }
+def _discounted(
+    params: Any, moments: FloatArray, passed: FloatArray, beyond: FloatArray, delta: float
+) -> FloatArray:
+    """Discounted purchases along a path of the clock, and beyond it at a pace of 1."""
+    calendar = np.concatenate([moments, moments[-1] + beyond])
+    clock = np.concatenate([passed, passed[-1] + beyond])
+    return ot.discounted_purchases(params, calendar, clock, delta)

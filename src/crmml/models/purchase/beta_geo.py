@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from crmml.models.purchase.base import Group
-from crmml.models.purchase.clocked import ClockedPurchaseModel
+from crmml.models.purchase.base import CLOCK_STATE, Group, PurchaseModel
 from crmml.stats import bg_nbd
 from crmml.stats.process import PurchaseProcess
 
@@ -31,11 +30,11 @@ BETA_GEO_BOUNDARIES: dict[tuple[str, str], str] = {
 }
 
 
-class BetaGeoModel(ClockedPurchaseModel):
+class BetaGeoModel(PurchaseModel):
     """BG/NBD: Poisson purchases, and a chance to drop out after every repeat purchase.
 
     Fader, Hardie and Lee (2005), "Counting your customers" the easy way, Marketing Science 24(2).
-    See :class:`crmml.models.purchase.clocked.ClockedPurchaseModel` for settings and attributes,
+    See :class:`crmml.models.purchase.base.PurchaseModel` for settings and attributes,
     and :class:`crmml.models.purchase.base.PurchaseModel` for methods.
 
     Notes
@@ -53,6 +52,7 @@ class BetaGeoModel(ClockedPurchaseModel):
         "dropout": (("a", 1.0), ("b", 1.0)),
     }
     _boundaries = BETA_GEO_BOUNDARIES
+    _state = (*PurchaseModel._state, *CLOCK_STATE)  # type: ignore[assignment]
 
     @property
     def notes(self) -> tuple[str, ...]:

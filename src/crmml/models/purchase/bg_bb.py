@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -46,7 +47,20 @@ class BetaGeoBetaBinomialModel(PurchaseModel):
         ("beta", "low"): "customers purchase always or never (beta ran off to 0)",
     }
 
-    def _histories(self, snapshot: Snapshot) -> Histories:
+    def __init__(
+        self,
+        *,
+        purchase_covariates: Sequence[str] = (),
+        dropout_covariates: Sequence[str] = (),
+        ridge: float = 0.0,
+    ) -> None:
+        super().__init__(
+            purchase_covariates=purchase_covariates,
+            dropout_covariates=dropout_covariates,
+            ridge=ridge,
+        )
+
+    def _plain_histories(self, snapshot: Snapshot) -> Histories:
         if snapshot.time_unit != "period":
             raise ParameterError("time_unit of the snapshot", "'period'", snapshot.time_unit)
         x, t_x, T = (
@@ -67,12 +81,9 @@ class BetaGeoBetaBinomialModel(PurchaseModel):
                     n_rows=int(broken.sum()),
                     examples=snapshot.customer_id[broken][:5],
                 )
-        return super()._histories(snapshot)
+        return super()._plain_histories(snapshot)
 
-    def _lengths(
-        self, snapshot: Snapshot, h: Histories, horizon: str | Duration | None
-    ) -> FloatArray:
-        lengths = super()._lengths(snapshot, h, horizon)
+    def _plain_lengths(self, h: Histories, horizon: str | Duration | None) -> FloatArray:
         if horizon is not None and not Duration.parse(horizon).number.is_integer():
             raise ParameterError("horizon", "a whole number of opportunities", str(horizon))
-        return lengths
+        return super()._plain_lengths(h, horizon)

@@ -15,7 +15,6 @@ from crmml.exceptions import CrmmlWarning, FitWarning, ParameterError
 from crmml.features.labels import LabelledSnapshot
 from crmml.models.purchase.base import PurchaseModel
 from crmml.models.purchase.beta_geo import BetaGeoModel
-from crmml.models.purchase.clocked import ClockedPurchaseModel
 from crmml.models.purchase.clocks import ClockSettings
 from crmml.models.purchase.left_censored import LeftCensoredModel
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
@@ -55,7 +54,7 @@ def compose_purchase_model(
     ----------
     process : {"bg_nbd", "mbg_nbd", "pareto_nbd", "cnbd_k"}
     clocks : sequence of clocks, or "auto"
-        See :class:`~crmml.models.purchase.clocked.ClockedPurchaseModel`.
+        See :class:`~crmml.models.purchase.base.PurchaseModel`.
     origin : {"first", "window", "auto"} or duration
         From where the purchases of a customer are counted. ``"first"``: the first one;
         ``"window"``: the start of the data, for customers first seen in the first half of them;
@@ -105,8 +104,8 @@ def compose_purchase_model(
 
 
 def keep_clocks_that_forecast(
-    model: ClockedPurchaseModel, windows: Sequence[LabelledSnapshot]
-) -> ClockedPurchaseModel:
+    model: PurchaseModel, windows: Sequence[LabelledSnapshot]
+) -> PurchaseModel:
     """Give up the estimated clocks of a fitted model where they do not forecast better.
 
     A gain of likelihood does not tell an effect from a wrong process: newcomers are found in worlds
@@ -115,14 +114,14 @@ def keep_clocks_that_forecast(
 
     Parameters
     ----------
-    model : ClockedPurchaseModel
+    model : PurchaseModel
         Fitted; its settings are fitted anew.
     windows : sequence of LabelledSnapshot
         Earlier snapshots with their outcomes.
 
     Returns
     -------
-    ClockedPurchaseModel
+    PurchaseModel
         ``model`` itself, or an **unfitted** model without the clocks, to be fitted.
     """
     simpler = model.simpler()

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import stats
 
 from crmml._typing import BoolArray, FloatArray
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import row_weights
-from crmml.models.purchase.base import PurchaseModel, _wald
 from crmml.models.purchase.calendar import MOST_WAVES, CalendarProfile, grain_edge
 from crmml.models.purchase.clocks import NewcomerClock, ScheduleClock, SeasonClock, Wanted
 from crmml.models.purchase.distribution import Histories
@@ -25,7 +25,7 @@ from crmml.stats.left_censored import SeenEarly
 from crmml.stats.newcomer import Settling
 
 if TYPE_CHECKING:
-    from crmml.models.purchase.clocked import ClockedPurchaseModel
+    from crmml.models.purchase.base import PurchaseModel
 
 _LONGEST = 0.25
 """Largest decay over the longest T: the change must be over well before the data end, or it could
@@ -73,8 +73,8 @@ class Solved:
 class ClockedProblem:
     """Customers of one or two kinds, and when they bought: what every fit on the way needs."""
 
-    owner: ClockedPurchaseModel
-    models: list[ClockedPurchaseModel]
+    owner: PurchaseModel
+    models: list[PurchaseModel]
     snapshot: Snapshot
     plains: list[Histories]
     weights: list[FloatArray]
@@ -87,8 +87,8 @@ class ClockedProblem:
     @classmethod
     def of(
         cls,
-        owner: ClockedPurchaseModel,
-        parts: Sequence[tuple[ClockedPurchaseModel, Snapshot]],
+        owner: PurchaseModel,
+        parts: Sequence[tuple[PurchaseModel, Snapshot]],
         snapshot: Snapshot,
         times: PurchaseTimes | None,
         old: tuple[float, float] | None,
@@ -97,7 +97,7 @@ class ClockedProblem:
         """Gather the distinct histories of each part, and which purchases count."""
         plains, rows, all_weights = [], [], []
         for model, its in parts:
-            plain = PurchaseModel._histories(model, its)
+            plain = model._plain_histories(its)
             weights = row_weights(its, plain.groups, sample_weight)
             keep: Any = slice(None) if (weights > 0).all() else weights > 0
             share = getattr(model, "share", None)
@@ -389,7 +389,7 @@ class Chosen:
             *(f"schedule:{name}" for name in schedules),
         ]
 
-    def give_clocks(self, model: ClockedPurchaseModel) -> None:
+    def give_clocks(self, model: PurchaseModel) -> None:
         """Give a model the clocks and what is known of them."""
         psi, covariance = self.solved.psi, self.solved.covariance
         n = self._n_settling
@@ -474,3 +474,13 @@ def log_factors(edges: FloatArray, profile: CalendarProfile | None) -> FloatArra
     week = ot.week_at((edges[1:] + edges[:-1]) / 2.0)
     factors = profile.factors(int(week[0]), int(week[-1] - week[0]) + 1)
     return np.asarray(np.log(factors[week - week[0]]))
+
+
+def _wald(estimate: float, deviation: float) -> dict[str, float]:
+    z = estimate / deviation if deviation > 0 else np.nan
+    return {
+        "estimate": float(estimate),
+        "standard_error": float(deviation),
+        "z_value": float(z),
+        "p_value": float(2.0 * stats.norm.sf(abs(z))),
+    }

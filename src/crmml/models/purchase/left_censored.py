@@ -19,10 +19,9 @@ from crmml.exceptions import CrmmlError, ParameterError, TooLittleDataError
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import _plain
-from crmml.models.purchase.base import Group, PurchaseModel
+from crmml.models.purchase.base import CLOCK_STATE, Group, PurchaseModel
 from crmml.models.purchase.beta_geo import BETA_GEO_BOUNDARIES, BetaGeoModel
 from crmml.models.purchase.calendar import CalendarProfile, grain_edge
-from crmml.models.purchase.clocked import ClockedPurchaseModel
 from crmml.models.purchase.clocks import ClockSettings, Wanted
 from crmml.models.purchase.distribution import Histories
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
@@ -82,7 +81,7 @@ def _origin(snapshot: Snapshot) -> pd.Timestamp:
     return pd.Timestamp(snapshot.provenance["first_timestamp"])
 
 
-class OldCustomerModel(ClockedPurchaseModel):
+class OldCustomerModel(PurchaseModel):
     """BG/NBD of customers active when the data begin, zero-truncated; see LeftCensoredModel.
 
     Parameters
@@ -94,11 +93,12 @@ class OldCustomerModel(ClockedPurchaseModel):
         Begin and end of the window in days since 1970-01-01; matters only under a calendar, whose
         clock changes the share.
     purchase_covariates, dropout_covariates, ridge, calendar
-        See :class:`~crmml.models.purchase.clocked.ClockedPurchaseModel`.
+        See :class:`~crmml.models.purchase.base.PurchaseModel`.
     """
 
     _effects: ClassVar[dict[Group, tuple[tuple[str, float], ...]]] = BetaGeoModel._effects
     _boundaries = BETA_GEO_BOUNDARIES
+    _state = (*PurchaseModel._state, *CLOCK_STATE)  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class OldCustomerModel(ClockedPurchaseModel):
         return cast(PurchaseProcess, SeenEarly(share))
 
 
-class LeftCensoredModel(ClockedPurchaseModel):
+class LeftCensoredModel(PurchaseModel):
     """BG/NBD or MBG/NBD for a base that is older than its data.
 
     Who is first seen within a margin of the data's start is most likely an old customer, whose
@@ -173,11 +173,12 @@ class LeftCensoredModel(ClockedPurchaseModel):
     log_likelihood_ : float
         Sum over both. Not comparable with a plain model's, which conditions on other purchases.
     calendar_, n_waves_, dispersion_, flat_log_likelihood_
-        See :class:`~crmml.models.purchase.clocked.ClockedPurchaseModel`.
+        See :class:`~crmml.models.purchase.base.PurchaseModel`.
     """
 
     _state = (
-        *ClockedPurchaseModel._state,
+        *PurchaseModel._state,
+        *CLOCK_STATE,
         "new_",
         "old_",
         "origin_",
@@ -187,7 +188,7 @@ class LeftCensoredModel(ClockedPurchaseModel):
     )  # type: ignore[assignment]
     _effects: ClassVar[dict[Group, tuple[tuple[str, float], ...]]] = BetaGeoModel._effects
 
-    new_: ClockedPurchaseModel
+    new_: PurchaseModel
     old_: OldCustomerModel | None
     origin_: str
     margin_: str | None
@@ -210,7 +211,7 @@ class LeftCensoredModel(ClockedPurchaseModel):
     def _wanted(self) -> Wanted:
         return self.new_._wanted()
 
-    def _with_clocks(self, clocks: tuple[Any, ...]) -> ClockedPurchaseModel:
+    def _with_clocks(self, clocks: tuple[Any, ...]) -> PurchaseModel:
         base = cast(Any, self.new_._with_clocks(clocks))
         return LeftCensoredModel(base=base, margin=self.margin)
 
@@ -282,7 +283,7 @@ class LeftCensoredModel(ClockedPurchaseModel):
             estimated with sample weights.
         TooLittleDataError
             If there are no new customers; or a calendar is to be estimated from too little, see
-            :meth:`crmml.models.purchase.clocked.ClockedPurchaseModel.fit`.
+            :meth:`crmml.models.purchase.base.PurchaseModel.fit`.
         CrmmlError
             If the provenance lacks what is needed.
 
@@ -311,7 +312,7 @@ class LeftCensoredModel(ClockedPurchaseModel):
         weights = sample_weight
         if weights is not None and not isinstance(weights, pd.Series):
             weights = pd.Series(np.asarray(weights, dtype=np.float64), index=snapshot.customer_id)
-        parts: list[tuple[ClockedPurchaseModel, Snapshot]] = [(base, counted.subset(~old))]
+        parts: list[tuple[PurchaseModel, Snapshot]] = [(base, counted.subset(~old))]
         self.old_ = None
         if self.n_old_ and margin is not None:
             theirs = counted.subset(old)

@@ -8,17 +8,16 @@ from typing import Any, ClassVar, Literal
 
 from crmml._typing import Duration
 from crmml.exceptions import ParameterError
-from crmml.models.purchase.base import Group
+from crmml.models.purchase.base import CLOCK_STATE, Group, PurchaseModel
 from crmml.models.purchase.beta_geo import ALL_ALIVE, BETA_GEO_BOUNDARIES, BetaGeoModel
 from crmml.models.purchase.calendar import CalendarProfile
-from crmml.models.purchase.clocked import ClockedPurchaseModel
 from crmml.models.purchase.clocks import ClockSettings, NewcomerClock, Wanted
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.stats import bg_nbd, mbg_nbd
 from crmml.stats.process import PurchaseProcess
 
 
-class NewcomerModel(ClockedPurchaseModel):
+class NewcomerModel(PurchaseModel):
     """BG/NBD or MBG/NBD whose customers buy faster, or slower, while they are new.
 
     The short way to ``BetaGeoModel(clocks=["newcomers"])`` and its modified sister. Soon after the
@@ -37,7 +36,7 @@ class NewcomerModel(ClockedPurchaseModel):
     half_life : str or Duration, optional
         Given exactly where ``first`` is.
     purchase_covariates, dropout_covariates, ridge, calendar, clocks
-        See :class:`~crmml.models.purchase.clocked.ClockedPurchaseModel`; further clocks only.
+        See :class:`~crmml.models.purchase.base.PurchaseModel`; further clocks only.
 
     Notes
     -----
@@ -55,6 +54,7 @@ class NewcomerModel(ClockedPurchaseModel):
         "dropout": (("a", 1.0), ("b", 1.0)),
     }
     _boundaries = BETA_GEO_BOUNDARIES
+    _state = (*PurchaseModel._state, *CLOCK_STATE)  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class NewcomerModel(ClockedPurchaseModel):
         clock.check()
         return replace(wanted, newcomers=clock)
 
-    def _with_clocks(self, clocks: tuple[Any, ...]) -> ClockedPurchaseModel:
+    def _with_clocks(self, clocks: tuple[Any, ...]) -> PurchaseModel:
         kind = BetaGeoModel if self.dropout == "plain" else ModifiedBetaGeoModel
         return kind(
             purchase_covariates=self.purchase_covariates,

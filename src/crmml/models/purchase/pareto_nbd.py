@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -54,6 +55,19 @@ class ParetoNBDModel(PurchaseModel):
         ("alpha", "high"): "purchase rates do not differ between customers (alpha ran off to "
         "infinity)",
     }
+
+    def __init__(
+        self,
+        *,
+        purchase_covariates: Sequence[str] = (),
+        dropout_covariates: Sequence[str] = (),
+        ridge: float = 0.0,
+    ) -> None:
+        super().__init__(
+            purchase_covariates=purchase_covariates,
+            dropout_covariates=dropout_covariates,
+            ridge=ridge,
+        )
 
     def fit(
         self,
