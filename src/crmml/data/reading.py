@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 from ibis.backends import BaseBackend
 
-from crmml.data import engine
+from crmml.data import databases, engine
 from crmml.data.cleaning import EXACT, RAW
 from crmml.data.schema import TRANSACTIONS, Kind, TableSchema
 from crmml.data.settings import ReadSettings
@@ -119,9 +119,14 @@ def _open(source: Source, con: BaseBackend, schema: TableSchema) -> ir.Table:
         return engine.read_csv(
             con, path, delimiter=source.delimiter, header=source.header, encoding=source.encoding
         )
+    if name.endswith(databases.EXCEL):
+        return engine.store(databases.read_workbook(path, table), con)
+    if databases.is_sqlite(path):
+        return engine.store(databases.read_sqlite(path, table), con)
     if name.endswith(_DUCKDB):
         return engine.read_database(con, path, table)
-    raise SourceError(path, f"its name must end in one of {_PARQUET + _CSV + _DUCKDB}")
+    known = _PARQUET + _CSV + _DUCKDB + databases.EXCEL
+    raise SourceError(path, f"its name must end in one of {known}, or it must be a SQLite file")
 
 
 def _from_frame(data: pd.DataFrame, source: Source, schema: TableSchema) -> pa.Table:

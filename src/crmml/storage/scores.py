@@ -20,6 +20,12 @@ ScoreFormat: TypeAlias = Literal["parquet", "csv"]
 
 KEY = "customer_id"
 
+_NO_DOWNLOADS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+"""DuckDB neither fetches nor loads extensions by itself."""
+
 _FORMULA = r"^([=+\-@\t\r])"
 """Openings that spreadsheets take for a formula (OWASP, *CSV Injection*)."""
 
@@ -356,7 +362,7 @@ def _database(path: Path, *, read_only: bool = False) -> Iterator[Any]:
     try:
         if not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
-        connection = duckdb.connect(str(path), read_only=read_only)
+        connection = duckdb.connect(str(path), read_only=read_only, config=_NO_DOWNLOADS)
     except (duckdb.Error, OSError) as error:
         raise StorageError(f"cannot open the database {path}: {error}") from error
     with connection:
