@@ -32,19 +32,11 @@ from crmml.models.forecast.forecasters import Forecaster, ProcessForecaster
 from crmml.models.purchase.pareto_nbd import ParetoNBDModel
 from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.notes import Note
-from crmml.training.backtest import (
-    CANDIDATES,
-    JUDGED_BY,
-    LOSSES,
-    Judged,
-    _best,
-    build_rehearsals,
-    choose,
-    judge,
-    make_candidate,
-    run_backtest,
-    summarise,
-)
+from crmml.training.backtest import run_backtest
+from crmml.training.candidates import CANDIDATES, make_candidate
+from crmml.training.choose import choose, summarise
+from crmml.training.evaluate import JUDGED_BY, LOSSES, EvaluatedWindow, evaluate_window, find_best
+from crmml.training.windows import build_rehearsals
 
 HOLDOUT = Window("1997-10-01", "39W")
 QUARTERS = [Window("1997-10-01", "13W"), Window("1997-12-31", "13W")]
@@ -190,7 +182,7 @@ def test_notes_are_said_once(tables, cache):
             mean = labelled.outcomes["purchases"].mean()
             return pd.DataFrame({"purchases": mean, "spend": 1.0}, snapshot.customer_id)
 
-    judged = judge(labelled, [], {"doubtful": Doubtful()}, n_boot=20)
+    judged = evaluate_window(labelled, [], {"doubtful": Doubtful()}, n_boot=20)
     fit = f"doubtful fitted at {QUARTERS[0].cutoff.date()}"
     assert judged.notes == (Note("limited_fit", "warn", "only 1e-3 left", fit, count=2),)
     found = run_backtest(tables, QUARTERS[:1], ["pareto_nbd"], n_boot=20, cache=cache)
@@ -205,21 +197,23 @@ def test_notes_are_said_once(tables, cache):
 def test_candidates_are_copied_and_order_of_rows_is_nothing(tables, cache):
     labelled = build_labelled(tables, QUARTERS[0])
     candidates = {"pareto_nbd": make_candidate("pareto_nbd", "13W")}
-    judged = judge(labelled, [], candidates, n_boot=20)
+    judged = evaluate_window(labelled, [], candidates, n_boot=20)
     assert not hasattr(candidates["pareto_nbd"], "purchase_model_")
     order = np.random.default_rng(0).permutation(len(labelled))
     snapshot = labelled.snapshot.__class__(
         labelled.snapshot.frame.iloc[order].reset_index(drop=True), labelled.snapshot.cutoff
     )
     mixed = LabelledSnapshot(snapshot, labelled.outcomes.iloc[order], labelled.window)
-    again = judge(mixed, [], candidates, n_boot=20)
+    again = evaluate_window(mixed, [], candidates, n_boot=20)
     pd.testing.assert_frame_equal(again.table, judged.table, rtol=1e-8)
 
 
 def test_of_many_customers_a_sample_is_judged(tables, cache, monkeypatch):
     labelled = build_labelled(tables, QUARTERS[0])
-    monkeypatch.setattr("crmml.training.backtest._MOST_JUDGED", 1000)
-    judged = judge(labelled, [], {"pareto_nbd": make_candidate("pareto_nbd", "13W")}, n_boot=20)
+    monkeypatch.setattr("crmml.training.evaluate._MOST_EVALUATED", 1000)
+    judged = evaluate_window(
+        labelled, [], {"pareto_nbd": make_candidate("pareto_nbd", "13W")}, n_boot=20
+    )
     assert len(judged.forecasts["pareto_nbd"]) == len(labelled)
     assert 900 < len(judged.pit["pareto_nbd"]) < 1100
 
@@ -238,7 +232,7 @@ def test_rehearsals_close_before_the_cutoff_and_shorten_with_the_history(tables,
 def test_a_rehearsal_from_the_future_is_refused(tables, cache):
     first, second = (build_labelled(tables, window) for window in QUARTERS)
     with pytest.raises(FutureLeakError, match="knows what is to be forecast"):
-        judge(first, [second], {"pareto_nbd": make_candidate("pareto_nbd", "13W")})
+        evaluate_window(first, [second], {"pareto_nbd": make_candidate("pareto_nbd", "13W")})
 
 
 def said(snapshot, forecasts, complexity=1):
@@ -252,7 +246,7 @@ def said(snapshot, forecasts, complexity=1):
     found = replicate([(None, statistics)], hash_keys(ids), n_replicates=100)
     fitted = {name: make_candidate(name, "13W") for name in forecasts}
     empty = pd.DataFrame()
-    return Judged(snapshot, fitted, {}, found, empty, {}, empty, {})
+    return EvaluatedWindow(snapshot, fitted, {}, found, empty, {}, empty, {})
 
 
 def test_ties_go_to_the_simpler_and_baselines_are_not_served(tables, cache):
@@ -317,4 +311,4 @@ def test_adding_weights_by_group_changes_no_statistic():
 def test_a_candidate_without_a_loss_is_never_the_best():
     rows = [("heuristic", "spend_rmse"), ("bg_nbd", JUDGED_BY), ("mbg_nbd", JUDGED_BY)]
     found = Replicates(rows, np.array([1.0, 2.0, np.nan]), np.zeros((3, 5)))
-    assert _best(found, ["heuristic", "bg_nbd", "mbg_nbd"]) == "bg_nbd"
+    assert find_best(found, ["heuristic", "bg_nbd", "mbg_nbd"]) == "bg_nbd"

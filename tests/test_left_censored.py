@@ -43,8 +43,8 @@ from crmml.stats.bg_nbd import Params
 from crmml.stats.left_censored import SeenEarly
 from crmml.stats.operational_time import waves, week_at
 from crmml.testing.simulate import Purchases, simulate_world
-from crmml.training.backtest import make_candidate
-from crmml.training.pipeline import age_of_base
+from crmml.training.candidates import make_candidate
+from crmml.training.fit import age_of_base
 
 ORIGIN, CUTOFF = "2020-01-06", "2021-01-04"
 DECEMBER = CalendarProfile.from_weeks({w: 2.5 if w >= 48 else 1.0 for w in range(1, 54)})
@@ -170,13 +170,15 @@ def test_an_old_base_is_recognised_and_said(snapshot, fitted):
 
 
 def test_training_says_whether_its_process_knows_of_old_customers(snapshot, cdnow):
-    (said,) = age_of_base(snapshot, "mbg_nbd/own_mean")
-    assert said.text.startswith("the base is older than the data: ")
-    assert said.severity == "ask"
-    assert said.text.endswith("takes them for new: let mbg_nbd_left_censored compete in "
-                         "backtest.candidates")  # fmt: skip
-    (said,) = age_of_base(snapshot, "mbg_nbd_left_censored_calendar")
-    assert "mbg_nbd_left_censored_calendar has parameters of their own for them" in said.text
+    (note,) = age_of_base(snapshot, "mbg_nbd/own_mean")
+    assert note.text.startswith("the base is older than the data: ")
+    assert note.text.endswith(
+        "takes them for new: let mbg_nbd_left_censored compete in backtest.candidates"
+    )
+    assert note.severity == "ask"
+    (note,) = age_of_base(snapshot, "mbg_nbd_left_censored_calendar")
+    assert "mbg_nbd_left_censored_calendar has parameters of their own for them" in note.text
+    assert note.severity == "info"
     assert age_of_base(cdnow, "mbg_nbd") == []
 
 

@@ -8,7 +8,7 @@ import pytest
 from crmml.exceptions import ParameterError
 from crmml.metrics import classification, counts, ordinal, ranking
 from crmml.metrics.table import METRICS, metric_named
-from crmml.training.backtest import JUDGED_BY, LOSSES
+from crmml.training.evaluate import JUDGED_BY, LOSSES
 
 
 def test_each_metric_is_there_once_and_says_what_it_is():

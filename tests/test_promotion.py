@@ -21,7 +21,9 @@ from crmml.testing.simulate import simulate_world
 from crmml.tracking.registry import Rejudge, load_registered, promote
 from crmml.tracking.runs import Experiment, LoggedModel, invented_transactions, log_training, start
 from crmml.training.opening import open_configured
-from crmml.training.pipeline import TrainingResult, judge_again, specify_labels
+from crmml.training.pipeline import TrainingResult
+from crmml.training.plan import specify_labels
+from crmml.training.served import evaluate_champion
 
 TILL = "till-7_of_the_shop"
 
@@ -106,7 +108,7 @@ def test_nobodys_id_and_no_password_is_stored(trained, home):
 
 
 def test_a_stored_bundle_is_judged_on_a_window_like_the_training_judged_its_own(trained, early):
-    found = judge_again(early.bundle, configure(), trained.tables)
+    found = evaluate_champion(early.bundle, configure(), trained.tables)
     assert found.rows == trained.replicates.rows
     np.testing.assert_allclose(found.values, trained.replicates.values, rtol=1e-9)
     np.testing.assert_allclose(found.draws, trained.replicates.draws, rtol=1e-9)
@@ -117,9 +119,9 @@ def test_what_would_not_be_fair_is_refused_with_the_date_from_which_it_is(traine
     cutoff = pd.Timestamp(trained.bundle.manifest["created_for_cutoff"])
     ready = cutoff + (window.closes - window.cutoff)
     with pytest.raises(ComparisonError, match=rf"knows a part .* run to {ready.date()} can"):
-        judge_again(trained.bundle, configure(), trained.tables)
+        evaluate_champion(trained.bundle, configure(), trained.tables)
     with pytest.raises(ComparisonError, match="the horizon 13W, the other with 9W"):
-        judge_again(trained.bundle, configure(outcome={"horizon": "9W"}), trained.tables)
+        evaluate_champion(trained.bundle, configure(outcome={"horizon": "9W"}), trained.tables)
 
 
 def test_newer_data_need_a_judgement_and_the_same_recipe_is_a_tie(trained, early, home, lines):
@@ -130,7 +132,7 @@ def test_newer_data_need_a_judgement_and_the_same_recipe_is_a_tie(trained, early
     again = Rejudge(
         fingerprint(tables),
         specify_labels(configure(), tables),
-        lambda bundle: judge_again(bundle, configure(), tables),
+        lambda bundle: evaluate_champion(bundle, configure(), tables),
     )
     alone = promote("shop", uri=home.uri)
     assert "was judged on another label specification; give the challenger's" in alone.reason

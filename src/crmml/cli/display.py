@@ -120,7 +120,7 @@ def show_tiers(scores: Scores) -> None:
 
 def show_backtest(backtest: Backtest) -> None:
     """Print the leaderboard and the sentence that says which is chosen and why."""
-    from crmml.training.backtest import JUDGED_BY
+    from crmml.training.evaluate import JUDGED_BY
 
     board = backtest.leaderboard.pivot(index="candidate", columns="metric", values="value")
     shown = [(metric, heading) for metric, heading in BOARD if metric in board]

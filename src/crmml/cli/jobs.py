@@ -88,15 +88,17 @@ def train(config: Config) -> None:
 
 def backtest(config: Config, out: Path | None) -> None:
     """Compare the candidates, show the table, and store it if asked."""
-    from crmml.training.backtest import JUDGED_BY
-    from crmml.training.pipeline import age_of_base, backtest_configured, process_for_value
+    from crmml.training.choose import process_for_value
+    from crmml.training.evaluate import JUDGED_BY
+    from crmml.training.fit import age_of_base
+    from crmml.training.pipeline import backtest_configured
 
     if out is not None:
         _check_writable(out)
     with working() as say:
         found = backtest_configured(config, announce=say)
     display.show_backtest(found)
-    process = process_for_value(found)
+    process = process_for_value(found.chosen, found.leaderboard)
     notes = (*age_of_base(found.windows[-1].labelled.snapshot, process), *found.notes)
     display.show_notes(notes, None if out is None else out / "notes.json")
     if out is not None:
@@ -331,13 +333,14 @@ def _rejudge(config: Config) -> Rejudge:
     from crmml.storage.fingerprint import fingerprint
     from crmml.tracking.registry import Rejudge
     from crmml.training.opening import open_configured
-    from crmml.training.pipeline import judge_again, specify_labels
+    from crmml.training.plan import specify_labels
+    from crmml.training.served import evaluate_champion
 
     tables = open_configured(config)
     return Rejudge(
         data_fingerprint=fingerprint(tables),
         label_specification=specify_labels(config, tables),
-        judge=lambda bundle: judge_again(bundle, config, tables),
+        judge=lambda bundle: evaluate_champion(bundle, config, tables),
     )
 
 

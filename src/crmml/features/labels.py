@@ -179,7 +179,8 @@ def check_no_future(
     """Refuse features that cannot be had from the past alone.
 
     The snapshot is built once more from a log that ends at its cutoff. A column that comes out
-    different, or not at all, knows the future.
+    different, or not at all, knows the future. A tool for tests of features and of columns of your
+    own: a training builds its snapshots from the past in the first place, and does not run it.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ from crmml.plots.purchases import (
 from crmml.plots.value import plot_pareto_curve, plot_tier_profile
 from crmml.segments.value_tier import compute_pareto_curve
 from crmml.stats.discounting import UNIT_DAYS
-from crmml.training.backtest import JUDGED_BY
+from crmml.training.evaluate import JUDGED_BY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

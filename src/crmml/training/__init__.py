@@ -1,1 +1,1 @@
-"""Training: judge candidates on the past, fit the best, and make a scoring bundle."""
+"""Training: evaluate candidates on the past, fit the best, and make a scoring bundle."""

@@ -27,6 +27,7 @@ from crmml.models.churn.history import (
 )
 from crmml.models.churn.leak import check_no_leak
 from crmml.models.churn.purchase import WithPurchaseModel
+from crmml.models.fits import Fits
 from crmml.models.forecast.baselines import labels
 
 NO_PURCHASE = "no_purchase_probability"
@@ -148,13 +149,15 @@ class ChurnModel(WithPurchaseModel):
         self.num_threads = num_threads
         self.seed = seed
 
-    def fit(self, history: Sequence[LabelledSnapshot]) -> Self:
+    def fit(self, history: Sequence[LabelledSnapshot], *, fits: Fits | None = None) -> Self:
         """Train on the older slices and calibrate on the newest.
 
         Parameters
         ----------
         history : sequence of LabelledSnapshot
             In any order, with the model's horizon and gap.
+        fits : Fits, optional
+            Models fitted so far: a process of equal settings on the oldest slice is taken.
 
         Raises
         ------
@@ -174,7 +177,7 @@ class ChurnModel(WithPurchaseModel):
         train, calibration, embargoed = split_history(history)
         for part in (*train, calibration):
             check_window(part, self.horizon, self.gap)
-        self.fit_purchase_model(train[0].snapshot)
+        self.fit_purchase_model(train[0].snapshot, fits)
         self.features_ = self._choose_features(train)
         rows = self._rows(train)
         check_no_leak(

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 
 from crmml._typing import Duration, FloatArray
 from crmml.exceptions import TooLittleDataError
@@ -16,6 +15,7 @@ from crmml.features.snapshot import Snapshot
 from crmml.models.churn.calibration import MonotoneCalibration
 from crmml.models.churn.history import check_window, find_candidates, sort_history, whole_length
 from crmml.models.estimator import Estimator
+from crmml.models.fits import Fits
 from crmml.models.forecast.baselines import labels
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.notes import about, fit_of
@@ -31,11 +31,11 @@ class WithPurchaseModel(Estimator):
 
     _learners: ClassVar[Mapping[str, str]] = {"purchase_model": "purchase_model_"}
 
-    def fit_purchase_model(self, snapshot: Snapshot) -> None:
+    def fit_purchase_model(self, snapshot: Snapshot, fits: Fits | None) -> None:
         """Fit the purchase model (default MBG/NBD); what it warns of names its purpose."""
         model = ModifiedBetaGeoModel() if self.purchase_model is None else self.purchase_model
         with about(fit_of(BEHIND_CHURN, snapshot.cutoff)):
-            self.purchase_model_ = clone(model).fit(snapshot)
+            self.purchase_model_ = (fits or Fits()).fit(model, snapshot)
 
     def no_purchase(self, snapshot: Snapshot, length: Duration) -> FloatArray:
         """Return P(no purchase in so long), in the order of the rows, shape (n,)."""
@@ -85,13 +85,17 @@ class PurchaseChurn(WithPurchaseModel):
         self.purchase_model = purchase_model
         self.candidate_horizons = candidate_horizons
 
-    def fit(self, history: Sequence[LabelledSnapshot] | Snapshot) -> Self:
+    def fit(
+        self, history: Sequence[LabelledSnapshot] | Snapshot, *, fits: Fits | None = None
+    ) -> Self:
         """Fit the process on the newest snapshot, and calibrate on its outcomes if it has any.
 
         Parameters
         ----------
         history : sequence of LabelledSnapshot, or Snapshot
             Of a sequence only the newest is used.
+        fits : Fits, optional
+            Models fitted so far: a process of equal settings on that snapshot is taken.
 
         Raises
         ------
@@ -102,7 +106,7 @@ class PurchaseChurn(WithPurchaseModel):
             raise TooLittleDataError("a purchase model needs at least one snapshot; got none")
         newest = history if isinstance(history, Snapshot) else sort_history(history)[-1]
         snapshot = newest if isinstance(newest, Snapshot) else newest.snapshot
-        self.fit_purchase_model(snapshot)
+        self.fit_purchase_model(snapshot, fits)
         self.calibration_, self.trained_until_ = None, None
         if isinstance(newest, LabelledSnapshot):
             check_window(newest, self.horizon, self.gap)

@@ -14,6 +14,7 @@ from crmml.models.churn.evaluation import ChurnEvaluation, evaluate_churn
 from crmml.models.churn.history import count_windows, find_candidates, sort_history
 from crmml.models.churn.model import ChurnModel
 from crmml.models.churn.purchase import PurchaseChurn
+from crmml.models.fits import Fits
 from crmml.models.forecast.baselines import RecencyRule
 
 WINDOWS_NEEDED = 3
@@ -56,6 +57,7 @@ def select_churn(
     candidate_horizons: float = 4.0,
     seed: int = 0,
     n_boot: int = 200,
+    fits: Fits | None = None,
     **settings: Any,
 ) -> ChurnSelection:
     """Judge the learned model against the simple ones and keep the simplest that does as well.
@@ -75,6 +77,8 @@ def select_churn(
         The newest one without outcomes; used if ``history`` is empty.
     n_boot : int
         Bootstrap replicates.
+    fits : Fits, optional
+        Models fitted so far; the purchase model is fitted once on each snapshot.
     **settings
         Further settings of :class:`ChurnModel`.
 
@@ -96,9 +100,11 @@ def select_churn(
         "candidate_horizons": candidate_horizons,
     }
     n_windows = count_windows(history)
+    known = Fits() if fits is None else fits
 
     def simple(why: str) -> ChurnSelection:
-        model = PurchaseChurn(**common).fit(history if history or snapshot is None else snapshot)
+        basis = history if history or snapshot is None else snapshot
+        model = PurchaseChurn(**common).fit(basis, fits=known)
         why = f"{why}: P(no purchase) of the purchase model is used, unjudged"
         return ChurnSelection(model, "purchase_model", why, None, n_windows)
 
@@ -110,13 +116,15 @@ def select_churn(
     ordered = sort_history(history)
     test = ordered[-1]
     past = [part for part in ordered if part.window.closes <= test.window.cutoff]
-    fits: dict[str, Callable[[Sequence[LabelledSnapshot]], Any]] = {
-        "churn_model": lambda parts: ChurnModel(**common, seed=seed, **settings).fit(parts),
+    recipes: dict[str, Callable[[Sequence[LabelledSnapshot]], Any]] = {
+        "churn_model": lambda parts: ChurnModel(**common, seed=seed, **settings).fit(
+            parts, fits=known
+        ),
         "recency_rule": lambda parts: _fit_recency(parts, horizon, candidate_horizons),
-        "purchase_model": lambda parts: PurchaseChurn(**common).fit(parts),
+        "purchase_model": lambda parts: PurchaseChurn(**common).fit(parts, fits=known),
     }
     try:
-        fitted = {name: fit(past) for name, fit in fits.items()}
+        fitted = {name: fit(past) for name, fit in recipes.items()}
         evaluation = evaluate_churn(
             fitted.pop("churn_model"),
             test,
@@ -128,7 +136,7 @@ def select_churn(
     except TooLittleDataError as error:
         return simple(str(error))
     name, reason = _choose(evaluation)
-    return ChurnSelection(fits[name](ordered), name, reason, evaluation, n_windows)
+    return ChurnSelection(recipes[name](ordered), name, reason, evaluation, n_windows)
 
 
 def _fit_recency(

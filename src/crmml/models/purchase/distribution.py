@@ -154,7 +154,7 @@ class PredictiveDistribution:
 
     def _if_alive(self, values: FloatArray) -> FloatArray:
         """Average values of each future, shape (n_nodes, n_futures), given that one is active."""
-        of_row = values[:, self.inverse]
+        of_row: FloatArray = values[:, self.inverse]
         if len(self.alive) == 1:
             return np.asarray(of_row[0])
         p = self.alive.mean(axis=0)

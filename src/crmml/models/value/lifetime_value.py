@@ -22,6 +22,7 @@ from crmml.exceptions import (
 )
 from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import Estimator, check_levels
+from crmml.models.fits import Fits
 from crmml.models.purchase.base import PurchaseModel
 from crmml.models.purchase.beta_geo import BetaGeoModel
 from crmml.models.purchase.distribution import (
@@ -124,6 +125,8 @@ class LifetimeValueModel(Estimator):
         self,
         snapshot: Snapshot,
         sample_weight: pd.Series[float] | npt.ArrayLike | None = None,
+        *,
+        fits: Fits | None = None,
     ) -> Self:
         """Fit both models and draw their posteriors.
 
@@ -134,6 +137,9 @@ class LifetimeValueModel(Estimator):
         sample_weight : Series or array-like, optional
             Non-negative weight of each customer in both fits; the posteriors count every customer
             once.
+        fits : Fits, optional
+            Models fitted so far: those on this snapshot with equal settings are taken, not fitted
+            again. Of no use with weights.
 
         Raises
         ------
@@ -149,10 +155,17 @@ class LifetimeValueModel(Estimator):
         if self.n_posterior_draws != 0 and self.n_posterior_draws < 2:
             raise ParameterError("n_posterior_draws", "0 or >= 2", self.n_posterior_draws)
         self._margins(snapshot)
-        purchases: PurchaseModel = clone(self.purchase_model or BetaGeoModel())
-        spend: GammaGammaModel = clone(self.spend_model or GammaGammaModel())
-        self.purchase_model_ = purchases.fit(snapshot, sample_weight)
-        self.spend_model_ = spend.fit(snapshot, sample_weight)
+        purchases, spend = (
+            self.purchase_model or BetaGeoModel(),
+            self.spend_model or GammaGammaModel(),
+        )
+        if sample_weight is None:
+            known = Fits() if fits is None else fits
+            self.purchase_model_ = known.fit(purchases, snapshot)
+            self.spend_model_ = known.fit(spend, snapshot)
+        else:
+            self.purchase_model_ = clone(purchases).fit(snapshot, sample_weight)
+            self.spend_model_ = clone(spend).fit(snapshot, sample_weight)
         self.purchase_posterior_ = self.spend_posterior_ = None
         if self.n_posterior_draws:
             n_draws, seed = self.n_posterior_draws, self.random_state

@@ -1,0 +1,189 @@
+"""Fit all that a bundle needs on what was known at one cutoff."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crmml.exceptions import TooLittleDataError
+from crmml.features.snapshot import Snapshot
+from crmml.features.wallet import rolling_wallets
+from crmml.models.churn.selection import ChurnSelection, select_churn
+from crmml.models.forecast.forecasters import Forecaster, ProcessForecaster
+from crmml.models.loyalty.model import LoyaltyModel
+from crmml.models.purchase.left_censored import detect_left_censoring
+from crmml.models.value.gamma_gamma import GammaGammaModel
+from crmml.models.value.lifetime_value import LifetimeValueModel
+from crmml.notes import Note, Severity, about, collecting, fit_of
+from crmml.scoring.bundle import ScoringBundle
+from crmml.training.backtest import Backtest
+from crmml.training.bundling import make_bundle
+from crmml.training.candidates import PROCESSES, make_candidate
+from crmml.training.choose import process_for_value
+from crmml.training.plan import Plan, label_churn_history
+from crmml.training.windows import build_rehearsals
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A bundle, the churn model that the data allowed, and what the fits have to say."""
+
+    bundle: ScoringBundle
+    churn: ChurnSelection
+    notes: tuple[Note, ...]
+
+
+def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
+    """Fit forecast, lifetime value, churn and loyalty on a snapshot, and bundle them.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the training; no snapshot that it holds is built again, and no process fitted again.
+    snapshot : Snapshot
+        At the cutoff: that of the plan, or that of a test window.
+    backtest : Backtest
+        The choice.
+
+    Raises
+    ------
+    TooLittleDataError
+        If the data before the cutoff cannot carry a model.
+    """
+    config, chosen, cutoff = plan.config, backtest.chosen, snapshot.cutoff
+    horizon = config.outcome.horizon
+    process = process_for_value(chosen, backtest.leaderboard)
+    notes: list[Note] = []
+    with collecting(notes, fit_of("the models", cutoff)):
+        forecast = fit_forecast(plan, snapshot, backtest)
+        if process != chosen:
+            what = f"the forecast of purchases and spend in {horizon} on {chosen}"
+            text = f"lifetime value rests on {process} and gamma_gamma, {what}"
+            notes.append(Note("value_process", "info", text))
+        notes += age_of_base(snapshot, process)
+        margin, source = find_margin(config.value.margin, snapshot)
+        notes.append(source)
+        lifetime_value = fit_lifetime_value(plan, snapshot, process, margin)
+        found = lifetime_value.purchase_model_.notes
+        notes += [Note("finding", "info", text, fit_of(process, cutoff)) for text in found]
+        churn = select_churn(
+            label_churn_history(plan, cutoff),
+            horizon=horizon,
+            gap=config.outcome.gap,
+            snapshot=snapshot,
+            purchase_model=PROCESSES[process](),
+            seed=config.seed,
+            n_boot=config.backtest.bootstrap,
+            fits=plan.fits,
+        )
+        loyalty = fit_loyalty(plan, snapshot)
+    notes.append(Note("churn_choice", "info", churn.reason, "churn"))
+    notes.append(Note("loyalty_choice", "info", loyalty.reason_, "loyalty"))
+    bundle = make_bundle(
+        config,
+        plan.tables,
+        snapshot,
+        lifetime_value=lifetime_value,
+        forecast=forecast,
+        churn=churn.model,
+        loyalty=loyalty,
+    )
+    return Fitted(bundle, churn, tuple(notes))
+
+
+def fit_forecast(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Forecaster:
+    """Fit the chosen candidate on a snapshot, or take it from the test window of that snapshot."""
+    chosen, config = backtest.chosen, plan.config
+    for window in backtest.windows:
+        if window.labelled.snapshot is snapshot:
+            return window.fitted[chosen]
+    forecast = make_candidate(chosen, config.outcome.horizon, seed=config.seed)
+    rehearsals = build_rehearsals(
+        plan.tables,
+        snapshot.cutoff,
+        config.outcome.horizon,
+        most=forecast.rehearsals,
+        cache=plan.labelled,
+        **plan.build,
+    )
+    with about(fit_of(chosen, snapshot.cutoff)):
+        forecast.fit(snapshot, rehearsals)
+    remember(plan, snapshot, forecast)
+    return forecast
+
+
+def remember(plan: Plan, snapshot: Snapshot, forecast: Forecaster) -> None:
+    """Keep the purchase and the spend model of a fitted candidate for whoever needs them."""
+    if isinstance(forecast, ProcessForecaster):
+        plan.fits.add(snapshot, forecast.purchase_model_)
+        plan.fits.add(snapshot, forecast.spend_model_)
+
+
+def fit_lifetime_value(
+    plan: Plan, snapshot: Snapshot, process: str, margin: float
+) -> LifetimeValueModel:
+    """Fit lifetime value on a purchase process of that name and Gamma-Gamma spend."""
+    with about(fit_of(f"{process} and gamma_gamma", snapshot.cutoff)):
+        return LifetimeValueModel(
+            purchase_model=PROCESSES[process](),
+            spend_model=GammaGammaModel(),
+            annual_discount_rate=plan.config.value.annual_discount_rate,
+            margin=margin,
+            random_state=plan.config.seed,
+        ).fit(snapshot, fits=plan.fits)
+
+
+def fit_loyalty(plan: Plan, snapshot: Snapshot) -> LoyaltyModel:
+    """Fit the loyalty classes on all windows before the cutoff of a snapshot."""
+    horizon = plan.config.outcome.horizon
+    wallets = rolling_wallets(
+        plan.tables,
+        snapshot.cutoff,
+        length=horizon,
+        grain=snapshot.grain,
+        own_seller=plan.config.data.own_seller,
+    )
+    if not wallets:
+        raise TooLittleDataError(
+            f"loyalty classes need one window of {horizon}; the data before "
+            f"{snapshot.cutoff.date()} begin on {plan.tables.first_timestamp.date()}"
+        )
+    return LoyaltyModel(seed=plan.config.seed).fit(wallets)
+
+
+def find_margin(configured: float, snapshot: Snapshot) -> tuple[float, Note]:
+    """Return the margin per unit of revenue, as the data show or else as configured, and say so."""
+    frame = snapshot.frame
+    assumed = f"{configured:.1%} of revenue, as configured"
+    if "margin_to_date" not in frame:
+        text = f"{assumed} (an assumption: the data have no column margin or cost)"
+        return configured, Note("margin_assumed", "warn", text, "margin", "decisions")
+    earned, spent = float(frame["margin_to_date"].sum()), float(frame["net_spend"].sum())
+    observed = earned / spent if spent > 0 else float("nan")
+    if not 0.0 < observed <= 1.0:
+        text = f"{assumed}; the data's own ({earned:,.2f} on {spent:,.2f}) is no share of it"
+        return configured, Note("margin_unusable", "ask", text, "margin", "data")
+    text = f"{observed:.1%} of revenue, as observed before {snapshot.cutoff.date()}"
+    return observed, Note("margin_observed", "info", text, "margin", "decisions")
+
+
+def age_of_base(snapshot: Snapshot, process: str) -> list[Note]:
+    """Say so where customers are older than the data, and whether the process allows for it.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        Built from a log.
+    process : str
+        Name of the purchase process that lifetime value rests on.
+    """
+    found = detect_left_censoring(snapshot)
+    if found.base != "left_censored":
+        return []
+    severity: Severity
+    if "left_censored" in process:
+        does, severity = "has parameters of their own for them", "info"
+    else:
+        does = "takes them for new: let mbg_nbd_left_censored compete in backtest.candidates"
+        severity = "ask"
+    text = f"{found.sentence}; {process} {does}"
+    return [Note("older_base", severity, text, "customer base", "data")]

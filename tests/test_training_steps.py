@@ -1,0 +1,109 @@
+"""The steps of a training: nothing is fitted or built twice, and reuse changes no figure."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crmml.data.datasets import load_cdnow
+from crmml.models.churn.purchase import PurchaseChurn
+from crmml.models.fits import Fits
+from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
+from crmml.models.value.gamma_gamma import GammaGammaModel
+from crmml.models.value.lifetime_value import LifetimeValueModel
+from crmml.storage.files import save_bundle
+from crmml.training import fit, windows
+from crmml.training.choose import process_for_value
+from crmml.training.pipeline import train
+
+SETTINGS = {
+    "outcome": {"horizon": "13W"},
+    "value": {"horizon": "26W"},
+    "backtest": {"bootstrap": 20, "max_windows": 2, "candidates": ["mbg_nbd", "heuristic"]},
+}
+
+
+@pytest.fixture(scope="module")
+def log():
+    return load_cdnow(sample=True)
+
+
+@pytest.fixture(scope="module")
+def counted(log):
+    """A training, with the cutoffs of every fit of a process and of every labelled snapshot."""
+    fits, labelled = Counter(), Counter()
+    with pytest.MonkeyPatch.context() as patch:
+        fit_once, label = ModifiedBetaGeoModel.fit, windows.build_labelled
+
+        def counting_fit(model, snapshot, *args, **kwargs):
+            fits[snapshot.cutoff] += 1
+            return fit_once(model, snapshot, *args, **kwargs)
+
+        def counting_label(tables, window, **build):
+            labelled[(window.cutoff, window.opens, window.closes)] += 1
+            return label(tables, window, **build)
+
+        patch.setattr(ModifiedBetaGeoModel, "fit", counting_fit)
+        patch.setattr(windows, "build_labelled", counting_label)
+        result = train(SETTINGS, log)
+    return result, fits, labelled
+
+
+def test_a_process_is_fitted_once_on_each_snapshot_and_a_window_labelled_once(counted):
+    result, fits, labelled = counted
+    assert result.backtest.chosen == "mbg_nbd"
+    tests = {one.labelled.window.cutoff for one in result.backtest.windows}
+    assert tests | {result.scores.snapshot.cutoff} <= set(fits)
+    assert set(fits.values()) == {1}
+    assert set(labelled.values()) == {1}
+
+
+def test_what_was_fitted_before_gives_the_figures_of_a_fit_of_its_own(
+    counted, log, monkeypatch, tmp_path
+):
+    class Forgetful(Fits):
+        def fit(self, model, snapshot):
+            self._known.clear()
+            return super().fit(model, snapshot)
+
+    result = counted[0]
+    monkeypatch.setattr("crmml.training.plan.Fits", Forgetful)
+    monkeypatch.setattr(fit, "remember", lambda *_: None)
+    alone = train(SETTINGS, log)
+    pd.testing.assert_frame_equal(alone.scores.table, result.scores.table)
+    np.testing.assert_array_equal(alone.replicates.draws, result.replicates.draws)
+    assert alone.metrics == result.metrics
+    assert alone.notes == result.notes
+    for name, one in (("alone", alone), ("reused", result)):
+        save_bundle(one.bundle, tmp_path / name)
+    first, second = (
+        {p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+        for root in (tmp_path / "alone", tmp_path / "reused")
+    )
+    assert first == second
+
+
+def test_only_equal_settings_on_the_same_snapshot_are_reused(counted):
+    snapshot = counted[0].scores.snapshot
+    fits = Fits()
+    first = fits.fit(ModifiedBetaGeoModel(), snapshot)
+    assert fits.fit(ModifiedBetaGeoModel(), snapshot) is first
+    assert fits.fit(ModifiedBetaGeoModel(ridge=1.0), snapshot) is not first
+    other = snapshot.subset(np.arange(len(snapshot)) % 2 == 0)
+    assert fits.fit(ModifiedBetaGeoModel(), other) is not first
+    value = LifetimeValueModel(purchase_model=ModifiedBetaGeoModel(), n_posterior_draws=0)
+    assert value.fit(snapshot, fits=fits).purchase_model_ is first
+    assert isinstance(fits.fit(GammaGammaModel(), snapshot), GammaGammaModel)
+    weighted = value.fit(snapshot, np.ones(len(snapshot)), fits=fits)
+    assert weighted.purchase_model_ is not first
+    churn = PurchaseChurn(horizon="13W", purchase_model=ModifiedBetaGeoModel())
+    assert churn.fit(snapshot, fits=fits).purchase_model_ is first
+
+
+def test_lifetime_value_rests_on_the_chosen_process_or_on_the_best():
+    rows = [("tweedie", 0.7), ("pareto_nbd/own_mean", 0.8), ("bg_nbd", 0.9)]
+    board = pd.DataFrame(rows, columns=["candidate", "value"]).assign(metric="purchases_deviance")
+    assert process_for_value("bg_nbd/own_mean", board) == "bg_nbd"
+    assert process_for_value("tweedie", board) == "pareto_nbd"
+    assert process_for_value("tweedie", board.iloc[:1]) == "mbg_nbd"
