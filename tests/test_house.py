@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import pkgutil
 import re
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import crmml
+import crmml.models
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("mlflow", "sklearn", "lightgbm", "ibis", "matplotlib")
@@ -84,3 +87,17 @@ def test_nothing_saved_or_loaded_is_a_pickle() -> None:
         if pattern.search(path.read_text(encoding="utf-8"))
     ]
     assert offenders == []
+
+
+def test_no_estimator_is_more_than_three_levels_deep():
+    """An estimator, a kind of model, a model; what they share beyond that is composed."""
+    from crmml.models.estimator import Estimator
+
+    for module in pkgutil.walk_packages(crmml.models.__path__, "crmml.models."):
+        importlib.import_module(module.name)
+
+    def deeper(kind: type, level: int) -> list[str]:
+        here = [kind.__name__] if level > 3 and kind.__module__.startswith("crmml") else []
+        return here + [name for sub in kind.__subclasses__() for name in deeper(sub, level + 1)]
+
+    assert deeper(Estimator, 1) == []

@@ -474,21 +474,25 @@ def _split(
         mine = slice(low, low + len(part.names))
         found[i] = replace(found[i], covariance=whole[mine, mine])
         low = mine.stop
-    lower, upper = clocks.bounds()
-    sides_of = [
-        (i, "low" if at <= (a + b) / 2.0 else "high")
-        for i, (at, a, b) in enumerate(zip(psi, lower, upper, strict=True))
-        if at <= a + 1e-9 or at >= b - 1e-9
-    ]
     return JointFit(
         found,
         psi,
         whole[size:, size:],
-        sides_of,  # type: ignore[arg-type]
+        _sides_of(psi, clocks),
         whole,
         clocks.log_rates(psi)[0],
         fit.log_likelihood - jacobian,
     )
+
+
+def _sides_of(psi: FloatArray, clocks: Clocks) -> list[tuple[int, mle.Side]]:
+    """Coordinates of the clocks that ended on a bound, and on which."""
+    lower, upper = clocks.bounds()
+    return [
+        (i, "low" if at <= (a + b) / 2.0 else "high")
+        for i, (at, a, b) in enumerate(zip(psi, lower, upper, strict=True))
+        if at <= a + 1e-9 or at >= b - 1e-9
+    ]
 
 
 def _moved_covariance(change: FloatArray, covariance: FloatArray) -> FloatArray:

@@ -270,24 +270,11 @@ def sample_posterior(
     log_density = density.value
     if thinned is not None:
         log_density = _control_variate(density, thinned, mode, curvature)
-    covariance = _inverse(curvature)
     least = _LEAST_EFFICIENCY * n_proposals
-    for _ in range(_ROUNDS):
-        z, log_q = _proposals(mode, covariance, n_proposals, seed)
-        log_p = np.array([_finite(log_density(row)) for row in z])
-        log_weight, k = smooth_weights(log_p - log_q)
-        weight = np.exp(log_weight)
-        mean = weight @ z
-        centred = z - mean
-        spread = (centred * weight[:, None]).T @ centred
-        size = float(1.0 / np.sum(weight**2))
-        if k <= _GOOD_K and size >= least:
-            break
-        # A light tail with few effective draws, as of many parameters, asks for more of them.
-        if k <= PARETO_K_LIMIT and size < least:
-            n_proposals *= 4
-        # Moment matching: a skewed posterior is better proposed from its own mean and spread.
-        mode, covariance = mean, spread
+    z, log_p, weight, k = _importance(
+        log_density, mode, _inverse(curvature), n_proposals, seed, least
+    )
+    mean, spread, size = _moments(z, weight)
     # The limit of k falls with fewer proposals (Vehtari et al. 2024, eq. 13).
     limit = min(PARETO_K_LIMIT, 1.0 - 1.0 / np.log10(len(z)))
     trusted = k <= limit and size >= least
@@ -324,6 +311,38 @@ def sample_posterior(
         size,
         tuple(coefficients),
     )
+
+
+def _moments(z: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+    """Mean, covariance and effective size of weighted draws."""
+    mean = weight @ z
+    centred = z - mean
+    return mean, (centred * weight[:, None]).T @ centred, float(1.0 / np.sum(weight**2))
+
+
+def _importance(
+    log_density: LogDensity,
+    mode: FloatArray,
+    covariance: FloatArray,
+    n_proposals: int,
+    seed: int,
+    least: float,
+) -> tuple[FloatArray, FloatArray, FloatArray, float]:
+    """Weighted draws, their log-densities, their weights and the Pareto shape of these."""
+    for _ in range(_ROUNDS):
+        z, log_q = _proposals(mode, covariance, n_proposals, seed)
+        log_p = np.array([_finite(log_density(row)) for row in z])
+        log_weight, k = smooth_weights(log_p - log_q)
+        weight = np.exp(log_weight)
+        mean, spread, size = _moments(z, weight)
+        if k <= _GOOD_K and size >= least:
+            break
+        # A light tail with few effective draws, as of many parameters, asks for more of them.
+        if k <= PARETO_K_LIMIT and size < least:
+            n_proposals *= 4
+        # Moment matching: a skewed posterior is better proposed from its own mean and spread.
+        mode, covariance = mean, spread
+    return z, log_p, weight, k
 
 
 def _positive(names: Sequence[str], coefficients: Sequence[str]) -> BoolArray:

@@ -19,13 +19,11 @@ from crmml.exceptions import (
     BoundaryWarning,
     CrmmlError,
     DataError,
-    FitWarning,
     MissingColumnsError,
     ParameterError,
     TooLittleDataError,
     few,
 )
-from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Distinct, Snapshot
 from crmml.models.estimator import (
     Estimator,
@@ -35,7 +33,6 @@ from crmml.models.estimator import (
     warn_of_fit,
 )
 from crmml.models.purchase.calendar import (
-    LEAST_WEEKS,
     CalendarProfile,
     known_times,
 )
@@ -53,6 +50,7 @@ from crmml.models.purchase.distribution import (
     PredictiveDistribution,
     look_ahead,
 )
+from crmml.models.purchase.evidence import check_evidence, check_time_unit, warn_of_unknown_times
 from crmml.models.purchase.joint_fit import (
     Chosen,
     ClockedProblem,
@@ -61,7 +59,6 @@ from crmml.models.purchase.joint_fit import (
     log_factors,
     pace_edges,
     profile_of,
-    weeks_of,
 )
 from crmml.models.purchase.predictive import purchase_posterior
 from crmml.stats import joint, mle, newcomer
@@ -345,9 +342,9 @@ class PurchaseModel(Estimator):
             for part, its in parts:
                 part._fit_plain(its, sample_weight)
             return 0.0, 0.0
-        self._check_time_unit(snapshot, wanted)
+        check_time_unit(snapshot, wanted, self.calendar)
         times = None if sample_weight is not None else known_times(snapshot)
-        wanted = self._check_evidence(snapshot, wanted, times, sample_weight)
+        wanted = check_evidence(type(self).__name__, snapshot, wanted, times, sample_weight)
         if not wanted:
             return self._fit_parts(parts, snapshot, wanted, old, sample_weight)
         problem = ClockedProblem.of(self, parts, snapshot, times, old, sample_weight)
@@ -365,7 +362,7 @@ class PurchaseModel(Estimator):
         found.give_clocks(self)
         self._warn_of_bounds(found)
         if times is None:
-            self._warn_of_unknown_times(wanted)
+            warn_of_unknown_times(type(self).__name__, wanted, settles=self.first_ != 1.0)
             return 0.0, 0.0
         return found.solved.log_rates, found.null_log_rates
 
@@ -374,81 +371,6 @@ class PurchaseModel(Estimator):
             self.__dict__.pop(name, None)
         self.settling_covariance_, self.schedule_coefficients_ = [], {}
         self.clock_names_, self.clock_estimates_, self.joint_covariance_ = [], [], []
-
-    def _check_time_unit(self, snapshot: Snapshot, wanted: Wanted) -> None:
-        if snapshot.time_unit in UNIT_DAYS:
-            return
-        if wanted.season is not None and self.calendar is not None:
-            raise ParameterError(
-                "calendar", "None for purchase opportunities, which have no dates", self.calendar
-            )
-        raise ParameterError(
-            "time_unit", "one of calendar time, not purchase opportunities", snapshot.time_unit
-        )
-
-    def _check_evidence(
-        self,
-        snapshot: Snapshot,
-        wanted: Wanted,
-        times: PurchaseTimes | None,
-        sample_weight: Any,
-    ) -> Wanted:
-        """Refuse what cannot be estimated here; of ``"auto"`` leave it out."""
-        long_enough = weeks_of(snapshot) >= LEAST_WEEKS - 1e-6
-        if wanted.auto:
-            if times is None:
-                warnings.warn(
-                    f"{type(self).__name__}: clocks='auto' tries none, because it is unknown when "
-                    "these very customers bought",
-                    FitWarning,
-                    stacklevel=4,
-                )
-                return Wanted()
-            return wanted if long_enough else replace(wanted, season=None)
-        newcomers = wanted.newcomers is not None and wanted.newcomers.first is None
-        season = wanted.season is not None and wanted.season.profile is None
-        if sample_weight is not None and wanted.estimated:
-            what = "the newcomers' rate" if newcomers else "the calendar"
-            raise ParameterError("sample_weight", f"None when {what} is estimated", "weights")
-        if season and not long_enough:
-            raise TooLittleDataError(
-                f"a calendar profile is estimated from at least two years ({LEAST_WEEKS} weeks) of "
-                f"data; these span {weeks_of(snapshot):.0f} weeks: give the profile as a table "
-                "(CalendarProfile.from_weeks), or calendar=None"
-            )
-        if times is None and newcomers:
-            raise TooLittleDataError(
-                "the rate of newcomers is estimated from the ages at which these very customers "
-                "bought, which this snapshot does not know: build it with behaviour=True and take "
-                "no subset, or give first and half_life"
-            )
-        if times is None and (season or wanted.schedules is not None):
-            what = "a calendar profile" if season else "the coefficient of a schedule"
-            raise TooLittleDataError(
-                f"{what} is estimated from the weeks in which these very customers "
-                "bought, which this snapshot does not know: build it with behaviour=True and "
-                "take no subset, or give the profile as a table (CalendarProfile.from_weeks)"
-            )
-        return wanted
-
-    def _warn_of_unknown_times(self, wanted: Wanted) -> None:
-        name = type(self).__name__
-        if wanted.season is not None:
-            warnings.warn(
-                f"{name}: the weeks in which these customers bought are unknown, so "
-                "the log-likelihood lacks the sum of log s at the purchases and cannot be compared "
-                "with that of a model without a profile",
-                FitWarning,
-                stacklevel=4,
-            )
-        if wanted.newcomers is not None and self.first_ != 1.0:
-            warnings.warn(
-                f"{name}: the ages at which these customers bought are unknown, so the "
-                "log-likelihood lacks the sum of the log rates at the purchases and cannot be "
-                "compared with that of another model",
-                FitWarning,
-                stacklevel=4,
-            )
 
     def _warn_of_bounds(self, found: Chosen) -> None:
         for name, side in found.at_bounds:

@@ -15,7 +15,7 @@ from crmml.exceptions import CrmmlWarning, FitWarning, ParameterError
 from crmml.features.labels import LabelledSnapshot
 from crmml.models.purchase.base import PurchaseModel
 from crmml.models.purchase.beta_geo import BetaGeoModel
-from crmml.models.purchase.clocks import ClockSettings
+from crmml.models.purchase.clocks import ClockSettings, Wanted
 from crmml.models.purchase.left_censored import LeftCensoredModel
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.models.purchase.pareto_nbd import ParetoNBDModel
@@ -31,8 +31,8 @@ _PROCESSES: dict[str, type[PurchaseModel]] = {
 }
 _UNCLOCKED = {
     "pareto_nbd": "its customers leave in calendar time, whatever the purchase rate does",
-    "cnbd_k": "the gaps between purchases would have to be known in operational time",
 }
+_UNESTIMATED = "the gaps between purchases would have to be known in operational time"
 _UNDATED = {
     "pareto_nbd": "a customer who may leave at any moment may have left before the data began",
     "cnbd_k": "the first gap since the origin is not one between two purchases",
@@ -47,6 +47,7 @@ def compose_purchase_model(
     purchase_covariates: Sequence[str] = (),
     dropout_covariates: Sequence[str] = (),
     ridge: float = 0.0,
+    k: int | None = None,
 ) -> PurchaseModel:
     """Compose an unfitted purchase model.
 
@@ -62,6 +63,9 @@ def compose_purchase_model(
         duration is the length of that margin.
     purchase_covariates, dropout_covariates, ridge
         See :class:`~crmml.models.purchase.base.PurchaseModel`.
+    k : int, optional
+        Order of regularity of ``cnbd_k``, chosen by likelihood unless it is given. It must be
+        where there are clocks, and the clocks must be given in full, too.
 
     Raises
     ------
@@ -85,22 +89,34 @@ def compose_purchase_model(
         "dropout_covariates": dropout_covariates,
         "ridge": ridge,
     }
-    if process in _UNCLOCKED:
+    if k is not None and process != "cnbd_k":
+        raise ParameterError("k", f"None for {process}", k)
+    if process in _UNDATED:
         if origin not in ("first", "auto"):
             raise ParameterError("origin", f"'first' for {process} ({_UNDATED[process]})", origin)
-        if clocks == "auto":
-            warnings.warn(
-                f"{process} is fitted without clocks: {_UNCLOCKED[process]}",
-                FitWarning,
-                stacklevel=2,
-            )
-        elif len(clocks):
-            raise ParameterError("clocks", f"empty for {process} ({_UNCLOCKED[process]})", clocks)
-        return _PROCESSES[process](**settings)
+        settings |= {"k": k} if process == "cnbd_k" else {}
+        return _PROCESSES[process](**settings, **_given_clocks(process, clocks, k))
     base = cast(Any, _PROCESSES[process])(clocks=clocks, **settings)
     if origin == "first":
         return cast(PurchaseModel, base)
     return LeftCensoredModel(base=base, margin="half" if origin == "window" else origin)
+
+
+def _given_clocks(process: Process, clocks: ClockSettings, k: int | None) -> dict[str, Any]:
+    """Return the clocks of a process for which they cannot be estimated; refuse, or say, others."""
+    reason = _UNCLOCKED.get(process, _UNESTIMATED)
+    if clocks == "auto":
+        warnings.warn(f"{process} is fitted without clocks: {reason}", FitWarning, stacklevel=3)
+        return {}
+    if not len(clocks):
+        return {}
+    if process in _UNCLOCKED:
+        raise ParameterError("clocks", f"empty for {process} ({reason})", clocks)
+    if Wanted.read(clocks).estimated:
+        raise ParameterError("clocks", f"given in full for {process} ({reason})", clocks)
+    if k is None:
+        raise ParameterError("k", f"given where {process} has clocks ({reason})", k)
+    return {"clocks": clocks}
 
 
 def keep_clocks_that_forecast(

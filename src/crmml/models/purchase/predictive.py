@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,9 +12,11 @@ from crmml.exceptions import CrmmlError, ParameterError
 from crmml.features.snapshot import Snapshot
 from crmml.stats import gamma_gamma, joint, mle
 from crmml.stats.posterior import Density, NormalPrior, Posterior, sample_posterior
+from crmml.stats.process import PurchaseProcess
 
 if TYPE_CHECKING:
     from crmml.models.purchase.base import PurchaseModel
+    from crmml.models.purchase.distribution import Histories
     from crmml.models.value.gamma_gamma import GammaGammaModel
 
 Prior = Mapping[str, tuple[float, float]]
@@ -125,6 +127,30 @@ def purchase_posterior(
         names, dict.fromkeys(model._time_parameters, typical), {**ridged, **(prior or {})}
     )
 
+    density_on = _plain_density(process, h, blocks, normal)
+    start = _at_mean_covariates(model, blocks)
+    # A parameter on the boundary is no start: the prior keeps the mode in the interior.
+    start = np.clip(start, normal.mean - 4.0 * normal.sd, normal.mean + 4.0 * normal.sd)
+    found = sample_posterior(
+        names,
+        density_on(slice(None)),
+        start,
+        thinned=density_on(mle.thin_rows(len(counts), _THIN)) if len(counts) > 2 * _THIN else None,
+        coefficients=coefficients,
+        n_draws=n_draws,
+        seed=seed,
+        n_proposals=n_proposals,
+        method=method,
+    )
+    return found.moved(mle.to_given_scale(process.NAMES, blocks)) if blocks else found
+
+
+def _plain_density(
+    process: PurchaseProcess, h: Histories, blocks: Sequence[mle.Block], normal: NormalPrior
+) -> Callable[[slice | IntArray], Density]:
+    """Log-posterior density on some of the histories, weighted up to all."""
+    counts = h.counts.astype(np.float64)
+
     def density_on(index: slice | IntArray) -> Density:
         weights = counts[index] * (counts.sum() / counts[index].sum())
         rows = mle.Rows(h.x[index], h.t_x[index], h.T[index], weights)
@@ -143,21 +169,7 @@ def purchase_posterior(
 
         return Density(value, gradient)
 
-    start = _at_mean_covariates(model, blocks)
-    # A parameter on the boundary is no start: the prior keeps the mode in the interior.
-    start = np.clip(start, normal.mean - 4.0 * normal.sd, normal.mean + 4.0 * normal.sd)
-    found = sample_posterior(
-        names,
-        density_on(slice(None)),
-        start,
-        thinned=density_on(mle.thin_rows(len(counts), _THIN)) if len(counts) > 2 * _THIN else None,
-        coefficients=coefficients,
-        n_draws=n_draws,
-        seed=seed,
-        n_proposals=n_proposals,
-        method=method,
-    )
-    return found.moved(mle.to_given_scale(process.NAMES, blocks)) if blocks else found
+    return density_on
 
 
 def _clocked_posterior(

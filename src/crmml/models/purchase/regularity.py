@@ -10,12 +10,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from crmml._typing import FloatArray
-from crmml.exceptions import DataError, MissingColumnsError, ParameterError, RegularityWarning
+from crmml._typing import Duration, FloatArray
+from crmml.exceptions import (
+    CrmmlError,
+    DataError,
+    FitWarning,
+    MissingColumnsError,
+    ParameterError,
+    RegularityWarning,
+)
 from crmml.features.snapshot import Distinct, Snapshot
 from crmml.models.estimator import row_weights
-from crmml.models.purchase.base import Group, PurchaseModel
+from crmml.models.purchase.base import CLOCK_STATE, Group, PurchaseModel
 from crmml.models.purchase.beta_geo import BETA_GEO_BOUNDARIES
+from crmml.models.purchase.clocks import ClockSettings
+from crmml.models.purchase.distribution import Future, Histories
 from crmml.stats import bg_nbd, mbg_nbd
 from crmml.stats.cnbd_k import Dropout, ErlangProcess
 from crmml.stats.process import PurchaseProcess
@@ -42,8 +51,9 @@ class RegularPurchaseModel(PurchaseModel):
         after repeat purchases only.
     k_max : int
         Largest k tried.
-    purchase_covariates, dropout_covariates, ridge
-        See :class:`~crmml.models.purchase.base.PurchaseModel`.
+    purchase_covariates, dropout_covariates, ridge, clocks
+        See :class:`~crmml.models.purchase.base.PurchaseModel`. Clocks need a given ``k``, and for
+        k > 1 they must be given in full, too.
 
     Attributes
     ----------
@@ -57,6 +67,12 @@ class RegularPurchaseModel(PurchaseModel):
     Counts and recency alone cannot tell one k from another. The snapshot column ``sum_log_gaps``,
     the sum of the natural logarithms of a customer's gaps between purchases in the time unit of
     the snapshot (0 without repeat purchases), completes the likelihood.
+
+    On a given clock the gaps are Erlang-k in operational time. Parameters and forecasts need only
+    count, recency and length on the clock; but which k is likeliest, and which clock, is told by
+    each gap on the clock, of which the snapshot knows the sum of logarithms in calendar time only.
+    So neither is chosen there, ``log_likelihood_`` lacks the gaps for k > 1, and purchases are not
+    discounted then: the discounted sum along a clock is known for Poisson purchases.
     """
 
     _effects: ClassVar[dict[Group, tuple[tuple[str, float], ...]]] = {
@@ -64,7 +80,7 @@ class RegularPurchaseModel(PurchaseModel):
         "dropout": (("a", 1.0), ("b", 1.0)),
     }
     _boundaries = BETA_GEO_BOUNDARIES
-    _state = (*PurchaseModel._state, "k_", "log_likelihoods_")  # type: ignore[assignment]
+    _state = (*PurchaseModel._state, *CLOCK_STATE, "k_", "log_likelihoods_")  # type: ignore[assignment]
 
     k_: int
     log_likelihoods_: list[float]
@@ -78,11 +94,13 @@ class RegularPurchaseModel(PurchaseModel):
         purchase_covariates: Any = (),
         dropout_covariates: Any = (),
         ridge: float = 0.0,
+        clocks: ClockSettings = (),
     ) -> None:
         super().__init__(
             purchase_covariates=purchase_covariates,
             dropout_covariates=dropout_covariates,
             ridge=ridge,
+            clocks=clocks,
         )
         self.k = k
         self.dropout = dropout
@@ -125,11 +143,13 @@ class RegularPurchaseModel(PurchaseModel):
         -----
         RegularityWarning
             If k is to be chosen and ``sum_log_gaps`` is missing: k stays 1.
+        FitWarning
+            If k > 1 and there is a clock: ``log_likelihood_`` lacks the gaps.
         """
         self._check_settings()
         has_gaps = GAPS in snapshot.frame.columns
         if self.k is not None:
-            if self.k > 1 and not has_gaps:
+            if self.k > 1 and not has_gaps and not self._wanted():
                 raise MissingColumnsError(
                     [GAPS], map(str, snapshot.frame.columns), table="snapshot"
                 )
@@ -171,7 +191,15 @@ class RegularPurchaseModel(PurchaseModel):
         self.k_ = k
         self.log_likelihoods_ = []
         super().fit(snapshot, sample_weight)
-        if k > 1:
+        if k > 1 and not self._even:
+            warnings.warn(
+                f"RegularPurchaseModel: the gaps between purchases on the clock are unknown, so "
+                f"the log-likelihood for k = {k} lacks them and cannot be compared with that of "
+                "another model",
+                FitWarning,
+                stacklevel=3,
+            )
+        elif k > 1:
             missing = self._full_log_likelihood(snapshot, sample_weight) - self.log_likelihood_
             self.log_likelihood_ += missing
             self.null_log_likelihood_ += missing
@@ -196,6 +224,27 @@ class RegularPurchaseModel(PurchaseModel):
                 raise ParameterError(name, "a whole number >= 1", value)
         if self.dropout not in ("modified", "plain"):
             raise ParameterError("dropout", "'modified' or 'plain'", self.dropout)
+        wanted = self._wanted()
+        unknown = "only the sum of the log gaps in calendar time is known, not each on the clock"
+        if wanted and self.k is None:
+            raise ParameterError("k", f"given where there are clocks ({unknown})", self.k)
+        if wanted.estimated and self.k != 1:
+            raise ParameterError("clocks", f"given in full for k > 1 ({unknown})", self.clocks)
+
+    def _discount(
+        self,
+        snapshot: Snapshot,
+        h: Histories,
+        future: Future,
+        horizon: str | Duration | None,
+        delta: float,
+    ) -> FloatArray:
+        if self.k_ > 1 and not self._even:
+            raise CrmmlError(
+                f"purchases of CNBD-k with k = {self.k_} are not discounted along a clock: the sum "
+                "is known for Poisson purchases only; take k=1, or leave the clock out"
+            )
+        return super()._discount(snapshot, h, future, horizon, delta)
 
 
 def _sum_log_gaps(snapshot: Snapshot) -> FloatArray:
