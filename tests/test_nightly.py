@@ -122,5 +122,6 @@ def test_plans_come_back_from_a_database_as_from_a_folder(nights, tmp_path):
         read_plans(out, NIGHTS[5])[columns].sort_values(columns, ignore_index=True),
         check_dtype=False,
     )
-    assert read_plans(tmp_path / "nothing", NIGHTS[0]) is None
+    assert len(read_plans(tmp_path / "nothing", NIGHTS[0])) == 0
+    assert len(read_plans(tmp_path / "nothing.duckdb", NIGHTS[0])) == 0
     assert len(read_plans(out, NIGHTS[0])) == 0

@@ -127,7 +127,7 @@ def read_scores(target: str | Path, cutoff: str | pd.Timestamp) -> pd.DataFrame:
     return frame
 
 
-def read_plans(target: str | Path, before: str | pd.Timestamp) -> pd.DataFrame | None:
+def read_plans(target: str | Path, before: str | pd.Timestamp) -> pd.DataFrame:
     """Read the contacts that runs at earlier cutoffs have planned.
 
     The scores of earlier cutoffs are the ledger of plans: nothing else is written. A run never
@@ -137,42 +137,52 @@ def read_plans(target: str | Path, before: str | pd.Timestamp) -> pd.DataFrame |
     Parameters
     ----------
     target : str or Path
-        The folder or DuckDB file given to :func:`write_scores`.
+        The folder or DuckDB file given to :func:`write_scores`; it need not exist yet.
     before : str or Timestamp
         The cutoff of the run that asks.
 
     Returns
     -------
-    DataFrame or None
-        ``customer_id``, ``timestamp`` (the cutoff of the plan) and ``action``, sorted; None if
-        the target does not exist yet.
+    DataFrame
+        ``customer_id``, ``timestamp`` (the cutoff of the plan) and ``action``, sorted.
     """
+    moment, path = pd.Timestamp(before), Path(target)
+    parts: list[pd.DataFrame] = []
+    if path.suffix == ".duckdb" and path.exists():
+        parts = [_plans_of_database(path, moment)]
+    elif path.suffix != ".duckdb":
+        for file in sorted(path.glob("cutoff=*/scores.parquet")):
+            planned = pd.Timestamp(file.parent.name.removeprefix("cutoff="))
+            if planned < moment:
+                parts.append(_plans_of_file(file).assign(timestamp=planned))
+    empty = pd.DataFrame({"customer_id": [], "action": [], "timestamp": []})
+    plans = pd.concat(parts or [empty], ignore_index=True)
+    return plans.sort_values(["timestamp", "customer_id"], ignore_index=True)
+
+
+def _plans_of_database(path: Path, before: pd.Timestamp) -> pd.DataFrame:
+    with _database(path, read_only=True) as connection:
+        known = connection.table("scores").columns if _has_table(connection) else []
+        if "recommended_action" not in known:
+            return pd.DataFrame({"customer_id": [], "timestamp": [], "action": []})
+        query = """
+            SELECT customer_id, cutoff AS timestamp, recommended_action AS action FROM scores
+            WHERE recommended_action <> 'no_action' AND cutoff < ?
+        """
+        found = connection.sql(query, params=[before.to_pydatetime()])
+        return _to_pandas(found.to_arrow_table())
+
+
+def _plans_of_file(file: Path) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
-    moment, path = pd.Timestamp(before), Path(target)
-    if not path.exists():
-        return None
-    columns = "customer_id, cutoff AS timestamp, recommended_action AS action"
-    wanted = "recommended_action <> 'no_action' AND cutoff < ? ORDER BY ALL"
-    if path.suffix == ".duckdb":
-        with _database(path, read_only=True) as connection:
-            if not _has_table(connection):
-                return None
-            query = f"SELECT {columns} FROM scores WHERE {wanted}"  # noqa: S608 - no input
-            found = connection.sql(query, params=[moment.to_pydatetime()])
-            return _to_pandas(found.to_arrow_table())
-    parts = []
-    for file in sorted(path.glob("cutoff=*/scores.parquet")):
-        planned = pd.Timestamp(file.parent.name.removeprefix("cutoff="))
-        if planned < moment:
-            with reported("read", file):
-                names = ["customer_id", "recommended_action"]
-                frame = _to_pandas(pq.read_table(file, columns=names, partitioning=None))
-            acts = frame[frame["recommended_action"] != "no_action"]
-            parts.append(acts.set_axis(["customer_id", "action"], axis=1).assign(timestamp=planned))
-    empty = pd.DataFrame({"customer_id": [], "action": [], "timestamp": []})
-    plans = pd.concat(parts, ignore_index=True) if parts else empty
-    return plans.sort_values(["timestamp", "customer_id"], ignore_index=True)
+    names = ["customer_id", "recommended_action"]
+    with reported("read", file):
+        if names[1] not in pq.read_schema(file).names:
+            return pd.DataFrame({"customer_id": [], "action": []})
+        frame = _to_pandas(pq.read_table(file, columns=names, partitioning=None))
+    acts = frame[frame[names[1]].notna() & (frame[names[1]] != "no_action")]
+    return acts.set_axis(["customer_id", "action"], axis=1)
 
 
 def _partition(cutoff: pd.Timestamp) -> str:
