@@ -191,12 +191,14 @@ def test_an_empty_file_is_refused(tmp_path, text):
 def test_files_that_cannot_be_opened(tmp_path):
     doors(tmp_path)
     (tmp_path / "none").mkdir()
+    (tmp_path / "a.pdf").write_text("x")
     (tmp_path / "a.xlsx").write_text("x")
     (tmp_path / "fake.parquet").write_text("x")
     cases = {
         tmp_path / "no.csv": "no such file or folder",
         tmp_path / "none": "holds no .parquet file",
-        tmp_path / "a.xlsx": r"must end in one of \('.parquet'",
+        tmp_path / "a.pdf": r"must end in one of \('.parquet'",
+        tmp_path / "a.xlsx": "it is no workbook that can be read",
         tmp_path / "fake.parquet": "cannot open .*fake.parquet: .*",
         tmp_path / "shop.duckdb": r"a table must be named .*; it holds other, s.sales",
         f"{tmp_path}/shop.duckdb::x": "no single table 'x'.*it holds other, s.sales",
