@@ -253,8 +253,8 @@ def test_an_action_that_lacks_its_table_is_noted(world):
         table.assign(experience_zone=None), CATALOGUE, cutoff=CUTOFF, stakes=stakes(table, values)
     )
     assert answer.notes[0] == (
-        "complaint_recovery is recommended to nobody: its condition reads experience_zone, which "
-        "is known of no customer"
+        "complaint_recovery is never recommended: its condition uses experience_zone, which is "
+        "missing for every customer"
     )
     assert answer.notes[1].startswith("no earlier contacts are known, so the cool-down of ")
     without = table.drop(columns="experience_zone")

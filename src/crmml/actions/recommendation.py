@@ -476,8 +476,8 @@ def _notes(gains: NetGains, *, checked: bool) -> tuple[str, ...]:
         reads = sorted(unknown & set(action.condition.columns))
         if reads and action.name not in reached:
             notes.append(
-                f"{action.name} is recommended to nobody: its condition reads "
-                f"{', '.join(reads)}, which is known of no customer"
+                f"{action.name} is never recommended: its condition uses "
+                f"{', '.join(reads)}, which is missing for every customer"
             )
     resting = [action.name for action in gains.catalogue.actions if action.cool_down]
     if resting and not checked:
