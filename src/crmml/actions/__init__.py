@@ -1,4 +1,4 @@
-"""What to do about it: catalogue, net gain, allocation under a budget, control group, recommendation."""
+"""What to do about it: catalogue, net gain, allocation, control group, recommendation."""
 
 from crmml.actions.allocation import Allocation, Prices, Tie, allocate, apply_prices, budget_curve
 from crmml.actions.catalogue import Action, ActionCatalogue, CatalogueError, SaveRate
