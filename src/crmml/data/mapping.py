@@ -48,11 +48,10 @@ from crmml.data.engine import parse_timestamp, plain_errors
 from crmml.data.reading import Source, open_raw, parse_number
 from crmml.data.recognition import Recognition, recognise, why_no_log
 from crmml.data.schema import TABLES, TRANSACTIONS, TableSchema, table_named
+from crmml.data.tables import STARTS
 from crmml.exceptions import DataError, SourceError, few
 
 _SAMPLE = 10_000
-STARTS = ("transactions", "subscriptions", "labelled")
-"""Tables that a configuration can begin with: one of them must be there."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class TableProfile:
     figures: tuple[Figure, ...]
 
 
-def opened(tables: Any) -> dict[str, ir.Table]:
+def opened(tables: Mapping[str, ir.Table]) -> dict[str, ir.Table]:
     """Return the tables that are there by name, in the order of their contracts.
 
     Parameters
@@ -50,15 +50,10 @@ def opened(tables: Any) -> dict[str, ir.Table]:
     tables : Tables, or mapping of str to Ibis table
         Checked tables.
     """
-    names = [schema.name for schema in TABLES]
-    if isinstance(tables, Mapping):
-        found = {name: tables.get(name) for name in names}
-    else:
-        found = {name: getattr(tables, name, None) for name in names}
-    return {name: table for name, table in found.items() if table is not None}
+    return {schema.name: tables[schema.name] for schema in TABLES if schema.name in tables}
 
 
-def profile_tables(tables: Any) -> tuple[TableProfile, ...]:
+def profile_tables(tables: Mapping[str, ir.Table]) -> tuple[TableProfile, ...]:
     """Describe every table beside the log; all is counted in the engine.
 
     Parameters

@@ -8,7 +8,6 @@ the order of the rows or on the number of threads.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -121,14 +120,6 @@ def start_of(period: int, grain: Grain) -> pd.Timestamp:
     """
     shift = pd.Timedelta(days=_FIRST_MONDAY if grain == "week" else 0)
     return _EPOCH - shift + period * pd.Timedelta(hours=HOURS[grain])
-
-
-def week_of(period: Any, grain: Grain) -> Any:
-    """Return the calendar week of a period (number, array or expression)."""
-    if grain == "week":
-        return period
-    day = period if grain == "day" else period // 24
-    return (day + _FIRST_MONDAY) // 7
 
 
 def last_period_before(cutoff: pd.Timestamp, grain: Grain) -> int:
