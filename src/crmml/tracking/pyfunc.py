@@ -37,6 +37,7 @@ class BundleModel(PythonModel):
             column ``table`` (:mod:`crmml.scoring.frames`). The cleaning rounds money to cents.
         params : dict, optional
             ``cutoff``: score as of this date, ISO 8601; the cutoff of the training by default.
+            ``budget``: allocate it among these customers, instead of asking the stored prices.
 
         Returns
         -------
@@ -44,10 +45,15 @@ class BundleModel(PythonModel):
             One row per customer. A missing value is None, which JSON writes as ``null`` (NaN is
             no JSON).
         """
+        from crmml.exceptions import ParameterError
         from crmml.scoring.frames import split_tables
 
-        cutoff = (params or {}).get("cutoff") or self.bundle.manifest.cutoff
-        scores: pd.DataFrame = self.bundle.score(split_tables(model_input), cutoff)
+        given = dict(params or {})
+        cutoff = given.pop("cutoff", None) or self.bundle.manifest.cutoff
+        budget = given.pop("budget", None)
+        if given:
+            raise ParameterError("params", "cutoff and budget: all else is trained", [*given])
+        scores: pd.DataFrame = self.bundle.score(split_tables(model_input), cutoff, budget=budget)
         for name in [name for name in scores if scores[name].hasnans]:
             scores[name] = scores[name].astype(object).where(scores[name].notna(), None)
         return scores
