@@ -51,11 +51,7 @@ def read_yaml(text: str | bytes) -> Any:
     line 2: the key 'budget' stands twice; each may stand once
     """
     if isinstance(text, bytes):
-        try:
-            text = text.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = text[: error.start].count(b"\n") + 1
-            raise YamlError("the text must be UTF-8", line) from None
+        text = _decode(text)
     if len(text) > _LONGEST:
         raise YamlError(f"at most {_LONGEST:,} characters are read; got {len(text):,}")
     try:
@@ -69,6 +65,14 @@ def read_yaml(text: str | bytes) -> Any:
         raise YamlError(f"the character {error.character!r:.12} is not allowed", line) from None
 
 
+def _decode(text: bytes) -> str:
+    try:
+        return text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = text[: error.start].count(b"\n") + 1
+        raise YamlError("the text must be UTF-8", line) from None
+
+
 class _Loader(yaml.SafeLoader):
     """The safe loader, without references, repeated keys, deep nesting and endless numbers."""
 
@@ -79,11 +83,12 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         # A few references to references grow to billions of values; no settings need them.
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
             raise _refusal(f"a reference (*{event.anchor}) is not read; write it out", event)
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise _refusal(f"at most {_DEEPEST} levels are read", self.peek_event())
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise _refusal(f"at most {_DEEPEST} levels are read", event)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
