@@ -49,6 +49,16 @@ def test_a_checked_text_predicts_as_the_text_itself(objective, more):
         )
 
 
+def test_a_split_that_sets_missing_values_apart_lies_at_infinity():
+    X = np.where(np.arange(300) % 3 == 0, np.nan, 1.0)[:, None]
+    data = lgb.Dataset(X, np.isnan(X[:, 0]).astype(int), params={"verbosity": -1})
+    text = lgb.train({"objective": "binary", "verbosity": -1}, data, 2).model_to_string()
+    assert "inf" in text
+    np.testing.assert_array_equal(
+        lgb.Booster(model_str=read_trees(text)).predict(X), lgb.Booster(model_str=text).predict(X)
+    )
+
+
 ALTERED = {
     "sizes": ("tree_sizes=.*", "tree_sizes=99999999 5 5"),
     "more leaves than values": (r"num_leaves=\d+", "num_leaves=4000"),

@@ -127,7 +127,9 @@ def _read_tree(block: str, number: int, n_features: int) -> str:
     _numbers(found["shrinkage"], f"shrinkage of {where}", 1)
     n_splits = n_leaves - 1
     for key in _OF_SPLITS:
-        _numbers(found[key], f"{key} of {where}", n_splits)
+        # A split that only sets missing values apart lies at infinity.
+        endless = key in ("threshold", "split_gain")
+        _numbers(found[key], f"{key} of {where}", n_splits, endless=endless)
     for key in _OF_LEAVES:  # a tree of one leaf leaves its weight out
         may_lack = n_leaves == 1 and key == "leaf_weight" and not found[key]
         _numbers(found[key], f"{key} of {where}", 0 if may_lack else n_leaves)
@@ -178,11 +180,13 @@ def _words(text: str) -> Iterator[str]:
     return iter(text.split(" ")) if text else iter(())
 
 
-def _numbers(text: str, what: str, count: int) -> None:
+def _numbers(text: str, what: str, count: int, *, endless: bool = False) -> None:
     words = list(_words(text))
     if len(words) != count:
         raise BundleError(f"stored trees: {what} must be {count} numbers; got {len(words)}")
     for word in words:
+        if endless and word in ("inf", "-inf"):
+            continue
         if not _NUMBER.fullmatch(word) or not math.isfinite(float(word)):
             raise BundleError(f"stored trees: {what} must be finite numbers; got {word!r:.40}")
 
