@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import multiprocessing
 import os
 import socket
@@ -371,20 +370,6 @@ def test_a_missing_server_is_one_sentence_without_its_password(shelf):
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
-
-
-def test_a_store_that_cannot_be_used_is_one_sentence(tmp_path):
-    (tmp_path / "file").write_text("no folder")
-    (tmp_path / "text.db").write_text("no database at all " * 100)
-    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
-    for address in (
-        f"sqlite:///{tmp_path}/file/mlflow.db",
-        f"sqlite:///{tmp_path}/text.db",
-        "nonsense://here",
-    ):
-        with pytest.raises(TrackingError, match="refused") as caught:
-            start(address)
-        assert "\n" not in str(caught.value)
 
 
 def test_the_environment_names_the_server_and_artifacts_lie_beside_the_database(

@@ -21,8 +21,8 @@ from crmml.tracking.runs import (
     LABELS,
     digest,
     explained,
+    reach,
     read_replicates,
-    start,
 )
 
 # After runs, which turns MLflow's telemetry off before it is imported.
@@ -102,16 +102,16 @@ def load_registered(model: str, *, uri: str | None = None) -> ScoringBundle:
         raise ParameterError(
             "model", "like 'models:/crmml@champion' (alias) or 'models:/crmml/3' (version)", model
         )
-    home = start(uri)
-    client = MlflowClient(home.uri)
-    with explained(home.uri):
+    client = reach(uri)
+    address = client.tracking_uri
+    with explained(address):
         found = _version(client, match["name"], match["alias"] or int(match["version"]))
         with tempfile.TemporaryDirectory() as scratch:
             try:
                 folder = mlflow.artifacts.download_artifacts(
                     artifact_uri=f"models:/{found.name}/{found.version}/artifacts/bundle",
                     dst_path=scratch,
-                    tracking_uri=home.uri,
+                    tracking_uri=address,
                 )
             except (MlflowException, OSError) as error:
                 raise BundleError(
@@ -137,9 +137,9 @@ def set_alias(name: str, alias: str, version: int, *, uri: str | None = None) ->
     TrackingError
         If there is no such model or version.
     """
-    home = start(uri)
-    client = MlflowClient(home.uri)
-    with explained(home.uri):
+    client = reach(uri, write=True)
+    address = client.tracking_uri
+    with explained(address):
         _version(client, name, version)
         client.set_registered_model_alias(name, alias, str(version))
 
@@ -188,9 +188,9 @@ def promote(
     TrackingError
         If there is no such model or no challenger.
     """
-    home = start(uri)
-    client = MlflowClient(home.uri)
-    with explained(home.uri):
+    client = reach(uri, write=True)
+    address = client.tracking_uri
+    with explained(address):
         new = _version(client, name, challenger)
         aliases = client.get_registered_model(name).aliases
         old = _version(client, name, champion) if champion in aliases else None
@@ -202,7 +202,7 @@ def promote(
                 ours = (
                     _served(client, old, metric)
                     if _unlike(new, old) is None
-                    else _evaluated_again(new, old, metric, again, home.uri)
+                    else _evaluated_again(new, old, metric, again, address)
                 )
                 why = _compare(theirs, ours, lower_is_better=lower_is_better)
         except ComparisonError as against:
