@@ -122,7 +122,7 @@ class ValueSection(_Section):
 
 
 class BacktestSection(_Section):
-    """How models are judged before one is chosen."""
+    """How models are evaluated before one is chosen."""
 
     min_history: DurationText = Field("26W", description="history before the first cutoff")
     step: DurationText | None = Field(
@@ -134,12 +134,10 @@ class BacktestSection(_Section):
             "bg_nbd",
             "mbg_nbd",
             "pareto_nbd",
-            "bg_nbd_newcomer",
-            "mbg_nbd_newcomer",
             "lifetimes_bg_nbd",
             "heuristic",
         ),
-        description="models that compete",
+        description="models that compete (default: regular too, where gaps are alike)",
     )
     bootstrap: int = Field(200, ge=20, le=10_000, description="resamples behind each interval")
 

@@ -26,6 +26,7 @@ from crmml.metrics.bootstrap import (
     keyed_uniforms,
     replicate,
 )
+from crmml.models.fits import Fits
 from crmml.models.forecast.forecasters import Forecaster, in_order
 from crmml.notes import Note, collecting, fit_of, merge_notes
 from crmml.training.candidates import CANDIDATES
@@ -103,6 +104,7 @@ def evaluate_window(
     n_boot: int = 200,
     seed: int = 0,
     announce: Announce | None = None,
+    fits: Fits | None = None,
 ) -> EvaluatedWindow:
     """Fit every candidate at a cutoff and compare its forecast with what happened.
 
@@ -125,6 +127,8 @@ def evaluate_window(
         Of the paired bootstrap over customers; intervals hold 90 %.
     announce : callable, optional
         Told what is being done.
+    fits : Fits, optional
+        Models fitted so far; what is fitted is added.
 
     Raises
     ------
@@ -148,7 +152,7 @@ def evaluate_window(
             announce(f"{snapshot.cutoff.date()}: {name}")
         try:
             with collecting(notes, fit_of(name, snapshot.cutoff)):
-                model = clone(candidate).fit(snapshot, training_windows)
+                model = clone(candidate).fit(snapshot, training_windows, fits=fits)
                 forecast = _finite(model.forecast(snapshot))
                 answers[name] = _ask(model, forecast.loc[asked], happened)
             fitted[name], forecasts[name] = model, forecast

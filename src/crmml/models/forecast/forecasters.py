@@ -22,6 +22,7 @@ from sklearn.base import clone
 from crmml._typing import BoolArray, Duration, FloatArray, IntArray
 from crmml.exceptions import (
     CrmmlWarning,
+    FitWarning,
     FutureLeakError,
     ParameterError,
     TooLittleDataError,
@@ -33,6 +34,8 @@ from crmml.features.windows import customer_folds
 from crmml.metrics.bootstrap import hash_keys
 from crmml.models.boosting import Boosting, Objective, Trees
 from crmml.models.estimator import Estimator
+from crmml.models.fits import Fits
+from crmml.models.purchase.compose import Composition, fit_purchase_model
 from crmml.models.purchase.distribution import Correction, PredictiveDistribution, look_ahead
 from crmml.stats.discounting import in_units
 
@@ -44,17 +47,34 @@ class Forecaster(Estimator, ABC):
     ----------
     complexity : int
         Ties between candidates go to the smaller one.
-    n_windows : int
-        How many of the newest training windows it learns from; more are of no use to it.
     """
 
     complexity: ClassVar[int]
-    n_windows: ClassVar[int] = 3
     horizon: str | Duration
 
+    @property
+    def n_windows(self) -> int:
+        """How many of the newest training windows it learns from."""
+        return 3
+
     @abstractmethod
-    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
+    def fit(
+        self,
+        snapshot: Snapshot,
+        windows: Sequence[LabelledSnapshot] = (),
+        *,
+        fits: Fits | None = None,
+    ) -> Self:
         """Learn from a snapshot and from earlier ones with their outcomes.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            To forecast from.
+        windows : sequence of LabelledSnapshot
+            Training windows.
+        fits : Fits, optional
+            Models known already, so that none is fitted twice; what is fitted is added.
 
         Raises
         ------
@@ -104,8 +124,11 @@ def in_order(snapshot: Snapshot, windows: Sequence[LabelledSnapshot]) -> list[La
         )
     found = []
     for part in sorted(windows, key=lambda part: (part.window.cutoff, part.window.closes)):
-        frame = part.snapshot.frame.sort_values("customer_id", ignore_index=True)
-        ordered = replace(part.snapshot, frame=frame)
+        if part.snapshot.customer_id.is_monotonic_increasing:
+            ordered = part.snapshot  # itself, so that what was fitted on it is found again
+        else:
+            frame = part.snapshot.frame.sort_values("customer_id", ignore_index=True)
+            ordered = replace(part.snapshot, frame=frame)
         found.append(
             replace(part, snapshot=ordered, outcomes=part.outcomes.loc[ordered.customer_id])
         )
@@ -150,14 +173,15 @@ class ProcessForecaster(Forecaster):
 
     Parameters
     ----------
-    purchase_model, spend_model : estimators
-        Unfitted.
+    purchase_model : estimator or Composition
+        Unfitted; or a process whose clocks and origin each fit chooses by itself.
+    spend_model : estimator
+        Unfitted. Where it cannot be fitted, spend is each customer's own mean.
     horizon : str or Duration
         How far to look ahead.
     """
 
     complexity = 1
-    n_windows = 0
     _state = ("purchase_model_", "spend_model_")
     _learners: ClassVar[Mapping[str, str]] = {
         "purchase_model": "purchase_model_",
@@ -171,11 +195,36 @@ class ProcessForecaster(Forecaster):
         self.spend_model = spend_model
         self.horizon = horizon
 
-    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
-        """Fit both models on the snapshot; training windows are not needed."""
-        in_order(snapshot, windows)
-        self.purchase_model_ = clone(self.purchase_model).fit(snapshot)
-        self.spend_model_ = clone(self.spend_model).fit(snapshot)
+    @property
+    def n_windows(self) -> int:
+        """How many of the newest training windows it learns from."""
+        return 1 if isinstance(self.purchase_model, Composition) else 0
+
+    def fit(
+        self,
+        snapshot: Snapshot,
+        windows: Sequence[LabelledSnapshot] = (),
+        *,
+        fits: Fits | None = None,
+    ) -> Self:
+        """Fit both models on the snapshot; only the choice of clocks needs a training window.
+
+        Warns
+        -----
+        FitWarning
+            If spend falls back on each customer's own mean.
+        """
+        fits = Fits() if fits is None else fits
+        self.purchase_model_ = fit_purchase_model(
+            self.purchase_model, snapshot, in_order(snapshot, windows), fits
+        )
+        try:
+            self.spend_model_ = fits.fit(self.spend_model, snapshot)
+        except TooLittleDataError as error:
+            warnings.warn(
+                f"spend is forecast by each customer's own mean: {error}", FitWarning, stacklevel=2
+            )
+            self.spend_model_ = fits.fit(OwnMeanSpend(), snapshot)
         return self
 
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:
@@ -222,7 +271,6 @@ class HeuristicForecaster(Forecaster):
     """
 
     complexity = 0
-    n_windows = 1
     _state = ("cut_", "spend_model_")
     _parts: ClassVar[Mapping[str, Any]] = {"spend_model_": OwnMeanSpend}
     cut_: float
@@ -231,8 +279,20 @@ class HeuristicForecaster(Forecaster):
     def __init__(self, *, horizon: str | Duration) -> None:
         self.horizon = horizon
 
-    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
+    @property
+    def n_windows(self) -> int:
+        """How many of the newest training windows it learns from."""
+        return 1
+
+    def fit(
+        self,
+        snapshot: Snapshot,
+        windows: Sequence[LabelledSnapshot] = (),
+        *,
+        fits: Fits | None = None,
+    ) -> Self:
         """Find the cut on the newest training window."""
+        del fits
         closed = in_order(snapshot, windows)
         self.cut_ = 1.0
         if closed:
@@ -372,8 +432,15 @@ class BoostedForecaster(Forecaster):
         self.seed = seed
         self.kind = kind
 
-    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
+    def fit(
+        self,
+        snapshot: Snapshot,
+        windows: Sequence[LabelledSnapshot] = (),
+        *,
+        fits: Fits | None = None,
+    ) -> Self:
         """Grow the trees on the training windows."""
+        del fits
         if self.kind not in ("tweedie", "hurdle"):
             raise ParameterError("kind", "'tweedie' or 'hurdle'", self.kind)
         wanted = in_units(self.horizon, snapshot.time_unit)
@@ -447,7 +514,7 @@ class HybridForecaster(Forecaster):
 
     Parameters
     ----------
-    purchase_models : sequence of estimators
+    purchase_models : sequence of estimators or Compositions
         Unfitted; the one with the highest likelihood on the snapshot is corrected.
     spend_model : estimator
         Unfitted.
@@ -521,19 +588,26 @@ class HybridForecaster(Forecaster):
         self.purchase_models = purchase_models
         self.spend_model = spend_model
 
-    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
+    def fit(
+        self,
+        snapshot: Snapshot,
+        windows: Sequence[LabelledSnapshot] = (),
+        *,
+        fits: Fits | None = None,
+    ) -> Self:
         """Fit the process at each cutoff and the trees on what it missed after it."""
+        fits = Fits() if fits is None else fits
         closed = [part for part in in_order(snapshot, windows) if part.outcomes["purchases"].any()]
         if not closed:
             raise TooLittleDataError(
                 "a hybrid learns from an outcome window with purchases that closed before "
                 f"{snapshot.cutoff.date()}; the data hold none"
             )
-        prototype = _likeliest(self.purchase_models, snapshot)
+        prototype = _likeliest(self.purchase_models, snapshot, closed, fits)
         self.process_ = ProcessForecaster(
             purchase_model=prototype, spend_model=self.spend_model, horizon=self.horizon
-        ).fit(snapshot)
-        processes = [clone(prototype).fit(part.snapshot) for part in closed]
+        ).fit(snapshot, fits=fits)
+        processes = [fits.fit(prototype, part.snapshot) for part in closed]
         offsets, levels = [], []
         for model, part in zip(processes, closed, strict=True):
             expected = model.expected_purchases(part.snapshot, part.window.horizon).to_numpy()
@@ -622,16 +696,22 @@ class HybridForecaster(Forecaster):
         }
 
 
-def _likeliest(candidates: Sequence[Any], snapshot: Snapshot) -> Any:
+def _likeliest(
+    candidates: Sequence[Any],
+    snapshot: Snapshot,
+    windows: Sequence[LabelledSnapshot],
+    fits: Fits,
+) -> Any:
     """Choose the purchase model with the highest likelihood, among those that can be fitted."""
     found: list[tuple[float, Any]] = []
     refused: list[str] = []
     for candidate in candidates:
         with warnings.catch_warnings():
-            # The chosen one is fitted again, and warns then.
+            # The chosen one is asked for again, and warns then.
             warnings.simplefilter("ignore", CrmmlWarning)
             try:
-                found.append((clone(candidate).fit(snapshot).log_likelihood_, candidate))
+                fitted = fit_purchase_model(candidate, snapshot, windows, fits)
+                found.append((fitted.log_likelihood_, clone(fitted)))
             except TooLittleDataError as error:
                 refused.append(str(error))
     if not found:
@@ -710,8 +790,15 @@ class BlendForecaster(Forecaster):
         self.members = members
         self.horizon = horizon
 
-    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
+    def fit(
+        self,
+        snapshot: Snapshot,
+        windows: Sequence[LabelledSnapshot] = (),
+        *,
+        fits: Fits | None = None,
+    ) -> Self:
         """Weigh the members on the newest training window, and fit them on the snapshot."""
+        fits = Fits() if fits is None else fits
         closed = in_order(snapshot, windows)
         if not closed:
             raise TooLittleDataError(
@@ -724,9 +811,10 @@ class BlendForecaster(Forecaster):
         for member in self.members:
             trial = clone(member).set_params(horizon=stage.window.horizon)
             try:
-                columns.append(trial.fit(stage.snapshot, earlier).forecast(stage.snapshot))
+                trial.fit(stage.snapshot, earlier, fits=fits)
+                columns.append(trial.forecast(stage.snapshot))
                 final = clone(member).set_params(horizon=self.horizon)
-                fitted.append(final.fit(snapshot, closed))
+                fitted.append(final.fit(snapshot, closed, fits=fits))
             except TooLittleDataError:
                 # It cannot be weighed, or not be fitted now, so it gets no weight.
                 columns = columns[: len(fitted)]
