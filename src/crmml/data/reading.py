@@ -18,6 +18,7 @@ import pyarrow as pa
 from ibis.backends import BaseBackend
 
 from crmml.data import databases, engine
+from crmml.data.amounts import pointed
 from crmml.data.cleaning import EXACT, KEPT, RAW
 from crmml.data.money import READ_ONLY, compute_amount, describe, is_made
 from crmml.data.schema import TRANSACTIONS, Kind, TableSchema
@@ -405,32 +406,9 @@ def _read_timestamp(
     return engine.parse_timestamp(value.cast("string").strip(), codes, zone)
 
 
-def parse_number(text: ir.StringValue, decimal: str = ".") -> ir.FloatingValue:
-    """Read numbers from text; null where that fails.
-
-    Parameters
-    ----------
-    text : Ibis text column
-        Without surrounding blanks.
-    decimal : {".", ","}
-        Decimal sign; the other one may group thousands, and only thousands.
-    """
-    return engine.cast_or_null(_pointed(text, decimal), dt.float64)
-
-
-def _pointed(text: ir.StringValue, decimal: str) -> ir.StringValue:
-    """Write numbers with a decimal point and without groups; null where they are not numbers."""
-    grouper = "," if decimal == "." else "."
-    # a grouper counts only where it groups by thousands, so that 1,50 never becomes 150
-    grouped = rf"^[+-]?\d{{1,3}}({re.escape(grouper)}\d{{3}})+({re.escape(decimal)}\d*)?$"
-    plain = ibis.ifelse(text.re_search(grouped), text.replace(grouper, ""), ibis.null("string"))
-    plain = ibis.ifelse(text.contains(grouper), plain, text)
-    return plain if decimal == "." else plain.replace(",", ".")
-
-
 def _read_number(value: ir.Value, source: Source) -> ir.Value:
     """Return something that casts to a decimal: numbers as they are, text with a plain point."""
-    return _pointed(value.strip(), source.decimal) if isinstance(value, ir.StringValue) else value
+    return pointed(value.strip(), source.decimal) if isinstance(value, ir.StringValue) else value
 
 
 def _as_float(table: ir.Table, name: str, source: Source) -> ir.Value:
