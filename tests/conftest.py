@@ -128,7 +128,12 @@ class CommandLine:
 
     @staticmethod
     def environment() -> dict[str, str]:
-        plain = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "PYTHON"))}
+        """Return a newcomer's environment; a PYTHONPATH stays, it says which crmml is tested."""
+        plain = {
+            name: value
+            for name, value in os.environ.items()
+            if name == "PYTHONPATH" or not name.startswith(("MLFLOW", "PYTHON"))
+        }
         return {**plain, "OMP_NUM_THREADS": "1"}
 
     def process(self, folder: Path, *arguments: str, **environment: str) -> Done:
