@@ -60,54 +60,136 @@ def told(
 
 
 LANGUAGES = [
-    told("language/german.csv", "Kundennummer;Bestelldatum;Artikel;Nettobetrag",
-         lambda r: f"{r.who:05};{r.when:%d.%m.%Y};Schlüssel;{money(r.cents, '.', ',')}", "cp1252"),
-    told("language/french.csv", "N° client;Date de commande;Référence;Montant HT",
-         lambda r: f"C{r.who};{r.when:%d/%m/%Y};Théière;{money(r.cents, ' ', ',')}", "utf-8-sig"),
-    told("language/french_narrow_blank.csv", "N° client;Date de commande;Montant HT",
-         lambda r: f"C{r.who};{r.when:%d/%m/%Y};{money(r.cents, chr(0x202F), ',')} €"),
-    told("language/spanish.csv", "Código de cliente;Fecha de compra;Importe",
-         lambda r: f"C{r.who};{r.when:%d/%m/%Y};{money(r.cents, '.', ',')}", "latin-1"),
-    told("language/italian.csv", "Codice cliente;Data ordine;Descrizione;Importo",
-         lambda r: f"C{r.who};{r.when:%d/%m/%Y};caffè;{money(r.cents, '.', ',')}", "cp1252"),
-    told("language/portuguese.csv", "Código do cliente;Data da compra;Valor total",
-         lambda r: f"C{r.who};{r.when:%d/%m/%Y};R$ {money(r.cents, '.', ',')}"),
-    told("language/dutch.csv", "Klantnummer;Besteldatum;Bedrag",
-         lambda r: f"{r.who};{r.when:%d-%m-%Y};€ {money(r.cents, '.', ',')}", "cp1252"),
-    told("language/turkish.csv", "Müşteri No;Sipariş Tarihi;Tutar",
-         lambda r: f"M{r.who};{r.when:%d.%m.%Y};{money(r.cents, '.', ',')} TL", "cp1254"),
-    told("language/polish.csv", "Numer klienta;Data zamówienia;Kwota",
-         lambda r: f"K{r.who};{r.day};{money(r.cents, ' ', ',')} zł", "cp1250"),
-    told("language/russian.csv", "Код клиента;Дата покупки;Сумма",
-         lambda r: f"К{r.who};{r.when:%d.%m.%Y};{money(r.cents, ' ', ',')}", "cp1251"),
-    told("language/russian_koi8.csv", "Код клиента;Дата покупки;Сумма",
-         lambda r: f"К{r.who};{r.when:%d.%m.%Y};{r.comma}", "koi8-r"),
-    told("language/japanese.csv", "顧客番号,購入日,合計金額",
-         lambda r: f"{r.who:04},{r.when.year}年{r.when.month}月{r.when.day}日,{r.amount}", "shift-jis"),
-    told("language/japanese_yen.csv", "会員番号,購入日,金額",
-         lambda r: f'{r.who:04},{r.when:%Y/%m/%d},"¥{r.cents:,}"',
-         right=replace(truth(), cents=100 * truth().cents)),
-    told("language/chinese_gbk.csv", "会员卡号,下单时间,实付金额",
-         lambda r: f"{r.who:06},{r.when:%Y-%m-%d %H:%M:%S},{r.amount}", "gbk",
-         right=truth(grain=MINUTE)),
-    told("language/chinese_words.csv", "客户编号,交易日期,金额",
-         lambda r: f"{r.who:06},{r.when.year}年{r.when.month}月{r.when.day}日,{r.amount}元"),
-    told("language/arabic_1256.csv", "رقم العميل;تاريخ الشراء;المبلغ",
-         lambda r: f"{r.who:04};{r.when:%d/%m/%Y};{r.amount}", "cp1256"),
-    told("language/arabic_digits.csv", "رقم العميل,تاريخ الشراء,المبلغ",
-         lambda r: f"{r.who:04},{r.when:%d/%m/%Y},{money(r.cents, '', '٫')}".translate(ARABIC)),
-    told("language/persian_toman.csv", "شناسه مشتری,تاریخ سفارش,مبلغ کل",
-         lambda r: f"{r.who},{jalali(r.when.date())},{money(r.cents * 100, '٬')[:-3]} تومان"
-         .translate(PERSIAN), right=replace(truth(), cents=100 * truth().cents)),
-    told("language/thai.csv", "customer,date,amount",
-         lambda r: f"{r.who},{r.when:%d/%m}/{r.when.year + 543},{r.amount}"),
-    told("language/full_width.csv", "顧客ID,購入日,金額",
-         lambda r: f"{r.who:04},{r.when:%Y/%m/%d},{r.amount}".translate(FULL_WIDTH)),
-    told("language/swiss.csv", "Kunde;Datum;Betrag CHF",
-         lambda r: f"{r.who};{r.when:%d.%m.%Y};{money(r.cents, chr(39))}"),
-    told("language/indian.csv", "Customer ID,Invoice Date,Amount (INR)",
-         lambda r: f'{r.who},{r.when:%d-%m-%Y},"₹{lakh(r.cents * 100)}"',
-         right=replace(truth(), cents=100 * truth().cents)),
+    told(
+        "language/german.csv",
+        "Kundennummer;Bestelldatum;Artikel;Nettobetrag",
+        lambda r: f"{r.who:05};{r.when:%d.%m.%Y};Schlüssel;{money(r.cents, '.', ',')}",
+        "cp1252",
+    ),
+    told(
+        "language/french.csv",
+        "N° client;Date de commande;Référence;Montant HT",
+        lambda r: f"C{r.who};{r.when:%d/%m/%Y};Théière;{money(r.cents, ' ', ',')}",
+        "utf-8-sig",
+    ),
+    told(
+        "language/french_narrow_blank.csv",
+        "N° client;Date de commande;Montant HT",
+        lambda r: f"C{r.who};{r.when:%d/%m/%Y};{money(r.cents, chr(0x202F), ',')} €",
+    ),
+    told(
+        "language/spanish.csv",
+        "Código de cliente;Fecha de compra;Importe",
+        lambda r: f"C{r.who};{r.when:%d/%m/%Y};{money(r.cents, '.', ',')}",
+        "latin-1",
+    ),
+    told(
+        "language/italian.csv",
+        "Codice cliente;Data ordine;Descrizione;Importo",
+        lambda r: f"C{r.who};{r.when:%d/%m/%Y};caffè;{money(r.cents, '.', ',')}",
+        "cp1252",
+    ),
+    told(
+        "language/portuguese.csv",
+        "Código do cliente;Data da compra;Valor total",
+        lambda r: f"C{r.who};{r.when:%d/%m/%Y};R$ {money(r.cents, '.', ',')}",
+    ),
+    told(
+        "language/dutch.csv",
+        "Klantnummer;Besteldatum;Bedrag",
+        lambda r: f"{r.who};{r.when:%d-%m-%Y};€ {money(r.cents, '.', ',')}",
+        "cp1252",
+    ),
+    told(
+        "language/turkish.csv",
+        "Müşteri No;Sipariş Tarihi;Tutar",
+        lambda r: f"M{r.who};{r.when:%d.%m.%Y};{money(r.cents, '.', ',')} TL",
+        "cp1254",
+    ),
+    told(
+        "language/polish.csv",
+        "Numer klienta;Data zamówienia;Kwota",
+        lambda r: f"K{r.who};{r.day};{money(r.cents, ' ', ',')} zł",
+        "cp1250",
+    ),
+    told(
+        "language/russian.csv",
+        "Код клиента;Дата покупки;Сумма",
+        lambda r: f"К{r.who};{r.when:%d.%m.%Y};{money(r.cents, ' ', ',')}",
+        "cp1251",
+    ),
+    told(
+        "language/russian_koi8.csv",
+        "Код клиента;Дата покупки;Сумма",
+        lambda r: f"К{r.who};{r.when:%d.%m.%Y};{r.comma}",
+        "koi8-r",
+    ),
+    told(
+        "language/japanese.csv",
+        "顧客番号,購入日,合計金額",
+        lambda r: f"{r.who:04},{r.when.year}年{r.when.month}月{r.when.day}日,{r.amount}",
+        "shift-jis",
+    ),
+    told(
+        "language/japanese_yen.csv",
+        "会員番号,購入日,金額",
+        lambda r: f'{r.who:04},{r.when:%Y/%m/%d},"¥{r.cents:,}"',
+        right=replace(truth(), cents=100 * truth().cents),
+    ),
+    told(
+        "language/chinese_gbk.csv",
+        "会员卡号,下单时间,实付金额",
+        lambda r: f"{r.who:06},{r.when:%Y-%m-%d %H:%M:%S},{r.amount}",
+        "gbk",
+        right=truth(grain=MINUTE),
+    ),
+    told(
+        "language/chinese_words.csv",
+        "客户编号,交易日期,金额",
+        lambda r: f"{r.who:06},{r.when.year}年{r.when.month}月{r.when.day}日,{r.amount}元",
+    ),
+    told(
+        "language/arabic_1256.csv",
+        "رقم العميل;تاريخ الشراء;المبلغ",
+        lambda r: f"{r.who:04};{r.when:%d/%m/%Y};{r.amount}",
+        "cp1256",
+    ),
+    told(
+        "language/arabic_digits.csv",
+        "رقم العميل,تاريخ الشراء,المبلغ",
+        lambda r: f"{r.who:04},{r.when:%d/%m/%Y},{money(r.cents, '', '٫')}".translate(ARABIC),
+    ),
+    told(
+        "language/persian_toman.csv",
+        "شناسه مشتری,تاریخ سفارش,مبلغ کل",
+        lambda r: (
+            f"{r.who},{jalali(r.when.date())},{money(r.cents * 100, '٬')[:-3]} تومان".translate(
+                PERSIAN
+            )
+        ),
+        right=replace(truth(), cents=100 * truth().cents),
+    ),
+    told(
+        "language/thai.csv",
+        "customer,date,amount",
+        lambda r: f"{r.who},{r.when:%d/%m}/{r.when.year + 543},{r.amount}",
+    ),
+    told(
+        "language/full_width.csv",
+        "顧客ID,購入日,金額",
+        lambda r: f"{r.who:04},{r.when:%Y/%m/%d},{r.amount}".translate(FULL_WIDTH),
+    ),
+    told(
+        "language/swiss.csv",
+        "Kunde;Datum;Betrag CHF",
+        lambda r: f"{r.who};{r.when:%d.%m.%Y};{money(r.cents, chr(39))}",
+    ),
+    told(
+        "language/indian.csv",
+        "Customer ID,Invoice Date,Amount (INR)",
+        lambda r: f'{r.who},{r.when:%d-%m-%Y},"₹{lakh(r.cents * 100)}"',
+        right=replace(truth(), cents=100 * truth().cents),
+    ),
 ]
 
 ENCODINGS = [
@@ -224,7 +306,9 @@ def workbook(path: Path, above: int = 0, *, serial: bool = False, several: bool 
 def sqlite(path: Path, *, several: bool = False) -> None:
     """Write a SQLite file."""
     with closing(sqlite3.connect(path)) as con, con:
-        con.execute("CREATE TABLE orders (order_no INT, customer TEXT, ordered_at TEXT, total REAL)")
+        con.execute(
+            "CREATE TABLE orders (order_no INT, customer TEXT, ordered_at TEXT, total REAL)"
+        )
         con.executemany(
             "INSERT INTO orders VALUES (?, ?, ?, ?)",
             [(r.i, f"{r.who:05}", f"{r.when:%Y-%m-%d %H:%M:%S}", r.cents / 100) for r in ROWS],

@@ -31,7 +31,9 @@ from doors.files import DOORS
 from doors.truth import Door, Truth
 
 COLOURS = {"understood": "green", "asked": "cyan", "refused": "blue", "wrong": "red"}
-ENGINE_TEXT = re.compile(r"(Binder|Parser|Catalog|Conversion|Invalid Input|IO) Error|duckdb\.|ibis\.")
+ENGINE_TEXT = re.compile(
+    r"(Binder|Parser|Catalog|Conversion|Invalid Input|IO) Error|duckdb\.|ibis\."
+)
 
 
 @dataclass(frozen=True)
