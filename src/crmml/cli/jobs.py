@@ -149,9 +149,11 @@ def score(
     """Score and write."""
     if (config is None) == (transactions is None):
         raise ParameterError("the data to score", "one of --config and --transactions", None)
+    from crmml.features.windows import read_moment
+
     if file_format not in ("parquet", "csv"):
         raise ParameterError("--format", "parquet or csv", file_format)
-    moment = _moment(cutoff)
+    moment = None if cutoff is None else read_moment(cutoff, "--cutoff")
     _check_writable(out)
     with working() as say:
         model = model or f"models:/{config.name if config else 'crmml'}@champion"
@@ -175,7 +177,8 @@ def score(
         else:
             tables = open_for(bundle, transactions)
         say("scoring")
-        plans = read_plans(out, scoring_cutoff(bundle, tables, moment))
+        moment = scoring_cutoff(bundle, tables, moment, whole=True)
+        plans = read_plans(out, moment)
         scores = score_tables(bundle, tables, moment, plans=plans, strict=strict, **given)
         say("writing")
         written = write_scores(scores.table, out, scores.snapshot.cutoff, file_format)  # type: ignore[arg-type]
@@ -353,18 +356,6 @@ def _reevaluation(config: Config) -> Reevaluation:
         label_specification=specify_labels(config, tables),
         evaluate=lambda bundle: evaluate_champion(bundle, config, tables),
     )
-
-
-def _moment(cutoff: str | None) -> pd.Timestamp | None:
-    if cutoff is None:
-        return None
-    try:
-        moment = pd.Timestamp(cutoff)
-    except ValueError:
-        raise ParameterError("--cutoff", "a date like 1998-07-01", cutoff) from None
-    if moment.tzinfo is not None:
-        raise ParameterError("--cutoff", "a date without a time zone", cutoff)
-    return moment
 
 
 def _check_writable(out: Path) -> None:
