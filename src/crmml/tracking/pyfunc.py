@@ -61,6 +61,7 @@ class BundleModel(PythonModel):
             column ``table`` (:mod:`crmml.scoring.frames`). The cleaning rounds money to cents.
         params : dict, optional
             ``cutoff``: score as of this date, ISO 8601; the cutoff of the training by default.
+            ``budget``: allocate it among these customers, instead of asking the stored prices.
 
         Returns
         -------
@@ -85,10 +86,15 @@ class BundleModel(PythonModel):
             raise ScoringError(sentence, INTERNAL_ERROR) from None
 
     def _score(self, rows: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+        from crmml.exceptions import ParameterError
         from crmml.scoring.frames import split_tables
 
-        cutoff = params.get("cutoff") or self.bundle.manifest.cutoff
-        scores: pd.DataFrame = self.bundle.score(split_tables(rows), cutoff)
+        given = dict(params)
+        cutoff = given.pop("cutoff", None) or self.bundle.manifest.cutoff
+        budget = given.pop("budget", None)
+        if given:
+            raise ParameterError("params", "cutoff and budget: all else is trained", [*given])
+        scores: pd.DataFrame = self.bundle.score(split_tables(rows), cutoff, budget=budget)
         for name in [name for name in scores if scores[name].hasnans]:
             scores[name] = scores[name].astype(object).where(scores[name].notna(), None)
         return scores

@@ -142,10 +142,10 @@ def train(
     say("fitting on all data")
     fitted = fit_bundle(plan, plan.newest, backtest)
     say("scoring")
-    scores = score(fitted.bundle, tables, plan.cutoff)
+    scores = score(fitted.bundle, tables, plan.cutoff, snapshot=plan.newest)
     notes = gather_notes(backtest, fitted.notes, scores)
     return TrainingResult(
-        bundle=finish_bundle(fitted.bundle, served, notes, scores),
+        bundle=finish_bundle(fitted.bundle, served, notes, scores, tables),
         scores=scores,
         tables=tables,
         backtest=backtest,
