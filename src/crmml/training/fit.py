@@ -19,6 +19,7 @@ from crmml.training.backtest import Backtest
 from crmml.training.bundling import make_bundle
 from crmml.training.candidates import PROCESSES, make_candidate
 from crmml.training.choose import process_for_value
+from crmml.training.outside import calibrate_outside
 from crmml.training.plan import Plan, label_churn_history
 from crmml.training.windows import build_rehearsals
 
@@ -85,6 +86,7 @@ def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
         lifetime_value=lifetime_value,
         forecast=forecast,
         churn=churn.model,
+        outside=calibrate_outside(plan, snapshot, backtest, process),
         loyalty=loyalty,
     )
     return Fitted(bundle, churn, tuple(notes))
