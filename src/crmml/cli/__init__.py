@@ -185,6 +185,16 @@ def show_config(config: ConfigOption, set_: SetOption = None) -> None:
     typer.echo(text, nl=False)
 
 
+@app.command(name="schema")
+def show_schema() -> None:
+    """Print the JSON schema of a configuration, with which editors complete and check it."""
+    import json
+
+    from crmml.config import Config
+
+    typer.echo(json.dumps(Config.model_json_schema(), indent=2))
+
+
 def _load(config: Path, overrides: list[str] | None) -> Any:
     """Read the settings, before anything slow is imported: most mistakes are found here."""
     from crmml.config import load_config

@@ -32,6 +32,9 @@ RAW = "__raw_"
 EXACT = "__exact_amount"
 """Amount before rounding to cents, as float64, where rounding may be needed."""
 
+KEPT = "__kept"
+"""Whether a row holds the values that the setting ``keep`` asks for."""
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -171,7 +174,9 @@ def clean(
         masks[step.policy] = alive & step.concerns
         if step.drops:
             alive = alive & ~step.concerns
-    unreadable = find_unreadable(table)
+    # what another policy leaves out need not be read
+    left_out = _left_out(table, steps)
+    unreadable = {name: mask & ~left_out for name, mask in find_unreadable(table).items()}
     facts = _measure(table, schema, alive, masks | unreadable)
 
     if facts["n_rows"] == 0:
@@ -283,7 +288,11 @@ class Rule(NamedTuple):
 
 def _steps(table: ir.Table, policies: Policies, schema: TableSchema) -> list[_Step]:
     """Each policy on single rows, in order: which rows it concerns, whether it drops them."""
-    steps = _steps_by_customer(table, policies, schema) if schema.has_customers else []
+    steps = []
+    if KEPT in table.columns:
+        steps.append(_Step("keep", "the values named", ~table[KEPT], True))
+    if schema.has_customers:
+        steps += _steps_by_customer(table, policies, schema)
     empty = [name for name in schema.filled if name != "customer_id"]
     if empty:
         # its errors are raised column by column, before all others
@@ -307,6 +316,18 @@ def _steps(table: ir.Table, policies: Policies, schema: TableSchema) -> list[_St
             )
         )
     return steps + (_steps_by_amount(table, policies) if schema is TRANSACTIONS else [])
+
+
+def _left_out(table: ir.Table, steps: list[_Step]) -> ir.BooleanValue:
+    """Say which rows go because of what they are, whatever their other values."""
+    first = {s.policy: s.concerns.fill_null(False) for s in steps if s.drops}
+    if any(s.policy == "missing_ids" and s.choice == "error" for s in steps):
+        first.pop("missing_ids")
+    elif "missing_ids" in first and RAW + "customer_id" in table.columns:
+        # an id that cannot be read is no missing one
+        first["missing_ids"] &= table[RAW + "customer_id"].isnull()
+    going = [first[name] for name in ("keep", "missing_ids", "test_customers") if name in first]
+    return reduce(or_, going, ibis.literal(False))
 
 
 def _steps_by_customer(table: ir.Table, policies: Policies, schema: TableSchema) -> list[_Step]:

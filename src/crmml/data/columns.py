@@ -16,18 +16,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from crmml.data.amounts import is_number
 from crmml.data.schema import TRANSACTIONS, Kind, TableSchema
-
-_DAYS = (
-    *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y-%m-%d", "%Y%m%d"),
-    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%d %b %Y", "%d-%b-%Y"),
-    *("%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%Y.%m.%d"),
-)
-_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-DATE_FORMATS: tuple[str, ...] = tuple(
-    day + clock for day, clock in itertools.product(_DAYS, _CLOCKS)
-)
-"""Formats that are tried, beside ISO 8601."""
+from crmml.data.times import is_date, is_stamp
 
 READS = 0.9
 """Share of the values of a column that must read as dates or numbers for it to count as such."""
@@ -63,9 +54,11 @@ class Look:
     ----------
     is_text : bool
         Whether the file holds text.
-    dates, numbers, wholes, clocks, rounded : float
-        Share that reads as dates; as numbers; as whole numbers; as times of day without a date;
-        as whole numbers of which a spreadsheet has rounded the last digits (``1.00003E+19``).
+    dates, stamps, numbers, wholes, clocks, rounded : float
+        Share that reads as dates; as times written as numbers (seconds since 1970, days of a
+        spreadsheet), which only a name can tell from other numbers; as numbers; as whole numbers;
+        as times of day without a date; as whole numbers of which a spreadsheet has rounded the
+        last digits (``1.00003E+19``).
     flag : bool
         Whether all values are words for yes and no.
     filled, distinct : int
@@ -80,6 +73,7 @@ class Look:
 
     is_text: bool
     dates: float = 0.0
+    stamps: float = 0.0
     numbers: float = 0.0
     wholes: float = 0.0
     clocks: float = 0.0
@@ -129,7 +123,8 @@ def look(values: pd.Series[Any]) -> Look:
         days = float(numbers.between(19_700_101, 21_000_101).mean()) if n else 0.0
         whole = float((numbers % 1 == 0).mean()) if n else 0.0
         dates = days if whole == 1 and all(map(is_date, map(cell, numbers.head(50)))) else 0.0
-        return replace(base, dates=dates, numbers=1.0, wholes=whole, flag=flag)
+        stamps = float(filled.head(300).map(cell).map(is_stamp).mean()) if n else 0.0
+        return replace(base, dates=dates, stamps=stamps, numbers=1.0, wholes=whole, flag=flag)
     few = [str(value).strip() for value in counts.index[:300]]
 
     def share(test: Any) -> float:
@@ -139,6 +134,7 @@ def look(values: pd.Series[Any]) -> Look:
         base,
         is_text=True,
         dates=share(is_date),
+        stamps=share(is_stamp),
         numbers=share(is_number),
         wholes=share(lambda text: re.fullmatch(r"[+-]?\d+([.,]0+)?", text) is not None),
         clocks=share(lambda text: re.fullmatch(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?", text) is not None),
@@ -151,30 +147,6 @@ def cell(value: object) -> str:
     """Write a cell as the engine does when it turns it into text."""
     whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
     return str(int(value)) if whole else str(value).strip()  # type: ignore[call-overload]
-
-
-def is_number(text: str) -> bool:
-    """Say whether a text is a number, whatever its decimal sign."""
-    return re.fullmatch(r"\s*[+-]?[0-9][0-9.,]*([eE][+-]?[0-9]+)?\s*", text) is not None
-
-
-def is_date(text: str) -> bool:
-    """Say whether a text is a date, in ISO 8601 or one of :data:`DATE_FORMATS`."""
-    text = text.strip()
-    if not re.search(r"\d", text) or len(text) < 6:
-        return False
-    if re.match(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d|$)", text):
-        return True
-    return any(fits(text, codes) for codes in DATE_FORMATS)
-
-
-def fits(text: str, codes: str) -> bool:
-    """Say whether a text is a likely date in a format."""
-    try:
-        found = dt.datetime.strptime(text, codes)
-    except ValueError:
-        return False
-    return 1970 <= found.year <= 2100
 
 
 def _all_instances(values: pd.Series[Any], kinds: tuple[type, ...]) -> bool:
@@ -308,7 +280,7 @@ def fits_kind(kind: Kind | None, seen: Look) -> bool:
     if not seen.filled:
         return False
     return {
-        "timestamp": seen.dates >= READS,
+        "timestamp": max(seen.dates, seen.stamps) >= READS,
         "money": seen.numbers >= READS and seen.dates < READS and seen.rounded < READS,
         "number": seen.numbers >= READS and seen.dates < READS,
         "flag": seen.flag,

@@ -9,11 +9,7 @@ configuration asks instead of guessing.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,10 +18,9 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
-import pyarrow as pa
 
+from crmml.data.amounts import decide_decimal, parse_number
 from crmml.data.columns import (
-    DATE_FORMATS,
     READS,
     SURE,
     Guess,
@@ -35,21 +30,20 @@ from crmml.data.columns import (
     by_name,
     candidates,
     cell,
-    fits,
     fits_kind,
     hints,
-    is_date,
-    is_number,
     look,
     plain,
     spellings,
 )
-from crmml.data.engine import parse_timestamp, plain_errors
-from crmml.data.reading import Source, open_raw, parse_number
+from crmml.data.engine import plain_errors
+from crmml.data.files import Form, find_form, is_text
+from crmml.data.reading import Source, open_raw
 from crmml.data.recognition import Recognition, recognise, why_no_log
 from crmml.data.schema import TABLES, TRANSACTIONS, TableSchema, table_named
 from crmml.data.tables import STARTS
-from crmml.exceptions import DataError, SourceError, few
+from crmml.data.times import decide_dates
+from crmml.exceptions import DataError, few
 
 _SAMPLE = 10_000
 
@@ -74,8 +68,8 @@ class Proposal:
         What is known of those columns of the file, for the choice.
     unused : tuple of str
         Columns of the file that crmml does not read.
-    delimiter, header, encoding
-        Of a CSV file; ``delimiter`` is None for Parquet.
+    form : Form
+        The form of the file: its encoding and how its lines split.
     date_format : str or None
         Codes of the timestamp; None for ISO 8601 and for proper timestamps.
     decimal : str
@@ -99,9 +93,7 @@ class Proposal:
     missing: Mapping[str, tuple[str, ...]]
     figures: Mapping[str, str]
     unused: tuple[str, ...]
-    delimiter: str | None
-    header: bool
-    encoding: str
+    form: Form
     date_format: str | None
     decimal: str
     currencies: tuple[str, ...]
@@ -116,13 +108,26 @@ class Proposal:
         return Source(
             self.path,
             columns=columns | dict.fromkeys(self.missing),
-            delimiter=self.delimiter,
-            header=self.header,
-            encoding=self.encoding,
             date_format=self.date_format,
             decimal=self.decimal,
             timezone=timezone,
+            **self.form.settings(),
         )
+
+    @property
+    def delimiter(self) -> str | None:
+        """What separates the columns of a text file."""
+        return self.form.delimiter
+
+    @property
+    def header(self) -> bool:
+        """Whether the first line of a text file holds the names."""
+        return self.form.header
+
+    @property
+    def encoding(self) -> str:
+        """How a text file is written."""
+        return self.form.encoding
 
     def to_yaml(self, path: str | Path | None = None) -> str:
         """Return the commented ``data:`` section of a configuration with this table alone.
@@ -155,12 +160,7 @@ class Proposal:
                 yield f"      # {name + ':':<{width}} {_quoted(choice)}  # {note}"
         kept = "kept as it is" if self.schema.open_ended else "not read"
         yield from (f"      # {kept}: {_one_line(name)}" for name in self.unused)
-        if self.delimiter is not None:
-            yield f"    delimiter: {_quoted(self.delimiter)}"
-            if not self.header:
-                yield "    header: false  # the first line is data already"
-            if self.encoding != "utf-8":
-                yield f"    encoding: {self.encoding}"
+        yield from (f"    {line}" for line in self.form.lines())
         form = "null  # ISO 8601, or timestamps already"
         yield f"    date_format: {_quoted(self.date_format) if self.date_format else form}"
         yield f"    decimal: {_quoted(self.decimal)}"
@@ -306,28 +306,19 @@ def _refuse(proposals: list[Proposal]) -> None:
 
 
 @dataclass(frozen=True)
-class _Form:
-    """Form of a text file."""
-
-    delimiter: str | None
-    header: bool
-    encoding: str
-
-
-@dataclass(frozen=True)
 class _Seen:
     """A file that was looked at."""
 
     path: Path
-    form: _Form
+    form: Form
     table: ir.Table
     sample: pd.DataFrame
     looks: dict[str, Look]
 
 
 def _look_at(path: Path, table_name: str) -> _Seen:
-    form = _find_form(path, table_name) if _is_text(path) else _Form(None, True, "utf-8")
-    source = Source(path, delimiter=form.delimiter, header=form.header, encoding=form.encoding)
+    form = find_form(path, table_name) if is_text(path) else Form()
+    source = Source(path, **form.settings())
     table = open_raw(source, table_named(table_name))
     sample = table.limit(_SAMPLE).to_pandas()
     if sample.empty:
@@ -385,14 +376,12 @@ def _propose(seen: _Seen, schema: TableSchema, told: Recognition | None) -> Prop
     evidence: list[str] = []
     if told and told.other:
         doubts.append(f"it may also be a table {told.other}: if so, write {told.other}=FILE")
-    if form.delimiter is not None:
-        shown = {"\t": "tab", " ": "space"}.get(form.delimiter, form.delimiter)
-        evidence.append(f"columns are separated by {shown!r}, text is {form.encoding}")
-        if not form.header:
-            doubts.append("the first line looks like data, so columns are named by their place")
+    evidence += form.evidence
+    doubts += form.doubts
     if len(looks) == 1:
         doubts.append("there is only one column: if that is wrong, set the delimiter by hand")
-    decimal = _decide_decimal(table, schema, columns, looks, evidence, doubts)
+    written = _written_amount(schema, columns, looks)
+    decimal = decide_decimal(table, written, evidence, doubts) if written else "."
     date_format, needs_timezone = _decide_times(seen, schema, columns, evidence, doubts)
     figures = _Figures(seen, schema, decimal)
     doubts += _weigh(schema, columns, figures)
@@ -417,9 +406,7 @@ def _propose(seen: _Seen, schema: TableSchema, told: Recognition | None) -> Prop
         missing=missing,
         figures={c: figures.of(n, c) for n, choices in missing.items() for c in choices},
         unused=tuple(name for name in looks if name not in used),
-        delimiter=form.delimiter,
-        header=form.header,
-        encoding=form.encoding,
+        form=form,
         date_format=date_format,
         decimal=decimal,
         currencies=currencies,
@@ -443,7 +430,9 @@ def _decide_times(
     times = [g.column for n, g in columns.items() if schema.kind(n) == "timestamp"]
     times = [name for name in times if seen.looks[name].filled]
     for i, name in enumerate(times):
-        codes, zoned = _decide_dates(seen.table, seen.sample[name], seen.looks, evidence, doubts)
+        some = map(cell, seen.sample[name].dropna().drop_duplicates().head(500))
+        written = seen.looks[name].is_text
+        codes, zoned = decide_dates(seen.table, name, some, written, evidence, doubts)
         if i == 0:
             date_format, needs_timezone = codes, zoned
         elif codes != date_format:
@@ -614,210 +603,16 @@ def _misfit(canonical: str, schema: TableSchema, seen: _Seen) -> str:
     return f"column {column!r} is called like {canonical}, but {held}"
 
 
-# --- the form of a text file -------------------------------------------------------------------
-
-
-def _is_text(path: Path) -> bool:
-    name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
-    return path.is_file() and name.endswith((".csv", ".tsv", ".txt"))
-
-
-def _find_form(path: Path, table: str) -> _Form:
-    """Find delimiter, header and encoding from the beginning of the file."""
-    if path.stat().st_size == 0:
-        raise DataError("there must be at least one row; the file is empty", table=table)
-    try:
-        with pa.input_stream(str(path), compression="detect") as file:
-            head = file.read(1 << 18)
-    except (OSError, pa.ArrowInvalid):
-        raise SourceError(path, "it is not compressed as its name says") from None
-    encoding = _find_encoding(path, head)
-    text = head.decode(encoding, errors="ignore").lstrip("\ufeff")
-    best = max((_split(text, sign) for sign in ",;\t|"), key=lambda found: found[:2])
-    if best[1] < 2:
-        spaced = _split(text, " ")
-        best = spaced if spaced[0] == 1 and spaced[1] > 1 else best
-    _, _, delimiter, cells = best
-    # names are distinct words; a number or a date among them is data
-    header = len(set(cells)) == len(cells) and not any(is_number(c) or is_date(c) for c in cells)
-    return _Form(delimiter, header, encoding)
-
-
-def _split(text: str, sign: str) -> tuple[float, int, str, list[str]]:
-    """Split lines by a sign: share of them with the usual number of cells, number, sign, first."""
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=sign) if row]
-    except csv.Error:
-        return 0.0, 0, sign, []
-    rows = rows[:-1] if len(rows) > 1 and not text.endswith("\n") else rows
-    widths = Counter(map(len, rows[:1000]))
-    width, times = max(widths.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
-    if width < 2:
-        return 0.0, width, sign, rows[0] if rows else []
-    first = next(row for row in rows if len(row) == width)
-    return times / min(len(rows), 1000), width, sign, first
-
-
-def _find_encoding(path: Path, head: bytes) -> str:
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "utf-16"
-    try:
-        head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        # a character may be cut at the end of the piece that was read
-        if error.start < len(head) - 4:
-            if odd := re.search(rb"[\x80-\x9f]", head):
-                raise SourceError(
-                    path,
-                    "its text is neither UTF-8, UTF-16 nor Latin-1 (the byte "
-                    f"0x{odd.group()[0]:02X} is no letter of these; Windows-1252 writes quotes and "
-                    "the euro sign so): save it as UTF-8",
-                ) from None
-            return "latin-1"
-    return "utf-8"
-
-
 # --- decimals, dates, currencies, on the whole file --------------------------------------------
 
 
-def _decide_decimal(
-    table: ir.Table,
-    schema: TableSchema,
-    columns: Mapping[str, Guess],
-    looks: Mapping[str, Look],
-    evidence: list[str],
-    doubts: list[str],
-) -> str:
+def _written_amount(
+    schema: TableSchema, columns: Mapping[str, Guess], looks: Mapping[str, Look]
+) -> str | None:
+    """Return the column of text by which the decimal sign is decided: the amount, if it is one."""
     numbers = [n for n in columns if n == "unit_price" or schema.kind(n) in ("money", "number")]
     order = sorted(numbers, key=lambda n: (n != "amount", n != "unit_price"))
-    name = next((columns[n].column for n in order if looks[columns[n].column].is_text), None)
-    if name is None:
-        return "."
-    text = table[name].strip().nullif("")
-    marks = {".": parse_number(text, "."), ",": parse_number(text, ",")}
-    point, comma, n, both = (
-        table.aggregate(
-            point=marks["."].notnull().sum(),
-            comma=marks[","].notnull().sum(),
-            n=text.notnull().sum(),
-            both=(marks["."].notnull() & (marks["."] != marks[","])).sum(),
-        )
-        .to_pyarrow()
-        .to_pylist()[0]
-        .values()
-    )
-    decimal = "," if comma > point else "."
-    best = max(point, comma)
-    if point == comma and both:
-        doubts.append(
-            f"{name!r} reads with '.' and with ',' as the decimal sign ({both:,} values differ); "
-            "'.' is proposed"
-        )
-    elif point != comma:
-        evidence.append(f"the decimal sign is {decimal!r}: {best:,} of {n:,} amounts read with it")
-    if best < n:
-        doubts.append(f"{n - best:,} of {n:,} values of {name!r} cannot be read as numbers")
-    return decimal
-
-
-def _decide_dates(
-    table: ir.Table,
-    sample: pd.Series[Any],
-    looks: Mapping[str, Look],
-    evidence: list[str],
-    doubts: list[str],
-) -> tuple[str | None, bool]:
-    name = str(sample.name)
-    value = table[name]
-    if isinstance(value, (ir.TimestampValue, ir.DateValue)):
-        aware = isinstance(value, ir.TimestampValue) and value.type().timezone is not None
-        if aware:
-            doubts.append(f"times of {name!r} carry a time zone: give the business's own")
-        return None, aware
-    text = value.cast("string").strip().nullif("")
-    some = [cell(value) for value in sample.dropna().drop_duplicates().head(500)]
-    # where forms are mixed the most frequent one is proposed, and the rest is named
-    enough = 0.25 * len(some)
-    screen = [codes for codes in DATE_FORMATS if sum(fits(v, codes) for v in some) >= enough]
-    # the other order of day and month is counted too: its failures are the evidence
-    screen += [other for other in map(_swapped, screen) if other in DATE_FORMATS]
-    screen = list(dict.fromkeys(screen))
-    iso = parse_timestamp(text)
-    zoned = parse_timestamp(text, timezone="UTC")
-    tried = {codes: parse_timestamp(text, codes) for codes in screen}
-    counts: dict[str, int] = (
-        table.aggregate(
-            n=text.notnull().sum(),
-            iso=iso.notnull().sum() if looks[name].is_text else ibis.literal(0),
-            zoned=zoned.notnull().sum() if looks[name].is_text else ibis.literal(0),
-            **{codes: read.notnull().sum() for codes, read in tried.items()},
-        )
-        .to_pyarrow()
-        .to_pylist()[0]
-    )
-    n = counts.pop("n")
-    n_iso, n_zoned = counts.pop("iso"), counts.pop("zoned")
-    if n_zoned > n_iso and n_zoned >= max(counts.values(), default=0):
-        doubts.append(f"times of {name!r} carry an offset from UTC: give the business's time zone")
-        return None, True
-    best = max([n_iso, *counts.values()])
-    if n_iso == best:
-        evidence.append(f"dates are ISO 8601: {n_iso:,} of {n:,} read so")
-        codes = None
-    else:
-        winners = [codes for codes, count in counts.items() if count == best]
-        codes = _choose_format(
-            table, name, winners, {c: tried[c] for c in winners}, counts, n, evidence, doubts
-        )
-    if best < n:
-        unread = iso.isnull() if codes is None else tried[codes].isnull()
-        others = table.filter(text.notnull() & unread).select(value=text).distinct()
-        some = others.order_by("value").limit(3).value.to_pyarrow().to_pylist()
-        doubts.append(
-            f"{n - best:,} of {n:,} values of {name!r} cannot be read as dates like the rest "
-            f"({few(some)}): mend them, or leave them out by policies.unreadable: drop"
-        )
-    return codes, False
-
-
-def _choose_format(
-    table: ir.Table,
-    name: str,
-    winners: list[str],
-    tried: Mapping[str, ir.TimestampValue],
-    counts: Mapping[str, int],
-    n: int,
-    evidence: list[str],
-    doubts: list[str],
-) -> str:
-    if len(winners) == 1:
-        codes = winners[0]
-        said = f"dates are {codes!r}: {counts[codes]:,} of {n:,} read so"
-        losers = [other for other in counts if other != codes and _swapped(other) == codes]
-        if losers:
-            said += f", only {counts[losers[0]]:,} with day and month the other way round"
-        evidence.append(said)
-        return codes
-    # every reading is possible: dates that were read rightly lie closest together
-    spans = (
-        table.aggregate(
-            **{c: tried[c].max().epoch_seconds() - tried[c].min().epoch_seconds() for c in winners}
-        )
-        .to_pyarrow()
-        .to_pylist()[0]
-    )
-    codes = min(winners, key=lambda c: (spans[c], winners.index(c)))
-    others = " or ".join(repr(c) for c in winners if c != codes)
-    doubts.append(
-        f"dates of {name!r} are ambiguous: all read as {codes!r} and as {others}, since no day is "
-        "above 12; the first is proposed"
-        + (" because it spans fewer days" if len({*spans.values()}) > 1 else "")
-    )
-    return codes
-
-
-def _swapped(codes: str) -> str:
-    return codes.translate(str.maketrans("dm", "md"))
+    return next((columns[n].column for n in order if looks[columns[n].column].is_text), None)
 
 
 def _currencies(

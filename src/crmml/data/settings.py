@@ -7,7 +7,7 @@ light.
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_type_hints
 
@@ -81,7 +81,9 @@ class ReadSettings:
     columns : mapping, optional
         Name of the contract to name in the source. Columns that bear the name of the contract
         need no entry; None leaves a column out. For ``transactions``, ``unit_price`` (with
-        ``quantity``) may stand in for ``amount``.
+        ``quantity``) may stand in for ``amount``, and ``less_tax``, ``less_shipping``,
+        ``less_discount``, ``less_discount_share`` and ``less_refunded`` name columns that are
+        taken off it (:mod:`crmml.data.money`).
     delimiter : str, optional
         Of a CSV file; found out by default.
     header : bool
@@ -94,6 +96,9 @@ class ReadSettings:
         Decimal sign of amounts that are text. The other one may group thousands.
     timezone : str, optional
         The business's time zone (``"Europe/Berlin"``), needed where times carry a zone.
+    keep : mapping of str to list, optional
+        Column of the source to the values whose rows count, like ``{"status": ["paid"]}``. Rows
+        with another value are left out and counted in the report; ``""`` stands for no value.
     """
 
     table: str | None = None
@@ -104,6 +109,7 @@ class ReadSettings:
     date_format: str | None = None
     decimal: str = "."
     timezone: str | None = None
+    keep: Mapping[str, Sequence[str | int | bool]] | None = None
 
     def __post_init__(self) -> None:
         if self.decimal not in (".", ","):

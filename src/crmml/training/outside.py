@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from crmml.features.labels import LabelledSnapshot
@@ -12,7 +15,6 @@ from crmml.models.churn.outside import Cases, OutsideCalibration
 from crmml.scoring.purchase_law import PurchaseLaw, law_of_forecast, serves_its_law
 from crmml.stats.discounting import in_units
 from crmml.training.backtest import Backtest
-from crmml.training.candidates import PROCESSES
 from crmml.training.plan import Plan
 from crmml.training.windows import label_once
 
@@ -23,7 +25,7 @@ _MOST_CASES = 200_000
 
 
 def calibrate_outside(
-    plan: Plan, snapshot: Snapshot, backtest: Backtest, process: str
+    plan: Plan, snapshot: Snapshot, backtest: Backtest, fit_process: Callable[[Snapshot], Any]
 ) -> OutsideCalibration:
     """Calibrate the probability of no purchase outside the candidates on closed windows.
 
@@ -35,8 +37,8 @@ def calibrate_outside(
         What the bundle is fitted on; windows that closed by its cutoff are used.
     backtest : Backtest
         Its windows, with the chosen candidate as it was fitted at each.
-    process : str
-        Name of the purchase process that lifetime value rests on.
+    fit_process : callable
+        Fits the purchase process that lifetime value rests on to a snapshot.
     """
     parts = [
         (one.labelled.snapshot, labels, one.fitted[backtest.chosen])
@@ -54,7 +56,7 @@ def calibrate_outside(
         if serves_its_law(forecast, some):
             law = law_of_forecast(forecast, some)
         if law is None:
-            law = plan.fits.fit(PROCESSES[process](), known).predictive(some, horizon)
+            law = fit_process(known).predictive(some, horizon)
         cases.append(_cases(law, some, labels, horizon))
     return OutsideCalibration.fit(cases, candidate_horizons=CANDIDATE_HORIZONS)
 
