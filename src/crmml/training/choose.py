@@ -80,6 +80,8 @@ def _in_all(windows: Sequence[EvaluatedWindow]) -> list[str]:
 def find_eligible(windows: Sequence[EvaluatedWindow]) -> list[str]:
     """Return who may be chosen: candidates of ours that stood in every window.
 
+    The heuristic is there to be beaten, and is chosen only where nothing else stood.
+
     Raises
     ------
     CrmmlError
@@ -88,7 +90,7 @@ def find_eligible(windows: Sequence[EvaluatedWindow]) -> list[str]:
     ours = [name for name in _in_all(windows) if not name.startswith("lifetimes")]
     if not ours:
         raise CrmmlError("no candidate of crmml stood in every window of the backtest")
-    return ours
+    return [name for name in ours if name != "heuristic"] or ours
 
 
 def choose(windows: Sequence[EvaluatedWindow], eligible: Sequence[str] | None = None) -> Choice:
