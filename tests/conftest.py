@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import shutil
@@ -20,6 +21,13 @@ from typing import Any
 import ibis
 import pandas as pd
 import pytest
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported and collected out of each garbage collection: a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+
 
 # ------------------------------------------------------------------------------- data
 
