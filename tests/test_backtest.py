@@ -60,7 +60,7 @@ def cache():
 
 @pytest.fixture(scope="module")
 def holdout(tables, cache):
-    names = ("heuristic", "bg_nbd", "pareto_nbd", "lifetimes_bg_nbd", "tweedie", "hybrid")
+    names = ("heuristic", "bg_nbd_plain", "pareto_nbd", "lifetimes_bg_nbd", "tweedie", "hybrid")
     return run_backtest(tables, [HOLDOUT], names, n_boot=50, cache=cache)
 
 
@@ -72,7 +72,7 @@ def value(backtest, candidate, metric):
 @pytest.mark.parametrize(
     ("candidate", "mae", "rmse", "correlation", "bias"),
     [
-        ("bg_nbd", 0.785, 1.608, 0.626, -0.121),
+        ("bg_nbd_plain", 0.785, 1.608, 0.626, -0.121),
         ("lifetimes_bg_nbd", 0.785, 1.608, 0.626, -0.121),
         ("pareto_nbd", 0.755, 1.603, 0.630, -0.115),
     ],
@@ -88,7 +88,7 @@ def test_cdnow_sample_as_measured_with_lifetimes_0_11_3(
 
 def test_spend_on_cdnow_sample_as_measured_with_lifetimes_0_11_3(holdout):
     for metric, known in (("bias", -0.156), ("spearman", 0.426), ("gini", 0.638)):
-        assert value(holdout, "bg_nbd", f"spend_{metric}") == pytest.approx(known, abs=6e-4)
+        assert value(holdout, "bg_nbd_plain", f"spend_{metric}") == pytest.approx(known, abs=6e-4)
 
 
 def test_one_window_with_a_candidate_that_cannot_learn(holdout):
@@ -96,8 +96,14 @@ def test_one_window_with_a_candidate_that_cannot_learn(holdout):
     assert "39W" in holdout.skipped["tweedie"]
     assert "tweedie" not in set(holdout.leaderboard["candidate"])
     assert (holdout.leaderboard["windows"] == 1).all()
-    assert holdout.chosen in holdout.reason
-    assert "1 window" in holdout.reason
+    # It grades, so what was bought before it chose.
+    assert (holdout.chose_on, holdout.graded) == ([], holdout.windows[0])
+    models = {k: holdout.graded.fitted[k].purchase_model_ for k in ("bg_nbd_plain", "pareto_nbd")}
+    assert holdout.chosen == max(models, key=lambda name: models[name].log_likelihood_)
+    assert f"{holdout.chosen} is chosen by the likelihood of purchases before" in holdout.reason
+    assert "only one outcome window fits into the data, from 1997-10-01 on, and it grades" in (
+        holdout.reason
+    )
 
 
 RANKED = ("pearson", "spearman", "gini", "decile_mape", "top_decile_found", "top_decile_lift")
@@ -107,7 +113,7 @@ def test_table_holds_what_the_issue_asks(holdout):
     board = holdout.leaderboard.pivot(index="candidate", columns="metric", values="value")
     asked = {"mae", "rmse", "bias", "spearman", "gini", "decile_mape", "top_decile_found"}
     assert {f"{what}_{m}" for what in ("purchases", "spend") for m in asked} <= set(board.columns)
-    for name in ("bg_nbd", "pareto_nbd", "hybrid"):
+    for name in ("bg_nbd_plain", "pareto_nbd", "hybrid"):
         own = board.loc[name, ["crps", "log_score", "coverage_80", "cumulative_mape"]]
         assert own.notna().all()
         assert board.loc[name, "purchases_mae_of_median"] < board.loc[name, "purchases_mae"]
@@ -155,7 +161,9 @@ def test_windows_share_one_resampling_and_no_fit_warns_aloud(tables, cache):
             tables, QUARTERS, ["heuristic", "pareto_nbd", "mbg_nbd"], n_boot=40, cache=cache
         )
     assert [one.labelled.window for one in found.windows] == QUARTERS
-    assert (found.leaderboard["windows"] == 2).all()
+    assert (found.leaderboard["windows"] == 1).all()
+    assert (found.chose_on, found.graded) == (found.windows[:1], found.windows[1])
+    assert "on the window from 1997-12-31 on, which did not help to choose, " in found.reason
     assert found.chosen != "heuristic"
     first, second = (one.replicates for one in found.windows)
     mean = Replicates.mean([first, second])
@@ -179,7 +187,7 @@ def test_notes_are_said_once(tables, cache):
     class Doubtful(Forecaster):
         complexity = 0
 
-        def fit(self, snapshot, windows=()):
+        def fit(self, snapshot, windows=(), *, fits=None):
             for figure in ("0.25", "1e-3"):
                 warnings.warn(f"only {figure} left", FitWarning, stacklevel=2)
             return self
@@ -260,22 +268,21 @@ def test_ties_go_to_the_simpler_and_baselines_are_not_served(tables, cache):
     y = labelled.outcomes["purchases"].to_numpy(dtype=np.float64)
     noise = np.random.default_rng(1).normal(size=(2, len(y)))
     close, closer = y + noise[0], y + 0.98 * noise[1]
-    chosen, reason = choose([said(labelled, {"pareto_nbd": close, "hybrid": closer})])
-    assert chosen == "pareto_nbd"
-    assert "no different beyond chance from hybrid" in reason
-    assert "simpler" in reason
+    found = choose([said(labelled, {"pareto_nbd": close, "hybrid": closer})])
+    assert found.name == "pareto_nbd"
+    assert "no different beyond chance from hybrid" in found.reason
+    assert "simpler" in found.reason
     # Trees that tie with the blend by their noise do not win over a process that is closer to it.
     steady = {"pareto_nbd": 1.01 * noise[0], "blend": noise[0], "tweedie": 1.02 * noise[1]}
-    chosen, reason = choose([said(labelled, {k: y + v for k, v in steady.items()})])
-    assert chosen == "blend"
+    assert choose([said(labelled, {k: y + v for k, v in steady.items()})]).name == "blend"
     far = said(labelled, {"pareto_nbd": y + 2.0 * noise[1], "hybrid": closer})
-    chosen, reason = choose([far])
-    assert chosen == "hybrid"
-    assert "the least; next is pareto_nbd" in reason
+    found = choose([far])
+    assert found.name == "hybrid"
+    assert "the least; next is pareto_nbd" in found.reason
     served = said(labelled, {"lifetimes_bg_nbd": y, "bg_nbd": y + noise[0]})
-    chosen, reason = choose([served])
-    assert chosen == "bg_nbd"
-    assert "the least that can be served" in reason
+    found = choose([served])
+    assert found.name == "bg_nbd"
+    assert "the least that can be served" in found.reason
     with pytest.raises(CrmmlError, match="no candidate of crmml stood"):
         choose([said(labelled, {"lifetimes_bg_nbd": y})])
 
@@ -296,7 +303,7 @@ def test_processes_meet_spend_models():
     found = make_candidate("pareto_nbd/own_mean", "13W")
     assert isinstance(found, ProcessForecaster)
     assert type(found.purchase_model) is ParetoNBDModel
-    assert type(make_candidate("bg_nbd", "13W").spend_model) is GammaGammaModel
+    assert type(make_candidate("bg_nbd_plain", "13W").spend_model) is GammaGammaModel
     assert {"heuristic", "tweedie", "hurdle", "hybrid", "blend"} <= set(CANDIDATES)
 
 

@@ -226,9 +226,7 @@ def choose_and_grade(evaluated: list[EvaluatedWindow]) -> Backtest:
         If no candidate of ours stood in every window.
     """
     earlier, newest = evaluated[:-1], evaluated[-1]
-    choice = (
-        choose(earlier, find_eligible(evaluated)) if earlier else choose_by_likelihood(newest)
-    )
+    choice = choose(earlier, find_eligible(evaluated)) if earlier else choose_by_likelihood(newest)
     return Backtest(
         evaluated,
         summarise(earlier or evaluated),

@@ -103,9 +103,7 @@ def fit_forecast(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Forecast
         if window.labelled.snapshot is snapshot:
             return window.fitted[chosen]
     schedules = read_schedules(plan.tables)
-    forecast = make_candidate(
-        chosen, config.outcome.horizon, seed=config.seed, schedules=schedules
-    )
+    forecast = make_candidate(chosen, config.outcome.horizon, seed=config.seed, schedules=schedules)
     training_windows = _training_windows(plan, snapshot, forecast.n_windows)
     with about(fit_of(chosen, snapshot.cutoff)):
         return forecast.fit(snapshot, training_windows, fits=plan.fits)

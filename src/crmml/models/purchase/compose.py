@@ -177,7 +177,6 @@ class Composition:
             PurchaseModel, fits.fit(keep_clocks_that_forecast(found, newest, fits), snapshot)
         )
 
-
     def _fit_auto(self, snapshot: Snapshot, fits: Fits) -> PurchaseModel:
         plain = compose_purchase_model(self.process, clocks="auto")
         if self.origin == "auto" and _is_older(snapshot):
@@ -264,9 +263,7 @@ def keep_clocks_that_forecast(
         return model
     fits = Fits() if fits is None else fits
     trials = [simpler, *_one_clock_each(model), model]
-    scores = [
-        math.fsum(_log_score(trial, window, fits) for window in windows) for trial in trials
-    ]
+    scores = [math.fsum(_log_score(trial, window, fits) for window in windows) for trial in trials]
     best = int(np.argmax(scores))
     return trials[best] if math.isfinite(scores[best]) else model
 
