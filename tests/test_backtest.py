@@ -1,11 +1,14 @@
 """Backtests: what is compared, what is chosen, and what the intervals mean."""
 
+import dataclasses
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from crmml.cli.display import rank_leaderboard
+from crmml.config import BacktestSection
 from crmml.data.datasets import load_cdnow
 from crmml.data.tables import open_tables
 from crmml.exceptions import (
@@ -18,6 +21,7 @@ from crmml.exceptions import (
     TooLittleDataError,
 )
 from crmml.features.labels import LabelledSnapshot, build_labelled, build_outcomes
+from crmml.features.snapshot import build_snapshot
 from crmml.features.tracking import count_weekly_purchases
 from crmml.features.windows import Window
 from crmml.metrics import counts
@@ -29,11 +33,12 @@ from crmml.metrics.bootstrap import (
     resampling_weights,
 )
 from crmml.models.forecast.forecasters import Forecaster, ProcessForecaster
+from crmml.models.purchase.compose import kept_clocks
 from crmml.models.purchase.pareto_nbd import ParetoNBDModel
 from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.notes import Note
-from crmml.training.backtest import run_backtest
-from crmml.training.candidates import CANDIDATES, make_candidate
+from crmml.training.backtest import choose_and_grade, run_backtest
+from crmml.training.candidates import CANDIDATES, find_competitors, make_candidate
 from crmml.training.choose import choose, summarise
 from crmml.training.evaluate import (
     DECIDED_BY,
@@ -325,3 +330,109 @@ def test_a_candidate_without_a_loss_is_never_the_best():
     rows = [("heuristic", "spend_rmse"), ("bg_nbd", DECIDED_BY), ("mbg_nbd", DECIDED_BY)]
     found = Replicates(rows, np.array([1.0, 2.0, np.nan]), np.zeros((3, 5)))
     assert find_best(found, ["heuristic", "bg_nbd", "mbg_nbd"]) == "bg_nbd"
+
+
+def test_what_failed_in_the_hardest_window_never_stands_first(tables, cache):
+    labelled = build_labelled(tables, QUARTERS[0])
+    y = labelled.outcomes["purchases"].to_numpy(dtype=np.float64)
+    noise = np.random.default_rng(1).normal(size=len(y))
+    hard = said(labelled, {"pareto_nbd": y + 9.0 * noise, "heuristic": y + 10.0 * noise})
+    easy = {"pareto_nbd": y + noise, "heuristic": y + 2.0 * noise, "tweedie": y + 1.5 * noise}
+    windows = [hard, said(labelled, easy)]
+    board = summarise(windows).set_index(["candidate", "metric"]).xs(DECIDED_BY, level="metric")
+    assert board["windows"].to_dict() == {"pareto_nbd": 2, "heuristic": 2, "tweedie": 1}
+    assert board["value"].idxmin() == "tweedie"
+    # It is compared on its own window, where it is worse.
+    assert board.loc["tweedie", "difference"] > 0
+    assert rank_leaderboard(summarise(windows)) == ["pareto_nbd", "heuristic", "tweedie"]
+    assert choose(windows).name == "pareto_nbd"
+
+
+def test_the_newest_window_grades_and_does_not_choose(tables, cache):
+    labelled = build_labelled(tables, QUARTERS[0])
+    y = labelled.outcomes["purchases"].to_numpy(dtype=np.float64)
+    noise = np.random.default_rng(1).normal(size=len(y))
+    earlier = said(labelled, {"pareto_nbd": y + noise, "mbg_nbd": y + 2.0 * noise})
+    newest = said(labelled, {"pareto_nbd": y + 3.0 * noise, "mbg_nbd": y})
+    found = choose_and_grade([earlier, newest])
+    assert (found.chosen, found.chose_on, found.graded) == ("pareto_nbd", [earlier], newest)
+    assert "did not help to choose, pareto_nbd has" in found.reason
+    assert "mbg_nbd 0.0000" in found.reason
+    assert (found.leaderboard["windows"] == 1).all()
+
+
+def test_the_size_of_bias_does_not_cancel(tables, cache):
+    labelled = build_labelled(tables, QUARTERS[0])
+    windows = []
+    for bias in (0.5, -0.3):
+        rows = [("bg_nbd", DECIDED_BY), ("bg_nbd", "purchases_bias")]
+        found = Replicates(rows, np.array([1.0, bias]), np.full((2, 3), bias))
+        one = said(labelled, {"bg_nbd": np.zeros(len(labelled))})
+        windows.append(dataclasses.replace(one, replicates=found))
+    board = summarise(windows).set_index("metric")["value"]
+    assert board["purchases_bias"] == pytest.approx(0.1)
+    assert board["purchases_absolute_bias"] == pytest.approx(0.4)
+
+
+def test_a_choice_that_all_other_scores_contradict_is_said(tables, cache):
+    labelled = build_labelled(tables, QUARTERS[0])
+    others = ("purchases_mae", "purchases_rmse", "spend_mae")
+    rows = [(name, metric) for name in ("bg_nbd", "pareto_nbd") for metric in (DECIDED_BY, *others)]
+    values = np.array([1.0, 2.0, 2.0, 2.0, 1.1, 1.0, 1.0, 1.0])
+    draws = np.repeat(values[:, None], 5, axis=1)
+    one = said(labelled, {name: np.zeros(len(labelled)) for name in ("bg_nbd", "pareto_nbd")})
+    found = choose([dataclasses.replace(one, replicates=Replicates(rows, values, draws))])
+    assert found.name == "bg_nbd"
+    assert found.contradicted.endswith(f"({', '.join(others)}) pareto_nbd is better")
+    values[-1] = 3.0
+    mixed = dataclasses.replace(one, replicates=Replicates(rows, values, draws))
+    assert choose([mixed]).contradicted is None
+
+
+def test_amounts_that_do_not_vary_leave_all_forecasts_of_purchases_in_the_table():
+    log = load_cdnow(sample=True).assign(amount=10.0)
+    names = ["bg_nbd_plain", "lifetimes_bg_nbd"]
+    found = run_backtest(open_tables(log), QUARTERS[:1], names, n_boot=20)
+    assert found.skipped == {}
+    told = [note.text for note in found.notes if note.about.startswith("lifetimes_bg_nbd")]
+    assert told == [
+        "lifetimes gamma_gamma did not converge and was fitted with its penaliser 0.001"
+    ]
+    free = open_tables(log.assign(amount=0.0))
+    found = run_backtest(free, QUARTERS[:1], names, n_boot=20)
+    assert found.skipped == {}
+    fallen = [n.about for n in found.notes if "forecast by each customer's own mean" in n.text]
+    assert fallen == [f"{name} fitted at 1997-10-01" for name in names]
+
+
+def test_regular_competes_where_gaps_are_alike(tables, cache):
+    usual = BacktestSection().candidates
+    cdnow = build_labelled(tables, QUARTERS[1]).snapshot
+    assert find_competitors(usual, cdnow) == (list(usual), [])
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(30 * np.arange(12), unit="D")
+    rng = np.random.default_rng(0)
+    monthly = pd.DataFrame(
+        {"customer_id": np.repeat(np.arange(60), 12), "timestamp": np.tile(days, 60), "amount": 5.0}
+    )
+    shift = rng.integers(0, 30, 60).repeat(12) + rng.integers(-1, 2, 720)
+    monthly["timestamp"] += pd.to_timedelta(shift + 1, unit="D")
+    snapshot = build_snapshot(open_tables(monthly), "2025-01-15")
+    names, (note,) = find_competitors(usual, snapshot)
+    assert names == [*usual, "regular"]
+    assert note.text.startswith("regular competes: buyers are regular: ")
+    names, (note,) = find_competitors(["mbg_nbd"], snapshot)
+    assert names == ["mbg_nbd"]
+    assert note.severity == "ask"
+
+
+def test_processes_say_which_clocks_they_kept_and_old_names_fix_them(tables, cache):
+    names = ["mbg_nbd", "mbg_nbd_newcomer", "mbg_nbd_plain", "pareto_nbd"]
+    found = run_backtest(tables, QUARTERS, names, n_boot=20, cache=cache)
+    one = found.graded
+    kept = {name: kept_clocks(one.fitted[name].purchase_model_) for name in names}
+    assert kept["mbg_nbd_plain"] == kept["pareto_nbd"] == ()
+    assert kept["mbg_nbd_newcomer"] == ("newcomers",)
+    assert list(found.clocks) == ["mbg_nbd"]
+    twin = "mbg_nbd_newcomer" if kept["mbg_nbd"] else "mbg_nbd_plain"
+    pd.testing.assert_frame_equal(one.forecasts["mbg_nbd"], one.forecasts[twin], rtol=1e-6)
+    assert [note.about for note in found.notes if note.code == "clocks"] == ["mbg_nbd"]
