@@ -28,7 +28,7 @@ def test_every_statistic_of_a_judgement_is_in_the_table():
         | classification.statistics(gone, p)
         | ordinal.statistics(y.astype(int), classes)
     )
-    more = {"coverage_80", "cumulative_mape", "mae_of_median", "calibration_error"}
+    more = {"coverage_80", "cumulative_mape", "mae_of_median", "calibration_error", "absolute_bias"}
     assert {metric.name for metric in METRICS} == set(found) | more
 
 
