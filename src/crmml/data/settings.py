@@ -96,9 +96,13 @@ def conceal(ids: Iterable[int | str]) -> tuple[str, ...]:
     """
     texts = [str(one) for one in ids]
     known = [text for text in texts if text.startswith(CONCEALED)]
-    open_ = [text for text in texts if not text.startswith(CONCEALED)]
-    hashes = [hashlib.sha256(f"crmml customer {text}".encode()).hexdigest() for text in open_]
-    return tuple(sorted({*known, *(CONCEALED + digits[:32] for digits in hashes)}))
+    plain = [text for text in texts if not text.startswith(CONCEALED)]
+    return tuple(sorted({*known, *map(concealed, plain)}))
+
+
+def concealed(text: str) -> str:
+    """Hash one id; see :func:`conceal`."""
+    return CONCEALED + hashlib.sha256(f"crmml customer {text}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
