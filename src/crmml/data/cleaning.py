@@ -20,7 +20,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from crmml.data.schema import TRANSACTIONS, TableSchema
-from crmml.data.settings import Policies
+from crmml.data.settings import CONCEALED, Policies, conceal
 from crmml.exceptions import DataError, few
 
 EARLIEST = pd.Timestamp("1970-01-02")
@@ -31,6 +31,9 @@ RAW = "__raw_"
 """Prefix of the unread source value of a column, carried along until the checks are done."""
 EXACT = "__exact_amount"
 """Amount before rounding to cents, as float64, where rounding may be needed."""
+
+KEPT = "__kept"
+"""Whether a row holds the values that the setting ``keep`` asks for."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,9 @@ def clean(
         masks[step.policy] = alive & step.concerns
         if step.drops:
             alive = alive & ~step.concerns
-    unreadable = find_unreadable(table)
+    # what another policy leaves out need not be read
+    left_out = _left_out(table, steps)
+    unreadable = {name: mask & ~left_out for name, mask in find_unreadable(table).items()}
     facts = _measure(table, schema, alive, masks | unreadable)
 
     if facts["n_rows"] == 0:
@@ -283,7 +288,11 @@ class Rule(NamedTuple):
 
 def _steps(table: ir.Table, policies: Policies, schema: TableSchema) -> list[_Step]:
     """Each policy on single rows, in order: which rows it concerns, whether it drops them."""
-    steps = _steps_by_customer(table, policies, schema) if schema.has_customers else []
+    steps = []
+    if KEPT in table.columns:
+        steps.append(_Step("keep", "the values named", ~table[KEPT], True))
+    if schema.has_customers:
+        steps += _steps_by_customer(table, policies, schema)
     empty = [name for name in schema.filled if name != "customer_id"]
     if empty:
         # its errors are raised column by column, before all others
@@ -309,8 +318,20 @@ def _steps(table: ir.Table, policies: Policies, schema: TableSchema) -> list[_St
     return steps + (_steps_by_amount(table, policies) if schema is TRANSACTIONS else [])
 
 
+def _left_out(table: ir.Table, steps: list[_Step]) -> ir.BooleanValue:
+    """Say which rows go because of what they are, whatever their other values."""
+    first = {s.policy: s.concerns.fill_null(False) for s in steps if s.drops}
+    if any(s.policy == "missing_ids" and s.choice == "error" for s in steps):
+        first.pop("missing_ids")
+    elif "missing_ids" in first and RAW + "customer_id" in table.columns:
+        # an id that cannot be read is no missing one
+        first["missing_ids"] &= table[RAW + "customer_id"].isnull()
+    going = [first[name] for name in ("keep", "missing_ids", "test_customers") if name in first]
+    return reduce(or_, going, ibis.literal(False))
+
+
 def _steps_by_customer(table: ir.Table, policies: Policies, schema: TableSchema) -> list[_Step]:
-    test = [str(customer) for customer in policies.test_customers]
+    test = _test_customers(table, policies)
     named = "customer_id" in schema.key
     return [
         _Step(
@@ -325,11 +346,22 @@ def _steps_by_customer(table: ir.Table, policies: Policies, schema: TableSchema)
         ),
         _Step(
             "test_customers",
-            f"{len(test)} ids",
+            f"{len(policies.test_customers)} ids",
             table.customer_id.cast("string").isin(test) if test else ibis.literal(False),
             True,
         ),
     ]
+
+
+def _test_customers(table: ir.Table, policies: Policies) -> list[str]:
+    """Return the ids that are no customers; those given as hashes are looked up in the table."""
+    given = [str(customer) for customer in policies.test_customers]
+    hashes = {one for one in given if one.startswith(CONCEALED)}
+    if not hashes:
+        return given
+    ids = table.select(id=table.customer_id.cast("string")).distinct().to_pyarrow()["id"]
+    found = [one for one in ids.to_pylist() if one is not None and conceal([one])[0] in hashes]
+    return [*(one for one in given if one not in hashes), *found]
 
 
 def _steps_by_amount(table: ir.Table, policies: Policies) -> list[_Step]:

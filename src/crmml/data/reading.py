@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_
@@ -20,10 +20,17 @@ from ibis.backends import BaseBackend
 
 from crmml.data import databases, engine, files
 from crmml.data.amounts import pointed
-from crmml.data.cleaning import EXACT, RAW
+from crmml.data.cleaning import EXACT, KEPT, RAW
+from crmml.data.money import READ_ONLY, compute_amount, describe, is_made
 from crmml.data.schema import TRANSACTIONS, Kind, TableSchema
 from crmml.data.settings import ReadSettings
-from crmml.exceptions import DataError, MissingColumnsError, ParameterError, SourceError
+from crmml.exceptions import (
+    DataError,
+    MissingColumnsError,
+    OpenChoiceError,
+    ParameterError,
+    SourceError,
+)
 
 Readable: TypeAlias = str | Path | pd.DataFrame | pa.Table | ir.Table
 """A path (Parquet file or folder, CSV, DuckDB file), a data frame, an Arrow or an Ibis table."""
@@ -305,10 +312,12 @@ def _chosen(
     ``unit_price`` takes the place of ``amount`` where it is mapped and ``amount`` is not.
     """
     mapping = dict(source.columns or {})
-    known = [*schema.names, *(["unit_price"] if schema is TRANSACTIONS else [])]
+    log = schema is TRANSACTIONS
+    known = [*schema.names, *(READ_ONLY if log else ())]
     if not schema.open_ended and (unknown := [name for name in mapping if name not in known]):
         raise ParameterError("columns", f"keyed by names of the contract {known}", unknown)
-    chosen = {name: name for name in known if name in present and name not in mapping}
+    by_itself = [*schema.names, *(["unit_price"] if log else [])]
+    chosen = {name: name for name in by_itself if name in present and name not in mapping}
     chosen |= {name: column for name, column in mapping.items() if column is not None}
     if "amount" in chosen:
         chosen.pop("unit_price", None)
@@ -316,7 +325,11 @@ def _chosen(
     needed = set(schema.required)
     if "unit_price" in chosen:
         needed = (needed - {"amount"}) | {"quantity"}
+    left_open = [name for name in needed if name in mapping and name not in chosen]
+    if left_open:
+        raise OpenChoiceError(sorted(left_open, key=known.index), present, table=schema.name)
     absent += [name for name in known if name in needed and name not in chosen]
+    absent += [column for column in source.keep or {} if column not in present]
     if absent:
         raise MissingColumnsError(absent, present, table=schema.name)
     if schema.open_ended:
@@ -326,7 +339,8 @@ def _chosen(
 
 
 def _needed(present: list[str] | tuple[str, ...], source: Source, schema: TableSchema) -> list[str]:
-    return list(dict.fromkeys(_chosen(present, source, schema).values()))
+    chosen = _chosen(present, source, schema).values()
+    return list(dict.fromkeys([*chosen, *(source.keep or {})]))
 
 
 def _conform(
@@ -334,26 +348,32 @@ def _conform(
 ) -> tuple[ir.Table, dict[str, str], list[str]]:
     """Give the columns their names and types; beside them stands what could not be read."""
     names = _chosen(table.columns, source, schema)
-    table = table.select(**{name: table[column] for name, column in names.items()})
+    flags = {KEPT: _kept(table, source.keep)} if source.keep else {}
+    table = table.select(**{name: table[column] for name, column in names.items()}, **flags)
     notes: list[str] = []
     typed: dict[str, ir.Value] = {}
     raw: dict[str, ir.Value] = {}
     for name in names:
         kind = schema.kind(name)
-        if name == "unit_price":
+        if schema is TRANSACTIONS and name in READ_ONLY:
             continue
         typed[name] = (
             table[name] if kind is None else _read(table, name, kind, schema, source, names[name])
         )
         if kind is not None and _can_fail(table[name].type(), kind):
             raw[RAW + name] = _present(table[name])
-    if "unit_price" in names:
-        exact = _as_float(table, "unit_price", source) * _as_float(table, "quantity", source)
+    if schema is TRANSACTIONS and is_made(names):
+        exact = compute_amount(
+            names,
+            lambda name: _as_float(table, name, source),
+            lambda name: _present(table[name]).notnull(),
+        )
         typed["amount"] = engine.cast_or_null(exact, MONEY)
         raw[EXACT] = exact
-        raw[RAW + "amount"] = _present(table["unit_price"])
-        names = {"amount": names["unit_price"], **names}
-        notes.append("amounts are unit price times quantity, rounded once per line")
+        first = "unit_price" if "unit_price" in names else "amount"
+        raw[RAW + "amount"] = _present(table[first])
+        names = {"amount": names[first], **names}
+        notes.append(f"{describe(names)}, rounded once per line")
     elif "amount" in names and _can_round(table.amount.type()):
         raw[EXACT] = _as_float(table, "amount", source)
 
@@ -365,7 +385,19 @@ def _conform(
         notes.append(f"times were put on the clock of {source.timezone}")
     order = [name for name in schema.names if name in typed]
     order += [name for name in typed if name not in order]
-    return table.select(**{name: typed[name] for name in order}, **raw), names, notes
+    kept = {name: table[name] for name in flags}
+    return table.select(**{name: typed[name] for name in order}, **raw, **kept), names, notes
+
+
+def _kept(table: ir.Table, keep: Mapping[str, Sequence[str]]) -> ir.BooleanValue:
+    """Say which rows hold one of the values that are kept, in each of the columns named."""
+    return reduce(
+        and_,
+        (
+            table[column].cast("string").strip().fill_null("").isin([str(v) for v in values])
+            for column, values in keep.items()
+        ),
+    )
 
 
 def _parses_text(table: ir.Table, names: Mapping[str, str], schema: TableSchema) -> bool:

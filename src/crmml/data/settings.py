@@ -7,8 +7,9 @@ light.
 from __future__ import annotations
 
 import codecs
+import hashlib
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_type_hints
 
@@ -39,7 +40,8 @@ class Policies:
     unlikely_dates : {"error", "drop", "keep"}
         Rows dated before 1970-01-02 or from 2100 on: place-holders of some system, usually.
     test_customers : tuple of int or str
-        Ids that are not customers (test accounts, the till itself); their rows are left out.
+        Ids that are not customers (test accounts, the till itself); their rows are left out. An
+        id may be given as its hash (:func:`conceal`), as a stored bundle does.
 
     Examples
     --------
@@ -71,6 +73,35 @@ class Policies:
                 raise ParameterError(f"policy {field.name}", rule, got)
 
 
+CONCEALED = "sha256:"
+"""Prefix of an id that is given as its hash."""
+
+
+def conceal(ids: Iterable[int | str]) -> tuple[str, ...]:
+    """Hash ids, so that they can be stored where no id may lie; hashes stay as they are.
+
+    Parameters
+    ----------
+    ids : iterable of int or str
+        A number and the text of its digits give the same hash.
+
+    Returns
+    -------
+    tuple of str
+        ``sha256:`` and 32 hexadecimal digits each, sorted.
+
+    Examples
+    --------
+    >>> conceal([7]) == conceal(["7"]) == conceal(conceal([7]))
+    True
+    """
+    texts = [str(one) for one in ids]
+    known = [text for text in texts if text.startswith(CONCEALED)]
+    open_ = [text for text in texts if not text.startswith(CONCEALED)]
+    hashes = [hashlib.sha256(f"crmml customer {text}".encode()).hexdigest() for text in open_]
+    return tuple(sorted({*known, *(CONCEALED + digits[:32] for digits in hashes)}))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReadSettings:
     """How to read a table, wherever it lies.
@@ -83,7 +114,10 @@ class ReadSettings:
     columns : mapping, optional
         Name of the contract to name in the source. Columns that bear the name of the contract
         need no entry; None leaves a column out. For ``transactions``, ``unit_price`` (with
-        ``quantity``) may stand in for ``amount``. ``time_of_day`` names a column that holds the
+        ``quantity``) may stand in for ``amount``, and ``less_tax``, ``less_shipping``,
+        ``less_discount``, ``less_discount_share`` and ``less_refunded`` name columns that are
+        taken off it (:mod:`crmml.data.money`).
+        ``time_of_day`` names a column that holds the
         clock of the time of the table, where that stands in a column of its own.
     delimiter : str, optional
         Of a text file; found out by default, and with it the lines above and below the data.
@@ -110,6 +144,9 @@ class ReadSettings:
         amounts are converted by it.
     timezone : str, optional
         The business's time zone (``"Europe/Berlin"``), needed where times carry a zone.
+    keep : mapping of str to list, optional
+        Column of the source to the values whose rows count, like ``{"status": ["paid"]}``. Rows
+        with another value are left out and counted in the report; ``""`` stands for no value.
     """
 
     table: str | None = None
@@ -125,6 +162,7 @@ class ReadSettings:
     currency_signs: tuple[str, ...] = ()
     rates: Mapping[str, float] | None = None
     timezone: str | None = None
+    keep: Mapping[str, Sequence[str | int | bool]] | None = None
 
     def __post_init__(self) -> None:
         if self.decimal not in (".", ","):

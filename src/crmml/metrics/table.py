@@ -55,6 +55,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("mae_of_median", "lower", "purchases", "mean absolute error of the median"),
     Metric("rmse", "lower", _OWN, "root of the mean squared error"),
     Metric("bias", "target", "share", "relative error of the total", 0.0),
+    Metric("absolute_bias", "lower", "share", "size of that error, averaged over windows"),
     Metric("deviance", "lower", "", "mean Poisson deviance; it chooses the forecast"),
     Metric("crps", "lower", "purchases", "continuous ranked probability score"),
     Metric("log_score", "lower", "nats", "mean negative log-probability of the count"),

@@ -7,7 +7,7 @@ everything; the edge logs it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.scorer import Scores, score
 from crmml.training.backtest import Backtest, run_backtest
 from crmml.training.bundling import finish_bundle, read_catalogue
-from crmml.training.candidates import make_candidate
-from crmml.training.evaluate import JUDGED_BY, Announce
-from crmml.training.fit import fit_bundle, remember
+from crmml.training.candidates import find_competitors, make_candidate
+from crmml.training.evaluate import DECIDED_BY, Announce
+from crmml.training.fit import fit_bundle
 from crmml.training.opening import open_configured
 from crmml.training.plan import Plan, find_test_windows, make_plan, specify_labels
 from crmml.training.served import evaluate_served
@@ -136,16 +136,16 @@ def train(
     tables = open_configured(settings, tables, customers, transactions=transactions)
     plan = make_plan(settings, tables)
     backtest = evaluate_candidates(plan, say)
-    say("judging what would have been served")
+    say("evaluating what would have been served")
     replicates = evaluate_served(plan, backtest)
     served = {metric: value for (_, metric), value in _rows(replicates.table())}
     say("fitting on all data")
     fitted = fit_bundle(plan, plan.newest, backtest)
     say("scoring")
-    scores = score(fitted.bundle, tables, plan.cutoff)
+    scores = score(fitted.bundle, tables, plan.cutoff, snapshot=plan.newest)
     notes = gather_notes(backtest, fitted.notes, scores)
     return TrainingResult(
-        bundle=finish_bundle(fitted.bundle, served, notes, scores),
+        bundle=finish_bundle(fitted.bundle, served, notes, scores, tables),
         scores=scores,
         tables=tables,
         backtest=backtest,
@@ -186,20 +186,19 @@ def evaluate_candidates(plan: Plan, announce: Announce) -> Backtest:
         Told in a few words what is being done.
     """
     config = plan.config
+    names, competing = find_competitors(config.backtest.candidates, plan.newest)
     backtest = run_backtest(
         plan.tables,
         find_test_windows(config, plan.tables),
-        config.backtest.candidates,
+        names,
         n_boot=config.backtest.bootstrap,
         seed=config.seed,
         announce=announce,
         cache=plan.labelled,
+        fits=plan.fits,
         **plan.build,
     )
-    for window in backtest.windows:
-        for forecast in window.fitted.values():
-            remember(plan, window.labelled.snapshot, forecast)
-    return backtest
+    return replace(backtest, competing=tuple(competing))
 
 
 def check_settings(config: Config) -> None:
@@ -252,11 +251,11 @@ def gather_notes(backtest: Backtest, fitted: Sequence[Note], scores: Scores) -> 
 
 def _gates(backtest: Backtest, churn: ChurnSelection) -> dict[str, bool]:
     """Conditions for promotion that training can know."""
-    board = backtest.leaderboard.set_index(["candidate", "metric"])["value"]
+    board = backtest.graded.table.set_index(["candidate", "metric"])["value"]
     chosen, gates = backtest.chosen, {}
-    if ("heuristic", JUDGED_BY) in board.index and chosen != "heuristic":
+    if ("heuristic", DECIDED_BY) in board.index and chosen != "heuristic":
         gates["less error than the heuristic in the backtest"] = bool(
-            board.loc[(chosen, JUDGED_BY)] < board.loc[("heuristic", JUDGED_BY)]
+            board.loc[(chosen, DECIDED_BY)] < board.loc[("heuristic", DECIDED_BY)]
         )
     if (chosen, "coverage_80") in board.index:
         held = float(board.loc[(chosen, "coverage_80")])

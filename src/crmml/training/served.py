@@ -10,11 +10,12 @@ from crmml.config import Config
 from crmml.data.tables import Tables
 from crmml.exceptions import ComparisonError
 from crmml.features.labels import build_outcomes
+from crmml.features.snapshot import Snapshot
 from crmml.features.windows import Window
 from crmml.metrics import classification, counts, ranking
 from crmml.metrics.bootstrap import Replicates, Statistic, hash_keys, replicate
 from crmml.scoring.bundle import ScoringBundle
-from crmml.scoring.scorer import score
+from crmml.scoring.scorer import score, unlike_policies
 from crmml.training.backtest import Backtest
 from crmml.training.fit import fit_bundle
 from crmml.training.opening import training_cutoff
@@ -33,7 +34,14 @@ def evaluate_served(plan: Plan, backtest: Backtest) -> Replicates:
     """
     newest = backtest.windows[-1].labelled
     bundle = fit_bundle(plan, newest.snapshot, backtest).bundle
-    return evaluate_bundle(bundle, plan.config, plan.tables, newest.window, newest.outcomes)
+    return evaluate_bundle(
+        bundle,
+        plan.config,
+        plan.tables,
+        newest.window,
+        newest.outcomes,
+        snapshot=newest.snapshot,
+    )
 
 
 def evaluate_champion(bundle: ScoringBundle, config: Config, tables: Tables) -> Replicates:
@@ -65,13 +73,15 @@ def evaluate_champion(bundle: ScoringBundle, config: Config, tables: Tables) -> 
     for name, here in (("horizon", outcome.horizon), ("grain", section.grain)):
         if (there := getattr(bundle.manifest, name)) != here:
             raise ComparisonError(f"one forecasts with the {name} {there}, the other with {here}")
+    if unlike := unlike_policies(bundle.manifest, tables.policies):
+        raise ComparisonError(f"the champion cleans its data otherwise: {'; '.join(unlike)}")
     window = find_test_windows(config, tables)[-1]
     trained = pd.Timestamp(bundle.manifest.cutoff)
     if trained > window.cutoff:
         ready = trained + (window.closes - window.cutoff)
         raise ComparisonError(
             f"the champion, trained on data up to {trained.date()}, knows a part of the outcome "
-            f"window that begins on {window.cutoff.date()}, so it cannot be judged fairly on it; "
+            f"window that begins on {window.cutoff.date()}, so it cannot be evaluated fairly; "
             f"a challenger whose data run to {ready.date()} can be compared with it"
         )
     happened = build_outcomes(
@@ -86,6 +96,8 @@ def evaluate_bundle(
     tables: Tables,
     window: Window,
     happened: pd.DataFrame,
+    *,
+    snapshot: Snapshot | None = None,
 ) -> Replicates:
     """Score with a bundle at the cutoff of a test window, and compare with its outcomes.
 
@@ -101,8 +113,11 @@ def evaluate_bundle(
         Without a gap.
     happened : DataFrame
         Outcomes in the window, from :func:`crmml.features.labels.build_outcomes`.
+    snapshot : Snapshot, optional
+        Of these tables at that cutoff, where it is at hand.
     """
-    scored = score(bundle, tables, window.cutoff).table.set_index("customer_id")
+    found = score(bundle, tables, window.cutoff, snapshot=snapshot)
+    scored = found.table.set_index("customer_id")
     churned = None
     after_gap = Window(window.cutoff, config.outcome.horizon, config.outcome.gap)
     if (after_gap.opens, after_gap.closes) == (window.opens, window.closes):
