@@ -37,8 +37,8 @@ from crmml.data.columns import (
     spellings,
 )
 from crmml.data.engine import plain_errors
-from crmml.data.files import Form, find_form, is_text
-from crmml.data.reading import Source, open_raw
+from crmml.data.files import Form
+from crmml.data.reading import Source, find_form, open_raw
 from crmml.data.recognition import Recognition, recognise, why_no_log
 from crmml.data.schema import TABLES, TRANSACTIONS, TableSchema, table_named
 from crmml.data.tables import STARTS
@@ -317,8 +317,7 @@ class _Seen:
 
 
 def _look_at(path: Path, table_name: str) -> _Seen:
-    form = find_form(path, table_name) if is_text(path) else Form()
-    source = Source(path, **form.settings())
+    source, form = find_form(path, table_name)
     table = open_raw(source, table_named(table_name))
     sample = table.limit(_SAMPLE).to_pandas()
     if sample.empty:
