@@ -94,6 +94,8 @@ def open_raw(source: Source, schema: TableSchema = TRANSACTIONS) -> ir.Table:
     if own is None:
         engine.keep_row_order(con)
     with engine.plain_errors(source.name):
+        if isinstance(source.data, pd.DataFrame):
+            return engine.store(_from_frame(source.data, None, schema), con)
         return _open(source, con, schema)
 
 
@@ -139,13 +141,14 @@ def _open(source: Source, con: BaseBackend, schema: TableSchema) -> ir.Table:
     raise SourceError(path, f"its name must end in one of {known}, or it must be a SQLite file")
 
 
-def _from_frame(data: pd.DataFrame, source: Source, schema: TableSchema) -> pa.Table:
+def _from_frame(data: pd.DataFrame, source: Source | None, schema: TableSchema) -> pa.Table:
     if not data.columns.is_unique:
         raise DataError("column names must be unique", table=schema.name)
     frame = data.rename(columns=str)
     if frame.index.name and frame.index.name not in frame.columns:
         frame = frame.reset_index()
-    frame = frame[_needed(list(frame.columns), source, schema)]
+    if source is not None:
+        frame = frame[_needed(list(frame.columns), source, schema)]
     arrays = {}
     for name, values in frame.items():
         try:
@@ -292,7 +295,7 @@ def _conform(
     return table.select(**{name: typed[name] for name in order}, **raw, **kept), names, notes
 
 
-def _kept(table: ir.Table, keep: Mapping[str, Sequence[str]]) -> ir.BooleanValue:
+def _kept(table: ir.Table, keep: Mapping[str, Sequence[str | int | bool]]) -> ir.BooleanValue:
     """Say which rows hold one of the values that are kept, in each of the columns named."""
     return reduce(
         and_,
