@@ -11,7 +11,7 @@ from crmml.cli import jobs
 from crmml.config import load_config
 from crmml.data.mapping import propose_mapping, propose_tables, write_section
 from crmml.data.tables import open_tables
-from crmml.exceptions import CrmmlError, DataError, MissingColumnsError, SourceError
+from crmml.exceptions import CrmmlError, DataError, MissingColumnsError
 
 N = 120
 RNG = np.random.default_rng(5)
@@ -541,11 +541,10 @@ def test_every_delimiter_is_found_below_a_title_and_when_packed(sign, ending, tm
     assert (found.delimiter, found.header, found.missing) == (sign, True, {})
 
 
-def test_windows_1252_is_refused_with_the_true_reason(tmp_path):
+def test_windows_1252_is_read_and_a_false_ending_refused(tmp_path):
     file = tmp_path / "shop.csv"
-    file.write_bytes("customer;date;total\na’s;2023-01-02;5,00 €\n".encode("cp1252"))
-    with pytest.raises(SourceError, match=r"Windows-1252 .* save it as UTF-8"):
-        propose_mapping(file)
+    file.write_bytes("customer;date;note;total\na’s;2023-01-02;€;5,00\n".encode("cp1252"))
+    assert propose_mapping(file).encoding == "cp1252"
     (tmp_path / "bad.csv.gz").write_bytes(b"no gzip at all")
     with pytest.raises(CrmmlError, match="not compressed as its name says"):
         propose_mapping(tmp_path / "bad.csv.gz")

@@ -33,9 +33,9 @@ from crmml.data.columns import (
     look,
 )
 from crmml.data.engine import plain_errors
-from crmml.data.files import Form, find_form, is_text
+from crmml.data.files import Form
 from crmml.data.money import LESS, READ_ONLY
-from crmml.data.reading import Source, open_raw
+from crmml.data.reading import Source, find_form, open_raw
 from crmml.data.recognition import Recognition, recognise, why_no_log
 from crmml.data.revenue import understand_revenue
 from crmml.data.schema import TABLES, TRANSACTIONS, TableSchema, table_named
@@ -348,11 +348,11 @@ def _name(data: str | Path | pd.DataFrame) -> str:
 
 
 def _look_at(data: str | Path | pd.DataFrame, table_name: str) -> Seen:
-    form, known = Form(), data
-    if isinstance(data, (str, Path)):
-        known = Path(data).expanduser()
-        form = find_form(known, table_name) if is_text(known) else form
-    table = open_raw(Source(known, **form.settings()), table_named(table_name))
+    source, form = Source(data), Form("parquet")
+    known = Path(data).expanduser() if isinstance(data, (str, Path)) else None
+    if known is not None:
+        source, form = find_form(known, table_name)
+    table = open_raw(source, table_named(table_name))
     sample = table.limit(_SAMPLE).to_pandas()
     if sample.empty:
         raise DataError("there must be at least one row; the file is empty", table=table_name)
