@@ -43,7 +43,9 @@ def summary_table() -> str:
         first, last = sorted(f"2022-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}" for _ in "ab")
         spent = rng.choice(["99.99", "39.99", "305.5", "199.9", "1200.01", "15.0"])
         key = f"{rng.getrandbits(64):016x}-{i}"
-        lines.append(f"{key},{rng.choice(['Web', 'App'])},{first},{last},{rng.randint(2, 12)},{spent}")
+        lines.append(
+            f"{key},{rng.choice(['Web', 'App'])},{first},{last},{rng.randint(2, 12)},{spent}"
+        )
     return "\n".join([*lines, ""])
 
 
@@ -78,16 +80,21 @@ EPOCH = 1_672_531_200  # 2023-01-01, and the clock of the rows is taken for that
 
 def seconds(row: Row) -> int:
     """Return the time in seconds since 1970."""
-    return EPOCH + round((row.when - ROWS[0].when.replace(month=1, day=1, hour=0, minute=0)).total_seconds())
+    return EPOCH + round(
+        (row.when - ROWS[0].when.replace(month=1, day=1, hour=0, minute=0)).total_seconds()
+    )
 
 
 SHAPES = [
     Door(
         "shapes/chinese.csv",
-        "\ufeff" + text(
+        "\ufeff"
+        + text(
             "订单编号,会员ID,下单时间,实付金额,订单状态",
-            lambda r: f"DD{r.i:06},U{r.who:04},{r.when:%Y/%m/%d %H:%M},{r.amount},"
-            f"{'已完成' if r.i % 5 else '已取消'}",
+            lambda r: (
+                f"DD{r.i:06},U{r.who:04},{r.when:%Y/%m/%d %H:%M},{r.amount},"
+                f"{'已完成' if r.i % 5 else '已取消'}"
+            ),
         ),
         truth(SOLD, MINUTE),
         ask=("已取消",),
@@ -96,7 +103,9 @@ SHAPES = [
         "shapes/chinese_date.csv",
         text(
             "会员卡号,购药时间,实收金额",
-            lambda r: f"{10616700 + r.who:010},{r.day} 星期{CHINESE_DAYS[r.when.weekday()]},{r.amount}",
+            lambda r: (
+                f"{10616700 + r.who:010},{r.day} 星期{CHINESE_DAYS[r.when.weekday()]},{r.amount}"
+            ),
         ),
         truth(),
     ),
@@ -112,23 +121,35 @@ SHAPES = [
         ),
         truth(flip(ROWS, lambda r: r.i % 15 == 0)),
     ),
-    Door("shapes/epoch_s.csv", text("user_id,ts,amount", lambda r: f"{r.who},{seconds(r)},{r.amount}"),
-         truth(grain=MINUTE), ask=("zone|UTC",)),
-    Door("shapes/epoch_ms.csv",
-         text("user_id,event_time,amount", lambda r: f"{r.who},{seconds(r)}000,{r.amount}"),
-         truth(grain=MINUTE), ask=("zone|UTC",)),
+    Door(
+        "shapes/epoch_s.csv",
+        text("user_id,ts,amount", lambda r: f"{r.who},{seconds(r)},{r.amount}"),
+        truth(grain=MINUTE),
+        ask=("zone|UTC",),
+    ),
+    Door(
+        "shapes/epoch_ms.csv",
+        text("user_id,event_time,amount", lambda r: f"{r.who},{seconds(r)}000,{r.amount}"),
+        truth(grain=MINUTE),
+        ask=("zone|UTC",),
+    ),
     Door(
         "shapes/gross_net.csv",
         text(
             "order_id,customer_id,created_at,subtotal,tax,shipping,total,refunded_amount",
-            lambda r: f"{r.i},{r.who},{r.when:%Y-%m-%d %H:%M:%S},"
-            + ",".join(money(c) for c in gross_net(r)),
+            lambda r: (
+                f"{r.i},{r.who},{r.when:%Y-%m-%d %H:%M:%S},"
+                + ",".join(money(c) for c in gross_net(r))
+            ),
         ),
         replace(truth(grain=MINUTE), cents=sum(r.cents for r in ROWS if r.i % 9)),
         ask=("subtotal", "total", "refunded_amount"),
     ),
-    Door("shapes/month_only.csv", text("customer,month,revenue", lambda r: f"{r.who},{r.when:%Y-%m},{r.amount}"),
-         truth(grain=MONTH)),
+    Door(
+        "shapes/month_only.csv",
+        text("customer,month,revenue", lambda r: f"{r.who},{r.when:%Y-%m},{r.amount}"),
+        truth(grain=MONTH),
+    ),
     Door(
         "shapes/multi_currency.csv",
         text(
@@ -138,21 +159,29 @@ SHAPES = [
         ask=("EUR", "GBP", "USD"),
         refuse="(?s)currenc.*EUR",
     ),
-    Door("shapes/orders.jsonl", "\n".join(map(json_line, ROWS)) + "\n", truth(grain=MINUTE),
-         ask=("zone",), answer=("data.transactions.timezone=UTC",)),
+    Door(
+        "shapes/orders.jsonl",
+        "\n".join(map(json_line, ROWS)) + "\n",
+        truth(grain=MINUTE),
+        ask=("zone",),
+        answer=("data.transactions.timezone=UTC",),
+    ),
     Door(
         "shapes/parentheses.csv",
         text(
             "Account,Invoice Date,Invoice Amount",
-            lambda r: f"A{r.who:05},{r.when:%d-%b-%Y},"
-            + (f'"({money(-r.cents, ",")})"' if r.cents < 0 else f'"{money(r.cents, ",")}"'),
+            lambda r: (
+                f"A{r.who:05},{r.when:%d-%b-%Y},"
+                + (f'"({money(-r.cents, ",")})"' if r.cents < 0 else f'"{money(r.cents, ",")}"')
+            ),
             flip(ROWS, lambda r: r.i % 12 == 0),
         ),
         truth(flip(ROWS, lambda r: r.i % 12 == 0)),
     ),
     Door(
         "shapes/persian.csv",
-        "\ufeff" + text(
+        "\ufeff"
+        + text(
             "کد مشتری,تاریخ خرید,مبلغ",
             lambda r: f"{r.who:04},{jalali(r.when.date())},{r.cents * 10}".translate(PERSIAN),
         ),
@@ -160,8 +189,10 @@ SHAPES = [
     ),
     Door(
         "shapes/split_date_time.csv",
-        text("Order Date,Order Time,Member No,Net",
-             lambda r: f"{r.when:%d/%m/%Y},{r.when:%H:%M},{r.who:06},{r.amount}"),
+        text(
+            "Order Date,Order Time,Member No,Net",
+            lambda r: f"{r.when:%d/%m/%Y},{r.when:%H:%M},{r.who:06},{r.amount}",
+        ),
         truth(grain=MINUTE),
     ),
 ]
@@ -169,8 +200,10 @@ SHAPES = [
 CASES = [
     Door(
         "mixed_dates/shop.csv",
-        text("BestellNr;Datum;KundenNr;Betrag",
-             lambda r: f"B-{r.i};{mixed_date(r)};K-{r.who:03};{r.comma}"),
+        text(
+            "BestellNr;Datum;KundenNr;Betrag",
+            lambda r: f"B-{r.i};{mixed_date(r)};K-{r.who:03};{r.comma}",
+        ),
         truth(),
         ask=(r"policies\.unreadable", "Datum"),
         answer=("data.policies.unreadable=drop",),
@@ -178,20 +211,26 @@ CASES = [
     ),
     Door(
         "cp1252/windows_1252.csv",
-        text("customer;date;product;amount",
-             lambda r: f"C{r.who:03};{r.when:%d.%m.%Y};Men’s shirt €;{r.comma}").encode("cp1252"),
+        text(
+            "customer;date;product;amount",
+            lambda r: f"C{r.who:03};{r.when:%d.%m.%Y};Men’s shirt €;{r.comma}",
+        ).encode("cp1252"),
         truth(),
     ),
     Door(
         "cp1252/latin1.csv",
-        text("customer;date;product;amount",
-             lambda r: f"C{r.who:03};{r.when:%d.%m.%Y};Mütze;{r.comma}").encode("latin-1"),
+        text(
+            "customer;date;product;amount",
+            lambda r: f"C{r.who:03};{r.when:%d.%m.%Y};Mütze;{r.comma}",
+        ).encode("latin-1"),
         truth(),
     ),
     Door(
         "order_status/shop.csv",
-        text("order_id,customer_id,order_date,status,amount",
-             lambda r: f"{r.i},C{r.who},{r.day},{'Shipped' if r.i % 5 else 'Cancelled'},{r.amount}"),
+        text(
+            "order_id,customer_id,order_date,status,amount",
+            lambda r: f"{r.i},C{r.who},{r.day},{'Shipped' if r.i % 5 else 'Cancelled'},{r.amount}",
+        ),
         truth(SOLD),
         ask=("status", "Cancelled"),
     ),
@@ -217,29 +256,42 @@ CASES = [
     ),
     Door(
         "sci_ids/shop.csv",
-        text("Buy Ts,Revenue,Uid",
-             lambda r: f"{r.when:%d/%m/%Y} 10:00,{r.amount},1.0000{r.who % 5}E+19"),
+        text(
+            "Buy Ts,Revenue,Uid",
+            lambda r: f"{r.when:%d/%m/%Y} 10:00,{r.amount},1.0000{r.who % 5}E+19",
+        ),
         ask=("rounded|digits",),
         refuse="rounded|digits",
     ),
     Door(
         "sci_ids/shop_true.csv",
-        text("Buy Ts,Revenue,Uid",
-             lambda r: f"{r.when:%d/%m/%Y} 10:00,{r.amount},10000{r.who:03}000000012345"),
+        text(
+            "Buy Ts,Revenue,Uid",
+            lambda r: f"{r.when:%d/%m/%Y} 10:00,{r.amount},10000{r.who:03}000000012345",
+        ),
         truth(),
     ),
-    Door("summary_table/customers.csv", summary_table(),
-         refuse="(?s)no log of transactions.*one row per customer"),
+    Door(
+        "summary_table/customers.csv",
+        summary_table(),
+        refuse="(?s)no log of transactions.*one row per customer",
+    ),
     Door(
         "two_customers/fourteen_accounts.csv",
-        text("order_id,customer_id,order_date,amount",
-             lambda r: f"B{r.i},ACC-{28 + r.who:04},{r.day},{r.amount}", few_accounts()),
+        text(
+            "order_id,customer_id,order_date,amount",
+            lambda r: f"B{r.i},ACC-{28 + r.who:04},{r.day},{r.amount}",
+            few_accounts(),
+        ),
         truth(few_accounts()),
     ),
     Door(
         "self_service/shop.csv",
-        text("customer_id,timestamp,amount", lambda r: f"u{r.who:05},{r.day},{r.amount}",
-             hardly_loyal()),
+        text(
+            "customer_id,timestamp,amount",
+            lambda r: f"u{r.who:05},{r.day},{r.amount}",
+            hardly_loyal(),
+        ),
         truth(hardly_loyal()),
         whole=True,
     ),

@@ -95,7 +95,9 @@ def truth(rows: Iterable[Row] = ROWS, grain: str = DAY) -> Truth:
 def money(cents: int, thousands: str = "", decimal: str = ".", minus: str = "-") -> str:
     """Write an amount."""
     whole, rest = divmod(abs(cents), 100)
-    return (minus if cents < 0 else "") + f"{whole:,}".replace(",", thousands) + f"{decimal}{rest:02}"
+    return (
+        (minus if cents < 0 else "") + f"{whole:,}".replace(",", thousands) + f"{decimal}{rest:02}"
+    )
 
 
 def lakh(cents: int) -> str:
