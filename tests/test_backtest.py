@@ -35,8 +35,14 @@ from crmml.notes import Note
 from crmml.training.backtest import run_backtest
 from crmml.training.candidates import CANDIDATES, make_candidate
 from crmml.training.choose import choose, summarise
-from crmml.training.evaluate import JUDGED_BY, LOSSES, EvaluatedWindow, evaluate_window, find_best
-from crmml.training.windows import build_rehearsals
+from crmml.training.evaluate import (
+    DECIDED_BY,
+    LOSSES,
+    EvaluatedWindow,
+    evaluate_window,
+    find_best,
+)
+from crmml.training.windows import build_training_windows
 
 HOLDOUT = Window("1997-10-01", "39W")
 QUARTERS = [Window("1997-10-01", "13W"), Window("1997-12-31", "13W")]
@@ -155,8 +161,8 @@ def test_windows_share_one_resampling_and_no_fit_warns_aloud(tables, cache):
     mean = Replicates.mean([first, second])
     np.testing.assert_allclose(mean.draws, (first.draws + second.draws) / 2.0)
     board = summarise(found.windows).set_index(["candidate", "metric"])
-    tails = np.quantile(mean.draws[mean.rows.index(("pareto_nbd", JUDGED_BY))], [0.05, 0.95])
-    found_tails = board.loc[("pareto_nbd", JUDGED_BY), ["lower", "upper"]]
+    tails = np.quantile(mean.draws[mean.rows.index(("pareto_nbd", DECIDED_BY))], [0.05, 0.95])
+    found_tails = board.loc[("pareto_nbd", DECIDED_BY), ["lower", "upper"]]
     np.testing.assert_allclose(found_tails.to_numpy(dtype=float), tails)
 
 
@@ -173,7 +179,7 @@ def test_notes_are_said_once(tables, cache):
     class Doubtful(Forecaster):
         complexity = 0
 
-        def fit(self, snapshot, rehearsals=()):
+        def fit(self, snapshot, windows=()):
             for figure in ("0.25", "1e-3"):
                 warnings.warn(f"only {figure} left", FitWarning, stacklevel=2)
             return self
@@ -218,18 +224,18 @@ def test_of_many_customers_a_sample_is_judged(tables, cache, monkeypatch):
     assert 900 < len(judged.pit["pareto_nbd"]) < 1100
 
 
-def test_rehearsals_close_before_the_cutoff_and_shorten_with_the_history(tables, cache):
+def test_training_windows_close_before_the_cutoff_and_shorten_with_the_history(tables, cache):
     for horizon in ("13W", "39W"):
-        found = build_rehearsals(tables, HOLDOUT.cutoff, horizon, cache=cache)
+        found = build_training_windows(tables, HOLDOUT.cutoff, horizon, cache=cache)
         assert 1 <= len(found) <= 3
         assert all(part.window.closes <= HOLDOUT.cutoff for part in found)
         assert [p.window.cutoff for p in found] == sorted(p.window.cutoff for p in found)
     assert found[0].window.horizon.number == 91  # a third of 273 days
-    assert len(build_rehearsals(tables, HOLDOUT.cutoff, "13W", most=1, cache=cache)) == 1
-    assert build_rehearsals(tables, pd.Timestamp("1997-01-15"), "13W", cache=cache) == []
+    assert len(build_training_windows(tables, HOLDOUT.cutoff, "13W", most=1, cache=cache)) == 1
+    assert build_training_windows(tables, pd.Timestamp("1997-01-15"), "13W", cache=cache) == []
 
 
-def test_a_rehearsal_from_the_future_is_refused(tables, cache):
+def test_a_training_window_from_the_future_is_refused(tables, cache):
     first, second = (build_labelled(tables, window) for window in QUARTERS)
     with pytest.raises(FutureLeakError, match="knows what is to be forecast"):
         evaluate_window(first, [second], {"pareto_nbd": make_candidate("pareto_nbd", "13W")})
@@ -239,7 +245,7 @@ def said(snapshot, forecasts, complexity=1):
     """One window in which each candidate said something, judged."""
     outcomes = snapshot.outcomes["purchases"].to_numpy(dtype=np.float64)
     statistics = {
-        name: {JUDGED_BY: counts.statistics(outcomes, forecast)["rmse"]}
+        name: {DECIDED_BY: counts.statistics(outcomes, forecast)["rmse"]}
         for name, forecast in forecasts.items()
     }
     ids = snapshot.snapshot.customer_id
@@ -309,6 +315,6 @@ def test_adding_weights_by_group_changes_no_statistic():
 
 
 def test_a_candidate_without_a_loss_is_never_the_best():
-    rows = [("heuristic", "spend_rmse"), ("bg_nbd", JUDGED_BY), ("mbg_nbd", JUDGED_BY)]
+    rows = [("heuristic", "spend_rmse"), ("bg_nbd", DECIDED_BY), ("mbg_nbd", DECIDED_BY)]
     found = Replicates(rows, np.array([1.0, 2.0, np.nan]), np.zeros((3, 5)))
     assert find_best(found, ["heuristic", "bg_nbd", "mbg_nbd"]) == "bg_nbd"

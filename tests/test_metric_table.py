@@ -8,7 +8,7 @@ import pytest
 from crmml.exceptions import ParameterError
 from crmml.metrics import classification, counts, ordinal, ranking
 from crmml.metrics.table import METRICS, metric_named
-from crmml.training.evaluate import JUDGED_BY, LOSSES
+from crmml.training.evaluate import DECIDED_BY, LOSSES
 
 
 def test_each_metric_is_there_once_and_says_what_it_is():
@@ -39,7 +39,7 @@ def test_a_name_is_found_behind_what_it_is_a_metric_of(prefix):
 
 
 def test_directions_turn_values_into_losses():
-    assert all(metric_named(name).direction == "lower" for name in {JUDGED_BY, *LOSSES})
+    assert all(metric_named(name).direction == "lower" for name in {DECIDED_BY, *LOSSES})
     coverage = metric_named("coverage_80")
     assert coverage.loss(0.8) < coverage.loss(0.78) < coverage.loss(0.9)
     assert metric_named("gini").loss(0.5) < metric_named("gini").loss(0.4)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -28,6 +27,7 @@ from crmml._typing import Duration, Grain
 from crmml.data.schema import TABLES
 from crmml.data.settings import Policies, ReadSettings
 from crmml.exceptions import CrmmlError
+from crmml.safe_yaml import YamlError, read_yaml
 
 
 class ConfigError(CrmmlError, ValueError):
@@ -246,14 +246,13 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     """
     path = Path(path)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = read_yaml(path.read_bytes())
     except OSError as error:
         raise ConfigError(
             f"cannot read the configuration {str(path)!r}: {error.strerror}"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"the configuration {str(path)!r} is not valid YAML: {reason}") from None
+    except YamlError as error:
+        raise ConfigError(f"the configuration {str(path)!r} is not valid YAML: {error}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"the configuration {str(path)!r} must be a mapping of keys to values")
     for override in overrides:
@@ -275,7 +274,9 @@ def parse_config(raw: Mapping[str, Any], origin: str = "the configuration") -> C
             hint = f"; did you mean {near!r}?" if near else ""
             raise ConfigError(f"{origin}: unknown key {key!r}{hint}{more}") from None
         message = first["msg"].removeprefix("Value error, ")
-        got = "" if first["type"] in {"missing", "value_error"} else f"; got {first['input']!r}"
+        got = (
+            "" if first["type"] in {"missing", "value_error"} else f"; got {first['input']!r:.200}"
+        )
         raise ConfigError(f"{origin}: {key}: {message}{got}{more}") from None
 
 
@@ -293,9 +294,9 @@ def _override(raw: dict[str, Any], text: str) -> None:
             raise ConfigError(f"--set {text!r}: {parent!r} is not a section")
         node = child
     try:
-        node[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {text!r}: the value is not valid YAML") from None
+        node[last] = read_yaml(value)
+    except YamlError as error:
+        raise ConfigError(f"--set {text!r:.200}: the value is not valid YAML: {error}") from None
 
 
 def _nearest(location: tuple[int | str, ...]) -> str | None:

@@ -120,7 +120,7 @@ def show_tiers(scores: Scores) -> None:
 
 def show_backtest(backtest: Backtest) -> None:
     """Print the leaderboard and the sentence that says which is chosen and why."""
-    from crmml.training.evaluate import JUDGED_BY
+    from crmml.training.evaluate import DECIDED_BY
 
     board = backtest.leaderboard.pivot(index="candidate", columns="metric", values="value")
     shown = [(metric, heading) for metric, heading in BOARD if metric in board]
@@ -130,7 +130,7 @@ def show_backtest(backtest: Backtest) -> None:
         "candidate",
         *(heading for _, heading in shown),
     )
-    for name in board.sort_values(JUDGED_BY).index:
+    for name in board.sort_values(DECIDED_BY).index:
         cells = [board.loc[name, metric] for metric, _ in shown]
         style = "bold green" if name == backtest.chosen else None
         numbers = ("-" if pd.isna(cell) else f"{cell:.3f}" for cell in cells)

@@ -16,7 +16,7 @@ from crmml.exceptions import ParameterError, StorageError
 
 if TYPE_CHECKING:
     from crmml.scoring.bundle import ScoringBundle
-    from crmml.tracking.registry import Rejudge
+    from crmml.tracking.registry import Reevaluation
     from crmml.tracking.runs import LoggedModel
     from crmml.training.pipeline import TrainingResult
 
@@ -89,7 +89,7 @@ def train(config: Config) -> None:
 def backtest(config: Config, out: Path | None) -> None:
     """Compare the candidates, show the table, and store it if asked."""
     from crmml.training.choose import process_for_value
-    from crmml.training.evaluate import JUDGED_BY
+    from crmml.training.evaluate import DECIDED_BY
     from crmml.training.fit import age_of_base
     from crmml.training.pipeline import backtest_configured
 
@@ -111,7 +111,7 @@ def backtest(config: Config, out: Path | None) -> None:
 
         figure = Figure(figsize=(7.5, 4.4), dpi=110, layout="constrained")
         plot_leaderboard(
-            found.leaderboard, metric=JUDGED_BY, chosen=found.chosen, ax=figure.subplots()
+            found.leaderboard, metric=DECIDED_BY, chosen=found.chosen, ax=figure.subplots()
         )
         write_csv(found.leaderboard, out / "leaderboard.csv")
         with replacing(out / "notes.json") as target:
@@ -129,7 +129,7 @@ def promote(name: str | None, config: Config | None, tracking_uri: str | None) -
         return
     with working() as say:
         say("reading and validating")
-        again = _rejudge(config)
+        again = _reevaluation(config)
         say("comparing")
         found = meet(name or config.name, again=again, uri=tracking_uri or config.tracking.uri)
     display.say(found.reason)
@@ -329,18 +329,18 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def _rejudge(config: Config) -> Rejudge:
+def _reevaluation(config: Config) -> Reevaluation:
     from crmml.storage.fingerprint import fingerprint
-    from crmml.tracking.registry import Rejudge
+    from crmml.tracking.registry import Reevaluation
     from crmml.training.opening import open_configured
     from crmml.training.plan import specify_labels
     from crmml.training.served import evaluate_champion
 
     tables = open_configured(config)
-    return Rejudge(
+    return Reevaluation(
         data_fingerprint=fingerprint(tables),
         label_specification=specify_labels(config, tables),
-        judge=lambda bundle: evaluate_champion(bundle, config, tables),
+        evaluate=lambda bundle: evaluate_champion(bundle, config, tables),
     )
 
 

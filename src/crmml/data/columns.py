@@ -175,6 +175,7 @@ _ALIKE = str.maketrans("ıłøđيكىة", "ilodیکیه")
 """Letters that do not decompose, and those that Persian and Arabic keyboards write differently."""
 
 
+@functools.lru_cache(maxsize=10_000)
 def plain(name: str) -> str:
     """Write a name without capitals, accents, blanks and signs.
 
@@ -192,6 +193,7 @@ def _folded(name: str) -> str:
     return "".join(c for c in letters if not unicodedata.combining(c)).translate(_ALIKE)
 
 
+@functools.lru_cache(maxsize=10_000)
 def _words(name: str) -> frozenset[str]:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
     return frozenset(re.sub(r"[\W_]+", " ", _folded(spaced)).split())
@@ -225,6 +227,7 @@ def _prepared(table: str, column: str) -> tuple[dict[str, int], list[tuple[str, 
     return places, [(spelling, _words(spelling)) for spelling in told]
 
 
+@functools.lru_cache(maxsize=10_000)
 def by_name(name: str, table: str, column: str) -> tuple[float, str]:
     """Score a name for a column: 1 for its own, a little less for a usual one, .6 for a hint.
 

@@ -22,7 +22,7 @@ from crmml.notes import Note, merge_notes
 from crmml.training.candidates import make_candidate
 from crmml.training.choose import choose, summarise
 from crmml.training.evaluate import Announce, EvaluatedWindow, evaluate_window
-from crmml.training.windows import LabelledCache, build_rehearsals, label_once
+from crmml.training.windows import LabelledCache, build_training_windows, label_once
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Backtest:
     leaderboard : DataFrame
         Means over the windows: ``candidate, metric, value, lower, upper, difference,
         difference_lower, difference_upper, windows``; differences are to the candidate with the
-        least ``JUDGED_BY``. Customers are resampled in all windows at once, so intervals allow for
+        least ``DECIDED_BY``. Customers are resampled in all windows at once, so intervals allow for
         windows that share customers.
     chosen : str
         The candidate to use.
@@ -131,11 +131,11 @@ def run_backtest(
     for window in sorted(windows, key=lambda w: w.cutoff):
         labelled = label_once(tables, window, kept, **build)
         candidates = {name: make_candidate(name, window.horizon, seed=seed) for name in names}
-        rehearsals = build_rehearsals(
+        training_windows = build_training_windows(
             tables,
             window.cutoff,
             window.horizon,
-            most=max((model.rehearsals for model in candidates.values()), default=0),
+            most=max((model.n_windows for model in candidates.values()), default=0),
             cache=kept,
             **build,
         )
@@ -145,7 +145,7 @@ def run_backtest(
         evaluated.append(
             evaluate_window(
                 labelled,
-                rehearsals,
+                training_windows,
                 candidates,
                 weekly=weekly,
                 n_boot=n_boot,

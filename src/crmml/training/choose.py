@@ -9,7 +9,7 @@ import pandas as pd
 from crmml.exceptions import CrmmlError
 from crmml.metrics.bootstrap import Replicates
 from crmml.training.candidates import PROCESSES
-from crmml.training.evaluate import JUDGED_BY, EvaluatedWindow, find_best
+from crmml.training.evaluate import DECIDED_BY, EvaluatedWindow, find_best
 
 
 def summarise(windows: Sequence[EvaluatedWindow]) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def choose(windows: Sequence[EvaluatedWindow]) -> tuple[str, str]:
 
     From the simplest candidates upwards, a level of complexity is reached only if its best
     candidate has an error below that of the best so far beyond chance: the interval of the
-    difference in ``JUDGED_BY``, over the windows together, lies below 0. The least error among
+    difference in ``DECIDED_BY``, over the windows together, lies below 0. The least error among
     all candidates up to that level wins, so that ties go to the simpler. Only candidates that
     stood in every window, and are ours to serve, are chosen from.
 
@@ -61,7 +61,7 @@ def choose(windows: Sequence[EvaluatedWindow]) -> tuple[str, str]:
         if not chosen or _beats(found, new, chosen):
             chosen = find_best(found, [name for name in ours if complexity[name] <= level])
     best = find_best(found, ours)
-    value = found.table().xs(JUDGED_BY, level="metric")["value"].to_dict()
+    value = found.table().xs(DECIDED_BY, level="metric")["value"].to_dict()
     times = f"{len(windows)} window{'s' if len(windows) != 1 else ''}"
     reason = f"{chosen} is chosen: Poisson deviance of purchases {value[chosen]:.4f} over {times}"
     if chosen != best:
@@ -75,7 +75,7 @@ def choose(windows: Sequence[EvaluatedWindow]) -> tuple[str, str]:
 
 def _beats(found: Replicates, new: str, old: str) -> bool:
     upper = found.table(old)["difference_upper"]
-    return bool(upper[new, JUDGED_BY] < 0.0)
+    return bool(upper[new, DECIDED_BY] < 0.0)
 
 
 def process_for_value(chosen: str, leaderboard: pd.DataFrame) -> str:
@@ -87,6 +87,6 @@ def process_for_value(chosen: str, leaderboard: pd.DataFrame) -> str:
     first = chosen.partition("/")[0]
     if first in PROCESSES:
         return first
-    error = leaderboard[leaderboard["metric"] == JUDGED_BY].sort_values(["value", "candidate"])
+    error = leaderboard[leaderboard["metric"] == DECIDED_BY].sort_values(["value", "candidate"])
     named = error["candidate"].str.partition("/")[0]
     return next((str(name) for name in named if name in PROCESSES), "mbg_nbd")

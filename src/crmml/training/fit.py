@@ -20,7 +20,7 @@ from crmml.training.bundling import make_bundle
 from crmml.training.candidates import PROCESSES, make_candidate
 from crmml.training.choose import process_for_value
 from crmml.training.plan import Plan, label_churn_history
-from crmml.training.windows import build_rehearsals
+from crmml.training.windows import build_training_windows
 
 
 @dataclass(frozen=True)
@@ -97,16 +97,16 @@ def fit_forecast(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Forecast
         if window.labelled.snapshot is snapshot:
             return window.fitted[chosen]
     forecast = make_candidate(chosen, config.outcome.horizon, seed=config.seed)
-    rehearsals = build_rehearsals(
+    training_windows = build_training_windows(
         plan.tables,
         snapshot.cutoff,
         config.outcome.horizon,
-        most=forecast.rehearsals,
+        most=forecast.n_windows,
         cache=plan.labelled,
         **plan.build,
     )
     with about(fit_of(chosen, snapshot.cutoff)):
-        forecast.fit(snapshot, rehearsals)
+        forecast.fit(snapshot, training_windows)
     remember(plan, snapshot, forecast)
     return forecast
 

@@ -24,7 +24,7 @@ from crmml.scoring.scorer import Scores, score
 from crmml.training.backtest import Backtest, run_backtest
 from crmml.training.bundling import finish_bundle, read_catalogue
 from crmml.training.candidates import make_candidate
-from crmml.training.evaluate import JUDGED_BY, Announce
+from crmml.training.evaluate import DECIDED_BY, Announce
 from crmml.training.fit import fit_bundle, remember
 from crmml.training.opening import open_configured
 from crmml.training.plan import Plan, find_test_windows, make_plan, specify_labels
@@ -136,7 +136,7 @@ def train(
     tables = open_configured(settings, tables, customers, transactions=transactions)
     plan = make_plan(settings, tables)
     backtest = evaluate_candidates(plan, say)
-    say("judging what would have been served")
+    say("evaluating what would have been served")
     replicates = evaluate_served(plan, backtest)
     served = {metric: value for (_, metric), value in _rows(replicates.table())}
     say("fitting on all data")
@@ -254,9 +254,9 @@ def _gates(backtest: Backtest, churn: ChurnSelection) -> dict[str, bool]:
     """Conditions for promotion that training can know."""
     board = backtest.leaderboard.set_index(["candidate", "metric"])["value"]
     chosen, gates = backtest.chosen, {}
-    if ("heuristic", JUDGED_BY) in board.index and chosen != "heuristic":
+    if ("heuristic", DECIDED_BY) in board.index and chosen != "heuristic":
         gates["less error than the heuristic in the backtest"] = bool(
-            board.loc[(chosen, JUDGED_BY)] < board.loc[("heuristic", JUDGED_BY)]
+            board.loc[(chosen, DECIDED_BY)] < board.loc[("heuristic", DECIDED_BY)]
         )
     if (chosen, "coverage_80") in board.index:
         held = float(board.loc[(chosen, "coverage_80")])

@@ -71,7 +71,7 @@ def evaluate_champion(bundle: ScoringBundle, config: Config, tables: Tables) -> 
         ready = trained + (window.closes - window.cutoff)
         raise ComparisonError(
             f"the champion, trained on data up to {trained.date()}, knows a part of the outcome "
-            f"window that begins on {window.cutoff.date()}, so it cannot be judged fairly on it; "
+            f"window that begins on {window.cutoff.date()}, so it cannot be evaluated fairly; "
             f"a challenger whose data run to {ready.date()} can be compared with it"
         )
     happened = build_outcomes(

@@ -1,8 +1,8 @@
 """Forecasts of purchases and spend in one horizon: the candidates of a backtest.
 
 Every forecaster learns from the past alone: :meth:`Forecaster.fit` takes the snapshot to forecast
-from and *rehearsals*, earlier snapshots whose outcome windows closed before its cutoff. A purchase
-process needs no rehearsal; what needs one and has none says so.
+from and *training windows*, earlier snapshots whose outcome windows closed before its cutoff. A
+purchase process needs none; what needs one and has none says so.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ class Forecaster(Estimator, ABC):
     ----------
     complexity : int
         Ties between candidates go to the smaller one.
-    rehearsals : int
-        How many of the newest rehearsals it learns from; more are of no use to it.
+    n_windows : int
+        How many of the newest training windows it learns from; more are of no use to it.
     """
 
     complexity: ClassVar[int]
-    rehearsals: ClassVar[int] = 3
+    n_windows: ClassVar[int] = 3
     horizon: str | Duration
 
     @abstractmethod
-    def fit(self, snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot] = ()) -> Self:
+    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
         """Learn from a snapshot and from earlier ones with their outcomes.
 
         Raises
         ------
         TooLittleDataError
-            If the forecaster needs a rehearsal that is not there; the text says which.
+            If the forecaster needs a training window that is not there; the text says which.
         FutureLeakError
-            If the outcome window of a rehearsal ends after the cutoff of the snapshot.
+            If the outcome window of a training window ends after the cutoff of the snapshot.
         """
 
     @abstractmethod
@@ -85,25 +85,25 @@ class Forecaster(Estimator, ABC):
         return None
 
 
-def in_order(snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot]) -> list[LabelledSnapshot]:
-    """Put rehearsals in the order of their cutoffs and their rows in that of the customers.
+def in_order(snapshot: Snapshot, windows: Sequence[LabelledSnapshot]) -> list[LabelledSnapshot]:
+    """Put training windows in the order of their cutoffs and their rows in that of the customers.
 
-    What is learned then depends neither on the order of the rehearsals nor on that of the rows,
-    down to the last bit.
+    What is learned then depends neither on their order nor on that of the rows, down to the last
+    bit.
 
     Raises
     ------
     FutureLeakError
         If an outcome window ends after the cutoff of the snapshot.
     """
-    late = [part.window for part in rehearsals if part.window.closes > snapshot.cutoff]
+    late = [part.window for part in windows if part.window.closes > snapshot.cutoff]
     if late:
         raise FutureLeakError(
-            f"a rehearsal closes on {late[0].closes}, after the cutoff {snapshot.cutoff} of the "
-            "forecast: it knows what is to be forecast"
+            f"a training window closes on {late[0].closes}, after the cutoff {snapshot.cutoff} of "
+            "the forecast: it knows what is to be forecast"
         )
     found = []
-    for part in sorted(rehearsals, key=lambda part: (part.window.cutoff, part.window.closes)):
+    for part in sorted(windows, key=lambda part: (part.window.cutoff, part.window.closes)):
         frame = part.snapshot.frame.sort_values("customer_id", ignore_index=True)
         ordered = replace(part.snapshot, frame=frame)
         found.append(
@@ -157,7 +157,7 @@ class ProcessForecaster(Forecaster):
     """
 
     complexity = 1
-    rehearsals = 0
+    n_windows = 0
     _state = ("purchase_model_", "spend_model_")
     _learners: ClassVar[Mapping[str, str]] = {
         "purchase_model": "purchase_model_",
@@ -171,9 +171,9 @@ class ProcessForecaster(Forecaster):
         self.spend_model = spend_model
         self.horizon = horizon
 
-    def fit(self, snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot] = ()) -> Self:
-        """Fit both models on the snapshot; rehearsals are not needed."""
-        in_order(snapshot, rehearsals)
+    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
+        """Fit both models on the snapshot; training windows are not needed."""
+        in_order(snapshot, windows)
         self.purchase_model_ = clone(self.purchase_model).fit(snapshot)
         self.spend_model_ = clone(self.spend_model).fit(snapshot)
         return self
@@ -206,7 +206,7 @@ class HeuristicForecaster(Forecaster):
 
     Expected purchases are ``frequency * horizon / max(T, horizon)`` where the inactivity is at
     most ``cut`` horizons, else 0; ``cut`` is the one with the least squared error on the newest
-    rehearsal. Spend is the customer's own mean spend per purchase.
+    training window. Spend is the customer's own mean spend per purchase.
 
     Parameters
     ----------
@@ -216,13 +216,13 @@ class HeuristicForecaster(Forecaster):
     Attributes
     ----------
     cut_ : float
-        In horizons; 1 without a rehearsal.
+        In horizons; 1 without a training window.
     spend_model_ : OwnMeanSpend
         Fitted on the snapshot.
     """
 
     complexity = 0
-    rehearsals = 1
+    n_windows = 1
     _state = ("cut_", "spend_model_")
     _parts: ClassVar[Mapping[str, Any]] = {"spend_model_": OwnMeanSpend}
     cut_: float
@@ -231,9 +231,9 @@ class HeuristicForecaster(Forecaster):
     def __init__(self, *, horizon: str | Duration) -> None:
         self.horizon = horizon
 
-    def fit(self, snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot] = ()) -> Self:
-        """Find the cut on the newest rehearsal."""
-        closed = in_order(snapshot, rehearsals)
+    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
+        """Find the cut on the newest training window."""
+        closed = in_order(snapshot, windows)
         self.cut_ = 1.0
         if closed:
             newest = closed[-1]
@@ -309,7 +309,7 @@ def _gather(
     seed: int,
     offsets: Sequence[FloatArray] | None = None,
 ) -> _Rows:
-    """Stack the rehearsals."""
+    """Stack the training windows."""
     ids = [part.snapshot.customer_id for part in parts]
     codes, _ = pd.factorize(np.concatenate([np.asarray(one, dtype=object) for one in ids]))
     outcomes = pd.concat([part.outcomes[["purchases", "spend"]] for part in parts])
@@ -332,7 +332,7 @@ class BoostedForecaster(Forecaster):
         Tweedie regression of purchases and of spend; or P(any purchase) times the mean of those
         who buy.
     horizon : str or Duration
-        How far to look ahead. Rehearsals must have this very horizon.
+        How far to look ahead. Training windows must have this very horizon.
     learning_rate, num_leaves, min_leaf, ridge, max_rounds, num_threads, seed
         Of the trees; their number is found by folds of customers, at most ``max_rounds``.
 
@@ -372,14 +372,14 @@ class BoostedForecaster(Forecaster):
         self.seed = seed
         self.kind = kind
 
-    def fit(self, snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot] = ()) -> Self:
-        """Grow the trees on the rehearsals."""
+    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
+        """Grow the trees on the training windows."""
         if self.kind not in ("tweedie", "hurdle"):
             raise ParameterError("kind", "'tweedie' or 'hurdle'", self.kind)
         wanted = in_units(self.horizon, snapshot.time_unit)
         fitting = [
             part
-            for part in in_order(snapshot, rehearsals)
+            for part in in_order(snapshot, windows)
             if in_units(part.window.horizon, snapshot.time_unit) == wanted
         ]
         if not fitting:
@@ -432,17 +432,18 @@ class BoostedForecaster(Forecaster):
 class HybridForecaster(Forecaster):
     """Trees that correct a purchase process customer by customer.
 
-    On each rehearsal the process is fitted to the snapshot of that time, and Poisson trees learn
-    by which factor a customer bought more or less than it expected, given the behaviour features
-    (the log of the expectation is the offset). The factor is applied to the expectation at the
-    cutoff. As it is a factor, rehearsals may be shorter than the horizon. The **level** of the
-    forecast is left to the process: expectations are scaled to the total of each rehearsal, and
-    the factors to leave the total at the cutoff as it is, because a level seen once may be the
-    season, and customers at the cutoff are older than those of the rehearsals.
+    On each training window the process is fitted to the snapshot of that time, and Poisson trees
+    learn by which factor a customer bought more or less than it expected, given the behaviour
+    features (the log of the expectation is the offset). The factor is applied to the expectation at
+    the cutoff. As it is a factor, training windows may be shorter than the horizon. The **level**
+    of the forecast is left to the process: expectations are scaled to the total of each training
+    window, and the factors to leave the total at the cutoff as it is, because a level seen once may
+    be the season, and customers at the cutoff are older than those of the training windows.
 
     Trees are kept only if they help customers whom they have not seen: their Poisson deviance on
     the folds of customers left out must fall by more than one standard error (over customers, who
-    may be in several rehearsals). Otherwise the factor is 1, and the forecast that of the process.
+    may be in several training windows). Otherwise the factor is 1, and the forecast that of the
+    process.
 
     Parameters
     ----------
@@ -469,7 +470,8 @@ class HybridForecaster(Forecaster):
         Normalises the factors, so that they leave the total of the fit's snapshot as it is.
     drift_ : float
         How much the logarithm of a customer's purchase rate wanders: variance of its random walk
-        per time unit, with the highest likelihood on the rehearsals; 0 where rates stand still.
+        per time unit, with the highest likelihood on the training windows; 0 where rates stand
+        still.
     features_ : list of str
         Columns used.
     """
@@ -519,11 +521,9 @@ class HybridForecaster(Forecaster):
         self.purchase_models = purchase_models
         self.spend_model = spend_model
 
-    def fit(self, snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot] = ()) -> Self:
-        """Fit the process at each cutoff and the trees on what it missed in the rehearsals."""
-        closed = [
-            part for part in in_order(snapshot, rehearsals) if part.outcomes["purchases"].any()
-        ]
+    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
+        """Fit the process at each cutoff and the trees on what it missed after it."""
+        closed = [part for part in in_order(snapshot, windows) if part.outcomes["purchases"].any()]
         if not closed:
             raise TooLittleDataError(
                 "a hybrid learns from an outcome window with purchases that closed before "
@@ -651,7 +651,7 @@ def _sample(ids: pd.Index[Any]) -> BoolArray:
 
 
 def _likeliest_drift(trials: Sequence[tuple[Correction, FloatArray]]) -> float:
-    """Find the drift with the highest likelihood of what was bought in the rehearsals."""
+    """Find the drift with the highest likelihood of what was bought in the training windows."""
 
     def loss(drift: float) -> float:
         total = 0.0
@@ -681,7 +681,7 @@ def _deviance_gain(rows: _Rows, base: FloatArray, score: FloatArray) -> tuple[fl
 
 
 class BlendForecaster(Forecaster):
-    """A weighted sum of forecasts, weights >= 0 by least squares on the newest rehearsal.
+    """A weighted sum of forecasts, weights >= 0 by least squares on the newest training window.
 
     Parameters
     ----------
@@ -695,7 +695,7 @@ class BlendForecaster(Forecaster):
     weights_ : list of float
         Of ``members_``, adding up to 1.
     members_ : list of Forecaster
-        Fitted; those that could be rehearsed and got a weight.
+        Fitted; those that could be weighed and got a weight.
     """
 
     complexity = 5
@@ -710,9 +710,9 @@ class BlendForecaster(Forecaster):
         self.members = members
         self.horizon = horizon
 
-    def fit(self, snapshot: Snapshot, rehearsals: Sequence[LabelledSnapshot] = ()) -> Self:
-        """Rehearse the members before the newest rehearsal, weigh them, and fit them anew."""
-        closed = in_order(snapshot, rehearsals)
+    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
+        """Weigh the members on the newest training window, and fit them on the snapshot."""
+        closed = in_order(snapshot, windows)
         if not closed:
             raise TooLittleDataError(
                 "a blend is weighed on an outcome window that closed before "
@@ -728,17 +728,17 @@ class BlendForecaster(Forecaster):
                 final = clone(member).set_params(horizon=self.horizon)
                 fitted.append(final.fit(snapshot, closed))
             except TooLittleDataError:
-                # It cannot be rehearsed, or not be fitted now, so it gets no weight.
+                # It cannot be weighed, or not be fitted now, so it gets no weight.
                 columns = columns[: len(fitted)]
         if not fitted:
-            raise TooLittleDataError("no member of the blend can be rehearsed and fitted")
+            raise TooLittleDataError("no member of the blend can be weighed and fitted")
         actual = stage.outcomes["purchases"].to_numpy(dtype=np.float64)
         matrix = np.column_stack([column["purchases"].to_numpy() for column in columns])
         # Level is left to the members: each is scaled to the total, and the weights add up to 1.
         totals = np.maximum(matrix.sum(axis=0), 1e-12)
         found, _ = nnls(matrix * (actual.sum() / totals), actual)
         if not found.sum() > 0:
-            raise TooLittleDataError("no member of the blend says anything about the rehearsal")
+            raise TooLittleDataError("no member of the blend forecasts the training window at all")
         kept = np.flatnonzero(found > 1e-6 * found.sum())
         self.weights_ = (found[kept] / found[kept].sum()).tolist()
         self.members_ = [fitted[i] for i in kept]
