@@ -90,6 +90,8 @@ def open_raw(source: Source, schema: TableSchema = TRANSACTIONS) -> ir.Table:
         tempfile.TemporaryDirectory(prefix="crmml-") as folder,
         engine.plain_errors(source.name, source.skip_above),
     ):
+        if isinstance(source.data, pd.DataFrame):
+            return engine.store(_from_frame(source.data, None, schema), con)
         opened = _open(source, con, schema, Path(folder))
         return engine.stage(opened.table, con) if opened.is_text else opened.table
 
@@ -233,13 +235,14 @@ def _is_header(table: ir.Table, names: tuple[str, ...]) -> ir.BooleanValue:
     return reduce(and_, (table[name].fill_null("") == name for name in names))
 
 
-def _from_frame(data: pd.DataFrame, source: Source, schema: TableSchema) -> pa.Table:
+def _from_frame(data: pd.DataFrame, source: Source | None, schema: TableSchema) -> pa.Table:
     if not data.columns.is_unique:
         raise DataError("column names must be unique", table=schema.name)
     frame = data.rename(columns=str)
     if frame.index.name and frame.index.name not in frame.columns:
         frame = frame.reset_index()
-    frame = frame[_needed(list(frame.columns), source, schema)]
+    if source is not None:
+        frame = frame[_needed(list(frame.columns), source, schema)]
     arrays = {}
     for name, values in frame.items():
         try:
@@ -389,7 +392,7 @@ def _conform(
     return table.select(**{name: typed[name] for name in order}, **raw, **kept), names, notes
 
 
-def _kept(table: ir.Table, keep: Mapping[str, Sequence[str]]) -> ir.BooleanValue:
+def _kept(table: ir.Table, keep: Mapping[str, Sequence[str | int | bool]]) -> ir.BooleanValue:
     """Say which rows hold one of the values that are kept, in each of the columns named."""
     return reduce(
         and_,

@@ -120,8 +120,7 @@ class ReadSettings:
         need no entry; None leaves a column out. For ``transactions``, ``unit_price`` (with
         ``quantity``) may stand in for ``amount``, and ``less_tax``, ``less_shipping``,
         ``less_discount``, ``less_discount_share`` and ``less_refunded`` name columns that are
-        taken off it (:mod:`crmml.data.money`).
-        ``time_of_day`` names a column that holds the
+        taken off it (:mod:`crmml.data.money`). ``time_of_day`` names a column that holds the
         clock of the time of the table, where that stands in a column of its own.
     delimiter : str, optional
         Of a text file; found out by default, and with it the lines above and below the data.
