@@ -1,4 +1,4 @@
-"""The served distribution of purchases: one object behind interval, P(no purchase) and judgement."""
+"""The served distribution of purchases: behind interval, P(no purchase) and their judgement."""
 
 from __future__ import annotations
 

@@ -12,9 +12,10 @@ import pandas as pd
 from crmml.exceptions import CrmmlError
 from crmml.metrics.bootstrap import Replicates
 from crmml.metrics.challenge import challenge
+from crmml.metrics.table import metric_named
 from crmml.models.forecast.forecasters import ProcessForecaster
 from crmml.training.candidates import CANDIDATES, PROCESSES
-from crmml.training.evaluate import DECIDED_BY, LOSSES, EvaluatedWindow, find_best
+from crmml.training.evaluate import DECIDED_BY, EvaluatedWindow, find_best
 
 _FEWEST_SCORES = 3
 """With fewer other scores nothing is said of a choice that they contradict."""
@@ -140,11 +141,14 @@ def _explain(
 
 def _contradict(chosen: str, values: pd.Series[float], ours: Sequence[str]) -> str | None:
     """Say so if another candidate is better by every other score that both have."""
+    errors = [
+        metric
+        for metric in dict.fromkeys(metric for _, metric in values.index)
+        if metric != DECIDED_BY and metric_named(metric).direction == "lower"
+    ]
     for name in ours:
         both = [
-            metric
-            for metric in LOSSES
-            if metric != DECIDED_BY and {(name, metric), (chosen, metric)} <= set(values.index)
+            metric for metric in errors if {(name, metric), (chosen, metric)} <= set(values.index)
         ]
         if len(both) >= _FEWEST_SCORES and all(
             values[name, metric] < values[chosen, metric] for metric in both

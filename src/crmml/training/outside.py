@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from crmml.exceptions import CrmmlWarning
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
 from crmml.features.windows import Window
@@ -56,7 +58,10 @@ def calibrate_outside(
         if serves_its_law(forecast, some):
             law = law_of_forecast(forecast, some)
         if law is None:
-            law = fit_process(known).predictive(some, horizon)
+            with warnings.catch_warnings():
+                # The backtest has told what the fits of its windows warned of.
+                warnings.simplefilter("ignore", CrmmlWarning)
+                law = fit_process(known).predictive(some, horizon)
         cases.append(_cases(law, some, labels, horizon))
     return OutsideCalibration.fit(cases, candidate_horizons=CANDIDATE_HORIZONS)
 
