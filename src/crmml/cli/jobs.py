@@ -340,6 +340,8 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
     }
     if result.churn.evaluation is not None:
         tables["churn"] = result.churn.evaluation.table.reset_index()
+    if result.calibration is not None:
+        tables["churn_as_served"] = result.calibration.reset_index()
     return tables
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from crmml import models
 from crmml.actions.catalogue import ActionCatalogue
 from crmml.data.tables import Tables
 from crmml.exceptions import BundleError
+from crmml.models.churn.outside import OutsideCalibration
 from crmml.scoring.decisions import Actions, Policy, Roles, Stages, Tiers
 from crmml.scoring.history import Attributes, ExperienceZone, History, TasteSegment
 from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseForecast
@@ -36,7 +37,7 @@ KINDS: dict[str, type[Any]] = {
 }
 """Predictors by class name, in the order of their columns."""
 
-_PARTS = {"catalogue": ActionCatalogue, "policy": Policy}
+_PARTS = {"catalogue": ActionCatalogue, "policy": Policy, "outside": OutsideCalibration}
 _SEGMENTS: dict[str, Any] = {"Tiers": ValueTiers, "Stages": LifecycleStages}
 _TRANSIENT = "at_stored_prices"
 
@@ -46,6 +47,7 @@ def standard_predictors(
     lifetime_value: Any,
     forecast: Any,
     churn: Any,
+    outside: OutsideCalibration | None,
     loyalty: Any,
     tiers: ValueTiers,
     lifecycle: LifecycleStages,
@@ -55,6 +57,7 @@ def standard_predictors(
     value_horizon: str,
     attributes: Mapping[str, Dtype] | None = None,
     knows_consent: bool = False,
+    counts: Literal["process", "forecast"] = "process",
 ) -> tuple[Predictor, ...]:
     """Put fitted models, segments and actions into predictors, in the order of their columns.
 
@@ -62,6 +65,10 @@ def standard_predictors(
     ----------
     lifetime_value, forecast, churn, loyalty : fitted estimators
         What predicts.
+    outside : OutsideCalibration, optional
+        Churn of those who are no candidates.
+    counts : {"process", "forecast"}
+        Whose distribution gives the interval of purchases and the probability of none.
     tiers, lifecycle : fitted segments
         With their cut points.
     catalogue, policy
@@ -75,15 +82,16 @@ def standard_predictors(
     """
     return (
         History(),
-        PurchaseForecast(forecast, horizon),
+        PurchaseForecast(forecast, horizon, counts == "forecast"),
         LifetimeValue(
             lifetime_value,
             horizon,
             value_horizon,
             catalogue.horizons,
-            catalogue.windows(horizon),
+            tuple(sorted({*catalogue.windows(horizon), horizon})),
+            counts,
         ),
-        ChurnRisk(churn, horizon),
+        ChurnRisk(churn, horizon, outside),
         Loyalty(loyalty, horizon),
         Tiers(tiers),
         Stages(lifecycle),
@@ -227,7 +235,7 @@ def predictor_from_dict(stored: Mapping[str, Any]) -> Predictor:
             read[name] = models.from_dict(part)
         elif name == "segments":
             read[name] = _SEGMENTS[kind].from_dict(part)
-        elif name in _PARTS:
+        elif name in _PARTS and part is not None:
             read[name] = _PARTS[name].from_dict(part)  # type: ignore[attr-defined]
         else:
             read[name] = tuple(part) if isinstance(part, list) else part

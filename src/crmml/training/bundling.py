@@ -17,12 +17,14 @@ from crmml.config import Config
 from crmml.data.settings import conceal
 from crmml.data.tables import Tables
 from crmml.features.snapshot import Snapshot
+from crmml.models.churn.outside import OutsideCalibration
 from crmml.models.forecast.forecasters import Forecaster
 from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.notes import Note
 from crmml.scoring.bundle import Policy, ScoringBundle
 from crmml.scoring.guards import measure_range
 from crmml.scoring.manifest import Manifest
+from crmml.scoring.purchase_law import serves_its_law
 from crmml.scoring.scorer import Scores
 from crmml.scoring.standard import check_conditions, standard_predictors, with_catalogue
 from crmml.segments.lifecycle import LifecycleStages
@@ -37,6 +39,7 @@ def make_bundle(
     lifetime_value: LifetimeValueModel,
     forecast: Forecaster,
     churn: Any,
+    outside: OutsideCalibration | None,
     loyalty: Any,
 ) -> ScoringBundle:
     """Bundle models that were fitted on a snapshot; tiers and stages are cut here.
@@ -51,6 +54,8 @@ def make_bundle(
         What the models were fitted on.
     lifetime_value, forecast, churn, loyalty : fitted estimators
         What predicts.
+    outside : OutsideCalibration or None
+        Churn of those who are no candidates.
 
     Returns
     -------
@@ -63,6 +68,7 @@ def make_bundle(
         "lifetime_value": lifetime_value,
         "forecast": forecast,
         "churn": churn,
+        "outside": outside,
         "loyalty": loyalty,
         "tiers": ValueTiers(config.tiers.shares).fit(worth),
         "lifecycle": LifecycleStages().fit(snapshot.frame.set_index("customer_id")),
@@ -76,6 +82,7 @@ def make_bundle(
             consent=config.actions.consent,
             contact_limit=None if limit is None else ContactLimit(limit.most, limit.within),
         ),
+        "counts": "forecast" if serves_its_law(forecast, snapshot) else "process",
         "horizon": config.outcome.horizon,
         "value_horizon": config.value.horizon,
         "knows_consent": tables.customers is not None and "contactable" in tables.customers.columns,

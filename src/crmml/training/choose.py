@@ -1,4 +1,4 @@
-"""Choose by what happened: the leaderboard over windows, and the candidate to use."""
+"""Choose by what happened: the leaderboard over the test windows, and the candidate to use."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pandas as pd
 from crmml.exceptions import CrmmlError
 from crmml.metrics.bootstrap import Replicates
 from crmml.metrics.challenge import challenge
+from crmml.metrics.table import metric_named
 from crmml.models.forecast.forecasters import ProcessForecaster
 from crmml.training.candidates import CANDIDATES, PROCESSES
-from crmml.training.evaluate import DECIDED_BY, LOSSES, EvaluatedWindow, find_best
+from crmml.training.evaluate import DECIDED_BY, EvaluatedWindow, find_best
 
 _FEWEST_SCORES = 3
 """With fewer other scores nothing is said of a choice that they contradict."""
@@ -80,6 +81,8 @@ def _in_all(windows: Sequence[EvaluatedWindow]) -> list[str]:
 def find_eligible(windows: Sequence[EvaluatedWindow]) -> list[str]:
     """Return who may be chosen: candidates of ours that stood in every window.
 
+    The heuristic is there to be beaten, and is chosen only where nothing else stood.
+
     Raises
     ------
     CrmmlError
@@ -88,7 +91,7 @@ def find_eligible(windows: Sequence[EvaluatedWindow]) -> list[str]:
     ours = [name for name in _in_all(windows) if not name.startswith("lifetimes")]
     if not ours:
         raise CrmmlError("no candidate of crmml stood in every window of the backtest")
-    return ours
+    return [name for name in ours if name != "heuristic"] or ours
 
 
 def choose(windows: Sequence[EvaluatedWindow], eligible: Sequence[str] | None = None) -> Choice:
@@ -138,11 +141,14 @@ def _explain(
 
 def _contradict(chosen: str, values: pd.Series[float], ours: Sequence[str]) -> str | None:
     """Say so if another candidate is better by every other score that both have."""
+    errors = [
+        metric
+        for metric in dict.fromkeys(metric for _, metric in values.index)
+        if metric != DECIDED_BY and metric_named(metric).direction == "lower"
+    ]
     for name in ours:
         both = [
-            metric
-            for metric in LOSSES
-            if metric != DECIDED_BY and {(name, metric), (chosen, metric)} <= set(values.index)
+            metric for metric in errors if {(name, metric), (chosen, metric)} <= set(values.index)
         ]
         if len(both) >= _FEWEST_SCORES and all(
             values[name, metric] < values[chosen, metric] for metric in both

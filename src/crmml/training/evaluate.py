@@ -33,21 +33,6 @@ from crmml.training.candidates import CANDIDATES
 
 Announce = Callable[[str], None]
 
-LOSSES = (
-    "purchases_mae",
-    "purchases_mae_of_median",
-    "purchases_rmse",
-    "purchases_deviance",
-    "purchases_decile_mape",
-    "cumulative_mape",
-    "crps",
-    "log_score",
-    "spend_mae",
-    "spend_rmse",
-    "spend_decile_mape",
-)
-"""Metrics of which less is better; :mod:`crmml.metrics.table` says so of each."""
-
 DECIDED_BY = "purchases_deviance"
 """The metric that decides: the mean of the outcome minimises it, and means are what is forecast;
 unlike the squared error it does not leave the choice to the few heaviest buyers."""

@@ -24,6 +24,7 @@ from crmml.training.backtest import Backtest
 from crmml.training.bundling import make_bundle
 from crmml.training.candidates import COMPOSED, make_candidate, make_process, read_schedules
 from crmml.training.choose import process_for_value
+from crmml.training.outside import calibrate_outside
 from crmml.training.plan import Plan, label_churn_history
 from crmml.training.windows import build_training_windows
 
@@ -91,6 +92,9 @@ def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
         lifetime_value=lifetime_value,
         forecast=forecast,
         churn=churn.model,
+        outside=calibrate_outside(
+            plan, snapshot, backtest, lambda known: fit_process(plan, known, process)
+        ),
         loyalty=loyalty,
     )
     return Fitted(bundle, churn, tuple(notes))

@@ -251,11 +251,13 @@ class ProcessForecaster(Forecaster):
 
 
 class HeuristicForecaster(Forecaster):
-    """What a good analyst would do by hand: as before, for those who are not silent too long.
+    """What a good analyst would do by hand: as before, or as others of the group have done.
 
-    Expected purchases are ``frequency * horizon / max(T, horizon)`` where the inactivity is at
-    most ``cut`` horizons, else 0; ``cut`` is the one with the least squared error on the newest
-    training window. Spend is the customer's own mean spend per purchase.
+    Expected purchases are ``frequency * horizon / max(T, horizon)`` for customers with repeat
+    purchases whose inactivity is at most ``cut`` horizons. All others get the mean of their group,
+    silent or not and by repeat purchases (0, 1, 2 to 3, 4 to 7, 8 or more), as it was on the newest
+    training window. ``cut`` is the one with the least squared error there. Spend is the
+    customer's own mean spend per purchase.
 
     Parameters
     ----------
@@ -266,15 +268,20 @@ class HeuristicForecaster(Forecaster):
     ----------
     cut_ : float
         In horizons; 1 without a training window.
+    means_ : list of list of float
+        Purchases per horizon of the groups: rows for not silent and silent, a column for each
+        class of repeat purchases; 0 without a training window, where nothing is known of them.
     spend_model_ : OwnMeanSpend
         Fitted on the snapshot.
     """
 
     complexity = 0
-    _state = ("cut_", "spend_model_")
+    _state = ("cut_", "means_", "spend_model_")
     _parts: ClassVar[Mapping[str, Any]] = {"spend_model_": OwnMeanSpend}
+    _edges: ClassVar[tuple[float, ...]] = (1.0, 2.0, 4.0, 8.0)
     cut_: float
     spend_model_: OwnMeanSpend
+    means_: Sequence[Sequence[float]] = ((0.0,) * 5,) * 2  # a heuristic stored by 0.1 has none
 
     def __init__(self, *, horizon: str | Duration) -> None:
         self.horizon = horizon
@@ -291,18 +298,21 @@ class HeuristicForecaster(Forecaster):
         *,
         fits: Fits | None = None,
     ) -> Self:
-        """Find the cut on the newest training window."""
+        """Find the cut and the means on the newest training window."""
         del fits
         closed = in_order(snapshot, windows)
-        self.cut_ = 1.0
+        self.cut_, self.means_ = 1.0, [[0.0] * (len(self._edges) + 1) for _ in range(2)]
         if closed:
             newest = closed[-1]
-            length = in_units(newest.window.horizon, newest.snapshot.time_unit)
-            expected, idle = self._as_before(newest.snapshot, length)
+            unit = newest.snapshot.time_unit
+            length = in_units(newest.window.horizon, unit)
             actual = newest.outcomes["purchases"].to_numpy(dtype=np.float64)
+            idle = self._columns(newest.snapshot)[2]
             cuts = np.unique(np.quantile(idle, np.linspace(0.02, 1.0, 50)))
-            loss = [((expected * (idle <= cut) - actual) ** 2).sum() for cut in cuts]
-            self.cut_ = float(cuts[int(np.argmin(loss))]) / length
+            trials = [self._trial(newest.snapshot, length, actual, cut) for cut in cuts]
+            best = int(np.argmin([error for error, _ in trials]))
+            self.cut_, means = float(cuts[best]) / length, trials[best][1]
+            self.means_ = (means * in_units(self.horizon, unit) / length).tolist()
         self.spend_model_ = OwnMeanSpend().fit(snapshot)
         return self
 
@@ -316,14 +326,40 @@ class HeuristicForecaster(Forecaster):
         """Return expected purchases until each of several moments after the cutoff."""
         self._check_fitted()
         horizon = in_units(self.horizon, snapshot.time_unit)
-        expected, idle = self._as_before(snapshot, horizon)
+        own, group, as_before = self._parted(snapshot, horizon, self.cut_ * horizon)
+        expected = np.where(as_before, own, np.ravel(self.means_)[group])
         shares = np.array([in_units(length, snapshot.time_unit) for length in lengths]) / horizon
-        return np.outer(expected * (idle <= self.cut_ * horizon), shares)
+        return np.outer(expected, shares)
+
+    def _trial(
+        self, snapshot: Snapshot, length: float, actual: FloatArray, cut: float
+    ) -> tuple[float, FloatArray]:
+        """Return the squared error with a cut, and the means of the groups that go with it."""
+        own, group, as_before = self._parted(snapshot, length, cut)
+        rest = ~as_before
+        size = 2 * (len(self._edges) + 1)
+        bought = np.bincount(group[rest], weights=actual[rest], minlength=size)
+        count = np.bincount(group[rest], minlength=size)
+        # One customer like the average of them all, so that a small group does not say "never".
+        means = (bought + bought.sum() / max(int(rest.sum()), 1)) / (count + 1.0)
+        error = np.where(as_before, own, means[group]) - actual
+        return float((error**2).sum()), means.reshape(2, -1)
+
+    def _parted(
+        self, snapshot: Snapshot, length: float, cut: float
+    ) -> tuple[FloatArray, IntArray, BoolArray]:
+        """Return purchases as before, the group, and who is taken to go on as before."""
+        x, T, idle = self._columns(snapshot)
+        silent = idle > cut
+        classes = np.searchsorted(self._edges, x, side="right")
+        group = (silent * (len(self._edges) + 1) + classes).astype(np.int64)
+        return x * length / np.maximum(T, length), group, ~silent & (x > 0)
 
     @staticmethod
-    def _as_before(snapshot: Snapshot, length: float) -> tuple[FloatArray, FloatArray]:
-        x, t_x, T = (snapshot.frame[name].to_numpy() for name in CORE_COLUMNS[1:])
-        return x * length / np.maximum(T, length), T - t_x
+    def _columns(snapshot: Snapshot) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return repeat purchases, length of the observation, inactivity."""
+        x, t_x, T = (snapshot.frame[name].to_numpy(np.float64) for name in CORE_COLUMNS[1:])
+        return x, T, T - t_x
 
 
 def _boosting(settings: BoostedForecaster | HybridForecaster, objective: Objective) -> Boosting:
