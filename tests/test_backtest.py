@@ -6,8 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crmml.data.datasets import load_cdnow
-from crmml.data.tables import open_tables
 from crmml.exceptions import (
     CensoredWindowError,
     CrmmlError,
@@ -43,8 +41,8 @@ QUARTERS = [Window("1997-10-01", "13W"), Window("1997-12-31", "13W")]
 
 
 @pytest.fixture(scope="module")
-def tables():
-    return open_tables(load_cdnow(sample=True))
+def tables(cdnow_tables):
+    return cdnow_tables
 
 
 @pytest.fixture(scope="module")
