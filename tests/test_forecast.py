@@ -68,12 +68,12 @@ CANDIDATES = {
 
 
 @pytest.mark.parametrize("name", CANDIDATES)
-def test_refuses_rehearsals_that_end_after_the_cutoff(name, parts):
+def test_refuses_training_windows_that_end_after_the_cutoff(name, parts):
     with pytest.raises(FutureLeakError, match="knows what is to be forecast"):
         CANDIDATES[name]().fit(parts[1].snapshot, parts[:2])
 
 
-def test_what_needs_rehearsals_says_so(parts):
+def test_what_needs_training_windows_says_so(parts):
     snapshot = parts[2].snapshot
     for make in (hybrid, blend, CANDIDATES["tweedie"]):
         with pytest.raises(TooLittleDataError, match="the data hold none"):
@@ -86,13 +86,13 @@ def test_what_needs_rehearsals_says_so(parts):
         BoostedForecaster(kind="forest", horizon=HORIZON).fit(snapshot, parts[:2])
 
 
-def test_rehearsals_come_in_order(parts):
+def test_training_windows_come_in_order(parts):
     found = in_order(parts[2].snapshot, parts[1::-1])
     assert [part.window.cutoff for part in found] == [p.window.cutoff for p in parts[:2]]
     assert found[0].snapshot.customer_id.is_monotonic_increasing
 
 
-def test_the_heuristic_without_rehearsal_cuts_at_one_horizon():
+def test_the_heuristic_without_a_training_window_cuts_at_one_horizon():
     frame = pd.DataFrame(
         {
             "customer_id": [1, 2, 3],
@@ -112,7 +112,7 @@ def test_the_heuristic_without_rehearsal_cuts_at_one_horizon():
 
 
 def pure_process(parts, seed: int) -> list[LabelledSnapshot]:
-    """Redraw the outcomes of a rehearsal from the process itself: there is nothing to correct."""
+    """Redraw the outcomes of a window from the process itself: there is nothing to correct."""
     found = []
     for part in parts:
         model = ParetoNBDModel().fit(part.snapshot)
@@ -138,7 +138,7 @@ def test_without_a_gain_the_hybrid_is_the_process(parts):
 
 
 def planted(parts) -> list[LabelledSnapshot]:
-    """Rehearsals in which weekend shoppers buy three times what others do."""
+    """Training windows in which weekend shoppers buy three times what others do."""
     found = []
     for part in parts:
         rng = np.random.default_rng(5)

@@ -18,7 +18,7 @@ from crmml.config import Config, parse_config
 from crmml.exceptions import ComparisonError
 from crmml.storage.fingerprint import fingerprint
 from crmml.testing.simulate import simulate_world
-from crmml.tracking.registry import Rejudge, load_registered, promote
+from crmml.tracking.registry import Reevaluation, load_registered, promote
 from crmml.tracking.runs import Experiment, LoggedModel, invented_transactions, log_training, start
 from crmml.training.opening import open_configured
 from crmml.training.pipeline import TrainingResult
@@ -132,13 +132,13 @@ def test_newer_data_need_a_judgement_and_the_same_recipe_is_a_tie(trained, early
     assert promote("shop", uri=home.uri).promoted
     log(trained, home, "shop")
     tables = open_configured(configure(), lines)
-    again = Rejudge(
+    again = Reevaluation(
         fingerprint(tables),
         specify_labels(configure(), tables),
         lambda bundle: evaluate_champion(bundle, configure(), tables),
     )
     alone = promote("shop", uri=home.uri)
-    assert "was judged on another label specification; give the challenger's" in alone.reason
+    assert "was evaluated on another label specification; give the challenger's" in alone.reason
     # The champion was trained at the very cutoff at which the challenger's twin was.
     tie = promote("shop", again=again, uri=home.uri)
     assert not tie.promoted

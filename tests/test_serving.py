@@ -197,9 +197,33 @@ def test_the_logged_example_is_served(server, bundle):
     ]
 
 
-def test_a_missing_column_is_a_client_error(server):
-    rows = pd.DataFrame(ROWS).drop(columns="amount").to_dict("records")
+def changed(**values: Any) -> dict[str, Any]:
+    return {"dataframe_records": [ROWS[0] | values, *ROWS[1:]]}
+
+
+MISTAKES = {
+    "no such day": (changed(timestamp="1998-02-31"), "timestamp"),
+    "no time": (changed(timestamp="yesterday"), "timestamp"),
+    "an endless amount": (changed(amount=1e300), "amount"),
+    "no row": ({"dataframe_records": []}, ""),
+    "a cutoff that is none": ({"dataframe_records": ROWS, "params": {"cutoff": "soon"}}, "cutoff"),
+    "a missing column": (
+        {"dataframe_records": [{k: v for k, v in row.items() if k != "amount"} for row in ROWS]},
+        "amount",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_a_mistake_is_answered_400_with_one_sentence_and_nobodys_rows(server, what):
+    body, word = MISTAKES[what]
     with pytest.raises(urllib.error.HTTPError, match="400") as caught:
-        ask(server, {"dataframe_records": rows})
-    assert "amount" in caught.value.read().decode()
-    caught.value.close()
+        ask(server, body)
+    with caught.value:
+        answer = caught.value.read().decode()
+    assert word in answer
+    assert "Traceback" not in answer
+    assert "site-packages" not in answer
+    assert len(answer) < 2000
+    if what != "a missing column":  # MLflow's own check of the columns
+        assert "12.3" not in answer  # an amount of another customer

@@ -8,7 +8,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -21,6 +20,7 @@ from pydantic import (
 from crmml._typing import Duration
 from crmml.actions.expressions import Expression
 from crmml.exceptions import CrmmlError
+from crmml.safe_yaml import YamlError, read_yaml
 
 NO_ACTION = "no_action"
 """Doing nothing: always a choice, and the control of every experiment."""
@@ -226,20 +226,20 @@ class ActionCatalogue(_Strict):
             If the file is missing, is not YAML, or breaks a rule.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_bytes()
         except OSError as error:
-            raise CatalogueError(f"cannot read the catalogue {str(path)!r}: {error}") from None
+            raise CatalogueError(
+                f"cannot read the catalogue {str(path)!r}: {error.strerror}"
+            ) from None
         return cls.from_text(text, str(path))
 
     @classmethod
-    def from_text(cls, text: str, source: str = "the catalogue") -> Self:
+    def from_text(cls, text: str | bytes, source: str = "the catalogue") -> Self:
         """Read a catalogue from YAML text; ``source`` names it in messages."""
         try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            line = getattr(error, "problem_mark", None)
-            where = f" (line {line.line + 1})" if line else ""
-            raise CatalogueError(f"{source} is not valid YAML{where}") from None
+            content = read_yaml(text)
+        except YamlError as error:
+            raise CatalogueError(f"{source} is not valid YAML: {error}") from None
         if not isinstance(content, dict):
             raise CatalogueError(f"{source} must hold a mapping with the key 'actions'")
         return cls._validated(content, source)
@@ -264,7 +264,7 @@ class ActionCatalogue(_Strict):
                 raise CatalogueError(f"{source}: {cause}") from None
             place = _place(first["loc"], content)
             rule = str(cause) if cause else first["msg"].lower()
-            got = "" if cause else f"; got {first['input']!r}"
+            got = "" if cause else f"; got {first['input']!r:.200}"
             raise CatalogueError(f"{source}{place}: {rule}{got}") from None
 
     def to_dict(self) -> dict[str, Any]:

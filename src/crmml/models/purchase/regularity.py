@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.optimize import minimize_scalar
+from scipy.special import gammaln
 
 from crmml._typing import Duration, FloatArray
 from crmml.exceptions import (
@@ -27,9 +30,156 @@ from crmml.models.purchase.clocks import ClockSettings
 from crmml.models.purchase.distribution import Future, Histories
 from crmml.stats import bg_nbd, mbg_nbd
 from crmml.stats.cnbd_k import Dropout, ErlangProcess
+from crmml.stats.discounting import UNIT_DAYS
 from crmml.stats.process import PurchaseProcess
 
 GAPS = "sum_log_gaps"
+_ALIKE = 0.25
+"""Gaps of a customer are alike if their standard deviation is at most so much of their mean."""
+_MOST_TRIED = 12
+"""Largest whole order of regularity that is compared."""
+
+
+@dataclass(frozen=True)
+class Regularity:
+    """How regular the gaps between purchases are, whatever the rates of the customers.
+
+    Attributes
+    ----------
+    n_customers, n_gaps : int
+        Customers with at least two gaps, and their gaps.
+    typical_gap : float
+        Median over these customers of their mean gap, in time units of the snapshot.
+    variation, random_variation : float
+        Pooled coefficient of variation of a gap around its customer's own mean; and what it would
+        be if these customers bought at random, in whole grain periods (1 for Poisson purchases).
+    alike_share : float
+        Share of the gaps that belong to customers whose gaps differ by at most a quarter of their
+        mean (standard deviation).
+    order : float
+        Likeliest Erlang shape of the gaps, not necessarily whole; 1 for Poisson purchases.
+    best_k : int
+        Likeliest whole order, 1 to 12.
+    gain : float
+        Log-likelihood of ``best_k`` less that of Poisson purchases.
+    regular : bool
+        Whether ``best_k`` is above 1, ``gain`` above ``log(n_customers) / 2`` (the price of a
+        parameter that :class:`RegularPurchaseModel` asks, too), and the variance at most two
+        thirds of that of random purchases, so that rounding to whole days is not the reason.
+    time_unit : str
+        Of the snapshot.
+    """
+
+    n_customers: int
+    n_gaps: int
+    typical_gap: float
+    variation: float
+    random_variation: float
+    alike_share: float
+    order: float
+    best_k: int
+    gain: float
+    regular: bool
+    time_unit: str
+
+    @property
+    def sentence(self) -> str:
+        """The finding with its figures."""
+        if not self.n_gaps:
+            return "no customer bought three times, so regular buyers cannot be told from others"
+        figures = (
+            f"the {self.n_gaps:,} gaps of {self.n_customers:,} customers vary by "
+            f"{self.variation:.0%} around their customer's mean (at random it would be "
+            f"{self.random_variation:.0%}), "
+            f"{self.alike_share:.0%} of them belong to customers whose gaps differ by at most "
+            f"{_ALIKE:.0%}, and the typical gap is {self.typical_gap:.2g} {self.time_unit}s"
+        )
+        if not self.regular:
+            return f"buyers are not regular: {figures}"
+        return (
+            f"buyers are regular: {figures}; gaps of order {self.best_k} are likelier than those "
+            f"of Poisson purchases by {self.gain:,.1f} in the logarithm"
+        )
+
+
+def find_regularity(snapshot: Snapshot) -> Regularity:
+    """Judge from the gaps between purchases whether buyers are regular, without fitting a model.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        Built from a log with ``behaviour=True``.
+
+    Raises
+    ------
+    MissingColumnsError
+        If ``sum_log_gaps`` or ``gap_sd`` is missing.
+    DataError
+        If ``sum_log_gaps`` cannot be true.
+
+    Notes
+    -----
+    Given how many gaps a customer has and how long they are together, gaps of an Erlang-k process
+    divide that length by a symmetric Dirichlet(k) distribution, whatever the rate of the customer,
+    and also where customers leave at purchases. So the order is found from gaps alone.
+
+    Gaps are counted in whole grain periods, which makes short ones look regular. Random purchases
+    divide S periods among n gaps evenly over all divisions, with the variance
+    ``(m**2 - m) n / (n + 1)`` of a gap around its mean ``m = S / n`` (n - 1 in the denominator).
+
+    Examples
+    --------
+    >>> df = pd.DataFrame({"customer_id": ["a", "b"], "frequency": [2.0, 2.0],
+    ...     "recency": [8.0, 8.0], "T": [9.0, 9.0], "sum_log_gaps": [np.log(4.0) * 2] * 2,
+    ...     "gap_sd": [0.0, 0.0]})
+    >>> find_regularity(Snapshot.from_frame(df, cutoff="2024-01-01", time_unit="week")).best_k
+    12
+    """
+    frame = snapshot.frame
+    missing = [name for name in (GAPS, "gap_sd") if name not in frame.columns]
+    if missing:
+        raise MissingColumnsError(missing, map(str, frame.columns), table="snapshot")
+    logs = _sum_log_gaps(snapshot)
+    n = frame["frequency"].to_numpy(dtype=np.float64)
+    keep = n >= 2
+    n, span, logs = n[keep], frame["recency"].to_numpy(dtype=np.float64)[keep], logs[keep]
+    deviation = frame["gap_sd"].to_numpy(dtype=np.float64)[keep]
+    if not len(n):
+        nan = float("nan")
+        return Regularity(0, 0, nan, nan, nan, nan, nan, 1, 0.0, False, snapshot.time_unit)
+    number, customers = np.unique(n, return_counts=True)
+    shares = math.fsum(logs - n * np.log(span))
+
+    def log_likelihood(k: float) -> float:
+        constant = gammaln(number * k) - number * gammaln(k)
+        return float(customers @ constant) + (k - 1.0) * shares
+
+    found = minimize_scalar(
+        lambda log_k: -log_likelihood(math.exp(log_k)),
+        bounds=(math.log(0.05), math.log(1e4)),
+        method="bounded",
+    )
+    trials = [log_likelihood(float(k)) for k in range(1, _MOST_TRIED + 1)]
+    best_k = int(np.argmax(trials)) + 1
+    gain = trials[best_k - 1] - trials[0]
+    relative, weights = deviation * n / span, (n - 1.0) / math.fsum(n - 1.0)
+    unit = UNIT_DAYS.get(snapshot.time_unit)
+    period = 1.0 if unit is None else UNIT_DAYS[snapshot.grain] / unit
+    at_random = np.maximum(1.0 - period * n / span, 0.0) * n / (n + 1.0)
+    seen, expected = math.fsum(weights * relative**2), math.fsum(weights * at_random)
+    return Regularity(
+        n_customers=len(n),
+        n_gaps=int(n.sum()),
+        typical_gap=float(np.median(span / n)),
+        variation=math.sqrt(seen),
+        random_variation=math.sqrt(expected),
+        alike_share=float(n[relative <= _ALIKE].sum() / n.sum()),
+        order=math.exp(found.x),
+        best_k=best_k,
+        gain=gain,
+        regular=best_k > 1 and gain > 0.5 * math.log(len(n)) and seen <= expected / 1.5,
+        time_unit=snapshot.time_unit,
+    )
 
 
 class RegularPurchaseModel(PurchaseModel):
