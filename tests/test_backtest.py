@@ -54,8 +54,8 @@ QUARTERS = [Window("1997-10-01", "13W"), Window("1997-12-31", "13W")]
 
 
 @pytest.fixture(scope="module")
-def tables():
-    return open_tables(load_cdnow(sample=True))
+def tables(cdnow_tables):
+    return cdnow_tables
 
 
 @pytest.fixture(scope="module")

@@ -75,8 +75,8 @@ def fitted(snapshot):
 
 
 @pytest.fixture(scope="module")
-def cdnow():
-    return build_snapshot(load_cdnow(sample=True), "1997-10-01")
+def cdnow(cdnow_snapshot):
+    return cdnow_snapshot
 
 
 # -- the likelihood --------------------------------------------------------------------------------
