@@ -81,6 +81,21 @@ class MissingColumnsError(DataError):
         )
 
 
+class OpenChoiceError(MissingColumnsError):
+    """A required column was left open, because several columns of the file may be it."""
+
+    def __init__(self, missing: Iterable[str], present: Iterable[str], *, table: str) -> None:
+        open_ = list(missing)
+        plural = len(open_) > 1
+        DataError.__init__(
+            self,
+            f"{' and '.join(open_)} {'are' if plural else 'is'} still to be chosen: write the "
+            f"column{'s' if plural else ''} of the file under data.{table}.columns, where crmml "
+            f"init left the candidates as comments (the file has {few(present, 12)})",
+            table=table,
+        )
+
+
 class MissingTableError(CrmmlError, KeyError):
     """A table is asked for that was not given; ``why`` says what it is needed for."""
 
@@ -149,6 +164,20 @@ class SilenceWarning(CrmmlWarning):
     topic = "data"
 
 
+class UnlikeTrainingWarning(CrmmlWarning):
+    """The data to score are unlike those that the bundle was trained on."""
+
+    code = "unlike_training"
+    topic = "data"
+
+
+class AheadWarning(CrmmlWarning):
+    """Rows are dated after everything that is known, and are not seen."""
+
+    code = "dated_ahead"
+    topic = "data"
+
+
 class FitWarning(CrmmlWarning):
     """A fit stands, but its meaning is limited; the text says how."""
 
@@ -204,6 +233,10 @@ class BundleError(CrmmlError, ValueError):
 
 class TrackingError(CrmmlError, RuntimeError):
     """The tracking server or its registry cannot do what was asked."""
+
+
+class UnlikeTrainingError(CrmmlError, ValueError):
+    """What is given for scoring differs from what the bundle was trained with."""
 
 
 class ComparisonError(CrmmlError):

@@ -8,7 +8,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -21,6 +20,8 @@ from pydantic import (
 from crmml._typing import Duration
 from crmml.actions.expressions import Expression
 from crmml.exceptions import CrmmlError
+from crmml.safe_yaml import YamlError, line_of, read_yaml
+from crmml.stats.discounting import in_units
 
 NO_ACTION = "no_action"
 """Doing nothing: always a choice, and the control of every experiment."""
@@ -37,7 +38,7 @@ class CatalogueError(CrmmlError, ValueError):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SaveRate(_Strict):
@@ -155,6 +156,12 @@ class Action(_Strict):
                 )
         if min(option.contact_cost for option in self.options) < 0:
             raise ValueError("contact_cost must be >= 0")
+        early, late = (in_units(text, "day") for text in (self.lead_time, self.contact_within))
+        if late < early:
+            raise ValueError(
+                f"contact_within ({self.contact_within}) must not be below lead_time "
+                f"({self.lead_time}): the latest contact would come before the earliest"
+            )
         if (self.purpose == "reduce_cost") != (self.saving > 0):
             raise ValueError("saving must be > 0 for purpose reduce_cost, and only there")
         if self.win_back_rate > 0 and self.purpose not in KEEPING:
@@ -226,23 +233,23 @@ class ActionCatalogue(_Strict):
             If the file is missing, is not YAML, or breaks a rule.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_bytes()
         except OSError as error:
-            raise CatalogueError(f"cannot read the catalogue {str(path)!r}: {error}") from None
+            raise CatalogueError(
+                f"cannot read the catalogue {str(path)!r}: {error.strerror}"
+            ) from None
         return cls.from_text(text, str(path))
 
     @classmethod
-    def from_text(cls, text: str, source: str = "the catalogue") -> Self:
+    def from_text(cls, text: str | bytes, source: str = "the catalogue") -> Self:
         """Read a catalogue from YAML text; ``source`` names it in messages."""
         try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            line = getattr(error, "problem_mark", None)
-            where = f" (line {line.line + 1})" if line else ""
-            raise CatalogueError(f"{source} is not valid YAML{where}") from None
+            content = read_yaml(text)
+        except YamlError as error:
+            raise CatalogueError(f"{source} is not valid YAML: {error}") from None
         if not isinstance(content, dict):
             raise CatalogueError(f"{source} must hold a mapping with the key 'actions'")
-        return cls._validated(content, source)
+        return cls._validated(content, source, text)
 
     @classmethod
     def default(cls) -> Self:
@@ -253,18 +260,22 @@ class ActionCatalogue(_Strict):
         )
 
     @classmethod
-    def _validated(cls, content: Mapping[str, Any], source: str) -> Self:
+    def _validated(
+        cls, content: Mapping[str, Any], source: str, text: str | bytes | None = None
+    ) -> Self:
         try:
             return cls.model_validate(dict(content))
         except ValidationError as error:
             first = error.errors()[0]
+            if text is not None:
+                source = f"{source}, line {line_of(text, first['loc'])}"
             # a mistake that has its own sentence keeps it
             cause = first.get("ctx", {}).get("error")
             if isinstance(cause, CrmmlError):
                 raise CatalogueError(f"{source}: {cause}") from None
             place = _place(first["loc"], content)
             rule = str(cause) if cause else first["msg"].lower()
-            got = "" if cause else f"; got {first['input']!r}"
+            got = "" if cause else f"; got {first['input']!r:.200}"
             raise CatalogueError(f"{source}{place}: {rule}{got}") from None
 
     def to_dict(self) -> dict[str, Any]:

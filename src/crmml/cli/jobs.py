@@ -16,7 +16,7 @@ from crmml.exceptions import ParameterError, StorageError
 
 if TYPE_CHECKING:
     from crmml.scoring.bundle import ScoringBundle
-    from crmml.tracking.registry import Rejudge
+    from crmml.tracking.registry import Reevaluation
     from crmml.tracking.runs import LoggedModel
     from crmml.training.pipeline import TrainingResult
 
@@ -89,7 +89,7 @@ def train(config: Config) -> None:
 def backtest(config: Config, out: Path | None) -> None:
     """Compare the candidates, show the table, and store it if asked."""
     from crmml.training.choose import process_for_value
-    from crmml.training.evaluate import JUDGED_BY
+    from crmml.training.evaluate import DECIDED_BY
     from crmml.training.fit import age_of_base
     from crmml.training.pipeline import backtest_configured
 
@@ -111,7 +111,7 @@ def backtest(config: Config, out: Path | None) -> None:
 
         figure = Figure(figsize=(7.5, 4.4), dpi=110, layout="constrained")
         plot_leaderboard(
-            found.leaderboard, metric=JUDGED_BY, chosen=found.chosen, ax=figure.subplots()
+            found.leaderboard, metric=DECIDED_BY, chosen=found.chosen, ax=figure.subplots()
         )
         write_csv(found.leaderboard, out / "leaderboard.csv")
         with replacing(out / "notes.json") as target:
@@ -129,7 +129,7 @@ def promote(name: str | None, config: Config | None, tracking_uri: str | None) -
         return
     with working() as say:
         say("reading and validating")
-        again = _rejudge(config)
+        again = _reevaluation(config)
         say("comparing")
         found = meet(name or config.name, again=again, uri=tracking_uri or config.tracking.uri)
     display.say(found.reason)
@@ -137,35 +137,49 @@ def promote(name: str | None, config: Config | None, tracking_uri: str | None) -
 
 def score(
     *,
-    model: str,
+    model: str | None,
     config: Config | None,
     transactions: str | None,
     cutoff: str | None,
     out: Path,
     file_format: str,
+    strict: bool,
     tracking_uri: str | None,
 ) -> None:
     """Score and write."""
     if (config is None) == (transactions is None):
         raise ParameterError("the data to score", "one of --config and --transactions", None)
+    from crmml.features.windows import read_moment
+
     if file_format not in ("parquet", "csv"):
         raise ParameterError("--format", "parquet or csv", file_format)
-    moment = _moment(cutoff)
+    moment = None if cutoff is None else read_moment(cutoff, "--cutoff")
     _check_writable(out)
     with working() as say:
+        model = model or f"models:/{config.name if config else 'crmml'}@champion"
         say(f"loading {model}")
         from crmml.scoring.scorer import open_for, scoring_cutoff
         from crmml.scoring.scorer import score as score_tables
         from crmml.storage.scores import read_plans, write_scores
+        from crmml.training import settings_at_score
         from crmml.training.opening import open_configured
 
         uri = tracking_uri or (config.tracking.uri if config else None)
         bundle = load_model(model, uri)
+        given: dict[str, Any] = {}
+        if config:
+            settings_at_score.check_settings_at_score(config, bundle)
+            given = settings_at_score.honoured_settings(config)
         say("reading and validating")
-        tables = open_configured(config) if config else open_for(bundle, transactions)
+        if config:
+            policies = settings_at_score.policies_at_score(config, bundle)
+            tables = open_configured(config, policies=policies)
+        else:
+            tables = open_for(bundle, transactions)
         say("scoring")
-        plans = read_plans(out, scoring_cutoff(bundle, tables, moment))
-        scores = score_tables(bundle, tables, moment, plans=plans)
+        moment = scoring_cutoff(bundle, tables, moment, whole=True)
+        plans = read_plans(out, moment)
+        scores = score_tables(bundle, tables, moment, plans=plans, strict=strict, **given)
         say("writing")
         written = write_scores(scores.table, out, scores.snapshot.cutoff, file_format)  # type: ignore[arg-type]
     silent = (scores.snapshot.cutoff - tables.last_timestamp).days
@@ -326,34 +340,24 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
     }
     if result.churn.evaluation is not None:
         tables["churn"] = result.churn.evaluation.table.reset_index()
+    if result.calibration is not None:
+        tables["churn_as_served"] = result.calibration.reset_index()
     return tables
 
 
-def _rejudge(config: Config) -> Rejudge:
+def _reevaluation(config: Config) -> Reevaluation:
     from crmml.storage.fingerprint import fingerprint
-    from crmml.tracking.registry import Rejudge
+    from crmml.tracking.registry import Reevaluation
     from crmml.training.opening import open_configured
     from crmml.training.plan import specify_labels
     from crmml.training.served import evaluate_champion
 
     tables = open_configured(config)
-    return Rejudge(
+    return Reevaluation(
         data_fingerprint=fingerprint(tables),
         label_specification=specify_labels(config, tables),
-        judge=lambda bundle: evaluate_champion(bundle, config, tables),
+        evaluate=lambda bundle: evaluate_champion(bundle, config, tables),
     )
-
-
-def _moment(cutoff: str | None) -> pd.Timestamp | None:
-    if cutoff is None:
-        return None
-    try:
-        moment = pd.Timestamp(cutoff)
-    except ValueError:
-        raise ParameterError("--cutoff", "a date like 1998-07-01", cutoff) from None
-    if moment.tzinfo is not None:
-        raise ParameterError("--cutoff", "a date without a time zone", cutoff)
-    return moment
 
 
 def _check_writable(out: Path) -> None:

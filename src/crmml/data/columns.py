@@ -16,18 +16,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from crmml.data.amounts import is_number
 from crmml.data.schema import TRANSACTIONS, Kind, TableSchema
-
-_DAYS = (
-    *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y-%m-%d", "%Y%m%d"),
-    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%d %b %Y", "%d-%b-%Y"),
-    *("%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%Y.%m.%d"),
-)
-_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-DATE_FORMATS: tuple[str, ...] = tuple(
-    day + clock for day, clock in itertools.product(_DAYS, _CLOCKS)
-)
-"""Formats that are tried, beside ISO 8601."""
+from crmml.data.times import is_date, is_stamp
 
 READS = 0.9
 """Share of the values of a column that must read as dates or numbers for it to count as such."""
@@ -63,9 +54,11 @@ class Look:
     ----------
     is_text : bool
         Whether the file holds text.
-    dates, numbers, wholes, clocks, rounded : float
-        Share that reads as dates; as numbers; as whole numbers; as times of day without a date;
-        as whole numbers of which a spreadsheet has rounded the last digits (``1.00003E+19``).
+    dates, stamps, numbers, wholes, clocks, rounded : float
+        Share that reads as dates; as times written as numbers (seconds since 1970, days of a
+        spreadsheet), which only a name can tell from other numbers; as numbers; as whole numbers;
+        as times of day without a date; as whole numbers of which a spreadsheet has rounded the
+        last digits (``1.00003E+19``).
     flag : bool
         Whether all values are words for yes and no.
     filled, distinct : int
@@ -76,10 +69,16 @@ class Look:
         The most frequent values, at most 20.
     spread : float or None
         Of the values that repeat, the share that does so on different days; None if not counted.
+    skew : float
+        Mean over median of its numbers, at most 2: money has few high and many low values.
+    nested : float or None
+        Of the values that repeat, the share that stays with one customer, as orders do; None if
+        not counted.
     """
 
     is_text: bool
     dates: float = 0.0
+    stamps: float = 0.0
     numbers: float = 0.0
     wholes: float = 0.0
     clocks: float = 0.0
@@ -90,6 +89,8 @@ class Look:
     top: float = 0.0
     common: tuple[str, ...] = ()
     spread: float | None = None
+    skew: float = 0.0
+    nested: float | None = None
 
     @property
     def unique(self) -> bool:
@@ -129,7 +130,11 @@ def look(values: pd.Series[Any]) -> Look:
         days = float(numbers.between(19_700_101, 21_000_101).mean()) if n else 0.0
         whole = float((numbers % 1 == 0).mean()) if n else 0.0
         dates = days if whole == 1 and all(map(is_date, map(cell, numbers.head(50)))) else 0.0
-        return replace(base, dates=dates, numbers=1.0, wholes=whole, flag=flag)
+        skew = _skew(numbers)
+        stamps = float(filled.head(300).map(cell).map(is_stamp).mean()) if n else 0.0
+        return replace(
+            base, dates=dates, stamps=stamps, numbers=1.0, wholes=whole, flag=flag, skew=skew
+        )
     few = [str(value).strip() for value in counts.index[:300]]
 
     def share(test: Any) -> float:
@@ -139,6 +144,7 @@ def look(values: pd.Series[Any]) -> Look:
         base,
         is_text=True,
         dates=share(is_date),
+        stamps=share(is_stamp),
         numbers=share(is_number),
         wholes=share(lambda text: re.fullmatch(r"[+-]?\d+([.,]0+)?", text) is not None),
         clocks=share(lambda text: re.fullmatch(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?", text) is not None),
@@ -147,34 +153,16 @@ def look(values: pd.Series[Any]) -> Look:
     )
 
 
+def _skew(numbers: pd.Series[Any]) -> float:
+    positive = numbers[numbers > 0]
+    median = float(positive.median()) if len(positive) else 0.0
+    return min(float(positive.mean()) / median, 2.0) if median > 0 else 0.0
+
+
 def cell(value: object) -> str:
     """Write a cell as the engine does when it turns it into text."""
     whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
     return str(int(value)) if whole else str(value).strip()  # type: ignore[call-overload]
-
-
-def is_number(text: str) -> bool:
-    """Say whether a text is a number, whatever its decimal sign."""
-    return re.fullmatch(r"\s*[+-]?[0-9][0-9.,]*([eE][+-]?[0-9]+)?\s*", text) is not None
-
-
-def is_date(text: str) -> bool:
-    """Say whether a text is a date, in ISO 8601 or one of :data:`DATE_FORMATS`."""
-    text = text.strip()
-    if not re.search(r"\d", text) or len(text) < 6:
-        return False
-    if re.match(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d|$)", text):
-        return True
-    return any(fits(text, codes) for codes in DATE_FORMATS)
-
-
-def fits(text: str, codes: str) -> bool:
-    """Say whether a text is a likely date in a format."""
-    try:
-        found = dt.datetime.strptime(text, codes)
-    except ValueError:
-        return False
-    return 1970 <= found.year <= 2100
 
 
 def _all_instances(values: pd.Series[Any], kinds: tuple[type, ...]) -> bool:
@@ -187,6 +175,7 @@ _ALIKE = str.maketrans("ıłøđيكىة", "ilodیکیه")
 """Letters that do not decompose, and those that Persian and Arabic keyboards write differently."""
 
 
+@functools.lru_cache(maxsize=10_000)
 def plain(name: str) -> str:
     """Write a name without capitals, accents, blanks and signs.
 
@@ -204,6 +193,7 @@ def _folded(name: str) -> str:
     return "".join(c for c in letters if not unicodedata.combining(c)).translate(_ALIKE)
 
 
+@functools.lru_cache(maxsize=10_000)
 def _words(name: str) -> frozenset[str]:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
     return frozenset(re.sub(r"[\W_]+", " ", _folded(spaced)).split())
@@ -237,6 +227,7 @@ def _prepared(table: str, column: str) -> tuple[dict[str, int], list[tuple[str, 
     return places, [(spelling, _words(spelling)) for spelling in told]
 
 
+@functools.lru_cache(maxsize=10_000)
 def by_name(name: str, table: str, column: str) -> tuple[float, str]:
     """Score a name for a column: 1 for its own, a little less for a usual one, .6 for a hint.
 
@@ -272,10 +263,34 @@ def hints(name: str, wanted: Iterable[str]) -> list[str]:
     return found
 
 
+_BASES = frozenset(
+    (
+        *("incl", "inkl", "including", "inclusive", "inc", "excl", "exkl", "excluding", "ex"),
+        *("before", "with", "without", "con", "sin", "incluido", "incluida", "mit", "ohne"),
+        *("avec", "sans", "senza", "com", "sem", "dahil", "hariç", "z", "bez", "с", "без"),
+    )
+)
+"""Words that say of an amount that something is within it or is not."""
+
+
 def beside_amount(name: str) -> str | None:
-    """Return what a column of money is that is no revenue: tax, shipping or refunded; or None."""
-    told = spellings("words")
-    return next((w for w in ("tax", "shipping", "refunded") if hints(name, told[w])), None)
+    """Return what a column of money is that is no revenue: tax, shipping or refunded; or None.
+
+    Examples
+    --------
+    >>> beside_amount("VAT amount"), beside_amount("Total incl. VAT"), beside_amount("税込金額")
+    ('tax', None, None)
+    """
+    words = spellings("words")
+    for role in ("refunded", "shipping", "tax"):
+        held = hints(name, words[role])
+        if not held:
+            continue
+        bases = hints(name, (*words["gross"], *words["net"]))
+        if _words(name) & _BASES or any(plain(h) in plain(b) for h in held for b in bases):
+            return None
+        return role
+    return None
 
 
 # --- which column is which ---------------------------------------------------------------------
@@ -308,7 +323,7 @@ def fits_kind(kind: Kind | None, seen: Look) -> bool:
     if not seen.filled:
         return False
     return {
-        "timestamp": seen.dates >= READS,
+        "timestamp": max(seen.dates, seen.stamps) >= READS,
         "money": seen.numbers >= READS and seen.dates < READS and seen.rounded < READS,
         "number": seen.numbers >= READS and seen.dates < READS,
         "flag": seen.flag,
@@ -320,8 +335,9 @@ def fits_kind(kind: Kind | None, seen: Look) -> bool:
 def fits_id(schema: TableSchema, name: str, seen: Look, score: float) -> bool:
     """Say whether a column can be the id that its name tells of: evidence, not names alone."""
     n = seen.filled
-    if name == "order_id":  # an order has few lines
-        return n < ENOUGH or seen.distinct >= 0.05 * n
+    if name == "order_id":  # an order has few lines, of one customer, on one day
+        together = seen.nested is None or seen.nested >= 0.5
+        return n < ENOUGH or (seen.distinct >= 0.05 * n and together)
     if name != "customer_id" or seen.rounded >= READS:
         return name != "customer_id"
     if score < 0.8 and n >= ENOUGH and seen.distinct < max(5, 0.01 * n):
@@ -372,6 +388,7 @@ def assign(schema: TableSchema, looks: Mapping[str, Look]) -> dict[str, Guess]:
     if schema is TRANSACTIONS:
         _settle_amount(chosen, taken)
         _guess_by_values(chosen, taken, looks)
+        _settle_profit(chosen)
     return {name: chosen[name] for name, _ in _wanted(schema) if name in chosen}
 
 
@@ -399,6 +416,15 @@ def _settle_amount(chosen: dict[str, Guess], taken: set[str]) -> None:
         chosen["amount"] = Guess(price.column, SURE, (), why)
 
 
+def _settle_profit(chosen: dict[str, Guess]) -> None:
+    """Take what is called a profit for the amount where there is no other one: many call it so."""
+    profit = chosen.get("margin")
+    if profit and not {"amount", "unit_price"} & chosen.keys():
+        del chosen["margin"]
+        why = "called a profit, and there is no other amount"
+        chosen["amount"] = Guess(profit.column, SURE, (), why)
+
+
 def _guess_by_values(chosen: dict[str, Guess], taken: set[str], looks: Mapping[str, Look]) -> None:
     """Where names say nothing, take the only column whose values fit; of several, ask."""
     for canonical, why in (
@@ -420,8 +446,13 @@ def candidates(schema: TableSchema, canonical: str, looks: Mapping[str, Look]) -
     if canonical == "timestamp":
         return [c for c, seen in looks.items() if seen.dates >= READS]
     if canonical == "amount":
-        broken = [c for c, s in looks.items() if fits_kind("money", s) and s.wholes < 1]
-        return sorted(broken, key=lambda c: looks[c].wholes)
+        broken = [
+            c
+            for c, s in looks.items()
+            if fits_kind("money", s) and s.wholes < 1 and not beside_amount(c)
+        ]
+        # few high amounts and many low ones: money is skewed, measurements are not
+        return sorted(broken, key=lambda c: (-round(looks[c].skew), looks[c].wholes))
     if canonical == "customer_id":
         found = [
             c

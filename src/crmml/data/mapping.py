@@ -9,11 +9,7 @@ configuration asks instead of guessing.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,34 +18,32 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
-import pyarrow as pa
 
+from crmml.data.amounts import decide_decimal
 from crmml.data.columns import (
-    DATE_FORMATS,
+    ENOUGH,
     READS,
     SURE,
     Guess,
     Look,
     assign,
-    beside_amount,
     by_name,
     candidates,
     cell,
-    fits,
-    fits_kind,
-    hints,
-    is_date,
-    is_number,
     look,
-    plain,
-    spellings,
 )
-from crmml.data.engine import parse_timestamp, plain_errors
-from crmml.data.reading import Source, open_raw, parse_number
+from crmml.data.engine import plain_errors
+from crmml.data.files import Form
+from crmml.data.money import LESS, READ_ONLY
+from crmml.data.reading import Source, find_form, open_raw
 from crmml.data.recognition import Recognition, recognise, why_no_log
+from crmml.data.revenue import understand_revenue
 from crmml.data.schema import TABLES, TRANSACTIONS, TableSchema, table_named
+from crmml.data.settings import Policies
 from crmml.data.tables import STARTS
-from crmml.exceptions import DataError, SourceError, few
+from crmml.data.times import decide_dates
+from crmml.data.weighing import Doubt, Figures, Seen, called, find_missing, misfit, weigh
+from crmml.exceptions import DataError, MissingColumnsError, ParameterError, few
 
 _SAMPLE = 10_000
 
@@ -61,7 +55,9 @@ class Proposal:
     Attributes
     ----------
     path : Path
-        The file.
+        The file; of a frame, what it is called.
+    data : path or table
+        What is read.
     schema : TableSchema
         The table that it is read as.
     recognition : Recognition or None
@@ -74,8 +70,8 @@ class Proposal:
         What is known of those columns of the file, for the choice.
     unused : tuple of str
         Columns of the file that crmml does not read.
-    delimiter, header, encoding
-        Of a CSV file; ``delimiter`` is None for Parquet.
+    form : Form
+        The form of the file: its encoding and how its lines split.
     date_format : str or None
         Codes of the timestamp; None for ISO 8601 and for proper timestamps.
     decimal : str
@@ -84,8 +80,14 @@ class Proposal:
         What the currency column holds, where there is one.
     needs_timezone : bool
         Whether times carry a zone, so that the business's own must be given.
-    doubts : tuple of str
-        What a human should look at, a sentence each.
+    keep : mapping of str to tuple of str
+        Columns of the file to the values whose rows count.
+    apart : tuple of str
+        Ids that stand for totals, not for customers.
+    totals : mapping of str to float
+        Candidates for the amount, each with what it adds up to, currency.
+    doubts : tuple of Doubt
+        What a human should look at, a sentence each, with the line that settles it.
     evidence : tuple of str
         What was understood and from what, a sentence each.
     sample : DataFrame
@@ -93,20 +95,22 @@ class Proposal:
     """
 
     path: Path
+    data: Any
     schema: TableSchema
     recognition: Recognition | None
     columns: Mapping[str, Guess]
     missing: Mapping[str, tuple[str, ...]]
     figures: Mapping[str, str]
     unused: tuple[str, ...]
-    delimiter: str | None
-    header: bool
-    encoding: str
+    form: Form
     date_format: str | None
     decimal: str
     currencies: tuple[str, ...]
     needs_timezone: bool
-    doubts: tuple[str, ...]
+    keep: Mapping[str, tuple[str, ...]]
+    apart: tuple[str, ...]
+    totals: Mapping[str, float]
+    doubts: tuple[Doubt, ...]
     evidence: tuple[str, ...]
     sample: pd.DataFrame
 
@@ -114,15 +118,33 @@ class Proposal:
         """Return the proposal as something that ``open_tables`` opens."""
         columns: dict[str, str | None] = {n: guess.column for n, guess in self.columns.items()}
         return Source(
-            self.path,
+            self.data,
             columns=columns | dict.fromkeys(self.missing),
-            delimiter=self.delimiter,
-            header=self.header,
-            encoding=self.encoding,
             date_format=self.date_format,
             decimal=self.decimal,
             timezone=timezone,
+            keep=self.keep or None,
+            **self.form.settings(),
         )
+
+    def to_policies(self, **more: Any) -> Policies:
+        """Return the policies that go with it: rows of totals belong to no customer."""
+        return Policies(**{"test_customers": self.apart, **more})
+
+    @property
+    def delimiter(self) -> str | None:
+        """What separates the columns of a text file."""
+        return self.form.delimiter
+
+    @property
+    def header(self) -> bool:
+        """Whether the first line of a text file holds the names."""
+        return self.form.header
+
+    @property
+    def encoding(self) -> str:
+        """How a text file is written."""
+        return self.form.encoding
 
     def to_yaml(self, path: str | Path | None = None) -> str:
         """Return the commented ``data:`` section of a configuration with this table alone.
@@ -155,18 +177,19 @@ class Proposal:
                 yield f"      # {name + ':':<{width}} {_quoted(choice)}  # {note}"
         kept = "kept as it is" if self.schema.open_ended else "not read"
         yield from (f"      # {kept}: {_one_line(name)}" for name in self.unused)
-        if self.delimiter is not None:
-            yield f"    delimiter: {_quoted(self.delimiter)}"
-            if not self.header:
-                yield "    header: false  # the first line is data already"
-            if self.encoding != "utf-8":
-                yield f"    encoding: {self.encoding}"
+        yield from (f"    {line}" for line in self.form.lines())
         form = "null  # ISO 8601, or timestamps already"
         yield f"    date_format: {_quoted(self.date_format) if self.date_format else form}"
         yield f"    decimal: {_quoted(self.decimal)}"
         zone = "the business's own, like Europe/Berlin; only where times carry a zone"
         yield f"    timezone: null  # {'REQUIRED: ' if self.needs_timezone else ''}{zone}"
-        yield from (f"    # look here: {_one_line(doubt)}" for doubt in self.doubts)
+        for column, values in self.keep.items():
+            listed = ", ".join(map(_quoted, values))
+            yield f"    keep: {{{_quoted(column)}: [{listed}]}}  # other rows are left out"
+        for doubt in self.doubts:
+            yield f"    # look here: {_one_line(doubt)}"
+            if doubt.line:
+                yield f"    #   settled by: {_one_line(doubt.line)}"
 
 
 def write_section(proposals: Iterable[tuple[Proposal, str | Path]]) -> str:
@@ -194,11 +217,19 @@ def write_section(proposals: Iterable[tuple[Proposal, str | Path]]) -> str:
         "    duplicates: keep                # keep | drop",
         "    unreadable: error               # dates, numbers that cannot be read: error | drop",
     ]
+    apart = dict.fromkeys(key for proposal, _ in given.values() for key in proposal.apart)
+    if apart:
+        listed = ", ".join(map(_quoted, apart))
+        lines.append(f"    test_customers: [{listed}]  # rows of totals, no customers")
     return "\n".join(lines) + "\n"
 
 
-def propose_mapping(path: str | Path, table: str = "transactions") -> Proposal:
-    """Look at a CSV, Parquet or DuckDB file and propose how to read it as a table.
+def propose_mapping(
+    path: str | Path | pd.DataFrame,
+    table: str = "transactions",
+    columns: Mapping[str, str] | None = None,
+) -> Proposal:
+    """Look at a file or a frame and propose how to read it as a table.
 
     The first 10,000 rows show what each column is; whether ids repeat, date order and decimal
     sign are then decided on the whole file, because one day above 12 anywhere settles the
@@ -206,10 +237,12 @@ def propose_mapping(path: str | Path, table: str = "transactions") -> Proposal:
 
     Parameters
     ----------
-    path : str or Path
-        The file, or a folder of Parquet files.
+    path : str, Path or DataFrame
+        The file, a folder of Parquet files, or a frame.
     table : str, default "transactions"
         Which table it is.
+    columns : mapping of str to str, optional
+        What is known already: name of the contract to name in the file.
 
     Returns
     -------
@@ -222,17 +255,22 @@ def propose_mapping(path: str | Path, table: str = "transactions") -> Proposal:
         If the file cannot be opened or holds no row.
     """
     schema = table_named(table)
-    with plain_errors(path):
-        return _propose(_look_at(Path(path).expanduser(), schema.name), schema, None)
+    with plain_errors(_name(path)):
+        return _propose(_look_at(path, schema.name), schema, None, columns)
 
 
-def propose_tables(files: Iterable[tuple[str | Path, str | None]]) -> list[Proposal]:
+def propose_tables(
+    files: Iterable[tuple[str | Path | pd.DataFrame, str | None]],
+    columns: Mapping[str, str] | None = None,
+) -> list[Proposal]:
     """Say of several files which table each is, and propose how to read it.
 
     Parameters
     ----------
     files : iterable of (path, table)
-        The files; a table that is None is found out.
+        The files, or frames; a table that is None is found out.
+    columns : mapping of str to str, optional
+        Of a single file: what is known already, name of the contract to name in the file.
 
     Returns
     -------
@@ -248,11 +286,11 @@ def propose_tables(files: Iterable[tuple[str | Path, str | None]]) -> list[Propo
     asked = list(files)
     found: dict[str, Proposal] = {}
     for path, table in asked:
-        with plain_errors(path):
-            seen = _look_at(Path(path).expanduser(), table or "transactions")
+        with plain_errors(_name(path)):
+            seen = _look_at(path, table or "transactions")
             told = None if table else _recognised(seen, alone=len(asked) == 1)
             schema = told.schema if told else table_named(table or "transactions")
-            proposal = _propose(seen, schema, told)
+            proposal = _propose(seen, schema, told, columns if len(asked) == 1 else None)
         if schema.name in found:
             raise DataError(
                 f"each table comes from one file; {found[schema.name].path.name} and "
@@ -266,16 +304,16 @@ def propose_tables(files: Iterable[tuple[str | Path, str | None]]) -> list[Propo
     return [found[schema.name] for schema in TABLES if schema.name in found]
 
 
-def _recognised(seen: _Seen, *, alone: bool) -> Recognition:
-    told = recognise(seen.looks, seen.path.stem.partition("::")[0])
+def _recognised(seen: Seen, *, alone: bool) -> Recognition:
+    told = recognise(seen.looks, Path(seen.name).stem.partition("::")[0])
     if told.confidence >= SURE:
         return told
     if alone:  # what people give first is their log
         told_by = "it is taken for a log, though its columns do not tell which table it is"
         return Recognition(TRANSACTIONS, told.confidence, (told_by,), told.schema.name)
     raise DataError(
-        f"which table {seen.path.name} is cannot be told from its columns {few(seen.looks, 12)}; "
-        f"say it, as in transactions={seen.path.name}",
+        f"which table {seen.name} is cannot be told from its columns {few(seen.looks, 12)}; "
+        f"say it, as in transactions={seen.name}",
         table=told.schema.name,
     )
 
@@ -305,37 +343,39 @@ def _refuse(proposals: list[Proposal]) -> None:
 # --- one file ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Form:
-    """Form of a text file."""
-
-    delimiter: str | None
-    header: bool
-    encoding: str
+def _name(data: str | Path | pd.DataFrame) -> str:
+    return str(data) if isinstance(data, (str, Path)) else "the frame"
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A file that was looked at."""
-
-    path: Path
-    form: _Form
-    table: ir.Table
-    sample: pd.DataFrame
-    looks: dict[str, Look]
-
-
-def _look_at(path: Path, table_name: str) -> _Seen:
-    form = _find_form(path, table_name) if _is_text(path) else _Form(None, True, "utf-8")
-    source = Source(path, delimiter=form.delimiter, header=form.header, encoding=form.encoding)
+def _look_at(data: str | Path | pd.DataFrame, table_name: str) -> Seen:
+    source, form = Source(data), Form("parquet")
+    known = Path(data).expanduser() if isinstance(data, (str, Path)) else None
+    if known is not None:
+        source, form = find_form(known, table_name)
     table = open_raw(source, table_named(table_name))
     sample = table.limit(_SAMPLE).to_pandas()
     if sample.empty:
         raise DataError("there must be at least one row; the file is empty", table=table_name)
     looks = {str(name): look(sample[name]) for name in sample.columns}
+    looks = _nest_orders(sample, looks)
     if len(sample) == _SAMPLE:
         looks = _count_ids(table, looks)
-    return _Seen(path, form, table, sample, _days_of_ids(table, looks))
+    name = known.name if isinstance(known, Path) else "the frame"
+    opened = known if isinstance(known, Path) else table
+    return Seen(name, opened, form, table, sample, _days_of_ids(table, looks))
+
+
+def _nest_orders(sample: pd.DataFrame, looks: dict[str, Look]) -> dict[str, Look]:
+    """Find out whether the rows of an order belong to one customer, as they do."""
+    columns = assign(TRANSACTIONS, looks)
+    if not {"customer_id", "order_id"} <= columns.keys():
+        return looks
+    customer, order = columns["customer_id"].column, columns["order_id"].column
+    each = sample.dropna(subset=[order]).groupby(order)[customer].agg(["size", "nunique"])
+    many = each[each["size"] > 1]
+    if len(many) < 5:
+        return looks
+    return looks | {order: replace(looks[order], nested=float((many["nunique"] <= 1).mean()))}
 
 
 def _count_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
@@ -355,7 +395,7 @@ def _count_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
 def _days_of_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
     """Find out whether ids come back on another day, as customers do and orders do not."""
     time = assign(TRANSACTIONS, looks).get("timestamp")
-    named = time.column if time else _called("timestamp", TRANSACTIONS, looks)
+    named = time.column if time else called("timestamp", TRANSACTIONS, looks)
     if named is None:
         return looks
     moment = table[named]
@@ -378,60 +418,133 @@ def _days_of_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
     return looks | more
 
 
-def _propose(seen: _Seen, schema: TableSchema, told: Recognition | None) -> Proposal:
+def _propose(
+    seen: Seen,
+    schema: TableSchema,
+    told: Recognition | None,
+    given: Mapping[str, str] | None = None,
+) -> Proposal:
     looks, table, form = seen.looks, seen.table, seen.form
-    columns = assign(schema, looks)
+    columns = _fix(assign(schema, looks), given or {}, seen, schema)
     doubts: list[str] = []
     evidence: list[str] = []
     if told and told.other:
-        doubts.append(f"it may also be a table {told.other}: if so, write {told.other}=FILE")
-    if form.delimiter is not None:
-        shown = {"\t": "tab", " ": "space"}.get(form.delimiter, form.delimiter)
-        evidence.append(f"columns are separated by {shown!r}, text is {form.encoding}")
-        if not form.header:
-            doubts.append("the first line looks like data, so columns are named by their place")
+        text = f"it may also be a table {told.other}: if so, write {told.other}=FILE"
+        doubts.append(text)
+    evidence += form.evidence
+    doubts += form.doubts
     if len(looks) == 1:
         doubts.append("there is only one column: if that is wrong, set the delimiter by hand")
-    decimal = _decide_decimal(table, schema, columns, looks, evidence, doubts)
+    written = _written_amount(schema, columns, looks)
+    decimal = decide_decimal(table, written, evidence, doubts) if written else "."
     date_format, needs_timezone = _decide_times(seen, schema, columns, evidence, doubts)
-    figures = _Figures(seen, schema, decimal)
-    doubts += _weigh(schema, columns, figures)
-    missing = _find_missing(schema, columns, figures)
-    doubts += [_misfit(n, schema, seen) for n in missing if _called(n, schema, looks)]
+    figures = Figures(seen, schema, decimal)
+    revenue = understand_revenue(columns, figures) if schema is TRANSACTIONS else None
+    if revenue:
+        for name in revenue.dropped - set(given or {}):
+            columns.pop(name, None)
+        if not any(name in READ_ONLY for name in given or {}):
+            columns |= revenue.columns
+        doubts += revenue.doubts
+        evidence += revenue.evidence
+    doubts += weigh(schema, columns, figures)
+    missing = find_missing(schema, columns, figures)
+    doubts += [misfit(n, schema, seen) for n in missing if called(n, schema, looks)]
     for name, guess in columns.items():
         if guess.confidence <= SURE:
-            doubts.append(f"{name} is a guess: column {guess.column!r} ({guess.why})")
+            line = f"data.{schema.name}.columns.{name}: {guess.column}"
+            doubts.append(Doubt(f"{name} is a guess: column {guess.column!r} ({guess.why})", line))
     if schema is TRANSACTIONS:
-        doubts += _doubt_money(columns, figures)
         clocks = [repr(c) for c, s in looks.items() if s.clocks >= READS]
         evidence += [f"the time of day stands in {c} of its own and is not read" for c in clocks]
+        doubts += _doubt_zeros(columns, figures)
     currencies = _currencies(table, columns, doubts)
-    if "unit_price" in columns:
-        evidence.append("there is no amount: it will be unit price times quantity")
     used = {guess.column for guess in columns.values()}
+    apart = revenue.apart if revenue else ()
     return Proposal(
-        path=seen.path,
+        path=seen.data if isinstance(seen.data, Path) else Path(seen.name),
+        data=seen.data,
         schema=schema,
         recognition=told,
-        columns=columns,
+        columns=_in_order(columns, schema, figures),
         missing=missing,
         figures={c: figures.of(n, c) for n, choices in missing.items() for c in choices},
         unused=tuple(name for name in looks if name not in used),
-        delimiter=form.delimiter,
-        header=form.header,
-        encoding=form.encoding,
+        form=form,
         date_format=date_format,
         decimal=decimal,
         currencies=currencies,
         needs_timezone=needs_timezone,
-        doubts=tuple(doubts),
+        keep=revenue.keep if revenue else {},
+        apart=apart,
+        totals=revenue.totals if revenue else {},
+        doubts=tuple(Doubt(text) for text in doubts),
         evidence=tuple(evidence),
-        sample=seen.sample.head(5),
+        sample=seen.sample.head(10),
     )
 
 
+def _fix(
+    columns: dict[str, Guess], given: Mapping[str, str], seen: Seen, schema: TableSchema
+) -> dict[str, Guess]:
+    """Put in what the user knows already."""
+    known = [*schema.names, *(READ_ONLY if schema is TRANSACTIONS else ())]
+    if unknown := [name for name in given if name not in known and not schema.open_ended]:
+        raise ParameterError("columns", f"keyed by names of the contract {known}", unknown)
+    if absent := [column for column in given.values() if column not in seen.looks]:
+        raise MissingColumnsError(absent, seen.looks, table=schema.name)
+    left = {n: g for n, g in columns.items() if g.column not in given.values()}
+    if "unit_price" in given:
+        left.pop("amount", None)
+    if "amount" in given:
+        left.pop("unit_price", None)
+    return left | {name: Guess(column, 1.0, (), "as you said") for name, column in given.items()}
+
+
+def _in_order(
+    columns: Mapping[str, Guess], schema: TableSchema, figures: Figures
+) -> dict[str, Guess]:
+    """Put the columns into the order of the contract, each with what speaks for it."""
+    order = list(schema.names)
+    if schema is TRANSACTIONS:
+        at = order.index("amount") + 1
+        order[at:at] = ["unit_price", *LESS]
+    order += [name for name in columns if name not in order]
+    return {n: _evident(n, columns[n], schema, figures) for n in order if n in columns}
+
+
+def _evident(name: str, guess: Guess, schema: TableSchema, figures: Figures) -> Guess:
+    if name not in (*schema.required, *READ_ONLY, "order_id"):
+        return guess
+    seen = figures.seen.looks[guess.column]
+    if schema.kind(name) == "timestamp":
+        common = sorted(seen.common)
+        return replace(guess, why=f"{guess.why}; holds {few(common[:1])}") if common else guess
+    return replace(guess, why=f"{guess.why}; {figures.of(name, guess.column)}")
+
+
+def _doubt_zeros(columns: Mapping[str, Guess], figures: Figures) -> Iterator[Doubt]:
+    """Yield a doubt where ids differ in leading zeros alone: a spreadsheet strips them."""
+    guess = columns.get("customer_id")
+    if guess is None or not figures.seen.looks[guess.column].is_text:
+        return
+    if figures.seen.looks[guess.column].filled < ENOUGH:
+        return
+    ids = figures.seen.table.select(id=figures.seen.table[guess.column].strip()).distinct()
+    bare = ids.mutate(bare=ids.id.re_replace("^0+", "")).filter(ibis._.id.re_search("^[0-9]+$"))
+    twice = bare.group_by("bare").agg(n=bare.count()).filter(ibis._.n > 1)
+    found = twice.aggregate(pairs=twice.count(), ids=twice.n.sum()).to_pyarrow().to_pylist()[0]
+    if found["pairs"]:
+        some = twice.order_by("bare").limit(3).bare.to_pyarrow().to_pylist()
+        yield Doubt(
+            f"{found['ids']:,} ids of {guess.column!r} differ in leading zeros alone (such as "
+            f"{few(some)}): a spreadsheet may have stripped them, so that {found['pairs']:,} "
+            "customers count twice; export the file again with that column as text"
+        )
+
+
 def _decide_times(
-    seen: _Seen,
+    seen: Seen,
     schema: TableSchema,
     columns: Mapping[str, Guess],
     evidence: list[str],
@@ -443,7 +556,9 @@ def _decide_times(
     times = [g.column for n, g in columns.items() if schema.kind(n) == "timestamp"]
     times = [name for name in times if seen.looks[name].filled]
     for i, name in enumerate(times):
-        codes, zoned = _decide_dates(seen.table, seen.sample[name], seen.looks, evidence, doubts)
+        some = map(cell, seen.sample[name].dropna().drop_duplicates().head(500))
+        written = seen.looks[name].is_text
+        codes, zoned = decide_dates(seen.table, name, some, written, evidence, doubts)
         if i == 0:
             date_format, needs_timezone = codes, zoned
         elif codes != date_format:
@@ -454,370 +569,16 @@ def _decide_times(
     return date_format, needs_timezone
 
 
-# --- where columns compete ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Figures:
-    """What the whole file says about a column, for whoever has to choose."""
-
-    seen: _Seen
-    schema: TableSchema
-    decimal: str
-
-    def sums(self, columns: list[str], by: str | None = None) -> dict[Any, list[float]]:
-        """Add up columns of money, in all (key None) or by the values of another column."""
-        table = self.seen.table
-        read = {f"m{i}": self._money(c) for i, c in enumerate(columns)}
-        if by is None:
-            rows = [{"key": None} | table.aggregate(
-                **{k: v.sum() for k, v in read.items()}).to_pyarrow().to_pylist()[0]]  # fmt: skip
-        else:
-            lines = table.select(key=table[by].cast("string").strip(), **read)
-            sums = {k: lines[k].sum() for k in read}
-            rows = lines.group_by("key").agg(n=lines.count(), **sums).to_pyarrow().to_pylist()
-        return {row.pop("key"): [float(v or 0) for v in row.values()] for row in rows}
-
-    def _money(self, column: str) -> ir.NumericValue:
-        value = self.seen.table[column]
-        if isinstance(value, ir.StringValue):
-            return parse_number(value.strip(), self.decimal)
-        return value.cast("float64")
-
-    def of(self, name: str, column: str) -> str:
-        """Say in a few words what a column holds."""
-        seen = self.seen.looks[column]
-        if name in ("amount", "unit_price") and fits_kind("money", seen):
-            return f"adds up to {self.sums([column])[None][0]:,.2f}"
-        if name == "customer_id":
-            said = f"{seen.distinct:,} values in {seen.filled:,} rows"
-            if seen.rounded >= READS:
-                return f"{said}, last digits rounded away by a spreadsheet"
-            if seen.unique:
-                return f"{said}: none repeats, so it numbers orders"
-            if seen.spread is not None:
-                return f"{said}, {seen.spread:.0%} of those that repeat come back another day"
-            return said
-        held = f"holds {few(seen.common[:3])}" if seen.common else "empty"
-        kind = self.schema.kind(name)
-        if seen.filled and kind in ("timestamp", "money") and not fits_kind(kind, seen):
-            held += f", which reads as no {'date' if kind == 'timestamp' else 'number'}"
-        return held
-
-
-def _weigh(schema: TableSchema, columns: dict[str, Guess], figures: _Figures) -> list[str]:
-    """Lower the confidence where another column may be the customer or the amount as well."""
-    doubts = []
-    for name in ("customer_id", "amount"):
-        guess = columns.get(name)
-        if guess is None or name not in schema.required:
-            continue
-        others = {g.column for n, g in columns.items() if n != name}
-        own = by_name(guess.column, schema.name, name)[0]
-        rivals = [
-            c
-            for c in guess.alternatives
-            if c not in others and by_name(c, schema.name, name)[0] >= 0.8 * own
-        ]
-        if not rivals:
-            continue
-        sure = guess.confidence
-        if own:
-            sure *= 1 - 0.4 * by_name(rivals[0], schema.name, name)[0] / own
-        columns[name] = replace(guess, confidence=round(sure, 2))
-        shown = " or ".join(f"{c!r} ({figures.of(name, c)})" for c in [guess.column, *rivals[:2]])
-        end = f"{guess.column!r} is proposed" if sure >= SURE else "choose one in the configuration"
-        doubts.append(f"{name} may be {shown}: {end}")
-    return doubts
-
-
-def _find_missing(
-    schema: TableSchema, columns: dict[str, Guess], figures: _Figures
-) -> dict[str, tuple[str, ...]]:
-    """Take out what is not sure enough; return the required columns with their candidates."""
-    looks = figures.seen.looks
-    missing = {}
-    for name in schema.required:
-        guess = columns.get(name)
-        if guess and guess.confidence >= SURE:
-            continue
-        if name == "amount" and "unit_price" in columns:
-            continue
-        choices = [guess.column, *guess.alternatives] if guess else []
-        if guess:
-            del columns[name]
-        used = {g.column for g in columns.values()}
-        kind = schema.kind(name)
-        for column, seen in looks.items():
-            named = by_name(column, schema.name, name)[0] > 0
-            if (named and not (name == "amount" and beside_amount(column))) or (
-                kind == "flag" and seen.flag
-            ):
-                choices.append(column)
-        choices += candidates(schema, name, looks)
-        missing[name] = tuple(dict.fromkeys(c for c in choices if c not in used))[:5]
-    return missing
-
-
-def _doubt_money(columns: Mapping[str, Guess], figures: _Figures) -> Iterator[str]:
-    """Yield what hangs on the amount: tax and refunds beside it, and lines that are no sale."""
-    amount = columns.get("amount")
-    looks = figures.seen.looks
-    if amount is None:
-        return
-    money = [c for c, s in looks.items() if fits_kind("money", s) and c != amount.column]
-    beside = {c: what for c in money if (what := beside_amount(c))}
-    if beside:
-        sums = figures.sums([amount.column, *beside])[None]
-        told = ", ".join(f"{c!r} {v:,.2f}" for c, v in zip(beside, sums[1:], strict=True))
-        yield (
-            f"amount must be net of {', '.join(dict.fromkeys(beside.values()))}: "
-            f"{amount.column!r} adds up to {sums[0]:,.2f}, and beside it stand {told}; if they are "
-            "within it, write a column with the net amount"
-        )
-    told_status, unsold = spellings("words")["status"], spellings("words")["not_sold"]
-    known = set(map(plain, unsold))
-    for column in looks:
-        if plain(column) in map(plain, told_status) or hints(column, told_status):
-            held = [v for v in looks[column].common if plain(v) in known]
-            if held:
-                by = figures.sums([amount.column], by=column)
-                told = ", ".join(f"{v!r} in {by[v][0]:,.0f} rows ({by[v][1]:,.2f})" for v in held)
-                yield (
-                    f"{column!r} says {told}: these lines count as sales; leave them out of the "
-                    "file if they are none"
-                )
-
-
-def _called(canonical: str, schema: TableSchema, looks: Mapping[str, Look]) -> str | None:
-    """Return the first column that bears a usual name of a column, whatever it holds."""
-    return next((c for c in looks if by_name(c, schema.name, canonical)[0] > 0.8), None)
-
-
-def _misfit(canonical: str, schema: TableSchema, seen: _Seen) -> str:
-    column = _called(canonical, schema, seen.looks) or ""
-    told = seen.looks[column]
-    if told.rounded >= READS:
-        return (
-            f"{column!r} holds ids that a spreadsheet has rounded ({few(told.common, 2)}): of "
-            f"{told.filled:,} rows only {told.distinct:,} different ids are left; save them as text"
-        )
-    if canonical == "customer_id" and told.unique:
-        return (
-            f"no value of {column!r} repeats in {told.filled:,} rows: it numbers the rows, so it "
-            "cannot tell who came back"
-        )
-    if canonical == "customer_id" and told.spread is not None and told.spread < 0.05:
-        return f"values of {column!r} repeat within a day only: it numbers orders, not customers"
-    shown = few(map(str, seen.sample[column].dropna().drop_duplicates()), 3)
-    held = f"holds {shown}" if shown else "is empty"
-    return f"column {column!r} is called like {canonical}, but {held}"
-
-
-# --- the form of a text file -------------------------------------------------------------------
-
-
-def _is_text(path: Path) -> bool:
-    name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
-    return path.is_file() and name.endswith((".csv", ".tsv", ".txt"))
-
-
-def _find_form(path: Path, table: str) -> _Form:
-    """Find delimiter, header and encoding from the beginning of the file."""
-    if path.stat().st_size == 0:
-        raise DataError("there must be at least one row; the file is empty", table=table)
-    try:
-        with pa.input_stream(str(path), compression="detect") as file:
-            head = file.read(1 << 18)
-    except (OSError, pa.ArrowInvalid):
-        raise SourceError(path, "it is not compressed as its name says") from None
-    encoding = _find_encoding(path, head)
-    text = head.decode(encoding, errors="ignore").lstrip("\ufeff")
-    best = max((_split(text, sign) for sign in ",;\t|"), key=lambda found: found[:2])
-    if best[1] < 2:
-        spaced = _split(text, " ")
-        best = spaced if spaced[0] == 1 and spaced[1] > 1 else best
-    _, _, delimiter, cells = best
-    # names are distinct words; a number or a date among them is data
-    header = len(set(cells)) == len(cells) and not any(is_number(c) or is_date(c) for c in cells)
-    return _Form(delimiter, header, encoding)
-
-
-def _split(text: str, sign: str) -> tuple[float, int, str, list[str]]:
-    """Split lines by a sign: share of them with the usual number of cells, number, sign, first."""
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=sign) if row]
-    except csv.Error:
-        return 0.0, 0, sign, []
-    rows = rows[:-1] if len(rows) > 1 and not text.endswith("\n") else rows
-    widths = Counter(map(len, rows[:1000]))
-    width, times = max(widths.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
-    if width < 2:
-        return 0.0, width, sign, rows[0] if rows else []
-    first = next(row for row in rows if len(row) == width)
-    return times / min(len(rows), 1000), width, sign, first
-
-
-def _find_encoding(path: Path, head: bytes) -> str:
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "utf-16"
-    try:
-        head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        # a character may be cut at the end of the piece that was read
-        if error.start < len(head) - 4:
-            if odd := re.search(rb"[\x80-\x9f]", head):
-                raise SourceError(
-                    path,
-                    "its text is neither UTF-8, UTF-16 nor Latin-1 (the byte "
-                    f"0x{odd.group()[0]:02X} is no letter of these; Windows-1252 writes quotes and "
-                    "the euro sign so): save it as UTF-8",
-                ) from None
-            return "latin-1"
-    return "utf-8"
-
-
 # --- decimals, dates, currencies, on the whole file --------------------------------------------
 
 
-def _decide_decimal(
-    table: ir.Table,
-    schema: TableSchema,
-    columns: Mapping[str, Guess],
-    looks: Mapping[str, Look],
-    evidence: list[str],
-    doubts: list[str],
-) -> str:
+def _written_amount(
+    schema: TableSchema, columns: Mapping[str, Guess], looks: Mapping[str, Look]
+) -> str | None:
+    """Return the column of text by which the decimal sign is decided: the amount, if it is one."""
     numbers = [n for n in columns if n == "unit_price" or schema.kind(n) in ("money", "number")]
     order = sorted(numbers, key=lambda n: (n != "amount", n != "unit_price"))
-    name = next((columns[n].column for n in order if looks[columns[n].column].is_text), None)
-    if name is None:
-        return "."
-    text = table[name].strip().nullif("")
-    marks = {".": parse_number(text, "."), ",": parse_number(text, ",")}
-    point, comma, n, both = (
-        table.aggregate(
-            point=marks["."].notnull().sum(),
-            comma=marks[","].notnull().sum(),
-            n=text.notnull().sum(),
-            both=(marks["."].notnull() & (marks["."] != marks[","])).sum(),
-        )
-        .to_pyarrow()
-        .to_pylist()[0]
-        .values()
-    )
-    decimal = "," if comma > point else "."
-    best = max(point, comma)
-    if point == comma and both:
-        doubts.append(
-            f"{name!r} reads with '.' and with ',' as the decimal sign ({both:,} values differ); "
-            "'.' is proposed"
-        )
-    elif point != comma:
-        evidence.append(f"the decimal sign is {decimal!r}: {best:,} of {n:,} amounts read with it")
-    if best < n:
-        doubts.append(f"{n - best:,} of {n:,} values of {name!r} cannot be read as numbers")
-    return decimal
-
-
-def _decide_dates(
-    table: ir.Table,
-    sample: pd.Series[Any],
-    looks: Mapping[str, Look],
-    evidence: list[str],
-    doubts: list[str],
-) -> tuple[str | None, bool]:
-    name = str(sample.name)
-    value = table[name]
-    if isinstance(value, (ir.TimestampValue, ir.DateValue)):
-        aware = isinstance(value, ir.TimestampValue) and value.type().timezone is not None
-        if aware:
-            doubts.append(f"times of {name!r} carry a time zone: give the business's own")
-        return None, aware
-    text = value.cast("string").strip().nullif("")
-    some = [cell(value) for value in sample.dropna().drop_duplicates().head(500)]
-    # where forms are mixed the most frequent one is proposed, and the rest is named
-    enough = 0.25 * len(some)
-    screen = [codes for codes in DATE_FORMATS if sum(fits(v, codes) for v in some) >= enough]
-    # the other order of day and month is counted too: its failures are the evidence
-    screen += [other for other in map(_swapped, screen) if other in DATE_FORMATS]
-    screen = list(dict.fromkeys(screen))
-    iso = parse_timestamp(text)
-    zoned = parse_timestamp(text, timezone="UTC")
-    tried = {codes: parse_timestamp(text, codes) for codes in screen}
-    counts: dict[str, int] = (
-        table.aggregate(
-            n=text.notnull().sum(),
-            iso=iso.notnull().sum() if looks[name].is_text else ibis.literal(0),
-            zoned=zoned.notnull().sum() if looks[name].is_text else ibis.literal(0),
-            **{codes: read.notnull().sum() for codes, read in tried.items()},
-        )
-        .to_pyarrow()
-        .to_pylist()[0]
-    )
-    n = counts.pop("n")
-    n_iso, n_zoned = counts.pop("iso"), counts.pop("zoned")
-    if n_zoned > n_iso and n_zoned >= max(counts.values(), default=0):
-        doubts.append(f"times of {name!r} carry an offset from UTC: give the business's time zone")
-        return None, True
-    best = max([n_iso, *counts.values()])
-    if n_iso == best:
-        evidence.append(f"dates are ISO 8601: {n_iso:,} of {n:,} read so")
-        codes = None
-    else:
-        winners = [codes for codes, count in counts.items() if count == best]
-        codes = _choose_format(
-            table, name, winners, {c: tried[c] for c in winners}, counts, n, evidence, doubts
-        )
-    if best < n:
-        unread = iso.isnull() if codes is None else tried[codes].isnull()
-        others = table.filter(text.notnull() & unread).select(value=text).distinct()
-        some = others.order_by("value").limit(3).value.to_pyarrow().to_pylist()
-        doubts.append(
-            f"{n - best:,} of {n:,} values of {name!r} cannot be read as dates like the rest "
-            f"({few(some)}): mend them, or leave them out by policies.unreadable: drop"
-        )
-    return codes, False
-
-
-def _choose_format(
-    table: ir.Table,
-    name: str,
-    winners: list[str],
-    tried: Mapping[str, ir.TimestampValue],
-    counts: Mapping[str, int],
-    n: int,
-    evidence: list[str],
-    doubts: list[str],
-) -> str:
-    if len(winners) == 1:
-        codes = winners[0]
-        said = f"dates are {codes!r}: {counts[codes]:,} of {n:,} read so"
-        losers = [other for other in counts if other != codes and _swapped(other) == codes]
-        if losers:
-            said += f", only {counts[losers[0]]:,} with day and month the other way round"
-        evidence.append(said)
-        return codes
-    # every reading is possible: dates that were read rightly lie closest together
-    spans = (
-        table.aggregate(
-            **{c: tried[c].max().epoch_seconds() - tried[c].min().epoch_seconds() for c in winners}
-        )
-        .to_pyarrow()
-        .to_pylist()[0]
-    )
-    codes = min(winners, key=lambda c: (spans[c], winners.index(c)))
-    others = " or ".join(repr(c) for c in winners if c != codes)
-    doubts.append(
-        f"dates of {name!r} are ambiguous: all read as {codes!r} and as {others}, since no day is "
-        "above 12; the first is proposed"
-        + (" because it spans fewer days" if len({*spans.values()}) > 1 else "")
-    )
-    return codes
-
-
-def _swapped(codes: str) -> str:
-    return codes.translate(str.maketrans("dm", "md"))
+    return next((columns[n].column for n in order if looks[columns[n].column].is_text), None)
 
 
 def _currencies(
@@ -829,7 +590,9 @@ def _currencies(
     found = code.name("code").as_table().distinct().order_by("code").limit(20).code.execute()
     known = tuple(str(value) for value in found if isinstance(value, str))
     if len(known) > 1:
-        doubts.append(f"there is more than one currency ({', '.join(known)}): a run takes one")
+        text = f"there is more than one currency ({', '.join(known)}): a run takes one"
+        line = f"data.transactions.keep: {{{columns['currency'].column}: [{known[0]}]}}"
+        doubts.append(Doubt(text, line))
     return known
 
 

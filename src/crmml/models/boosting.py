@@ -15,6 +15,7 @@ import numpy as np
 
 from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.exceptions import TooLittleDataError
+from crmml.models.tree_text import read_trees
 
 Objective: TypeAlias = Literal["binary", "multiclass", "poisson", "gamma", "tweedie"]
 
@@ -57,7 +58,7 @@ class Trees:
         return self._predict(X, pred_contrib=True)
 
     def _predict(self, X: FloatArray, **how: Any) -> FloatArray:
-        booster = lgb.Booster(model_str=self.text)
+        booster = lgb.Booster(model_str=read_trees(self.text))
         return np.asarray(booster.predict(X, num_threads=self.num_threads, **how))
 
 

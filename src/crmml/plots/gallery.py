@@ -37,7 +37,7 @@ from crmml.plots.purchases import (
 from crmml.plots.value import plot_pareto_curve, plot_tier_profile
 from crmml.segments.value_tier import compute_pareto_curve
 from crmml.stats.discounting import UNIT_DAYS
-from crmml.training.evaluate import JUDGED_BY
+from crmml.training.evaluate import DECIDED_BY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,7 +127,7 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
         )
 
     board = result.backtest.leaderboard
-    plot_leaderboard(board, metric=JUDGED_BY, chosen=chosen, ax=canvas("leaderboard"))
+    plot_leaderboard(board, metric=DECIDED_BY, chosen=chosen, ax=canvas("leaderboard"))
     evaluation = result.churn.evaluation
     if evaluation is not None:
         plot_reliability(evaluation.reliability[result.churn.name], ax=canvas("churn_reliability"))

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crmml._typing import FloatArray
 from crmml.exceptions import BundleError, ComparisonError, ParameterError, TrackingError
 from crmml.metrics.bootstrap import Replicates
+from crmml.metrics.table import metric_named
 from crmml.storage.bundles import load_bundle
 from crmml.tracking.runs import (
     FINGERPRINT,
@@ -21,8 +23,8 @@ from crmml.tracking.runs import (
     LABELS,
     digest,
     explained,
+    reach,
     read_replicates,
-    start,
 )
 
 # After runs, which turns MLflow's telemetry off before it is imported.
@@ -39,8 +41,8 @@ _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 @dataclass(frozen=True)
-class Rejudge:
-    """The challenger's data, and how to judge the champion on them.
+class Reevaluation:
+    """The challenger's data, and how to evaluate the champion on them.
 
     Attributes
     ----------
@@ -48,14 +50,14 @@ class Rejudge:
         Of the data, as logged by the challenger's training.
     label_specification : mapping
         Likewise.
-    judge : callable
+    evaluate : callable
         Takes the champion's bundle and returns its metrics on the newest window, with bootstrap
         replicates; raises ``ComparisonError`` if that would not be fair.
     """
 
     data_fingerprint: str
     label_specification: Mapping[str, Any]
-    judge: Callable[[ScoringBundle], Replicates]
+    evaluate: Callable[[ScoringBundle], Replicates]
 
 
 @dataclass(frozen=True)
@@ -102,16 +104,16 @@ def load_registered(model: str, *, uri: str | None = None) -> ScoringBundle:
         raise ParameterError(
             "model", "like 'models:/crmml@champion' (alias) or 'models:/crmml/3' (version)", model
         )
-    home = start(uri)
-    client = MlflowClient(home.uri)
-    with explained(home.uri):
+    client = reach(uri)
+    address = client.tracking_uri
+    with explained(address):
         found = _version(client, match["name"], match["alias"] or int(match["version"]))
         with tempfile.TemporaryDirectory() as scratch:
             try:
                 folder = mlflow.artifacts.download_artifacts(
                     artifact_uri=f"models:/{found.name}/{found.version}/artifacts/bundle",
                     dst_path=scratch,
-                    tracking_uri=home.uri,
+                    tracking_uri=address,
                 )
             except (MlflowException, OSError) as error:
                 raise BundleError(
@@ -137,9 +139,9 @@ def set_alias(name: str, alias: str, version: int, *, uri: str | None = None) ->
     TrackingError
         If there is no such model or version.
     """
-    home = start(uri)
-    client = MlflowClient(home.uri)
-    with explained(home.uri):
+    client = reach(uri, write=True)
+    address = client.tracking_uri
+    with explained(address):
         _version(client, name, version)
         client.set_registered_model_alias(name, alias, str(version))
 
@@ -148,8 +150,7 @@ def promote(
     name: str = "crmml",
     *,
     metric: str = "served_purchases_deviance",
-    lower_is_better: bool = True,
-    again: Rejudge | None = None,
+    again: Reevaluation | None = None,
     challenger: str = "challenger",
     champion: str = "champion",
     uri: str | None = None,
@@ -162,18 +163,16 @@ def promote(
 
     What is compared are forecasts made before an outcome window. Of two trainings on the same data
     under the same label specification both have logged how they did. If the data differ, the
-    champion is judged again, on the challenger's newest window, which needs ``again``.
+    champion is evaluated again, on the challenger's newest window, which needs ``again``.
 
     Parameters
     ----------
     name : str, default "crmml"
         Registered model.
     metric : str, default "served_purchases_deviance"
-        What decides.
-    lower_is_better : bool, default True
-        Whether it is an error (True) or a quality (False).
-    again : Rejudge, optional
-        Judges the champion on the challenger's data where it was judged on others.
+        What decides; :mod:`crmml.metrics.table` says which values of it are better.
+    again : Reevaluation, optional
+        Evaluates the champion on the challenger's data where it was evaluated on others.
     challenger, champion : str
         Aliases.
     uri : str, optional
@@ -188,9 +187,9 @@ def promote(
     TrackingError
         If there is no such model or no challenger.
     """
-    home = start(uri)
-    client = MlflowClient(home.uri)
-    with explained(home.uri):
+    client = reach(uri, write=True)
+    address = client.tracking_uri
+    with explained(address):
         new = _version(client, name, challenger)
         aliases = client.get_registered_model(name).aliases
         old = _version(client, name, champion) if champion in aliases else None
@@ -202,9 +201,9 @@ def promote(
                 ours = (
                     _served(client, old, metric)
                     if _unlike(new, old) is None
-                    else _judged_again(new, old, metric, again, home.uri)
+                    else _evaluated_again(new, old, metric, again, address)
                 )
-                why = _compare(theirs, ours, lower_is_better=lower_is_better)
+                why = _compare(theirs, ours)
         except ComparisonError as against:
             reason = f"version {new.version} of {name} is not promoted: {against}"
             return Promotion(False, int(new.version), previous, reason)
@@ -230,7 +229,7 @@ def _claim(new: ModelVersion, old: ModelVersion | None) -> str:
 
 
 def _unlike(one: ModelVersion, other: ModelVersion) -> str | None:
-    """Say in what respect two versions were not judged alike."""
+    """Say in what respect two versions were not evaluated alike."""
     for tag, what in ((FINGERPRINT, "other data"), (LABELS, "another label specification")):
         if one.tags.get(tag) is None or one.tags.get(tag) != other.tags.get(tag):
             return what
@@ -246,15 +245,15 @@ def _served(client: MlflowClient, version: ModelVersion, metric: str) -> Replica
     return found
 
 
-def _judged_again(
-    new: ModelVersion, old: ModelVersion, metric: str, again: Rejudge | None, uri: str
+def _evaluated_again(
+    new: ModelVersion, old: ModelVersion, metric: str, again: Reevaluation | None, uri: str
 ) -> Replicates:
-    """Judge the champion on the data and labels of the challenger."""
+    """Evaluate the champion on the data and labels of the challenger."""
     if again is None:
         raise ComparisonError(
-            f"the champion (version {old.version}) was judged on {_unlike(new, old)}; give the "
+            f"the champion (version {old.version}) was evaluated on {_unlike(new, old)}; give the "
             "challenger's configuration (`crmml promote --config FILE`), and the champion is "
-            "judged again on the challenger's newest window"
+            "evaluated again on the challenger's newest window"
         )
     for tag, here, what in (
         (FINGERPRINT, again.data_fingerprint, "data"),
@@ -266,38 +265,43 @@ def _judged_again(
                 "and promote with the same configuration"
             )
     bundle = load_registered(f"models:/{old.name}/{old.version}", uri=uri)
-    found = again.judge(bundle)
+    found = again.evaluate(bundle)
     rows = [row for row, (_, name) in enumerate(found.rows) if name == metric]
     if not rows:
-        raise ComparisonError(f"judging the champion again gave no {metric}")
+        raise ComparisonError(f"evaluating the champion again gave no {metric}")
     return Replicates([found.rows[rows[0]]], found.values[rows], found.draws[rows])
 
 
-def _compare(new: Replicates, old: Replicates, *, lower_is_better: bool) -> str:
+def _compare(new: Replicates, old: Replicates) -> str:
     """Return why a challenger is better than the champion; raise if it is not.
 
     Replicates of the same bootstrap are paired; those of two seeds are independent, which only
     makes the interval wider.
     """
-    metric = new.rows[0][1]
+    metric = metric_named(new.rows[0][1])
     n = min(new.draws.shape[1], old.draws.shape[1])
-    both = Replicates(
-        [("new", metric), ("old", metric)],
-        np.concatenate([new.values, old.values]),
-        np.concatenate([new.draws[:, :n], old.draws[:, :n]]),
-    )
+    values = np.concatenate([new.values, old.values])
+    draws = np.concatenate([new.draws[:, :n], old.draws[:, :n]])
+    rows = [("new", metric.name), ("old", metric.name)]
     columns = ["difference", "difference_lower", "difference_upper"]
-    table = both.table(reference="old")[columns].to_numpy(dtype=np.float64)
-    difference, low, high = table[0].tolist()
+
+    def differ(values: FloatArray, draws: FloatArray) -> list[float]:
+        table = Replicates(rows, values, draws).table(reference="old")
+        first: list[float] = table[columns].to_numpy(dtype=np.float64)[0].tolist()
+        return first
+
+    difference, low, high = differ(values, draws)
+    better = f"nearer to {metric.target:g}" if metric.target is not None else metric.direction
     figures = (
-        f"{metric} is {new.values[0]:.4g}, the champion has {old.values[0]:.4g} "
-        f"({'lower' if lower_is_better else 'higher'} is better; difference "
-        f"{difference:+.2g}, 90 % interval {low:+.2g} to {high:+.2g})"
+        f"{new.rows[0][1]} is {values[0]:.4g}, the champion has {values[1]:.4g} ({better} is "
+        f"better; difference {difference:+.2g}, 90 % interval {low:+.2g} to {high:+.2g})"
     )
-    if (high < 0.0) if lower_is_better else (low > 0.0):
+    _, least, most = differ(metric.loss(values), metric.loss(draws))
+    if most < 0.0:
         return figures
-    worse = (low > 0.0) if lower_is_better else (high < 0.0)
-    raise ComparisonError(figures if worse else f"{figures}, which is a tie: the champion stays")
+    raise ComparisonError(
+        figures if least > 0.0 else f"{figures}, which is a tie: the champion stays"
+    )
 
 
 def _version(client: MlflowClient, name: str, which: str | int) -> ModelVersion:

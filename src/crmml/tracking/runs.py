@@ -7,11 +7,10 @@ import json
 import logging
 import os
 import re
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -43,8 +42,10 @@ from crmml.atomic import write_folder
 from crmml.data.schema import TRANSACTIONS
 from crmml.exceptions import CrmmlError, TrackingError
 from crmml.metrics.bootstrap import Replicates
+from crmml.metrics.table import describe_metric
 from crmml.scoring.frames import InputColumn, input_columns
 from crmml.storage.scores import write_csv
+from crmml.tracking.database import check_database, make_database, sqlite_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -154,19 +155,20 @@ def start(uri: str | None = None, experiment: str = "crmml") -> Experiment:
 
     Notes
     -----
-    Processes that start together on a fresh SQLite file would race in its migration; here one
-    makes the database while the others wait. Artifacts lie in ``mlruns`` beside the file.
+    Artifacts of a database file lie in ``mlruns`` beside it; how it is made, see
+    :mod:`crmml.tracking.database`.
     """
-    address = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.tracking", "mlflow.pyfunc"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    file = _sqlite_file(address)
-    with explained(address), _patience(), _alone(file), _whole(file):
+    address = _address(uri)
+    file = sqlite_file(address)
+    with explained(address), _patience():
+        if file is not None:
+            make_database(file)
+            check_database(file, write=True)
         client = MlflowClient(address)
         found = client.get_experiment_by_name(experiment)
         if found is None:
             folder = None if file is None else (file.parent / "mlruns").resolve().as_uri()
-            identifier = client.create_experiment(experiment, artifact_location=folder)
+            identifier = _create_experiment(client, experiment, folder)
         elif found.lifecycle_stage != "active":
             raise TrackingError(
                 f"the MLflow experiment {experiment!r} was deleted; restore it or name another"
@@ -175,6 +177,50 @@ def start(uri: str | None = None, experiment: str = "crmml") -> Experiment:
             identifier = found.experiment_id
     mlflow.set_tracking_uri(address)
     return Experiment(address, experiment, identifier)
+
+
+def reach(uri: str | None = None, *, write: bool = False) -> MlflowClient:
+    """Return a client of a tracking server that is there already; nothing is made.
+
+    Parameters
+    ----------
+    uri : str, optional
+        See :func:`start`. It becomes MLflow's tracking URI for this process.
+    write : bool, default False
+        Whether it must take new rows.
+
+    Raises
+    ------
+    TrackingError
+        If there is no such server or database, or it is not MLflow's.
+    """
+    address = _address(uri)
+    file = sqlite_file(address)
+    with explained(address), _patience():
+        if file is not None:
+            check_database(file, write=write)
+        client = MlflowClient(address)
+        client.search_registered_models(max_results=1)  # a silent server is told here
+    mlflow.set_tracking_uri(address)
+    return client
+
+
+def _address(uri: str | None) -> str:
+    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.tracking", "mlflow.pyfunc"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def _create_experiment(client: MlflowClient, name: str, folder: str | None) -> str:
+    try:
+        return str(client.create_experiment(name, artifact_location=folder))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        found = client.get_experiment_by_name(name)  # another process made it meanwhile
+        if found is None:
+            raise
+        return str(found.experiment_id)
 
 
 @contextmanager
@@ -220,38 +266,6 @@ def _patience() -> Iterator[None]:
     finally:
         for name in own:
             del os.environ[name]
-
-
-def _sqlite_file(uri: str) -> Path | None:
-    path = uri.removeprefix("sqlite:///").split("?", 1)[0]
-    return Path(path) if path != uri and path not in ("", ":memory:") else None
-
-
-@contextmanager
-def _alone(file: Path | None) -> Iterator[None]:
-    """Hold an exclusive lock beside a SQLite file; the lock ends with the process."""
-    if file is None:
-        yield
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lock = file.with_name(f"{file.name}.lock")
-    with closing(sqlite3.connect(lock, timeout=120, isolation_level=None)) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
-        yield
-
-
-@contextmanager
-def _whole(file: Path | None) -> Iterator[None]:
-    """Remove a database whose making was cut short: MLflow could not open it again."""
-    if file is None or file.exists():
-        yield
-        return
-    try:
-        yield
-    except BaseException:
-        for ending in ("", "-journal", "-wal", "-shm"):
-            file.with_name(file.name + ending).unlink(missing_ok=True)
-        raise
 
 
 # ---------------------------------------------------------------------------- a training run
@@ -402,10 +416,10 @@ def _flat_metrics(metrics: Mapping[str, MetricValue]) -> dict[str, float]:
 
 def _metric_table(metrics: Mapping[str, MetricValue]) -> pd.DataFrame:
     rows = [
-        (name, *(value if isinstance(value, tuple) else (value, None, None)))
+        (name, *(value if isinstance(value, tuple) else (value, None, None)), describe_metric(name))
         for name, value in metrics.items()
     ]
-    return pd.DataFrame(rows, columns=["metric", "value", "low", "high"])
+    return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "meaning"])
 
 
 def _replicate_table(replicates: Replicates | None) -> dict[str, pd.DataFrame]:
@@ -535,8 +549,11 @@ def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
         ColSpec(_OUTPUT_TYPES[output.dtype], output.name, required=output.name == "customer_id")
         for output in bundle.outputs
     ]
-    cutoff = ParamSpec("cutoff", DataType.string, _cutoff(bundle))
-    return ModelSignature(Schema([*inputs]), Schema([*outputs]), ParamSchema([cutoff]))
+    params = [
+        ParamSpec("cutoff", DataType.string, _cutoff(bundle)),
+        ParamSpec("budget", DataType.double, None),
+    ]
+    return ModelSignature(Schema([*inputs]), Schema([*outputs]), ParamSchema(params))
 
 
 def _input_column(column: InputColumn, manifest: Manifest) -> ColSpec:

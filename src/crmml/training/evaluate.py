@@ -26,28 +26,14 @@ from crmml.metrics.bootstrap import (
     keyed_uniforms,
     replicate,
 )
+from crmml.models.fits import Fits
 from crmml.models.forecast.forecasters import Forecaster, in_order
 from crmml.notes import Note, collecting, fit_of, merge_notes
 from crmml.training.candidates import CANDIDATES
 
 Announce = Callable[[str], None]
 
-LOSSES = (
-    "purchases_mae",
-    "purchases_mae_of_median",
-    "purchases_rmse",
-    "purchases_deviance",
-    "purchases_decile_mape",
-    "cumulative_mape",
-    "crps",
-    "log_score",
-    "spend_mae",
-    "spend_rmse",
-    "spend_decile_mape",
-)
-"""Metrics of which less is better; :mod:`crmml.metrics.table` says so of each."""
-
-JUDGED_BY = "purchases_deviance"
+DECIDED_BY = "purchases_deviance"
 """The metric that decides: the mean of the outcome minimises it, and means are what is forecast;
 unlike the squared error it does not leave the choice to the few heaviest buyers."""
 
@@ -71,11 +57,11 @@ class EvaluatedWindow:
         Metrics of each candidate, on the customers and on bootstrap replicates of them.
     table : DataFrame
         ``candidate, metric, value, lower, upper, difference, difference_lower, difference_upper``;
-        differences are to the candidate with the least ``JUDGED_BY``.
+        differences are to the candidate with the least ``DECIDED_BY``.
     pit : dict of str to ndarray
-        Randomised PIT of the candidates that forecast a distribution, for the customers judged.
+        Randomised PIT of the candidates that forecast a distribution, for the customers evaluated.
     tracking : DataFrame
-        Cumulative purchases of the customers judged by week 1, 2, ... of the window: ``actual``
+        Cumulative purchases of the customers evaluated by week 1, 2, ... of the window: ``actual``
         and the candidates that forecast more than the horizon.
     skipped : dict of str to str
         Candidates that could not be fitted, and why.
@@ -96,13 +82,14 @@ class EvaluatedWindow:
 
 def evaluate_window(
     labelled: LabelledSnapshot,
-    rehearsals: Sequence[LabelledSnapshot],
+    training_windows: Sequence[LabelledSnapshot],
     candidates: Mapping[str, Forecaster],
     *,
     weekly: FloatArray | None = None,
     n_boot: int = 200,
     seed: int = 0,
     announce: Announce | None = None,
+    fits: Fits | None = None,
 ) -> EvaluatedWindow:
     """Fit every candidate at a cutoff and compare its forecast with what happened.
 
@@ -113,7 +100,7 @@ def evaluate_window(
     ----------
     labelled : LabelledSnapshot
         Snapshot and outcomes of the test window.
-    rehearsals : sequence of LabelledSnapshot
+    training_windows : sequence of LabelledSnapshot
         Training windows, closed before the cutoff.
     candidates : mapping of str to Forecaster
         They are not changed: copies are fitted.
@@ -125,6 +112,8 @@ def evaluate_window(
         Of the paired bootstrap over customers; intervals hold 90 %.
     announce : callable, optional
         Told what is being done.
+    fits : Fits, optional
+        Models fitted so far; what is fitted is added.
 
     Raises
     ------
@@ -134,7 +123,7 @@ def evaluate_window(
         If a training window ends after the cutoff.
     """
     snapshot = labelled.snapshot
-    in_order(snapshot, rehearsals)
+    in_order(snapshot, training_windows)
     asked = _sample(snapshot)
     keys = hash_keys(snapshot.customer_id[asked])
     happened = _observe(labelled.subset(asked), None if weekly is None else weekly[asked], seed)
@@ -148,7 +137,7 @@ def evaluate_window(
             announce(f"{snapshot.cutoff.date()}: {name}")
         try:
             with collecting(notes, fit_of(name, snapshot.cutoff)):
-                model = clone(candidate).fit(snapshot, rehearsals)
+                model = clone(candidate).fit(snapshot, training_windows, fits=fits)
                 forecast = _finite(model.forecast(snapshot))
                 answers[name] = _ask(model, forecast.loc[asked], happened)
             fitted[name], forecasts[name] = model, forecast
@@ -193,7 +182,7 @@ def _finite(forecast: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_best(found: Replicates, names: Sequence[str]) -> str:
-    """Return the least ``JUDGED_BY``; then the least error of spend; then the first in the list."""
+    """Return that with the least ``DECIDED_BY``, then the least error of spend, then the first."""
     value = dict(zip(found.rows, found.values.tolist(), strict=True))
     order = list(CANDIDATES)
 
@@ -205,7 +194,7 @@ def find_best(found: Replicates, names: Sequence[str]) -> str:
 
     def rank(name: str) -> tuple[float, float, int, str]:
         place = order.index(name) if name in order else len(order)
-        return rounded(name, JUDGED_BY), rounded(name, "spend_rmse"), place, name
+        return rounded(name, DECIDED_BY), rounded(name, "spend_rmse"), place, name
 
     return min(names, key=rank)
 

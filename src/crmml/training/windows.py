@@ -39,7 +39,7 @@ def label_once(
     return kept[key]
 
 
-def build_rehearsals(
+def build_training_windows(
     tables: Tables,
     cutoff: pd.Timestamp,
     horizon: str | Duration,

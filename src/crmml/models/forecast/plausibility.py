@@ -23,7 +23,7 @@ _MEAN = 2.0
 def find_implausible(
     forecast: pd.DataFrame,
     snapshot: Snapshot,
-    rehearsals: Sequence[LabelledSnapshot],
+    windows: Sequence[LabelledSnapshot],
     horizon: str | Duration,
 ) -> tuple[str, ...]:
     """Say what of the hundred largest forecasts no history bears out; empty if all is plausible.
@@ -40,7 +40,7 @@ def find_implausible(
         Keyed by customer: ``purchases`` and ``spend`` in the horizon.
     snapshot : Snapshot
         Of the same customers.
-    rehearsals : sequence of LabelledSnapshot
+    windows : sequence of LabelledSnapshot
         Earlier windows, whose outcomes are history, too.
     horizon : str or Duration
         Of the forecast.
@@ -56,7 +56,7 @@ def find_implausible(
         own = _best_periods(snapshot, column, length)
         if own is None:
             continue
-        most = max([float(own.max(initial=0.0)), *_outcomes(rehearsals, column, length)])
+        most = max([float(own.max(initial=0.0)), *_outcomes(windows, column, length)])
         values = forecast[column].to_numpy(dtype=np.float64)
         largest = np.argsort(-values, kind="stable")[:_LARGEST]
         beyond = largest[(values[largest] > most) & (values[largest] > _OWN * own[largest])]
@@ -93,10 +93,10 @@ def _best_periods(snapshot: Snapshot, column: str, length: float) -> FloatArray 
     return np.asarray(best)
 
 
-def _outcomes(rehearsals: Sequence[LabelledSnapshot], column: str, length: float) -> list[float]:
+def _outcomes(windows: Sequence[LabelledSnapshot], column: str, length: float) -> list[float]:
     """Return the most that anybody had in each outcome window, scaled to that length."""
     found = []
-    for part in rehearsals:
+    for part in windows:
         its = in_units(part.window.horizon, part.snapshot.time_unit)
         if column in part.outcomes:
             found.append(float(part.outcomes[column].max()) * max(length / its, 1.0))
