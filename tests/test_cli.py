@@ -1,15 +1,15 @@
-"""The command line as a newcomer uses it, as processes: look, check, train, promote, score."""
+"""The command line as a newcomer uses it: look, check, train, promote, score."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -21,7 +21,6 @@ import crmml
 from crmml.cli import jobs
 from crmml.storage.files import read_scores
 
-CRMML = str(Path(sys.executable).with_name("crmml"))
 SMALL = (
     *("--set", "backtest.bootstrap=20", "--set", "backtest.max_windows=2"),
     *("--set", "backtest.candidates=[mbg_nbd,heuristic]"),
@@ -30,21 +29,27 @@ CUTOFF = ("--cutoff", "1998-07-01")
 ODD_IDS = ['=HYPERLINK("x")', "🛒 emoji", "مشتری ۱", "-2", 'semi;colon "quoted"']
 
 
-def run(folder: Path, *arguments: str, **environment: str) -> str:
+Run = Callable[..., str]
+
+
+def succeed(run: Callable[..., Any], folder: Path, *arguments: str, **environment: str) -> str:
     """Run a command that must succeed without a word on stderr; return what it printed."""
-    plain = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "PYTHON"))}
-    done = subprocess.run(
-        [CRMML, *arguments],
-        cwd=folder,
-        env={**plain, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=240,
-    )
+    done = run(folder, *arguments, **environment)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def run(command_line) -> Run:
+    """Run a command that must succeed silently, within this process."""
+    return partial(succeed, command_line.here)
+
+
+@pytest.fixture(scope="module")
+def run_process(command_line) -> Run:
+    """Run a command that must succeed silently, as a process of its own."""
+    return partial(succeed, command_line.process)
 
 
 def digest(path: Path) -> str:
@@ -65,7 +70,7 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory) -> Shop:
+def shop(tmp_path_factory, run_process) -> Shop:
     """A fifth of the CDNOW sample as a German spreadsheet writes it, with odd customer ids."""
     folder = tmp_path_factory.mktemp("shop")
     rows = crmml.load_cdnow(sample=True)
@@ -85,11 +90,11 @@ def shop(tmp_path_factory) -> Shop:
     german.sample(frac=1, random_state=3).to_csv(folder / "shuffled.csv", sep=";", index=False)
     job = ("--config", "crmml.yaml")
     printed = {
-        "init": run(folder, "init", "data/umsatz.csv"),
-        "check": run(folder, "check", *job),
-        "train": run(folder, "train", *job, *SMALL),
-        "promote": run(folder, "promote"),
-        "score": run(folder, "score", *job, *CUTOFF, "--out", "out", COLUMNS="80"),
+        "init": run_process(folder, "init", "data/umsatz.csv"),
+        "check": run_process(folder, "check", *job),
+        "train": run_process(folder, "train", *job, *SMALL),
+        "promote": run_process(folder, "promote"),
+        "score": run_process(folder, "score", *job, *CUTOFF, "--out", "out", COLUMNS="80"),
     }
     return Shop(folder, printed, rows)
 
@@ -117,7 +122,7 @@ def test_check_prints_a_profile(shop):
     assert "What more data would add" in page
 
 
-def test_init_finds_the_only_table_of_a_duckdb_file_and_names_several(tmp_path):
+def test_init_finds_the_only_table_of_a_duckdb_file_and_names_several(run, command_line, tmp_path):
     file = tmp_path / "crm.duckdb"
     rows = crmml.load_cdnow(sample=True).head(500)
     with duckdb.connect(str(file)) as connection:
@@ -129,19 +134,13 @@ def test_init_finds_the_only_table_of_a_duckdb_file_and_names_several(tmp_path):
     with duckdb.connect(str(file)) as connection:
         connection.execute("CREATE TABLE people AS SELECT DISTINCT customer_id FROM rows")
     run(tmp_path, "init", "crm.duckdb", "--table", "sales", "--out", "two.yaml")
-    done = subprocess.run(
-        [CRMML, "init", "crm.duckdb", "-o", "three.yaml"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = command_line.here(tmp_path, "init", "crm.duckdb", "-o", "three.yaml")
     assert done.returncode == 2
     assert "it holds people, sales" in done.stderr
     assert len(rows) == 500
 
 
-def test_config_prints_every_default_and_can_be_used_again(shop):
+def test_config_prints_every_default_and_can_be_used_again(run, shop):
     text = run(shop.folder, "config", "-c", "crmml.yaml", "--set", "actions.budget=7")
     settings = yaml.safe_load(text)
     assert settings["actions"]["budget"] == 7
@@ -166,7 +165,7 @@ def test_train_says_what_was_chosen_and_registers_a_challenger(shop):
     assert (shop.folder / "models" / "crmml" / "1" / "manifest.json").is_file()
 
 
-def test_promote_makes_the_first_champion_once(shop):
+def test_promote_makes_the_first_champion_once(run, shop):
     assert "is the first champion" in shop.printed["promote"]
     assert "it is the champion already" in run(shop.folder, "promote")
 
@@ -190,7 +189,7 @@ def test_the_table_of_tiers_fits_eighty_columns(shop):
     assert max(map(len, table.splitlines())) <= 80
 
 
-def test_a_folder_bundle_and_shuffled_rows_give_the_same_bytes(shop):
+def test_a_folder_bundle_and_shuffled_rows_give_the_same_bytes(run, shop):
     job = yaml.safe_load((shop.folder / "crmml.yaml").read_text(encoding="utf-8"))
     job["data"]["transactions"]["path"] = "shuffled.csv"
     (shop.folder / "shuffled.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
@@ -207,7 +206,7 @@ def test_a_folder_bundle_and_shuffled_rows_give_the_same_bytes(shop):
     assert set((shop.folder / "out").rglob("*")) == files
 
 
-def test_csv_is_safe_to_open_in_a_spreadsheet(shop):
+def test_csv_is_safe_to_open_in_a_spreadsheet(run, shop):
     run(shop.folder, "score", "-c", "crmml.yaml", *CUTOFF, "-o", "sheet", "--format", "csv")
     path = shop.folder / "sheet" / "cutoff=1998-07-01" / "scores.csv"
     ids = pd.read_csv(path, encoding="utf-8-sig")["customer_id"]
@@ -216,7 +215,7 @@ def test_csv_is_safe_to_open_in_a_spreadsheet(shop):
     assert not ids.str.match(r"[=+\-@]").any()
 
 
-def test_a_database_holds_each_cutoff_once(shop):
+def test_a_database_holds_each_cutoff_once(run, shop):
     score = ("score", "--model", "models/crmml/1", "-c", "crmml.yaml", "-o", "scores.duckdb")
     # the earlier cutoff last: its plans would be the later one's memory of contacts
     for cutoff in ("1998-07-01", "1998-07-01", "1998-04-01"):
@@ -229,17 +228,13 @@ def test_a_database_holds_each_cutoff_once(shop):
     pd.testing.assert_frame_equal(read_scores(base, "1998-07-01"), shop.scores)
 
 
-def test_a_cutoff_before_all_data_or_an_unknown_alias_is_one_sentence(shop):
+def test_a_cutoff_before_all_data_or_an_unknown_alias_is_one_sentence(command_line, shop):
     for arguments, words in (
         (("--cutoff", "1990-01-01"), "nothing was bought before the cutoff 1990-01-01"),
         (("--model", "models:/crmml@nobody"), "its aliases: challenger = 1, champion = 1"),
     ):
-        done = subprocess.run(
-            [CRMML, "score", "-c", "crmml.yaml", "-o", "never", *arguments],
-            cwd=shop.folder,
-            capture_output=True,
-            text=True,
-            timeout=120,
+        done = command_line.here(
+            shop.folder, "score", "-c", "crmml.yaml", "-o", "never", *arguments
         )
         assert (done.returncode, done.stdout) == (2, "")
         assert words in done.stderr
@@ -247,7 +242,7 @@ def test_a_cutoff_before_all_data_or_an_unknown_alias_is_one_sentence(shop):
         assert not (shop.folder / "never").exists()
 
 
-def test_backtest_says_on_stderr_that_the_base_is_older_than_the_data(tmp_path):
+def test_backtest_says_on_stderr_that_the_base_is_older_than_the_data(run, command_line, tmp_path):
     rng = np.random.default_rng(3)
     rows = [
         (customer, pd.Timestamp("2024-01-01") + pd.Timedelta(hours=int(hour)), 10.0)
@@ -258,15 +253,8 @@ def test_backtest_says_on_stderr_that_the_base_is_older_than_the_data(tmp_path):
     table = pd.DataFrame(rows, columns=["customer_id", "timestamp", "amount"])
     table.to_csv(tmp_path / "old.csv", index=False)
     run(tmp_path, "init", "old.csv", "--out", "old.yaml")
-    done = subprocess.run(
-        [CRMML, "backtest", "-c", "old.yaml", *SMALL],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=240,
-        check=True,
-    )
+    done = command_line.here(tmp_path, "backtest", "-c", "old.yaml", *SMALL)
+    assert done.returncode == 0, done.stderr
     assert "mbg_nbd is chosen" in done.stdout
     data, _, rest = done.stdout.partition("data:")[2].strip().partition("\n")
     assert data.startswith("? customer base: the base is older than the data")
@@ -274,9 +262,9 @@ def test_backtest_says_on_stderr_that_the_base_is_older_than_the_data(tmp_path):
     assert "the base is older" not in rest
 
 
-def test_help_and_version_answer(tmp_path):
-    assert run(tmp_path, "--version") == f"crmml {crmml.__version__}\n"
-    assert "promote" in run(tmp_path, "--help")
+def test_help_and_version_answer(run_process, tmp_path):
+    assert run_process(tmp_path, "--version") == f"crmml {crmml.__version__}\n"
+    assert "promote" in run_process(tmp_path, "--help")
 
 
 def test_an_interrupt_that_python_swallowed_stops_the_next_step(monkeypatch):

@@ -1,12 +1,10 @@
-"""Bad input, each given to the command line as a process: one sentence, exit code 2, no trace."""
+"""Bad input, given to the command line: one sentence, exit code 2, no trace."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,30 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import crmml
-
-CRMML = str(Path(sys.executable).with_name("crmml"))
 SMALL = (
     *("--set", "backtest.bootstrap=20", "--set", "backtest.max_windows=1"),
     *("--set", "backtest.candidates=[mbg_nbd,heuristic]"),
 )
 NOTHING_LISTENS = "http://127.0.0.1:9"
-
-
-def environment() -> dict[str, str]:
-    plain = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "PYTHON"))}
-    return {**plain, "OMP_NUM_THREADS": "1"}
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [CRMML, *arguments],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -50,25 +29,32 @@ def listing(folder: Path) -> dict[str, bytes]:
     }
 
 
-def refused(folder: Path, *arguments: str) -> str:
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(command_line) -> Refused:
     """Run what must fail without a trace, and return the one sentence."""
-    before = listing(folder)
-    done = run(folder, *arguments)
-    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
-    assert done.stdout == ""
-    assert done.stderr.startswith("crmml: ")
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr) < 1000, done.stderr
-    assert listing(folder) == before
-    return done.stderr.removeprefix("crmml: ").strip()
+
+    def refused(folder: Path, *arguments: str, as_process: bool = False) -> str:
+        before = listing(folder)
+        run = command_line.process if as_process else command_line.here
+        done = run(folder, *arguments)
+        assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+        assert done.stdout == ""
+        assert done.stderr.startswith("crmml: ")
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert "Traceback" not in done.stderr
+        assert len(done.stderr) < 1000, done.stderr
+        assert listing(folder) == before
+        return done.stderr.removeprefix("crmml: ").strip()
+
+    return refused
 
 
 @pytest.fixture(scope="module")
-def log() -> pd.DataFrame:
-    """An eighth of the CDNOW sample: 295 customers."""
-    rows = crmml.load_cdnow(sample=True)
-    return rows[rows["customer_id"].astype(int) % 8 == 0].reset_index(drop=True)
+def log(cdnow_eighth) -> pd.DataFrame:
+    return cdnow_eighth
 
 
 Write = Callable[..., str]
@@ -121,14 +107,17 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize("case", BAD_ROWS)
-def test_bad_rows_are_refused_and_the_next_run_works(case, write, log, tmp_path):
+def test_bad_rows_are_refused_and_the_next_run_works(
+    command_line, refused, case, write, log, tmp_path
+):
     change, words = BAD_ROWS[case]
     config = write(change(log))
-    sentence = refused(tmp_path, "train", "--config", config, *SMALL)
+    by_itself = case == "a missing column"
+    sentence = refused(tmp_path, "train", "--config", config, *SMALL, as_process=by_itself)
     for word in words:
         assert word in sentence, sentence
-    if case == "a missing column":  # the same folder, the data mended
-        done = run(tmp_path, "check", "--config", write(log))
+    if by_itself:  # the same folder, the data mended
+        done = command_line.process(tmp_path, "check", "--config", write(log))
         assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -140,13 +129,15 @@ def test_bad_rows_are_refused_and_the_next_run_works(case, write, log, tmp_path)
     ],
     ids=["an empty file", "binary garbage"],
 )
-def test_a_file_without_a_table_is_refused_by_init_and_check(content, word, write, tmp_path):
+def test_a_file_without_a_table_is_refused_by_init_and_check(
+    refused, content, word, write, tmp_path
+):
     config = write(content)
     assert word in refused(tmp_path, "check", "--config", config)
     assert word in refused(tmp_path, "init", "log.csv", "--out", "new.yaml")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path, write, log):
+def test_a_file_that_is_not_there_is_named(refused, tmp_path, write, log):
     config = write(log)
     (tmp_path / "log.csv").rename(tmp_path / "other.csv")
     assert "log.csv: there is no such file" in refused(tmp_path, "check", "-c", config)
@@ -155,7 +146,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path, write, log):
     assert "job.yaml is there already" in refused(tmp_path, "init", "other.csv", "-o", "job.yaml")
 
 
-def test_duplicate_customers_are_counted(write, log, tmp_path):
+def test_duplicate_customers_are_counted(refused, write, log, tmp_path):
     ids = log["customer_id"].iloc[[0, 0, -1]]
     pd.DataFrame({"customer_id": ids, "industry": "x"}).to_csv(tmp_path / "people.csv")
     config = write(log, "  customers: {path: people.csv}\n")
@@ -165,7 +156,7 @@ def test_duplicate_customers_are_counted(write, log, tmp_path):
     assert "2 rows break it" in sentence
 
 
-def test_cutoffs_before_all_data_and_no_date_at_all(write, log, tmp_path):
+def test_cutoffs_before_all_data_and_no_date_at_all(refused, write, log, tmp_path):
     config = write(log)
     sentence = refused(tmp_path, "backtest", "-c", config, "--set", "cutoff='1990-01-01'")
     assert "nothing lies before the cutoff 1990-01-01" in sentence
@@ -177,7 +168,7 @@ def test_cutoffs_before_all_data_and_no_date_at_all(write, log, tmp_path):
     assert sentence == "--cutoff must be a date like 1998-07-01; got 'yesterday'"
 
 
-def test_customers_with_one_purchase_each_and_a_short_history(write, log, tmp_path):
+def test_customers_with_one_purchase_each_and_a_short_history(refused, write, log, tmp_path):
     once = log.assign(customer_id=range(len(log)))
     sentence = refused(tmp_path, "train", "-c", write(once), *SMALL)
     assert "repeat" in sentence or "once" in sentence, sentence
@@ -187,18 +178,20 @@ def test_customers_with_one_purchase_each_and_a_short_history(write, log, tmp_pa
     assert "13W" in sentence
 
 
-def test_negative_and_zero_amounts_work_and_are_counted(write, log, tmp_path):
+def test_negative_and_zero_amounts_work_and_are_counted(
+    command_line, refused, write, log, tmp_path
+):
     amounts = log["amount"].copy()
     amounts[::50], amounts[1::50] = -5.0, 0.0
     config = write(log.assign(amount=amounts))
     n_negative, n_zero = int((amounts < 0).sum()), int((amounts == 0).sum())
-    done = run(tmp_path, "check", "-c", config)
+    done = command_line.here(tmp_path, "check", "-c", config)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"policy returns=net: {n_negative:,} lines" in done.stdout
     assert f"policy zero_amounts=keep_as_purchase: {n_zero:,} lines" in done.stdout
     refusal = refused(tmp_path, "check", "-c", config, "--set", "data.policies.returns=error")
     assert f"{n_negative:,} rows break it" in refusal
-    done = run(tmp_path, "backtest", "-c", config, *SMALL)
+    done = command_line.process(tmp_path, "backtest", "-c", config, *SMALL)
     assert done.returncode == 0, done.stderr
     assert "is chosen" in done.stdout
     for line in done.stderr.splitlines():  # what a fit had to say, and no noise of Python
@@ -209,11 +202,10 @@ def test_negative_and_zero_amounts_work_and_are_counted(write, log, tmp_path):
 # ------------------------------------------------------------------------------- the settings
 
 
-def test_misspelt_keys_and_broken_settings(write, log, tmp_path):
+def test_misspelt_keys_and_broken_settings(refused, write, log, tmp_path):
     config = write(log, "outcome: {horizn: 13W}\n")
-    assert "unknown key 'outcome.horizn'; did you mean 'horizon'?" in refused(
-        tmp_path, "train", "-c", config
-    )
+    sentence = refused(tmp_path, "train", "-c", config, as_process=True)
+    assert "unknown key 'outcome.horizn'; did you mean 'horizon'?" in sentence
     (tmp_path / "broken.yaml").write_text("data: {transactions: [path: log.csv\n")
     assert "not valid YAML" in refused(tmp_path, "train", "-c", "broken.yaml")
     (tmp_path / "empty.yaml").write_text("{}")
@@ -233,7 +225,7 @@ def test_misspelt_keys_and_broken_settings(write, log, tmp_path):
         ("backtest.candidates=[magic]", "magic"),
     ],
 )
-def test_mistaken_overrides(override, words, write, log, tmp_path):
+def test_mistaken_overrides(refused, override, words, write, log, tmp_path):
     config = write(log, "seed: 1\n")
     assert words in refused(tmp_path, "train", "-c", config, "--set", override)
 
@@ -260,7 +252,9 @@ actions:
     ],
     ids=["an unknown column", "code", "half a condition"],
 )
-def test_a_catalogue_that_cannot_be_read_or_runs_code(eligible, word, write, log, tmp_path):
+def test_a_catalogue_that_cannot_be_read_or_runs_code(
+    refused, eligible, word, write, log, tmp_path
+):
     text = CATALOGUE.format(eligible=json.dumps(eligible))
     (tmp_path / "actions.yaml").write_text(text, encoding="utf-8")
     config = write(log, "actions: {catalogue: actions.yaml}\n")
@@ -270,7 +264,7 @@ def test_a_catalogue_that_cannot_be_read_or_runs_code(eligible, word, write, log
 # ------------------------------------------------------------------------------- the shelves
 
 
-def test_a_bundle_from_a_newer_format_or_none_or_damaged(write, log, tmp_path):
+def test_a_bundle_from_a_newer_format_or_none_or_damaged(refused, write, log, tmp_path):
     score = ("score", "-c", write(log), "--out", "out", "--model")
     assert "no bundle at models/nothing" in refused(tmp_path, *score, "models/nothing")
     bundle = tmp_path / "models" / "crmml" / "1"
@@ -284,7 +278,7 @@ def test_a_bundle_from_a_newer_format_or_none_or_damaged(write, log, tmp_path):
     assert "damaged" in refused(tmp_path, *score, "models/crmml/1")
 
 
-def test_training_without_a_log_says_what_this_version_does(tmp_path):
+def test_training_without_a_log_says_what_this_version_does(refused, tmp_path):
     rows = pd.DataFrame({"customer_id": [1, 2, 3], "outcome": [0, 1, 0], "calls": [1, 4, 2]})
     rows.to_csv(tmp_path / "people.csv", index=False)
     (tmp_path / "job.yaml").write_text("data: {labelled: {path: people.csv}}\n", encoding="utf-8")
@@ -294,7 +288,7 @@ def test_training_without_a_log_says_what_this_version_does(tmp_path):
         assert "given are 'labelled'" in sentence
 
 
-def test_a_missing_mlflow_server_is_told_within_seconds(write, log, tmp_path):
+def test_a_missing_mlflow_server_is_told_within_seconds(refused, write, log, tmp_path):
     config = write(log)
     uri = f"tracking.uri={NOTHING_LISTENS}"
     for command in (
@@ -302,11 +296,12 @@ def test_a_missing_mlflow_server_is_told_within_seconds(write, log, tmp_path):
         ("promote", "--tracking-uri", NOTHING_LISTENS),
     ):
         started = time.monotonic()
-        assert f"no MLflow server answers at {NOTHING_LISTENS}" in refused(tmp_path, *command)
+        sentence = refused(tmp_path, *command, as_process=command[0] == "train")
+        assert f"no MLflow server answers at {NOTHING_LISTENS}" in sentence
         assert time.monotonic() - started < 60, "MLflow's own patience is minutes"
 
 
-def test_outputs_that_cannot_be_written_are_refused_before_the_work(write, log, tmp_path):
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(refused, write, log, tmp_path):
     config = write(log)
     for out in ("log.csv", "log.csv/deeper", "log.csv/base.duckdb"):
         sentence = refused(tmp_path, "score", "-c", config, "--out", out)
@@ -317,7 +312,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(write, log, 
     assert "cannot write" in refused(tmp_path, "init", "log.csv", "--out", "log.csv/x.yaml")
 
 
-def test_what_to_score_is_given_once_and_in_a_known_format(write, log, tmp_path):
+def test_what_to_score_is_given_once_and_in_a_known_format(refused, write, log, tmp_path):
     config = write(log)
     assert "--config and --transactions" in refused(tmp_path, "score", "--out", "out")
     both = ("score", "-c", config, "--transactions", "log.csv", "--out", "out")
@@ -328,14 +323,14 @@ def test_what_to_score_is_given_once_and_in_a_known_format(write, log, tmp_path)
 # ------------------------------------------------------------------------------- the interrupt
 
 
-def test_an_interrupt_leaves_nothing_and_the_next_run_works(write, log, tmp_path):
+def test_an_interrupt_leaves_nothing_and_the_next_run_works(command_line, write, log, tmp_path):
     config = write(log)
     before = listing(tmp_path)
-    command = [CRMML, "train", "-c", config, *SMALL]
+    command = [command_line.program, "train", "-c", config, *SMALL]
     process = subprocess.Popen(
         command,
         cwd=tmp_path,
-        env=environment(),
+        env=command_line.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -356,7 +351,7 @@ def test_an_interrupt_leaves_nothing_and_the_next_run_works(write, log, tmp_path
     assert stdout == ""
     assert stderr == "crmml: interrupted; nothing was left half written\n"
     assert listing(tmp_path) == before
-    done = run(tmp_path, *command[1:])
+    done = command_line.here(tmp_path, *command[1:])
     assert done.returncode == 0, done.stderr
     assert "Registered crmml version 1, alias challenger" in done.stdout
     assert (tmp_path / "models" / "crmml" / "1" / "manifest.json").is_file()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from crmml.config import ConfigError, load_config, parse_config
+from crmml.cli import app
+from crmml.config import Config, ConfigError, load_config, parse_config
 from crmml.data.settings import Policies
 
 MINIMAL = {"data": {"transactions": {"dataset": "cdnow"}}}
@@ -82,3 +85,12 @@ def test_policies_and_paths_of_all_tables_reach_the_data(tmp_path: Path) -> None
     assert data.transactions.columns == {"amount": "total", "order_id": None}
     assert data.tables["subscriptions"].path == tmp_path.resolve() / "deep" / "contracts.csv"
     assert data.policies == Policies(returns="drop", test_customers=(7, "till"))
+
+
+def test_the_schema_for_editors_names_every_key_and_its_meaning():
+    shown = CliRunner().invoke(app, ["schema"])
+    schema = json.loads(shown.stdout)
+    budget = schema["$defs"]["ActionSection"]["properties"]["budget"]
+    assert "description" in budget
+    assert set(schema["properties"]) == set(Config.model_fields)
+    assert schema["additionalProperties"] is False

@@ -8,9 +8,11 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 import crmml
 import crmml.models
@@ -101,3 +103,18 @@ def test_no_estimator_is_more_than_three_levels_deep():
         return here + [name for sub in kind.__subclasses__() for name in deeper(sub, level + 1)]
 
     assert deeper(Estimator, 1) == []
+
+
+def test_each_decision_has_its_number_status_and_date() -> None:
+    records = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    for number, record in enumerate(records, start=1):
+        title, _, status = record.read_text("utf-8").split("\n")[:3]
+        assert record.name.startswith(f"{number:04}-")
+        assert title.startswith(f"# {number}. ")
+        assert re.fullmatch(r"\*Status: accepted on \d{4}-\d\d-\d\d.*\.\*", status), record
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])

@@ -20,7 +20,7 @@ import crmml
 import crmml.plots
 from crmml import plots
 from crmml.plots.gallery import training_figures
-from crmml.plots.style import metric_label, model_label
+from crmml.plots.style import model_label
 from crmml.segments import ValueTiers
 from crmml.segments.value_tier import compute_pareto_curve
 
@@ -415,15 +415,12 @@ def test_a_path_without_purchases_and_a_curve_of_nothing_are_drawn() -> None:
 # -- plain words -------------------------------------------------------------------------------
 
 
-def test_the_usual_candidates_and_losses_have_plain_words() -> None:
+def test_the_usual_candidates_have_plain_words() -> None:
     from crmml.config import Config
-    from crmml.training.evaluate import DECIDED_BY, LOSSES
 
     written = {name: model_label(name) for name in Config().backtest.candidates}
     assert [name for name, label in written.items() if label == name] == []
     assert len(set(written.values())) == len(written)
-    shown = {name: metric_label(name) for name in {DECIDED_BY, *LOSSES}}
-    assert [name for name, label in shown.items() if label == name] == []
 
 
 # -- the gallery -------------------------------------------------------------------------------

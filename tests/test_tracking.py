@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import types
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -96,10 +97,9 @@ def bundle_module(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory) -> Experiment:
-    """One database for all tests: making it takes seconds."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    yield start(f"sqlite:///{folder}/mlflow.db")
+def shelf(tmp_path_factory, fresh_mlflow) -> Iterator[Experiment]:
+    """One database for all tests."""
+    yield start(fresh_mlflow(tmp_path_factory.mktemp("mlflow")))
     mlflow.set_tracking_uri("")
     os.environ.pop("MLFLOW_TRACKING_URI", None)
 
@@ -303,14 +303,28 @@ def test_a_champion_is_replaced_only_by_one_that_is_better_beyond_chance(shelf):
 
 
 def test_more_may_be_better(shelf):
-    train(shelf, "gini", **errors(0.60))
-    train_and_say = [challenge(shelf, "gini")]
-    train(shelf, "gini", **errors(0.55))
-    train_and_say.append(promote("gini", metric="mae", lower_is_better=False, uri=shelf.uri))
-    train(shelf, "gini", **errors(0.65))
-    train_and_say.append(promote("gini", metric="mae", lower_is_better=False, uri=shelf.uri))
+    def meet() -> Any:
+        return promote("gini", metric="gini", uri=shelf.uri)
+
+    train(shelf, "gini", **errors(0.60, metric="gini"))
+    train_and_say = [meet()]
+    train(shelf, "gini", **errors(0.55, metric="gini"))
+    train_and_say.append(meet())
+    train(shelf, "gini", **errors(0.65, metric="gini"))
+    train_and_say.append(meet())
     assert [said.promoted for said in train_and_say] == [True, False, True]
     assert "higher is better" in train_and_say[1].reason
+
+
+def test_of_a_bias_the_nearer_to_zero_is_better_and_an_unknown_metric_is_refused(shelf):
+    said = []
+    for value in (-0.5, 0.3, -0.9):
+        train(shelf, "bias", **errors(value, metric="bias"))
+        said.append(promote("bias", metric="bias", uri=shelf.uri))
+    assert [one.promoted for one in said] == [True, True, False]
+    assert "nearer to 0 is better" in said[1].reason
+    with pytest.raises(ParameterError, match="metric must be one of"):
+        promote("bias", metric="biased", uri=shelf.uri)
 
 
 def test_on_other_data_the_champion_is_evaluated_again(shelf):

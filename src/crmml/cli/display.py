@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from crmml.metrics.table import metric_named
 from crmml.notes import Note, most_pressing
 
 if TYPE_CHECKING:
@@ -33,17 +34,29 @@ DOUBTS = 5
 """Doubts about a file that fit one screen."""
 
 BOARD = (
-    ("purchases_deviance", "devi-\nance"),
-    ("purchases_mae", "MAE"),
-    ("purchases_rmse", "RMSE"),
-    ("purchases_bias", "bias"),
-    ("crps", "CRPS"),
-    ("coverage_80", "80 %\nholds"),
-    ("spend_bias", "spend\nbias"),
-    ("spend_spearman", "spend\nrank"),
-    ("spend_top_decile_found", "top\n10 %"),
+    "purchases_deviance",
+    "purchases_mae",
+    "purchases_rmse",
+    "purchases_bias",
+    "purchases_absolute_bias",
+    "crps",
+    "coverage_80",
+    "spend_bias",
+    "spend_top_decile_found",
 )
-"""Columns of the leaderboard that fit 80 characters: metric and heading."""
+"""Columns of the leaderboard that fit 80 characters."""
+
+
+def board_heading(metric: str) -> str:
+    """Return the heading of a column of the leaderboard, from the table of metrics.
+
+    Examples
+    --------
+    >>> board_heading("purchases_mae"), board_heading("spend_bias")
+    ('MAE', 'spend\\nbias')
+    """
+    heading = metric_named(metric).heading
+    return f"spend\n{heading}" if metric == "spend_bias" else heading
 
 
 def say(text: str) -> None:
@@ -121,26 +134,57 @@ def show_tiers(scores: Scores) -> None:
 
 
 def show_backtest(backtest: Backtest) -> None:
-    """Print the leaderboard and the sentence that says which is chosen and why."""
-    from crmml.training.evaluate import DECIDED_BY
-
-    board = backtest.leaderboard.pivot(index="candidate", columns="metric", values="value")
-    shown = [(metric, heading) for metric, heading in BOARD if metric in board]
-    one, n = backtest.windows[0].labelled.window, len(backtest.windows)
+    """Print the leaderboard, what each process kept, and which candidate is chosen and why."""
+    table = backtest.leaderboard
+    board = table.pivot(index="candidate", columns="metric", values="value")
+    stood = table.groupby("candidate")["windows"].first()
+    shown = [metric for metric in BOARD if metric in board]
+    some = int(stood.max()) > int(stood.min())
+    windows = backtest.chose_on or backtest.windows
+    one, n = windows[0].labelled.window, len(windows)
     grid = _grid(
         f"Backtest: {n} window{'s' if n > 1 else ''} of {one.horizon}, from {one.cutoff.date()} on",
         "candidate",
-        *(heading for _, heading in shown),
+        *map(board_heading, shown),
+        *(["win-\ndows"] if some else []),
     )
-    for name in board.sort_values(DECIDED_BY).index:
-        cells = [board.loc[name, metric] for metric, _ in shown]
+    for name in rank_leaderboard(table):
+        cells = [board[metric].to_dict()[name] for metric in shown]
         style = "bold green" if name == backtest.chosen else None
-        numbers = ("-" if pd.isna(cell) else f"{cell:.3f}" for cell in cells)
-        grid.add_row(str(name), *numbers, style=style)
+        numbers = ["-" if pd.isna(cell) else f"{cell:.3f}" for cell in cells]
+        numbers += [f"{stood[name]}"] if some else []
+        grid.add_row(name, *numbers, style=style)
     console.print(grid)
+    for text, names in _group(backtest.clocks).items():
+        say(f"{' and '.join(names)} kept the clocks: {text}")
     say(backtest.reason)
+    if backtest.contradicted is not None:
+        say(f"? {backtest.contradicted}")
     for name, why in backtest.skipped.items():
-        say(f"{name} was left out: {why}")
+        say(f"{name} was left out where it could not be fitted: {why}")
+
+
+def rank_leaderboard(table: pd.DataFrame) -> list[str]:
+    """Order the candidates by their error; those that stood in fewer windows come after all others.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :class:`crmml.training.backtest.Backtest`.
+    """
+    from crmml.training.evaluate import DECIDED_BY
+
+    error = table[table["metric"] == DECIDED_BY]
+    ranked = error.sort_values(["windows", "value", "candidate"], ascending=[False, True, True])
+    return [str(name) for name in ranked["candidate"]]
+
+
+def _group(texts: Mapping[str, str]) -> dict[str, list[str]]:
+    """Gather the names of which the same is said."""
+    groups: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        groups.setdefault(text, []).append(name)
+    return groups
 
 
 def show_training(result: TrainingResult, stored: Path) -> None:
@@ -164,7 +208,7 @@ def show_training(result: TrainingResult, stored: Path) -> None:
 _MARKS = {"ask": "?", "warn": "!", "info": "*"}
 
 
-_SHOWN_WITH_THE_BOARD = ("choice", "left_out")
+_SHOWN_WITH_THE_BOARD = ("choice", "contradicted_choice", "clocks", "left_out")
 
 
 def show_notes(notes: Sequence[Note], stored: Path | None) -> None:
@@ -261,11 +305,10 @@ value:
   margin: 0.30          # an assumption: margin per unit of revenue; replace it by your own
 
 backtest:
-  min_history: 26W      # history before the first cutoff that is judged
-  # more candidates take longer: regular, mbg_nbd_left_censored, mbg_nbd_left_censored_half,
-  # mbg_nbd_calendar, mbg_nbd_left_censored_calendar, tweedie, hurdle, hybrid, blend
-  candidates: [bg_nbd, mbg_nbd, pareto_nbd, bg_nbd_newcomer, mbg_nbd_newcomer, lifetimes_bg_nbd,
-    heuristic]
+  min_history: 26W      # history before the first cutoff that is evaluated
+  # The default, bg_nbd, mbg_nbd, pareto_nbd, lifetimes_bg_nbd and heuristic, and regular where
+  # purchases are; tweedie, hurdle and hybrid learn more from longer histories and take longer.
+  # candidates: [bg_nbd, mbg_nbd, pareto_nbd, regular, tweedie, hurdle, hybrid, heuristic]
 
 actions:
   catalogue: null       # your own YAML of actions; null takes the built-in assumptions

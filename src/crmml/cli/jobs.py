@@ -167,35 +167,49 @@ def promote(name: str | None, config: Config | None, tracking_uri: str | None) -
 
 def score(
     *,
-    model: str,
+    model: str | None,
     config: Config | None,
     transactions: str | None,
     cutoff: str | None,
     out: Path,
     file_format: str,
+    strict: bool,
     tracking_uri: str | None,
 ) -> None:
     """Score and write."""
     if (config is None) == (transactions is None):
         raise ParameterError("the data to score", "one of --config and --transactions", None)
+    from crmml.features.windows import read_moment
+
     if file_format not in ("parquet", "csv"):
         raise ParameterError("--format", "parquet or csv", file_format)
-    moment = _moment(cutoff)
+    moment = None if cutoff is None else read_moment(cutoff, "--cutoff")
     _check_writable(out)
     with working() as say:
+        model = model or f"models:/{config.name if config else 'crmml'}@champion"
         say(f"loading {model}")
         from crmml.scoring.scorer import open_for, scoring_cutoff
         from crmml.scoring.scorer import score as score_tables
         from crmml.storage.scores import read_plans, write_scores
+        from crmml.training import settings_at_score
         from crmml.training.opening import open_configured
 
         uri = tracking_uri or (config.tracking.uri if config else None)
         bundle = load_model(model, uri)
+        given: dict[str, Any] = {}
+        if config:
+            settings_at_score.check_settings_at_score(config, bundle)
+            given = settings_at_score.honoured_settings(config)
         say("reading and validating")
-        tables = open_configured(config) if config else open_for(bundle, transactions)
+        if config:
+            policies = settings_at_score.policies_at_score(config, bundle)
+            tables = open_configured(config, policies=policies)
+        else:
+            tables = open_for(bundle, transactions)
         say("scoring")
-        plans = read_plans(out, scoring_cutoff(bundle, tables, moment))
-        scores = score_tables(bundle, tables, moment, plans=plans)
+        moment = scoring_cutoff(bundle, tables, moment, whole=True)
+        plans = read_plans(out, moment)
+        scores = score_tables(bundle, tables, moment, plans=plans, strict=strict, **given)
         say("writing")
         written = write_scores(scores.table, out, scores.snapshot.cutoff, file_format)  # type: ignore[arg-type]
     silent = (scores.snapshot.cutoff - tables.last_timestamp).days
@@ -364,6 +378,8 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
     }
     if result.churn.evaluation is not None:
         tables["churn"] = result.churn.evaluation.table.reset_index()
+    if result.calibration is not None:
+        tables["churn_as_served"] = result.calibration.reset_index()
     return tables
 
 
@@ -380,18 +396,6 @@ def _reevaluation(config: Config) -> Reevaluation:
         label_specification=specify_labels(config, tables),
         evaluate=lambda bundle: evaluate_champion(bundle, config, tables),
     )
-
-
-def _moment(cutoff: str | None) -> pd.Timestamp | None:
-    if cutoff is None:
-        return None
-    try:
-        moment = pd.Timestamp(cutoff)
-    except ValueError:
-        raise ParameterError("--cutoff", "a date like 1998-07-01", cutoff) from None
-    if moment.tzinfo is not None:
-        raise ParameterError("--cutoff", "a date without a time zone", cutoff)
-    return moment
 
 
 def _check_writable(out: Path) -> None:

@@ -8,7 +8,7 @@ A statistic that only describes is a number, and its intervals are missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
@@ -172,6 +172,11 @@ class Replicates:
             values[at] += part.values
             draws[at] += part.draws
         return cls(rows, values / n, draws / n[:, None])
+
+    def of(self, candidates: Container[str | None]) -> Replicates:
+        """Return the rows of some candidates."""
+        at = [i for i, (name, _) in enumerate(self.rows) if name in candidates]
+        return Replicates([self.rows[i] for i in at], self.values[at], self.draws[at])
 
     def table(self, reference: str | None = None, level: float = 0.9) -> pd.DataFrame:
         """Percentile intervals of the values and of the differences to a reference.

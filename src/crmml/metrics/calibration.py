@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from crmml._typing import FloatArray, IntArray
+from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.exceptions import ParameterError
+from crmml.metrics.bootstrap import weighted_mean
 
 
 def compute_reliability(
@@ -97,3 +100,81 @@ def _binned(
     # The border belongs to the upper bin unless that would leave a bin empty.
     _, bins = np.unique(np.searchsorted(edges, p, side="right"), return_inverse=True)
     return y, p, bins.astype(np.int64)
+
+
+def compare_mean_probability(
+    outcome: FloatArray,
+    probability: FloatArray,
+    groups: Mapping[str, BoolArray],
+    *,
+    level: float = 0.99,
+    factor: float = 1.5,
+) -> pd.DataFrame:
+    """Compare the mean probability of groups with the share of them to whom it happened.
+
+    Parameters
+    ----------
+    outcome : ndarray of 0 and 1, shape (n,)
+        1 where the event happened.
+    probability : ndarray, shape (n,)
+        Between 0 and 1.
+    groups : mapping of str to ndarray of bool, shape (n,)
+        Who is in each group; an empty group is passed over.
+    level : float
+        Of the interval around the share, in (0, 1).
+    factor : float
+        The odds may be off by so much beyond the interval, > 1: windows differ as a whole, which
+        no sample of customers shows.
+
+    Returns
+    -------
+    DataFrame
+        Index ``group``; columns ``customers, probability`` (mean), ``happened`` (share), ``low,
+        high`` (interval of Jeffreys) and ``met``.
+
+    Examples
+    --------
+    >>> said = np.full(1000, 0.999)
+    >>> gone = np.r_[np.zeros(30), np.ones(970)]
+    >>> compare_mean_probability(gone, said, {"all": gone >= 0})["met"].item()
+    False
+    """
+    rows = {}
+    for name, member in groups.items():
+        n = int(member.sum())
+        if not n:
+            continue
+        events, mean = float(outcome[member].sum()), float(probability[member].mean())
+        law = stats.beta(events + 0.5, n - events + 0.5)
+        low = law.ppf((1.0 - level) / 2.0) if events > 0 else 0.0
+        high = law.ppf((1.0 + level) / 2.0) if events < n else 1.0
+        # Odds compared by products, so that a bound of 0 or 1 needs no logarithm.
+        above = mean * (1.0 - low) * factor >= low * (1.0 - mean)
+        below = mean * (1.0 - high) <= factor * high * (1.0 - mean)
+        rows[name] = (n, mean, events / n, low, high, bool(above and below))
+    columns = ["customers", "probability", "happened", "low", "high", "met"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("group")
+
+
+def mean_error(
+    outcome: FloatArray,
+    probability: FloatArray,
+    member: BoolArray,
+    weight: FloatArray | None = None,
+) -> FloatArray:
+    """Mean probability of a group less the share of it to whom it happened.
+
+    Parameters
+    ----------
+    outcome, probability : ndarray, shape (n,)
+    member : ndarray of bool, shape (n,)
+        Who is in the group.
+    weight : ndarray, shape (..., n), optional
+
+    Returns
+    -------
+    ndarray, shape (...)
+        NaN where nobody of the group has weight.
+    """
+    inside = None if weight is None else weight[..., member]
+    return weighted_mean((probability - outcome)[member], inside)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from sklearn.base import clone
 
+from crmml.exceptions import CrmmlWarning
 from crmml.features.snapshot import Snapshot
 
 
@@ -13,8 +16,8 @@ class Fits:
     """Fitted models by the snapshot that they were fitted on.
 
     A model is found again if it was fitted on the very same snapshot object with equal settings.
-    It is shared then, not copied: fitted models are not changed. What its fit warned of was said
-    when it was fitted, and is not said again.
+    It is shared then, not copied: fitted models are not changed. What its fit warned of is said to
+    whoever asks for it, so that notes do not depend on who asked first.
 
     Examples
     --------
@@ -29,19 +32,7 @@ class Fits:
     """
 
     def __init__(self) -> None:
-        self._known: list[tuple[Snapshot, Any, Any]] = []
-
-    def add(self, snapshot: Snapshot, fitted: Any) -> None:
-        """Remember a model that was fitted elsewhere on a snapshot, all customers weighing alike.
-
-        Parameters
-        ----------
-        snapshot : Snapshot
-            What it was fitted on.
-        fitted : estimator
-            Fitted.
-        """
-        self._known.append((snapshot, _settings(fitted), fitted))
+        self._known: list[tuple[Snapshot, Any, Any, Sequence[warnings.WarningMessage]]] = []
 
     def fit(self, model: Any, snapshot: Snapshot) -> Any:
         """Return a fitted model: the one known, else a copy fitted now.
@@ -54,12 +45,16 @@ class Fits:
             What to fit on.
         """
         wanted = _settings(model)
-        for seen, settings, fitted in self._known:
-            if seen is snapshot and settings == wanted:
-                return fitted
-        fitted = clone(model).fit(snapshot)
-        self._known.append((snapshot, wanted, fitted))
-        return fitted
+        known = (k for k in self._known if k[0] is snapshot and k[1] == wanted)
+        found = next(known, None)
+        if found is None:
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always", CrmmlWarning)
+                found = snapshot, wanted, clone(model).fit(snapshot), said
+            self._known.append(found)
+        for one in found[3]:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        return found[2]
 
 
 def _settings(model: Any) -> Any:

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
+from crmml.metrics.table import describe_metric
 from crmml.plots.style import (
     BLACK,
     BLUE,
     GREY,
     ORANGE,
     dressed,
-    metric_label,
     model_label,
     say_empty,
 )
@@ -139,7 +139,7 @@ def plot_leaderboard(
         Where to draw.
     """
     part = table[table["metric"] == metric]
-    ax = dressed(ax, title="Candidates in the backtest", x=metric_label(metric), y="")
+    ax = dressed(ax, title="Candidates in the backtest", x=describe_metric(metric), y="")
     part = part[part["value"].notna()].sort_values("value", key=_goodness(metric))
     if part.empty:
         return say_empty(ax, f"no candidate has the metric {metric}")

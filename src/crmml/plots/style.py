@@ -33,25 +33,6 @@ _VARIANTS = {
     "_calendar": "with the calendar",
     "_newcomer": "with a rate for newcomers",
 }
-_METRICS = {
-    "mae": "mean absolute error",
-    "mae_of_median": "mean absolute error of the median forecast",
-    "rmse": "root mean squared error",
-    "deviance": "Poisson deviance",
-    "bias": "bias of the total",
-    "pearson": "correlation",
-    "spearman": "rank correlation",
-    "gini": "normalised Gini",
-    "decile_mape": "mean error by decile",
-    "top_decile_found": "share of the true top decile found",
-    "top_decile_lift": "lift of the top decile",
-}
-_WHOLE_METRICS = {
-    "crps": "CRPS of purchases",
-    "log_score": "log score of purchases",
-    "cumulative_mape": "mean error of the running total",
-    "coverage_80": "customers inside their 80 % interval",
-}
 
 
 def model_label(name: str) -> str:
@@ -70,20 +51,6 @@ def model_label(name: str) -> str:
             return f"{model_label(name.removesuffix(suffix))} {meaning}"
     own = name.removeprefix("lifetimes_")
     return f"{_MODELS.get(own, own)} (lifetimes)" if own != name else _MODELS.get(name, name)
-
-
-def metric_label(name: str) -> str:
-    """Write the name of a metric in plain words; unknown names stay as they are.
-
-    Examples
-    --------
-    >>> metric_label("purchases_rmse"), metric_label("crps"), metric_label("my_metric")
-    ('root mean squared error of purchases', 'CRPS of purchases', 'my_metric')
-    """
-    what, _, measure = name.partition("_")
-    if what in {"purchases", "spend"} and measure in _METRICS:
-        return f"{_METRICS[measure]} of {what}"
-    return _WHOLE_METRICS.get(name, name)
 
 
 def dressed(ax: Axes | None, *, title: str, x: str, y: str) -> Axes:

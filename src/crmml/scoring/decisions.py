@@ -58,11 +58,6 @@ class Policy:
     contact_limit: ContactLimit | None = None
     prices: Prices | None = None
 
-    @property
-    def version(self) -> str:
-        """Short hash of the policy without its prices, written on every scored row."""
-        return hashlib.sha256(as_json({**self.to_dict(), "prices": None})).hexdigest()[:12]
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         plain = {**asdict(self), "capacities": dict(self.capacities)}
@@ -227,6 +222,15 @@ class Actions:
         Output("held_out", "flag", "", "left alone at random, to measure the effect"),
         Output("propensity", "number", "probability", "of what was recommended"),
     )
+
+    @property
+    def version(self) -> str:
+        """Short hash of catalogue and policy without its prices, written on every scored row."""
+        decides = {
+            "catalogue": self.catalogue.to_dict(),
+            "policy": {**self.policy.to_dict(), "prices": None},
+        }
+        return hashlib.sha256(as_json(decides)).hexdigest()[:12]
 
     @property
     def reads(self) -> frozenset[str]:

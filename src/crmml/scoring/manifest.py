@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
 
@@ -12,6 +14,7 @@ from crmml import __version__
 from crmml._typing import Grain, TimeUnit
 from crmml.exceptions import BundleError
 from crmml.notes import Note
+from crmml.scoring.guards import TrainingRange
 
 FORMAT_VERSION: Literal[2] = 2
 """Format of the folder; a newer one is refused, older ones are upgraded when they are read."""
@@ -32,7 +35,9 @@ _DESCRIPTIVE = {
     "metrics",
     "notes",
     "absent",
+    "trained_on",
     "hashes",
+    "forms",
 }
 """What people read; it changes no score, and no ``model_version``."""
 
@@ -72,7 +77,7 @@ class Manifest(BaseModel):
     currency : str, optional
         The one currency, where the data name it.
     policies : mapping of str to mapping
-        Data policies by table.
+        Data policies by table; test customers as hashes.
     predictors : tuple of str
         Names of the predictors, in the order of the columns of the scores.
     metrics : mapping of str to (value, lower, upper)
@@ -81,8 +86,12 @@ class Manifest(BaseModel):
         What a user must know.
     absent : mapping of str to str
         Columns that these data cannot give, and why.
+    trained_on : TrainingRange, optional
+        What the customers of the training were like; scoring compares.
     hashes : mapping of str to str
         File to the SHA-256 of its content.
+    forms : mapping of str to str
+        File to the hash of its form; see :func:`form_digest`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -104,7 +113,7 @@ class Manifest(BaseModel):
     channels: Mapping[str, str] = Field(default_factory=dict)
     own_seller: str | None = None
     currency: str | None = None
-    policies: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
+    policies: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     predictors: tuple[str, ...] = ()
     seed: int = 0
     config_hash: str = ""
@@ -113,7 +122,9 @@ class Manifest(BaseModel):
     metrics: Mapping[str, tuple[float, float, float]] = Field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     absent: Mapping[str, str] = Field(default_factory=dict)
+    trained_on: TrainingRange | None = None
     hashes: Mapping[str, str] = Field(default_factory=dict)
+    forms: Mapping[str, str] = Field(default_factory=dict)
 
     def __getitem__(self, key: str) -> Any:
         """Read a field by name, as in 0.1, where the manifest was a mapping."""
@@ -176,6 +187,33 @@ def check_digest(files: Mapping[str, bytes], where: str) -> None:
             f"{where} is damaged: {MANIFEST} does not match its SHA-256 in {DIGEST}, so it was "
             "changed after training"
         )
+
+
+def form_digest(stored: Any) -> str:
+    """Hash which keys and which kinds of values stored JSON has, whatever the values are.
+
+    A file that was edited and signed anew still has to have the form in which it was written:
+    models take their numbers as they are.
+
+    Examples
+    --------
+    >>> form_digest({"r": [0.5, 2]}) == form_digest({"r": [1.5, 3, 4]})
+    True
+    >>> form_digest({"r": [0.5, 2]}) == form_digest({"r": [0.5, "2"]})
+    False
+    """
+    text = json.dumps(_form(stored), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _form(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _form(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return sorted({json.dumps(_form(one), sort_keys=True) for one in value})
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return "number" if math.isfinite(value) else "not finite"
+    return type(value).__name__
 
 
 def digest(content: bytes) -> str:

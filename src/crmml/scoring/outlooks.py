@@ -6,16 +6,29 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pandas as pd
 
+from crmml.exceptions import CrmmlError
+from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import LOYALTY_CLASSES, build_wallet
+from crmml.models.churn.history import find_candidates
+from crmml.models.churn.outside import OutsideCalibration
 from crmml.scoring.predictors import Moment, Output
-
-INTERVAL = (0.1, 0.9)
-"""Levels of ``*_lower`` and ``*_upper``: the outcome itself lies between them with 80 %."""
+from crmml.scoring.purchase_law import INTERVAL, PurchaseLaw, count_columns, law_of_forecast
+from crmml.stats.discounting import in_units
 
 _LOG: frozenset[str] = frozenset({"transactions"})
 _NOTHING: frozenset[str] = frozenset()
+
+
+def _count_outputs(horizon: str) -> tuple[Output, Output, Output]:
+    what = "quantile of the number of purchases"
+    return (
+        Output("purchases_lower", "integer", "purchases", f"10 % {what}", horizon),
+        Output("purchases_upper", "integer", "purchases", f"90 % {what}", horizon),
+        Output("probability_no_purchase", "number", "probability", "no purchase at all", horizon),
+    )
 
 
 @dataclass(frozen=True)
@@ -26,10 +39,14 @@ class PurchaseForecast:
     ----------
     model : Forecaster
     horizon : str
+    counts : bool
+        Whether interval and probability of no purchase come from the forecaster's own distribution;
+        else :class:`LifetimeValue` gives them.
     """
 
     model: Any
     horizon: str
+    counts: bool = False
 
     name: ClassVar[str] = "forecast"
     tables: ClassVar[frozenset[str]] = _LOG
@@ -38,19 +55,27 @@ class PurchaseForecast:
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """Two expectations."""
+        """Two expectations, and what follows from the distribution."""
         h = self.horizon
         return (
             Output("expected_purchases", "number", "purchases", "expected number of purchases", h),
             Output("expected_spend", "number", "currency", "expected net spend", h),
+            *(_count_outputs(h) if self.counts else ()),
         )
+
+    def law(self, snapshot: Snapshot) -> PurchaseLaw:
+        """Return the distribution of purchases that is served."""
+        found = law_of_forecast(self.model, snapshot)
+        if found is None:
+            raise CrmmlError(f"{type(self.model).__name__} gives no distribution of purchases")
+        return found
 
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Forecast."""
         forecast: pd.DataFrame = self.model.forecast(moment.snapshot)
-        return forecast.rename(columns={"purchases": "expected_purchases"}).rename(
-            columns={"spend": "expected_spend"}
-        )
+        names = {"purchases": "expected_purchases", "spend": "expected_spend"}
+        table = forecast.rename(columns=names)
+        return table.join(count_columns(self.law(moment.snapshot))) if self.counts else table
 
 
 @dataclass(frozen=True)
@@ -68,6 +93,10 @@ class LifetimeValue:
         Over which expected margins are given to other predictors.
     windows : tuple of str
         Within which the probability of a purchase is given to other predictors.
+    counts : {"process", "forecast", "version_0_1"}
+        Who gives the interval of purchases and the probability of none: this process, under the
+        doubt about its parameters; or :class:`PurchaseForecast`. Bundles of version 0.1 serve the
+        interval with the doubt and the probability without.
     """
 
     model: Any
@@ -75,6 +104,7 @@ class LifetimeValue:
     value_horizon: str
     margin_horizons: tuple[str, ...] = ()
     windows: tuple[str, ...] = ()
+    counts: Literal["process", "forecast", "version_0_1"] = "version_0_1"
 
     name: ClassVar[str] = "lifetime_value"
     tables: ClassVar[frozenset[str]] = _LOG
@@ -84,13 +114,13 @@ class LifetimeValue:
     @property
     def outputs(self) -> tuple[Output, ...]:
         """Intervals, probabilities, values; margins for other predictors."""
-        h, far = self.horizon, self.value_horizon
+        far = self.value_horizon
         low, high = "10 % quantile of", "90 % quantile of"
+        counts = () if self.counts == "forecast" else _count_outputs(self.horizon)
         return (
-            Output("purchases_lower", "integer", "purchases", f"{low} the number of purchases", h),
-            Output("purchases_upper", "integer", "purchases", f"{high} the number of purchases", h),
+            *counts[:2],
             Output("probability_alive", "number", "probability", "still active at the cutoff"),
-            Output("probability_no_purchase", "number", "probability", "no purchase at all", h),
+            *counts[2:],
             Output("clv", "number", "currency", "lifetime value: expected discounted margin", far),
             Output("clv_lower", "number", "currency", f"{low} the discounted margin", far),
             Output("clv_upper", "number", "currency", f"{high} the discounted margin", far),
@@ -116,17 +146,24 @@ class LifetimeValue:
             Output(MARGIN_VARIATION, "number", "", "relative doubt about the margin", served=False),
         )
 
+    def law(self, snapshot: Snapshot) -> PurchaseLaw:
+        """Return the distribution of purchases that is served."""
+        law: PurchaseLaw = self.model.ahead(snapshot, self.horizon).doubted
+        return law
+
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Ask the lifetime value model."""
         ltv, snapshot = self.model, moment.snapshot
         ahead = cache(lambda horizon: ltv.ahead(snapshot, horizon))
         near, far = ahead(self.horizon), ahead(self.value_horizon)
         table = pd.DataFrame(index=snapshot.customer_id)
-        counts, values = near.doubted.quantiles(INTERVAL), far.clv_quantiles(INTERVAL)
-        for name, bounds in (("purchases", counts), ("clv", values)):
-            table[f"{name}_lower"], table[f"{name}_upper"] = bounds.iloc[:, 0], bounds.iloc[:, 1]
+        if self.counts != "forecast":
+            table = count_columns(near.doubted)
+        if self.counts == "version_0_1":
+            table["probability_no_purchase"] = near.purchases.probability_no_purchase()
+        bounds = far.clv_quantiles(INTERVAL)
+        table["clv_lower"], table["clv_upper"] = bounds.iloc[:, 0], bounds.iloc[:, 1]
         table["probability_alive"] = near.purchases.probability_alive()
-        table["probability_no_purchase"] = near.purchases.probability_no_purchase()
         table["clv"] = far.clv()
         if ltv.annual_discount_rate > 0:
             table["residual_value"] = ltv.residual_value(snapshot)
@@ -173,16 +210,27 @@ class ChurnRisk:
     Attributes
     ----------
     model : estimator with ``churn_probability(snapshot)``
+        Calibrated for the candidates.
     horizon : str
+    outside : OutsideCalibration or None
+        For all others: what the served distribution says of no purchase, calibrated. Bundles of
+        version 0.1 have none and ask the model of everybody.
     """
 
     model: Any
     horizon: str
+    outside: OutsideCalibration | None = None
 
     name: ClassVar[str] = "churn"
     tables: ClassVar[frozenset[str]] = _LOG
-    reads: ClassVar[frozenset[str]] = _NOTHING
     optional: ClassVar[frozenset[str]] = _NOTHING
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """What the calibration outside the candidates rests on."""
+        if self.outside is None:
+            return _NOTHING
+        return frozenset({"probability_no_purchase", "frequency", "inactivity"})
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -191,9 +239,20 @@ class ChurnRisk:
         return (Output("churn_probability", "number", "probability", meaning, self.horizon),)
 
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
-        """Ask the churn model."""
-        churn = self.model.churn_probability(moment.snapshot)
-        return pd.DataFrame({"churn_probability": churn}, index=moment.snapshot.customer_id)
+        """Ask the churn model of the candidates, and the calibrated process of all others."""
+        snapshot = moment.snapshot
+        churn = self.model.churn_probability(snapshot).reindex(snapshot.customer_id)
+        if self.outside is not None:
+            known = so_far.loc[snapshot.customer_id]
+            length = in_units(self.horizon, snapshot.time_unit)
+            others = self.outside(
+                known["probability_no_purchase"].to_numpy(dtype=np.float64),
+                known["frequency"].to_numpy(dtype=np.float64),
+                known["inactivity"].to_numpy(dtype=np.float64) / length,
+            )
+            horizons = self.outside.candidate_horizons
+            churn = churn.where(find_candidates(snapshot, self.horizon, horizons), others)
+        return pd.DataFrame({"churn_probability": churn}, index=snapshot.customer_id)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 from crmml import models
 from crmml.actions.catalogue import ActionCatalogue
+from crmml.data.tables import Tables
 from crmml.exceptions import BundleError
+from crmml.models.churn.outside import OutsideCalibration
 from crmml.scoring.decisions import Actions, Policy, Roles, Stages, Tiers
 from crmml.scoring.history import Attributes, ExperienceZone, History, TasteSegment
 from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseForecast
@@ -34,7 +37,7 @@ KINDS: dict[str, type[Any]] = {
 }
 """Predictors by class name, in the order of their columns."""
 
-_PARTS = {"catalogue": ActionCatalogue, "policy": Policy}
+_PARTS = {"catalogue": ActionCatalogue, "policy": Policy, "outside": OutsideCalibration}
 _SEGMENTS: dict[str, Any] = {"Tiers": ValueTiers, "Stages": LifecycleStages}
 _TRANSIENT = "at_stored_prices"
 
@@ -44,6 +47,7 @@ def standard_predictors(
     lifetime_value: Any,
     forecast: Any,
     churn: Any,
+    outside: OutsideCalibration | None,
     loyalty: Any,
     tiers: ValueTiers,
     lifecycle: LifecycleStages,
@@ -53,6 +57,7 @@ def standard_predictors(
     value_horizon: str,
     attributes: Mapping[str, Dtype] | None = None,
     knows_consent: bool = False,
+    counts: Literal["process", "forecast"] = "process",
 ) -> tuple[Predictor, ...]:
     """Put fitted models, segments and actions into predictors, in the order of their columns.
 
@@ -60,6 +65,10 @@ def standard_predictors(
     ----------
     lifetime_value, forecast, churn, loyalty : fitted estimators
         What predicts.
+    outside : OutsideCalibration, optional
+        Churn of those who are no candidates.
+    counts : {"process", "forecast"}
+        Whose distribution gives the interval of purchases and the probability of none.
     tiers, lifecycle : fitted segments
         With their cut points.
     catalogue, policy
@@ -73,15 +82,16 @@ def standard_predictors(
     """
     return (
         History(),
-        PurchaseForecast(forecast, horizon),
+        PurchaseForecast(forecast, horizon, counts == "forecast"),
         LifetimeValue(
             lifetime_value,
             horizon,
             value_horizon,
             catalogue.horizons,
-            catalogue.windows(horizon),
+            tuple(sorted({*catalogue.windows(horizon), horizon})),
+            counts,
         ),
-        ChurnRisk(churn, horizon),
+        ChurnRisk(churn, horizon, outside),
         Loyalty(loyalty, horizon),
         Tiers(tiers),
         Stages(lifecycle),
@@ -99,6 +109,103 @@ def columns_from_customers(
     """Return the columns that a catalogue reads and that none of the predictors gives."""
     given = {o.name for predictor in predictors for o in predictor.outputs}
     return tuple(name for name in catalogue.columns if name not in given)
+
+
+def attributes_of(tables: Tables, asked: Iterable[str]) -> dict[str, Dtype]:
+    """Say what the columns of the customers table hold that a catalogue asks for.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked : iterable of str
+        Names; those that the table does not have are left out.
+    """
+    people = tables.customers
+    if people is None:
+        return {}
+    schema = people.schema()
+    return {name: _held(schema[name]) for name in asked if name in schema}
+
+
+def _held(kind: Any) -> Dtype:
+    """Say what a column of an engine's type holds."""
+    tests: tuple[tuple[Dtype, bool], ...] = (
+        ("flag", kind.is_boolean()),
+        ("integer", kind.is_integer()),
+        ("number", kind.is_numeric()),
+        ("timestamp", kind.is_timestamp()),
+        ("text", kind.is_string()),
+    )
+    return next((name for name, holds in tests if holds), "any")
+
+
+def check_conditions(catalogue: ActionCatalogue) -> None:
+    """Refuse conditions that compare a column of the scores with what it can never hold.
+
+    Parameters
+    ----------
+    catalogue : ActionCatalogue
+        Its conditions may also read columns of the customers table, of which nothing is known
+        yet.
+
+    Raises
+    ------
+    ExpressionError
+        With the action and the condition.
+    """
+    given = (
+        History(),
+        PurchaseForecast(None, _ANY),
+        LifetimeValue(None, _ANY, _ANY),
+        ChurnRisk(None, _ANY),
+        Loyalty(None, _ANY),
+        Tiers,
+        Stages,
+        Roles,
+        Attributes(),
+        ExperienceZone(),
+        TasteSegment(),
+    )
+    kinds = {output.name: output.dtype for one in given for output in one.outputs}
+    for action in catalogue.actions:
+        action.condition.check_kinds(kinds)
+
+
+_ANY = "1W"  # names and types of columns do not depend on horizons
+
+
+def with_catalogue(
+    predictors: Iterable[Predictor], catalogue: ActionCatalogue, tables: Tables
+) -> list[Predictor]:
+    """Return predictors that recommend the actions of another catalogue.
+
+    Parameters
+    ----------
+    predictors : iterable of Predictor
+        Of a bundle.
+    catalogue : ActionCatalogue
+        The other one. What it asks for beyond the trained one (margins over other horizons,
+        columns of the customers table) is computed or read too.
+    tables : Tables
+        What is scored.
+    """
+    known = list(predictors)
+    horizon = next((p.horizon for p in known if isinstance(p, Actions)), None)
+    if horizon is None:
+        return known
+    others = [p for p in known if not isinstance(p, (Actions, Attributes))]
+    by_channel = sorted({f"contactable_{option.channel}" for option in catalogue.options})
+    asked = columns_from_customers(catalogue, [*others, Attributes()])
+    further = attributes_of(tables, [*asked, *by_channel])
+    changes: dict[type[Any], dict[str, Any]] = {
+        LifetimeValue: {
+            "margin_horizons": catalogue.horizons,
+            "windows": catalogue.windows(horizon),
+        },
+        Attributes: {"further": further},
+        Actions: {"catalogue": catalogue},
+    }
+    return [replace(p, **changes.get(type(p), {})) for p in known]  # type: ignore[type-var]
 
 
 def predictor_to_dict(predictor: Predictor) -> dict[str, Any]:
@@ -128,7 +235,7 @@ def predictor_from_dict(stored: Mapping[str, Any]) -> Predictor:
             read[name] = models.from_dict(part)
         elif name == "segments":
             read[name] = _SEGMENTS[kind].from_dict(part)
-        elif name in _PARTS:
+        elif name in _PARTS and part is not None:
             read[name] = _PARTS[name].from_dict(part)  # type: ignore[attr-defined]
         else:
             read[name] = tuple(part) if isinstance(part, list) else part
@@ -144,7 +251,7 @@ def _plain(part: Any) -> Any:
 
 def frame_outputs(id_type: str, *, policy: bool) -> tuple[tuple[Output, ...], tuple[Output, ...]]:
     """Return the columns before and after those of the predictors: keys, and versions."""
-    of_policy = Output("policy_version", "text", "", "hash of the policy without its prices")
+    of_policy = Output("policy_version", "text", "", "hash of catalogue and policy, prices apart")
     return (
         (
             Output(

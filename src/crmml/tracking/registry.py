@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crmml._typing import FloatArray
 from crmml.exceptions import BundleError, ComparisonError, ParameterError, TrackingError
 from crmml.metrics.bootstrap import Replicates
+from crmml.metrics.table import metric_named
 from crmml.storage.bundles import load_bundle
 from crmml.tracking.runs import (
     FINGERPRINT,
@@ -148,7 +150,6 @@ def promote(
     name: str = "crmml",
     *,
     metric: str = "served_purchases_deviance",
-    lower_is_better: bool = True,
     again: Reevaluation | None = None,
     challenger: str = "challenger",
     champion: str = "champion",
@@ -169,9 +170,7 @@ def promote(
     name : str, default "crmml"
         Registered model.
     metric : str, default "served_purchases_deviance"
-        What decides.
-    lower_is_better : bool, default True
-        Whether it is an error (True) or a quality (False).
+        What decides; :mod:`crmml.metrics.table` says which values of it are better.
     again : Reevaluation, optional
         Evaluates the champion on the challenger's data where it was evaluated on others.
     challenger, champion : str
@@ -204,7 +203,7 @@ def promote(
                     if _unlike(new, old) is None
                     else _evaluated_again(new, old, metric, again, address)
                 )
-                why = _compare(theirs, ours, lower_is_better=lower_is_better)
+                why = _compare(theirs, ours)
         except ComparisonError as against:
             reason = f"version {new.version} of {name} is not promoted: {against}"
             return Promotion(False, int(new.version), previous, reason)
@@ -273,31 +272,36 @@ def _evaluated_again(
     return Replicates([found.rows[rows[0]]], found.values[rows], found.draws[rows])
 
 
-def _compare(new: Replicates, old: Replicates, *, lower_is_better: bool) -> str:
+def _compare(new: Replicates, old: Replicates) -> str:
     """Return why a challenger is better than the champion; raise if it is not.
 
     Replicates of the same bootstrap are paired; those of two seeds are independent, which only
     makes the interval wider.
     """
-    metric = new.rows[0][1]
+    metric = metric_named(new.rows[0][1])
     n = min(new.draws.shape[1], old.draws.shape[1])
-    both = Replicates(
-        [("new", metric), ("old", metric)],
-        np.concatenate([new.values, old.values]),
-        np.concatenate([new.draws[:, :n], old.draws[:, :n]]),
-    )
+    values = np.concatenate([new.values, old.values])
+    draws = np.concatenate([new.draws[:, :n], old.draws[:, :n]])
+    rows = [("new", metric.name), ("old", metric.name)]
     columns = ["difference", "difference_lower", "difference_upper"]
-    table = both.table(reference="old")[columns].to_numpy(dtype=np.float64)
-    difference, low, high = table[0].tolist()
+
+    def differ(values: FloatArray, draws: FloatArray) -> list[float]:
+        table = Replicates(rows, values, draws).table(reference="old")
+        first: list[float] = table[columns].to_numpy(dtype=np.float64)[0].tolist()
+        return first
+
+    difference, low, high = differ(values, draws)
+    better = f"nearer to {metric.target:g}" if metric.target is not None else metric.direction
     figures = (
-        f"{metric} is {new.values[0]:.4g}, the champion has {old.values[0]:.4g} "
-        f"({'lower' if lower_is_better else 'higher'} is better; difference "
-        f"{difference:+.2g}, 90 % interval {low:+.2g} to {high:+.2g})"
+        f"{new.rows[0][1]} is {values[0]:.4g}, the champion has {values[1]:.4g} ({better} is "
+        f"better; difference {difference:+.2g}, 90 % interval {low:+.2g} to {high:+.2g})"
     )
-    if (high < 0.0) if lower_is_better else (low > 0.0):
+    _, least, most = differ(metric.loss(values), metric.loss(draws))
+    if most < 0.0:
         return figures
-    worse = (low > 0.0) if lower_is_better else (high < 0.0)
-    raise ComparisonError(figures if worse else f"{figures}, which is a tie: the champion stays")
+    raise ComparisonError(
+        figures if least > 0.0 else f"{figures}, which is a tie: the champion stays"
+    )
 
 
 def _version(client: MlflowClient, name: str, which: str | int) -> ModelVersion:

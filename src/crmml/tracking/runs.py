@@ -42,6 +42,7 @@ from crmml.atomic import write_folder
 from crmml.data.schema import TRANSACTIONS
 from crmml.exceptions import CrmmlError, TrackingError
 from crmml.metrics.bootstrap import Replicates
+from crmml.metrics.table import describe_metric
 from crmml.scoring.frames import InputColumn, input_columns
 from crmml.storage.scores import write_csv
 from crmml.tracking.database import check_database, make_database, sqlite_file
@@ -415,10 +416,10 @@ def _flat_metrics(metrics: Mapping[str, MetricValue]) -> dict[str, float]:
 
 def _metric_table(metrics: Mapping[str, MetricValue]) -> pd.DataFrame:
     rows = [
-        (name, *(value if isinstance(value, tuple) else (value, None, None)))
+        (name, *(value if isinstance(value, tuple) else (value, None, None)), describe_metric(name))
         for name, value in metrics.items()
     ]
-    return pd.DataFrame(rows, columns=["metric", "value", "low", "high"])
+    return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "meaning"])
 
 
 def _replicate_table(replicates: Replicates | None) -> dict[str, pd.DataFrame]:
@@ -548,8 +549,11 @@ def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
         ColSpec(_OUTPUT_TYPES[output.dtype], output.name, required=output.name == "customer_id")
         for output in bundle.outputs
     ]
-    cutoff = ParamSpec("cutoff", DataType.string, _cutoff(bundle))
-    return ModelSignature(Schema([*inputs]), Schema([*outputs]), ParamSchema([cutoff]))
+    params = [
+        ParamSpec("cutoff", DataType.string, _cutoff(bundle)),
+        ParamSpec("budget", DataType.double, None),
+    ]
+    return ModelSignature(Schema([*inputs]), Schema([*outputs]), ParamSchema(params))
 
 
 def _input_column(column: InputColumn, manifest: Manifest) -> ColSpec:

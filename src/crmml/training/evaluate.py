@@ -26,26 +26,12 @@ from crmml.metrics.bootstrap import (
     keyed_uniforms,
     replicate,
 )
+from crmml.models.fits import Fits
 from crmml.models.forecast.forecasters import Forecaster, in_order
 from crmml.notes import Note, collecting, fit_of, merge_notes
 from crmml.training.candidates import CANDIDATES
 
 Announce = Callable[[str], None]
-
-LOSSES = (
-    "purchases_mae",
-    "purchases_mae_of_median",
-    "purchases_rmse",
-    "purchases_deviance",
-    "purchases_decile_mape",
-    "cumulative_mape",
-    "crps",
-    "log_score",
-    "spend_mae",
-    "spend_rmse",
-    "spend_decile_mape",
-)
-"""Metrics of which less is better; :mod:`crmml.metrics.table` says so of each."""
 
 DECIDED_BY = "purchases_deviance"
 """The metric that decides: the mean of the outcome minimises it, and means are what is forecast;
@@ -103,6 +89,7 @@ def evaluate_window(
     n_boot: int = 200,
     seed: int = 0,
     announce: Announce | None = None,
+    fits: Fits | None = None,
 ) -> EvaluatedWindow:
     """Fit every candidate at a cutoff and compare its forecast with what happened.
 
@@ -125,6 +112,8 @@ def evaluate_window(
         Of the paired bootstrap over customers; intervals hold 90 %.
     announce : callable, optional
         Told what is being done.
+    fits : Fits, optional
+        Models fitted so far; what is fitted is added.
 
     Raises
     ------
@@ -148,7 +137,7 @@ def evaluate_window(
             announce(f"{snapshot.cutoff.date()}: {name}")
         try:
             with collecting(notes, fit_of(name, snapshot.cutoff)):
-                model = clone(candidate).fit(snapshot, training_windows)
+                model = clone(candidate).fit(snapshot, training_windows, fits=fits)
                 forecast = _finite(model.forecast(snapshot))
                 answers[name] = _ask(model, forecast.loc[asked], happened)
             fitted[name], forecasts[name] = model, forecast

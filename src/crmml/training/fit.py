@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from sklearn.base import clone
 
 from crmml.exceptions import TooLittleDataError
+from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import rolling_wallets
 from crmml.models.churn.selection import ChurnSelection, select_churn
-from crmml.models.forecast.forecasters import Forecaster, ProcessForecaster
+from crmml.models.forecast.forecasters import Forecaster, in_order
 from crmml.models.loyalty.model import LoyaltyModel
+from crmml.models.purchase.compose import Composition, fit_purchase_model
 from crmml.models.purchase.left_censored import detect_left_censoring
 from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.models.value.lifetime_value import LifetimeValueModel
@@ -17,8 +22,9 @@ from crmml.notes import Note, Severity, about, collecting, fit_of
 from crmml.scoring.bundle import ScoringBundle
 from crmml.training.backtest import Backtest
 from crmml.training.bundling import make_bundle
-from crmml.training.candidates import PROCESSES, make_candidate
+from crmml.training.candidates import COMPOSED, make_candidate, make_process, read_schedules
 from crmml.training.choose import process_for_value
+from crmml.training.outside import calibrate_outside
 from crmml.training.plan import Plan, label_churn_history
 from crmml.training.windows import build_training_windows
 
@@ -59,10 +65,11 @@ def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
             what = f"the forecast of purchases and spend in {horizon} on {chosen}"
             text = f"lifetime value rests on {process} and gamma_gamma, {what}"
             notes.append(Note("value_process", "info", text))
+        model = fit_process(plan, snapshot, process)
         notes += age_of_base(snapshot, process)
         margin, source = find_margin(config.value.margin, snapshot)
         notes.append(source)
-        lifetime_value = fit_lifetime_value(plan, snapshot, process, margin)
+        lifetime_value = fit_lifetime_value(plan, snapshot, process, model, margin)
         found = lifetime_value.purchase_model_.notes
         notes += [Note("finding", "info", text, fit_of(process, cutoff)) for text in found]
         churn = select_churn(
@@ -70,7 +77,7 @@ def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
             horizon=horizon,
             gap=config.outcome.gap,
             snapshot=snapshot,
-            purchase_model=PROCESSES[process](),
+            purchase_model=clone(model),
             seed=config.seed,
             n_boot=config.backtest.bootstrap,
             fits=plan.fits,
@@ -85,6 +92,9 @@ def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
         lifetime_value=lifetime_value,
         forecast=forecast,
         churn=churn.model,
+        outside=calibrate_outside(
+            plan, snapshot, backtest, lambda known: fit_process(plan, known, process)
+        ),
         loyalty=loyalty,
     )
     return Fitted(bundle, churn, tuple(notes))
@@ -96,35 +106,39 @@ def fit_forecast(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Forecast
     for window in backtest.windows:
         if window.labelled.snapshot is snapshot:
             return window.fitted[chosen]
-    forecast = make_candidate(chosen, config.outcome.horizon, seed=config.seed)
-    training_windows = build_training_windows(
+    schedules = read_schedules(plan.tables)
+    forecast = make_candidate(chosen, config.outcome.horizon, seed=config.seed, schedules=schedules)
+    training_windows = _training_windows(plan, snapshot, forecast.n_windows)
+    with about(fit_of(chosen, snapshot.cutoff)):
+        return forecast.fit(snapshot, training_windows, fits=plan.fits)
+
+
+def fit_process(plan: Plan, snapshot: Snapshot, name: str) -> Any:
+    """Fit the purchase process of that name, with the clocks that it chooses by itself."""
+    model = make_process(name, read_schedules(plan.tables))
+    windows = _training_windows(plan, snapshot, 1) if isinstance(model, Composition) else []
+    with about(fit_of(name, snapshot.cutoff)):
+        return fit_purchase_model(model, snapshot, in_order(snapshot, windows), plan.fits)
+
+
+def _training_windows(plan: Plan, snapshot: Snapshot, most: int) -> list[LabelledSnapshot]:
+    return build_training_windows(
         plan.tables,
         snapshot.cutoff,
-        config.outcome.horizon,
-        most=forecast.n_windows,
+        plan.config.outcome.horizon,
+        most=most,
         cache=plan.labelled,
         **plan.build,
     )
-    with about(fit_of(chosen, snapshot.cutoff)):
-        forecast.fit(snapshot, training_windows)
-    remember(plan, snapshot, forecast)
-    return forecast
-
-
-def remember(plan: Plan, snapshot: Snapshot, forecast: Forecaster) -> None:
-    """Keep the purchase and the spend model of a fitted candidate for whoever needs them."""
-    if isinstance(forecast, ProcessForecaster):
-        plan.fits.add(snapshot, forecast.purchase_model_)
-        plan.fits.add(snapshot, forecast.spend_model_)
 
 
 def fit_lifetime_value(
-    plan: Plan, snapshot: Snapshot, process: str, margin: float
+    plan: Plan, snapshot: Snapshot, process: str, model: Any, margin: float
 ) -> LifetimeValueModel:
-    """Fit lifetime value on a purchase process of that name and Gamma-Gamma spend."""
+    """Fit lifetime value on a fitted purchase process of that name and Gamma-Gamma spend."""
     with about(fit_of(f"{process} and gamma_gamma", snapshot.cutoff)):
         return LifetimeValueModel(
-            purchase_model=PROCESSES[process](),
+            purchase_model=clone(model),
             spend_model=GammaGammaModel(),
             annual_discount_rate=plan.config.value.annual_discount_rate,
             margin=margin,
@@ -180,10 +194,10 @@ def age_of_base(snapshot: Snapshot, process: str) -> list[Note]:
     if found.base != "left_censored":
         return []
     severity: Severity
-    if "left_censored" in process:
+    if process in COMPOSED or "left_censored" in process:
         does, severity = "has parameters of their own for them", "info"
     else:
-        does = "takes them for new: let mbg_nbd_left_censored compete in backtest.candidates"
+        does = "takes them for new: let mbg_nbd compete in backtest.candidates"
         severity = "ask"
     text = f"{found.sentence}; {process} {does}"
     return [Note("older_base", severity, text, "customer base", "data")]

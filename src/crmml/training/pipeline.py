@@ -7,7 +7,7 @@ everything; the edge logs it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.scorer import Scores, score
 from crmml.training.backtest import Backtest, run_backtest
 from crmml.training.bundling import finish_bundle, read_catalogue
-from crmml.training.candidates import make_candidate
-from crmml.training.evaluate import DECIDED_BY, Announce
-from crmml.training.fit import fit_bundle, remember
+from crmml.training.candidates import find_competitors, make_candidate
+from crmml.training.evaluate import Announce
+from crmml.training.fit import fit_bundle
+from crmml.training.gates import find_gates
 from crmml.training.opening import open_configured
 from crmml.training.plan import Plan, find_test_windows, make_plan, specify_labels
 from crmml.training.served import evaluate_served
@@ -51,10 +52,13 @@ class TrainingResult:
     churn : ChurnSelection
         The churn model that the data allow, with its evaluation.
     served : dict of str to (value, lower, upper)
-        Metrics of what :func:`crmml.score` said at the newest backtest cutoff, with a bundle
-        trained on what was known then.
+        Metrics of what :func:`crmml.score` said at the cutoff of the window that grades, with a
+        bundle trained on what was known then.
     replicates : Replicates
         The same metrics on bootstrap replicates of the customers, for paired comparisons.
+    calibration : DataFrame or None
+        Mean probability of churn as served and the share that churned, by group; None where that
+        is not known yet.
     notes : tuple of Note
         What the user must know: choices, their reasons, what the history is too short for. Equal
         ones are merged.
@@ -73,6 +77,7 @@ class TrainingResult:
     churn: ChurnSelection
     served: dict[str, Interval]
     replicates: Replicates
+    calibration: pd.DataFrame | None
     notes: tuple[Note, ...]
     label_specification: dict[str, Any]
     gates: dict[str, bool]
@@ -137,24 +142,27 @@ def train(
     plan = make_plan(settings, tables)
     backtest = evaluate_candidates(plan, say)
     say("evaluating what would have been served")
-    replicates = evaluate_served(plan, backtest)
-    served = {metric: value for (_, metric), value in _rows(replicates.table())}
+    served = evaluate_served(plan, backtest)
+    figures = {metric: value for (_, metric), value in _rows(served.replicates.table())}
     say("fitting on all data")
     fitted = fit_bundle(plan, plan.newest, backtest)
     say("scoring")
-    scores = score(fitted.bundle, tables, plan.cutoff)
-    notes = gather_notes(backtest, fitted.notes, scores)
+    scores = score(fitted.bundle, tables, plan.cutoff, snapshot=plan.newest)
+    gates = find_gates(served, fitted.churn, backtest.chosen)
+    told = [*fitted.notes, *(gate.note for gate in gates)]
+    notes = gather_notes(backtest, told, scores)
     return TrainingResult(
-        bundle=finish_bundle(fitted.bundle, served, notes, scores),
+        bundle=finish_bundle(fitted.bundle, figures, notes, scores, tables),
         scores=scores,
         tables=tables,
         backtest=backtest,
         churn=fitted.churn,
-        served=served,
-        replicates=replicates,
+        served=figures,
+        replicates=served.replicates,
+        calibration=served.churn,
         notes=notes,
         label_specification=specify_labels(settings, tables),
-        gates=_gates(backtest, fitted.churn),
+        gates={gate.name: gate.met for gate in gates},
         config=settings,
     )
 
@@ -186,20 +194,19 @@ def evaluate_candidates(plan: Plan, announce: Announce) -> Backtest:
         Told in a few words what is being done.
     """
     config = plan.config
+    names, competing = find_competitors(config.backtest.candidates, plan.newest)
     backtest = run_backtest(
         plan.tables,
         find_test_windows(config, plan.tables),
-        config.backtest.candidates,
+        names,
         n_boot=config.backtest.bootstrap,
         seed=config.seed,
         announce=announce,
         cache=plan.labelled,
+        fits=plan.fits,
         **plan.build,
     )
-    for window in backtest.windows:
-        for forecast in window.fitted.values():
-            remember(plan, window.labelled.snapshot, forecast)
-    return backtest
+    return replace(backtest, competing=tuple(competing))
 
 
 def check_settings(config: Config) -> None:
@@ -248,25 +255,6 @@ def gather_notes(backtest: Backtest, fitted: Sequence[Note], scores: Scores) -> 
         for reason, names in reasons.items()
     ]
     return merge_notes([*backtest.notes, *fitted, *planned, *nulls])
-
-
-def _gates(backtest: Backtest, churn: ChurnSelection) -> dict[str, bool]:
-    """Conditions for promotion that training can know."""
-    board = backtest.leaderboard.set_index(["candidate", "metric"])["value"]
-    chosen, gates = backtest.chosen, {}
-    if ("heuristic", DECIDED_BY) in board.index and chosen != "heuristic":
-        gates["less error than the heuristic in the backtest"] = bool(
-            board.loc[(chosen, DECIDED_BY)] < board.loc[("heuristic", DECIDED_BY)]
-        )
-    if (chosen, "coverage_80") in board.index:
-        held = float(board.loc[(chosen, "coverage_80")])
-        gates["its 80 % interval held for 70 to 90 % of the customers"] = 0.70 <= held <= 0.90
-    if churn.evaluation is not None:
-        # Where the recency rule itself is served there is nothing to be worse than.
-        gates["churn is not shown to be worse than the best recency rule"] = (
-            churn.name == "recency_rule" or churn.evaluation.grades.get(churn.name, "D") != "E"
-        )
-    return gates
 
 
 def _as_config(config: Config | Mapping[str, Any] | str | Path) -> Config:

@@ -2,38 +2,111 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
-from crmml._typing import FloatArray
+from crmml._typing import BoolArray, FloatArray
 from crmml.config import Config
 from crmml.data.tables import Tables
 from crmml.exceptions import ComparisonError
 from crmml.features.labels import build_outcomes
+from crmml.features.snapshot import Snapshot
 from crmml.features.windows import Window
 from crmml.metrics import classification, counts, ranking
-from crmml.metrics.bootstrap import Replicates, Statistic, hash_keys, replicate
+from crmml.metrics.bootstrap import (
+    Replicates,
+    Statistic,
+    Statistics,
+    Stream,
+    hash_keys,
+    keyed_uniforms,
+    replicate,
+)
+from crmml.metrics.calibration import compare_mean_probability, mean_error
+from crmml.models.churn.outside import (
+    FREQUENCY_EDGES,
+    INACTIVITY_EDGES,
+    frequency_group,
+    inactivity_group,
+)
+from crmml.models.forecast.forecasters import HeuristicForecaster
 from crmml.scoring.bundle import ScoringBundle
-from crmml.scoring.scorer import score
+from crmml.scoring.purchase_law import transform_counts
+from crmml.scoring.scorer import score, unlike_policies
+from crmml.stats.discounting import in_units
 from crmml.training.backtest import Backtest
+from crmml.training.evaluate import DECIDED_BY
 from crmml.training.fit import fit_bundle
 from crmml.training.opening import training_cutoff
 from crmml.training.plan import Plan, find_test_windows
+from crmml.training.windows import build_training_windows
+
+PREFIX = "served_"
 
 
-def evaluate_served(plan: Plan, backtest: Backtest) -> Replicates:
-    """Bundle what was known at the newest test cutoff, score, and compare.
+@dataclass(frozen=True)
+class Served:
+    """What was served in the window that grades, and what happened.
+
+    Attributes
+    ----------
+    replicates : Replicates
+        Rows ``("served", metric)``, the metrics named ``served_*``.
+    churn : DataFrame or None
+        Mean probability of churn and the share that churned, of all customers and by group; see
+        :func:`crmml.metrics.calibration.compare_mean_probability`. None where the window after the
+        gap is not over.
+    heuristic : Replicates or None
+        The deciding metric of what was served and of the heuristic, on the same customers.
+    """
+
+    replicates: Replicates
+    churn: pd.DataFrame | None
+    heuristic: Replicates | None = None
+
+
+def evaluate_served(plan: Plan, backtest: Backtest) -> Served:
+    """Bundle what was known at the cutoff of the grading window, score, and compare.
 
     Parameters
     ----------
     plan : Plan
         Of the training.
     backtest : Backtest
-        Its newest window is the test.
+        Its newest window, which did not help to choose, grades.
     """
-    newest = backtest.windows[-1].labelled
-    bundle = fit_bundle(plan, newest.snapshot, backtest).bundle
-    return evaluate_bundle(bundle, plan.config, plan.tables, newest.window, newest.outcomes)
+    graded = backtest.graded.labelled
+    bundle = fit_bundle(plan, graded.snapshot, backtest).bundle
+    return evaluate_bundle(
+        bundle,
+        plan.config,
+        plan.tables,
+        graded.window,
+        graded.outcomes,
+        snapshot=graded.snapshot,
+        heuristic=_heuristic(plan, backtest)["purchases"],
+    )
+
+
+def _heuristic(plan: Plan, backtest: Backtest) -> pd.DataFrame:
+    """Forecast the grading window by the heuristic, whether or not it competed."""
+    if "heuristic" in backtest.graded.forecasts:
+        return backtest.graded.forecasts["heuristic"]
+    snapshot, horizon = backtest.graded.labelled.snapshot, plan.config.outcome.horizon
+    model = HeuristicForecaster(horizon=horizon)
+    windows = build_training_windows(
+        plan.tables,
+        snapshot.cutoff,
+        horizon,
+        most=model.n_windows,
+        cache=plan.labelled,
+        **plan.build,
+    )
+    return model.fit(snapshot, windows).forecast(snapshot)
 
 
 def evaluate_champion(bundle: ScoringBundle, config: Config, tables: Tables) -> Replicates:
@@ -65,6 +138,8 @@ def evaluate_champion(bundle: ScoringBundle, config: Config, tables: Tables) -> 
     for name, here in (("horizon", outcome.horizon), ("grain", section.grain)):
         if (there := getattr(bundle.manifest, name)) != here:
             raise ComparisonError(f"one forecasts with the {name} {there}, the other with {here}")
+    if unlike := unlike_policies(bundle.manifest, tables.policies):
+        raise ComparisonError(f"the champion cleans its data otherwise: {'; '.join(unlike)}")
     window = find_test_windows(config, tables)[-1]
     trained = pd.Timestamp(bundle.manifest.cutoff)
     if trained > window.cutoff:
@@ -77,7 +152,7 @@ def evaluate_champion(bundle: ScoringBundle, config: Config, tables: Tables) -> 
     happened = build_outcomes(
         tables, window, grain=section.grain, own_seller=config.data.own_seller
     )
-    return evaluate_bundle(bundle, config, tables, window, happened)
+    return evaluate_bundle(bundle, config, tables, window, happened).replicates
 
 
 def evaluate_bundle(
@@ -86,7 +161,10 @@ def evaluate_bundle(
     tables: Tables,
     window: Window,
     happened: pd.DataFrame,
-) -> Replicates:
+    *,
+    snapshot: Snapshot | None = None,
+    heuristic: pd.Series[float] | None = None,
+) -> Served:
     """Score with a bundle at the cutoff of a test window, and compare with its outcomes.
 
     Parameters
@@ -101,8 +179,13 @@ def evaluate_bundle(
         Without a gap.
     happened : DataFrame
         Outcomes in the window, from :func:`crmml.features.labels.build_outcomes`.
+    snapshot : Snapshot, optional
+        Of these tables at that cutoff, where it is at hand.
+    heuristic : Series, optional
+        Purchases that the heuristic forecast for the window.
     """
-    scored = score(bundle, tables, window.cutoff).table.set_index("customer_id")
+    scores = score(bundle, tables, window.cutoff, snapshot=snapshot)
+    scored, ids = scores.table.set_index("customer_id"), scores.snapshot.customer_id
     churned = None
     after_gap = Window(window.cutoff, config.outcome.horizon, config.outcome.gap)
     if (after_gap.opens, after_gap.closes) == (window.opens, window.closes):
@@ -111,8 +194,19 @@ def evaluate_bundle(
         grain, own_seller = config.snapshot.grain, config.data.own_seller
         outcomes = build_outcomes(tables, after_gap, grain=grain, own_seller=own_seller)
         churned = outcomes["churned"]
-    n_boot, seed = config.backtest.bootstrap, config.seed
-    return evaluate_scores(scored, happened, churned, n_boot=n_boot, seed=seed)
+    uniforms = keyed_uniforms(hash_keys(ids), config.seed, Stream.PIT)
+    bought = happened["purchases"].loc[ids].to_numpy(dtype=np.float64)
+    pit = transform_counts(bundle.predictors, scores.snapshot, bought, uniforms)
+    return evaluate_scores(
+        scored,
+        happened,
+        churned,
+        pit=pd.Series(pit, ids),
+        heuristic=heuristic,
+        horizon=in_units(config.outcome.horizon, scores.snapshot.time_unit),
+        n_boot=config.backtest.bootstrap,
+        seed=config.seed,
+    )
 
 
 def evaluate_scores(
@@ -120,9 +214,12 @@ def evaluate_scores(
     outcomes: pd.DataFrame,
     churned: pd.Series[bool] | None = None,
     *,
+    pit: pd.Series[float],
+    horizon: float,
+    heuristic: pd.Series[float] | None = None,
     n_boot: int = 200,
     seed: int = 0,
-) -> Replicates:
+) -> Served:
     """Compare scored columns with what happened in an outcome window.
 
     Parameters
@@ -133,34 +230,113 @@ def evaluate_scores(
         ``purchases`` and ``spend`` in the window, keyed by customer.
     churned : Series of bool, optional
         Who did not buy in the window after the gap; without it churn is not evaluated.
+    pit : Series
+        Randomised PIT of the purchases under the served distribution, keyed by customer.
+    horizon : float
+        Length of the window in the units of ``inactivity``.
+    heuristic : Series, optional
+        Purchases that the heuristic forecast, keyed by customer.
     n_boot, seed
         Of the bootstrap.
-
-    Returns
-    -------
-    Replicates
-        Rows ``("served", metric)``, the metrics named ``served_*``.
     """
-    predicted = predicted.loc[outcomes.index]
+    ids = outcomes.index
+    predicted = predicted.loc[ids]
 
     def column(table: pd.DataFrame, name: str) -> FloatArray:
         return table[name].to_numpy(dtype=np.float64)
 
     bought, spent = column(outcomes, "purchases"), column(outcomes, "spend")
-    forecast = column(predicted, "expected_purchases")
-    measures: dict[str, Statistic | float] = {
-        f"served_purchases_{k}": v for k, v in counts.statistics(bought, forecast).items()
-    }
-    spend = column(predicted, "expected_spend")
-    measures |= {f"served_spend_{k}": v for k, v in counts.errors(spent, spend).items()}
-    measures |= {
-        f"served_clv_{k}": v for k, v in ranking.statistics(spent, column(predicted, "clv")).items()
-    }
-    gone: FloatArray = np.zeros(0)
+    measures = _measure_forecasts(
+        bought, spent, {name: column(predicted, name) for name in _FORECASTS}
+    )
+    measures["pit_80"] = partial(counts.pit_coverage, pit.loc[ids].to_numpy(), 0.8)
+    table = None
     if churned is not None:
-        gone = churned.loc[outcomes.index].to_numpy().astype(np.float64)
+        gone = churned.loc[ids].to_numpy().astype(np.float64)
+        p = column(predicted, "churn_probability")
+        groups = group_customers(
+            column(predicted, "frequency"), column(predicted, "inactivity") / horizon
+        )
+        table = compare_mean_probability(gone, p, groups)
+        measures |= _measure_churn(gone, p, {name: groups[name] for name in table.index})
+    families: list[tuple[None, Statistics]] = [
+        (None, {"served": {f"{PREFIX}{name}": how for name, how in measures.items()}})
+    ]
+    decisive = f"{PREFIX}{DECIDED_BY}"
+    if heuristic is not None:
+        simple = counts.statistics(bought, heuristic.loc[ids].to_numpy(dtype=np.float64))
+        families.append((None, {"heuristic": {decisive: simple["deviance"]}}))
+    found = replicate(families, hash_keys(ids), n_replicates=n_boot, seed=seed)
+    against = None
+    if heuristic is not None:
+        at = [i for i, (_, metric) in enumerate(found.rows) if metric == decisive]
+        against = Replicates([found.rows[i] for i in at], found.values[at], found.draws[at])
+    return Served(found.of({"served"}), table, against)
+
+
+_FORECASTS = ("expected_purchases", "expected_spend", "clv", "purchases_lower", "purchases_upper")
+
+
+def _measure_forecasts(
+    bought: FloatArray, spent: FloatArray, said: Mapping[str, FloatArray]
+) -> dict[str, Statistic | float]:
+    """Measure purchases and spend by their own horizon and money, and the order that CLV gives."""
+    spend, bounds = said["expected_spend"], (said["purchases_lower"], said["purchases_upper"])
+    parts: dict[str, Mapping[str, Statistic | float]] = {
+        "purchases": counts.statistics(bought, said["expected_purchases"]),
+        "spend": {**counts.errors(spent, spend), **ranking.statistics(spent, spend)},
+        # Lifetime value looks further ahead, and is margin: only its order can be compared.
+        "clv": {
+            name: value
+            for name, value in ranking.statistics(spent, said["clv"]).items()
+            if name != "decile_mape"
+        },
+    }
+    measures: dict[str, Statistic | float] = {
+        f"{what}_{name}": how for what, part in parts.items() for name, how in part.items()
+    }
+    for what, predicted, actual in (("purchases", said["expected_purchases"], bought),
+                                    ("spend", spend, spent)):  # fmt: skip
+        measures[f"{what}_absolute_bias"] = partial(_size_of_bias, actual, predicted)
+    measures["literal_80"] = partial(counts.interval_coverage, bought, *bounds)
+    return measures
+
+
+def _size_of_bias(
+    actual: FloatArray, predicted: FloatArray, weight: FloatArray | None = None
+) -> FloatArray:
+    return np.abs(counts.total_bias(actual, predicted, weight))
+
+
+def _measure_churn(
+    gone: FloatArray, p: FloatArray, groups: Mapping[str, BoolArray]
+) -> dict[str, Statistic | float]:
+    measures: dict[str, Statistic | float] = {}
     if 0 < gone.sum() < len(gone):
-        risk = classification.statistics(gone, column(predicted, "churn_probability"))
-        measures |= {f"served_churn_{k}": v for k, v in risk.items()}
-    families = [(None, {"served": measures})]
-    return replicate(families, hash_keys(outcomes.index), n_replicates=n_boot, seed=seed)
+        measures = {f"churn_{k}": v for k, v in classification.statistics(gone, p).items()}
+    for name, member in groups.items():
+        within = "" if name == "all" else f"_{name.replace(' ', '_')}"
+        measures[f"churn{within}_mean_error"] = partial(mean_error, gone, p, member)
+    return measures
+
+
+def group_customers(frequency: FloatArray, inactivity: FloatArray) -> dict[str, BoolArray]:
+    """Group customers by repeat purchases, and by inactivity in horizons; and all of them.
+
+    Returns
+    -------
+    dict of str to ndarray of bool, shape (n,)
+        ``all``, ``frequency 0``, ``frequency 1``, ``frequency 2 to 3``, ..., ``inactivity 0 to 1``,
+        ...
+    """
+    found = {"all": np.ones(len(frequency), dtype=bool)}
+    steps = [0, *map(int, FREQUENCY_EDGES)]
+    for group, (low, after) in enumerate(zip(steps, [*steps[1:], None], strict=True)):
+        last = f" to {after - 1}" if after is not None and after - 1 > low else ""
+        name = f"frequency {low}{last if after is not None else ' or more'}"
+        found[name] = frequency_group(frequency) == group
+    edges = ["0", *(f"{edge:g}" for edge in INACTIVITY_EDGES)]
+    for group, low in enumerate(edges):
+        rest = f" to {edges[group + 1]}" if group + 1 < len(edges) else " or more"
+        found[f"inactivity {low}{rest}"] = inactivity_group(inactivity) == group
+    return found

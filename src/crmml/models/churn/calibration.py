@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
+from sklearn.isotonic import IsotonicRegression, isotonic_regression
 
 from crmml._typing import FloatArray
 from crmml.exceptions import TooLittleDataError
@@ -36,8 +36,9 @@ class MonotoneCalibration:
     def fit(cls, score: FloatArray, event: FloatArray) -> Self:
         """Fit the curve on scores (n,) and events of 0 and 1 (n,).
 
-        Probabilities keep a distance of ``1 / (n + 2)`` from 0 and 1 (Laplace's rule), so that no
-        single customer can cost an infinite log loss.
+        The rate of a block of ``n`` customers keeps a distance of ``1 / (n + 2)`` from 0 and 1
+        (Laplace's rule): where few were seen nothing is nearly certain. A block whose rate then
+        falls behind its neighbour's is joined to it.
 
         Raises
         ------
@@ -50,8 +51,11 @@ class MonotoneCalibration:
         rate = IsotonicRegression(y_min=0.0, y_max=1.0).fit_transform(score, event)
         rates, block = np.unique(rate, return_inverse=True)
         size = np.bincount(block)
+        rates = np.clip(rates, 1 / (size + 2), (size + 1) / (size + 2))
+        joined = isotonic_regression(rates, sample_weight=size)
+        rates, block = np.unique(joined[block], return_inverse=True)
+        size = np.bincount(block)
         centre = np.bincount(block, score) / size
-        rates = np.clip(rates, 1 / (n + 2), (n + 1) / (n + 2))
         low, high = float(np.min(score)), float(np.max(score))
         # Half a step of the smallest size outside keeps the order inside the first and last block.
         margin = 1e-4 / (n + 2)

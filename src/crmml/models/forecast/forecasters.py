@@ -22,6 +22,7 @@ from sklearn.base import clone
 from crmml._typing import BoolArray, Duration, FloatArray, IntArray
 from crmml.exceptions import (
     CrmmlWarning,
+    FitWarning,
     FutureLeakError,
     ParameterError,
     TooLittleDataError,
@@ -33,6 +34,8 @@ from crmml.features.windows import customer_folds
 from crmml.metrics.bootstrap import hash_keys
 from crmml.models.boosting import Boosting, Objective, Trees
 from crmml.models.estimator import Estimator
+from crmml.models.fits import Fits
+from crmml.models.purchase.compose import Composition, fit_purchase_model
 from crmml.models.purchase.distribution import Correction, PredictiveDistribution, look_ahead
 from crmml.stats.discounting import in_units
 
@@ -44,17 +47,34 @@ class Forecaster(Estimator, ABC):
     ----------
     complexity : int
         Ties between candidates go to the smaller one.
-    n_windows : int
-        How many of the newest training windows it learns from; more are of no use to it.
     """
 
     complexity: ClassVar[int]
-    n_windows: ClassVar[int] = 3
     horizon: str | Duration
 
+    @property
+    def n_windows(self) -> int:
+        """How many of the newest training windows it learns from."""
+        return 3
+
     @abstractmethod
-    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
+    def fit(
+        self,
+        snapshot: Snapshot,
+        windows: Sequence[LabelledSnapshot] = (),
+        *,
+        fits: Fits | None = None,
+    ) -> Self:
         """Learn from a snapshot and from earlier ones with their outcomes.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            To forecast from.
+        windows : sequence of LabelledSnapshot
+            Training windows.
+        fits : Fits, optional
+            Models known already, so that none is fitted twice; what is fitted is added.
 
         Raises
         ------
@@ -104,8 +124,11 @@ def in_order(snapshot: Snapshot, windows: Sequence[LabelledSnapshot]) -> list[La
         )
     found = []
     for part in sorted(windows, key=lambda part: (part.window.cutoff, part.window.closes)):
-        frame = part.snapshot.frame.sort_values("customer_id", ignore_index=True)
-        ordered = replace(part.snapshot, frame=frame)
+        if part.snapshot.customer_id.is_monotonic_increasing:
+            ordered = part.snapshot  # itself, so that what was fitted on it is found again
+        else:
+            frame = part.snapshot.frame.sort_values("customer_id", ignore_index=True)
+            ordered = replace(part.snapshot, frame=frame)
         found.append(
             replace(part, snapshot=ordered, outcomes=part.outcomes.loc[ordered.customer_id])
         )
@@ -150,14 +173,15 @@ class ProcessForecaster(Forecaster):
 
     Parameters
     ----------
-    purchase_model, spend_model : estimators
-        Unfitted.
+    purchase_model : estimator or Composition
+        Unfitted; or a process whose clocks and origin each fit chooses by itself.
+    spend_model : estimator
+        Unfitted. Where it cannot be fitted, spend is each customer's own mean.
     horizon : str or Duration
         How far to look ahead.
     """
 
     complexity = 1
-    n_windows = 0
     _state = ("purchase_model_", "spend_model_")
     _learners: ClassVar[Mapping[str, str]] = {
         "purchase_model": "purchase_model_",
@@ -171,11 +195,36 @@ class ProcessForecaster(Forecaster):
         self.spend_model = spend_model
         self.horizon = horizon
 
-    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
-        """Fit both models on the snapshot; training windows are not needed."""
-        in_order(snapshot, windows)
-        self.purchase_model_ = clone(self.purchase_model).fit(snapshot)
-        self.spend_model_ = clone(self.spend_model).fit(snapshot)
+    @property
+    def n_windows(self) -> int:
+        """How many of the newest training windows it learns from."""
+        return 1 if isinstance(self.purchase_model, Composition) else 0
+
+    def fit(
+        self,
+        snapshot: Snapshot,
+        windows: Sequence[LabelledSnapshot] = (),
+        *,
+        fits: Fits | None = None,
+    ) -> Self:
+        """Fit both models on the snapshot; only the choice of clocks needs a training window.
+
+        Warns
+        -----
+        FitWarning
+            If spend falls back on each customer's own mean.
+        """
+        fits = Fits() if fits is None else fits
+        self.purchase_model_ = fit_purchase_model(
+            self.purchase_model, snapshot, in_order(snapshot, windows), fits
+        )
+        try:
+            self.spend_model_ = fits.fit(self.spend_model, snapshot)
+        except TooLittleDataError as error:
+            warnings.warn(
+                f"spend is forecast by each customer's own mean: {error}", FitWarning, stacklevel=2
+            )
+            self.spend_model_ = fits.fit(OwnMeanSpend(), snapshot)
         return self
 
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:
@@ -202,11 +251,13 @@ class ProcessForecaster(Forecaster):
 
 
 class HeuristicForecaster(Forecaster):
-    """What a good analyst would do by hand: as before, for those who are not silent too long.
+    """What a good analyst would do by hand: as before, or as others of the group have done.
 
-    Expected purchases are ``frequency * horizon / max(T, horizon)`` where the inactivity is at
-    most ``cut`` horizons, else 0; ``cut`` is the one with the least squared error on the newest
-    training window. Spend is the customer's own mean spend per purchase.
+    Expected purchases are ``frequency * horizon / max(T, horizon)`` for customers with repeat
+    purchases whose inactivity is at most ``cut`` horizons. All others get the mean of their group,
+    silent or not and by repeat purchases (0, 1, 2 to 3, 4 to 7, 8 or more), as it was on the newest
+    training window. ``cut`` is the one with the least squared error there. Spend is the
+    customer's own mean spend per purchase.
 
     Parameters
     ----------
@@ -217,32 +268,51 @@ class HeuristicForecaster(Forecaster):
     ----------
     cut_ : float
         In horizons; 1 without a training window.
+    means_ : list of list of float
+        Purchases per horizon of the groups: rows for not silent and silent, a column for each
+        class of repeat purchases; 0 without a training window, where nothing is known of them.
     spend_model_ : OwnMeanSpend
         Fitted on the snapshot.
     """
 
     complexity = 0
-    n_windows = 1
-    _state = ("cut_", "spend_model_")
+    _state = ("cut_", "means_", "spend_model_")
     _parts: ClassVar[Mapping[str, Any]] = {"spend_model_": OwnMeanSpend}
+    _edges: ClassVar[tuple[float, ...]] = (1.0, 2.0, 4.0, 8.0)
     cut_: float
     spend_model_: OwnMeanSpend
+    means_: Sequence[Sequence[float]] = ((0.0,) * 5,) * 2  # a heuristic stored by 0.1 has none
 
     def __init__(self, *, horizon: str | Duration) -> None:
         self.horizon = horizon
 
-    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
-        """Find the cut on the newest training window."""
+    @property
+    def n_windows(self) -> int:
+        """How many of the newest training windows it learns from."""
+        return 1
+
+    def fit(
+        self,
+        snapshot: Snapshot,
+        windows: Sequence[LabelledSnapshot] = (),
+        *,
+        fits: Fits | None = None,
+    ) -> Self:
+        """Find the cut and the means on the newest training window."""
+        del fits
         closed = in_order(snapshot, windows)
-        self.cut_ = 1.0
+        self.cut_, self.means_ = 1.0, [[0.0] * (len(self._edges) + 1) for _ in range(2)]
         if closed:
             newest = closed[-1]
-            length = in_units(newest.window.horizon, newest.snapshot.time_unit)
-            expected, idle = self._as_before(newest.snapshot, length)
+            unit = newest.snapshot.time_unit
+            length = in_units(newest.window.horizon, unit)
             actual = newest.outcomes["purchases"].to_numpy(dtype=np.float64)
+            idle = self._columns(newest.snapshot)[2]
             cuts = np.unique(np.quantile(idle, np.linspace(0.02, 1.0, 50)))
-            loss = [((expected * (idle <= cut) - actual) ** 2).sum() for cut in cuts]
-            self.cut_ = float(cuts[int(np.argmin(loss))]) / length
+            trials = [self._trial(newest.snapshot, length, actual, cut) for cut in cuts]
+            best = int(np.argmin([error for error, _ in trials]))
+            self.cut_, means = float(cuts[best]) / length, trials[best][1]
+            self.means_ = (means * in_units(self.horizon, unit) / length).tolist()
         self.spend_model_ = OwnMeanSpend().fit(snapshot)
         return self
 
@@ -256,14 +326,40 @@ class HeuristicForecaster(Forecaster):
         """Return expected purchases until each of several moments after the cutoff."""
         self._check_fitted()
         horizon = in_units(self.horizon, snapshot.time_unit)
-        expected, idle = self._as_before(snapshot, horizon)
+        own, group, as_before = self._parted(snapshot, horizon, self.cut_ * horizon)
+        expected = np.where(as_before, own, np.ravel(self.means_)[group])
         shares = np.array([in_units(length, snapshot.time_unit) for length in lengths]) / horizon
-        return np.outer(expected * (idle <= self.cut_ * horizon), shares)
+        return np.outer(expected, shares)
+
+    def _trial(
+        self, snapshot: Snapshot, length: float, actual: FloatArray, cut: float
+    ) -> tuple[float, FloatArray]:
+        """Return the squared error with a cut, and the means of the groups that go with it."""
+        own, group, as_before = self._parted(snapshot, length, cut)
+        rest = ~as_before
+        size = 2 * (len(self._edges) + 1)
+        bought = np.bincount(group[rest], weights=actual[rest], minlength=size)
+        count = np.bincount(group[rest], minlength=size)
+        # One customer like the average of them all, so that a small group does not say "never".
+        means = (bought + bought.sum() / max(int(rest.sum()), 1)) / (count + 1.0)
+        error = np.where(as_before, own, means[group]) - actual
+        return float((error**2).sum()), means.reshape(2, -1)
+
+    def _parted(
+        self, snapshot: Snapshot, length: float, cut: float
+    ) -> tuple[FloatArray, IntArray, BoolArray]:
+        """Return purchases as before, the group, and who is taken to go on as before."""
+        x, T, idle = self._columns(snapshot)
+        silent = idle > cut
+        classes = np.searchsorted(self._edges, x, side="right")
+        group = (silent * (len(self._edges) + 1) + classes).astype(np.int64)
+        return x * length / np.maximum(T, length), group, ~silent & (x > 0)
 
     @staticmethod
-    def _as_before(snapshot: Snapshot, length: float) -> tuple[FloatArray, FloatArray]:
-        x, t_x, T = (snapshot.frame[name].to_numpy() for name in CORE_COLUMNS[1:])
-        return x * length / np.maximum(T, length), T - t_x
+    def _columns(snapshot: Snapshot) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return repeat purchases, length of the observation, inactivity."""
+        x, t_x, T = (snapshot.frame[name].to_numpy(np.float64) for name in CORE_COLUMNS[1:])
+        return x, T, T - t_x
 
 
 def _boosting(settings: BoostedForecaster | HybridForecaster, objective: Objective) -> Boosting:
@@ -372,8 +468,15 @@ class BoostedForecaster(Forecaster):
         self.seed = seed
         self.kind = kind
 
-    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
+    def fit(
+        self,
+        snapshot: Snapshot,
+        windows: Sequence[LabelledSnapshot] = (),
+        *,
+        fits: Fits | None = None,
+    ) -> Self:
         """Grow the trees on the training windows."""
+        del fits
         if self.kind not in ("tweedie", "hurdle"):
             raise ParameterError("kind", "'tweedie' or 'hurdle'", self.kind)
         wanted = in_units(self.horizon, snapshot.time_unit)
@@ -447,7 +550,7 @@ class HybridForecaster(Forecaster):
 
     Parameters
     ----------
-    purchase_models : sequence of estimators
+    purchase_models : sequence of estimators or Compositions
         Unfitted; the one with the highest likelihood on the snapshot is corrected.
     spend_model : estimator
         Unfitted.
@@ -521,19 +624,26 @@ class HybridForecaster(Forecaster):
         self.purchase_models = purchase_models
         self.spend_model = spend_model
 
-    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
+    def fit(
+        self,
+        snapshot: Snapshot,
+        windows: Sequence[LabelledSnapshot] = (),
+        *,
+        fits: Fits | None = None,
+    ) -> Self:
         """Fit the process at each cutoff and the trees on what it missed after it."""
+        fits = Fits() if fits is None else fits
         closed = [part for part in in_order(snapshot, windows) if part.outcomes["purchases"].any()]
         if not closed:
             raise TooLittleDataError(
                 "a hybrid learns from an outcome window with purchases that closed before "
                 f"{snapshot.cutoff.date()}; the data hold none"
             )
-        prototype = _likeliest(self.purchase_models, snapshot)
+        prototype = _likeliest(self.purchase_models, snapshot, closed, fits)
         self.process_ = ProcessForecaster(
             purchase_model=prototype, spend_model=self.spend_model, horizon=self.horizon
-        ).fit(snapshot)
-        processes = [clone(prototype).fit(part.snapshot) for part in closed]
+        ).fit(snapshot, fits=fits)
+        processes = [fits.fit(prototype, part.snapshot) for part in closed]
         offsets, levels = [], []
         for model, part in zip(processes, closed, strict=True):
             expected = model.expected_purchases(part.snapshot, part.window.horizon).to_numpy()
@@ -622,16 +732,22 @@ class HybridForecaster(Forecaster):
         }
 
 
-def _likeliest(candidates: Sequence[Any], snapshot: Snapshot) -> Any:
+def _likeliest(
+    candidates: Sequence[Any],
+    snapshot: Snapshot,
+    windows: Sequence[LabelledSnapshot],
+    fits: Fits,
+) -> Any:
     """Choose the purchase model with the highest likelihood, among those that can be fitted."""
     found: list[tuple[float, Any]] = []
     refused: list[str] = []
     for candidate in candidates:
         with warnings.catch_warnings():
-            # The chosen one is fitted again, and warns then.
+            # The chosen one is asked for again, and warns then.
             warnings.simplefilter("ignore", CrmmlWarning)
             try:
-                found.append((clone(candidate).fit(snapshot).log_likelihood_, candidate))
+                fitted = fit_purchase_model(candidate, snapshot, windows, fits)
+                found.append((fitted.log_likelihood_, clone(fitted)))
             except TooLittleDataError as error:
                 refused.append(str(error))
     if not found:
@@ -710,8 +826,15 @@ class BlendForecaster(Forecaster):
         self.members = members
         self.horizon = horizon
 
-    def fit(self, snapshot: Snapshot, windows: Sequence[LabelledSnapshot] = ()) -> Self:
+    def fit(
+        self,
+        snapshot: Snapshot,
+        windows: Sequence[LabelledSnapshot] = (),
+        *,
+        fits: Fits | None = None,
+    ) -> Self:
         """Weigh the members on the newest training window, and fit them on the snapshot."""
+        fits = Fits() if fits is None else fits
         closed = in_order(snapshot, windows)
         if not closed:
             raise TooLittleDataError(
@@ -724,9 +847,10 @@ class BlendForecaster(Forecaster):
         for member in self.members:
             trial = clone(member).set_params(horizon=stage.window.horizon)
             try:
-                columns.append(trial.fit(stage.snapshot, earlier).forecast(stage.snapshot))
+                trial.fit(stage.snapshot, earlier, fits=fits)
+                columns.append(trial.forecast(stage.snapshot))
                 final = clone(member).set_params(horizon=self.horizon)
-                fitted.append(final.fit(snapshot, closed))
+                fitted.append(final.fit(snapshot, closed, fits=fits))
             except TooLittleDataError:
                 # It cannot be weighed, or not be fitted now, so it gets no weight.
                 columns = columns[: len(fitted)]

@@ -103,6 +103,29 @@ class ScheduleClock:
         """Names of the coefficients."""
         return tuple(sorted({name for _, _, name, _ in self.rows}))
 
+    def seen(self, *spans: tuple[float, float]) -> ScheduleClock | None:
+        """Return the schedules of which an effect can be seen: their value changes in each span.
+
+        Parameters
+        ----------
+        *spans : (begin, end)
+            In days since 1970-01-01.
+
+        Returns
+        -------
+        ScheduleClock or None
+            None where nothing is left.
+        """
+        names = set(self.names)
+        for begin, end in spans:
+            edges = self.edges()
+            pieces = np.concatenate([[begin], edges[(edges > begin) & (edges < end)]])
+            values = self.columns(pieces)
+            changes = np.ptp(values, axis=1) > 0 if len(pieces) > 1 else np.zeros(len(values))
+            names &= {name for name, one in zip(self.names, changes, strict=True) if one}
+        rows = tuple(row for row in self.rows if row[2] in names)
+        return ScheduleClock(rows) if rows else None
+
     def edges(self) -> FloatArray:
         """Moments at which a row starts or ends, in days since 1970-01-01."""
         moments = sorted({pd.Timestamp(at) for row in self.rows for at in row[:2]})
