@@ -771,8 +771,25 @@ class HybridForecaster(Forecaster):
     def predictive(self, snapshot: Snapshot) -> PredictiveDistribution:
         """Return the predictive distribution of purchases in the horizon: the corrected process."""
         self._check_fitted()
-        ahead = look_ahead(self.process_.purchase_model_, snapshot, self.horizon)
-        return ahead.corrected(self.factor(snapshot), self.drift_)
+        return self.correct(
+            look_ahead(self.process_.purchase_model_, snapshot, self.horizon), snapshot
+        )
+
+    def correct(self, ahead: PredictiveDistribution, snapshot: Snapshot) -> PredictiveDistribution:
+        """Correct the distribution of the process in any horizon.
+
+        Beyond the horizon of the forecast, of which nothing was learned, the factors fade: they
+        fall to 1/e of their distance from 1 in one more horizon.
+
+        Parameters
+        ----------
+        ahead : PredictiveDistribution
+            Of ``process_.purchase_model_``, at its estimates or under its posterior.
+        snapshot : Snapshot
+            Of the same customers.
+        """
+        fade = in_units(self.horizon, snapshot.time_unit)
+        return ahead.corrected(self.factor(snapshot), self.drift_, fade, self.horizon)
 
     def track(self, snapshot: Snapshot, lengths: Sequence[Duration]) -> FloatArray | None:
         """Return expected purchases until each of several moments after the cutoff."""
