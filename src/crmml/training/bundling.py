@@ -121,6 +121,7 @@ def make_manifest(config: Config, tables: Tables, snapshot: Snapshot) -> Manifes
         own_seller=config.data.own_seller,
         currency=tables.currency,
         policies={"transactions": policies},
+        reading={n: dict(r) for n in tables if (r := tables.facts(n).reading)},
         seed=config.seed,
         config_hash=_digest(config.shareable()),
         test_customers_left_out=len(tables.policies.test_customers),
