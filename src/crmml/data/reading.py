@@ -328,8 +328,8 @@ def _chosen(
     needed = set(schema.required)
     if "unit_price" in chosen:
         needed = (needed - {"amount"}) | {"quantity"}
-    left_open = [name for name in needed if name in mapping and name not in chosen]
-    if left_open:
+    left_open = [name for name in needed if name not in chosen]
+    if left_open and not absent and mapping:
         raise OpenChoiceError(sorted(left_open, key=known.index), present, table=schema.name)
     absent += [name for name in known if name in needed and name not in chosen]
     absent += [column for column in source.keep or {} if column not in present]
