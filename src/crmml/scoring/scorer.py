@@ -34,6 +34,7 @@ from crmml.scoring.manifest import Manifest
 from crmml.scoring.predictors import Moment, Predictor, predict_all
 from crmml.scoring.served_distribution import INTERVAL
 from crmml.scoring.standard import with_catalogue
+from crmml.stats.threads import on_one_thread
 
 __all__ = ["INTERVAL", "Scores", "open_for", "score"]
 
@@ -93,6 +94,7 @@ class Scores:
         return replace(gains, net=np.where(left_alone[:, None], -np.inf, gains.net))
 
 
+@on_one_thread
 def score(
     bundle: Bundle,
     transactions: Any,
