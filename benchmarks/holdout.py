@@ -113,7 +113,7 @@ def choose_before(tables: Tables, cutoff: pd.Timestamp, n_boot: int) -> tuple[st
     )
     found = run_backtest(tables, windows, CANDIDATES, n_boot=n_boot)
     for name, kept in found.clocks.items():
-        print(f"{name} kept the clocks: {kept}")
+        print(f"{name} kept {kept}")
     choice = choose(found.windows)  # all of them: the holdout grades
     return choice.name, f"{choice.reason} (windows of {days} days)"
 
