@@ -214,8 +214,8 @@ def kept_clocks(model: Any) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Among ``"newcomers"``, ``"season"``, the names of schedules, and ``"older customers apart"`` where
-        those who are older than the data have parameters of their own.
+        Among ``"newcomers"``, ``"season"``, the names of schedules, and ``"older customers apart"``
+        where those who are older than the data have parameters of their own.
 
     Examples
     --------
