@@ -157,59 +157,6 @@ def test_distribution_adds_up_and_has_the_expected_mean(params, t):
     assert n @ table <= bg_nbd.expected_purchases(params, horizon)[0] * (1 + 1e-9)
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.tuples(*[st.floats(-3.0, 3.0)] * 4))
-def test_score_is_the_derivative_and_the_counted_form_the_sum(theta):
-    theta = np.array(theta)
-    x = np.array([0.0, 0.0, 1.0, 1.0, 5.0, 40.0])
-    t_x = np.array([0.0, 0.0, 0.3, 3.0, 2.0, 3.9])
-    T = np.array([1.0, 4.0, 4.0, 3.0, 3.0, 4.0])
-    weights = np.array([3.0, 1.0, 2.0, 1.0, 0.5, 1.0])
-
-    def total(at):
-        value, gradient = bg_nbd.score(bg_nbd.make(np.exp(at)), x, t_x, T)
-        return weights @ value, gradient @ weights
-
-    value, gradient, information = bg_nbd.counted(x, t_x, T, weights)(theta)
-    assert_allclose(value, total(theta)[0], rtol=1e-11)
-    assert_allclose(gradient, total(theta)[1], rtol=1e-8, atol=1e-9)
-    step = 1e-5 * np.eye(4)
-    numerical = np.array([(total(theta + e)[0] - total(theta - e)[0]) / 2e-5 for e in step])
-    assert_allclose(gradient, numerical, rtol=1e-4, atol=1e-6)
-    numerical = np.array([(total(theta - e)[1] - total(theta + e)[1]) / 2e-5 for e in step])
-    assert_allclose(information(), numerical, rtol=1e-4, atol=1e-6)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.tuples(*[st.floats(-3.0, 3.0)] * 4))
-def test_slopes_by_the_two_times(theta):
-    params = bg_nbd.make(np.exp(np.array(theta)))
-    x = np.array([0.0, 1.0, 1.0, 5.0, 40.0])
-    t_x = np.array([0.0, 0.3, 2.9, 2.0, 3.8])
-    T = np.array([4.0, 4.0, 3.0, 3.0, 4.0])
-    found = bg_nbd.clocked_score(params, x, t_x, T)
-    value, gradient = bg_nbd.score(params, x, t_x, T)
-    assert (found.value == value).all()
-    assert (found.by_params == gradient).all()
-    step = 1e-6
-
-    def slope(by_t_x, by_T):
-        values = [
-            bg_nbd.log_likelihood(params, x, t_x + s * by_t_x, T + s * by_T) for s in (step, -step)
-        ]
-        return (values[0] - values[1]) / (2 * step)
-
-    weights = np.array([3.0, 1.0, 2.0, 0.5, 1.0])
-    summed = bg_nbd.counted_on_clock(x, weights)(np.array(theta), t_x, T)
-    assert_allclose(summed[0], weights @ value, rtol=1e-11)
-    assert_allclose(summed[1], gradient @ weights, rtol=1e-8, atol=1e-9)
-    assert_allclose(summed[2], weights * found.by_t_x, rtol=1e-10, atol=1e-14)
-    assert_allclose(summed[3], weights * found.by_T, rtol=1e-10, atol=1e-14)
-    # A customer without a repeat purchase has no last one.
-    assert_allclose(found.by_t_x[1:], slope(1.0, 0.0)[1:], rtol=1e-5, atol=1e-7)
-    assert_allclose(found.by_T, slope(0.0, 1.0), rtol=1e-5, atol=1e-7)
-
-
 def test_draws_have_the_distribution():
     params = Params(0.8, 2.0, 0.7, 1.5)
     t = np.full(200_000, 6.0)

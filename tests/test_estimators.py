@@ -145,12 +145,12 @@ def test_predictions_are_keyed_by_customer_whoever_else_is_there(ready, name, se
     frame = snapshot.frame.sample(frac=1.0, random_state=4)
     shuffled = replace(snapshot, frame=frame.reset_index(drop=True))
     alone = snapshot.subset(np.arange(len(snapshot)) == 7)
+    among, by_itself = predictions(model, shuffled), predictions(model, alone)
     for what, expected in before.items():
-        got = predictions(model, shuffled)[what]
+        got = among[what]
         assert list(got.index) == list(frame["customer_id"]), what
         assert_allclose(got.loc[expected.index], expected, rtol=1e-12, atol=1e-300, err_msg=what)
-        one = predictions(model, alone)[what]
-        assert_allclose(one, expected.iloc[[7]], rtol=1e-12, atol=1e-300, err_msg=what)
+        assert_allclose(by_itself[what], expected.iloc[[7]], rtol=1e-12, atol=1e-300, err_msg=what)
 
 
 @walk

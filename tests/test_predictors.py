@@ -318,7 +318,7 @@ def test_what_people_read_does_not_change_the_model_version(trained):
     assert replace(bundle, manifest=told).version == bundle.version
     other = replace(bundle.policy, budget=1.0)
     assert bundle.with_policy(other).version == bundle.version
-    assert bundle.with_policy(other).policy.version != bundle.policy.version
+    assert bundle.with_policy(other).policy_version != bundle.policy_version
 
 
 def test_an_edited_manifest_is_refused(trained, tmp_path):

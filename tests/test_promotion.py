@@ -58,8 +58,8 @@ def early(trained, lines) -> TrainingResult:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Iterator[Experiment]:
-    yield start(f"sqlite:///{tmp_path_factory.mktemp('promotion')}/mlflow.db")
+def home(tmp_path_factory, fresh_mlflow) -> Iterator[Experiment]:
+    yield start(fresh_mlflow(tmp_path_factory.mktemp("promotion")))
     mlflow.set_tracking_uri("")
     os.environ.pop("MLFLOW_TRACKING_URI", None)
 
@@ -79,24 +79,27 @@ def log(result: TrainingResult, home: Experiment, name: str) -> LoggedModel:
     )
 
 
-def test_a_shop_with_channels_margins_and_categories_is_logged_and_predicts(trained, home, lines):
+@pytest.fixture(scope="module")
+def logged(trained, home) -> LoggedModel:
+    return log(trained, home, "columns")
+
+
+def test_a_shop_with_channels_margins_and_categories_is_logged_and_predicts(trained, logged):
     assert {"channel", "margin", "category"} <= set(trained.bundle.manifest["columns"])
-    model = log(trained, home, "columns")
     example = invented_transactions(trained.bundle.manifest)
     assert set(example["channel"]) <= set(trained.bundle.manifest["channels"])
-    served = mlflow.pyfunc.load_model(model.uri).predict(example)
+    served = mlflow.pyfunc.load_model(logged.uri).predict(example)
     expected = trained.bundle.score(example)
     assert served["customer_id"].tolist() == ["customer 1", "customer 2", "customer 3"]
     assert served["clv"].tolist() == pytest.approx(expected["clv"].tolist(), rel=1e-12)
 
 
-def test_nobodys_id_and_no_password_is_stored(trained, home):
-    model = log(trained, home, "private")
-    folder = Path(MlflowClient(home.uri).download_artifacts(model.run_id, ""))
-    stored = Path(mlflow.artifacts.download_artifacts(model.uri))
+def test_nobodys_id_and_no_password_is_stored(trained, home, logged):
+    folder = Path(MlflowClient(home.uri).download_artifacts(logged.run_id, ""))
+    stored = Path(mlflow.artifacts.download_artifacts(logged.uri))
     files = [path for root in (folder, stored) for path in root.rglob("*") if path.is_file()]
     written = [path.read_bytes() for path in files if "code" not in path.parts]
-    run = MlflowClient(home.uri).get_run(model.run_id).data
+    run = MlflowClient(home.uri).get_run(logged.run_id).data
     written.append(repr((run.params, run.tags)).encode())
     assert len(written) > 15
     for secret in (TILL, "hidden-word"):

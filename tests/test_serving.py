@@ -14,51 +14,23 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
 import pytest
 
-import crmml
 from crmml.scoring.bundle import ScoringBundle
-from crmml.tracking.runs import LoggedModel, invented_transactions, log_training, start
+from crmml.storage.bundles import load_bundle
+from crmml.tracking.runs import invented_transactions
 
-SETTINGS = {
-    "backtest": {"bootstrap": 20, "max_windows": 1, "candidates": ["mbg_nbd", "heuristic"]},
-}
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """A trained bundle, and the model that it became."""
-
-    model: LoggedModel
-    uri: str
-    bundle: ScoringBundle
+MODEL = "models:/crmml/1"
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory) -> Iterator[Shelf]:
-    """Train on an eighth of the CDNOW sample, and log what came out."""
-    folder = tmp_path_factory.mktemp("serving")
-    rows = crmml.load_cdnow(sample=True)
-    result = crmml.train(SETTINGS, rows[rows["customer_id"].astype(int) % 8 == 0])
-    home = start(f"sqlite:///{folder}/mlflow.db")
-    model = log_training(
-        bundle=result.bundle,
-        params={},
-        metrics=result.metrics,
-        data_fingerprint="f" * 64,
-        label_specification=result.label_specification,
-        gates=result.gates,
-        experiment=home,
-    )
-    yield Shelf(model, home.uri, result.bundle)
-    mlflow.set_tracking_uri("")
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
+def bundle(cdnow_shelf) -> ScoringBundle:
+    """The bundle that MLflow serves as ``MODEL``."""
+    return load_bundle(cdnow_shelf.folder / "models" / "crmml" / "1")
 
 
 def consumer_environment(uri: str) -> dict[str, str]:
@@ -98,7 +70,7 @@ def same(served: list[dict[str, Any]], expected: pd.DataFrame) -> None:
             assert [list(v) if isinstance(v, (list, tuple)) else v for v in values] == got, name
 
 
-def test_a_consumer_without_crmml_loads_and_predicts(shelf, tmp_path):
+def test_a_consumer_without_crmml_loads_and_predicts(cdnow_shelf, bundle, tmp_path):
     # Everything that is installed, crmml and what would find it excepted; -S keeps Python from
     # reading the .pth file of an editable installation.
     site = tmp_path / "site"
@@ -111,7 +83,7 @@ import importlib.util, json, sys
 sys.path.append({str(site)!r})
 assert importlib.util.find_spec("crmml") is None
 import mlflow, pandas as pd
-model = mlflow.pyfunc.load_model({shelf.model.uri!r})
+model = mlflow.pyfunc.load_model({MODEL!r})
 rows = pd.DataFrame({ROWS!r})
 rows["amount"] = rows["amount"].astype(float)
 scores = model.predict(rows.assign(timestamp=pd.to_datetime(rows["timestamp"], format="ISO8601")))
@@ -125,12 +97,12 @@ print(json.dumps([crmml.__file__, scores["customer_id"].tolist(), scores["clv"].
         text=True,
         timeout=120,
         cwd=tmp_path,
-        env=consumer_environment(shelf.uri),
+        env=consumer_environment(cdnow_shelf.uri),
     )
     assert done.returncode == 0, done.stderr
     where, ids, clv = json.loads(done.stdout.splitlines()[-1])
     assert Path(where).parts[-4:-1] == ("artifacts", "code", "crmml")
-    expected = shelf.bundle.score(pd.DataFrame(ROWS))
+    expected = bundle.score(pd.DataFrame(ROWS))
     assert ids == expected["customer_id"].tolist()
     assert clv == pytest.approx(expected["clv"].tolist(), rel=1e-12)
 
@@ -145,16 +117,16 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def server(shelf, tmp_path_factory) -> Iterator[str]:
+def server(cdnow_shelf, tmp_path_factory) -> Iterator[str]:
     """Serve the model as a process group of its own, always ended."""
     folder = tmp_path_factory.mktemp("server")
     address = f"http://127.0.0.1:{(port := free_port())}"
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [*command, "-m", shelf.model.uri, "-p", str(port), "-w", "1"],
+            [*command, "-m", MODEL, "-p", str(port), "-w", "1"],
             cwd=folder,
-            env=consumer_environment(shelf.uri),
+            env=consumer_environment(cdnow_shelf.uri),
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -194,13 +166,13 @@ def ask(server: str, body: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("layout", ["dataframe_records", "dataframe_split"])
-def test_json_timestamps_ids_and_money_survive_http(server, shelf, layout):
+def test_json_timestamps_ids_and_money_survive_http(server, bundle, layout):
     split = {"columns": list(ROWS[0]), "data": [list(row.values()) for row in ROWS]}
     served = ask(server, {layout: ROWS if layout == "dataframe_records" else split})
     assert [row["customer_id"] for row in served] == ["ب۱", "🛒"]
     assert served[1]["net_spend"] == pytest.approx(12.3)
     assert served[0]["customer_profitability"] is None  # no margin, no cost: null, not invented
-    same(served, shelf.bundle.score(pd.DataFrame(ROWS)))
+    same(served, bundle.score(pd.DataFrame(ROWS)))
 
 
 def test_a_customer_alone_gets_what_it_gets_in_company(server):
@@ -208,15 +180,15 @@ def test_a_customer_alone_gets_what_it_gets_in_company(server):
     same(ask(server, {"dataframe_records": ROWS[:2]}), pd.DataFrame(together[1:]))
 
 
-def test_the_cutoff_is_a_parameter_over_http(server, shelf):
+def test_the_cutoff_is_a_parameter_over_http(server, bundle):
     cutoff = "1998-02-15"
     served = ask(server, {"dataframe_records": ROWS, "params": {"cutoff": cutoff}})
     assert {row["customer_id"]: row["frequency"] for row in served} == {"🛒": 0, "ب۱": 0}
-    same(served, shelf.bundle.score(pd.DataFrame(ROWS), cutoff))
+    same(served, bundle.score(pd.DataFrame(ROWS), cutoff))
 
 
-def test_the_logged_example_is_served(server, shelf):
-    rows = invented_transactions(shelf.bundle.manifest)
+def test_the_logged_example_is_served(server, bundle):
+    rows = invented_transactions(bundle.manifest)
     text = json.loads(rows.to_json(orient="split", date_format="iso", index=False))
     assert [row["customer_id"] for row in ask(server, {"dataframe_split": text})] == [
         "customer 1",
@@ -225,9 +197,33 @@ def test_the_logged_example_is_served(server, shelf):
     ]
 
 
-def test_a_missing_column_is_a_client_error(server):
-    rows = pd.DataFrame(ROWS).drop(columns="amount").to_dict("records")
+def changed(**values: Any) -> dict[str, Any]:
+    return {"dataframe_records": [ROWS[0] | values, *ROWS[1:]]}
+
+
+MISTAKES = {
+    "no such day": (changed(timestamp="1998-02-31"), "timestamp"),
+    "no time": (changed(timestamp="yesterday"), "timestamp"),
+    "an endless amount": (changed(amount=1e300), "amount"),
+    "no row": ({"dataframe_records": []}, ""),
+    "a cutoff that is none": ({"dataframe_records": ROWS, "params": {"cutoff": "soon"}}, "cutoff"),
+    "a missing column": (
+        {"dataframe_records": [{k: v for k, v in row.items() if k != "amount"} for row in ROWS]},
+        "amount",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_a_mistake_is_answered_400_with_one_sentence_and_nobodys_rows(server, what):
+    body, word = MISTAKES[what]
     with pytest.raises(urllib.error.HTTPError, match="400") as caught:
-        ask(server, {"dataframe_records": rows})
-    assert "amount" in caught.value.read().decode()
-    caught.value.close()
+        ask(server, body)
+    with caught.value:
+        answer = caught.value.read().decode()
+    assert word in answer
+    assert "Traceback" not in answer
+    assert "site-packages" not in answer
+    assert len(answer) < 2000
+    if what != "a missing column":  # MLflow's own check of the columns
+        assert "12.3" not in answer  # an amount of another customer

@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import types
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -96,10 +97,9 @@ def bundle_module(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory) -> Experiment:
-    """One database for all tests: making it takes seconds."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    yield start(f"sqlite:///{folder}/mlflow.db")
+def shelf(tmp_path_factory, fresh_mlflow) -> Iterator[Experiment]:
+    """One database for all tests."""
+    yield start(fresh_mlflow(tmp_path_factory.mktemp("mlflow")))
     mlflow.set_tracking_uri("")
     os.environ.pop("MLFLOW_TRACKING_URI", None)
 

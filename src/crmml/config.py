@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     ValidationError,
     model_validator,
 )
@@ -210,6 +212,34 @@ class Config(_Section):
     actions: ActionSection = ActionSection()
     tracking: TrackingSection = TrackingSection()
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember_given(cls, raw: Any, handler: ModelWrapValidatorHandler[Config]) -> Config:
+        config = handler(raw)
+        if isinstance(raw, Mapping):
+            # where a cached property keeps its value; what stands there is no setting
+            config.__dict__["given"] = frozenset(n for n in setting_names() if _stands(raw, n))
+        return config
+
+    @cached_property
+    def given(self) -> frozenset[str]:
+        """The settings of :func:`setting_names` that were written down, defaults or not."""
+        return frozenset()
+
+    def setting(self, name: str) -> Any:
+        """Return a setting by its dotted name.
+
+        Examples
+        --------
+        >>> config = parse_config({"actions": {"budget": 5}})
+        >>> sorted(config.given), config.setting("actions.budget")
+        (['actions.budget'], 5.0)
+        """
+        value: Any = self
+        for part in name.split("."):
+            value = getattr(value, part)
+        return value
+
     def shareable(self) -> dict[str, Any]:
         """Return what may be logged: no server's address, of the test customers their number.
 
@@ -223,6 +253,34 @@ class Config(_Section):
         policies = plain["data"]["policies"]
         policies["test_customers"] = len(policies["test_customers"])
         return plain
+
+
+def setting_names() -> tuple[str, ...]:
+    """Return the dotted names of all settings; a table of the data counts as one.
+
+    Examples
+    --------
+    >>> [name for name in setting_names() if name.startswith("snapshot")]
+    ['snapshot.grain', 'snapshot.time_unit']
+    """
+
+    def below(section: Any, prefix: str) -> Iterator[str]:
+        for name, kind in _settings_of(section).items():
+            if _settings_of(kind):
+                yield from below(kind, f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}"
+
+    return tuple(below(Config, ""))
+
+
+def _stands(raw: Any, name: str) -> bool:
+    """Whether a dotted name leads to a value of nested mappings."""
+    for part in name.split("."):
+        if not isinstance(raw, Mapping) or part not in raw:
+            return False
+        raw = raw[part]
+    return True
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:

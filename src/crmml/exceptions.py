@@ -164,6 +164,20 @@ class SilenceWarning(CrmmlWarning):
     topic = "data"
 
 
+class UnlikeTrainingWarning(CrmmlWarning):
+    """The data to score are unlike those that the bundle was trained on."""
+
+    code = "unlike_training"
+    topic = "data"
+
+
+class AheadWarning(CrmmlWarning):
+    """Rows are dated after everything that is known, and are not seen."""
+
+    code = "dated_ahead"
+    topic = "data"
+
+
 class FitWarning(CrmmlWarning):
     """A fit stands, but its meaning is limited; the text says how."""
 
@@ -219,6 +233,10 @@ class BundleError(CrmmlError, ValueError):
 
 class TrackingError(CrmmlError, RuntimeError):
     """The tracking server or its registry cannot do what was asked."""
+
+
+class UnlikeTrainingError(CrmmlError, ValueError):
+    """What is given for scoring differs from what the bundle was trained with."""
 
 
 class ComparisonError(CrmmlError):

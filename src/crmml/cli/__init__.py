@@ -122,6 +122,8 @@ def promote(
     set_: SetOption = None,
 ) -> None:
     """Compare the challenger with the champion; move the alias, or say why not."""
+    if set_ and config is None:
+        raise CrmmlError("--set overrides a configuration, so it needs --config")
     settings = _load(config, set_) if config else None
     from crmml.cli import jobs
 
@@ -131,10 +133,19 @@ def promote(
 @app.command()
 def score(
     model: Annotated[
-        str, typer.Option(help="models:/crmml@champion, or a bundle folder.")
-    ] = "models:/crmml@champion",
+        str | None,
+        typer.Option(
+            help="models:/crmml@champion, or a bundle folder (default: the champion of the "
+            "configuration's name)."
+        ),
+    ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="YAML that names the data to score.")
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="YAML that names the data to score; its budget, capacities and catalogue count.",
+        ),
     ] = None,
     transactions: Annotated[
         str | None, typer.Option(help="Instead of --config: a file of transactions.")
@@ -146,10 +157,15 @@ def score(
         "output"
     ),
     format_: Annotated[str, typer.Option("--format", help="parquet or csv.")] = "parquet",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse data that are unlike those of the training.")
+    ] = False,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow tracking URI.")] = None,
     set_: SetOption = None,
 ) -> None:
     """Score every customer: one row each, written whole, idempotent per cutoff."""
+    if set_ and config is None:
+        raise CrmmlError("--set overrides a configuration, so it needs --config")
     settings = _load(config, set_) if config else None
     from crmml.cli import jobs
 
@@ -160,6 +176,7 @@ def score(
         cutoff=cutoff,
         out=out,
         file_format=format_,
+        strict=strict,
         tracking_uri=tracking_uri,
     )
 

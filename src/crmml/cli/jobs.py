@@ -137,12 +137,13 @@ def promote(name: str | None, config: Config | None, tracking_uri: str | None) -
 
 def score(
     *,
-    model: str,
+    model: str | None,
     config: Config | None,
     transactions: str | None,
     cutoff: str | None,
     out: Path,
     file_format: str,
+    strict: bool,
     tracking_uri: str | None,
 ) -> None:
     """Score and write."""
@@ -153,19 +154,29 @@ def score(
     moment = _moment(cutoff)
     _check_writable(out)
     with working() as say:
+        model = model or f"models:/{config.name if config else 'crmml'}@champion"
         say(f"loading {model}")
         from crmml.scoring.scorer import open_for, scoring_cutoff
         from crmml.scoring.scorer import score as score_tables
         from crmml.storage.scores import read_plans, write_scores
+        from crmml.training import settings_at_score
         from crmml.training.opening import open_configured
 
         uri = tracking_uri or (config.tracking.uri if config else None)
         bundle = load_model(model, uri)
+        given: dict[str, Any] = {}
+        if config:
+            settings_at_score.check_settings_at_score(config, bundle)
+            given = settings_at_score.honoured_settings(config)
         say("reading and validating")
-        tables = open_configured(config) if config else open_for(bundle, transactions)
+        if config:
+            policies = settings_at_score.policies_at_score(config, bundle)
+            tables = open_configured(config, policies=policies)
+        else:
+            tables = open_for(bundle, transactions)
         say("scoring")
         plans = read_plans(out, scoring_cutoff(bundle, tables, moment))
-        scores = score_tables(bundle, tables, moment, plans=plans)
+        scores = score_tables(bundle, tables, moment, plans=plans, strict=strict, **given)
         say("writing")
         written = write_scores(scores.table, out, scores.snapshot.cutoff, file_format)  # type: ignore[arg-type]
     silent = (scores.snapshot.cutoff - tables.last_timestamp).days

@@ -20,7 +20,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from crmml.data.schema import TRANSACTIONS, TableSchema
-from crmml.data.settings import Policies
+from crmml.data.settings import CONCEALED, Policies, conceal
 from crmml.exceptions import DataError, few
 
 EARLIEST = pd.Timestamp("1970-01-02")
@@ -331,7 +331,7 @@ def _left_out(table: ir.Table, steps: list[_Step]) -> ir.BooleanValue:
 
 
 def _steps_by_customer(table: ir.Table, policies: Policies, schema: TableSchema) -> list[_Step]:
-    test = [str(customer) for customer in policies.test_customers]
+    test = _test_customers(table, policies)
     named = "customer_id" in schema.key
     return [
         _Step(
@@ -346,11 +346,22 @@ def _steps_by_customer(table: ir.Table, policies: Policies, schema: TableSchema)
         ),
         _Step(
             "test_customers",
-            f"{len(test)} ids",
+            f"{len(policies.test_customers)} ids",
             table.customer_id.cast("string").isin(test) if test else ibis.literal(False),
             True,
         ),
     ]
+
+
+def _test_customers(table: ir.Table, policies: Policies) -> list[str]:
+    """Return the ids that are no customers; those given as hashes are looked up in the table."""
+    given = [str(customer) for customer in policies.test_customers]
+    hashes = {one for one in given if one.startswith(CONCEALED)}
+    if not hashes:
+        return given
+    ids = table.select(id=table.customer_id.cast("string")).distinct().to_pyarrow()["id"]
+    found = [one for one in ids.to_pylist() if one is not None and conceal([one])[0] in hashes]
+    return [*(one for one in given if one not in hashes), *found]
 
 
 def _steps_by_amount(table: ir.Table, policies: Policies) -> list[_Step]:

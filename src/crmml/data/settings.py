@@ -6,8 +6,9 @@ light.
 
 from __future__ import annotations
 
+import hashlib
 import zoneinfo
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_type_hints
 
@@ -38,7 +39,8 @@ class Policies:
     unlikely_dates : {"error", "drop", "keep"}
         Rows dated before 1970-01-02 or from 2100 on: place-holders of some system, usually.
     test_customers : tuple of int or str
-        Ids that are not customers (test accounts, the till itself); their rows are left out.
+        Ids that are not customers (test accounts, the till itself); their rows are left out. An
+        id may be given as its hash (:func:`conceal`), as a stored bundle does.
 
     Examples
     --------
@@ -68,6 +70,35 @@ class Policies:
             elif got not in choices:
                 rule = "one of " + ", ".join(map(repr, choices))
                 raise ParameterError(f"policy {field.name}", rule, got)
+
+
+CONCEALED = "sha256:"
+"""Prefix of an id that is given as its hash."""
+
+
+def conceal(ids: Iterable[int | str]) -> tuple[str, ...]:
+    """Hash ids, so that they can be stored where no id may lie; hashes stay as they are.
+
+    Parameters
+    ----------
+    ids : iterable of int or str
+        A number and the text of its digits give the same hash.
+
+    Returns
+    -------
+    tuple of str
+        ``sha256:`` and 32 hexadecimal digits each, sorted.
+
+    Examples
+    --------
+    >>> conceal([7]) == conceal(["7"]) == conceal(conceal([7]))
+    True
+    """
+    texts = [str(one) for one in ids]
+    known = [text for text in texts if text.startswith(CONCEALED)]
+    open_ = [text for text in texts if not text.startswith(CONCEALED)]
+    hashes = [hashlib.sha256(f"crmml customer {text}".encode()).hexdigest() for text in open_]
+    return tuple(sorted({*known, *(CONCEALED + digits[:32] for digits in hashes)}))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -28,6 +28,9 @@ from crmml.segments.value_tier import ValueTiers
 
 __all__ = ["FORMAT_VERSION", "Manifest", "Policy", "ScoringBundle"]
 
+_OF_POLICY = {"policy", "catalogue", "margin_horizons", "windows"}
+"""Parts of predictors that the catalogue and the policy decide, and what is computed for them."""
+
 _P = TypeVar("_P")
 
 
@@ -56,10 +59,10 @@ class ScoringBundle:
     def version(self) -> str:
         """Short hash of models and settings, written on every scored row as ``model_version``.
 
-        The policy has a hash of its own.
+        Catalogue and policy have a hash of their own, ``policy_version``.
         """
         stored = [standard.predictor_to_dict(predictor) for predictor in self.predictors]
-        models = [{k: v for k, v in one.items() if k != "policy"} for one in stored]
+        models = [{k: v for k, v in one.items() if k not in _OF_POLICY} for one in stored]
         return hashlib.sha256(as_json([self.manifest.identity(), models])).hexdigest()[:12]
 
     @property
@@ -83,6 +86,8 @@ class ScoringBundle:
         transactions: Any,
         cutoff: str | pd.Timestamp | None = None,
         customers: Any = None,
+        *,
+        budget: float | None = None,
     ) -> pd.DataFrame:
         """Score customers with the stored prices: one alone gets what it gets in a batch.
 
@@ -94,14 +99,23 @@ class ScoringBundle:
             See :func:`crmml.score`.
         customers : DataFrame, Arrow table or path, optional
             The customers table.
+        budget : float, optional
+            Allocate this budget among these customers, instead of asking the stored prices.
 
         Returns
         -------
         DataFrame
             One row per customer; see :func:`crmml.score`.
         """
-        prices = any(isinstance(p, Actions) for p in self.predictors)
-        return score(self, transactions, cutoff, customers=customers, stored_prices=prices).table
+        prices = budget is None and any(isinstance(p, Actions) for p in self.predictors)
+        return score(
+            self,
+            transactions,
+            cutoff,
+            customers=customers,
+            stored_prices=prices,
+            budget=budget,
+        ).table
 
     def with_policy(self, policy: Policy) -> Self:
         """Return the bundle with another policy of its actions."""
@@ -156,6 +170,11 @@ class ScoringBundle:
         """Budget, capacities, control group and stored prices."""
         return self._one(Actions).policy
 
+    @property
+    def policy_version(self) -> str:
+        """Short hash of catalogue and policy, written on every scored row."""
+        return self._one(Actions).version
+
     def _one(self, kind: type[_P]) -> _P:
         for predictor in self.predictors:
             if isinstance(predictor, kind):
@@ -190,7 +209,7 @@ class ScoringBundle:
         manifest = self.manifest.changed(
             crmml_version=__version__,
             model_version=self.version,
-            policy_version=self.policy.version if acts else "",
+            policy_version=self.policy_version if acts else "",
             hashes={name: digest(content) for name, content in files.items()},
         )
         text = as_json(manifest.plain())

@@ -12,6 +12,7 @@ from crmml import __version__
 from crmml._typing import Grain, TimeUnit
 from crmml.exceptions import BundleError
 from crmml.notes import Note
+from crmml.scoring.guards import TrainingRange
 
 FORMAT_VERSION: Literal[2] = 2
 """Format of the folder; a newer one is refused, older ones are upgraded when they are read."""
@@ -32,6 +33,7 @@ _DESCRIPTIVE = {
     "metrics",
     "notes",
     "absent",
+    "trained_on",
     "hashes",
 }
 """What people read; it changes no score, and no ``model_version``."""
@@ -72,7 +74,7 @@ class Manifest(BaseModel):
     currency : str, optional
         The one currency, where the data name it.
     policies : mapping of str to mapping
-        Data policies by table.
+        Data policies by table; test customers as hashes.
     predictors : tuple of str
         Names of the predictors, in the order of the columns of the scores.
     metrics : mapping of str to (value, lower, upper)
@@ -81,6 +83,8 @@ class Manifest(BaseModel):
         What a user must know.
     absent : mapping of str to str
         Columns that these data cannot give, and why.
+    trained_on : TrainingRange, optional
+        What the customers of the training were like; scoring compares.
     hashes : mapping of str to str
         File to the SHA-256 of its content.
     """
@@ -104,7 +108,7 @@ class Manifest(BaseModel):
     channels: Mapping[str, str] = Field(default_factory=dict)
     own_seller: str | None = None
     currency: str | None = None
-    policies: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
+    policies: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     predictors: tuple[str, ...] = ()
     seed: int = 0
     config_hash: str = ""
@@ -113,6 +117,7 @@ class Manifest(BaseModel):
     metrics: Mapping[str, tuple[float, float, float]] = Field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     absent: Mapping[str, str] = Field(default_factory=dict)
+    trained_on: TrainingRange | None = None
     hashes: Mapping[str, str] = Field(default_factory=dict)
 
     def __getitem__(self, key: str) -> Any:

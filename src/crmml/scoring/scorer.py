@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
+from crmml.actions.catalogue import ActionCatalogue
 from crmml.actions.economics import NetGains
 from crmml.actions.recommendation import Recommendation
-from crmml.data.settings import Policies
+from crmml.data.settings import Policies, conceal
 from crmml.data.tables import Tables, open_tables
-from crmml.exceptions import CrmmlError, SilenceWarning
+from crmml.exceptions import (
+    AheadWarning,
+    CrmmlError,
+    ParameterError,
+    SilenceWarning,
+    UnlikeTrainingError,
+    UnlikeTrainingWarning,
+)
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import end_of_observation, read_moment
 from crmml.scoring.decisions import Actions
+from crmml.scoring.guards import compare_ranges, measure_range
 from crmml.scoring.manifest import Manifest
 from crmml.scoring.outlooks import INTERVAL
 from crmml.scoring.predictors import Moment, Predictor, predict_all
+from crmml.scoring.standard import with_catalogue
 
 __all__ = ["INTERVAL", "Scores", "open_for", "score"]
 
@@ -88,7 +99,11 @@ def score(
     customers: Any = None,
     stored_prices: bool = False,
     budget: float | None = None,
+    capacities: Mapping[str, float] | None = None,
+    catalogue: ActionCatalogue | None = None,
     plans: pd.DataFrame | None = None,
+    snapshot: Snapshot | None = None,
+    strict: bool = False,
 ) -> Scores:
     """Score every customer who bought before the cutoff.
 
@@ -98,7 +113,7 @@ def score(
         What was trained.
     transactions : Tables, DataFrame, Arrow table, path, or mapping of these by table
         The log; what is not a :class:`~crmml.data.tables.Tables` is opened with the data policies
-        of the training.
+        of the training, and ``Tables`` must have been opened with them.
     cutoff : str or Timestamp, optional
         Score as of this moment; default: the end of the last day of the data, or the cutoff of
         the training if that is later. The log is taken to be complete up to it.
@@ -107,11 +122,18 @@ def score(
     stored_prices : bool
         Give out actions at the shadow prices of the training, each customer alone, instead of
         allocating the budget among those at hand.
-    budget : float, optional
-        Instead of the budget of the bundle's policy.
+    budget, capacities, catalogue : optional
+        Instead of the budget, the capacities by channel and the catalogue of the bundle, for this
+        scoring only. They are allocated among the customers at hand, so they are refused together
+        with ``stored_prices``. What else decides (shares held out, tiers, margins, horizons) is
+        fixed in the bundle.
     plans : DataFrame, optional
         Contacts that earlier runs have planned, from :func:`crmml.storage.scores.read_plans`;
         with the table ``treatments`` they are the memory of contacts.
+    snapshot : Snapshot, optional
+        Of these tables at this cutoff, where it is at hand: it is not built again.
+    strict : bool
+        Refuse data that are unlike those of the training, instead of warning.
 
     Returns
     -------
@@ -121,6 +143,9 @@ def score(
     ------
     DataError, TooLittleDataError
         If the tables break a rule or nothing was bought before the cutoff.
+    UnlikeTrainingError
+        If tables were opened with other data policies than those of the training; with ``strict``
+        also if the customers are unlike those of the training.
 
     Notes
     -----
@@ -129,18 +154,18 @@ def score(
     """
     manifest = bundle.manifest
     tables = open_for(bundle, transactions, customers)
-    snapshot = _snapshot(
-        manifest, tables, _checked(bundle, tables, scoring_cutoff(bundle, tables, cutoff))
-    )
+    at = _checked(bundle, tables, scoring_cutoff(bundle, tables, cutoff))
+    if snapshot is None or not _fits(snapshot, manifest, at):
+        snapshot = _snapshot(manifest, tables, at)
     moment = Moment(tables, snapshot, plans=plans)
-    predictors = [
-        _under(p, stored_prices, budget) if isinstance(p, Actions) else p for p in bundle.predictors
-    ]
+    given = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
+    predictors = _deciding(bundle.predictors, tables, given, stored_prices)
     table = predict_all(predictors, moment)
+    _compare(manifest, tables, snapshot, table, strict)
     table["model_version"] = bundle.version
     for predictor in predictors:
         if isinstance(predictor, Actions):
-            table["policy_version"] = predictor.policy.version
+            table["policy_version"] = predictor.version
     table.insert(0, "cutoff", snapshot.cutoff)
     return Scores(
         table.sort_index().reset_index(), snapshot, moment.found.get(Actions.name), moment.absent
@@ -148,13 +173,53 @@ def score(
 
 
 def open_for(bundle: Bundle, transactions: Any, customers: Any = None) -> Tables:
-    """Open a log under the data policies of the training; ``Tables`` come back as they are."""
+    """Open a log under the data policies of the training.
+
+    Raises
+    ------
+    UnlikeTrainingError
+        If ``Tables`` are given that were opened under others.
+    """
     if isinstance(transactions, Tables):
+        if found := unlike_policies(bundle.manifest, transactions.policies):
+            raise UnlikeTrainingError(
+                f"these tables were opened under other data policies than the training: "
+                f"{'; '.join(found)}; open them under those of the bundle, or train again"
+            )
         return transactions
-    policies = Policies(**bundle.manifest.policies.get("transactions", {}))  # type: ignore[arg-type]
+    policies = trained_policies(bundle.manifest)
     if isinstance(transactions, Mapping) and customers is not None:
         transactions, customers = {**transactions, "customers": customers}, None
     return open_tables(transactions, customers, policies=policies)
+
+
+def trained_policies(manifest: Manifest) -> Policies:
+    """Return the data policies of a training; test customers are known by their hashes."""
+    return Policies(**manifest.policies.get("transactions", {}))
+
+
+def unlike_policies(manifest: Manifest, policies: Policies) -> list[str]:
+    """Say which data policies differ from those of a training, one phrase each.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of the training.
+    policies : Policies
+        To compare.
+    """
+    found = []
+    trained = trained_policies(manifest)
+    for field in fields(Policies):
+        here, there = getattr(policies, field.name), getattr(trained, field.name)
+        if field.name == "test_customers":
+            # bundles of before 0.2 do not know whom they left out
+            known = "test_customers" in manifest.policies.get("transactions", {})
+            if known and conceal(here) != conceal(there):
+                found.append(f"test_customers names {len(here)} ids, not the {len(there)} trained")
+        elif json.dumps(here, sort_keys=True) != json.dumps(there, sort_keys=True):
+            found.append(f"{field.name} is {here!r}, trained with {there!r}")
+    return found
 
 
 def scoring_cutoff(
@@ -181,6 +246,15 @@ def _checked(bundle: Bundle, tables: Tables, moment: pd.Timestamp) -> pd.Timesta
             f"the bundle was trained in {manifest.currency}, these transactions are in "
             f"{tables.currency}"
         )
+    if "treatments" in tables and tables.span("treatments")[1] >= max(moment, end):
+        given = tables["treatments"]
+        ahead = int(given.filter(given.timestamp >= moment).count().execute())
+        warnings.warn(
+            f"{ahead:,} rows of the table treatments are dated {moment.date()} or later, after "
+            "all that is known at the cutoff: they are not seen, and no cool-down begins with them",
+            AheadWarning,
+            stacklevel=3,
+        )
     return moment
 
 
@@ -201,6 +275,48 @@ def _snapshot(manifest: Manifest, tables: Tables, moment: pd.Timestamp) -> Snaps
     return replace(snapshot, frame=snapshot.frame.assign(**dict.fromkeys(lost, np.nan)))
 
 
-def _under(actions: Actions, stored_prices: bool, budget: float | None) -> Actions:
-    policy = actions.policy if budget is None else replace(actions.policy, budget=budget)
-    return replace(actions, policy=policy, at_stored_prices=stored_prices)
+def _fits(snapshot: Snapshot, manifest: Manifest, moment: pd.Timestamp) -> bool:
+    """Whether a snapshot at hand is the one that scoring would build."""
+    settings = (snapshot.cutoff, snapshot.grain, snapshot.time_unit)
+    return settings == (moment, manifest.grain, manifest.time_unit) and {
+        "customer_id",
+        *manifest.features,
+    } == set(snapshot.frame)
+
+
+def _deciding(
+    predictors: Sequence[Predictor],
+    tables: Tables,
+    given: Mapping[str, Any],
+    stored_prices: bool,
+) -> list[Predictor]:
+    """Return the predictors under the budget, the capacities and the catalogue that are given."""
+    said = {name: value for name, value in given.items() if value is not None}
+    if said and not any(isinstance(p, Actions) for p in predictors):
+        raise ParameterError(" and ".join(said), "left out: the bundle recommends no actions", said)
+    if said and stored_prices:
+        rule = "left out where actions are given out at the stored prices of the training"
+        raise ParameterError(" and ".join(said), rule, [*said.values()])
+    catalogue = said.pop("catalogue", None)
+    known = [*predictors] if catalogue is None else with_catalogue(predictors, catalogue, tables)
+    return [
+        replace(p, policy=replace(p.policy, **said), at_stored_prices=stored_prices)
+        if isinstance(p, Actions)
+        else p
+        for p in known
+    ]
+
+
+def _compare(
+    manifest: Manifest, tables: Tables, snapshot: Snapshot, table: pd.DataFrame, strict: bool
+) -> None:
+    """Warn of customers unlike those of the training, or refuse them."""
+    if manifest.trained_on is None:
+        return
+    now = measure_range(tables, snapshot, table, manifest.horizon)
+    unlike = compare_ranges(manifest.trained_on, now)
+    if unlike is None:
+        return
+    if strict:
+        raise UnlikeTrainingError(unlike)
+    warnings.warn(unlike, UnlikeTrainingWarning, stacklevel=3)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from crmml import models
 from crmml.actions.catalogue import ActionCatalogue
+from crmml.data.tables import Tables
 from crmml.exceptions import BundleError
 from crmml.models.churn.outside import OutsideCalibration
 from crmml.scoring.decisions import Actions, Policy, Roles, Stages, Tiers
@@ -86,7 +88,7 @@ def standard_predictors(
             horizon,
             value_horizon,
             catalogue.horizons,
-            tuple(sorted({*catalogue.windows(horizon), horizon})),
+            _windows(catalogue, horizon),
             counts,
         ),
         ChurnRisk(churn, horizon, outside),
@@ -101,12 +103,79 @@ def standard_predictors(
     )
 
 
+def _windows(catalogue: ActionCatalogue, horizon: str) -> tuple[str, ...]:
+    """Windows of which P(buys) is asked, with the outcome window, for which it is calibrated."""
+    return tuple(sorted({*catalogue.windows(horizon), horizon}))
+
+
 def columns_from_customers(
     catalogue: ActionCatalogue, predictors: Iterable[Predictor]
 ) -> tuple[str, ...]:
     """Return the columns that a catalogue reads and that none of the predictors gives."""
     given = {o.name for predictor in predictors for o in predictor.outputs}
     return tuple(name for name in catalogue.columns if name not in given)
+
+
+def attributes_of(tables: Tables, asked: Iterable[str]) -> dict[str, Dtype]:
+    """Say what the columns of the customers table hold that a catalogue asks for.
+
+    Parameters
+    ----------
+    tables : Tables
+    asked : iterable of str
+        Names; those that the table does not have are left out.
+    """
+    people = tables.customers
+    if people is None:
+        return {}
+    schema = people.schema()
+    return {name: _held(schema[name]) for name in asked if name in schema}
+
+
+def _held(kind: Any) -> Dtype:
+    """Say what a column of an engine's type holds."""
+    tests: tuple[tuple[Dtype, bool], ...] = (
+        ("flag", kind.is_boolean()),
+        ("integer", kind.is_integer()),
+        ("number", kind.is_numeric()),
+        ("timestamp", kind.is_timestamp()),
+        ("text", kind.is_string()),
+    )
+    return next((name for name, holds in tests if holds), "any")
+
+
+def with_catalogue(
+    predictors: Iterable[Predictor], catalogue: ActionCatalogue, tables: Tables
+) -> list[Predictor]:
+    """Return predictors that recommend the actions of another catalogue.
+
+    Parameters
+    ----------
+    predictors : iterable of Predictor
+        Of a bundle.
+    catalogue : ActionCatalogue
+        The other one. What it asks for beyond the trained one (margins over other horizons,
+        columns of the customers table) is computed or read too.
+    tables : Tables
+        What is scored.
+    """
+    known = list(predictors)
+    horizon = next((p.horizon for p in known if isinstance(p, Actions)), None)
+    if horizon is None:
+        return known
+    others = [p for p in known if not isinstance(p, (Actions, Attributes))]
+    by_channel = sorted({f"contactable_{option.channel}" for option in catalogue.options})
+    asked = columns_from_customers(catalogue, [*others, Attributes()])
+    further = attributes_of(tables, [*asked, *by_channel])
+    changes: dict[type[Any], dict[str, Any]] = {
+        LifetimeValue: {
+            "margin_horizons": catalogue.horizons,
+            "windows": _windows(catalogue, horizon),
+        },
+        Attributes: {"further": further},
+        Actions: {"catalogue": catalogue},
+    }
+    return [replace(p, **changes.get(type(p), {})) for p in known]  # type: ignore[type-var]
 
 
 def predictor_to_dict(predictor: Predictor) -> dict[str, Any]:
@@ -152,7 +221,7 @@ def _plain(part: Any) -> Any:
 
 def frame_outputs(id_type: str, *, policy: bool) -> tuple[tuple[Output, ...], tuple[Output, ...]]:
     """Return the columns before and after those of the predictors: keys, and versions."""
-    of_policy = Output("policy_version", "text", "", "hash of the policy without its prices")
+    of_policy = Output("policy_version", "text", "", "hash of catalogue and policy, prices apart")
     return (
         (
             Output(

@@ -6,11 +6,35 @@ This file is copied into every logged model, with the package beside it, so that
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel
+
+
+class ScoringError(MlflowException):
+    """A refusal that a server answers with: our sentence alone.
+
+    MLflow's server puts the whole input before the message of an exception, which would send rows
+    of customers back and into its logs. So the sentence stays what it was.
+    """
+
+    def __init__(self, sentence: str, error_code: int) -> None:
+        self._sentence = sentence
+        super().__init__(sentence, error_code)
+
+    @property
+    def message(self) -> str:
+        """The sentence."""
+        return self._sentence
+
+    @message.setter
+    def message(self, longer: str) -> None:
+        del longer
 
 
 class BundleModel(PythonModel):
@@ -37,17 +61,40 @@ class BundleModel(PythonModel):
             column ``table`` (:mod:`crmml.scoring.frames`). The cleaning rounds money to cents.
         params : dict, optional
             ``cutoff``: score as of this date, ISO 8601; the cutoff of the training by default.
+            ``budget``: allocate it among these customers, instead of asking the stored prices.
 
         Returns
         -------
         DataFrame
             One row per customer. A missing value is None, which JSON writes as ``null`` (NaN is
             no JSON).
+
+        Raises
+        ------
+        ScoringError
+            If the rows or the cutoff break a rule: MLflow's own exception, with our sentence.
         """
+        from crmml.exceptions import CrmmlError
+
+        try:
+            return self._score(model_input, params or {})
+        except CrmmlError as error:
+            raise ScoringError(str(error), INVALID_PARAMETER_VALUE) from None
+        except Exception as error:
+            logging.getLogger("crmml").exception("scoring failed")
+            sentence = f"scoring failed ({type(error).__name__}); the log of the server has more"
+            raise ScoringError(sentence, INTERNAL_ERROR) from None
+
+    def _score(self, rows: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+        from crmml.exceptions import ParameterError
         from crmml.scoring.frames import split_tables
 
-        cutoff = (params or {}).get("cutoff") or self.bundle.manifest.cutoff
-        scores: pd.DataFrame = self.bundle.score(split_tables(model_input), cutoff)
+        given = dict(params)
+        cutoff = given.pop("cutoff", None) or self.bundle.manifest.cutoff
+        budget = given.pop("budget", None)
+        if given:
+            raise ParameterError("params", "cutoff and budget: all else is trained", [*given])
+        scores: pd.DataFrame = self.bundle.score(split_tables(rows), cutoff, budget=budget)
         for name in [name for name in scores if scores[name].hasnans]:
             scores[name] = scores[name].astype(object).where(scores[name].notna(), None)
         return scores

@@ -549,8 +549,11 @@ def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
         ColSpec(_OUTPUT_TYPES[output.dtype], output.name, required=output.name == "customer_id")
         for output in bundle.outputs
     ]
-    cutoff = ParamSpec("cutoff", DataType.string, _cutoff(bundle))
-    return ModelSignature(Schema([*inputs]), Schema([*outputs]), ParamSchema([cutoff]))
+    params = [
+        ParamSpec("cutoff", DataType.string, _cutoff(bundle)),
+        ParamSpec("budget", DataType.double, None),
+    ]
+    return ModelSignature(Schema([*inputs]), Schema([*outputs]), ParamSchema(params))
 
 
 def _input_column(column: InputColumn, manifest: Manifest) -> ColSpec:

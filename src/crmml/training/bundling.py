@@ -14,6 +14,7 @@ import pandas as pd
 from crmml.actions.catalogue import ActionCatalogue
 from crmml.actions.contacts import ContactLimit
 from crmml.config import Config
+from crmml.data.settings import conceal
 from crmml.data.tables import Tables
 from crmml.features.snapshot import Snapshot
 from crmml.models.churn.outside import OutsideCalibration
@@ -21,11 +22,11 @@ from crmml.models.forecast.forecasters import Forecaster
 from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.notes import Note
 from crmml.scoring.bundle import Policy, ScoringBundle
+from crmml.scoring.guards import measure_range
 from crmml.scoring.manifest import Manifest
-from crmml.scoring.predictors import Dtype
 from crmml.scoring.purchase_law import serves_its_law
 from crmml.scoring.scorer import Scores
-from crmml.scoring.standard import columns_from_customers, standard_predictors
+from crmml.scoring.standard import standard_predictors, with_catalogue
 from crmml.segments.lifecycle import LifecycleStages
 from crmml.segments.value_tier import ValueTiers
 
@@ -86,32 +87,8 @@ def make_bundle(
         "value_horizon": config.value.horizon,
         "knows_consent": tables.customers is not None and "contactable" in tables.customers.columns,
     }
-    by_channel = sorted({f"contactable_{option.channel}" for option in catalogue.options})
-    asked = columns_from_customers(catalogue, standard_predictors(**parts))
-    predictors = standard_predictors(
-        **parts, attributes=_attributes(tables, [*dict.fromkeys([*asked, *by_channel])])
-    )
-    return ScoringBundle(make_manifest(config, tables, snapshot), predictors)
-
-
-def _attributes(tables: Tables, asked: Sequence[str]) -> dict[str, Dtype]:
-    """Say what the columns of the customers table hold that the catalogue asks for."""
-    if tables.customers is None:
-        return {}
-    schema = tables.customers.schema()
-    return {name: _held(schema[name]) for name in asked if name in schema}
-
-
-def _held(kind: Any) -> Dtype:
-    """Say what a column of an engine's type holds."""
-    tests: tuple[tuple[Dtype, bool], ...] = (
-        ("flag", kind.is_boolean()),
-        ("integer", kind.is_integer()),
-        ("number", kind.is_numeric()),
-        ("timestamp", kind.is_timestamp()),
-        ("text", kind.is_string()),
-    )
-    return next((name for name, holds in tests if holds), "any")
+    predictors = with_catalogue(standard_predictors(**parts), catalogue, tables)
+    return ScoringBundle(make_manifest(config, tables, snapshot), tuple(predictors))
 
 
 def make_manifest(config: Config, tables: Tables, snapshot: Snapshot) -> Manifest:
@@ -127,7 +104,8 @@ def make_manifest(config: Config, tables: Tables, snapshot: Snapshot) -> Manifes
         What the models were fitted on.
     """
     ids = snapshot.frame["customer_id"]
-    policies = {k: v for k, v in asdict(tables.policies).items() if k != "test_customers"}
+    policies = asdict(tables.policies)
+    policies["test_customers"] = list(conceal(tables.policies.test_customers))
     return Manifest(
         name=config.name,
         cutoff=str(snapshot.cutoff),
@@ -154,6 +132,7 @@ def finish_bundle(
     served: Mapping[str, tuple[float, float, float]],
     notes: Sequence[Note],
     scores: Scores,
+    tables: Tables,
 ) -> ScoringBundle:
     """Store the shadow prices, and write what a reader of the folder wants to know.
 
@@ -167,12 +146,15 @@ def finish_bundle(
         What the user must know, merged.
     scores : Scores
         The customers at the training's cutoff, scored by the bundle.
+    tables : Tables
+        The validated data.
     """
     manifest = bundle.manifest.changed(
         metrics={name: value for name, value in served.items() if np.isfinite(value).all()},
         notes=tuple(notes),
         absent=scores.absent,
         customers=len(scores.table),
+        trained_on=measure_range(tables, scores.snapshot, scores.table, bundle.manifest.horizon),
     )
     priced = replace(bundle.policy, prices=scores.recommendation.prices)
     return replace(bundle, manifest=manifest).with_policy(priced)

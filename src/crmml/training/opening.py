@@ -10,14 +10,19 @@ import pandas as pd
 from crmml.config import Config, ConfigError, TableSource
 from crmml.data.datasets import load_cdnow, load_complete_journey
 from crmml.data.reading import Source
-from crmml.data.settings import ReadSettings
+from crmml.data.settings import Policies, ReadSettings
 from crmml.data.tables import STARTS, Tables, by_name, open_tables
 from crmml.exceptions import TooLittleDataError
 from crmml.features.windows import end_of_observation, read_moment
 
 
 def open_configured(
-    config: Config, tables: Any = None, customers: Any = None, *, transactions: Any = None
+    config: Config,
+    tables: Any = None,
+    customers: Any = None,
+    *,
+    transactions: Any = None,
+    policies: Policies | None = None,
 ) -> Tables:
     """Open the tables that a configuration names, or those given, under its data policies.
 
@@ -29,6 +34,8 @@ def open_configured(
         Instead of those of the configuration of the same name.
     customers, transactions : DataFrame, Arrow table or path, optional
         The customers beside a log; the log by its name.
+    policies : Policies, optional
+        Instead of those of the configuration: a bundle's, for scoring.
 
     Raises
     ------
@@ -42,7 +49,7 @@ def open_configured(
     sources = {name: _source(at) for name, at in section.tables.items() if name not in given}
     if not any(name in STARTS for name in (*sources, *given)):
         raise ConfigError("name the transactions: data.transactions.path or .dataset")
-    return open_tables({**sources, **given}, policies=section.policies)
+    return open_tables({**sources, **given}, policies=policies or section.policies)
 
 
 def _source(source: TableSource) -> Any:

@@ -147,12 +147,12 @@ def train(
     say("fitting on all data")
     fitted = fit_bundle(plan, plan.newest, backtest)
     say("scoring")
-    scores = score(fitted.bundle, tables, plan.cutoff)
+    scores = score(fitted.bundle, tables, plan.cutoff, snapshot=plan.newest)
     gates = find_gates(served, fitted.churn, backtest.chosen)
     told = [*fitted.notes, *(gate.note for gate in gates)]
     notes = gather_notes(backtest, told, scores)
     return TrainingResult(
-        bundle=finish_bundle(fitted.bundle, figures, notes, scores),
+        bundle=finish_bundle(fitted.bundle, figures, notes, scores, tables),
         scores=scores,
         tables=tables,
         backtest=backtest,

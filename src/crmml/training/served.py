@@ -14,6 +14,7 @@ from crmml.config import Config
 from crmml.data.tables import Tables
 from crmml.exceptions import ComparisonError
 from crmml.features.labels import build_outcomes
+from crmml.features.snapshot import Snapshot
 from crmml.features.windows import Window
 from crmml.metrics import classification, counts, ranking
 from crmml.metrics.bootstrap import (
@@ -35,7 +36,7 @@ from crmml.models.churn.outside import (
 from crmml.models.forecast.forecasters import HeuristicForecaster
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.purchase_law import transform_counts
-from crmml.scoring.scorer import score
+from crmml.scoring.scorer import score, unlike_policies
 from crmml.stats.discounting import in_units
 from crmml.training.backtest import Backtest
 from crmml.training.evaluate import DECIDED_BY
@@ -86,6 +87,7 @@ def evaluate_served(plan: Plan, backtest: Backtest) -> Served:
         plan.tables,
         graded.window,
         graded.outcomes,
+        snapshot=graded.snapshot,
         heuristic=_heuristic(plan, backtest)["purchases"],
     )
 
@@ -136,6 +138,8 @@ def evaluate_champion(bundle: ScoringBundle, config: Config, tables: Tables) -> 
     for name, here in (("horizon", outcome.horizon), ("grain", section.grain)):
         if (there := getattr(bundle.manifest, name)) != here:
             raise ComparisonError(f"one forecasts with the {name} {there}, the other with {here}")
+    if unlike := unlike_policies(bundle.manifest, tables.policies):
+        raise ComparisonError(f"the champion cleans its data otherwise: {'; '.join(unlike)}")
     window = find_test_windows(config, tables)[-1]
     trained = pd.Timestamp(bundle.manifest.cutoff)
     if trained > window.cutoff:
@@ -158,6 +162,7 @@ def evaluate_bundle(
     window: Window,
     happened: pd.DataFrame,
     *,
+    snapshot: Snapshot | None = None,
     heuristic: pd.Series[float] | None = None,
 ) -> Served:
     """Score with a bundle at the cutoff of a test window, and compare with its outcomes.
@@ -174,10 +179,12 @@ def evaluate_bundle(
         Without a gap.
     happened : DataFrame
         Outcomes in the window, from :func:`crmml.features.labels.build_outcomes`.
+    snapshot : Snapshot, optional
+        Of these tables at that cutoff, where it is at hand.
     heuristic : Series, optional
         Purchases that the heuristic forecast for the window.
     """
-    scores = score(bundle, tables, window.cutoff)
+    scores = score(bundle, tables, window.cutoff, snapshot=snapshot)
     scored, ids = scores.table.set_index("customer_id"), scores.snapshot.customer_id
     churned = None
     after_gap = Window(window.cutoff, config.outcome.horizon, config.outcome.gap)

@@ -1,0 +1,148 @@
+"""Guards: what a bundle was trained on, in a few figures, and whether data to score are like it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from crmml.data.tables import Tables
+from crmml.features.snapshot import Snapshot
+from crmml.stats.discounting import in_units
+
+LEAST = 100
+"""Customers below which nothing is compared: a few may differ from a base in any way."""
+
+_TIMES = 3.0  # a typical figure may be so many times as high, or as low
+_SHARE = 0.25  # a tier may hold so much more, or less, of the customers
+_SHARE_NEW = 0.5
+_LENGTH = 0.5  # least length of the history, as a share of that of the training
+
+
+class TrainingRange(BaseModel):
+    """What the customers of a training were like.
+
+    Attributes
+    ----------
+    customers : int
+        Who had bought.
+    first, last : str
+        Earliest and latest row of the log before the cutoff, ISO 8601.
+    spend_per_purchase : tuple of float
+        1 %, 50 % and 99 % quantile over the customers of net spend per purchase, currency.
+    purchases : float
+        Mean number of purchases per customer.
+    newly_acquired : float
+        Share of customers who bought first within the last outcome horizon.
+    tiers : mapping of str to float
+        Share of the customers in each value tier.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    customers: int
+    first: str
+    last: str
+    spend_per_purchase: tuple[float, float, float]
+    purchases: float
+    newly_acquired: float
+    tiers: Mapping[str, float]
+
+
+def measure_range(
+    tables: Tables, snapshot: Snapshot, table: pd.DataFrame, horizon: str
+) -> TrainingRange:
+    """Measure what customers are like.
+
+    Parameters
+    ----------
+    tables : Tables
+        What the snapshot was built from.
+    snapshot : Snapshot
+        One row per customer.
+    table : DataFrame
+        Their scores: ``value_tier``, if there, is counted.
+    horizon : str
+        Length of the outcome window.
+    """
+    frame = snapshot.frame
+    purchases = frame["frequency"].to_numpy(dtype=np.float64) + 1.0
+    low = typical = high = 0.0  # a log without amounts
+    if "net_spend" in frame:
+        spend = frame["net_spend"].to_numpy(dtype=np.float64) / purchases
+        low, typical, high = np.quantile(spend, (0.01, 0.5, 0.99)).tolist()
+    age = frame["T"].to_numpy(dtype=np.float64)
+    shares: dict[str, float] = {}
+    if "value_tier" in table:
+        shares = table["value_tier"].value_counts(normalize=True).sort_index().to_dict()
+    first, last = tables.span("transactions")
+    return TrainingRange(
+        customers=len(frame),
+        first=str(first),
+        last=str(min(last, snapshot.cutoff)),
+        spend_per_purchase=(low, typical, high),
+        purchases=float(purchases.mean()),
+        newly_acquired=float((age < in_units(horizon, snapshot.time_unit)).mean()),
+        tiers={str(tier): float(share) for tier, share in shares.items()},
+    )
+
+
+def compare_ranges(trained: TrainingRange, now: TrainingRange) -> str | None:
+    """Say in one sentence how customers differ from those of the training; None if they do not.
+
+    Parameters
+    ----------
+    trained, now : TrainingRange
+        Where either counts fewer than :data:`LEAST` customers nothing is compared.
+
+    Examples
+    --------
+    >>> then = TrainingRange(customers=500, first="2024-01-01", last="2024-12-31",
+    ...     spend_per_purchase=(5, 30, 200), purchases=3, newly_acquired=0.2, tiers={"A": 0.1})
+    >>> cents = then.model_copy(update={"spend_per_purchase": (500, 3000, 20000)})
+    >>> print(compare_ranges(then, cents))
+    the data to score are unlike those of the training: the median customer spends 3,000.00 per
+    purchase, 30.00 at training (is the amount in the same unit?)
+    >>> compare_ranges(then, then) is None
+    True
+    """
+    if min(trained.customers, now.customers) < LEAST:
+        return None
+    found = "; ".join(_differences(trained, now))
+    return f"the data to score are unlike those of the training: {found}" if found else None
+
+
+def _differences(trained: TrainingRange, now: TrainingRange) -> Iterator[str]:
+    typical, before = now.spend_per_purchase[1], trained.spend_per_purchase[1]
+    if _far(typical, before):
+        yield (
+            f"the median customer spends {typical:,.2f} per purchase, {before:,.2f} at training "
+            "(is the amount in the same unit?)"
+        )
+    if _far(now.purchases, trained.purchases):
+        yield (
+            f"customers have {now.purchases:,.1f} purchases on average, "
+            f"{trained.purchases:,.1f} at training"
+        )
+    if abs(now.newly_acquired - trained.newly_acquired) > _SHARE_NEW:
+        yield (
+            f"{now.newly_acquired:.0%} of the customers are new, "
+            f"{trained.newly_acquired:.0%} at training"
+        )
+    for tier in sorted({*trained.tiers, *now.tiers}) if now.tiers and trained.tiers else ():
+        share, usual = now.tiers.get(tier, 0.0), trained.tiers.get(tier, 0.0)
+        if abs(share - usual) > _SHARE:
+            yield f"tier {tier} holds {share:.0%} of the customers, {usual:.0%} at training"
+    length, usual_length = _weeks(now), _weeks(trained)
+    if length < _LENGTH * usual_length:
+        yield f"the log covers {length:.0f} weeks, {usual_length:.0f} at training"
+
+
+def _far(now: float, before: float) -> bool:
+    return before > 0 and not before / _TIMES <= now <= before * _TIMES
+
+
+def _weeks(found: TrainingRange) -> float:
+    return float((pd.Timestamp(found.last) - pd.Timestamp(found.first)) / pd.Timedelta(weeks=1))

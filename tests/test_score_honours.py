@@ -1,0 +1,287 @@
+"""What is given to a scoring is honoured or refused by name, through every door."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+import crmml
+from crmml.actions.catalogue import ActionCatalogue
+from crmml.config import parse_config, setting_names
+from crmml.data.settings import Policies
+from crmml.data.tables import open_tables
+from crmml.exceptions import (
+    AheadWarning,
+    ParameterError,
+    UnlikeTrainingError,
+    UnlikeTrainingWarning,
+)
+from crmml.features import labels
+from crmml.features.snapshot import build_snapshot
+from crmml.scoring import scorer
+from crmml.scoring.scorer import open_for, score
+from crmml.testing.simulate import simulate_world
+from crmml.tracking.pyfunc import BundleModel
+from crmml.training import plan, settings_at_score
+from crmml.training.settings_at_score import check_settings_at_score, role_of
+
+TRAINED = {
+    "name": "shop",
+    "seed": 3,
+    "cutoff": "2023-12-01",
+    "data": {"policies": {"test_customers": [1, 2, "till seven"]}},
+    "value": {"margin": 0.4, "annual_discount_rate": 0.08, "horizon": "26W"},
+    "backtest": {"candidates": ["mbg_nbd"], "bootstrap": 20, "max_windows": 1},
+    "actions": {
+        "budget": 20,
+        "holdout_share": 0.1,
+        "contact_limit": {"most": 2, "within": "30D"},
+    },
+}
+
+OTHER = {
+    "name": "another",
+    "seed": 4,
+    "cutoff": "2023-11-30",
+    "data.own_seller": "us",
+    "data.policies.returns": "drop",
+    "data.policies.zero_amounts": "drop",
+    "data.policies.missing_ids": "error",
+    "data.policies.duplicates": "drop",
+    "data.policies.unreadable": "drop",
+    "data.policies.unlikely_dates": "keep",
+    "data.policies.test_customers": [1],
+    "snapshot.grain": "week",
+    "snapshot.time_unit": "day",
+    "outcome.horizon": "4W",
+    "outcome.gap": "1W",
+    "value.horizon": "13W",
+    "value.annual_discount_rate": 0.2,
+    "value.margin": 0.9,
+    "tiers.shares": [0.2, 0.2, 0.2, 0.2, 0.2],
+    "actions.holdout_share": 0.5,
+    "actions.experiment": "2",
+    "actions.consent": "required",
+    "actions.contact_limit": None,
+}
+"""Of every fixed setting whose legal values are known here: another one than that of the bundle."""
+
+
+@pytest.fixture(scope="module")
+def world():
+    return simulate_world(300, seed=5, weeks=104, tables=("customers", "treatments"))
+
+
+@pytest.fixture(scope="module")
+def log(world):
+    columns = ["customer_id", "timestamp", "amount"]
+    return world.transactions.query("timestamp < '2023-12-01'")[columns]
+
+
+@pytest.fixture(scope="module")
+def training(log):
+    """Train, and write down of which cutoffs a snapshot was built."""
+    cutoffs = []
+
+    def counted(tables, cutoff, **settings):
+        cutoffs.append(pd.Timestamp(cutoff))
+        return build_snapshot(tables, cutoff, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (scorer, plan, labels):
+            patch.setattr(module, "build_snapshot", counted)
+        return crmml.train(TRAINED, log).bundle, cutoffs
+
+
+@pytest.fixture(scope="module")
+def bundle(training):
+    return training[0]
+
+
+def nested(name, value):
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    return value
+
+
+def of_training(name):
+    """The value of a setting in a configuration that the bundle was trained with."""
+    value = parse_config(TRAINED).setting(name)
+    return value.model_dump() if hasattr(value, "model_dump") else value
+
+
+# ------------------------------------------------------------------------------ the settings
+
+
+def test_every_setting_has_a_role_at_scoring():
+    assert [name for name in setting_names() if role_of(name) is None] == []
+    roles = set(settings_at_score.ROLES)
+    known = {name[: len(role)] for name in setting_names() for role in roles}
+    assert roles <= known  # no role of a setting that is gone
+
+
+@pytest.mark.parametrize("name", [n for n in setting_names() if role_of(n) == "fixed"])
+def test_a_fixed_setting_may_be_given_as_it_was_and_not_otherwise(name, bundle):
+    check_settings_at_score(parse_config(nested(name, of_training(name))), bundle)
+    if name in OTHER:
+        with pytest.raises(UnlikeTrainingError, match=rf"settled at training: {name} is"):
+            check_settings_at_score(parse_config(nested(name, OTHER[name])), bundle)
+
+
+def test_what_is_left_out_takes_the_value_of_the_bundle(bundle):
+    check_settings_at_score(parse_config({}), bundle)  # its defaults are not those of the bundle
+    assert settings_at_score.honoured_settings(parse_config({})) == {}
+
+
+def test_all_that_differs_is_named_in_one_sentence_and_no_id_is(bundle):
+    given = {
+        "name": "another",
+        "tiers": {"shares": OTHER["tiers.shares"]},
+        "data": {"policies": {"test_customers": ["Ada Lovelace"]}},
+    }
+    with pytest.raises(UnlikeTrainingError) as refused:
+        check_settings_at_score(parse_config(given), bundle)
+    assert all(name in str(refused.value) for name in ("name", "tiers.shares", "test_customers"))
+    assert "Ada" not in str(refused.value)
+
+
+def test_a_margin_that_the_data_decided_is_not_compared(bundle):
+    columns = {"transactions": ("customer_id", "timestamp", "amount", "margin")}
+    observed = replace(bundle, manifest=bundle.manifest.changed(columns=columns))
+    check_settings_at_score(parse_config({"value": {"margin": 0.9}}), observed)
+
+
+# ------------------------------------------------------------------------------ what is honoured
+
+
+def test_a_budget_bounds_the_plan(bundle, log):
+    spent = {b: score(bundle, log, budget=b).table["expected_cost"].sum() for b in (20, 5, 0)}
+    assert 0 == spent[0] < spent[5] <= 5 < spent[20] <= 20
+    versions = {score(bundle, log, budget=b).table["policy_version"].iloc[0] for b in (20, 5)}
+    assert len(versions) == 2
+
+
+def test_capacities_bound_the_channels(bundle, log):
+    names = {option.channel for option in bundle.catalogue.options}
+    table = score(bundle, log, budget=1e6, capacities=dict.fromkeys(names, 3)).table
+    assert table["channel"].value_counts().max() <= 3
+
+
+def test_a_catalogue_is_honoured_and_hashed(bundle, log):
+    action = {
+        "name": "card",
+        "purpose": "enhance",
+        "channels": ["post"],
+        "contact_cost": 0.01,
+        "save_rate": {"mean": 0.5, "sample_size": 10},
+        "horizon": "39W",
+        "incentive_cost": 0.01,
+        "valid_for": "5W",
+        "eligible": "frequency >= 1",
+    }
+    other = ActionCatalogue.from_dict({"actions": [action]})
+    found = score(bundle, log, catalogue=other).table
+    assert set(found["recommended_action"]) == {"card", "no_action"}
+    plain = score(bundle, log).table
+    assert (found["model_version"] == plain["model_version"]).all()
+    assert found["policy_version"].iloc[0] != plain["policy_version"].iloc[0]
+    again = score(bundle, log, catalogue=bundle.catalogue).table
+    pd.testing.assert_frame_equal(again, plain)
+
+
+def test_what_stored_prices_cannot_honour_is_refused_by_name(bundle, log):
+    with pytest.raises(ParameterError, match="budget must be left out"):
+        score(bundle, log, stored_prices=True, budget=3.0)
+
+
+# ------------------------------------------------------------------------------ data policies
+
+
+def test_test_customers_stay_away_through_every_door(bundle, log):
+    assert "test_customers" not in str(bundle.manifest.metrics)
+    model = BundleModel()
+    model.bundle = bundle
+    doors = {
+        "frame": score(bundle, log).table,
+        "bundle": bundle.score(log),
+        "pyfunc": model.predict(None, log),
+        "text ids": bundle.score(log.assign(customer_id=log["customer_id"].astype(str))),
+        "tables": score(
+            bundle, open_tables(log, policies=Policies(test_customers=(2, "till seven", 1)))
+        ).table,
+    }
+    for door, table in doors.items():
+        assert len(table), door
+        assert not {"1", "2"} & set(table["customer_id"].astype(str)), door
+    assert {1, 2} <= set(log["customer_id"])
+
+
+def test_no_test_customer_is_stored(bundle):
+    files = bundle.to_files()
+    assert not any(b"till seven" in content for content in files.values())
+    assert b"sha256:" in files["manifest.json"]
+
+
+def test_tables_opened_otherwise_are_refused_by_name(bundle, log):
+    tables = open_tables(log, policies=Policies(returns="drop"))
+    with pytest.raises(UnlikeTrainingError, match="returns is 'drop', trained with 'net'"):
+        open_for(bundle, tables)
+
+
+# ------------------------------------------------------------------------------ guards
+
+
+def test_amounts_a_hundred_times_too_large_are_said_or_refused(bundle, log):
+    cents = log.assign(amount=log["amount"] * 100)
+    with pytest.warns(UnlikeTrainingWarning, match=r"per purchase, .* same unit.*tier A holds"):
+        score(bundle, cents)
+    with pytest.raises(UnlikeTrainingError, match="unlike those of the training"):
+        score(bundle, cents, strict=True)
+
+
+def test_other_customers_are_noticed_and_the_same_are_not(bundle, log):
+    score(bundle, log, strict=True)
+    score(bundle, log[log["customer_id"] % 2 == 0], strict=True)
+    shortened = log[log["timestamp"] >= "2023-04-01"]
+    with pytest.raises(UnlikeTrainingError, match=r"the log covers 35 weeks, 100 at training"):
+        score(bundle, shortened, strict=True)
+
+
+def test_one_customer_alone_is_never_unlike(bundle, log):
+    one = log[log["customer_id"] == 7]
+    score(bundle, one.assign(amount=one["amount"] * 100), strict=True)
+
+
+def test_treatments_dated_ahead_are_counted(bundle, log):
+    planned = pd.DataFrame(
+        {"customer_id": [5, 6], "timestamp": ["2023-11-01", "2031-01-01"], "action": ["email"] * 2}
+    )
+    with pytest.warns(AheadWarning, match="1 rows of the table treatments are dated 2023-12-01"):
+        score(bundle, {"transactions": log, "treatments": planned})
+
+
+# ------------------------------------------------------------------------------ work done once
+
+
+def test_training_builds_every_snapshot_once(training):
+    assert pd.Timestamp("2023-12-01") in training[1]
+    assert len(training[1]) == len(set(training[1]))
+
+
+def test_a_snapshot_of_other_settings_is_built_anew(bundle, log):
+    other = crmml.build_snapshot(log, "2023-10-01")
+    pd.testing.assert_frame_equal(
+        score(bundle, log, snapshot=other).table, score(bundle, log).table
+    )
+
+
+def test_pyfunc_params_are_honoured_or_refused(bundle, log):
+    model = BundleModel()
+    model.bundle = bundle
+    found = model.predict(SimpleNamespace(), log, {"budget": 4.0})
+    assert 0 < found["expected_cost"].sum() <= 4.0
+    with pytest.raises(ParameterError, match="value"):
+        model.predict(None, log, {"value.margin": 0.5})
