@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench pymc notebooks constraints clean
+.PHONY: help setup demo test check format doors bench pymc notebooks constraints clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -46,6 +46,9 @@ check: $(VENV)/.ready-dev ## formatting, lint, types and the floor plan
 format: $(VENV)/.ready-dev ## put the code in the house format
 	@$(BIN)/ruff format --quiet src tests benchmarks
 	@$(BIN)/ruff check --quiet --fix src tests benchmarks
+
+doors: $(VENV)/.ready-dev ## put some two hundred kinds of files through init and check: understood, asked, refused, wrong
+	@OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m doors.run
 
 CUSTOMERS ?= 1000000
 PYMC ?= $(wildcard .venv-pymc/bin/python)

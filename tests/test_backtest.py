@@ -1,11 +1,14 @@
 """Backtests: what is compared, what is chosen, and what the intervals mean."""
 
+import dataclasses
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from crmml.cli.display import rank_leaderboard
+from crmml.config import BacktestSection
 from crmml.data.datasets import load_cdnow
 from crmml.data.tables import open_tables
 from crmml.exceptions import (
@@ -18,23 +21,24 @@ from crmml.exceptions import (
     TooLittleDataError,
 )
 from crmml.features.labels import LabelledSnapshot, build_labelled, build_outcomes
+from crmml.features.snapshot import build_snapshot
 from crmml.features.tracking import count_weekly_purchases
 from crmml.features.windows import Window
 from crmml.metrics import counts
 from crmml.metrics.bootstrap import (
     Replicates,
-    compare,
     hash_keys,
     replicate,
     resampling_weights,
 )
 from crmml.metrics.table import describe_metric
 from crmml.models.forecast.forecasters import Forecaster, ProcessForecaster
+from crmml.models.purchase.compose import kept_clocks
 from crmml.models.purchase.pareto_nbd import ParetoNBDModel
 from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.notes import Note
-from crmml.training.backtest import run_backtest
-from crmml.training.candidates import CANDIDATES, make_candidate
+from crmml.training.backtest import choose_and_grade, run_backtest
+from crmml.training.candidates import CANDIDATES, find_competitors, make_candidate
 from crmml.training.choose import choose, summarise
 from crmml.training.evaluate import (
     DECIDED_BY,
@@ -49,8 +53,8 @@ QUARTERS = [Window("1997-10-01", "13W"), Window("1997-12-31", "13W")]
 
 
 @pytest.fixture(scope="module")
-def tables():
-    return open_tables(load_cdnow(sample=True))
+def tables(cdnow_tables):
+    return cdnow_tables
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,7 @@ def cache():
 
 @pytest.fixture(scope="module")
 def holdout(tables, cache):
-    names = ("heuristic", "bg_nbd", "pareto_nbd", "lifetimes_bg_nbd", "tweedie", "hybrid")
+    names = ("heuristic", "bg_nbd_plain", "pareto_nbd", "lifetimes_bg_nbd", "tweedie", "hybrid")
     return run_backtest(tables, [HOLDOUT], names, n_boot=50, cache=cache)
 
 
@@ -72,7 +76,7 @@ def value(backtest, candidate, metric):
 @pytest.mark.parametrize(
     ("candidate", "mae", "rmse", "correlation", "bias"),
     [
-        ("bg_nbd", 0.785, 1.608, 0.626, -0.121),
+        ("bg_nbd_plain", 0.785, 1.608, 0.626, -0.121),
         ("lifetimes_bg_nbd", 0.785, 1.608, 0.626, -0.121),
         ("pareto_nbd", 0.755, 1.603, 0.630, -0.115),
     ],
@@ -88,7 +92,7 @@ def test_cdnow_sample_as_measured_with_lifetimes_0_11_3(
 
 def test_spend_on_cdnow_sample_as_measured_with_lifetimes_0_11_3(holdout):
     for metric, known in (("bias", -0.156), ("spearman", 0.426), ("gini", 0.638)):
-        assert value(holdout, "bg_nbd", f"spend_{metric}") == pytest.approx(known, abs=6e-4)
+        assert value(holdout, "bg_nbd_plain", f"spend_{metric}") == pytest.approx(known, abs=6e-4)
 
 
 def test_one_window_with_a_candidate_that_cannot_learn(holdout):
@@ -96,8 +100,14 @@ def test_one_window_with_a_candidate_that_cannot_learn(holdout):
     assert "39W" in holdout.skipped["tweedie"]
     assert "tweedie" not in set(holdout.leaderboard["candidate"])
     assert (holdout.leaderboard["windows"] == 1).all()
-    assert holdout.chosen in holdout.reason
-    assert "1 window" in holdout.reason
+    # It grades, so what was bought before it chose.
+    assert (holdout.chose_on, holdout.graded) == ([], holdout.windows[0])
+    models = {k: holdout.graded.fitted[k].purchase_model_ for k in ("bg_nbd_plain", "pareto_nbd")}
+    assert holdout.chosen == max(models, key=lambda name: models[name].log_likelihood_)
+    assert f"{holdout.chosen} is chosen by the likelihood of purchases before" in holdout.reason
+    assert "only one outcome window fits into the data, from 1997-10-01 on, and it grades" in (
+        holdout.reason
+    )
 
 
 RANKED = ("pearson", "spearman", "gini", "decile_mape", "top_decile_found", "top_decile_lift")
@@ -107,7 +117,7 @@ def test_table_holds_what_the_issue_asks(holdout):
     board = holdout.leaderboard.pivot(index="candidate", columns="metric", values="value")
     asked = {"mae", "rmse", "bias", "spearman", "gini", "decile_mape", "top_decile_found"}
     assert {f"{what}_{m}" for what in ("purchases", "spend") for m in asked} <= set(board.columns)
-    for name in ("bg_nbd", "pareto_nbd", "hybrid"):
+    for name in ("bg_nbd_plain", "pareto_nbd", "hybrid"):
         own = board.loc[name, ["crps", "log_score", "coverage_80", "cumulative_mape"]]
         assert own.notna().all()
         assert board.loc[name, "purchases_mae_of_median"] < board.loc[name, "purchases_mae"]
@@ -155,7 +165,9 @@ def test_windows_share_one_resampling_and_no_fit_warns_aloud(tables, cache):
             tables, QUARTERS, ["heuristic", "pareto_nbd", "mbg_nbd"], n_boot=40, cache=cache
         )
     assert [one.labelled.window for one in found.windows] == QUARTERS
-    assert (found.leaderboard["windows"] == 2).all()
+    assert (found.leaderboard["windows"] == 1).all()
+    assert (found.chose_on, found.graded) == (found.windows[:1], found.windows[1])
+    assert "on the window from 1997-12-31 on, which did not help to choose, " in found.reason
     assert found.chosen != "heuristic"
     first, second = (one.replicates for one in found.windows)
     mean = Replicates.mean([first, second])
@@ -179,7 +191,7 @@ def test_notes_are_said_once(tables, cache):
     class Doubtful(Forecaster):
         complexity = 0
 
-        def fit(self, snapshot, windows=()):
+        def fit(self, snapshot, windows=(), *, fits=None):
             for figure in ("0.25", "1e-3"):
                 warnings.warn(f"only {figure} left", FitWarning, stacklevel=2)
             return self
@@ -249,7 +261,7 @@ def said(snapshot, forecasts, complexity=1):
         for name, forecast in forecasts.items()
     }
     ids = snapshot.snapshot.customer_id
-    found = replicate([(None, statistics)], hash_keys(ids), n_replicates=100)
+    found = replicate(statistics, hash_keys(ids), n_replicates=100)
     fitted = {name: make_candidate(name, "13W") for name in forecasts}
     empty = pd.DataFrame()
     return EvaluatedWindow(snapshot, fitted, {}, found, empty, {}, empty, {})
@@ -260,22 +272,21 @@ def test_ties_go_to_the_simpler_and_baselines_are_not_served(tables, cache):
     y = labelled.outcomes["purchases"].to_numpy(dtype=np.float64)
     noise = np.random.default_rng(1).normal(size=(2, len(y)))
     close, closer = y + noise[0], y + 0.98 * noise[1]
-    chosen, reason = choose([said(labelled, {"pareto_nbd": close, "hybrid": closer})])
-    assert chosen == "pareto_nbd"
-    assert "no different beyond chance from hybrid" in reason
-    assert "simpler" in reason
+    found = choose([said(labelled, {"pareto_nbd": close, "hybrid": closer})])
+    assert found.name == "pareto_nbd"
+    assert "no different beyond chance from hybrid" in found.reason
+    assert "simpler" in found.reason
     # Trees that tie with the blend by their noise do not win over a process that is closer to it.
     steady = {"pareto_nbd": 1.01 * noise[0], "blend": noise[0], "tweedie": 1.02 * noise[1]}
-    chosen, reason = choose([said(labelled, {k: y + v for k, v in steady.items()})])
-    assert chosen == "blend"
+    assert choose([said(labelled, {k: y + v for k, v in steady.items()})]).name == "blend"
     far = said(labelled, {"pareto_nbd": y + 2.0 * noise[1], "hybrid": closer})
-    chosen, reason = choose([far])
-    assert chosen == "hybrid"
-    assert "the least; next is pareto_nbd" in reason
+    found = choose([far])
+    assert found.name == "hybrid"
+    assert "the least; next is pareto_nbd" in found.reason
     served = said(labelled, {"lifetimes_bg_nbd": y, "bg_nbd": y + noise[0]})
-    chosen, reason = choose([served])
-    assert chosen == "bg_nbd"
-    assert "the least that can be served" in reason
+    found = choose([served])
+    assert found.name == "bg_nbd"
+    assert "the least that can be served" in found.reason
     with pytest.raises(CrmmlError, match="no candidate of crmml stood"):
         choose([said(labelled, {"lifetimes_bg_nbd": y})])
 
@@ -296,25 +307,117 @@ def test_processes_meet_spend_models():
     found = make_candidate("pareto_nbd/own_mean", "13W")
     assert isinstance(found, ProcessForecaster)
     assert type(found.purchase_model) is ParetoNBDModel
-    assert type(make_candidate("bg_nbd", "13W").spend_model) is GammaGammaModel
+    assert type(make_candidate("bg_nbd_plain", "13W").spend_model) is GammaGammaModel
     assert {"heuristic", "tweedie", "hurdle", "hybrid", "blend"} <= set(CANDIDATES)
-
-
-def test_adding_weights_by_group_changes_no_statistic():
-    rng = np.random.default_rng(3)
-    groups = rng.integers(0, 40, 500)
-    y, p = rng.poisson(1.0, 40).astype(float), rng.gamma(1.0, 1.0, 40)
-
-    def everything(actual, said):
-        return {"m": counts.statistics(actual, said)}
-
-    keys = hash_keys(range(500))
-    grouped = replicate([(groups, everything(y, p))], keys, n_replicates=30).table()
-    plain = compare(everything(y[groups], p[groups]), range(500), n_replicates=30)
-    pd.testing.assert_frame_equal(grouped, plain, rtol=1e-9)
 
 
 def test_a_candidate_without_a_loss_is_never_the_best():
     rows = [("heuristic", "spend_rmse"), ("bg_nbd", DECIDED_BY), ("mbg_nbd", DECIDED_BY)]
     found = Replicates(rows, np.array([1.0, 2.0, np.nan]), np.zeros((3, 5)))
     assert find_best(found, ["heuristic", "bg_nbd", "mbg_nbd"]) == "bg_nbd"
+
+
+def test_what_failed_in_the_hardest_window_never_stands_first(tables, cache):
+    labelled = build_labelled(tables, QUARTERS[0])
+    y = labelled.outcomes["purchases"].to_numpy(dtype=np.float64)
+    noise = np.random.default_rng(1).normal(size=len(y))
+    hard = said(labelled, {"pareto_nbd": y + 9.0 * noise, "heuristic": y + 10.0 * noise})
+    easy = {"pareto_nbd": y + noise, "heuristic": y + 2.0 * noise, "tweedie": y + 1.5 * noise}
+    windows = [hard, said(labelled, easy)]
+    board = summarise(windows).set_index(["candidate", "metric"]).xs(DECIDED_BY, level="metric")
+    assert board["windows"].to_dict() == {"pareto_nbd": 2, "heuristic": 2, "tweedie": 1}
+    assert board["value"].idxmin() == "tweedie"
+    # It is compared on its own window, where it is worse.
+    assert board.loc["tweedie", "difference"] > 0
+    assert rank_leaderboard(summarise(windows)) == ["pareto_nbd", "heuristic", "tweedie"]
+    assert choose(windows).name == "pareto_nbd"
+
+
+def test_the_newest_window_grades_and_does_not_choose(tables, cache):
+    labelled = build_labelled(tables, QUARTERS[0])
+    y = labelled.outcomes["purchases"].to_numpy(dtype=np.float64)
+    noise = np.random.default_rng(1).normal(size=len(y))
+    earlier = said(labelled, {"pareto_nbd": y + noise, "mbg_nbd": y + 2.0 * noise})
+    newest = said(labelled, {"pareto_nbd": y + 3.0 * noise, "mbg_nbd": y})
+    found = choose_and_grade([earlier, newest])
+    assert (found.chosen, found.chose_on, found.graded) == ("pareto_nbd", [earlier], newest)
+    assert "did not help to choose, pareto_nbd has" in found.reason
+    assert "mbg_nbd 0.0000" in found.reason
+    assert (found.leaderboard["windows"] == 1).all()
+
+
+def test_the_size_of_bias_does_not_cancel(tables, cache):
+    labelled = build_labelled(tables, QUARTERS[0])
+    windows = []
+    for bias in (0.5, -0.3):
+        rows = [("bg_nbd", DECIDED_BY), ("bg_nbd", "purchases_bias")]
+        found = Replicates(rows, np.array([1.0, bias]), np.full((2, 3), bias))
+        one = said(labelled, {"bg_nbd": np.zeros(len(labelled))})
+        windows.append(dataclasses.replace(one, replicates=found))
+    board = summarise(windows).set_index("metric")["value"]
+    assert board["purchases_bias"] == pytest.approx(0.1)
+    assert board["purchases_absolute_bias"] == pytest.approx(0.4)
+
+
+def test_a_choice_that_all_other_scores_contradict_is_said(tables, cache):
+    labelled = build_labelled(tables, QUARTERS[0])
+    others = ("purchases_mae", "purchases_rmse", "spend_mae")
+    rows = [(name, metric) for name in ("bg_nbd", "pareto_nbd") for metric in (DECIDED_BY, *others)]
+    values = np.array([1.0, 2.0, 2.0, 2.0, 1.1, 1.0, 1.0, 1.0])
+    draws = np.repeat(values[:, None], 5, axis=1)
+    one = said(labelled, {name: np.zeros(len(labelled)) for name in ("bg_nbd", "pareto_nbd")})
+    found = choose([dataclasses.replace(one, replicates=Replicates(rows, values, draws))])
+    assert found.name == "bg_nbd"
+    assert found.contradicted.endswith(f"({', '.join(others)}) pareto_nbd is better")
+    values[-1] = 3.0
+    mixed = dataclasses.replace(one, replicates=Replicates(rows, values, draws))
+    assert choose([mixed]).contradicted is None
+
+
+def test_amounts_that_do_not_vary_leave_all_forecasts_of_purchases_in_the_table():
+    log = load_cdnow(sample=True).assign(amount=10.0)
+    names = ["bg_nbd_plain", "lifetimes_bg_nbd"]
+    found = run_backtest(open_tables(log), QUARTERS[:1], names, n_boot=20)
+    assert found.skipped == {}
+    told = [note.text for note in found.notes if note.about.startswith("lifetimes_bg_nbd")]
+    assert told == [
+        "lifetimes gamma_gamma did not converge and was fitted with its penaliser 0.001"
+    ]
+    free = open_tables(log.assign(amount=0.0))
+    found = run_backtest(free, QUARTERS[:1], names, n_boot=20)
+    assert found.skipped == {}
+    fallen = [n.about for n in found.notes if "forecast by each customer's own mean" in n.text]
+    assert fallen == [f"{name} fitted at 1997-10-01" for name in names]
+
+
+def test_regular_competes_where_gaps_are_alike(tables, cache):
+    usual = BacktestSection().candidates
+    cdnow = build_labelled(tables, QUARTERS[1]).snapshot
+    assert find_competitors(usual, cdnow) == (list(usual), [])
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(30 * np.arange(12), unit="D")
+    rng = np.random.default_rng(0)
+    monthly = pd.DataFrame(
+        {"customer_id": np.repeat(np.arange(60), 12), "timestamp": np.tile(days, 60), "amount": 5.0}
+    )
+    shift = rng.integers(0, 30, 60).repeat(12) + rng.integers(-1, 2, 720)
+    monthly["timestamp"] += pd.to_timedelta(shift + 1, unit="D")
+    snapshot = build_snapshot(open_tables(monthly), "2025-01-15")
+    names, (note,) = find_competitors(usual, snapshot)
+    assert names == [*usual, "regular"]
+    assert note.text.startswith("regular competes: buyers are regular: ")
+    names, (note,) = find_competitors(["mbg_nbd"], snapshot)
+    assert names == ["mbg_nbd"]
+    assert note.severity == "ask"
+
+
+def test_processes_say_which_clocks_they_kept_and_old_names_fix_them(tables, cache):
+    names = ["mbg_nbd", "mbg_nbd_newcomer", "mbg_nbd_plain", "pareto_nbd"]
+    found = run_backtest(tables, QUARTERS, names, n_boot=20, cache=cache)
+    one = found.graded
+    kept = {name: kept_clocks(one.fitted[name].purchase_model_) for name in names}
+    assert kept["mbg_nbd_plain"] == kept["pareto_nbd"] == ()
+    assert kept["mbg_nbd_newcomer"] == ("newcomers",)
+    assert list(found.clocks) == ["mbg_nbd"]
+    twin = "mbg_nbd_newcomer" if kept["mbg_nbd"] else "mbg_nbd_plain"
+    pd.testing.assert_frame_equal(one.forecasts["mbg_nbd"], one.forecasts[twin], rtol=1e-6)
+    assert [note.about for note in found.notes if note.code == "clocks"] == ["mbg_nbd"]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crmml.actions import ActionCatalogue, CatalogueError, Expression, ExpressionError
+from crmml.scoring.standard import check_conditions
 
 ACTION = {
     "name": "call",
@@ -175,6 +176,10 @@ def test_options_are_the_channels_of_each_action():
         ({"name": "no_action"}, "'no_action' is always a choice and is not listed"),
         ({"saving": 3.0}, "saving must be > 0 for purpose reduce_cost, and only there"),
         ({"purpose": "charm"}, "action 'call', field 'purpose'"),
+        ({"save_rate": {"mean": 0.1, "sample_size": float("inf")}}, "sample_size.*finite number"),
+        ({"contact_cost": float("nan")}, "contact_cost.*finite number"),
+        ({"incentive_cost": float("inf")}, "incentive_cost.*finite number"),
+        ({"lead_time": "9D", "contact_within": "1W"}, r"contact_within \(1W\) must not be below"),
         ({"eligible": "risk >"}, "action 'call': this cannot be read"),
     ],
 )
@@ -182,6 +187,36 @@ def test_refuses_a_bad_action_in_one_sentence(changes, match):
     with pytest.raises(CatalogueError, match=match) as caught:
         catalogue(**changes)
     assert "\n" not in str(caught.value)
+
+
+def test_a_bad_value_is_named_with_its_line():
+    text = (
+        "# ours\nactions:\n  - name: call\n    purpose: retain\n    channels: [phone]\n"
+        "    save_rate: {mean: 0.1, sample_size: 9}\n    horizon: 13W\n    contact_cost: .nan\n"
+    )
+    with pytest.raises(CatalogueError, match=r"line 8, action 'call', field 'contact_cost'"):
+        ActionCatalogue.from_text(text)
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("value_tier == 5", "value_tier holds text and is never compared with a number"),
+        ("5 == value_tier", "value_tier holds text and is never compared with a number"),
+        ("value_tier in ('A', 2)", "value_tier holds text"),
+        ("frequency >= '2'", "frequency holds numbers and is never compared with a text"),
+        ("contactable == 1", "contactable holds flags"),
+        ("frequency > value_tier", "frequency holds numbers"),
+    ],
+)
+def test_a_comparison_that_can_never_hold_is_refused_when_the_catalogue_is_read(condition, words):
+    with pytest.raises(ExpressionError, match=words):
+        check_conditions(catalogue(eligible=condition))
+
+
+def test_the_default_catalogue_and_columns_of_ones_own_pass():
+    check_conditions(ActionCatalogue.default())
+    check_conditions(catalogue(eligible="plan == 5 and 0.2 < churn_probability < clv"))
 
 
 def test_refuses_bad_files(tmp_path):

@@ -75,8 +75,8 @@ def fitted(snapshot):
 
 
 @pytest.fixture(scope="module")
-def cdnow():
-    return build_snapshot(load_cdnow(sample=True), "1997-10-01")
+def cdnow(cdnow_snapshot):
+    return cdnow_snapshot
 
 
 # -- the likelihood --------------------------------------------------------------------------------
@@ -169,17 +169,18 @@ def test_an_old_base_is_recognised_and_said(snapshot, fitted):
     assert f"{fitted.n_old_:,} of {len(snapshot):,} customers" in fitted.notes[1]
 
 
-def test_training_says_whether_its_process_knows_of_old_customers(snapshot, cdnow):
-    (note,) = age_of_base(snapshot, "mbg_nbd/own_mean")
+def test_training_says_whether_its_process_knows_of_old_customers(snapshot, fitted, cdnow):
+    plain = fitted.new_
+    (note,) = age_of_base(snapshot, "pareto_nbd", plain)
     assert note.text.startswith("the base is older than the data: ")
-    assert note.text.endswith(
-        "takes them for new: let mbg_nbd_left_censored compete in backtest.candidates"
-    )
+    assert note.text.endswith("takes them for new: let mbg_nbd compete in backtest.candidates")
     assert note.severity == "ask"
-    (note,) = age_of_base(snapshot, "mbg_nbd_left_censored_calendar")
-    assert "mbg_nbd_left_censored_calendar has parameters of their own for them" in note.text
+    (note,) = age_of_base(snapshot, "mbg_nbd", plain)
+    assert note.text.endswith("mbg_nbd takes them for new")
+    (note,) = age_of_base(snapshot, "mbg_nbd", fitted)
+    assert "mbg_nbd has parameters of their own for them" in note.text
     assert note.severity == "info"
-    assert age_of_base(cdnow, "mbg_nbd") == []
+    assert age_of_base(cdnow, "mbg_nbd", plain) == []
 
 
 def test_a_cohort_and_a_young_shop_are_not_old_bases(cdnow):

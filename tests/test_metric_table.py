@@ -36,6 +36,7 @@ def test_every_statistic_of_a_judgement_is_in_the_table():
         "literal_80",
         "mean_error",
         "calibration_error",
+        "absolute_bias",
     }
     assert {metric.name for metric in METRICS} == set(found) | more
 

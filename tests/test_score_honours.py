@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from crmml.data.settings import Policies
 from crmml.data.tables import open_tables
 from crmml.exceptions import (
     AheadWarning,
+    BundleError,
     ParameterError,
     UnlikeTrainingError,
     UnlikeTrainingWarning,
@@ -22,7 +24,9 @@ from crmml.exceptions import (
 from crmml.features import labels
 from crmml.features.snapshot import build_snapshot
 from crmml.scoring import scorer
-from crmml.scoring.scorer import open_for, score
+from crmml.scoring.manifest import digest
+from crmml.scoring.scorer import open_for, score, scoring_cutoff
+from crmml.storage.bundles import load_bundle
 from crmml.testing.simulate import simulate_world
 from crmml.tracking.pyfunc import BundleModel
 from crmml.training import plan, settings_at_score
@@ -263,6 +267,19 @@ def test_treatments_dated_ahead_are_counted(bundle, log):
         score(bundle, {"transactions": log, "treatments": planned})
 
 
+@pytest.mark.parametrize("cutoff", ["01.02.98", "now", "12:00", "-1", "1998", "2023-13-01", ""])
+def test_a_cutoff_is_an_iso_date_or_moment(cutoff, bundle, log):
+    with pytest.raises(ParameterError, match=r"like '2024-01-31', or a moment"):
+        score(bundle, log, cutoff)
+
+
+def test_a_cutoff_of_a_whole_log_lies_within_or_shortly_after_the_data(bundle, log):
+    tables = open_for(bundle, log)
+    assert scoring_cutoff(bundle, tables, "2024-02-29 18:30", whole=True).hour == 18
+    with pytest.raises(ParameterError, match=r"within the data, or at most 13W after them \(2023"):
+        scoring_cutoff(bundle, tables, "2024-03-09", whole=True)
+
+
 # ------------------------------------------------------------------------------ work done once
 
 
@@ -285,3 +302,32 @@ def test_pyfunc_params_are_honoured_or_refused(bundle, log):
     assert 0 < found["expected_cost"].sum() <= 4.0
     with pytest.raises(ParameterError, match="value"):
         model.predict(None, log, {"value.margin": 0.5})
+
+
+# ------------------------------------------------------------------------------ signed anew
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("actions.json", b'"budget": 20.0', b'"budget": "20.0"'),
+        ("actions.json", b'"holdout_share": 0.1', b'"holdout_share": null'),
+        ("lifetime_value.json", b'"margin": 0.4', b'"margin": "0.4"'),
+        ("lifetime_value.json", b'"margin": 0.4', b'"margin": NaN'),
+        ("tiers.json", b'"cut_points"', b'"cut_point"'),
+    ],
+)
+def test_a_bundle_edited_and_signed_anew_is_one_sentence(file, old, new, bundle, tmp_path):
+    files = bundle.to_files()
+    assert old in files[file]
+    files[file] = files[file].replace(old, new)
+    manifest = json.loads(files["manifest.json"])
+    manifest["hashes"][file] = digest(files[file])
+    files["manifest.json"] = json.dumps(manifest).encode()
+    files["bundle.sha256"] = digest(files["manifest.json"]).encode()
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    with pytest.raises(BundleError, match=f"{file} of the bundle does not have the form"):
+        load_bundle(folder)

@@ -172,11 +172,13 @@ def test_a_broken_csv_line_is_named(tmp_path):
     file = tmp_path / "broken.csv"
     good = "customer_id,timestamp,amount\n" + "a,2024-01-01,1\n" * 30_000
     file.write_text(good + "b,2024-01-01\n")
-    with pytest.raises(SourceError, match=r"cannot open .*broken.csv: .*Line: 30002") as caught:
+    with pytest.raises(
+        SourceError, match=r"broken.csv: line 30,002 has 2 values where the others have 3"
+    ) as caught:
         open_tables(Source(file, delimiter=","))
     assert "\n" not in str(caught.value)
     file.write_text("customer_id,timestamp,amount\na,2024-01-01,1\nb,2024-01-01\n")
-    with pytest.raises(SourceError, match=r"do not split into the same columns"):
+    with pytest.raises(SourceError, match=r"line 3 has 2 values where the others have 3"):
         open_tables(Source(file, delimiter=","))
 
 
@@ -191,13 +193,15 @@ def test_an_empty_file_is_refused(tmp_path, text):
 def test_files_that_cannot_be_opened(tmp_path):
     doors(tmp_path)
     (tmp_path / "none").mkdir()
-    (tmp_path / "a.pdf").write_text("x")
+    (tmp_path / "a.pdf").write_text("%PDF-1.7 x")
+    (tmp_path / "a.bin").write_bytes(bytes(range(256)))
     (tmp_path / "a.xlsx").write_text("x")
     (tmp_path / "fake.parquet").write_text("x")
     cases = {
         tmp_path / "no.csv": "no such file or folder",
         tmp_path / "none": "holds no .parquet file",
-        tmp_path / "a.pdf": r"must end in one of \('.parquet'",
+        tmp_path / "a.pdf": "it is a PDF: export the table behind it",
+        tmp_path / "a.bin": "it is none of CSV, JSON, Excel, Parquet",
         tmp_path / "a.xlsx": "it is no workbook that can be read",
         tmp_path / "fake.parquet": "cannot open .*fake.parquet: .*",
         tmp_path / "shop.duckdb": r"a table must be named .*; it holds other, s.sales",

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crmml import atomic
-from crmml.atomic import write_folder
+from crmml.atomic import replacing, write_folder
 from crmml.exceptions import BundleError, DataError, MissingColumnsError, StorageError
 from crmml.storage.bundles import read_bundle_files, save_bundle, shelve_bundle
 from crmml.storage.fingerprint import fingerprint
@@ -335,6 +335,60 @@ def test_csv_injection_is_neutralised_owasp(tmp_path):
     write_csv(pd.DataFrame({"=1": [None, "a"], "when": pd.Timestamp("2017-07-01 10:30")}), out)
     moment = '"2017-07-01 10:30:00"'
     assert out.read_text("utf-8-sig") == f'"\'=1","when"\n,{moment}\n"a",{moment}\n'
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "\n=1",
+        "\uff1d1",
+        "\uff0b1",
+        "\uff0d1",
+        "\uff20x",
+        " =1",
+        "\u00a0\u3000-1",
+        "\u200b@x",
+        "\v=1",
+    ],
+)
+def test_formulas_behind_blanks_or_with_full_width_signs_are_neutralised(cell, tmp_path):
+    write_csv(pd.DataFrame({cell: [cell, "plain", " plain"]}), tmp_path / "list.csv")
+    text = (tmp_path / "list.csv").read_text("utf-8-sig")
+    assert text.count(f'"\'{cell}"') == 2
+    assert '" plain"' in text
+
+
+def test_a_file_is_its_owners_alone_until_it_is_whole_and_no_link_is_followed(tmp_path):
+    elsewhere = tmp_path / "elsewhere.csv"
+    elsewhere.write_text("theirs")
+    target = tmp_path / "out.csv"
+    target.symlink_to(elsewhere)
+    with replacing(target) as partial:
+        assert partial.stat().st_mode & 0o777 == 0o600
+        partial.write_text("ours")
+    assert elsewhere.read_text() == "theirs"
+    assert target.read_text() == "ours"
+    assert not target.is_symlink()
+    target.chmod(0o640)
+    with replacing(target) as partial:
+        partial.write_text("again")
+    assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_database_that_another_process_holds_is_tried_again(tmp_path):
+    frame = pd.DataFrame({"customer_id": [1], "clv": [2.0]})
+    target = tmp_path / "scores.duckdb"
+    write_scores(frame, target, "2017-07-01")
+    hold = (
+        "import duckdb, sys, time; held = duckdb.connect(sys.argv[1]); print(1, flush=True); "
+        "time.sleep(1)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(target)], stdout=subprocess.PIPE
+    ) as other:
+        other.stdout.readline()
+        write_scores(frame, target, "2017-10-01")
+    assert len(read_scores(target, "2017-10-01")) == 1
 
 
 # ------------------------------------------------------------------------------- fingerprints

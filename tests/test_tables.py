@@ -149,6 +149,20 @@ BROKEN = [
     ("treatments", {"cost": [1, -0.01]}, "range of cost", "cost must not be below 0"),
     ("subscriptions", {"ended_at": ["2023-12-31", None]}, "order of ended_at", "before started_at"),
     ("subscriptions", {"end_reason": ["bored", None]}, "known end_reason", "'involuntary'"),
+    (
+        "subscriptions",
+        {"customer_id": [1, 1], "ended_at": [None, None], "end_reason": [None, None]},
+        "overlapping periods",
+        "periods of one customer must not overlap",
+    ),
+    (
+        "subscriptions",
+        {"ended_at": [None, None]},
+        "reason of an end",
+        "end_reason must be empty where ended_at is",
+    ),
+    ("customers", {"acquisition_cost": [-5, 1]}, "range of acquisition_cost", "not be below 0"),
+    ("customers", {"service_cost": [-5, 1]}, "range of service_cost", "not be below 0"),
     ("subscriptions", {"fee": [-1, 1]}, "range of fee", "fee must not be below 0"),
     ("schedules", {"ends_at": ["2024-05-01"]}, "order of ends_at", "after starts_at"),
 ]
@@ -187,6 +201,38 @@ UNREADABLE = [
 def test_values_that_do_not_fit_are_refused_with_their_place(table, columns, words) -> None:
     with pytest.raises(DataError, match=words):
         open_tables(altered(table, **columns))
+
+
+PERIODS = pd.DataFrame(
+    {
+        "customer_id": [1, 1, 1, 2],
+        "started_at": ["2024-01-01", "2024-02-01", "2024-03-01", "2024-01-01"],
+        "ended_at": ["2024-02-01", "2024-03-01", None, None],
+        "plan": ["small", "small", "small", "large"],
+    }
+)
+
+
+def test_periods_may_follow_each_other_and_differ_in_plan() -> None:
+    several = pd.concat([PERIODS, PERIODS.head(1).assign(plan="large", ended_at=None)])
+    for periods in (PERIODS, several, PERIODS.iloc[::-1]):
+        assert open_tables({"subscriptions": periods}).counts["subscriptions"] == len(periods)
+    contained = pd.concat([PERIODS.head(1), PERIODS.head(1).assign(started_at="2024-01-10")])
+    with pytest.raises(DataError, match=r"must not overlap .*'subscriptions'.*1 row .*first: 1"):
+        open_tables({"subscriptions": contained})
+
+
+def test_repeated_periods_are_refused_unless_duplicates_are_dropped() -> None:
+    twice = pd.concat([PERIODS, PERIODS, PERIODS])
+    with pytest.raises(DataError, match=r"or repeat each other.*8 rows"):
+        open_tables({"subscriptions": twice})
+    once = open_tables({"subscriptions": twice}, policies=Policies(duplicates="drop"))
+    assert once.counts["subscriptions"] == len(PERIODS)
+
+
+def test_no_covariate_is_called_table() -> None:
+    with pytest.raises(DataError, match="no further column may be called 'table'"):
+        open_tables(WORLD | {"customers": WORLD["customers"].assign(table=["a", "b"])})
 
 
 def test_a_period_of_the_plan_is_named_once() -> None:

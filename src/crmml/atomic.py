@@ -1,7 +1,8 @@
 """Files and folders written whole or not at all.
 
 Every write goes to a hidden sibling first and takes its place in one rename; an exception or an
-interrupt removes the sibling and leaves what was there before.
+interrupt removes the sibling and leaves what was there before. A sibling has a random name, is new
+(never a link that somebody has laid there) and can be read by its owner only until it is whole.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,14 +64,26 @@ def replacing(path: Path) -> Iterator[Path]:
     with reported("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = _sibling(path, "partial")
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
             yield partial
             _flush(partial)
+            partial.chmod(_permissions(path, 0o666))
             os.replace(partial, path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
         _flush_folder(path.parent)
+
+
+def _permissions(path: Path, usual: int) -> int:
+    """Return the permissions of what stands there already, else the usual ones of this process."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        mask = os.umask(0o077)  # there is no way to ask for it but to set it
+        os.umask(mask)
+        return usual & ~mask
 
 
 def _sibling(path: Path, suffix: str) -> Path:
@@ -94,11 +108,12 @@ def write_folder(files: Mapping[str, bytes], folder: Path) -> None:
     with reported("write", folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial, aside = _sibling(folder, "partial"), _sibling(folder, "old")
+        partial.mkdir(mode=0o700)
         try:
-            partial.mkdir()
             for name, content in files.items():
                 (partial / name).write_bytes(content)
                 _flush(partial / name)
+            partial.chmod(_permissions(folder, 0o777))
             _flush_folder(partial)
             if folder.exists():
                 os.rename(folder, aside)

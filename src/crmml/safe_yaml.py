@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
 from yaml.constructor import ConstructorError
-from yaml.nodes import MappingNode, Node, ScalarNode
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from crmml.exceptions import CrmmlError
 
@@ -63,6 +64,36 @@ def read_yaml(text: str | bytes) -> Any:
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
         raise YamlError(f"the character {error.character!r:.12} is not allowed", line) from None
+
+
+def line_of(text: str | bytes, place: Iterable[int | str]) -> int:
+    r"""Return the line on which a value stands, or that of the nearest part around it.
+
+    Parameters
+    ----------
+    text : str or bytes
+        As read by :func:`read_yaml`, without a complaint.
+    place : iterable of str or int
+        Keys and positions that lead to the value.
+
+    Examples
+    --------
+    >>> line_of("actions:\n- name: call\n  cost: .nan", ("actions", 0, "cost"))
+    3
+    """
+    node = yaml.compose(_decode(text) if isinstance(text, bytes) else text, _Loader)
+    line = 0
+    for step in place:
+        parts: list[tuple[Any, Node, Node]] = []
+        if isinstance(node, MappingNode):
+            parts = [(key.value, key, value) for key, value in node.value]
+        elif isinstance(node, SequenceNode):
+            parts = [(number, value, value) for number, value in enumerate(node.value)]
+        found = next((part for part in parts if part[0] == step), None)
+        if found is None:
+            break
+        line, node = found[1].start_mark.line, found[2]
+    return line + 1
 
 
 def _decode(text: bytes) -> str:

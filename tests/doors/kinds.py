@@ -30,8 +30,10 @@ def shopify(row: Row, *, second: bool) -> str:
     return line + (more if second and row.i % 4 == 0 else "")
 
 
-SHOPIFY = ("Name,Email,Financial Status,Paid at,Fulfillment Status,Currency,Subtotal,Shipping,Taxes,"
-           "Total,Created at,Lineitem quantity,Lineitem name,Lineitem price,Cancelled at")  # fmt: skip
+SHOPIFY = (
+    "Name,Email,Financial Status,Paid at,Fulfillment Status,Currency,Subtotal,Shipping,Taxes,Total,"
+    "Created at,Lineitem quantity,Lineitem name,Lineitem price,Cancelled at"
+)
 SHOPS = [
     Door("shops/shopify.csv", text(SHOPIFY, lambda r: shopify(r, second=False)),
          truth(grain=MINUTE), ask=("zone", "Subtotal")),
@@ -64,8 +66,8 @@ SHOPS = [
         "\n\n" + text(
             '"Sales Record Number","Order Number","Buyer Username","Buyer Name","Item Title",'
             '"Quantity","Sold For","Shipping And Handling","Total Price","Sale Date"',
-            lambda r: f'"{r.i}","12-{r.i:05}","user_{r.who}","Name {r.who}","Tea","1","${r.amount}",'
-            f'"$4.90","${money(r.cents + 490)}","{r.when:%b-%d-%y}"',
+            lambda r: f'"{r.i}","12-{r.i:05}","user_{r.who}","Name {r.who}","Tea","1",'
+            f'"${r.amount}","$4.90","${money(r.cents + 490)}","{r.when:%b-%d-%y}"',
         ) + '\n"190, record(s) downloaded","From Jan-01-23 to Dec-31-23"\n',
         truth(), ask=("Sold For|Total Price",),
     ),
@@ -83,7 +85,8 @@ SHOPS = [
         "shops/magento.csv",
         text(
             '"ID","Purchase Point","Purchase Date","Bill-to Name","Grand Total (Base)",'
-            '"Grand Total (Purchased)","Status","Customer Email","Subtotal","Shipping and Handling"',
+            '"Grand Total (Purchased)","Status","Customer Email","Subtotal",'
+            '"Shipping and Handling"',
             lambda r: f'"{r.i:09}","Main","{r.when:%b} {r.when.day}, {r.when:%Y, %I:%M:%S %p}",'
             f'"Name {r.who}","{net(r)[3]}","{net(r)[3]}","{"complete" if r.i % 7 else "canceled"}",'
             f'"b{r.who}@example.com","{r.amount}","4.9000"',
@@ -117,8 +120,8 @@ SHOPS = [
             '"Date","Time","TimeZone","Name","Type","Status","Currency","Gross","Fee","Net",'
             '"From Email Address","Transaction ID"',
             lambda r: f'"{r.when:%d/%m/%Y}","{r.when:%H:%M:%S}","CET","Name {r.who}",'
-            f'"Express Checkout Payment","{"Completed" if r.i % 7 else "Denied"}","EUR","{r.amount}",'
-            f'"-1.20","{money(r.cents - 120)}","b{r.who}@example.com","T{r.i:06}"',
+            f'"Express Checkout Payment","{"Completed" if r.i % 7 else "Denied"}","EUR",'
+            f'"{r.amount}","-1.20","{money(r.cents - 120)}","b{r.who}@example.com","T{r.i:06}"',
         ),
         truth(PAID, MINUTE), ask=("Denied",),
     ),
@@ -188,9 +191,11 @@ RETAIL = [
               lambda r: f"{r.who * 7919:08x}-0000-4000-8000-{r.who:012x},{r.day},{r.amount}"),
          truth()),
     Door("logs/mail_addresses.csv",
-         text("email,ordered,total", lambda r: f"b{r.who}@example.com,{r.day},{r.amount}"), truth()),
+         text("email,ordered,total", lambda r: f"b{r.who}@example.com,{r.day},{r.amount}"),
+         truth()),
     Door("logs/names_of_people.csv",
-         text("Client Name,Date,Paid", lambda r: f"Person No. {r.who},{r.day},{r.amount}"), truth()),
+         text("Client Name,Date,Paid", lambda r: f"Person No. {r.who},{r.day},{r.amount}"),
+         truth()),
     Door("logs/donors.csv",
          text("Constituent ID,Gift ID,Gift Date,Gift Amount,Fund,Gift Type",
               lambda r: f'{r.who:06},G{r.i},{r.when:%m/%d/%Y},"${money(r.cents, ",")}",Roof,Cash'),
@@ -219,7 +224,8 @@ RETAIL = [
               f"{r.when:%m/%d/%Y},01/01/2023"), truth(CLOSED), ask=("Closed Lost",)),
     Door("logs/till.csv",
          text("Kartennummer;Filiale;Bon;Datum;Uhrzeit;Umsatz",
-              lambda r: f"2900{r.who:09};{r.i % 4};{r.i};{r.when:%d.%m.%Y};{r.when:%H:%M};{r.comma}"),
+              lambda r: f"2900{r.who:09};{r.i % 4};{r.i};{r.when:%d.%m.%Y};{r.when:%H:%M};"
+              f"{r.comma}"),
          truth(grain=MINUTE)),
     Door("logs/without_amounts.csv",
          text("Member ID,Visit Date,Branch", lambda r: f"M{r.who},{r.day},{'AB'[r.i % 2]}"),
@@ -316,8 +322,7 @@ MONEY = [
     Door("money/original_currency_beside.csv",
          text("customer,date,amount_eur,amount_original,currency_original",
               lambda r: f"K{r.who},{r.day},{r.amount},{money(r.cents * (1 + r.i % 2))},"
-              f"{('EUR', 'BGN')[r.i % 2]}"), truth(), ask=("amount_eur|currency",),
-         refuse="currency"),
+              f"{('EUR', 'BGN')[r.i % 2]}"), truth(), ask=("amount_eur",)),
 ]  # fmt: skip
 
 
@@ -326,6 +331,7 @@ def people(names: str, line: str, n: int = 120) -> str:
     rng = random.Random(8)
     lines = [line.format(i=i, a=f"{rng.uniform(5, 900):.2f}", t=rng.randint(1, 70),
                          y=rng.choice(["Yes", "No", "No"]), s=rng.randint(0, 10),
+                         e=rng.randint(0, 1),
                          d=f"2022-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}")
              for i in range(n)]  # fmt: skip
     return "\n".join([names, *lines, ""])
@@ -339,8 +345,8 @@ OTHERS = [
          Truth(120, 120, table="labelled"), refuse=f"{NO_LOG}.*labelled"),
     Door("others/bank.csv",
          people("RowNumber,CustomerId,Surname,CreditScore,Age,Tenure,Balance,Exited",
-                "{i},156{i:05},Name,6{t:02},{t},3,{a},{s}").replace(",10\n", ",1\n"),
-         ask=("Exited|label",), refuse=NO_LOG),
+                "{i},156{i:05},Name,6{t:02},{t},3,{a},{e}"),
+         Truth(120, 120, table="labelled"), refuse=f"{NO_LOG}.*labelled"),
     Door("others/subscriptions.csv",
          people("account id,contract start,contract end,plan", "A{i:04},{d},,gold"),
          Truth(120, 120, table="subscriptions"), refuse=f"{NO_LOG}.*subscriptions"),
@@ -365,7 +371,7 @@ OTHERS = [
          people("customer,2023-01,2023-02,2023-03,2023-04", "K{i},{a},{a},0.00,{a}"),
          refuse="(?s)no log|one row per customer|no column.*date"),
     Door("others/price_list.csv", people("sku,description,price,stock", "A{i},Tea {i},{a},{t}"),
-         refuse="no log|customer"),
+         refuse="no log|customer|timestamp"),
     Door("others/daily_totals.csv",
          "\n".join(["date,revenue,orders",
                     *(f"2023-{m:02}-{d:02},{m * d * 3}.5,{d}" for m in range(1, 8)
@@ -373,7 +379,8 @@ OTHERS = [
          refuse="customer|no log"),
     Door("others/bank_statement.csv",
          text("Buchungstag;Verwendungszweck;Betrag;Saldo",
-              lambda r: f"{r.when:%d.%m.%Y};Zahlung {r.i};{r.comma};{money(r.cents + r.i, '', ',')}"),
+              lambda r: f"{r.when:%d.%m.%Y};Zahlung {r.i};{r.comma};"
+              f"{money(r.cents + r.i, '', ',')}"),
          refuse="customer|no log", ask=("Betrag|Saldo",)),
     Door("others/one_time_buyers.csv",
          text("customer,date,amount", lambda r: f"K{r.i if r.i > 1 else 0},{r.day},{r.amount}"),
@@ -384,7 +391,7 @@ OTHERS = [
     Door("others/one_row.csv", "customer,date,amount\nK1,2023-01-02,5.00\n",
          Truth(1, 1, 500, "2023-01-02", "2023-01-02")),
     Door("others/letter.txt", "Dear Sir or Madam,\n\nwe thank you for your order.\n\nYours\n",
-         refuse="no log|customer|row"),
+         refuse="no log|do not split"),
 ]  # fmt: skip
 
 KINDS = [*SHOPS, *RETAIL, *STATUS, *TOTALS, *MONEY, *OTHERS]

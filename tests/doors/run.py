@@ -65,13 +65,14 @@ def visit(door: Door, folder: Path) -> Visit:
 
     refusal = _try(init)
     if refusal is not None:
-        return _judge_refusal(door, refusal, [])
-    questions = _questions(proposals[0])
+        return _judge_refusal(door, refusal, [], None)
+    proposal = proposals[0]
+    questions = _questions(proposal)
     found: list[Truth] = []
-    table = proposals[0].schema.name
+    table = proposal.schema.name
     refusal = _try(lambda: found.append(_check(config, table, whole=door.whole)))
     if refusal is not None:
-        verdict = _judge_refusal(door, refusal, questions)
+        verdict = _judge_refusal(door, refusal, questions, proposal)
     else:
         verdict = _judge_figures(door, found[0], questions)
     if verdict.outcome == "asked" and door.answer:
@@ -127,13 +128,18 @@ def _figures(tables: Tables, table: str) -> Truth:
     )
 
 
-def _judge_refusal(door: Door, message: str, questions: list[str]) -> Visit:
+def _judge_refusal(
+    door: Door, message: str, questions: list[str], proposal: Proposal | None
+) -> Visit:
     if message.startswith("Traceback") or len(message) > 2000 or ENGINE_TEXT.search(message):
         return Visit("wrong", message[:2000])
     if door.refuse and re.search(door.refuse, message):
         return Visit("refused", message)
-    if _asks(door, [*questions, message]):
-        return Visit("asked", message)
+    missing = proposal.missing if proposal else {}
+    # what was not found at all is no question, unless the door expects to be asked for it
+    found = all(_asks_for(door, name, questions) for name in missing)
+    if found and _asks(door, questions if missing else [*questions, message]):
+        return Visit("asked", " | ".join(q for q in [*questions, message] if _answers(door, q)))
     return Visit("wrong", f"refused: {message}")
 
 
@@ -165,6 +171,11 @@ def _asks(door: Door, questions: list[str]) -> bool:
     return bool(door.ask) and all(
         any(re.search(pattern, question) for question in questions) for pattern in door.ask
     )
+
+
+def _asks_for(door: Door, name: str, questions: list[str]) -> bool:
+    own = [q for q in questions if q.startswith(f"{name}: ") or f"called like {name}," in q]
+    return any(_answers(door, question) for question in own)
 
 
 def _answers(door: Door, question: str) -> bool:

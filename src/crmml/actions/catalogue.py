@@ -20,7 +20,8 @@ from pydantic import (
 from crmml._typing import Duration
 from crmml.actions.expressions import Expression
 from crmml.exceptions import CrmmlError
-from crmml.safe_yaml import YamlError, read_yaml
+from crmml.safe_yaml import YamlError, line_of, read_yaml
+from crmml.stats.discounting import in_units
 
 NO_ACTION = "no_action"
 """Doing nothing: always a choice, and the control of every experiment."""
@@ -37,7 +38,7 @@ class CatalogueError(CrmmlError, ValueError):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SaveRate(_Strict):
@@ -155,6 +156,12 @@ class Action(_Strict):
                 )
         if min(option.contact_cost for option in self.options) < 0:
             raise ValueError("contact_cost must be >= 0")
+        early, late = (in_units(text, "day") for text in (self.lead_time, self.contact_within))
+        if late < early:
+            raise ValueError(
+                f"contact_within ({self.contact_within}) must not be below lead_time "
+                f"({self.lead_time}): the latest contact would come before the earliest"
+            )
         if (self.purpose == "reduce_cost") != (self.saving > 0):
             raise ValueError("saving must be > 0 for purpose reduce_cost, and only there")
         if self.win_back_rate > 0 and self.purpose not in KEEPING:
@@ -242,7 +249,7 @@ class ActionCatalogue(_Strict):
             raise CatalogueError(f"{source} is not valid YAML: {error}") from None
         if not isinstance(content, dict):
             raise CatalogueError(f"{source} must hold a mapping with the key 'actions'")
-        return cls._validated(content, source)
+        return cls._validated(content, source, text)
 
     @classmethod
     def default(cls) -> Self:
@@ -253,11 +260,15 @@ class ActionCatalogue(_Strict):
         )
 
     @classmethod
-    def _validated(cls, content: Mapping[str, Any], source: str) -> Self:
+    def _validated(
+        cls, content: Mapping[str, Any], source: str, text: str | bytes | None = None
+    ) -> Self:
         try:
             return cls.model_validate(dict(content))
         except ValidationError as error:
             first = error.errors()[0]
+            if text is not None:
+                source = f"{source}, line {line_of(text, first['loc'])}"
             # a mistake that has its own sentence keeps it
             cause = first.get("ctx", {}).get("error")
             if isinstance(cause, CrmmlError):

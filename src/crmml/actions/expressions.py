@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,6 +34,8 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
+
+_A = {"numbers": "a number", "flags": "True or False", "text": "a text"}
 
 _Truth: TypeAlias = tuple[BoolArray, BoolArray]  # (is true, is known)
 
@@ -91,6 +94,58 @@ class Expression:
         """
         true, known = self._truth(self._root, table)
         return true & known
+
+    def check_kinds(self, kinds: Mapping[str, str]) -> None:
+        """Refuse comparisons that can never hold, because the two sides are of different kinds.
+
+        Parameters
+        ----------
+        kinds : mapping of str to str
+            Column to ``"number"``, ``"integer"``, ``"flag"``, ``"text"`` or another word; of
+            another word, and of columns that are not named, anything may be asked.
+
+        Raises
+        ------
+        ExpressionError
+            With the place of the comparison.
+
+        Examples
+        --------
+        >>> Expression("value_tier == 5").check_kinds({"value_tier": "text"})
+        Traceback (most recent call last):
+            ...
+        crmml.actions.expressions.ExpressionError: expression: value_tier holds text and is never
+        compared with a number at position 1 of the condition 'value_tier == 5'
+        """
+        for node in ast.walk(self._root):
+            if isinstance(node, ast.Compare):
+                sides = [node.left, *node.comparators]
+                for left, right in pairwise(sides):
+                    listed = isinstance(right, ast.Tuple | ast.List)
+                    for one in right.elts if listed else [right]:  # type: ignore[attr-defined]
+                        self._check_pair(left, one, kinds)
+
+    def _check_pair(self, left: ast.expr, right: ast.expr, kinds: Mapping[str, str]) -> None:
+        here, there = self._kind(left, kinds), self._kind(right, kinds)
+        if here is None or there is None or here == there:
+            return
+        if not isinstance(left, ast.Name):
+            left, here, there = right, there, here
+        raise self._error(
+            f"{ast.unparse(left)} holds {here} and is never compared with {_A[there]}", left
+        )
+
+    def _kind(self, node: ast.expr, kinds: Mapping[str, str]) -> str | None:
+        """Say what a side of a comparison holds; None where it is not known."""
+        if isinstance(node, ast.Name):
+            kind = kinds.get(node.id, "")
+            return {"integer": "numbers", "number": "numbers", "flag": "flags", "text": "text"}.get(
+                kind
+            )
+        value = self._literal(node)
+        if isinstance(value, bool):
+            return "flags"
+        return "text" if isinstance(value, str) else "numbers"
 
     @property
     def _root(self) -> ast.expr:

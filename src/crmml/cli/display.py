@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from crmml.metrics.table import metric_named
 from crmml.notes import Note, most_pressing
 
 if TYPE_CHECKING:
+    from crmml.data.first_look import FirstLook
     from crmml.data.mapping import Proposal
     from crmml.data.profile import Profile
     from crmml.data.sections import TableProfile
@@ -28,7 +30,7 @@ _WIDTH = None if os.environ.get("COLUMNS") or os.isatty(1) else 110
 console = Console(highlight=False, width=_WIDTH)
 errors = Console(stderr=True, highlight=False)
 
-_DOUBTS = 5
+DOUBTS = 5
 """Doubts about a file that fit one screen."""
 
 BOARD = (
@@ -132,26 +134,57 @@ def show_tiers(scores: Scores) -> None:
 
 
 def show_backtest(backtest: Backtest) -> None:
-    """Print the leaderboard and the sentence that says which is chosen and why."""
-    from crmml.training.evaluate import DECIDED_BY
-
-    board = backtest.leaderboard.pivot(index="candidate", columns="metric", values="value")
+    """Print the leaderboard, what each process kept, and which candidate is chosen and why."""
+    table = backtest.leaderboard
+    board = table.pivot(index="candidate", columns="metric", values="value")
+    stood = table.groupby("candidate")["windows"].first()
     shown = [metric for metric in BOARD if metric in board]
-    one, n = backtest.windows[0].labelled.window, len(backtest.windows)
+    some = int(stood.max()) > int(stood.min())
+    windows = backtest.chose_on or backtest.windows
+    one, n = windows[0].labelled.window, len(windows)
     grid = _grid(
         f"Backtest: {n} window{'s' if n > 1 else ''} of {one.horizon}, from {one.cutoff.date()} on",
         "candidate",
         *map(board_heading, shown),
+        *(["win-\ndows"] if some else []),
     )
-    for name in board.sort_values(DECIDED_BY).index:
-        cells = [board.loc[name, metric] for metric in shown]
+    for name in rank_leaderboard(table):
+        cells = [board[metric].to_dict()[name] for metric in shown]
         style = "bold green" if name == backtest.chosen else None
-        numbers = ("-" if pd.isna(cell) else f"{cell:.3f}" for cell in cells)
-        grid.add_row(str(name), *numbers, style=style)
+        numbers = ["-" if pd.isna(cell) else f"{cell:.3f}" for cell in cells]
+        numbers += [f"{stood[name]}"] if some else []
+        grid.add_row(name, *numbers, style=style)
     console.print(grid)
+    for text, names in _group(backtest.clocks).items():
+        say(f"{' and '.join(names)} kept the clocks: {text}")
     say(backtest.reason)
+    if backtest.contradicted is not None:
+        say(f"? {backtest.contradicted}")
     for name, why in backtest.skipped.items():
-        say(f"{name} was left out: {why}")
+        say(f"{name} was left out where it could not be fitted: {why}")
+
+
+def rank_leaderboard(table: pd.DataFrame) -> list[str]:
+    """Order the candidates by their error; those that stood in fewer windows come after all others.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :class:`crmml.training.backtest.Backtest`.
+    """
+    from crmml.training.evaluate import DECIDED_BY
+
+    error = table[table["metric"] == DECIDED_BY]
+    ranked = error.sort_values(["windows", "value", "candidate"], ascending=[False, True, True])
+    return [str(name) for name in ranked["candidate"]]
+
+
+def _group(texts: Mapping[str, str]) -> dict[str, list[str]]:
+    """Gather the names of which the same is said."""
+    groups: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        groups.setdefault(text, []).append(name)
+    return groups
 
 
 def show_training(result: TrainingResult, stored: Path) -> None:
@@ -175,7 +208,7 @@ def show_training(result: TrainingResult, stored: Path) -> None:
 _MARKS = {"ask": "?", "warn": "!", "info": "*"}
 
 
-_SHOWN_WITH_THE_BOARD = ("choice", "left_out")
+_SHOWN_WITH_THE_BOARD = ("choice", "contradicted_choice", "clocks", "left_out")
 
 
 def show_notes(notes: Sequence[Note], stored: Path | None) -> None:
@@ -201,34 +234,48 @@ def show_places(places: Mapping[str, Any]) -> None:
         say(f"{name + ':':<10} {place}")
 
 
-def show_proposal(proposal: Proposal) -> None:
-    """Print what was understood of a file, and what is doubtful."""
-    told, table = proposal.recognition, proposal.schema.name
-    if told is not None:
-        why = "; ".join(told.evidence)
-        say(f"{proposal.path.name} is the table {table} ({told.confidence:.0%} sure): {why}")
-    grid = _grid(f"{proposal.path.name}, as {table}", "our name", "column", "sure", "why")
+def show_look(look: FirstLook) -> None:
+    """Print one screen: what a file is, ten rows as understood, its figures, and the doubts."""
+    proposal = look.proposal
+    say(look.title)
+    grid = _grid(f"{proposal.path.name}, as {proposal.schema.name}", "our name", "column", "sure",
+                 "evidence")  # fmt: skip
     for column in grid.columns:
         column.justify = "left"
     for name, guess in proposal.columns.items():
         grid.add_row(name, escape(guess.column), f"{guess.confidence:.0%}", escape(guess.why))
     console.print(grid)
-    for name, choices in proposal.missing.items():
-        shown = ", ".join(f"{c!r} ({proposal.figures[c]})" for c in choices[:3])
-        say(
-            f"missing: {name}, which is required, may be {shown}; choose it in the configuration"
-            if choices
-            else f"missing: no column looks like {name}, which is required; name it in the "
-            "configuration"
-        )
+    show_rows(look.rows, "Ten rows, as understood" if look.facts else "Ten rows, as in the file")
+    if look.sentence:
+        say(look.sentence)
+    if look.why_not:
+        say(f"! not settled yet: {look.why_not}")
     for sentence in proposal.evidence:
         say(f"* {sentence}")
-    for doubt in proposal.doubts[:_DOUBTS]:
+    for doubt in look.doubts[:DOUBTS]:
         say(f"? {doubt}")
-    if len(proposal.doubts) > _DOUBTS:
-        say(f"? and {len(proposal.doubts) - _DOUBTS} more, in the configuration")
-    if table != "transactions":
+        if doubt.line:
+            say(f"    {doubt.line}")
+    if len(look.doubts) > DOUBTS:
+        say(f"? and {len(look.doubts) - DOUBTS} more, in the configuration")
+    if proposal.schema.name != "transactions":
         say(f"* what it adds: {proposal.schema.adds}")
+
+
+def show_rows(rows: pd.DataFrame, title: str, most: int = 7) -> None:
+    """Print rows of a table, as many columns as fit."""
+    shown = rows.iloc[:, :most]
+    grid = _grid(title, *map(str, shown.columns))
+    for column in grid.columns:
+        column.no_wrap, column.overflow, column.max_width = True, "ellipsis", 24
+    for row in shown.itertuples(index=False):
+        grid.add_row(*("" if pd.isna(value) else escape(str(value)) for value in row))
+    console.print(grid)
+
+
+def show_json(value: Mapping[str, Any]) -> None:
+    """Print plain values as JSON, for programs."""
+    print(json.dumps(value, ensure_ascii=False, indent=1))
 
 
 def config_text(proposals: list[Proposal], relative_to: Path) -> str:
@@ -258,11 +305,10 @@ value:
   margin: 0.30          # an assumption: margin per unit of revenue; replace it by your own
 
 backtest:
-  min_history: 26W      # history before the first cutoff that is judged
-  # more candidates take longer: regular, mbg_nbd_left_censored, mbg_nbd_left_censored_half,
-  # mbg_nbd_calendar, mbg_nbd_left_censored_calendar, tweedie, hurdle, hybrid, blend
-  candidates: [bg_nbd, mbg_nbd, pareto_nbd, bg_nbd_newcomer, mbg_nbd_newcomer, lifetimes_bg_nbd,
-    heuristic]
+  min_history: 26W      # history before the first cutoff that is evaluated
+  # The default, bg_nbd, mbg_nbd, pareto_nbd, lifetimes_bg_nbd and heuristic, and regular where
+  # purchases are; tweedie, hurdle and hybrid learn more from longer histories and take longer.
+  # candidates: [bg_nbd, mbg_nbd, pareto_nbd, regular, tweedie, hurdle, hybrid, heuristic]
 
 actions:
   catalogue: null       # your own YAML of actions; null takes the built-in assumptions
@@ -313,6 +359,7 @@ def show_profile(profile: Profile) -> None:
             say(f"policy {effect.policy}={effect.choice}: {effect.rows:,} lines {done}")
     for remark in profile.remarks():
         say(f"* {remark}")
+    say(profile.reach)
 
 
 def show_sections(sections: tuple[TableProfile, ...]) -> None:

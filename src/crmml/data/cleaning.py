@@ -12,23 +12,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 from typing import Any, NamedTuple
 
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from crmml.data.schema import TRANSACTIONS, TableSchema
-from crmml.data.settings import CONCEALED, Policies, conceal
+from crmml.data.schema import SUBSCRIPTIONS, TRANSACTIONS, TableSchema
+from crmml.data.settings import CONCEALED, Policies, concealed
 from crmml.exceptions import DataError, few
 
 EARLIEST = pd.Timestamp("1970-01-02")
 """Dates before it are place-holders of some system, not sales (the first is the Unix epoch)."""
 LATEST = pd.Timestamp("2100-01-01")
+_NEVER = pd.Timestamp("9999-12-31")
 
 RAW = "__raw_"
 """Prefix of the unread source value of a column, carried along until the checks are done."""
+RESERVED = ("table",)
+"""Names that no covariate may have."""
+COVERED = "__covered_until"
+"""End of the periods that began before, in the table of subscriptions."""
 EXACT = "__exact_amount"
 """Amount before rounding to cents, as float64, where rounding may be needed."""
 
@@ -165,6 +170,9 @@ def clean(
         is more than one currency, or if no row is left.
     """
     table = _spell(table, schema)
+    _refuse_reserved(table, schema, names)
+    if schema is SUBSCRIPTIONS:
+        table = _measure_cover(table, policies)
     columns = [name for name in table.columns if not name.startswith("__")]
     steps = _steps(table, policies, schema)
     # a row is counted by the first policy that drops it, so the counts add up
@@ -228,6 +236,35 @@ def _spell(table: ir.Table, schema: TableSchema) -> ir.Table:
     """Write words of a known list as the contract writes them."""
     listed = [c.name for c in schema.columns if c.choices and c.name in table.columns]
     return table.mutate(**{name: table[name].strip().lower() for name in listed})
+
+
+def _refuse_reserved(table: ir.Table, schema: TableSchema, names: Mapping[str, str]) -> None:
+    """Refuse covariates whose names mean something else where tables come in one frame."""
+    for name in RESERVED if schema.open_ended else ():
+        if name in table.columns:
+            raise DataError(
+                f"no further column may be called {name!r}, which tells the tables of one frame "
+                "apart; rename it, or leave it out",
+                table=schema.name,
+                column=names.get(name, name),
+            )
+
+
+def _measure_cover(table: ir.Table, policies: Policies) -> ir.Table:
+    """Say until when the earlier periods of the same customer, and plan, run.
+
+    A row that only repeats another is left to the policy on duplicates where that drops it.
+    """
+    known = [name for name in table.columns if not name.startswith("__")]
+    whose = [name for name in ("customer_id", "plan") if name in known]
+    ended = table.ended_at.fill_null(_NEVER)
+    order = [table.started_at, ended, *(name for name in known if name not in whose)]
+    until = ended.max().over(ibis.window(group_by=whose, order_by=order, rows=(None, -1)))
+    if policies.duplicates == "drop":
+        before = ibis.window(group_by=whose, order_by=order)
+        same = reduce(and_, (table[n].identical_to(table[n].lag().over(before)) for n in known))
+        until = ibis.ifelse(same, ibis.null(until.type()), until)
+    return table.mutate(**{COVERED: until})
 
 
 def _duplicate_key(schema: TableSchema, columns: Iterable[str]) -> list[str]:
@@ -360,7 +397,7 @@ def _test_customers(table: ir.Table, policies: Policies) -> list[str]:
     if not hashes:
         return given
     ids = table.select(id=table.customer_id.cast("string")).distinct().to_pyarrow()["id"]
-    found = [one for one in ids.to_pylist() if one is not None and conceal([one])[0] in hashes]
+    found = [one for one in ids.to_pylist() if one is not None and concealed(one) in hashes]
     return [*(one for one in given if one not in hashes), *found]
 
 
@@ -430,7 +467,16 @@ def _treatment_rules(table: ir.Table) -> list[Rule]:
 
 def _subscription_rules(table: ir.Table) -> list[Rule]:
     says = "ended_at must not lie before started_at (null = active)"
-    return [Rule("order of ended_at", "ended_at", says, table.ended_at < table.started_at)]
+    rules = [Rule("order of ended_at", "ended_at", says, table.ended_at < table.started_at)]
+    of_plan = " and plan" if "plan" in table.columns else ""
+    says = f"periods of one customer{of_plan} must not overlap or repeat each other"
+    begins_early = table.started_at < table[COVERED]
+    rules.append(Rule("overlapping periods", "started_at", says, begins_early))
+    if "end_reason" in table.columns:
+        says = "end_reason must be empty where ended_at is"
+        active = table.ended_at.isnull() & table.end_reason.notnull()
+        rules.append(Rule("reason of an end", "end_reason", says, active))
+    return rules
 
 
 def _schedule_rules(table: ir.Table) -> list[Rule]:

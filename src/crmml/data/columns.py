@@ -69,6 +69,11 @@ class Look:
         The most frequent values, at most 20.
     spread : float or None
         Of the values that repeat, the share that does so on different days; None if not counted.
+    skew : float
+        Mean over median of its numbers, at most 2: money has few high and many low values.
+    nested : float or None
+        Of the values that repeat, the share that stays with one customer, as orders do; None if
+        not counted.
     """
 
     is_text: bool
@@ -84,6 +89,8 @@ class Look:
     top: float = 0.0
     common: tuple[str, ...] = ()
     spread: float | None = None
+    skew: float = 0.0
+    nested: float | None = None
 
     @property
     def unique(self) -> bool:
@@ -123,8 +130,11 @@ def look(values: pd.Series[Any]) -> Look:
         days = float(numbers.between(19_700_101, 21_000_101).mean()) if n else 0.0
         whole = float((numbers % 1 == 0).mean()) if n else 0.0
         dates = days if whole == 1 and all(map(is_date, map(cell, numbers.head(50)))) else 0.0
+        skew = _skew(numbers)
         stamps = float(filled.head(300).map(cell).map(is_stamp).mean()) if n else 0.0
-        return replace(base, dates=dates, stamps=stamps, numbers=1.0, wholes=whole, flag=flag)
+        return replace(
+            base, dates=dates, stamps=stamps, numbers=1.0, wholes=whole, flag=flag, skew=skew
+        )
     few = [str(value).strip() for value in counts.index[:300]]
 
     def share(test: Any) -> float:
@@ -143,6 +153,12 @@ def look(values: pd.Series[Any]) -> Look:
     )
 
 
+def _skew(numbers: pd.Series[Any]) -> float:
+    positive = numbers[numbers > 0]
+    median = float(positive.median()) if len(positive) else 0.0
+    return min(float(positive.mean()) / median, 2.0) if median > 0 else 0.0
+
+
 def cell(value: object) -> str:
     """Write a cell as the engine does when it turns it into text."""
     whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
@@ -159,6 +175,7 @@ _ALIKE = str.maketrans("ıłøđيكىة", "ilodیکیه")
 """Letters that do not decompose, and those that Persian and Arabic keyboards write differently."""
 
 
+@functools.lru_cache(maxsize=10_000)
 def plain(name: str) -> str:
     """Write a name without capitals, accents, blanks and signs.
 
@@ -176,6 +193,7 @@ def _folded(name: str) -> str:
     return "".join(c for c in letters if not unicodedata.combining(c)).translate(_ALIKE)
 
 
+@functools.lru_cache(maxsize=10_000)
 def _words(name: str) -> frozenset[str]:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
     return frozenset(re.sub(r"[\W_]+", " ", _folded(spaced)).split())
@@ -209,6 +227,7 @@ def _prepared(table: str, column: str) -> tuple[dict[str, int], list[tuple[str, 
     return places, [(spelling, _words(spelling)) for spelling in told]
 
 
+@functools.lru_cache(maxsize=10_000)
 def by_name(name: str, table: str, column: str) -> tuple[float, str]:
     """Score a name for a column: 1 for its own, a little less for a usual one, .6 for a hint.
 
@@ -244,10 +263,34 @@ def hints(name: str, wanted: Iterable[str]) -> list[str]:
     return found
 
 
+_BASES = frozenset(
+    (
+        *("incl", "inkl", "including", "inclusive", "inc", "excl", "exkl", "excluding", "ex"),
+        *("before", "with", "without", "con", "sin", "incluido", "incluida", "mit", "ohne"),
+        *("avec", "sans", "senza", "com", "sem", "dahil", "hariç", "z", "bez", "с", "без"),
+    )
+)
+"""Words that say of an amount that something is within it or is not."""
+
+
 def beside_amount(name: str) -> str | None:
-    """Return what a column of money is that is no revenue: tax, shipping or refunded; or None."""
-    told = spellings("words")
-    return next((w for w in ("tax", "shipping", "refunded") if hints(name, told[w])), None)
+    """Return what a column of money is that is no revenue: tax, shipping or refunded; or None.
+
+    Examples
+    --------
+    >>> beside_amount("VAT amount"), beside_amount("Total incl. VAT"), beside_amount("税込金額")
+    ('tax', None, None)
+    """
+    words = spellings("words")
+    for role in ("refunded", "shipping", "tax"):
+        held = hints(name, words[role])
+        if not held:
+            continue
+        bases = hints(name, (*words["gross"], *words["net"]))
+        if _words(name) & _BASES or any(plain(h) in plain(b) for h in held for b in bases):
+            return None
+        return role
+    return None
 
 
 # --- which column is which ---------------------------------------------------------------------
@@ -292,8 +335,9 @@ def fits_kind(kind: Kind | None, seen: Look) -> bool:
 def fits_id(schema: TableSchema, name: str, seen: Look, score: float) -> bool:
     """Say whether a column can be the id that its name tells of: evidence, not names alone."""
     n = seen.filled
-    if name == "order_id":  # an order has few lines
-        return n < ENOUGH or seen.distinct >= 0.05 * n
+    if name == "order_id":  # an order has few lines, of one customer, on one day
+        together = seen.nested is None or seen.nested >= 0.5
+        return n < ENOUGH or (seen.distinct >= 0.05 * n and together)
     if name != "customer_id" or seen.rounded >= READS:
         return name != "customer_id"
     if score < 0.8 and n >= ENOUGH and seen.distinct < max(5, 0.01 * n):
@@ -344,6 +388,7 @@ def assign(schema: TableSchema, looks: Mapping[str, Look]) -> dict[str, Guess]:
     if schema is TRANSACTIONS:
         _settle_amount(chosen, taken)
         _guess_by_values(chosen, taken, looks)
+        _settle_profit(chosen)
     return {name: chosen[name] for name, _ in _wanted(schema) if name in chosen}
 
 
@@ -371,6 +416,15 @@ def _settle_amount(chosen: dict[str, Guess], taken: set[str]) -> None:
         chosen["amount"] = Guess(price.column, SURE, (), why)
 
 
+def _settle_profit(chosen: dict[str, Guess]) -> None:
+    """Take what is called a profit for the amount where there is no other one: many call it so."""
+    profit = chosen.get("margin")
+    if profit and not {"amount", "unit_price"} & chosen.keys():
+        del chosen["margin"]
+        why = "called a profit, and there is no other amount"
+        chosen["amount"] = Guess(profit.column, SURE, (), why)
+
+
 def _guess_by_values(chosen: dict[str, Guess], taken: set[str], looks: Mapping[str, Look]) -> None:
     """Where names say nothing, take the only column whose values fit; of several, ask."""
     for canonical, why in (
@@ -383,8 +437,16 @@ def _guess_by_values(chosen: dict[str, Guess], taken: set[str], looks: Mapping[s
             if canonical == "amount" and "unit_price" in chosen:
                 continue
             sure = 0.6 if len(free) == 1 else 0.6 / len(free)
+            mails = [c for c in free if canonical == "customer_id" and _holds_mail(looks[c])]
+            if len(mails) == 1:
+                free = [mails[0], *(c for c in free if c not in mails)]
+                sure, why = 0.6, "the only column of e-mail addresses"
             chosen[canonical] = Guess(free[0], round(sure, 2), tuple(free[1:]), why)
             taken.add(free[0])
+
+
+def _holds_mail(seen: Look) -> bool:
+    return bool(seen.common) and all(re.fullmatch(r"[^@\s]+@[^@\s]+", v) for v in seen.common)
 
 
 def candidates(schema: TableSchema, canonical: str, looks: Mapping[str, Look]) -> list[str]:
@@ -392,8 +454,13 @@ def candidates(schema: TableSchema, canonical: str, looks: Mapping[str, Look]) -
     if canonical == "timestamp":
         return [c for c, seen in looks.items() if seen.dates >= READS]
     if canonical == "amount":
-        broken = [c for c, s in looks.items() if fits_kind("money", s) and s.wholes < 1]
-        return sorted(broken, key=lambda c: looks[c].wholes)
+        broken = [
+            c
+            for c, s in looks.items()
+            if fits_kind("money", s) and s.wholes < 1 and not beside_amount(c)
+        ]
+        # few high amounts and many low ones: money is skewed, measurements are not
+        return sorted(broken, key=lambda c: (-round(looks[c].skew), looks[c].wholes))
     if canonical == "customer_id":
         found = [
             c

@@ -11,18 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from crmml.exceptions import DataError, SourceError
-
-EXCEL = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
-"""Endings of workbooks."""
-
-_SQLITE_HEAD = b"SQLite format 3\x00"
-
-
-def is_sqlite(path: Path) -> bool:
-    """Whether a file is a SQLite database, whatever its name says."""
-    with path.open("rb") as file:
-        return file.read(len(_SQLITE_HEAD)) == _SQLITE_HEAD
+from crmml.data.amounts import is_number
+from crmml.data.files import Form, find_names, is_below
+from crmml.data.times import is_date
+from crmml.exceptions import DataError, SourceError, few
 
 
 def read_sqlite(path: Path, table: str | None) -> pa.Table:
@@ -51,11 +43,65 @@ def read_sqlite(path: Path, table: str | None) -> pa.Table:
             names = [column[0] for column in cursor.description]
             return _to_arrow(names, cursor.fetchall(), path)
     except sqlite3.Error as error:
-        raise SourceError(path, f"SQLite says: {error}") from None
+        why = "another program holds it" if "locked" in str(error) else "it is damaged"
+        raise SourceError(path, f"it is no SQLite file that can be read ({why})") from None
 
 
-def read_workbook(path: Path, sheet: str | None) -> pa.Table:
-    """Read a sheet of a workbook whose first row holds the names.
+def find_sheet(path: Path, sheet: str | None) -> Form:
+    """Find the sheet of a workbook that looks most like a log, and where its names stand.
+
+    Parameters
+    ----------
+    path : Path
+        An Excel or OpenDocument file.
+    sheet : str, optional
+        Its name, where it is known.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read, or holds no such sheet.
+    """
+    book = _open_book(path)
+    held = list(book.sheet_names)
+    asked = [_one_of(held, sheet, path, "sheet")] if sheet else held
+    rows = {name: _rows_of(book, name, path) for name in asked}
+    weights = {name: _weight(found) for name, found in rows.items()}
+    best = max(asked, key=lambda name: weights[name], default=None)
+    if best is None or not rows[best]:
+        raise DataError("there must be at least one row; the workbook is empty", table="?")
+    above, below, header = _frame(rows[best])
+    evidence, doubts = [f"it is a workbook; sheet {best!r} is read"], []
+    others = [name for name in held if name != best]
+    if others:
+        evidence[0] += f", and {few(others)} are not" if len(others) > 1 else f", {others[0]!r} not"
+        if sorted(weights.values())[-2:].count(weights[best]) > 1 or (
+            len(weights) > 1 and sorted(weights.values())[-2] > 0.5 * weights[best]
+        ):
+            doubts.append(
+                f"of the sheets {few(held)} {best!r} is read: name another by file::sheet"
+            )
+    if above:
+        evidence.append(f"the names stand in row {above + 1}")
+    if below:
+        told = [" ".join(_shown(row)) for row in rows[best][-below:] if any(_shown(row))]
+        doubts.append(f"rows below the data are not read: {few(told, 3)}")
+    if not header:
+        doubts.append("the first row looks like data: write a row of names above it")
+    return Form(
+        "workbook",
+        best,
+        skip_above=above,
+        skip_below=below,
+        evidence=tuple(evidence),
+        doubts=tuple(doubts),
+    )
+
+
+def read_workbook(
+    path: Path, sheet: str | None, skip_above: int = 0, skip_below: int = 0
+) -> pa.Table:
+    """Read a sheet of a workbook.
 
     Parameters
     ----------
@@ -63,6 +109,8 @@ def read_workbook(path: Path, sheet: str | None) -> pa.Table:
         An Excel or OpenDocument file.
     sheet : str, optional
         Its name; not needed where the workbook holds one.
+    skip_above, skip_below : int
+        Rows above the names and below the data.
 
     Raises
     ------
@@ -71,21 +119,68 @@ def read_workbook(path: Path, sheet: str | None) -> pa.Table:
     DataError
         If the sheet has no rows, or two columns of one name.
     """
-    from python_calamine import CalamineError, CalamineWorkbook
-
-    try:
-        book = CalamineWorkbook.from_path(str(path))
-        name = _one_of(book.sheet_names, sheet, path, "sheet")
-        rows = book.get_sheet_by_name(name).to_python()
-    except (CalamineError, OSError) as error:
-        raise SourceError(path, f"it is no workbook that can be read ({error})") from None
+    book = _open_book(path)
+    name = _one_of(book.sheet_names, sheet, path, "sheet")
+    rows = _rows_of(book, name, path)[skip_above:]
+    rows = rows[: len(rows) - skip_below]
     if len(rows) < 2:
         raise DataError(
             f"there must be a row of names and at least one row; {path.name} has {len(rows)}",
             table=name,
         )
-    names = [str(cell).strip() or f"column{i}" for i, cell in enumerate(rows[0])]
-    return _to_arrow(names, [[_blank(c) for c in row] for row in rows[1:]], path)
+    width = max(i + 1 for row in rows for i, cell in enumerate(row) if cell != "")
+    names = [_text(c).strip() or f"column{i}" for i, c in enumerate(rows[0][:width])]
+    filled = [row[:width] for row in rows[1:] if any(cell != "" for cell in row)]
+    return _to_arrow(names, [[_blank(c) for c in row] for row in filled], path)
+
+
+def _open_book(path: Path) -> Any:
+    from python_calamine import CalamineError, CalamineWorkbook
+
+    try:
+        return CalamineWorkbook.from_path(str(path))
+    except (CalamineError, OSError) as error:
+        why = "it is encrypted" if "assword" in str(error) else "it is damaged, or no workbook"
+        raise SourceError(path, f"it is no workbook that can be read ({why})") from None
+
+
+def _rows_of(book: Any, name: str, path: Path) -> list[list[Any]]:
+    from python_calamine import CalamineError
+
+    try:
+        rows: list[list[Any]] = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
+    except (CalamineError, OSError):
+        raise SourceError(path, f"its sheet {name!r} cannot be read: it is damaged") from None
+    return rows
+
+
+def _shown(row: Sequence[Any]) -> list[str]:
+    return [_text(cell) for cell in row if cell != ""]
+
+
+def _weight(rows: list[list[Any]]) -> int:
+    """Say how much a sheet looks like a log: its rows, more where they have dates and numbers."""
+    some = rows[1:200]
+    dated = sum(any(isinstance(c, dt.date) or is_date(_text(c)) for c in row) for row in some)
+    summed = sum(any(is_number(_text(c)) for c in row) for row in some)
+    telling = min(dated, summed) > 0.5 * len(some) > 0
+    return len(rows) * (100 if telling else 1)
+
+
+def _frame(rows: list[list[Any]]) -> tuple[int, int, bool]:
+    """Find the rows above the names and below the data, and whether there are names."""
+    width = max((i + 1 for row in rows[:2000] for i, c in enumerate(row) if c != ""), default=0)
+    texts = [[_text(cell) for cell in row[:width]] for row in rows[:2000]]
+    filled = [i for i, row in enumerate(texts) if any(map(str.strip, row))]
+    first, header = find_names([texts[i] for i in filled])
+    below = 0
+    for count, row in enumerate(reversed(rows[-20:]), 1):
+        told = [_text(cell) for cell in row[:width]]
+        if any(map(str.strip, told)):
+            if not is_below(told, width):
+                break
+            below = count
+    return filled[first], below if len(rows) > below + 1 else 0, header
 
 
 def _one_of(held: Sequence[str], wanted: str | None, path: Path, what: str) -> str:
@@ -106,7 +201,9 @@ def _blank(cell: Any) -> Any:
 def _to_arrow(names: list[str], rows: Iterable[Sequence[Any]], path: Path) -> pa.Table:
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise DataError(f"column names must be unique; {path.name} has {twice} twice", table="?")
+        raise DataError(
+            f"column names must be unique; {path.name} has {few(twice)} twice", table="?"
+        )
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
     return pa.table({name: _column(values) for name, values in zip(names, columns, strict=True)})
 

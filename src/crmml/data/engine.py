@@ -12,7 +12,8 @@ import glob
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -141,13 +142,103 @@ def read_parquet(engine: BaseBackend, path: Path) -> ir.Table:
 
 
 def read_csv(
-    engine: BaseBackend, path: Path, *, delimiter: str | None, header: bool, encoding: str
+    engine: BaseBackend,
+    path: Path,
+    *,
+    delimiter: str,
+    names: Sequence[str],
+    header: bool,
+    quote: str = '"',
+    escape: str = '"',
 ) -> ir.Table:
-    """Return a CSV file, lazily, every column as text."""
-    options: dict[str, Any] = {"delim": delimiter} if delimiter else {}
+    """Return a text file in UTF-8, lazily, every column as text.
+
+    Parameters
+    ----------
+    engine : Ibis backend
+        The embedded engine.
+    path : Path
+        The file.
+    delimiter, quote, escape : str
+        Its signs.
+    names : sequence of str
+        Names of its columns.
+    header : bool
+        Whether its first line is to be left out.
+    """
     return engine.read_csv(
-        glob.escape(str(path)), all_varchar=True, header=header, encoding=encoding, **options
+        glob.escape(str(path)),
+        columns=dict.fromkeys(names, "VARCHAR"),
+        auto_detect=False,
+        header=header,
+        delim=delimiter,
+        quote=quote,
+        escape=escape,
     )
+
+
+def read_lines(engine: BaseBackend, path: Path) -> ir.StringColumn:
+    """Return the lines of a text file in UTF-8, lazily."""
+    # a sign that no text holds, so that nothing is split
+    lines = read_csv(
+        engine, path, delimiter="\x1f", names=["line"], header=False, quote="", escape=""
+    )
+    return lines.line
+
+
+def read_json(engine: BaseBackend, path: Path) -> ir.Table:
+    """Return a JSON file (lines, or an array of objects), lazily, every plain value as text.
+
+    Objects within a row become columns named ``outer.inner``; a file of one object that holds the
+    list of rows is read as that list.
+    """
+    literal = glob.escape(str(path))
+    options: dict[str, Any] = {"sample_size": 100_000, "maximum_object_size": 1 << 28}
+    found = engine.read_json(literal, **options).schema()
+    wrapped = [
+        name for name, kind in found.items() if kind.is_array() and kind.value_type.is_struct()
+    ]
+    columns = {name: _as_text(kind) for name, kind in found.items()}
+    table = engine.read_json(literal, columns=columns, **options)
+    if len(wrapped) == 1 and table.count().execute() == 1:
+        table = table.select(row=table[wrapped[0]].unnest()).row.lift()
+    while any(kind.is_struct() for kind in table.schema().types):
+        flat: dict[str, ir.Value] = {}
+        for name, kind in table.schema().items():
+            inner = kind.names if kind.is_struct() else ()
+            flat |= {f"{name}.{part}": table[name][part] for part in inner} or {name: table[name]}
+        table = table.select(**flat)
+    return table
+
+
+def _as_text(kind: dt.DataType) -> str:
+    """Return the type of the engine that reads the values of a type of JSON as text."""
+    if kind.is_struct() and kind.names:
+        parts = (
+            f"{sqlglot.to_identifier(name, quoted=True).sql('duckdb')} {_as_text(inner)}"
+            for name, inner in kind.items()
+        )
+        return f"STRUCT({', '.join(parts)})"
+    if kind.is_array() and kind.value_type.is_struct():
+        return f"{_as_text(kind.value_type)}[]"
+    return "VARCHAR"
+
+
+def stage(table: ir.Table, engine: BaseBackend) -> ir.Table:
+    """Keep a table in a private file while its engine lives, for questions to single columns.
+
+    Parameters
+    ----------
+    table : Ibis table on the embedded engine
+        What is slow to read.
+    engine : Ibis backend
+        The embedded engine.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="crmml-")
+    weakref.finalize(engine, folder.cleanup)
+    target = Path(folder.name) / "rows.parquet"
+    table.to_parquet(target)
+    return read_parquet(engine, target)
 
 
 def read_database(engine: Backend, path: Path, table: str | None) -> ir.Table:
@@ -194,12 +285,20 @@ def _bare() -> duckdb.DuckDBPyConnection:
 
 
 @contextmanager
-def plain_errors(source: object) -> Iterator[None]:
-    """Turn what an engine says about a source into a sentence for its owner."""
+def plain_errors(source: object, skipped: int = 0) -> Iterator[None]:
+    """Turn what an engine says about a source into a sentence for its owner.
+
+    Parameters
+    ----------
+    source : object
+        What to call it.
+    skipped : int
+        Lines that were left out of it before the engine saw it.
+    """
     try:
         yield
     except duckdb.Error as error:
-        raise SourceError(source, _first_sentence(error)) from error
+        raise SourceError(source, _sentence(error, skipped)) from error
     except Exception as error:
         # errors of drivers that need not be installed are known by their module
         if type(error).__module__.partition(".")[0] not in _DRIVERS:
@@ -207,12 +306,40 @@ def plain_errors(source: object) -> Iterator[None]:
         raise SourceError(source, str(error).partition("\n")[0].rstrip(".")) from error
 
 
-def _first_sentence(error: duckdb.Error) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if "Error when sniffing file" in lines[0]:
-        return "its lines do not split into the same columns; mind delimiter, quotes and encoding"
-    told = [line for line in lines[:3] if not line.startswith("Original Line")]
-    return " ".join(told).rstrip(".")
+_CAUSES = (
+    ("unterminated quote", "a quote that is opened is not closed, or text follows it"),
+    ("Invalid unicode", "the text is not UTF-8: give its encoding, which `crmml init` finds"),
+    ("Maximum line size", "it is longer than 2 MB: a quote that is opened is not closed, it seems"),
+    ("No magic bytes", "it is no Parquet file"),
+    ("too small to be a Parquet", "it is no Parquet file"),
+    ("Could not set lock", "another program holds it open for writing"),
+    ("newer version", "a newer version of DuckDB wrote it than can be read here"),
+    ("Malformed JSON", "it is no valid JSON"),
+    ("maximum_object_size", "one object of it is larger than 256 MB"),
+    ("Out of Memory", "it needs more memory than there is"),
+    ("No space left", "there is no space left for private copies"),
+    ("schema mismatch", "its files do not have the same columns"),
+)
+"""What the engine says, and what it means to the owner of the file."""
+
+
+def _sentence(error: duckdb.Error, skipped: int) -> str:
+    """Say what went wrong without the words of the engine, which speak of its own settings."""
+    text = str(error)
+    line = re.search(r"(?:on Line|in line|line):? (\d+)", text, re.I)
+    place = f"line {int(line[1]) + skipped:,}" if line else ""
+    widths = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text)
+    if widths:
+        return (
+            f"{place} has {widths[2]} values where the others have {widths[1]}: mend it, and put "
+            "text that holds the delimiter in quotes"
+        )
+    for sign, meaning in _CAUSES:
+        if sign.lower() in text.lower():
+            return f"{place + ': ' if place else ''}{meaning}"
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__.removesuffix("Exception"))
+    where = f" at {place}" if place else ""
+    return f"it cannot be read{where} ({kind.lower()} error of the engine)"
 
 
 # --- what engines do differently -----------------------------------------------------------------

@@ -19,31 +19,31 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from crmml.data.amounts import decide_decimal, parse_number
+from crmml.data.amounts import decide_decimal
 from crmml.data.columns import (
+    ENOUGH,
     READS,
     SURE,
     Guess,
     Look,
     assign,
-    beside_amount,
     by_name,
     candidates,
     cell,
-    fits_kind,
-    hints,
     look,
-    plain,
-    spellings,
 )
 from crmml.data.engine import plain_errors
-from crmml.data.files import Form, find_form, is_text
-from crmml.data.reading import Source, open_raw
-from crmml.data.recognition import Recognition, recognise, why_no_log
+from crmml.data.files import Form
+from crmml.data.money import LESS, READ_ONLY
+from crmml.data.reading import Source, find_form, open_raw
+from crmml.data.recognition import Recognition, other_kind, recognise, why_no_log
+from crmml.data.revenue import understand_revenue
 from crmml.data.schema import TABLES, TRANSACTIONS, TableSchema, table_named
+from crmml.data.settings import Policies
 from crmml.data.tables import STARTS
 from crmml.data.times import decide_dates
-from crmml.exceptions import DataError, few
+from crmml.data.weighing import Doubt, Figures, Seen, called, find_missing, misfit, weigh, with_line
+from crmml.exceptions import DataError, MissingColumnsError, ParameterError, few
 
 _SAMPLE = 10_000
 
@@ -55,7 +55,9 @@ class Proposal:
     Attributes
     ----------
     path : Path
-        The file.
+        The file; of a frame, what it is called.
+    data : path or table
+        What is read.
     schema : TableSchema
         The table that it is read as.
     recognition : Recognition or None
@@ -78,8 +80,14 @@ class Proposal:
         What the currency column holds, where there is one.
     needs_timezone : bool
         Whether times carry a zone, so that the business's own must be given.
-    doubts : tuple of str
-        What a human should look at, a sentence each.
+    keep : mapping of str to tuple of str
+        Columns of the file to the values whose rows count.
+    apart : tuple of str
+        Ids that stand for totals, not for customers.
+    totals : mapping of str to float
+        Candidates for the amount, each with what it adds up to, currency.
+    doubts : tuple of Doubt
+        What a human should look at, a sentence each, with the line that settles it.
     evidence : tuple of str
         What was understood and from what, a sentence each.
     sample : DataFrame
@@ -87,6 +95,7 @@ class Proposal:
     """
 
     path: Path
+    data: Any
     schema: TableSchema
     recognition: Recognition | None
     columns: Mapping[str, Guess]
@@ -98,7 +107,10 @@ class Proposal:
     decimal: str
     currencies: tuple[str, ...]
     needs_timezone: bool
-    doubts: tuple[str, ...]
+    keep: Mapping[str, tuple[str, ...]]
+    apart: tuple[str, ...]
+    totals: Mapping[str, float]
+    doubts: tuple[Doubt, ...]
     evidence: tuple[str, ...]
     sample: pd.DataFrame
 
@@ -106,13 +118,18 @@ class Proposal:
         """Return the proposal as something that ``open_tables`` opens."""
         columns: dict[str, str | None] = {n: guess.column for n, guess in self.columns.items()}
         return Source(
-            self.path,
+            self.data,
             columns=columns | dict.fromkeys(self.missing),
             date_format=self.date_format,
             decimal=self.decimal,
             timezone=timezone,
+            keep=self.keep or None,
             **self.form.settings(),
         )
+
+    def to_policies(self, **more: Any) -> Policies:
+        """Return the policies that go with it: rows of totals belong to no customer."""
+        return Policies(**{"test_customers": self.apart, **more})
 
     @property
     def delimiter(self) -> str | None:
@@ -151,10 +168,14 @@ class Proposal:
                 note += "; else " + ", ".join(guess.alternatives[:5])
             yield f"      {name + ':':<{width}} {_quoted(guess.column)}  # {_one_line(note)}"
         for name, choices in self.missing.items():
-            asked = "CHOOSE: uncomment one of the lines below, which then counts"
-            nothing = "required, but no column looks like it"
-            # null, or a column of that very name would be taken
-            yield f"      {name + ':':<{width}} null  # {asked if choices else nothing}"
+            if name in self.unused:
+                # or the column of that very name would be taken
+                asked = "CHOOSE: put one of the lines below in the place of this one"
+                yield f"      {name + ':':<{width}} null  # {asked}"
+            elif choices:
+                yield f"      # CHOOSE {name}: uncomment one of the lines below"
+            else:
+                yield f"      # {name + ':':<{width}} required, but no column looks like it"
             for choice in choices:
                 note = _one_line(self.figures.get(choice, ""))
                 yield f"      # {name + ':':<{width}} {_quoted(choice)}  # {note}"
@@ -166,7 +187,13 @@ class Proposal:
         yield f"    decimal: {_quoted(self.decimal)}"
         zone = "the business's own, like Europe/Berlin; only where times carry a zone"
         yield f"    timezone: null  # {'REQUIRED: ' if self.needs_timezone else ''}{zone}"
-        yield from (f"    # look here: {_one_line(doubt)}" for doubt in self.doubts)
+        for column, values in self.keep.items():
+            listed = ", ".join(map(_quoted, values))
+            yield f"    keep: {{{_quoted(column)}: [{listed}]}}  # other rows are left out"
+        for doubt in self.doubts:
+            yield f"    # look here: {_one_line(doubt)}"
+            if doubt.line:
+                yield f"    #   settled by: {_one_line(doubt.line)}"
 
 
 def write_section(proposals: Iterable[tuple[Proposal, str | Path]]) -> str:
@@ -194,11 +221,19 @@ def write_section(proposals: Iterable[tuple[Proposal, str | Path]]) -> str:
         "    duplicates: keep                # keep | drop",
         "    unreadable: error               # dates, numbers that cannot be read: error | drop",
     ]
+    apart = dict.fromkeys(key for proposal, _ in given.values() for key in proposal.apart)
+    if apart:
+        listed = ", ".join(map(_quoted, apart))
+        lines.append(f"    test_customers: [{listed}]  # rows of totals, no customers")
     return "\n".join(lines) + "\n"
 
 
-def propose_mapping(path: str | Path, table: str = "transactions") -> Proposal:
-    """Look at a CSV, Parquet or DuckDB file and propose how to read it as a table.
+def propose_mapping(
+    path: str | Path | pd.DataFrame,
+    table: str = "transactions",
+    columns: Mapping[str, str] | None = None,
+) -> Proposal:
+    """Look at a file or a frame and propose how to read it as a table.
 
     The first 10,000 rows show what each column is; whether ids repeat, date order and decimal
     sign are then decided on the whole file, because one day above 12 anywhere settles the
@@ -206,10 +241,12 @@ def propose_mapping(path: str | Path, table: str = "transactions") -> Proposal:
 
     Parameters
     ----------
-    path : str or Path
-        The file, or a folder of Parquet files.
+    path : str, Path or DataFrame
+        The file, a folder of Parquet files, or a frame.
     table : str, default "transactions"
         Which table it is.
+    columns : mapping of str to str, optional
+        What is known already: name of the contract to name in the file.
 
     Returns
     -------
@@ -222,17 +259,22 @@ def propose_mapping(path: str | Path, table: str = "transactions") -> Proposal:
         If the file cannot be opened or holds no row.
     """
     schema = table_named(table)
-    with plain_errors(path):
-        return _propose(_look_at(Path(path).expanduser(), schema.name), schema, None)
+    with plain_errors(_name(path)):
+        return _propose(_look_at(path, schema.name), schema, None, columns)
 
 
-def propose_tables(files: Iterable[tuple[str | Path, str | None]]) -> list[Proposal]:
+def propose_tables(
+    files: Iterable[tuple[str | Path | pd.DataFrame, str | None]],
+    columns: Mapping[str, str] | None = None,
+) -> list[Proposal]:
     """Say of several files which table each is, and propose how to read it.
 
     Parameters
     ----------
     files : iterable of (path, table)
-        The files; a table that is None is found out.
+        The files, or frames; a table that is None is found out.
+    columns : mapping of str to str, optional
+        Of a single file: what is known already, name of the contract to name in the file.
 
     Returns
     -------
@@ -248,11 +290,11 @@ def propose_tables(files: Iterable[tuple[str | Path, str | None]]) -> list[Propo
     asked = list(files)
     found: dict[str, Proposal] = {}
     for path, table in asked:
-        with plain_errors(path):
-            seen = _look_at(Path(path).expanduser(), table or "transactions")
+        with plain_errors(_name(path)):
+            seen = _look_at(path, table or "transactions")
             told = None if table else _recognised(seen, alone=len(asked) == 1)
             schema = told.schema if told else table_named(table or "transactions")
-            proposal = _propose(seen, schema, told)
+            proposal = _propose(seen, schema, told, columns if len(asked) == 1 else None)
         if schema.name in found:
             raise DataError(
                 f"each table comes from one file; {found[schema.name].path.name} and "
@@ -266,16 +308,23 @@ def propose_tables(files: Iterable[tuple[str | Path, str | None]]) -> list[Propo
     return [found[schema.name] for schema in TABLES if schema.name in found]
 
 
-def _recognised(seen: _Seen, *, alone: bool) -> Recognition:
-    told = recognise(seen.looks, seen.path.stem.partition("::")[0])
+def _recognised(seen: Seen, *, alone: bool) -> Recognition:
+    told = recognise(seen.looks, Path(seen.name).stem.partition("::")[0])
+    doubtful = told.schema is TRANSACTIONS or told.confidence < SURE
+    if doubtful and (kind := other_kind(seen.looks)):
+        raise DataError(
+            f"{seen.name} is no log of transactions: {kind}; where it is one all the same, say "
+            f"so (crmml init transactions={seen.name})",
+            table="transactions",
+        )
     if told.confidence >= SURE:
         return told
     if alone:  # what people give first is their log
         told_by = "it is taken for a log, though its columns do not tell which table it is"
         return Recognition(TRANSACTIONS, told.confidence, (told_by,), told.schema.name)
     raise DataError(
-        f"which table {seen.path.name} is cannot be told from its columns {few(seen.looks, 12)}; "
-        f"say it, as in transactions={seen.path.name}",
+        f"which table {seen.name} is cannot be told from its columns {few(seen.looks, 12)}; "
+        f"say it, as in transactions={seen.name}",
         table=told.schema.name,
     )
 
@@ -289,15 +338,9 @@ def _refuse(proposals: list[Proposal]) -> None:
             f"beside {file}",
             table=first.schema.name,
         )
-    more = ""
-    if first.recognition.totals:
-        more = (
-            "; where it holds frequency, recency and T of each customer, Snapshot.from_frame "
-            "takes it in Python"
-        )
     raise DataError(
-        f"{why_no_log(file, first.recognition)}: give the log beside it (crmml init LOG {file})"
-        f"{more}; where it is a log all the same, say so (crmml init transactions={file})",
+        f"{why_no_log(file, first.recognition)}; where it is a log all the same, say so (crmml "
+        f"init transactions={file})",
         table=first.schema.name,
     )
 
@@ -305,28 +348,39 @@ def _refuse(proposals: list[Proposal]) -> None:
 # --- one file ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A file that was looked at."""
-
-    path: Path
-    form: Form
-    table: ir.Table
-    sample: pd.DataFrame
-    looks: dict[str, Look]
+def _name(data: str | Path | pd.DataFrame) -> str:
+    return str(data) if isinstance(data, (str, Path)) else "the frame"
 
 
-def _look_at(path: Path, table_name: str) -> _Seen:
-    form = find_form(path, table_name) if is_text(path) else Form()
-    source = Source(path, **form.settings())
+def _look_at(data: str | Path | pd.DataFrame, table_name: str) -> Seen:
+    source, form = Source(data), Form("parquet")
+    known = Path(data).expanduser() if isinstance(data, (str, Path)) else None
+    if known is not None:
+        source, form = find_form(known, table_name)
     table = open_raw(source, table_named(table_name))
     sample = table.limit(_SAMPLE).to_pandas()
     if sample.empty:
         raise DataError("there must be at least one row; the file is empty", table=table_name)
     looks = {str(name): look(sample[name]) for name in sample.columns}
+    looks = _nest_orders(sample, looks)
     if len(sample) == _SAMPLE:
         looks = _count_ids(table, looks)
-    return _Seen(path, form, table, sample, _days_of_ids(table, looks))
+    name = known.name if isinstance(known, Path) else "the frame"
+    opened = known if isinstance(known, Path) else table
+    return Seen(name, opened, form, table, sample, _days_of_ids(table, looks))
+
+
+def _nest_orders(sample: pd.DataFrame, looks: dict[str, Look]) -> dict[str, Look]:
+    """Find out whether the rows of an order belong to one customer, as they do."""
+    columns = assign(TRANSACTIONS, looks)
+    if not {"customer_id", "order_id"} <= columns.keys():
+        return looks
+    customer, order = columns["customer_id"].column, columns["order_id"].column
+    each = sample.dropna(subset=[order]).groupby(order)[customer].agg(["size", "nunique"])
+    many = each[each["size"] > 1]
+    if len(many) < 5:
+        return looks
+    return looks | {order: replace(looks[order], nested=float((many["nunique"] <= 1).mean()))}
 
 
 def _count_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
@@ -346,12 +400,15 @@ def _count_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
 def _days_of_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
     """Find out whether ids come back on another day, as customers do and orders do not."""
     time = assign(TRANSACTIONS, looks).get("timestamp")
-    named = time.column if time else _called("timestamp", TRANSACTIONS, looks)
+    named = time.column if time else called("timestamp", TRANSACTIONS, looks)
     if named is None:
         return looks
     moment = table[named]
-    # the day, whatever the form: the clock stands behind it
-    day = moment.cast("string").split(" ")[0].split("T")[0]
+    day = moment.cast("string")
+    if any(":" in value for value in looks[named].common):
+        # the day, whatever its form: what stands before " 10:15"
+        date = day.strip().split(":")[0]
+        day = date.substr(0, date.length() - 3)
     like = [c for c in looks if by_name(c, "transactions", "customer_id")[0]]
     asked = dict.fromkeys([*like, *candidates(TRANSACTIONS, "customer_id", looks)][:4])
     more = {}
@@ -359,23 +416,31 @@ def _days_of_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
         if not looks[column].may_be_id:
             continue
         values = table.select(id=table[column], day=day).filter(ibis._.id.notnull())
-        each = values.group_by("id").agg(n=values.count(), days=values.day.nunique())
+        each = values.group_by("id").agg(
+            n=values.count(), several=values.day.min() < values.day.max()
+        )
         many = each.n > 1
         repeating, spread = each.aggregate(
-            r=many.sum().fill_null(0), s=(many & (each.days > 1)).sum().fill_null(0)
+            r=many.sum().fill_null(0), s=(many & each.several).sum().fill_null(0)
         ).to_pyarrow().to_pylist()[0].values()  # fmt: skip
         if repeating >= 5:
             more[column] = replace(looks[column], spread=spread / repeating)
     return looks | more
 
 
-def _propose(seen: _Seen, schema: TableSchema, told: Recognition | None) -> Proposal:
+def _propose(
+    seen: Seen,
+    schema: TableSchema,
+    told: Recognition | None,
+    given: Mapping[str, str] | None = None,
+) -> Proposal:
     looks, table, form = seen.looks, seen.table, seen.form
-    columns = assign(schema, looks)
+    columns = _fix(assign(schema, looks), given or {}, seen, schema)
     doubts: list[str] = []
     evidence: list[str] = []
     if told and told.other:
-        doubts.append(f"it may also be a table {told.other}: if so, write {told.other}=FILE")
+        text = f"it may also be a table {told.other}: if so, write {told.other}=FILE"
+        doubts.append(text)
     evidence += form.evidence
     doubts += form.doubts
     if len(looks) == 1:
@@ -383,26 +448,35 @@ def _propose(seen: _Seen, schema: TableSchema, told: Recognition | None) -> Prop
     written = _written_amount(schema, columns, looks)
     decimal = decide_decimal(table, written, evidence, doubts) if written else "."
     date_format, needs_timezone = _decide_times(seen, schema, columns, evidence, doubts)
-    figures = _Figures(seen, schema, decimal)
-    doubts += _weigh(schema, columns, figures)
-    missing = _find_missing(schema, columns, figures)
-    doubts += [_misfit(n, schema, seen) for n in missing if _called(n, schema, looks)]
+    figures = Figures(seen, schema, decimal)
+    revenue = understand_revenue(columns, figures) if schema is TRANSACTIONS else None
+    if revenue:
+        for name in revenue.dropped - set(given or {}):
+            columns.pop(name, None)
+        if not any(name in READ_ONLY for name in given or {}):
+            columns |= revenue.columns
+        doubts += revenue.doubts
+        evidence += revenue.evidence
+    doubts += weigh(schema, columns, figures)
+    missing = find_missing(schema, columns, figures)
+    doubts += [misfit(n, schema, seen) for n in missing if called(n, schema, looks)]
     for name, guess in columns.items():
         if guess.confidence <= SURE:
-            doubts.append(f"{name} is a guess: column {guess.column!r} ({guess.why})")
+            line = f"data.{schema.name}.columns.{name}: {guess.column}"
+            doubts.append(Doubt(f"{name} is a guess: column {guess.column!r} ({guess.why})", line))
     if schema is TRANSACTIONS:
-        doubts += _doubt_money(columns, figures)
         clocks = [repr(c) for c, s in looks.items() if s.clocks >= READS]
         evidence += [f"the time of day stands in {c} of its own and is not read" for c in clocks]
+        doubts += _doubt_zeros(columns, figures)
     currencies = _currencies(table, columns, doubts)
-    if "unit_price" in columns:
-        evidence.append("there is no amount: it will be unit price times quantity")
     used = {guess.column for guess in columns.values()}
+    apart = revenue.apart if revenue else ()
     return Proposal(
-        path=seen.path,
+        path=seen.data if isinstance(seen.data, Path) else Path(seen.name),
+        data=seen.data,
         schema=schema,
         recognition=told,
-        columns=columns,
+        columns=_in_order(columns, schema, figures),
         missing=missing,
         figures={c: figures.of(n, c) for n, choices in missing.items() for c in choices},
         unused=tuple(name for name in looks if name not in used),
@@ -411,14 +485,76 @@ def _propose(seen: _Seen, schema: TableSchema, told: Recognition | None) -> Prop
         decimal=decimal,
         currencies=currencies,
         needs_timezone=needs_timezone,
-        doubts=tuple(doubts),
+        keep=revenue.keep if revenue else {},
+        apart=apart,
+        totals=revenue.totals if revenue else {},
+        doubts=tuple(with_line(text, schema.name) for text in doubts),
         evidence=tuple(evidence),
-        sample=seen.sample.head(5),
+        sample=seen.sample.head(10),
     )
 
 
+def _fix(
+    columns: dict[str, Guess], given: Mapping[str, str], seen: Seen, schema: TableSchema
+) -> dict[str, Guess]:
+    """Put in what the user knows already."""
+    known = [*schema.names, *(READ_ONLY if schema is TRANSACTIONS else ())]
+    if unknown := [name for name in given if name not in known and not schema.open_ended]:
+        raise ParameterError("columns", f"keyed by names of the contract {known}", unknown)
+    if absent := [column for column in given.values() if column not in seen.looks]:
+        raise MissingColumnsError(absent, seen.looks, table=schema.name)
+    left = {n: g for n, g in columns.items() if g.column not in given.values()}
+    if "unit_price" in given:
+        left.pop("amount", None)
+    if "amount" in given:
+        left.pop("unit_price", None)
+    return left | {name: Guess(column, 1.0, (), "as you said") for name, column in given.items()}
+
+
+def _in_order(
+    columns: Mapping[str, Guess], schema: TableSchema, figures: Figures
+) -> dict[str, Guess]:
+    """Put the columns into the order of the contract, each with what speaks for it."""
+    order = list(schema.names)
+    if schema is TRANSACTIONS:
+        at = order.index("amount") + 1
+        order[at:at] = ["unit_price", *LESS]
+    order += [name for name in columns if name not in order]
+    return {n: _evident(n, columns[n], schema, figures) for n in order if n in columns}
+
+
+def _evident(name: str, guess: Guess, schema: TableSchema, figures: Figures) -> Guess:
+    if name not in (*schema.required, *READ_ONLY, "order_id"):
+        return guess
+    seen = figures.seen.looks[guess.column]
+    if schema.kind(name) == "timestamp":
+        common = sorted(seen.common)
+        return replace(guess, why=f"{guess.why}; holds {few(common[:1])}") if common else guess
+    return replace(guess, why=f"{guess.why}; {figures.of(name, guess.column)}")
+
+
+def _doubt_zeros(columns: Mapping[str, Guess], figures: Figures) -> Iterator[Doubt]:
+    """Yield a doubt where ids differ in leading zeros alone: a spreadsheet strips them."""
+    guess = columns.get("customer_id")
+    if guess is None or not figures.seen.looks[guess.column].is_text:
+        return
+    if figures.seen.looks[guess.column].filled < ENOUGH:
+        return
+    ids = figures.seen.table.select(id=figures.seen.table[guess.column].strip()).distinct()
+    bare = ids.mutate(bare=ids.id.re_replace("^0+", "")).filter(ibis._.id.re_search("^[0-9]+$"))
+    twice = bare.group_by("bare").agg(n=bare.count()).filter(ibis._.n > 1)
+    found = twice.aggregate(pairs=twice.count(), ids=twice.n.sum()).to_pyarrow().to_pylist()[0]
+    if found["pairs"]:
+        some = twice.order_by("bare").limit(3).bare.to_pyarrow().to_pylist()
+        yield Doubt(
+            f"{found['ids']:,} ids of {guess.column!r} differ in leading zeros alone (such as "
+            f"{few(some)}): a spreadsheet may have stripped them, so that {found['pairs']:,} "
+            "customers count twice; export the file again with that column as text"
+        )
+
+
 def _decide_times(
-    seen: _Seen,
+    seen: Seen,
     schema: TableSchema,
     columns: Mapping[str, Guess],
     evidence: list[str],
@@ -443,166 +579,6 @@ def _decide_times(
     return date_format, needs_timezone
 
 
-# --- where columns compete ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Figures:
-    """What the whole file says about a column, for whoever has to choose."""
-
-    seen: _Seen
-    schema: TableSchema
-    decimal: str
-
-    def sums(self, columns: list[str], by: str | None = None) -> dict[Any, list[float]]:
-        """Add up columns of money, in all (key None) or by the values of another column."""
-        table = self.seen.table
-        read = {f"m{i}": self._money(c) for i, c in enumerate(columns)}
-        if by is None:
-            rows = [{"key": None} | table.aggregate(
-                **{k: v.sum() for k, v in read.items()}).to_pyarrow().to_pylist()[0]]  # fmt: skip
-        else:
-            lines = table.select(key=table[by].cast("string").strip(), **read)
-            sums = {k: lines[k].sum() for k in read}
-            rows = lines.group_by("key").agg(n=lines.count(), **sums).to_pyarrow().to_pylist()
-        return {row.pop("key"): [float(v or 0) for v in row.values()] for row in rows}
-
-    def _money(self, column: str) -> ir.NumericValue:
-        value = self.seen.table[column]
-        if isinstance(value, ir.StringValue):
-            return parse_number(value.strip(), self.decimal)
-        return value.cast("float64")
-
-    def of(self, name: str, column: str) -> str:
-        """Say in a few words what a column holds."""
-        seen = self.seen.looks[column]
-        if name in ("amount", "unit_price") and fits_kind("money", seen):
-            return f"adds up to {self.sums([column])[None][0]:,.2f}"
-        if name == "customer_id":
-            said = f"{seen.distinct:,} values in {seen.filled:,} rows"
-            if seen.rounded >= READS:
-                return f"{said}, last digits rounded away by a spreadsheet"
-            if seen.unique:
-                return f"{said}: none repeats, so it numbers orders"
-            if seen.spread is not None:
-                return f"{said}, {seen.spread:.0%} of those that repeat come back another day"
-            return said
-        held = f"holds {few(seen.common[:3])}" if seen.common else "empty"
-        kind = self.schema.kind(name)
-        if seen.filled and kind in ("timestamp", "money") and not fits_kind(kind, seen):
-            held += f", which reads as no {'date' if kind == 'timestamp' else 'number'}"
-        return held
-
-
-def _weigh(schema: TableSchema, columns: dict[str, Guess], figures: _Figures) -> list[str]:
-    """Lower the confidence where another column may be the customer or the amount as well."""
-    doubts = []
-    for name in ("customer_id", "amount"):
-        guess = columns.get(name)
-        if guess is None or name not in schema.required:
-            continue
-        others = {g.column for n, g in columns.items() if n != name}
-        own = by_name(guess.column, schema.name, name)[0]
-        rivals = [
-            c
-            for c in guess.alternatives
-            if c not in others and by_name(c, schema.name, name)[0] >= 0.8 * own
-        ]
-        if not rivals:
-            continue
-        sure = guess.confidence
-        if own:
-            sure *= 1 - 0.4 * by_name(rivals[0], schema.name, name)[0] / own
-        columns[name] = replace(guess, confidence=round(sure, 2))
-        shown = " or ".join(f"{c!r} ({figures.of(name, c)})" for c in [guess.column, *rivals[:2]])
-        end = f"{guess.column!r} is proposed" if sure >= SURE else "choose one in the configuration"
-        doubts.append(f"{name} may be {shown}: {end}")
-    return doubts
-
-
-def _find_missing(
-    schema: TableSchema, columns: dict[str, Guess], figures: _Figures
-) -> dict[str, tuple[str, ...]]:
-    """Take out what is not sure enough; return the required columns with their candidates."""
-    looks = figures.seen.looks
-    missing = {}
-    for name in schema.required:
-        guess = columns.get(name)
-        if guess and guess.confidence >= SURE:
-            continue
-        if name == "amount" and "unit_price" in columns:
-            continue
-        choices = [guess.column, *guess.alternatives] if guess else []
-        if guess:
-            del columns[name]
-        used = {g.column for g in columns.values()}
-        kind = schema.kind(name)
-        for column, seen in looks.items():
-            named = by_name(column, schema.name, name)[0] > 0
-            if (named and not (name == "amount" and beside_amount(column))) or (
-                kind == "flag" and seen.flag
-            ):
-                choices.append(column)
-        choices += candidates(schema, name, looks)
-        missing[name] = tuple(dict.fromkeys(c for c in choices if c not in used))[:5]
-    return missing
-
-
-def _doubt_money(columns: Mapping[str, Guess], figures: _Figures) -> Iterator[str]:
-    """Yield what hangs on the amount: tax and refunds beside it, and lines that are no sale."""
-    amount = columns.get("amount")
-    looks = figures.seen.looks
-    if amount is None:
-        return
-    money = [c for c, s in looks.items() if fits_kind("money", s) and c != amount.column]
-    beside = {c: what for c in money if (what := beside_amount(c))}
-    if beside:
-        sums = figures.sums([amount.column, *beside])[None]
-        told = ", ".join(f"{c!r} {v:,.2f}" for c, v in zip(beside, sums[1:], strict=True))
-        yield (
-            f"amount must be net of {', '.join(dict.fromkeys(beside.values()))}: "
-            f"{amount.column!r} adds up to {sums[0]:,.2f}, and beside it stand {told}; if they are "
-            "within it, write a column with the net amount"
-        )
-    told_status, unsold = spellings("words")["status"], spellings("words")["not_sold"]
-    known = set(map(plain, unsold))
-    for column in looks:
-        if plain(column) in map(plain, told_status) or hints(column, told_status):
-            held = [v for v in looks[column].common if plain(v) in known]
-            if held:
-                by = figures.sums([amount.column], by=column)
-                told = ", ".join(f"{v!r} in {by[v][0]:,.0f} rows ({by[v][1]:,.2f})" for v in held)
-                yield (
-                    f"{column!r} says {told}: these lines count as sales; leave them out of the "
-                    "file if they are none"
-                )
-
-
-def _called(canonical: str, schema: TableSchema, looks: Mapping[str, Look]) -> str | None:
-    """Return the first column that bears a usual name of a column, whatever it holds."""
-    return next((c for c in looks if by_name(c, schema.name, canonical)[0] > 0.8), None)
-
-
-def _misfit(canonical: str, schema: TableSchema, seen: _Seen) -> str:
-    column = _called(canonical, schema, seen.looks) or ""
-    told = seen.looks[column]
-    if told.rounded >= READS:
-        return (
-            f"{column!r} holds ids that a spreadsheet has rounded ({few(told.common, 2)}): of "
-            f"{told.filled:,} rows only {told.distinct:,} different ids are left; save them as text"
-        )
-    if canonical == "customer_id" and told.unique:
-        return (
-            f"no value of {column!r} repeats in {told.filled:,} rows: it numbers the rows, so it "
-            "cannot tell who came back"
-        )
-    if canonical == "customer_id" and told.spread is not None and told.spread < 0.05:
-        return f"values of {column!r} repeat within a day only: it numbers orders, not customers"
-    shown = few(map(str, seen.sample[column].dropna().drop_duplicates()), 3)
-    held = f"holds {shown}" if shown else "is empty"
-    return f"column {column!r} is called like {canonical}, but {held}"
-
-
 # --- decimals, dates, currencies, on the whole file --------------------------------------------
 
 
@@ -624,7 +600,9 @@ def _currencies(
     found = code.name("code").as_table().distinct().order_by("code").limit(20).code.execute()
     known = tuple(str(value) for value in found if isinstance(value, str))
     if len(known) > 1:
-        doubts.append(f"there is more than one currency ({', '.join(known)}): a run takes one")
+        text = f"there is more than one currency ({', '.join(known)}): a run takes one"
+        line = f"data.transactions.keep: {{{columns['currency'].column}: [{known[0]}]}}"
+        doubts.append(Doubt(text, line))
     return known
 
 

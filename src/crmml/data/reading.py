@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_
 from pathlib import Path
@@ -17,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 from ibis.backends import BaseBackend
 
-from crmml.data import databases, engine
+from crmml.data import databases, engine, files
 from crmml.data.amounts import pointed
 from crmml.data.cleaning import EXACT, KEPT, RAW
 from crmml.data.money import READ_ONLY, compute_amount, describe, is_made
@@ -37,10 +38,6 @@ Readable: TypeAlias = str | Path | pd.DataFrame | pa.Table | ir.Table
 MONEY = dt.Decimal(18, 2)
 NUMBER = dt.Decimal(18, 4)
 
-_PARQUET = (".parquet", ".pq")
-_CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".csv.zst")
-_DUCKDB = (".duckdb", ".ddb", ".db")
-
 
 @dataclass(frozen=True, eq=False)
 class Source(ReadSettings):
@@ -50,7 +47,8 @@ class Source(ReadSettings):
     ----------
     data : path, DataFrame, Arrow table or Ibis table
         A path may name a table of a DuckDB file: ``"shop.duckdb::sales"``.
-    table, columns, delimiter, header, encoding, date_format, decimal, timezone
+    table, columns, delimiter, header, encoding, skip_above, skip_below, widths, date_format, \
+    decimal, currency_signs, rates, timezone
         How to read it; see :class:`crmml.data.settings.ReadSettings`.
 
     Examples
@@ -65,11 +63,6 @@ class Source(ReadSettings):
     def name(self) -> str:
         """What to call it in a message."""
         return str(self.data) if isinstance(self.data, (str, Path)) else type(self.data).__name__
-
-    @property
-    def is_csv(self) -> bool:
-        """Whether it is a text file."""
-        return isinstance(self.data, (str, Path)) and self.place[0].name.lower().endswith(_CSV)
 
     @property
     def place(self) -> tuple[Path, str | None]:
@@ -93,22 +86,77 @@ def open_raw(source: Source, schema: TableSchema = TRANSACTIONS) -> ir.Table:
     con = own or engine.connect()
     if own is None:
         engine.keep_row_order(con)
-    with engine.plain_errors(source.name):
-        return _open(source, con, schema)
+    with (
+        tempfile.TemporaryDirectory(prefix="crmml-") as folder,
+        engine.plain_errors(source.name, source.skip_above),
+    ):
+        if isinstance(source.data, pd.DataFrame):
+            return engine.store(_from_frame(source.data, None, schema), con)
+        opened = _open(source, con, schema, Path(folder))
+        return engine.stage(opened.table, con) if opened.is_text else opened.table
 
 
-def _open(source: Source, con: BaseBackend, schema: TableSchema) -> ir.Table:
+def find_form(path: Path, table: str) -> tuple[Source, files.Form]:
+    """Find how a file is to be read.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder; ``file::part`` names a sheet, a table or a member of an archive.
+    table : str
+        What to call the table in messages.
+
+    Raises
+    ------
+    SourceError, DataError
+        If it cannot be opened.
+    """
+    file, part = Source(path).place
+    if not file.is_file():
+        return Source(path), files.Form("parquet")
+    if file.stat().st_size == 0:
+        raise DataError("there must be at least one row; the file is empty", table=table)
+    kind = files.kind_of(file, part)
+    if kind == "text":
+        form = files.find_text_form(file, table, part)
+    elif kind == "workbook":
+        form = databases.find_sheet(file, part)
+    else:
+        form = files.Form(kind, part)
+    return Source(file, **form.settings()), form
+
+
+class _Opened(NamedTuple):
+    """A source as it is.
+
+    Attributes
+    ----------
+    table : Ibis table
+        Its columns as it names and types them.
+    is_text : bool
+        Whether all is read from text, anew with each question.
+    notes : tuple of str
+        What was found out on the way, a sentence each.
+    """
+
+    table: ir.Table
+    is_text: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def _open(source: Source, con: BaseBackend, schema: TableSchema, folder: Path) -> _Opened:
     """Return the source as it is, unread, as a table of the engine."""
     data = source.data
     if isinstance(data, pd.DataFrame):
-        return engine.store(_from_frame(data, source, schema), con)
+        return _Opened(engine.store(_from_frame(data, source, schema), con))
     if isinstance(data, pa.Table):
-        return engine.store(data.select(_needed(data.column_names, source, schema)), con)
+        needed = _needed(data.column_names, source, schema)
+        return _Opened(engine.store(data.select(needed), con))
     if isinstance(data, ir.Table):
         if engine.engine_of(data) is con:
-            return data
+            return _Opened(data)
         needed = data.select(_needed(data.columns, source, schema))
-        return engine.store(needed.to_pyarrow(), con)
+        return _Opened(engine.store(needed.to_pyarrow(), con))
     if not isinstance(data, (str, Path)):
         rule = "a path, a pandas DataFrame, an Arrow table or an Ibis table"
         raise ParameterError(schema.name, rule, type(data).__name__)
@@ -116,36 +164,85 @@ def _open(source: Source, con: BaseBackend, schema: TableSchema) -> ir.Table:
     path = path.absolute()
     if not path.exists():
         raise SourceError(path, "there is no such file or folder")
-    name = path.name.lower()
     if path.is_dir():
         if not any(path.rglob("*.parquet")):
             raise SourceError(path, "the folder holds no .parquet file")
-        return engine.read_parquet(con, path)
+        return _Opened(engine.read_parquet(con, path))
     if path.stat().st_size == 0:
         raise DataError("there must be at least one row; the file is empty", table=schema.name)
-    if name.endswith(_PARQUET):
-        return engine.read_parquet(con, path)
-    if name.endswith(_CSV):
-        return engine.read_csv(
-            con, path, delimiter=source.delimiter, header=source.header, encoding=source.encoding
-        )
-    if name.endswith(databases.EXCEL):
-        return engine.store(databases.read_workbook(path, table), con)
-    if databases.is_sqlite(path):
-        return engine.store(databases.read_sqlite(path, table), con)
-    if name.endswith(_DUCKDB):
-        return engine.read_database(con, path, table)
-    known = _PARQUET + _CSV + _DUCKDB + databases.EXCEL
-    raise SourceError(path, f"its name must end in one of {known}, or it must be a SQLite file")
+    kind = files.kind_of(path, table)
+    if kind == "parquet":
+        return _Opened(engine.read_parquet(con, path))
+    if kind == "duckdb":
+        return _Opened(engine.read_database(con, path, table))
+    if kind == "sqlite":
+        return _Opened(engine.store(databases.read_sqlite(path, table), con))
+    if kind == "workbook":
+        skips = (source.skip_above, source.skip_below)
+        return _Opened(engine.store(databases.read_workbook(path, table, *skips), con))
+    if kind == "json":
+        return _Opened(engine.read_json(con, _plain(path, table, source, folder)), True)
+    return _open_text(path, table, source, con, schema, folder)
 
 
-def _from_frame(data: pd.DataFrame, source: Source, schema: TableSchema) -> pa.Table:
+def _plain(path: Path, member: str | None, source: ReadSettings, folder: Path) -> Path:
+    """Return a file that the engine can read: the file itself, or a private plain copy."""
+    if not files.must_be_copied(path, source):
+        return path
+    target = folder / "plain.txt"
+    files.copy_plain(path, member, source, target)
+    return target
+
+
+def _open_text(
+    path: Path,
+    member: str | None,
+    source: Source,
+    con: BaseBackend,
+    schema: TableSchema,
+    folder: Path,
+) -> _Opened:
+    notes: tuple[str, ...] = ()
+    if source.delimiter is None and not source.widths:
+        form = files.find_text_form(path, schema.name, member)
+        found = form.settings() | ({} if source.header else {"header": False})
+        source, notes = replace(source, **found), form.doubts
+    plain = _plain(path, member, source, folder)
+    head = files.read_head(plain, source, schema.name, path)
+    if source.widths:
+        line = engine.read_lines(con, plain)
+        ends = [*source.widths[1:], None]
+        cells = {
+            name: (line.substr(a) if b is None else line.substr(a, b - a)).strip().nullif("")
+            for name, a, b in zip(head.names, source.widths, ends, strict=True)
+        }
+        table = line.as_table().select(**cells)
+        return _Opened(table.filter(~_is_header(table, head.names)) if source.header else table,
+                       True, notes)  # fmt: skip
+    table = engine.read_csv(
+        con,
+        plain,
+        delimiter=source.delimiter or ",",
+        names=head.names,
+        header=source.header,
+        quote=head.quote,
+        escape=head.escape,
+    )
+    return _Opened(table, True, notes)
+
+
+def _is_header(table: ir.Table, names: tuple[str, ...]) -> ir.BooleanValue:
+    return reduce(and_, (table[name].fill_null("") == name for name in names))
+
+
+def _from_frame(data: pd.DataFrame, source: Source | None, schema: TableSchema) -> pa.Table:
     if not data.columns.is_unique:
         raise DataError("column names must be unique", table=schema.name)
     frame = data.rename(columns=str)
     if frame.index.name and frame.index.name not in frame.columns:
         frame = frame.reset_index()
-    frame = frame[_needed(list(frame.columns), source, schema)]
+    if source is not None:
+        frame = frame[_needed(list(frame.columns), source, schema)]
     arrays = {}
     for name, values in frame.items():
         try:
@@ -197,14 +294,17 @@ def read_table(source: Source, schema: TableSchema, con: BaseBackend) -> Conform
         engine.check_date_format(source.date_format)
     at_home = isinstance(source.data, ir.Table) and engine.engine_of(source.data) is con
     reader = con if at_home or engine.is_embedded(con) else engine.connect()
-    with engine.plain_errors(source.name):
-        opened = _open(source, reader, schema)
-        table, names, notes = _conform(opened, schema, source)
+    with (
+        tempfile.TemporaryDirectory(prefix="crmml-") as folder,
+        engine.plain_errors(source.name, source.skip_above),
+    ):
+        opened = _open(source, reader, schema, Path(folder))
+        table, names, notes = _conform(opened.table, schema, source)
         if reader is not con:
             table = engine.store(_lighten(table).to_pyarrow(), con)
-        elif source.is_csv or _parses_text(opened, names, schema):
+        elif opened.is_text or _parses_text(opened.table, names, schema):
             table = engine.store(_lighten(table), con)
-    return Conformed(table, names, tuple(notes))
+    return Conformed(table, names, (*opened.notes, *notes))
 
 
 def _chosen(
@@ -228,8 +328,8 @@ def _chosen(
     needed = set(schema.required)
     if "unit_price" in chosen:
         needed = (needed - {"amount"}) | {"quantity"}
-    left_open = [name for name in needed if name in mapping and name not in chosen]
-    if left_open:
+    left_open = [name for name in needed if name not in chosen]
+    if left_open and not absent and mapping:
         raise OpenChoiceError(sorted(left_open, key=known.index), present, table=schema.name)
     absent += [name for name in known if name in needed and name not in chosen]
     absent += [column for column in source.keep or {} if column not in present]
@@ -292,7 +392,7 @@ def _conform(
     return table.select(**{name: typed[name] for name in order}, **raw, **kept), names, notes
 
 
-def _kept(table: ir.Table, keep: Mapping[str, Sequence[str]]) -> ir.BooleanValue:
+def _kept(table: ir.Table, keep: Mapping[str, Sequence[str | int | bool]]) -> ir.BooleanValue:
     """Say which rows hold one of the values that are kept, in each of the columns named."""
     return reduce(
         and_,

@@ -6,6 +6,7 @@ light.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
@@ -96,9 +97,13 @@ def conceal(ids: Iterable[int | str]) -> tuple[str, ...]:
     """
     texts = [str(one) for one in ids]
     known = [text for text in texts if text.startswith(CONCEALED)]
-    open_ = [text for text in texts if not text.startswith(CONCEALED)]
-    hashes = [hashlib.sha256(f"crmml customer {text}".encode()).hexdigest() for text in open_]
-    return tuple(sorted({*known, *(CONCEALED + digits[:32] for digits in hashes)}))
+    plain = [text for text in texts if not text.startswith(CONCEALED)]
+    return tuple(sorted({*known, *map(concealed, plain)}))
+
+
+def concealed(text: str) -> str:
+    """Hash one id; see :func:`conceal`."""
+    return CONCEALED + hashlib.sha256(f"crmml customer {text}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,23 +113,38 @@ class ReadSettings:
     Attributes
     ----------
     table : str, optional
-        The table of a DuckDB file, where the path does not name it.
+        The table of a DuckDB or SQLite file, the sheet of a workbook or the member of an archive,
+        where the path does not name it.
     columns : mapping, optional
         Name of the contract to name in the source. Columns that bear the name of the contract
         need no entry; None leaves a column out. For ``transactions``, ``unit_price`` (with
         ``quantity``) may stand in for ``amount``, and ``less_tax``, ``less_shipping``,
         ``less_discount``, ``less_discount_share`` and ``less_refunded`` name columns that are
-        taken off it (:mod:`crmml.data.money`).
+        taken off it (:mod:`crmml.data.money`). ``time_of_day`` names a column that holds the
+        clock of the time of the table, where that stands in a column of its own.
     delimiter : str, optional
-        Of a CSV file; found out by default.
+        Of a text file; found out by default, and with it the lines above and below the data.
     header : bool
-        Whether a CSV file begins with the names; without, they are ``column0``, ``column1``...
+        Whether a text file begins with the names; without, they are ``column0``, ``column1``...
     encoding : str
-        Of a CSV file: ``utf-8``, ``utf-16`` or ``latin-1``.
+        Of a text file, as Python calls it: ``utf-8``, ``utf-16``, ``cp1252``, ``shift_jis``...
+    skip_above, skip_below : int
+        Lines (of a sheet: rows) above the names and below the data.
+    widths : tuple of int
+        Of text of fixed width: where each column begins, counted from 0.
     date_format : str, optional
-        Codes of ``strptime`` for times that are text or whole numbers; ISO 8601 by default.
+        How times are written that are text or numbers; ISO 8601 by default. Codes of ``strptime``;
+        or ``epoch_s``, ``epoch_ms``, ``epoch_us``, ``epoch_ns`` (since 1970, UTC),
+        ``excel_serial`` (days of a spreadsheet), ``quarter`` (2023-Q1); or ``jalali:`` or
+        ``buddhist:`` before the codes of a date in these calendars.
     decimal : {".", ","}
         Decimal sign of amounts that are text. The other one may group thousands.
+    currency_signs : tuple of str
+        Signs and codes that stand in the cells of amounts, like ``$`` or ``EUR``. Where no column
+        holds the currency, they are the currency of their row.
+    rates : mapping of str to float, optional
+        What one unit of each currency is worth in the one that is wanted (whose rate is 1);
+        amounts are converted by it.
     timezone : str, optional
         The business's time zone (``"Europe/Berlin"``), needed where times carry a zone.
     keep : mapping of str to list, optional
@@ -137,17 +157,43 @@ class ReadSettings:
     delimiter: str | None = None
     header: bool = True
     encoding: str = "utf-8"
+    skip_above: int = 0
+    skip_below: int = 0
+    widths: tuple[int, ...] = ()
     date_format: str | None = None
     decimal: str = "."
+    currency_signs: tuple[str, ...] = ()
+    rates: Mapping[str, float] | None = None
     timezone: str | None = None
     keep: Mapping[str, Sequence[str | int | bool]] | None = None
 
     def __post_init__(self) -> None:
         if self.decimal not in (".", ","):
             raise ParameterError("decimal", "'.' or ','", self.decimal)
+        self._check_text()
+        for code, rate in (self.rates or {}).items():
+            if not 0 < rate < float("inf"):
+                raise ParameterError(f"the rate of {code}", "a positive number", rate)
         if self.timezone is not None:
             try:
                 zoneinfo.ZoneInfo(self.timezone)
             except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
                 rule = "a time zone of the IANA list, like 'Europe/Berlin'"
                 raise ParameterError("timezone", rule, self.timezone) from None
+
+    def _check_text(self) -> None:
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            rule = "an encoding that Python knows, like 'utf-8' or 'cp1252'"
+            raise ParameterError("encoding", rule, self.encoding) from None
+        for name in ("skip_above", "skip_below"):
+            if getattr(self, name) < 0:
+                raise ParameterError(name, "0 or a number of lines", getattr(self, name))
+        starts = tuple(self.widths)
+        if any(a >= b for a, b in zip((-1, *starts), starts, strict=False)):
+            rule = "rising places from 0 at which columns begin"
+            raise ParameterError("widths", rule, list(self.widths))
+        for sign in self.currency_signs:
+            if not sign.strip() or any(c.isdigit() or c in ".,-+()'" for c in sign):
+                raise ParameterError("currency_signs", "signs or codes without digits", sign)

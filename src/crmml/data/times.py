@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import itertools
 import re
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,7 @@ DATE_FORMATS: tuple[str, ...] = tuple(
 """Formats that are tried, beside ISO 8601."""
 
 
+@functools.lru_cache(maxsize=10_000)
 def is_date(text: str) -> bool:
     """Say whether a text is a date, in ISO 8601 or one of :data:`DATE_FORMATS`."""
     text = text.strip()
@@ -69,11 +71,24 @@ def stamp_of(text: str) -> str | None:
 
 def fits(text: str, codes: str) -> bool:
     """Say whether a text is a likely date in a format."""
+    if _look_of(codes).fullmatch(text) is None:
+        return False
     try:
         found = dt.datetime.strptime(text, codes)
     except ValueError:
         return False
     return 1970 <= found.year <= 2100
+
+
+@functools.cache
+def _look_of(codes: str) -> re.Pattern[str]:
+    """Return what dates of a format look like: most of a hundred formats are out at a glance."""
+    looks = {"Y": r"\d{4}", "f": r"\d{1,6}", "b": r"\w+", "B": r"\w+", "p": r"\w\w", "z": ".+"}
+    parts = re.split("%(.)", codes)
+    signs = (re.escape(part).replace(r"\ ", r"\s+") for part in parts[::2])
+    found = [looks.get(code, r"\d\d?") for code in parts[1::2]]
+    joined = itertools.chain(*itertools.zip_longest(signs, found, fillvalue=""))
+    return re.compile("".join(joined), re.IGNORECASE)
 
 
 def decide_dates(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,15 +105,22 @@ def read_moment(value: str | pd.Timestamp, name: str) -> pd.Timestamp:
     Raises
     ------
     ParameterError
-        If it is no moment, or carries a time zone.
+        If it is no moment, or carries a time zone; text must be ISO 8601, as other forms (01.02.98,
+        12:00, now) may mean several moments.
     """
+    rule = "a date like '2024-01-31', or a moment like '2024-01-31 18:00', without a time zone"
+    if isinstance(value, str) and not _ISO.fullmatch(value.strip()):
+        raise ParameterError(name, rule, value)
     try:
         moment = pd.Timestamp(value)
     except (ValueError, TypeError) as error:
-        raise ParameterError(name, "a date like '2024-01-31'", value) from error
+        raise ParameterError(name, rule, value) from error
     if pd.isna(moment) or moment.tzinfo is not None:
-        raise ParameterError(name, "a date without a time zone", value)
+        raise ParameterError(name, rule, value)
     return moment
+
+
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?")
 
 
 def length_of(duration: str | Duration) -> pd.Timedelta:

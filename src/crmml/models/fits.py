@@ -45,17 +45,16 @@ class Fits:
             What to fit on.
         """
         wanted = _settings(model)
-        for seen, settings, fitted, said in self._known:
-            if seen is snapshot and settings == wanted:
-                break
-        else:
+        known = (k for k in self._known if k[0] is snapshot and k[1] == wanted)
+        found = next(known, None)
+        if found is None:
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always", CrmmlWarning)
-                fitted = clone(model).fit(snapshot)
-            self._known.append((snapshot, wanted, fitted, said))
-        for one in said:
+                found = snapshot, wanted, clone(model).fit(snapshot), said
+            self._known.append(found)
+        for one in found[3]:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-        return fitted
+        return found[2]
 
 
 def _settings(model: Any) -> Any:

@@ -18,7 +18,7 @@ from crmml.models.forecast.forecasters import Forecaster
 from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.scoring import standard
 from crmml.scoring.decisions import Actions, Policy, Stages, Tiers, as_json
-from crmml.scoring.manifest import DIGEST, FORMAT_VERSION, MANIFEST, Manifest, digest
+from crmml.scoring.manifest import DIGEST, FORMAT_VERSION, MANIFEST, Manifest, digest, form_digest
 from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseForecast
 from crmml.scoring.predictors import Output, Predictor, in_order, tabulate_glossary
 from crmml.scoring.scorer import score
@@ -201,16 +201,15 @@ class ScoringBundle:
         The manifest holds the hash of every predictor's file, and ``bundle.sha256`` that of the
         manifest.
         """
-        files = {
-            f"{predictor.name}.json": as_json(standard.predictor_to_dict(predictor))
-            for predictor in self.predictors
-        }
+        plain = {f"{p.name}.json": standard.predictor_to_dict(p) for p in self.predictors}
+        files = {name: as_json(stored) for name, stored in plain.items()}
         acts = any(isinstance(p, Actions) for p in self.predictors)
         manifest = self.manifest.changed(
             crmml_version=__version__,
             model_version=self.version,
             policy_version=self.policy_version if acts else "",
             hashes={name: digest(content) for name, content in files.items()},
+            forms={name: form_digest(stored) for name, stored in plain.items()},
         )
         text = as_json(manifest.plain())
         return {**files, MANIFEST: text, DIGEST: f"{digest(text)}\n".encode()}
@@ -227,12 +226,16 @@ class ScoringBundle:
         try:
             current = upgrade(files)
             manifest = Manifest.from_json(current[MANIFEST])
-            predictors = tuple(
-                standard.predictor_from_dict(json.loads(current[f"{name}.json"]))
-                for name in manifest.predictors
-            )
-            return cls(manifest, predictors)
+            stored = {name: json.loads(current[f"{name}.json"]) for name in manifest.predictors}
+            for name, one in stored.items():
+                if manifest.forms.get(f"{name}.json", form_digest(one)) != form_digest(one):
+                    raise BundleError(
+                        f"{name}.json of the bundle does not have the form in which it was "
+                        "written: a key is gone or new, or a number is none; it was edited after "
+                        "training"
+                    )
+            return cls(manifest, tuple(map(standard.predictor_from_dict, stored.values())))
         except BundleError:
             raise
-        except (KeyError, TypeError, ValueError, CrmmlError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, CrmmlError) as error:
             raise BundleError(f"the bundle cannot be read: {error!r}") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
 
@@ -35,6 +37,7 @@ _DESCRIPTIVE = {
     "absent",
     "trained_on",
     "hashes",
+    "forms",
 }
 """What people read; it changes no score, and no ``model_version``."""
 
@@ -87,6 +90,8 @@ class Manifest(BaseModel):
         What the customers of the training were like; scoring compares.
     hashes : mapping of str to str
         File to the SHA-256 of its content.
+    forms : mapping of str to str
+        File to the hash of its form; see :func:`form_digest`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -119,6 +124,7 @@ class Manifest(BaseModel):
     absent: Mapping[str, str] = Field(default_factory=dict)
     trained_on: TrainingRange | None = None
     hashes: Mapping[str, str] = Field(default_factory=dict)
+    forms: Mapping[str, str] = Field(default_factory=dict)
 
     def __getitem__(self, key: str) -> Any:
         """Read a field by name, as in 0.1, where the manifest was a mapping."""
@@ -181,6 +187,33 @@ def check_digest(files: Mapping[str, bytes], where: str) -> None:
             f"{where} is damaged: {MANIFEST} does not match its SHA-256 in {DIGEST}, so it was "
             "changed after training"
         )
+
+
+def form_digest(stored: Any) -> str:
+    """Hash which keys and which kinds of values stored JSON has, whatever the values are.
+
+    A file that was edited and signed anew still has to have the form in which it was written:
+    models take their numbers as they are.
+
+    Examples
+    --------
+    >>> form_digest({"r": [0.5, 2]}) == form_digest({"r": [1.5, 3, 4]})
+    True
+    >>> form_digest({"r": [0.5, 2]}) == form_digest({"r": [0.5, "2"]})
+    False
+    """
+    text = json.dumps(_form(stored), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _form(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _form(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return sorted({json.dumps(_form(one), sort_keys=True) for one in value})
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return "number" if math.isfinite(value) else "not finite"
+    return type(value).__name__
 
 
 def digest(content: bytes) -> str:

@@ -25,7 +25,7 @@ from crmml.exceptions import (
     UnlikeTrainingWarning,
 )
 from crmml.features.snapshot import Snapshot, build_snapshot
-from crmml.features.windows import end_of_observation, read_moment
+from crmml.features.windows import end_of_observation, length_of, read_moment
 from crmml.scoring.decisions import Actions
 from crmml.scoring.guards import compare_ranges, measure_range
 from crmml.scoring.manifest import Manifest
@@ -223,12 +223,40 @@ def unlike_policies(manifest: Manifest, policies: Policies) -> list[str]:
 
 
 def scoring_cutoff(
-    bundle: Bundle, tables: Tables, cutoff: str | pd.Timestamp | None = None
+    bundle: Bundle,
+    tables: Tables,
+    cutoff: str | pd.Timestamp | None = None,
+    *,
+    whole: bool = False,
 ) -> pd.Timestamp:
-    """Return the moment as of which :func:`score` scores; see there."""
+    """Return the moment as of which :func:`score` scores; see there.
+
+    Parameters
+    ----------
+    bundle : ScoringBundle
+        What scores.
+    tables : Tables
+        What is scored.
+    cutoff : str or Timestamp, optional
+        As given.
+    whole : bool
+        Whether the log holds all customers. Then a cutoff more than an outcome horizon after its
+        end is refused: nobody bought since, whatever the customers did.
+
+    Raises
+    ------
+    ParameterError
+        If the cutoff is no moment, or lies too far after the data.
+    """
     tables.require_log()
     end, trained = end_of_observation(tables.last_timestamp), pd.Timestamp(bundle.manifest.cutoff)
-    return max(end, trained) if cutoff is None else read_moment(cutoff, "cutoff")
+    latest = max(end, trained)
+    moment = latest if cutoff is None else read_moment(cutoff, "cutoff")
+    if whole and moment > latest + length_of(bundle.manifest.horizon):
+        horizon = bundle.manifest.horizon
+        rule = f"within the data, or at most {horizon} after them ({latest.date()})"
+        raise ParameterError("cutoff", rule, str(moment))
+    return moment
 
 
 def _checked(bundle: Bundle, tables: Tables, moment: pd.Timestamp) -> pd.Timestamp:

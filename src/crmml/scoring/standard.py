@@ -144,6 +144,41 @@ def _held(kind: Any) -> Dtype:
     return next((name for name, holds in tests if holds), "any")
 
 
+def check_conditions(catalogue: ActionCatalogue) -> None:
+    """Refuse conditions that compare a column of the scores with what it can never hold.
+
+    Parameters
+    ----------
+    catalogue : ActionCatalogue
+        Its conditions may also read columns of the customers table, of which nothing is known
+        yet.
+
+    Raises
+    ------
+    ExpressionError
+        With the action and the condition.
+    """
+    given = (
+        History(),
+        PurchaseForecast(None, _ANY),
+        LifetimeValue(None, _ANY, _ANY),
+        ChurnRisk(None, _ANY),
+        Loyalty(None, _ANY),
+        Tiers,
+        Stages,
+        Roles,
+        Attributes(),
+        ExperienceZone(),
+        TasteSegment(),
+    )
+    kinds = {output.name: output.dtype for one in given for output in one.outputs}
+    for action in catalogue.actions:
+        action.condition.check_kinds(kinds)
+
+
+_ANY = "1W"  # names and types of columns do not depend on horizons
+
+
 def with_catalogue(
     predictors: Iterable[Predictor], catalogue: ActionCatalogue, tables: Tables
 ) -> list[Predictor]:

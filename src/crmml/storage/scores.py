@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,14 +20,22 @@ ScoreFormat: TypeAlias = Literal["parquet", "csv"]
 
 KEY = "customer_id"
 
+_PATIENCE = 10.0  # seconds for another process that holds a database
+
 _NO_DOWNLOADS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
 """DuckDB neither fetches nor loads extensions by itself."""
 
-_FORMULA = r"^([=+\-@\t\r])"
-"""Openings that spreadsheets take for a formula (OWASP, *CSV Injection*)."""
+_BLANKS = (
+    r" \t\n\r\f\v\x00\x{1c}-\x{1f}\x{85}\x{a0}\x{ad}\x{1680}\x{180e}\x{2000}-\x{200f}\x{2028}-\x{202f}"
+    r"\x{205f}-\x{2064}\x{3000}\x{feff}"
+)
+_SIGNS = r"=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}\x{fe66}\x{fe62}\x{fe63}\x{fe6b}"
+_FORMULA = rf"^([{_BLANKS}]*[{_SIGNS}]|[\t\r\n])"
+"""Openings that spreadsheets take for a formula (OWASP, *CSV Injection*): a sign, also of full
+width, after blanks of any kind, and a leading tab or end of line. In the syntax of Arrow (RE2)."""
 
 
 def write_scores(
@@ -302,12 +310,14 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _cells(values: pd.Series) -> pa.Array:
-    """One column for people; text that a spreadsheet would run is led by a quote (OWASP).
+    r"""One column for people; text that a spreadsheet would run is led by a quote (OWASP).
 
     Examples
     --------
     >>> _cells(pd.Series(["=1+1", "a=b", None, "-2"])).to_pylist()
     ["'=1+1", 'a=b', None, "'-2"]
+    >>> _cells(pd.Series(["\n=1", "\uff0b1", " a"])).to_pylist()
+    ["'\n=1", "'＋1", ' a']
     >>> _cells(pd.Series([-1.5, 2.0])).to_pylist()
     [-1.5, 2.0]
     """
@@ -343,7 +353,7 @@ def _write_csv(batches: Iterator[pd.DataFrame], path: Path) -> None:
     with path.open("wb") as file:
         file.write("\N{BYTE ORDER MARK}".encode())
         for frame in batches:
-            names = [re.sub(_FORMULA, r"'\1", str(name)) for name in frame.columns]
+            names = _cells(pd.Series(frame.columns.astype(str))).to_pylist()
             table = pa.table([_cells(frame[name]) for name in frame.columns], names=names)
             if writer is None:
                 schema = table.schema
@@ -372,11 +382,26 @@ def _database(path: Path, *, read_only: bool = False) -> Iterator[Any]:
     try:
         if not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
-        connection = duckdb.connect(str(path), read_only=read_only, config=_NO_DOWNLOADS)
+        connection = _connected(path, read_only)
     except (duckdb.Error, OSError) as error:
-        raise StorageError(f"cannot open the database {path}: {error}") from error
+        first = str(error).partition("\n")[0][:300]
+        raise StorageError(f"cannot open the database {path}: {first}") from error
     with connection:
         yield connection
+
+
+def _connected(path: Path, read_only: bool) -> Any:
+    """Open a database; one that another process holds is tried again for some seconds."""
+    import duckdb
+
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=read_only, config=_NO_DOWNLOADS)
+        except duckdb.IOException as error:
+            if "lock" not in str(error).lower() or time.monotonic() > until:
+                raise
+            time.sleep(0.2)
 
 
 def _has_table(connection: Any) -> bool:

@@ -26,7 +26,7 @@ from crmml.scoring.guards import measure_range
 from crmml.scoring.manifest import Manifest
 from crmml.scoring.purchase_law import serves_its_law
 from crmml.scoring.scorer import Scores
-from crmml.scoring.standard import standard_predictors, with_catalogue
+from crmml.scoring.standard import check_conditions, standard_predictors, with_catalogue
 from crmml.segments.lifecycle import LifecycleStages
 from crmml.segments.value_tier import ValueTiers
 
@@ -163,7 +163,9 @@ def finish_bundle(
 def read_catalogue(config: Config) -> ActionCatalogue:
     """Read the action catalogue that a configuration names, by default the built-in one."""
     path = config.actions.catalogue
-    return ActionCatalogue.default() if path is None else ActionCatalogue.from_yaml(path)
+    found = ActionCatalogue.default() if path is None else ActionCatalogue.from_yaml(path)
+    check_conditions(found)
+    return found
 
 
 def _digest(value: Any) -> str:

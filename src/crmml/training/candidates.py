@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -97,9 +98,8 @@ def make_candidate(
 
 def make_process(name: str, schedules: ScheduleClock | None = None) -> Any:
     """Make an unfitted purchase process, or what composes one, by its name in ``PROCESSES``."""
-    if name in COMPOSED:
-        return PROCESSES[name](schedules=schedules)
-    return PROCESSES[name]()
+    made = PROCESSES[name]()
+    return replace(made, schedules=schedules) if isinstance(made, Composition) else made
 
 
 def read_schedules(tables: Tables) -> ScheduleClock | None:

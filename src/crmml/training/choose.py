@@ -1,4 +1,4 @@
-"""Choose by what happened: the leaderboard over windows, and the candidate to use."""
+"""Choose by what happened: the leaderboard over the test windows, and the candidate to use."""
 
 from __future__ import annotations
 

@@ -20,7 +20,6 @@ from crmml.metrics import classification, counts, ranking
 from crmml.metrics.bootstrap import (
     Replicates,
     Statistic,
-    Statistics,
     Stream,
     hash_keys,
     keyed_uniforms,
@@ -259,14 +258,14 @@ def evaluate_scores(
         )
         table = compare_mean_probability(gone, p, groups)
         measures |= _measure_churn(gone, p, {name: groups[name] for name in table.index})
-    families: list[tuple[None, Statistics]] = [
-        (None, {"served": {f"{PREFIX}{name}": how for name, how in measures.items()}})
-    ]
+    statistics: dict[str, dict[str, Statistic | float]] = {
+        "served": {f"{PREFIX}{name}": how for name, how in measures.items()}
+    }
     decisive = f"{PREFIX}{DECIDED_BY}"
     if heuristic is not None:
         simple = counts.statistics(bought, heuristic.loc[ids].to_numpy(dtype=np.float64))
-        families.append((None, {"heuristic": {decisive: simple["deviance"]}}))
-    found = replicate(families, hash_keys(ids), n_replicates=n_boot, seed=seed)
+        statistics["heuristic"] = {decisive: simple["deviance"]}
+    found = replicate(statistics, hash_keys(ids), n_replicates=n_boot, seed=seed)
     against = None
     if heuristic is not None:
         at = [i for i, (_, metric) in enumerate(found.rows) if metric == decisive]

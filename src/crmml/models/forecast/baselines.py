@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from typing import Any, Literal, Self, TypeAlias
@@ -12,7 +12,13 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import Duration, FloatArray, TimeUnit
-from crmml.exceptions import CrmmlError, MissingColumnsError, ParameterError, TooLittleDataError
+from crmml.exceptions import (
+    CrmmlError,
+    FitWarning,
+    MissingColumnsError,
+    ParameterError,
+    TooLittleDataError,
+)
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import LOYALTY_CLASSES
@@ -264,13 +270,12 @@ class LifetimesBaseline(Estimator):
         gathered = snapshot.distinct()
         weights = np.bincount(gathered.inverse, sample_weight).astype(np.float64)
         columns = [gathered.rows[name].to_numpy() for name in ("frequency", "recency", "T")]
-        model = self._new()
-        with _quiet_lifetimes():
-            try:
-                model.fit(*columns, weights=weights)
-            except Exception as error:  # its ConvergenceError derives from ValueError, not exported
-                raise _unfit(self.fitter, error) from error
-        self.params_ = {str(k): float(v) for k, v in model.params_.items()}
+        self.params_ = _fit_or_penalise(
+            self.fitter,
+            _lifetimes_class(self._fitter_class()),
+            self.penalizer_coef,
+            lambda model: model.fit(*columns, weights=weights),
+        )
         self.time_unit_ = snapshot.time_unit
         return self
 
@@ -302,17 +307,17 @@ class LifetimesBaseline(Estimator):
                 f"LifetimesBaseline was fitted in units of {self.time_unit_!r}, the snapshot is "
                 f"in {snapshot.time_unit!r}"
             )
-        model = self._new()
+        model = _lifetimes_class(self._fitter_class())()
         model.params_ = pd.Series(self.params_)
         columns = [snapshot.frame[c].to_numpy() for c in ("frequency", "recency", "T")]
         with _quiet_lifetimes():
             values = getattr(model, method)(*first, *columns)
         return pd.Series(np.asarray(values, np.float64), snapshot.customer_id, name=name)
 
-    def _new(self) -> Any:
+    def _fitter_class(self) -> str:
         if self.fitter not in _FITTERS:
             raise ParameterError("fitter", f"one of {sorted(_FITTERS)}", self.fitter)
-        return _lifetimes_class(_FITTERS[self.fitter])(penalizer_coef=self.penalizer_coef)
+        return _FITTERS[self.fitter]
 
 
 class LifetimesSpendBaseline(Estimator):
@@ -351,14 +356,13 @@ class LifetimesSpendBaseline(Estimator):
             raise TooLittleDataError(
                 "a spend model needs customers with repeat purchases; got none"
             )
-        model = _lifetimes_class("GammaGammaFitter")(penalizer_coef=self.penalizer_coef)
         weights = None if sample_weight is None else sample_weight[keep]
-        with _quiet_lifetimes():
-            try:
-                model.fit(x[keep], spend[keep], weights=weights)
-            except Exception as error:
-                raise _unfit("gamma_gamma", error) from error
-        self.params_ = {str(k): float(v) for k, v in model.params_.items()}
+        self.params_ = _fit_or_penalise(
+            "gamma_gamma",
+            _lifetimes_class("GammaGammaFitter"),
+            self.penalizer_coef,
+            lambda model: model.fit(x[keep], spend[keep], weights=weights),
+        )
         return self
 
     def expected_spend(self, snapshot: Snapshot) -> pd.Series[float]:
@@ -376,6 +380,37 @@ def _spend_columns(snapshot: Snapshot) -> tuple[FloatArray, FloatArray]:
     if "monetary_value" not in frame:
         raise MissingColumnsError(["monetary_value"], map(str, frame.columns), table="snapshot")
     return frame["frequency"].to_numpy(), frame["monetary_value"].to_numpy(dtype=np.float64)
+
+
+_PENALTY = 0.001
+"""Penaliser of lifetimes with which a fit that does not converge is tried once more."""
+
+
+def _fit_or_penalise(
+    name: str, kind: Any, penalty: float, fit: Callable[[Any], object]
+) -> dict[str, float]:
+    """Fit a model of lifetimes, once more with its penaliser if it does not converge.
+
+    Raises
+    ------
+    TooLittleDataError
+        If it does not converge then either.
+    """
+    trials = [penalty] if penalty else [penalty, _PENALTY]
+    for trial in trials:
+        model = kind(penalizer_coef=trial)
+        try:
+            with _quiet_lifetimes():
+                fit(model)
+        except Exception as error:  # its ConvergenceError derives from ValueError, not exported
+            if trial == trials[-1]:
+                raise _unfit(name, error) from error
+            continue
+        if trial != penalty:
+            text = f"lifetimes {name} did not converge and was fitted with its penaliser {trial:g}"
+            warnings.warn(text, FitWarning, stacklevel=3)
+        break
+    return {str(k): float(v) for k, v in model.params_.items()}
 
 
 def _unfit(fitter: str, error: Exception) -> TooLittleDataError:
