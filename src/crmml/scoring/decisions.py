@@ -287,9 +287,9 @@ class Actions:
             said = so_far[buys_if("buys", self.horizon)]
         else:  # bundles of version 0.1 ask the process of the catalogue's windows alone
             return {**buys, **({self.horizon: calibrated} if self.horizon in buys else {})}
-        arrays = [column.to_numpy(dtype=np.float64) for column in (said, calibrated)]
+        arrays = [np.asarray(column, dtype=np.float64) for column in (said, calibrated)]
         carried = {
-            window: pd.Series(carry_over(p.to_numpy(dtype=np.float64), *arrays), p.index)
+            window: pd.Series(carry_over(np.asarray(p, dtype=np.float64), *arrays), p.index)
             for window, p in buys.items()
         }
         return {**carried, self.horizon: calibrated}

@@ -29,8 +29,8 @@ from crmml.features.windows import end_of_observation, length_of, read_moment
 from crmml.scoring.decisions import Actions
 from crmml.scoring.guards import compare_ranges, measure_range
 from crmml.scoring.manifest import Manifest
-from crmml.scoring.outlooks import INTERVAL
 from crmml.scoring.predictors import Moment, Predictor, predict_all
+from crmml.scoring.purchase_law import INTERVAL
 from crmml.scoring.standard import with_catalogue
 
 __all__ = ["INTERVAL", "Scores", "open_for", "score"]

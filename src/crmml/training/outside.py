@@ -81,7 +81,7 @@ def _cases(law: PurchaseLaw, snapshot: Snapshot, labelled: LabelledSnapshot, hor
     ids, frame = snapshot.customer_id, snapshot.frame
     length = in_units(horizon, snapshot.time_unit)
     return Cases(
-        no_purchase=law.probability_no_purchase().loc[ids].to_numpy(dtype=np.float64),
+        no_purchase=np.asarray(law.probability_no_purchase().loc[ids], dtype=np.float64),
         frequency=frame["frequency"].to_numpy(dtype=np.float64),
         inactivity=(frame["T"] - frame["recency"]).to_numpy(dtype=np.float64) / length,
         churned=labelled.outcomes["churned"].loc[ids].to_numpy(dtype=np.float64),
