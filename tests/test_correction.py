@@ -10,15 +10,18 @@ import pandas as pd
 import pytest
 
 from crmml.data.tables import open_tables
-from crmml.exceptions import FitWarning
+from crmml.exceptions import FitWarning, ParameterError
 from crmml.features.labels import LabelledSnapshot, build_labelled
 from crmml.features.snapshot import Snapshot
 from crmml.features.windows import Window
 from crmml.models.forecast.correction import FactorBounds
 from crmml.models.forecast.forecasters import HybridForecaster
 from crmml.models.forecast.plausibility import find_implausible
+from crmml.models.purchase.distribution import look_ahead
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
+from crmml.models.purchase.newcomer import NewcomerModel
 from crmml.models.value.gamma_gamma import GammaGammaModel
+from crmml.models.value.lifetime_value import LifetimeValueModel
 
 START = pd.Timestamp("2023-01-02")  # a Monday
 pytestmark = pytest.mark.filterwarnings("ignore::crmml.exceptions.FitWarning")
@@ -163,3 +166,88 @@ def test_a_correction_that_explodes_is_dropped_with_a_note(
     pd.testing.assert_frame_equal(
         model.forecast(parts[1].snapshot), model.process_.forecast(parts[1].snapshot)
     )
+
+
+@pytest.mark.parametrize("kind", ["plain", "newcomers"])
+def test_a_factor_fades_beyond_the_horizon_for_which_it_was_learned(
+    hybrid: HybridForecaster, parts: list[LabelledSnapshot], kind: str
+) -> None:
+    snapshot = parts[1].snapshot.subset(np.arange(len(parts[1])) % 20 == 0)
+    model = hybrid.process_.purchase_model_
+    if kind == "newcomers":
+        model = NewcomerModel(first=2.0, half_life="4W").fit(parts[1].snapshot)
+    factor = np.exp(np.random.default_rng(1).normal(0.0, 0.5, len(snapshot)))
+
+    def mean(horizon: str, fade: float | None) -> Any:
+        ahead = look_ahead(model, snapshot, horizon)
+        return ahead.corrected(factor, 0.001, fade, "13W").mean().to_numpy()
+
+    def total(horizon: str, fade: float) -> Any:
+        # Of a heavy buyer the mean is less over years: leaving allows only so many purchases.
+        ahead = look_ahead(model, snapshot, horizon)
+        return ahead.corrected(factor, 0.0, fade, "13W").discounted(0.0).to_numpy()
+
+    def plain(horizon: str) -> Any:
+        return look_ahead(model, snapshot, horizon).mean().to_numpy()
+
+    # Up to the horizon learned, and without end of the fading, it is the factor.
+    for horizon, fade in (("6W", 5.0), ("13W", 5.0), ("52W", None), ("52W", 1e9)):
+        np.testing.assert_allclose(mean(horizon, fade), factor * plain(horizon), rtol=1e-5)
+    # It fades: of the purchases in a late quarter nothing is left of it.
+    late = total("260W", 4.0) - total("208W", 4.0)
+    np.testing.assert_allclose(late, plain("260W") - plain("208W"), rtol=1e-3, atol=1e-6)
+    # The formula, by summing up the weeks.
+    weeks = np.array([plain(f"{w}W") for w in range(13, 53)])
+    middle = np.exp(-(np.arange(13, 52) + 0.5 - 13.0) / 8.0)
+    wanted = factor * weeks[0] + (
+        (1.0 + (factor - 1.0) * middle[:, None]) * np.diff(weeks, axis=0)
+    ).sum(0)
+    np.testing.assert_allclose(mean("52W", 8.0), wanted, rtol=1e-3)
+
+
+def test_discounted_purchases_fade_alike_and_a_sharp_fade_is_refused(
+    hybrid: HybridForecaster, parts: list[LabelledSnapshot]
+) -> None:
+    snapshot = parts[1].snapshot.subset(np.arange(len(parts[1])) % 20 == 0)
+    model, factor = hybrid.process_.purchase_model_, np.full(len(snapshot), 1.7)
+    ahead = look_ahead(model, snapshot, "52W")
+    its = ahead.corrected(factor, 0.0, 8.0, "13W")
+    np.testing.assert_allclose(its.discounted(0.0), its.mean(), rtol=1e-6)
+    assert (its.discounted(0.2) < its.mean()).all()
+    endless = look_ahead(model, snapshot, None)
+    total = endless.corrected(factor, 0.01, 8.0, "13W").discounted(0.1)
+    assert (total > endless.discounted(0.1)).all()
+    assert (total < 1.7 * endless.discounted(0.1)).all()
+    with pytest.raises(ParameterError, match="at least a tenth"):
+        ahead.corrected(factor, 0.0, 1.0, "13W")
+
+
+def test_lifetime_value_comes_from_the_corrected_distribution(
+    hybrid: HybridForecaster, parts: list[LabelledSnapshot]
+) -> None:
+    snapshot = parts[1].snapshot
+    model = LifetimeValueModel(margin=1.0, annual_discount_rate=0.0, n_posterior_draws=20)
+    model.fit(snapshot, correction=hybrid)
+    some = snapshot.subset(np.arange(len(snapshot)) % 20 == 0)
+    spend = hybrid.forecast(some)["spend"]
+    np.testing.assert_allclose(model.expected_margin(some, "13W"), spend, rtol=1e-5)
+    np.testing.assert_allclose(model.clv(some, "13W"), spend, rtol=1e-6)
+    longer = model.ahead(some, "104W")
+    plain = LifetimeValueModel(margin=1.0, annual_discount_rate=0.0, n_posterior_draws=0)
+    plain.purchase_model_, plain.spend_model_ = model.purchase_model_, model.spend_model_
+    plain.purchase_posterior_ = plain.spend_posterior_ = None
+    ratio = model.clv(some, "104W") / plain.clv(some, "104W")
+    factor = hybrid.factor(some)
+    assert (np.abs(np.log(ratio)) <= np.abs(np.log(factor)) + 1e-6).all()
+    # The posterior's nodes are corrected alike.
+    plain.purchase_posterior_, its = model.purchase_posterior_, longer
+    other = plain.ahead(some, "104W")
+    assert its.doubted.mean().sum() / its.purchases.mean().sum() == pytest.approx(
+        other.doubted.mean().sum() / other.purchases.mean().sum(), rel=0.05
+    )
+    bounds = model.clv_quantiles(some, "104W", [0.1, 0.9])
+    assert (bounds[0.9] >= bounds[0.1]).all()
+    total = model.total(some, "104W")
+    assert total.loc["all", 0.1] < total.loc["all", "expected"] < total.loc["all", 0.9]
+    back = LifetimeValueModel.from_dict(model.to_dict())
+    pd.testing.assert_series_equal(back.clv(some, "52W"), model.clv(some, "52W"))

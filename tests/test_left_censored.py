@@ -131,7 +131,7 @@ def test_unseen_customers_balance_the_truncation():
 
 
 def test_truncated_likelihood_recovers_the_customers_who_were_active_at_the_origin():
-    """Whoever was active at the origin, drawn from known laws; only those seen early are kept."""
+    """Customers active at the origin, from known parameters; only those seen early are kept."""
     rng = np.random.default_rng(2)
     n, T, margin, truth = 30_000, 52.0, 6.0, Params(0.6, 5.0, 0.5, 3.0)
     rate = gamma.rvs(truth.r, scale=1 / truth.alpha, size=n, random_state=rng)

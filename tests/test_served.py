@@ -19,8 +19,8 @@ from crmml.models.churn.selection import ChurnSelection
 from crmml.models.forecast.forecasters import HeuristicForecaster
 from crmml.scoring.decisions import Actions
 from crmml.scoring.outlooks import buys_if
-from crmml.scoring.purchase_law import served_law
 from crmml.scoring.scorer import score
+from crmml.scoring.served_distribution import served_distribution
 from crmml.testing.simulate import simulate_world
 from crmml.training.fit import fit_bundle
 from crmml.training.gates import find_gates
@@ -85,7 +85,11 @@ def test_the_gated_figures_follow_from_the_served_columns(trained, scored, colum
             key = f"served_churn_{name.replace(' ', '_')}_mean_error"
             expected[key] = (p - gone)[member].mean()
     # the transform stands between the served columns: P(0) is one of them, the rest its law
-    law = served_law(bundle.predictors, scores.snapshot).pmf(int(bought.max())).loc[said.index]
+    law = (
+        served_distribution(bundle.predictors, scores.snapshot)
+        .pmf(int(bought.max()))
+        .loc[said.index]
+    )
     uniforms = keyed_uniforms(hash_keys(said.index), trained.config.seed, Stream.PIT)
     pit = counts.randomised_pit(bought, law.to_numpy(), uniforms)
     expected["served_pit_80"] = (abs(pit - 0.5) <= 0.4).mean()
@@ -95,7 +99,7 @@ def test_the_gated_figures_follow_from_the_served_columns(trained, scored, colum
 
 def check_one_distribution(bundle, scores) -> None:
     """Bounds are quantiles of the law whose P(0) is served and whose transform is judged."""
-    law = served_law(bundle.predictors, scores.snapshot)
+    law = served_distribution(bundle.predictors, scores.snapshot)
     said = scores.table.set_index("customer_id").loc[scores.snapshot.customer_id]
     reached = np.cumsum(law.pmf(60).to_numpy(), axis=1)
     rows = np.arange(len(said))
@@ -222,7 +226,9 @@ def test_a_gate_is_missed_when_what_is_served_is_wrong(trained, scored, change, 
         said = said.assign(expected_purchases=said["expected_purchases"] + change["purchases"])
     if "churn" in change:
         said = said.assign(churn_probability=change["churn"])
-    law = served_law(bundle.predictors, scores.snapshot).pmf(int(happened["purchases"].max()))
+    law = served_distribution(bundle.predictors, scores.snapshot).pmf(
+        int(happened["purchases"].max())
+    )
     ids = happened.index
     uniforms = keyed_uniforms(hash_keys(ids), 1, Stream.PIT)
     pit = counts.randomised_pit(

@@ -244,10 +244,10 @@ def _ask(model: Forecaster, forecast: pd.DataFrame, happened: _Observed) -> _Ans
     pit = path = None
     pmf = None if happened.most is None else model.distribution(happened.snapshot, happened.most)
     if pmf is not None:
-        law = pmf.to_numpy()
-        pit = counts.randomised_pit(purchases, law, happened.uniforms)
-        median = (np.cumsum(law, axis=1) < 0.5).sum(axis=1).astype(np.float64)
-        more = counts.statistics(purchases, forecast["purchases"].to_numpy(), law)
+        distribution = pmf.to_numpy()
+        pit = counts.randomised_pit(purchases, distribution, happened.uniforms)
+        median = (np.cumsum(distribution, axis=1) < 0.5).sum(axis=1).astype(np.float64)
+        more = counts.statistics(purchases, forecast["purchases"].to_numpy(), distribution)
         measures = {
             "crps": more["crps"],
             "log_score": more["log_score"],

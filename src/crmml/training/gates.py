@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from crmml.models.churn.selection import ChurnSelection
-from crmml.notes import Note
+from crmml.notes import Note, Severity
 from crmml.training.evaluate import DECIDED_BY
 from crmml.training.served import PREFIX, Served
 
@@ -37,9 +35,8 @@ class Gate:
     @property
     def note(self) -> Note:
         """The figures as a note; a gate that is missed is a warning."""
-        if self.met:
-            return Note("gate_met", "info", self.figures, self.name)
-        return Note("gate_missed", "warn", self.figures, self.name)
+        severity: Severity = "info" if self.met else "warn"
+        return Note("gate_met" if self.met else "gate_missed", severity, self.figures, self.name)
 
 
 def find_gates(served: Served, churn: ChurnSelection, chosen: str) -> list[Gate]:
@@ -67,9 +64,8 @@ def _beats_the_heuristic(served: Served, chosen: str) -> Iterator[Gate]:
     if served.heuristic is None or chosen == "heuristic":
         return
     table = served.heuristic.table("heuristic").xs(f"{PREFIX}{DECIDED_BY}", level="metric")
-    ours, theirs = table["value"].loc[["served", "heuristic"]].tolist()
-    ends = table[["difference_lower", "difference_upper"]].loc[["served"]]
-    low, high = ends.to_numpy(dtype=np.float64)[0].tolist()
+    low, high = (float(table[f"difference_{end}"]["served"]) for end in ("lower", "upper"))
+    ours, theirs = (float(table["value"][name]) for name in ("served", "heuristic"))
     yield Gate(
         "less error than the heuristic, beyond chance",
         high < 0.0,
@@ -80,8 +76,8 @@ def _beats_the_heuristic(served: Served, chosen: str) -> Iterator[Gate]:
 
 def _interval_is_right(served: Served) -> Gate:
     table = served.replicates.table().xs("served", level="candidate")
-    asked = table.loc[[f"{PREFIX}pit_80", f"{PREFIX}literal_80"], ["value", "lower", "upper"]]
-    (value, low, high), (literal, *_) = asked.to_numpy(dtype=np.float64).tolist()
+    value, low, high = (float(table[c][f"{PREFIX}pit_80"]) for c in ("value", "lower", "upper"))
+    literal = float(table["value"][f"{PREFIX}literal_80"])
     least, most = PIT_RANGE
     return Gate(
         "the served 80 % interval holds for 77 to 83 % of the customers, by their PIT",

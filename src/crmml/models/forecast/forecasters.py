@@ -771,8 +771,25 @@ class HybridForecaster(Forecaster):
     def predictive(self, snapshot: Snapshot) -> PredictiveDistribution:
         """Return the predictive distribution of purchases in the horizon: the corrected process."""
         self._check_fitted()
-        ahead = look_ahead(self.process_.purchase_model_, snapshot, self.horizon)
-        return ahead.corrected(self.factor(snapshot), self.drift_)
+        return self.correct(
+            look_ahead(self.process_.purchase_model_, snapshot, self.horizon), snapshot
+        )
+
+    def correct(self, ahead: PredictiveDistribution, snapshot: Snapshot) -> PredictiveDistribution:
+        """Correct the distribution of the process in any horizon.
+
+        Beyond the horizon of the forecast, of which nothing was learned, the factors fade: they
+        fall to 1/e of their distance from 1 in one more horizon.
+
+        Parameters
+        ----------
+        ahead : PredictiveDistribution
+            Of ``process_.purchase_model_``, at its estimates or under its posterior.
+        snapshot : Snapshot
+            Of the same customers.
+        """
+        fade = in_units(self.horizon, snapshot.time_unit)
+        return ahead.corrected(self.factor(snapshot), self.drift_, fade, self.horizon)
 
     def track(self, snapshot: Snapshot, lengths: Sequence[Duration]) -> FloatArray | None:
         """Return expected purchases until each of several moments after the cutoff."""
@@ -946,11 +963,11 @@ class BlendForecaster(Forecaster):
         It is the mixture of theirs, whose mean is that of :meth:`forecast`.
         """
         self._check_fitted()
-        laws = [member.distribution(snapshot, n_max) for member in self.members_]
-        known = [law for law in laws if law is not None]
-        if len(known) < len(laws):
+        distributions = [member.distribution(snapshot, n_max) for member in self.members_]
+        known = [table for table in distributions if table is not None]
+        if len(known) < len(distributions):
             return None
-        mixed = sum(w * law.to_numpy() for w, law in zip(self.weights_, known, strict=True))
+        mixed = sum(w * table.to_numpy() for w, table in zip(self.weights_, known, strict=True))
         return pd.DataFrame(mixed, index=known[0].index, columns=known[0].columns)
 
     def track(self, snapshot: Snapshot, lengths: Sequence[Duration]) -> FloatArray | None:
