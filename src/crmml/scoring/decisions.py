@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import pandas as pd
 
 from crmml.actions.allocation import Prices
@@ -16,6 +17,7 @@ from crmml.actions.contacts import ContactLimit, ContactMemory
 from crmml.actions.economics import Consent, Stakes
 from crmml.actions.recommendation import recommend
 from crmml.exceptions import CrmmlError
+from crmml.models.churn.outside import carry_over
 from crmml.scoring.outlooks import MARGIN_VARIATION, buys_if, margin_if
 from crmml.scoring.predictors import Moment, Output
 from crmml.segments.lifecycle import LifecycleStages, focus
@@ -236,7 +238,8 @@ class Actions:
     def reads(self) -> frozenset[str]:
         """Risk, margins and what the conditions of the catalogue ask for."""
         channels = {f"contactable_{option.channel}" for option in self.catalogue.options}
-        return self._needed | {"contactable", "value_tier", *channels, *self.catalogue.columns}
+        asked = {"contactable", "value_tier", buys_if("buys", self.horizon)}
+        return self._needed | asked | channels | {*self.catalogue.columns}
 
     @property
     def optional(self) -> frozenset[str]:
@@ -263,10 +266,7 @@ class Actions:
         def chance(what: str) -> dict[str, pd.Series[float]]:
             return {window: so_far[buys_if(what, window)] for window in windows}
 
-        buys = chance("buys")
-        if self.horizon in buys:
-            # in the outcome window the probability is the calibrated one of the churn model
-            buys[self.horizon] = 1.0 - so_far["churn_probability"]
+        buys = self._calibrated(chance("buys"), so_far)
         return Stakes(
             probability_alive=so_far["probability_alive"],
             margin_if_active={h: so_far[margin_if("active", h)] for h in horizons},
@@ -277,6 +277,22 @@ class Actions:
             outcome_horizon=self.horizon,
             value_cv=so_far[MARGIN_VARIATION] if horizons else None,
         )
+
+    def _calibrated(
+        self, buys: dict[str, pd.Series[float]], so_far: pd.DataFrame
+    ) -> dict[str, pd.Series[float]]:
+        """Take the calibrated probability of the outcome window, and carry it to other windows."""
+        calibrated = 1.0 - so_far["churn_probability"]
+        if buys_if("buys", self.horizon) in so_far:
+            said = so_far[buys_if("buys", self.horizon)]
+        else:  # bundles of version 0.1 ask the process of the catalogue's windows alone
+            return {**buys, **({self.horizon: calibrated} if self.horizon in buys else {})}
+        arrays = [np.asarray(column, dtype=np.float64) for column in (said, calibrated)]
+        carried = {
+            window: pd.Series(carry_over(np.asarray(p, dtype=np.float64), *arrays), p.index)
+            for window, p in buys.items()
+        }
+        return {**carried, self.horizon: calibrated}
 
     def _lacks_consents(self, moment: Moment) -> bool:
         people = moment.table("customers")
