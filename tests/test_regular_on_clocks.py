@@ -46,7 +46,7 @@ def frames() -> tuple[Snapshot, Snapshot]:
         )
         most = x * np.log(np.where(x > 0, recency, 1.0) / np.maximum(x, 1.0))
         frame["sum_log_gaps"] = np.minimum(gaps, most)
-        return Snapshot.from_frame(frame, cutoff="2020-01-06")
+        return Snapshot.from_frame(frame, cutoff="2020-01-06", time_unit="week")
 
     return snapshot(t_x, T), snapshot(t_own, own)
 

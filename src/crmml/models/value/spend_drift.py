@@ -95,10 +95,12 @@ def measure_spend_drift(snapshot: Snapshot) -> SpendDrift | None:
     slope, error = _slope_through_origin(t_x * (x - 1.0) / (2.0 * x), surplus)
     ahead = T - t_x * (x + 1.0) / (2.0 * x) + 13.0 * 7.0 / unit
     month = 365.0 / 12.0 / unit
+    rate = x / T
+    change = slope * float(rate @ ahead / rate.sum())
     return SpendDrift(
         per_month=slope * month,
         error=error * month,
-        bias=-slope * float(x @ ahead / x.sum()) / (1.0 + slope * float(x @ ahead / x.sum())),
+        bias=-change / (1.0 + change),
         n_customers=len(x),
     )
 
