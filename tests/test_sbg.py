@@ -187,7 +187,7 @@ def test_mistakes_are_named():
         model.fit(good, sample_weight=[-1.0] * 8)
     with pytest.raises(CrmmlError, match="opportunities"):
         ShiftedBetaGeoModel(period="1P").fit(good)
-    with pytest.raises(CrmmlError, match="opportunities"):
+    with pytest.raises(CrmmlError, match="renewal dates"):
         fit(HIGH_END).churn_probability(good, "52W")
     with pytest.raises(ParameterError, match="whole number of renewal dates"):
         fit(HIGH_END).churn_probability(good, "1.5P")
