@@ -73,7 +73,7 @@ def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
             text = f"lifetime value rests on {process} and gamma_gamma, {what}"
             notes.append(Note("value_process", "info", text))
         model = fit_process(plan, snapshot, process)
-        notes += age_of_base(snapshot, process)
+        notes += age_of_base(snapshot, process, model)
         margin, source = find_margin(config.value.margin, snapshot)
         notes.append(source)
         lifetime_value = fit_lifetime_value(plan, snapshot, process, model, margin, correction)
@@ -195,7 +195,7 @@ def find_margin(configured: float, snapshot: Snapshot) -> tuple[float, Note]:
     return observed, Note("margin_observed", "info", text, "margin", "decisions")
 
 
-def age_of_base(snapshot: Snapshot, process: str) -> list[Note]:
+def age_of_base(snapshot: Snapshot, process: str, model: Any) -> list[Note]:
     """Say so where customers are older than the data, and whether the process allows for it.
 
     Parameters
@@ -204,15 +204,17 @@ def age_of_base(snapshot: Snapshot, process: str) -> list[Note]:
         Built from a log.
     process : str
         Name of the purchase process that lifetime value rests on.
+    model : estimator
+        That process, fitted.
     """
     found = detect_left_censoring(snapshot)
     if found.base != "left_censored":
         return []
-    severity: Severity
-    if process in COMPOSED or "left_censored" in process:
+    severity: Severity = "ask"
+    if getattr(model, "old_", None) is not None:
         does, severity = "has parameters of their own for them", "info"
     else:
-        does = "takes them for new: let mbg_nbd compete in backtest.candidates"
-        severity = "ask"
+        others = "" if process in COMPOSED else ": let mbg_nbd compete in backtest.candidates"
+        does = f"takes them for new{others}"
     text = f"{found.sentence}; {process} {does}"
     return [Note("older_base", severity, text, "customer base", "data")]

@@ -963,11 +963,11 @@ class BlendForecaster(Forecaster):
         It is the mixture of theirs, whose mean is that of :meth:`forecast`.
         """
         self._check_fitted()
-        laws = [member.distribution(snapshot, n_max) for member in self.members_]
-        known = [law for law in laws if law is not None]
-        if len(known) < len(laws):
+        distributions = [member.distribution(snapshot, n_max) for member in self.members_]
+        known = [table for table in distributions if table is not None]
+        if len(known) < len(distributions):
             return None
-        mixed = sum(w * law.to_numpy() for w, law in zip(self.weights_, known, strict=True))
+        mixed = sum(w * table.to_numpy() for w, table in zip(self.weights_, known, strict=True))
         return pd.DataFrame(mixed, index=known[0].index, columns=known[0].columns)
 
     def track(self, snapshot: Snapshot, lengths: Sequence[Duration]) -> FloatArray | None:
