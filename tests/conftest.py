@@ -16,11 +16,16 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ibis
 import pandas as pd
 import pytest
+
+if TYPE_CHECKING:
+    from crmml.data.tables import Tables
+    from crmml.features.labels import LabelledSnapshot
+    from crmml.features.snapshot import Snapshot
 
 
 def pytest_collection_finish() -> None:
@@ -53,6 +58,32 @@ def cdnow_eighth() -> pd.DataFrame:
 
     rows = crmml.load_cdnow(sample=True)
     return rows[rows["customer_id"].astype(int) % 8 == 0].reset_index(drop=True)
+
+
+@pytest.fixture(scope="session")
+def cdnow_snapshot() -> Snapshot:
+    """Return the snapshot of the CDNOW sample on which models are published: 39 weeks."""
+    import crmml
+
+    return crmml.build_snapshot(crmml.load_cdnow(sample=True), "1997-10-01")
+
+
+@pytest.fixture(scope="session")
+def cdnow_tables() -> Tables:
+    from crmml.data.datasets import load_cdnow
+    from crmml.data.tables import open_tables
+
+    return open_tables(load_cdnow(sample=True))
+
+
+@pytest.fixture(scope="session")
+def cdnow_quarters(cdnow_tables: Tables) -> list[LabelledSnapshot]:
+    """Return three labelled windows of 13 weeks on the CDNOW sample, oldest first."""
+    from crmml.features.labels import build_labelled
+    from crmml.features.windows import Window
+
+    cutoffs = ("1997-07-02", "1997-10-01", "1998-01-01")
+    return [build_labelled(cdnow_tables, Window(cutoff, "13W")) for cutoff in cutoffs]
 
 
 # ------------------------------------------------------------------------------- once for all

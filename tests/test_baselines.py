@@ -64,18 +64,6 @@ def test_the_better_recency_rule_is_found_on_the_training_slice(by_pace, rule):
     assert hit > part.outcomes["churned"][~risky].mean() + 0.2
 
 
-def test_recency_rule_is_stored_as_plain_text_and_knows_no_row_order():
-    part = labelled()
-    model = RecencyRule().fit([part])
-    again = RecencyRule.from_dict(json.loads(json.dumps(model.to_dict())))
-    order = np.random.default_rng(1).permutation(600)
-    shuffled = Snapshot.from_frame(part.snapshot.frame.iloc[order], cutoff="2024-01-01")
-    pd.testing.assert_series_equal(
-        again.churn_probability(shuffled).loc[part.snapshot.customer_id],
-        model.churn_probability(part.snapshot),
-    )
-
-
 def test_recency_rule_refuses_one_outcome_and_other_units():
     part = labelled()
     with pytest.raises(NotFittedError, match="RecencyRule is not fitted"):

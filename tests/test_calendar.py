@@ -11,7 +11,6 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 
 import crmml.models
-from crmml.data.datasets import load_cdnow
 from crmml.data.tables import open_tables
 from crmml.exceptions import (
     CrmmlError,
@@ -57,8 +56,8 @@ def fitted(snapshot):
 
 
 @pytest.fixture(scope="module")
-def cdnow():
-    return build_snapshot(load_cdnow(sample=True), "1997-10-01")
+def cdnow(cdnow_snapshot):
+    return cdnow_snapshot
 
 
 # -- the profile -----------------------------------------------------------------------------------

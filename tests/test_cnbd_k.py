@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import beta, gammaln, logsumexp
 
-from crmml.data.datasets import load_cdnow
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, RegularityWarning
-from crmml.features.snapshot import Snapshot, build_snapshot
+from crmml.features.snapshot import Snapshot
 from crmml.models import (
     BetaGeoModel,
     ModifiedBetaGeoModel,
@@ -508,9 +507,8 @@ def test_where_regularity_is_absent_the_model_is_the_plain_one(dropout, plain):
     )
 
 
-def test_cdnow_is_not_regular():
-    snapshot = build_snapshot(load_cdnow(sample=True), "1997-10-01")
-    model = RegularPurchaseModel().fit(snapshot)
+def test_cdnow_is_not_regular(cdnow_snapshot):
+    model = RegularPurchaseModel().fit(cdnow_snapshot)
     assert model.k_ == 1
     # MBG/NBD of Batislam, Denizel and Filiztekin (2007): .525, 6.183, .891, 1.614.
     assert model.params_["alpha"] == pytest.approx(6.183, abs=6e-4)

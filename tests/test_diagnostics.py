@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from scipy import integrate
 
-import crmml
 from crmml.exceptions import ParameterError
 from crmml.features.snapshot import Snapshot
 from crmml.models import (
@@ -46,8 +45,8 @@ def pareto():
 
 
 @pytest.fixture(scope="module")
-def snapshot() -> Snapshot:
-    return crmml.build_snapshot(crmml.load_cdnow(sample=True), "1997-10-01")
+def snapshot(cdnow_snapshot) -> Snapshot:
+    return cdnow_snapshot
 
 
 @pytest.fixture(scope="module")

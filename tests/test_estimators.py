@@ -22,6 +22,7 @@ from crmml.exceptions import (
     ParameterError,
 )
 from crmml.features.snapshot import Snapshot
+from crmml.features.wallet import Wallet, rolling_wallets
 
 PURCHASE = {
     "BetaGeoModel": {},
@@ -232,6 +233,213 @@ def test_rows_that_break_the_contract_are_refused_at_the_door(name, settings):
         Snapshot.from_frame(frame.drop(columns="T"), cutoff="2020-01-01")
     with pytest.raises(DataError, match="recency must lie between 0 and T"):
         Snapshot.from_frame(frame.assign(recency=1e6, frequency=1.0), cutoff="2020-01-01")
+
+
+# -- models that learn from a history of windows, or from contracts ------------------------------
+
+
+HORIZON = "13W"
+TREES = {"max_rounds": 30}
+
+
+def fit_churn(model, parts):
+    return model.fit(parts[:-1])
+
+
+def ask_churn(model, newest):
+    return model.churn_probability(newest.snapshot).to_frame()
+
+
+def fit_forecast(model, parts):
+    newest = max(parts, key=lambda part: part.window.cutoff)
+    return model.fit(newest.snapshot, [part for part in parts if part is not newest])
+
+
+def ask_forecast(model, newest):
+    return model.forecast(newest.snapshot)
+
+
+def fit_snapshot(model, parts):
+    return model.fit(parts[-1].snapshot)
+
+
+def ask_lifetimes(model, newest):
+    return model.expected_purchases(newest.snapshot, HORIZON).to_frame()
+
+
+def ask_spend(model, newest):
+    return model.expected_spend(newest.snapshot).to_frame()
+
+
+def fit_contracts(model, parts):
+    return model.fit(parts[-1])
+
+
+def ask_contracts(model, newest):
+    return model.churn_probability(newest, "3P").to_frame()
+
+
+def fit_loyalty(model, parts):
+    return model.fit(parts)
+
+
+def ask_loyalty(model, newest):
+    return model.loyalty_probabilities(newest)
+
+
+def corrected():
+    purchase, spend = [models.ParetoNBDModel()], models.GammaGammaModel()
+    return models.HybridForecaster(
+        purchase_models=purchase, spend_model=spend, horizon=HORIZON, **TREES
+    )
+
+
+def from_process(process=models.ParetoNBDModel):
+    spend = models.GammaGammaModel()
+    return models.ProcessForecaster(purchase_model=process(), spend_model=spend, horizon=HORIZON)
+
+
+def blended():
+    heuristic = models.HeuristicForecaster(horizon=HORIZON)
+    members = [from_process(), from_process(models.ModifiedBetaGeoModel), heuristic]
+    return models.BlendForecaster(members=members, horizon=HORIZON)
+
+
+def boosted(kind):
+    return lambda: models.BoostedForecaster(kind=kind, horizon=HORIZON, **TREES)
+
+
+LEARNERS = {
+    "ChurnModel": (
+        lambda: models.ChurnModel(horizon=HORIZON, n_folds=2, learning_rate=0.1, **TREES),
+        fit_churn,
+        ask_churn,
+    ),
+    "PurchaseChurn": (lambda: models.PurchaseChurn(horizon=HORIZON), fit_churn, ask_churn),
+    "RecencyRule": (models.RecencyRule, fit_churn, ask_churn),
+    "ShiftedBetaGeoModel": (models.ShiftedBetaGeoModel, fit_contracts, ask_contracts),
+    "LoyaltyModel": (lambda: models.LoyaltyModel(n_boot=20), fit_loyalty, ask_loyalty),
+    "HeuristicForecaster": (
+        lambda: models.HeuristicForecaster(horizon=HORIZON),
+        fit_forecast,
+        ask_forecast,
+    ),
+    "ProcessForecaster": (from_process, fit_forecast, ask_forecast),
+    "BoostedForecaster": (boosted("tweedie"), fit_forecast, ask_forecast),
+    "BoostedForecaster, hurdle": (boosted("hurdle"), fit_forecast, ask_forecast),
+    "HybridForecaster": (corrected, fit_forecast, ask_forecast),
+    "BlendForecaster": (blended, fit_forecast, ask_forecast),
+    "LifetimesBaseline": (models.LifetimesBaseline, fit_snapshot, ask_lifetimes),
+    "LifetimesSpendBaseline": (models.LifetimesSpendBaseline, fit_snapshot, ask_spend),
+    "OwnMeanSpend": (models.OwnMeanSpend, fit_snapshot, ask_spend),
+}
+learners = pytest.mark.parametrize("name", LEARNERS)
+WALKED_IN_OTHER_TESTS = {"LifetimeValueModel"}
+
+
+def chosen(part, rows):
+    """Return the given rows of a window, of a wallet or of a table of contracts, in that order."""
+    if isinstance(part, pd.DataFrame):
+        return part.iloc[rows]
+    if isinstance(part, Wallet):
+        return replace(part, frame=part.frame.iloc[rows])
+    frame = part.snapshot.frame.iloc[rows].reset_index(drop=True)
+    snapshot = replace(part.snapshot, frame=frame[[*frame.columns[::-1]]])
+    return replace(part, snapshot=snapshot, outcomes=part.outcomes.iloc[rows])
+
+
+def content(part):
+    if isinstance(part, pd.DataFrame):
+        return [part.copy()]
+    if isinstance(part, Wallet):
+        return [part.frame.copy()]
+    return [part.snapshot.frame.copy(), part.outcomes.copy()]
+
+
+@pytest.fixture(scope="module")
+def histories(cdnow_tables, cdnow_quarters):
+    rng = np.random.default_rng(2)
+    renewals = rng.geometric(rng.beta(2.0, 5.0, 300)).clip(max=8) - 1
+    contracts = pd.DataFrame(
+        {"customer_id": [f"c{i}" for i in range(300)], "renewals": renewals, "ended": renewals < 7}
+    )
+    wallets = rolling_wallets(cdnow_tables, "1998-07-01", length=HORIZON, most=3)
+    kinds = {fit_contracts: [contracts], fit_loyalty: wallets}
+    return {name: kinds.get(fit, cdnow_quarters) for name, (_, fit, _) in LEARNERS.items()}
+
+
+@pytest.fixture(scope="module")
+def learned(histories):
+    """Each learner, fitted, with its predictions and with its input as it was before."""
+    found = {}
+    for name, (make, fit, ask) in LEARNERS.items():
+        parts = histories[name]
+        before = [content(part) for part in parts]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FitWarning)
+            model = fit(make(), parts)
+        found[name] = model, ask(model, parts[-1]), before
+    return found
+
+
+def test_the_two_walks_cover_all_estimators():
+    walked = {name for name, _ in WALK} | {name.partition(",")[0] for name in LEARNERS}
+    assert walked | WALKED_IN_OTHER_TESTS == set(models._HOME)
+
+
+@learners
+def test_a_learner_says_one_finite_row_per_customer(learned, histories, name):
+    said = learned[name][1]
+    newest = content(histories[name][-1])[0]
+    assert list(said.index) == list(newest.get("customer_id", newest.index))
+    assert np.isfinite(said.to_numpy()).all()
+    assert (said.to_numpy() >= 0).all()
+
+
+@learners
+@pytest.mark.filterwarnings("ignore::crmml.exceptions.FitWarning")
+def test_a_learner_knows_no_order_of_rows_columns_and_windows(learned, histories, name):
+    make, fit, ask = LEARNERS[name]
+    rng = np.random.default_rng(1)
+    mixed = [chosen(part, rng.permutation(len(part))) for part in histories[name]]
+    in_turn = mixed if fit in (fit_snapshot, fit_contracts) else [*mixed[-2::-1], mixed[-1]]
+    again = fit(make(), in_turn)
+    expected = learned[name][1]
+    found = ask(again, mixed[-1]).loc[expected.index]
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-9)
+    if "Boosted" in name:
+        assert again.to_dict() == learned[name][0].to_dict()
+
+
+@learners
+def test_a_learner_says_of_a_customer_alone_what_it_says_in_the_batch(learned, histories, name):
+    model, expected, _ = learned[name]
+    alone = chosen(histories[name][-1], [17])
+    found = LEARNERS[name][2](model, alone)
+    pd.testing.assert_frame_equal(found, expected.iloc[[17]], rtol=1e-12)
+
+
+@learners
+def test_a_learner_is_stored_as_plain_text(learned, histories, name):
+    model, expected, _ = learned[name]
+    again = models.from_dict(json.loads(json.dumps(model.to_dict(), allow_nan=False)))
+    found = LEARNERS[name][2](again, histories[name][-1])
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    assert again.to_dict() == model.to_dict()
+
+
+@learners
+def test_a_learner_leaves_its_input_as_it_was(learned, histories, name):
+    for before, part in zip(learned[name][2], histories[name], strict=True):
+        for one, other in zip(before, content(part), strict=True):
+            pd.testing.assert_frame_equal(one, other)
+
+
+@learners
+def test_a_learner_says_when_it_is_not_fitted(histories, name):
+    make, _, ask = LEARNERS[name]
+    with pytest.raises(NotFittedError, match=f"{name.partition(',')[0]} is not fitted"):
+        ask(make(), histories[name][-1])
 
 
 def test_an_unknown_stored_model_is_refused():

@@ -9,18 +9,15 @@ from sklearn.base import clone
 
 from crmml import models
 from crmml._typing import Duration
-from crmml.data.datasets import load_cdnow
-from crmml.data.tables import open_tables
 from crmml.exceptions import (
     FutureLeakError,
     MissingColumnsError,
     ParameterError,
     TooLittleDataError,
 )
-from crmml.features.labels import LabelledSnapshot, build_labelled
+from crmml.features.labels import LabelledSnapshot
 from crmml.features.selection import choose_features, feature_matrix
 from crmml.features.snapshot import Snapshot
-from crmml.features.windows import Window
 from crmml.models.forecast.forecasters import (
     BlendForecaster,
     BoostedForecaster,
@@ -41,11 +38,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::crmml.exceptions.FitWarning")
 
 
 @pytest.fixture(scope="module")
-def parts() -> list[LabelledSnapshot]:
+def parts(cdnow_quarters) -> list[LabelledSnapshot]:
     """Three windows of 13 weeks; the last is what is forecast."""
-    tables = open_tables(load_cdnow(sample=True))
-    cutoffs = ("1997-07-02", "1997-10-01", "1998-01-01")
-    return [build_labelled(tables, Window(cutoff, HORIZON)) for cutoff in cutoffs]
+    return cdnow_quarters
 
 
 def process(model=ParetoNBDModel, horizon=HORIZON) -> ProcessForecaster:
@@ -70,48 +65,6 @@ CANDIDATES = {
     "hybrid": hybrid,
     "blend": blend,
 }
-
-
-@pytest.fixture(scope="module")
-def fitted(parts):
-    return {name: make().fit(parts[2].snapshot, parts[:2]) for name, make in CANDIDATES.items()}
-
-
-def shuffled(part: LabelledSnapshot, seed: int) -> LabelledSnapshot:
-    order = np.random.default_rng(seed).permutation(len(part))
-    frame = part.snapshot.frame.iloc[order].reset_index(drop=True)
-    frame = frame[[*frame.columns[::-1]]]
-    snapshot = Snapshot(frame, part.snapshot.cutoff, part.snapshot.grain, part.snapshot.time_unit)
-    return LabelledSnapshot(snapshot, part.outcomes.iloc[order], part.window)
-
-
-@pytest.mark.parametrize("name", CANDIDATES)
-def test_round_trip_batch_and_plain_json(name, fitted, parts):
-    model, snapshot = fitted[name], parts[2].snapshot
-    expected = model.forecast(snapshot)
-    assert list(expected.columns) == ["purchases", "spend"]
-    assert expected.index.equals(snapshot.customer_id)
-    assert np.isfinite(expected.to_numpy()).all()
-    assert (expected.to_numpy() >= 0).all()
-    stored = json.loads(json.dumps(model.to_dict(), allow_nan=False))
-    back = models.from_dict(stored)
-    pd.testing.assert_frame_equal(back.forecast(snapshot), expected, check_exact=True)
-    assert back.to_dict() == model.to_dict()
-    one = snapshot.subset(np.arange(len(snapshot)) == 17)
-    pd.testing.assert_frame_equal(
-        model.forecast(one), expected.iloc[[17]], check_exact=False, rtol=1e-12
-    )
-
-
-@pytest.mark.parametrize("name", ["heuristic", "tweedie", "hybrid", "blend"])
-def test_no_order_matters(name, fitted, parts):
-    mixed = [shuffled(part, seed) for seed, part in enumerate(parts)]
-    again = CANDIDATES[name]().fit(mixed[2].snapshot, mixed[1::-1])
-    expected = fitted[name].forecast(parts[2].snapshot)
-    found = again.forecast(mixed[2].snapshot).loc[expected.index]
-    pd.testing.assert_frame_equal(found, expected, rtol=1e-9)
-    if name == "tweedie":
-        assert again.to_dict() == fitted[name].to_dict()
 
 
 @pytest.mark.parametrize("name", CANDIDATES)
@@ -178,8 +131,8 @@ def test_without_a_gain_the_hybrid_is_the_process(parts):
     plain = process().fit(snapshot)
     pd.testing.assert_frame_equal(model.forecast(snapshot), plain.forecast(snapshot))
     assert model.drift_ < 0.01
-    law, its = model.distribution(snapshot, 20), plain.distribution(snapshot, 20)
-    pd.testing.assert_frame_equal(law, its, atol=0.02)
+    distribution, its = model.distribution(snapshot, 20), plain.distribution(snapshot, 20)
+    pd.testing.assert_frame_equal(distribution, its, atol=0.02)
     back = models.from_dict(json.loads(json.dumps(model.to_dict())))
     assert back.booster_ is None
 
@@ -216,12 +169,12 @@ def test_the_hybrid_leaves_the_total_to_the_process(taught, parts):
     assert taught.forecast(snapshot)["purchases"].sum() == pytest.approx(total, rel=1e-9)
 
 
-def test_mean_of_the_hybrid_law_is_its_forecast(taught, parts):
+def test_mean_of_the_hybrid_distribution_is_its_forecast(taught, parts):
     snapshot = parts[2].snapshot.subset(np.arange(len(parts[2])) < 400)
-    law = taught.distribution(snapshot, 150).to_numpy()
-    assert (law >= 0).all()
-    np.testing.assert_allclose(law.sum(axis=1), 1.0, atol=1e-6)
-    mean = law @ np.arange(151.0)
+    distribution = taught.distribution(snapshot, 150).to_numpy()
+    assert (distribution >= 0).all()
+    np.testing.assert_allclose(distribution.sum(axis=1), 1.0, atol=1e-6)
+    mean = distribution @ np.arange(151.0)
     forecast = taught.forecast(snapshot)["purchases"].to_numpy()
     np.testing.assert_allclose(mean, forecast, rtol=1e-5, atol=1e-7)
     path = taught.track(snapshot, [Duration.parse("1W"), Duration.parse(HORIZON)])
@@ -229,22 +182,32 @@ def test_mean_of_the_hybrid_law_is_its_forecast(taught, parts):
     assert (path[:, 0] < path[:, 1]).all()
 
 
+@pytest.fixture(scope="module")
+def few(parts) -> list[LabelledSnapshot]:
+    """A third of the customers: a corrected distribution takes time for each of them."""
+    found = []
+    for part in parts:
+        rows = np.arange(len(part)) % 3 == 0
+        found.append(LabelledSnapshot(part.snapshot.subset(rows), part.outcomes[rows], part.window))
+    return found
+
+
 @pytest.mark.parametrize(
     "process",
     [BetaGeoModel(), ModifiedBetaGeoModel(), NewcomerModel(first=2.0, half_life="4W")],
     ids=lambda process: type(process).__name__,
 )
-def test_every_process_has_a_law_with_factor_and_drift(parts, process):
-    snapshot = parts[2].snapshot
-    model = hybrid(purchase_models=[process]).fit(snapshot, planted(parts[:2]))
+def test_every_process_has_a_distribution_with_factor_and_drift(few, process):
+    snapshot = few[2].snapshot
+    model = hybrid(purchase_models=[process]).fit(snapshot, planted(few[:2]))
     assert model.booster_ is not None
     model.drift_ = 0.02
-    law = model.distribution(snapshot, 200).to_numpy()
+    distribution = model.distribution(snapshot, 200).to_numpy()
     forecast = model.forecast(snapshot)["purchases"].to_numpy()
-    np.testing.assert_allclose(law @ np.arange(201.0), forecast, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(distribution @ np.arange(201.0), forecast, rtol=1e-4, atol=1e-6)
     # A factor on the rate does not bring anybody back.
     gone = 1.0 - model.process_.purchase_model_.probability_alive(snapshot).to_numpy()
-    assert (law[:, 0] >= gone - 1e-12).all()
+    assert (distribution[:, 0] >= gone - 1e-12).all()
 
 
 @pytest.mark.parametrize("drift", [0.02, 0.05])
@@ -265,10 +228,10 @@ def test_the_drift_of_wandering_rates_is_recovered(parts, drift):
     assert 0.6 * drift < model.drift_ < 1.6 * drift
 
 
-def test_the_likeliest_process_is_corrected(parts):
+def test_the_likeliest_process_is_corrected(few):
     candidates = [ParetoNBDModel(), ModifiedBetaGeoModel()]
-    model = hybrid(purchase_models=candidates).fit(parts[2].snapshot, planted(parts[:2]))
-    fitted = [clone(one).fit(parts[2].snapshot) for one in candidates]
+    model = hybrid(purchase_models=candidates).fit(few[2].snapshot, planted(few[:2]))
+    fitted = [clone(one).fit(few[2].snapshot) for one in candidates]
     best = max(fitted, key=lambda one: one.log_likelihood_)
     assert model.process_.purchase_model_.to_dict() == best.to_dict()
 
@@ -285,7 +248,7 @@ def test_blend_weights_add_up_and_leave_out_who_cannot_be_fitted(parts):
         only.fit(parts[2].snapshot, parts[:2])
 
 
-def test_mean_of_the_blended_law_is_its_forecast(parts):
+def test_mean_of_the_blended_distribution_is_its_forecast(parts):
     snapshot = parts[2].snapshot
     members = [process(), process(ModifiedBetaGeoModel)]
     model = BlendForecaster(members=members, horizon=HORIZON).fit(snapshot, parts[:2])

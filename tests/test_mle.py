@@ -20,8 +20,8 @@ from crmml.stats import bg_nbd, mbg_nbd, mle
 
 
 @pytest.fixture(scope="module")
-def cdnow():
-    return build_snapshot(load_cdnow(sample=True), "1997-10-01", grain="day", time_unit="week")
+def cdnow(cdnow_snapshot):
+    return cdnow_snapshot
 
 
 def simulate(n, params, seed, *, z=None, effects=(0.0, 0.0, 0.0), process=bg_nbd):

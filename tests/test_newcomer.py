@@ -83,8 +83,8 @@ def as_snapshot(T, times, **more):
 
 
 @pytest.fixture(scope="module")
-def cdnow():
-    return build_snapshot(load_cdnow(sample=True), "1997-10-01")
+def cdnow(cdnow_snapshot):
+    return cdnow_snapshot
 
 
 @pytest.fixture(scope="module")

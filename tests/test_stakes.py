@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import crmml
 from crmml.models import (
     BetaGeoModel,
     GammaGammaModel,
@@ -17,8 +16,8 @@ from crmml.models import (
 
 
 @pytest.fixture(scope="module")
-def snapshot():
-    return crmml.build_snapshot(crmml.load_cdnow(sample=True), "1997-10-01")
+def snapshot(cdnow_snapshot):
+    return cdnow_snapshot
 
 
 @pytest.fixture(scope="module", params=[BetaGeoModel, ModifiedBetaGeoModel, ParetoNBDModel])

@@ -14,6 +14,7 @@ _HOME = {
     "Snapshot": "crmml.features.snapshot",
     "build_snapshot": "crmml.features.snapshot",
     "load_cdnow": "crmml.data.datasets",
+    "read": "crmml.data.first_look",
     "ScoringBundle": "crmml.scoring.bundle",
     "score": "crmml.scoring.scorer",
     "train": "crmml.training.pipeline",
@@ -25,6 +26,7 @@ __all__ = [
     "__version__",
     "build_snapshot",
     "load_cdnow",
+    "read",
     "score",
     "train",
 ]

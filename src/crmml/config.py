@@ -89,6 +89,9 @@ class DataSection(_Section):
         None, description="the own house, where a column `seller` holds rivals' sales too"
     )
     policies: Policies = Policies()
+    few_repeats: Literal["error", "keep"] = Field(
+        "error", description="a log in which hardly any customer bought twice: refuse it or go on"
+    )
 
     @property
     def tables(self) -> dict[str, TableSource]:

@@ -65,20 +65,25 @@ def init(
         str | None, typer.Option(help="The table inside a DuckDB file, where FILE is only one.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Say which table each file is, propose the columns, and write a commented configuration."""
     from crmml.cli import jobs
 
-    jobs.init(files, out, table=table, force=force)
+    jobs.init(files, out, table=table, force=force, as_json=as_json)
 
 
 @app.command()
-def check(config: ConfigOption, set_: SetOption = None) -> None:
+def check(
+    config: ConfigOption,
+    set_: SetOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
     """Validate the data and print a one-page profile."""
     settings = _load(config, set_)
     from crmml.cli import jobs
 
-    jobs.check(settings)
+    jobs.check(settings, as_json=as_json)
 
 
 @app.command()
@@ -266,8 +271,14 @@ def _report_unraisable(what: Any) -> None:
         sys.__unraisablehook__(what)
 
 
+_LONGEST = 1_990
+"""Characters of a message: what is longer is read by nobody."""
+
+
 def _complain(text: str) -> None:
-    print(f"crmml: {' '.join(text.split())}", file=sys.stderr)
+    said = " ".join(text.split())
+    said = said if len(said) <= _LONGEST else f"{said[: _LONGEST - 4]} ..."
+    print(f"crmml: {said}", file=sys.stderr)
 
 
 def _show_warnings_as_notes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from crmml.metrics.table import metric_named
 from crmml.notes import Note, most_pressing
 
 if TYPE_CHECKING:
+    from crmml.data.first_look import FirstLook
     from crmml.data.mapping import Proposal
     from crmml.data.profile import Profile
     from crmml.data.sections import TableProfile
@@ -28,7 +30,7 @@ _WIDTH = None if os.environ.get("COLUMNS") or os.isatty(1) else 110
 console = Console(highlight=False, width=_WIDTH)
 errors = Console(stderr=True, highlight=False)
 
-_DOUBTS = 5
+DOUBTS = 5
 """Doubts about a file that fit one screen."""
 
 BOARD = (
@@ -46,12 +48,12 @@ BOARD = (
 
 
 def board_heading(metric: str) -> str:
-    """Return the heading of a column of the leaderboard, from the table of metrics.
+    r"""Return the heading of a column of the leaderboard, from the table of metrics.
 
     Examples
     --------
     >>> board_heading("purchases_mae"), board_heading("spend_bias")
-    ('MAE', 'spend\\nbias')
+    ('MAE', 'spend\nbias')
     """
     heading = metric_named(metric).heading
     return f"spend\n{heading}" if metric == "spend_bias" else heading
@@ -232,34 +234,48 @@ def show_places(places: Mapping[str, Any]) -> None:
         say(f"{name + ':':<10} {place}")
 
 
-def show_proposal(proposal: Proposal) -> None:
-    """Print what was understood of a file, and what is doubtful."""
-    told, table = proposal.recognition, proposal.schema.name
-    if told is not None:
-        why = "; ".join(told.evidence)
-        say(f"{proposal.path.name} is the table {table} ({told.confidence:.0%} sure): {why}")
-    grid = _grid(f"{proposal.path.name}, as {table}", "our name", "column", "sure", "why")
+def show_look(look: FirstLook) -> None:
+    """Print one screen: what a file is, ten rows as understood, its figures, and the doubts."""
+    proposal = look.proposal
+    say(look.title)
+    grid = _grid(f"{proposal.path.name}, as {proposal.schema.name}", "our name", "column", "sure",
+                 "evidence")  # fmt: skip
     for column in grid.columns:
         column.justify = "left"
     for name, guess in proposal.columns.items():
         grid.add_row(name, escape(guess.column), f"{guess.confidence:.0%}", escape(guess.why))
     console.print(grid)
-    for name, choices in proposal.missing.items():
-        shown = ", ".join(f"{c!r} ({proposal.figures[c]})" for c in choices[:3])
-        say(
-            f"missing: {name}, which is required, may be {shown}; choose it in the configuration"
-            if choices
-            else f"missing: no column looks like {name}, which is required; name it in the "
-            "configuration"
-        )
+    show_rows(look.rows, "Ten rows, as understood" if look.facts else "Ten rows, as in the file")
+    if look.sentence:
+        say(look.sentence)
+    if look.why_not:
+        say(f"! not settled yet: {look.why_not}")
     for sentence in proposal.evidence:
         say(f"* {sentence}")
-    for doubt in proposal.doubts[:_DOUBTS]:
+    for doubt in look.doubts[:DOUBTS]:
         say(f"? {doubt}")
-    if len(proposal.doubts) > _DOUBTS:
-        say(f"? and {len(proposal.doubts) - _DOUBTS} more, in the configuration")
-    if table != "transactions":
+        if doubt.line:
+            say(f"    {doubt.line}")
+    if len(look.doubts) > DOUBTS:
+        say(f"? and {len(look.doubts) - DOUBTS} more, in the configuration")
+    if proposal.schema.name != "transactions":
         say(f"* what it adds: {proposal.schema.adds}")
+
+
+def show_rows(rows: pd.DataFrame, title: str, most: int = 7) -> None:
+    """Print rows of a table, as many columns as fit."""
+    shown = rows.iloc[:, :most]
+    grid = _grid(title, *map(str, shown.columns))
+    for column in grid.columns:
+        column.no_wrap, column.overflow, column.max_width = True, "ellipsis", 24
+    for row in shown.itertuples(index=False):
+        grid.add_row(*("" if pd.isna(value) else escape(str(value)) for value in row))
+    console.print(grid)
+
+
+def show_json(value: Mapping[str, Any]) -> None:
+    """Print plain values as JSON, for programs."""
+    print(json.dumps(value, ensure_ascii=False, indent=1))
 
 
 def config_text(proposals: list[Proposal], relative_to: Path) -> str:
@@ -343,6 +359,7 @@ def show_profile(profile: Profile) -> None:
             say(f"policy {effect.policy}={effect.choice}: {effect.rows:,} lines {done}")
     for remark in profile.remarks():
         say(f"* {remark}")
+    say(profile.reach)
 
 
 def show_sections(sections: tuple[TableProfile, ...]) -> None:

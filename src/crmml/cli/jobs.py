@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +15,19 @@ from crmml.config import Config, parse_config
 from crmml.exceptions import ParameterError, StorageError
 
 if TYPE_CHECKING:
+    from crmml.data.tables import Tables
     from crmml.scoring.bundle import ScoringBundle
     from crmml.tracking.registry import Reevaluation
     from crmml.tracking.runs import LoggedModel
     from crmml.training.pipeline import TrainingResult
 
 
-def init(files: list[str], out: Path, *, table: str | None, force: bool) -> None:
+def init(
+    files: list[str], out: Path, *, table: str | None, force: bool, as_json: bool = False
+) -> None:
     """Propose a mapping for each file, show them, and write the configuration."""
     from crmml.atomic import replacing
+    from crmml.data.first_look import take_look
     from crmml.data.mapping import propose_tables
     from crmml.data.schema import TABLES
 
@@ -40,20 +44,28 @@ def init(files: list[str], out: Path, *, table: str | None, force: bool) -> None
         name, equals, path = file.partition("=")
         said = bool(equals) and name in {schema.name for schema in TABLES}
         asked.append((path, name) if said else (file, None))
-    proposals = propose_tables(asked)
-    for proposal in proposals:
-        display.show_proposal(proposal)
+    with working() as say:
+        say("looking at the columns")
+        proposals = propose_tables(asked)
+        say("reading")
+        looks = [take_look(proposal) for proposal in proposals]
     text = display.config_text(proposals, relative_to=out.resolve().parent)
     with replacing(out) as target:
         target.write_text(text, encoding="utf-8")
     chosen = [f"data.{p.schema.name}.columns.{name}" for p in proposals for name in p.missing]
+    if as_json:
+        tables = [look.to_dict() for look in looks]
+        display.show_json({"configuration": str(out), "choose": chosen, "tables": tables})
+        return
+    for look in looks:
+        display.show_look(look)
     first = f"First choose {', '.join(chosen)} in it. " if chosen else ""
     display.say(f"Wrote {out}. {first}Next: crmml check --config {out}")
 
 
-def check(config: Config) -> None:
+def check(config: Config, *, as_json: bool = False) -> None:
     """Validate the data and print the profile: of the log where there is one, and of the rest."""
-    from crmml.data.profile import compute_profile, list_additions
+    from crmml.data.profile import compute_profile, list_additions, refuse_few_repeats
     from crmml.data.sections import opened, profile_tables
     from crmml.training.opening import open_configured
 
@@ -65,13 +77,31 @@ def check(config: Config) -> None:
             sections, additions = profile_tables(tables), list_additions(tables)
             profile = None
         else:
-            profile = compute_profile(tables, history=config.backtest.min_history)
+            profile = compute_profile(
+                tables, history=config.backtest.min_history, horizon=config.outcome.horizon
+            )
+            refuse_few_repeats(profile.buyers, profile.one_time_share, config.data.few_repeats)
     if profile is not None:
-        display.show_profile(profile)
+        display.show_json(profile.to_dict()) if as_json else display.show_profile(profile)
+        return
+    told = no_log_here(tables)
+    if as_json:
+        display.show_json({"tables": tables.counts, "reach": told})
         return
     display.show_sections(sections)
     display.show_additions(additions)
-    display.say("* there is no log of transactions: this version trains on a log only")
+    display.say(f"* {told}")
+
+
+def no_log_here(tables: Mapping[str, Any]) -> str:
+    """Say what can be done with tables among which there is no log."""
+    told = "there is no log of transactions: this version trains on a log only"
+    if "labelled" in tables:
+        told += (
+            "; of a labelled table it checks ids and outcome, and in Python Snapshot.from_frame "
+            "takes its columns as features of the churn models"
+        )
+    return told
 
 
 def train(config: Config) -> None:
@@ -99,7 +129,8 @@ def backtest(config: Config, out: Path | None) -> None:
         found = backtest_configured(config, announce=say)
     display.show_backtest(found)
     process = process_for_value(found.chosen, found.leaderboard)
-    notes = (*age_of_base(found.windows[-1].labelled.snapshot, process), *found.notes)
+    model = getattr(found.graded.fitted.get(process), "purchase_model_", None)
+    notes = (*age_of_base(found.graded.labelled.snapshot, process, model), *found.notes)
     display.show_notes(notes, None if out is None else out / "notes.json")
     if out is not None:
         from matplotlib.figure import Figure
@@ -301,6 +332,7 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
     with working() as say:
         say("reading and validating")
         tables = open_configured(config)
+        _refuse_few_repeats(config, tables)
         say("reaching MLflow")
         from crmml.tracking.runs import log_training, start
 
@@ -328,6 +360,13 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
         with replacing(_notes_beside(folder)) as target:
             target.write_text(to_json(result.notes), encoding="utf-8")
     return result, logged, folder
+
+
+def _refuse_few_repeats(config: Config, tables: Tables) -> None:
+    from crmml.data.profile import count_buyers, refuse_few_repeats
+
+    if "transactions" in tables:
+        refuse_few_repeats(*count_buyers(tables), config.data.few_repeats)
 
 
 def _notes_beside(folder: Path) -> Path:

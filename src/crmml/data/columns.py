@@ -437,8 +437,16 @@ def _guess_by_values(chosen: dict[str, Guess], taken: set[str], looks: Mapping[s
             if canonical == "amount" and "unit_price" in chosen:
                 continue
             sure = 0.6 if len(free) == 1 else 0.6 / len(free)
+            mails = [c for c in free if canonical == "customer_id" and _holds_mail(looks[c])]
+            if len(mails) == 1:
+                free = [mails[0], *(c for c in free if c not in mails)]
+                sure, why = 0.6, "the only column of e-mail addresses"
             chosen[canonical] = Guess(free[0], round(sure, 2), tuple(free[1:]), why)
             taken.add(free[0])
+
+
+def _holds_mail(seen: Look) -> bool:
+    return bool(seen.common) and all(re.fullmatch(r"[^@\s]+@[^@\s]+", v) for v in seen.common)
 
 
 def candidates(schema: TableSchema, canonical: str, looks: Mapping[str, Look]) -> list[str]:

@@ -36,13 +36,13 @@ from crmml.data.engine import plain_errors
 from crmml.data.files import Form
 from crmml.data.money import LESS, READ_ONLY
 from crmml.data.reading import Source, find_form, open_raw
-from crmml.data.recognition import Recognition, recognise, why_no_log
+from crmml.data.recognition import Recognition, other_kind, recognise, why_no_log
 from crmml.data.revenue import understand_revenue
 from crmml.data.schema import TABLES, TRANSACTIONS, TableSchema, table_named
 from crmml.data.settings import Policies
 from crmml.data.tables import STARTS
 from crmml.data.times import decide_dates
-from crmml.data.weighing import Doubt, Figures, Seen, called, find_missing, misfit, weigh
+from crmml.data.weighing import Doubt, Figures, Seen, called, find_missing, misfit, weigh, with_line
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, few
 
 _SAMPLE = 10_000
@@ -168,10 +168,14 @@ class Proposal:
                 note += "; else " + ", ".join(guess.alternatives[:5])
             yield f"      {name + ':':<{width}} {_quoted(guess.column)}  # {_one_line(note)}"
         for name, choices in self.missing.items():
-            asked = "CHOOSE: uncomment one of the lines below, which then counts"
-            nothing = "required, but no column looks like it"
-            # null, or a column of that very name would be taken
-            yield f"      {name + ':':<{width}} null  # {asked if choices else nothing}"
+            if name in self.unused:
+                # or the column of that very name would be taken
+                asked = "CHOOSE: put one of the lines below in the place of this one"
+                yield f"      {name + ':':<{width}} null  # {asked}"
+            elif choices:
+                yield f"      # CHOOSE {name}: uncomment one of the lines below"
+            else:
+                yield f"      # {name + ':':<{width}} required, but no column looks like it"
             for choice in choices:
                 note = _one_line(self.figures.get(choice, ""))
                 yield f"      # {name + ':':<{width}} {_quoted(choice)}  # {note}"
@@ -306,6 +310,13 @@ def propose_tables(
 
 def _recognised(seen: Seen, *, alone: bool) -> Recognition:
     told = recognise(seen.looks, Path(seen.name).stem.partition("::")[0])
+    doubtful = told.schema is TRANSACTIONS or told.confidence < SURE
+    if doubtful and (kind := other_kind(seen.looks)):
+        raise DataError(
+            f"{seen.name} is no log of transactions: {kind}; where it is one all the same, say "
+            f"so (crmml init transactions={seen.name})",
+            table="transactions",
+        )
     if told.confidence >= SURE:
         return told
     if alone:  # what people give first is their log
@@ -327,15 +338,9 @@ def _refuse(proposals: list[Proposal]) -> None:
             f"beside {file}",
             table=first.schema.name,
         )
-    more = ""
-    if first.recognition.totals:
-        more = (
-            "; where it holds frequency, recency and T of each customer, Snapshot.from_frame "
-            "takes it in Python"
-        )
     raise DataError(
-        f"{why_no_log(file, first.recognition)}: give the log beside it (crmml init LOG {file})"
-        f"{more}; where it is a log all the same, say so (crmml init transactions={file})",
+        f"{why_no_log(file, first.recognition)}; where it is a log all the same, say so (crmml "
+        f"init transactions={file})",
         table=first.schema.name,
     )
 
@@ -399,8 +404,11 @@ def _days_of_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
     if named is None:
         return looks
     moment = table[named]
-    # the day, whatever the form: the clock stands behind it
-    day = moment.cast("string").split(" ")[0].split("T")[0]
+    day = moment.cast("string")
+    if any(":" in value for value in looks[named].common):
+        # the day, whatever its form: what stands before " 10:15"
+        date = day.strip().split(":")[0]
+        day = date.substr(0, date.length() - 3)
     like = [c for c in looks if by_name(c, "transactions", "customer_id")[0]]
     asked = dict.fromkeys([*like, *candidates(TRANSACTIONS, "customer_id", looks)][:4])
     more = {}
@@ -408,10 +416,12 @@ def _days_of_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
         if not looks[column].may_be_id:
             continue
         values = table.select(id=table[column], day=day).filter(ibis._.id.notnull())
-        each = values.group_by("id").agg(n=values.count(), days=values.day.nunique())
+        each = values.group_by("id").agg(
+            n=values.count(), several=values.day.min() < values.day.max()
+        )
         many = each.n > 1
         repeating, spread = each.aggregate(
-            r=many.sum().fill_null(0), s=(many & (each.days > 1)).sum().fill_null(0)
+            r=many.sum().fill_null(0), s=(many & each.several).sum().fill_null(0)
         ).to_pyarrow().to_pylist()[0].values()  # fmt: skip
         if repeating >= 5:
             more[column] = replace(looks[column], spread=spread / repeating)
@@ -478,7 +488,7 @@ def _propose(
         keep=revenue.keep if revenue else {},
         apart=apart,
         totals=revenue.totals if revenue else {},
-        doubts=tuple(Doubt(text) for text in doubts),
+        doubts=tuple(with_line(text, schema.name) for text in doubts),
         evidence=tuple(evidence),
         sample=seen.sample.head(10),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,10 @@ from crmml.stats.discounting import in_units
 from crmml.stats.entry import Entry, judge_entry
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
+FEW_REPEATS = 0.03
+"""Share of buyers who bought on a second day below which there is hardly a repeat to learn from."""
+ENOUGH_BUYERS = 30
+"""Buyers from which that share says something."""
 HORIZONS = (4, 8, 13, 26, 39, 52)
 """Outcome windows that are tried, weeks."""
 
@@ -81,6 +86,8 @@ class Profile:
         The other tables.
     report : CleaningReport
         What the policies did.
+    reach : str
+        What can be fitted and what cannot, and which one column more would bring most.
     """
 
     first: pd.Timestamp
@@ -112,6 +119,32 @@ class Profile:
     additions: pd.DataFrame
     sections: tuple[TableProfile, ...]
     report: CleaningReport
+    reach: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; of the months and tables only what the screen shows."""
+        plain = {
+            name: getattr(self, name)
+            for name in (
+                *("weeks", "rows", "customers", "buyers", "purchases", "described_share"),
+                *("currency", "revenue", "returned", "return_rows", "zero_rows"),
+                *("one_time_share", "silent_days", "longest_silence", "season", "season_month"),
+                "reach",
+            )
+        }
+        return plain | {
+            "first": str(self.first.date()),
+            "last": str(self.last.date()),
+            "base": self.entry.base,
+            "purchases_per_customer": {str(q): v for q, v in self.purchases_per_customer.items()},
+            "days_between_purchases": {str(q): v for q, v in self.days_between_purchases.items()},
+            "closed_weekdays": list(self.closed_weekdays),
+            "windows": dict(
+                zip(self.windows["weeks"].map(str), self.windows["windows"].tolist(), strict=True)
+            ),
+            "cleaning": self.report.to_dict(),
+            "remarks": self.remarks(),
+        }
 
     def remarks(self) -> list[str]:
         """Return what a careful colleague would point out, a sentence each."""
@@ -164,7 +197,9 @@ class Profile:
         return said
 
 
-def compute_profile(tables: Tables, *, history: str | Duration = "26W") -> Profile:
+def compute_profile(
+    tables: Tables, *, history: str | Duration = "26W", horizon: str | Duration = "13W"
+) -> Profile:
     """Describe the transactions; every count is done in the engine.
 
     Parameters
@@ -173,6 +208,8 @@ def compute_profile(tables: Tables, *, history: str | Duration = "26W") -> Profi
         As :func:`crmml.data.tables.open_tables` returns them.
     history : duration, default "26W"
         What must lie before the first outcome window.
+    horizon : duration, default "13W"
+        Length of the outcome window.
 
     Raises
     ------
@@ -229,7 +266,94 @@ def compute_profile(tables: Tables, *, history: str | Duration = "26W") -> Profi
         additions=list_additions(tables),
         sections=profile_tables(tables),
         report=tables.report,
+        reach=_reach(lines.columns, weeks, float(counts.get(1, 0) / counts.sum()),
+                     Duration.parse(history), Duration.parse(horizon)),
+    )  # fmt: skip
+
+
+def count_buyers(tables: Tables) -> tuple[int, float]:
+    """Return the number of buyers, and the share of them that bought on one day only."""
+    lines = tables.transactions
+    bought = lines.filter(is_purchase(lines))
+    days = bought.select("customer_id", day=bought.timestamp.cast("date")).distinct()
+    each = days.group_by("customer_id").agg(n=days.count())
+    found = each.aggregate(n=each.count(), once=(each.n == 1).sum()).to_pyarrow().to_pylist()[0]
+    return found["n"], (found["once"] or 0) / max(found["n"], 1)
+
+
+def refuse_few_repeats(buyers: int, one_time_share: float, choice: str) -> None:
+    """Refuse a log in which hardly any customer bought twice, unless told to go on.
+
+    Parameters
+    ----------
+    buyers : int
+        Customers with a purchase.
+    one_time_share : float
+        Share of them with one only.
+    choice : {"error", "keep"}
+        The setting ``data.few_repeats``.
+
+    Raises
+    ------
+    TooLittleDataError
+        If so.
+
+    Examples
+    --------
+    >>> refuse_few_repeats(1000, 0.86, "error")
+    >>> refuse_few_repeats(1000, 0.999, "error")
+    Traceback (most recent call last):
+        ...
+    crmml.exceptions.TooLittleDataError: customers must come back for anything to be learned from
+    them, but of 1,000 buyers only 1 (0.1%) bought on a second day: hardly any repeat; if
+    customer_id holds the number of an order or a session, name the customer instead, else set
+    data.few_repeats: keep to go on
+    """
+    if choice == "keep" or buyers < ENOUGH_BUYERS or 1 - one_time_share >= FEW_REPEATS:
+        return
+    repeat = round(buyers * (1 - one_time_share))
+    raise TooLittleDataError(
+        f"customers must come back for anything to be learned from them, but of {buyers:,} buyers "
+        f"only {repeat:,} ({1 - one_time_share:.1%}) bought on a second day: hardly any repeat; if "
+        "customer_id holds the number of an order or a session, name the customer instead, else "
+        "set data.few_repeats: keep to go on"
     )
+
+
+_GAINS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("margin", "cost"), "value in profit, where now one assumed margin holds for all"),
+    (("seller", "category"), "classes of loyalty that are seen and not inferred"),
+    (("product_id",), "products told apart, and duplicates from repeats"),
+    (("channel",), "the mix of channels"),
+)
+"""Columns in the order of what they bring, any of each group."""
+
+
+def _reach(
+    columns: Collection[str], weeks: float, once: float, history: Duration, horizon: Duration
+) -> str:
+    """Say what can be fitted and what cannot, and which column more would bring most."""
+    before, one = in_units(history, "week"), in_units(horizon, "week")
+    tests = max(0, int((weeks - before) / one + 1e-9))
+    learned = max(0, int((weeks - one) / one + 1e-9))
+    can, cannot = [], []
+    if tests:
+        plural = "s" if tests > 1 else ""
+        can.append(f"purchases, value and tiers, judged on {tests} window{plural} of {horizon}")
+    else:
+        needed = f"{before + one:g} weeks are needed and there are {weeks:.1f}"
+        cannot.append(f"any model, as {needed} (shorten backtest.min_history or outcome.horizon)")
+    if learned >= 2 and tests:
+        can.append("churn")
+    elif tests:
+        cannot.append(f"churn learned by trees, for which {3 * one:g} weeks are needed")
+    if once > 0.9:
+        cannot.append(f"much about repeats, as {once:.0%} bought once only")
+    more = next(((names, gain) for names, gain in _GAINS if not set(names) & set(columns)), None)
+    parts = [f"can be fitted: {', '.join(can) or 'nothing yet'}"]
+    parts += [f"cannot: {'; '.join(cannot)}"] if cannot else []
+    parts += [f"a column {' or '.join(more[0])} would bring most: {more[1]}"] if more else []
+    return "; ".join(parts)
 
 
 def _totals(lines: ir.Table) -> dict[str, Any]:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from crmml.data.columns import ENOUGH, SURE, Guess, Look, assign, by_name, hints, plain, spellings
+from crmml.data.columns import (
+    ENOUGH,
+    READS,
+    SURE,
+    Guess,
+    Look,
+    assign,
+    by_name,
+    hints,
+    plain,
+    spellings,
+)
 from crmml.data.schema import (
     CUSTOMERS,
     INTERACTIONS,
@@ -16,7 +28,15 @@ from crmml.data.schema import (
     TREATMENTS,
     TableSchema,
 )
+from crmml.data.times import is_date
 from crmml.exceptions import few
+
+_PERIOD = re.compile(
+    r"(19|20)\d\d([-/. _]?(0?[1-9]|1[0-2]|[QqWw]\d{1,2}))?|[QqMm]\d{1,2}([-/. _]?(19|20)?\d\d)?"
+    r"|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[-/. _]?((19|20)?\d\d)?",
+    re.IGNORECASE,
+)
+"""Names of columns that are years, quarters, months or weeks."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +166,59 @@ def _said(name: str, guess: Guess, looks: Mapping[str, Look]) -> str:
     return f"{column} is the {name.replace('_', ' ')}"
 
 
+def other_kind(looks: Mapping[str, Look]) -> str | None:
+    """Say what a file is that is none of the tables, and what to do with it; None if it may be one.
+
+    Parameters
+    ----------
+    looks : mapping of str to Look
+        Its columns.
+    """
+    words = spellings("words")
+    if len(looks) == 1:
+        ((name, only),) = looks.items()
+        if only.is_text and only.dates < SURE and only.numbers < SURE:
+            return (
+                f"its lines do not split into columns by any usual delimiter (the only one is "
+                f"{name[:40]!r}); set the delimiter, or export it as CSV"
+            )
+    periods = [c for c in looks if _PERIOD.fullmatch(c.strip()) or is_date(c)]
+    if len(periods) >= 3 and 2 * len(periods) > len(looks):
+        return (
+            f"it is a wide table: one row per customer, one column per period ({few(periods, 3)}); "
+            "turn it into one row per customer and period (pandas.melt) with customer, date, amount"
+        )
+    customer = max((by_name(c, "transactions", "customer_id")[0] for c in looks), default=0.0)
+    days = [c for c, seen in looks.items() if seen.dates >= READS and seen.unique]
+    named = any(s.may_be_id and s.numbers < READS and not s.flag for s in looks.values())
+    if days and customer == 0 and not named:
+        return (
+            f"it is a table of totals: no {days[0]!r} repeats, so one row is a day and not a "
+            "purchase, and no column names a customer; export the single purchases"
+        )
+    asked = [c for c in looks if hints(c, words["survey"])]
+    people = [c for c in asked if looks[c].unique]
+    amounts = any(by_name(c, "transactions", "amount")[0] > 0.8 for c in looks)
+    if people and not amounts:
+        return (
+            f"it is a survey: one row per answer (no {people[0]!r} repeats); with the customer, "
+            "the date, kind = survey and the score from 0 to 10 it is a table interactions, "
+            "beside a log"
+        )
+    return None
+
+
 def why_no_log(file: str, found: Recognition) -> str:
-    """Say why a file is no log of transactions, what it is instead, and what would be one."""
+    """Say why a file is no log of transactions, what it is instead, and which door is its own."""
     told = "; ".join(found.evidence)
+    door = f"give the log beside it (crmml init LOG {file})"
+    if found.totals:
+        door += (
+            "; where it holds frequency, recency and T of each customer, Snapshot.from_frame "
+            "takes it in Python"
+        )
     return (
         f"{file} is no log of transactions but a table {found.schema.name} "
         f"({found.confidence:.0%} sure: {told}), where one row is {found.schema.row}; a log has "
-        f"{TRANSACTIONS.row} per row, with customer, date and amount"
+        f"{TRANSACTIONS.row} per row, with customer, date and amount: {door}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ import ibis.expr.types as ir
 from crmml.data.columns import (
     SURE,
     Guess,
+    Look,
     beside_amount,
     by_name,
     fits_kind,
@@ -131,9 +133,15 @@ def _compare_amounts(
         _take(found, "amount", gross, "what was paid, of which the refunds are a part")
         for what in within:
             _take(found, f"less_{what}", beside[what], "within the amount, and no revenue")
-    elif parts:
+    elif parts and not _net_by_name(amount.column, family, figures):
         for what in _within_by_name(amount.column, parts, beside, figures, found):
             _take(found, f"less_{what}", beside[what], "within the amount, and no revenue")
+    if not found.columns and (whole := _before_fees(amount.column, family, figures)):
+        _take(found, "amount", whole, f"{amount.column!r} is less fees, which are a cost")
+        parts = []
+    if not found.columns and (named := _net_by_name(amount.column, family, figures)):
+        _take(found, "amount", named, f"its name says that it is net, beside {amount.column!r}")
+        parts = []
     if refunded is not None:
         _take(found, "less_refunded", refunded, "paid back later")
     if not found.columns:
@@ -167,6 +175,29 @@ def _split(
     shares = figures.measure(**measures)
     best = max(shares, key=lambda key: (shares[key], len(asked[key][2])), default=None)
     return asked[best] if best and shares[best] >= HOLDS else ("", "", ())
+
+
+def _net_by_name(amount: str, family: list[str], figures: Figures) -> str | None:
+    """Return the only other amount whose name says that it is net, unless it is so of fees."""
+    net = spellings("words")["net"]
+    others = [c for c in family if c != amount and hints(c, net)]
+    fees = [c for c in figures.seen.looks if hints(c, spellings("words")["fee"])]
+    return others[0] if len(others) == 1 and not hints(amount, net) and not fees else None
+
+
+def _before_fees(amount: str, family: list[str], figures: Figures) -> str | None:
+    """Return the amount before fees, where this one is after them."""
+    looks = figures.seen.looks
+    fees = [
+        c for c in looks if hints(c, spellings("words")["fee"]) and fits_kind("money", looks[c])
+    ]
+    if not fees or not hints(amount, spellings("words")["net"]):
+        return None
+    net, fee = figures.money(amount), figures.money(fees[0]).fill_null(0.0).abs()
+    holds = {c: ((figures.money(c) - fee - net).abs() < CENT).mean() for c in family if c != amount}
+    shares = figures.measure(**holds)
+    best = max(shares, key=lambda c: shares[c], default=None)
+    return best if best and shares[best] >= HOLDS else None
 
 
 def _within_by_name(
@@ -333,33 +364,77 @@ def _amount_of(made: Mapping[str, Guess], figures: Figures) -> ir.NumericValue:
 
 def _ask_status(made: Mapping[str, Guess], figures: Figures, found: Revenue) -> Iterator[Doubt]:
     """Yield what hangs on a status: sums of the rows that are no sale."""
-    words = spellings("words")
-    status, known = words["status"], set(map(plain, words["not_sold"]))
     used = {g.column for g in made.values()}
     for column, look in figures.seen.looks.items():
-        named = plain(column) in map(plain, status) or hints(column, status)
-        if column in used or not named or not 2 <= look.distinct <= 20:
+        is_status, is_mark = _kind_of_status(column, look)
+        if column in used or not (is_status or is_mark):
             continue
-        rows = _by(figures, column, _amount_of(made, figures))
-        lost = [v for v, (_, total) in rows.items() if plain(v) in known and total > 0]
-        if not lost or len(lost) == len(rows):
-            continue
-        kept = sorted(v for v in rows if v not in lost)
-        found.keep[column] = tuple(kept)
-        told = ", ".join(f"{v!r} in {rows[v][0]:,} rows ({rows[v][1]:,.2f})" for v in lost)
-        rest = sum(rows[v][1] for v in kept)
-        both = sum(total for _, total in rows.values())
-        listed = ", ".join(f'"{v}"' for v in kept)
-        yield Doubt(
-            f"{column!r} says {told}: these rows are taken for no sales and left out, which leaves "
-            f"{rest:,.2f} of {both:,.2f}; remove the line to count them",
-            f"data.transactions.keep: {{{column}: [{listed}]}}",
-        )
+        rows = _by(figures, column, _amount_of(made, figures), mark=is_mark)
+        lost = _lost(rows, is_mark)
+        if 0 < len(lost) < len(rows):
+            kept = sorted(v for v in rows if v not in lost)
+            found.keep[column] = tuple(kept)
+            yield _doubt_status(column, rows, lost, kept, is_mark)
+        elif is_status and not lost and all(v.isdigit() for v in rows) and len(rows) > 1:
+            told = ", ".join(f"{v!r} in {n:,} rows ({t:,.2f})" for v, (n, t) in rows.items())
+            listed = ", ".join(f'"{v}"' for v in rows)
+            yield Doubt(
+                f"{column!r} says {told}: which of these codes stand for a sale is not known, so "
+                "all rows count; name those that do",
+                f"data.transactions.keep: {{{column}: [{listed}]}}",
+            )
 
 
-def _by(figures: Figures, column: str, value: ir.NumericValue) -> dict[str, tuple[int, float]]:
-    """Return rows and sum by the values of a column; no value is ''."""
+def _kind_of_status(column: str, look: Look) -> tuple[bool, bool]:
+    """Say whether a column is a status, and whether it marks rows that are no sale."""
+    words = spellings("words")
+    status = plain(column) in map(plain, words["status"]) or bool(hints(column, words["status"]))
+    marks = bool(hints(column, words["not_sold"]))
+    dates = look.dates >= HOLDS
+    is_mark = marks and look.filled > 0 and (look.flag or dates)
+    return status and not is_mark and 2 <= look.distinct <= 20, is_mark
+
+
+def _lost(rows: Mapping[str, tuple[int, float]], is_mark: bool) -> list[str]:
+    """Return the values of rows that are no sale, and have an amount that would count as one."""
+    if is_mark:
+        no = ("", "false", "f", "no", "n", "0", "nein", "non")
+        return [v for v, (_, total) in rows.items() if v.lower() not in no and total > 0]
+    known = set(map(plain, spellings("words")["not_sold"]))
+    return [v for v, (_, total) in rows.items() if plain(v) in known and total > 0]
+
+
+def _doubt_status(
+    column: str,
+    rows: Mapping[str, tuple[int, float]],
+    lost: list[str],
+    kept: list[str],
+    is_mark: bool,
+) -> Doubt:
+    told = ", ".join(f"{v!r} in {rows[v][0]:,} rows ({rows[v][1]:,.2f})" for v in lost)
+    if is_mark and kept == [""]:
+        n, total = (sum(rows[v][i] for v in lost) for i in (0, 1))
+        told = f"a value in {n:,} rows ({total:,.2f})"
+    rest = sum(rows[v][1] for v in kept)
+    both = sum(total for _, total in rows.values())
+    listed = ", ".join(f'"{v}"' for v in kept)
+    return Doubt(
+        f"{column!r} says {told}: these rows are taken for no sales and left out, which leaves "
+        f"{rest:,.2f} of {both:,.2f}; remove the line to count them",
+        f"data.transactions.keep: {{{column}: [{listed}]}}",
+    )
+
+
+def _by(
+    figures: Figures, column: str, value: ir.NumericValue, *, mark: bool = False
+) -> dict[str, tuple[int, float]]:
+    """Return rows and sum by the values of a column; no value is ''.
+
+    Of a mark with many values, as dates are, all of them stand under one.
+    """
     key = figures.seen.table[column].cast("string").strip().fill_null("")
+    if mark and figures.seen.looks[column].distinct > 2:
+        key = ibis.ifelse(key == "", "", "filled")
     lines = figures.seen.table.select(key=key, value=value)
     found = lines.group_by("key").agg(n=lines.count(), total=lines.value.sum())
     rows: list[dict[str, Any]] = found.order_by("key").to_pyarrow().to_pylist()
@@ -379,7 +454,8 @@ def _find_totals(made: Mapping[str, Guess], figures: Figures, found: Revenue) ->
     top = each.order_by([ibis.desc("total"), "key"]).limit(30).to_pyarrow().to_pylist()
     whole = each.aggregate(total=each.total.sum(), n=each.count()).to_pyarrow().to_pylist()[0]
     everything, n = float(whole["total"] or 0), int(whole["n"])
-    named = [row for row in top if plain(row["key"]) in words]
+    # "Subtotal 3" is one as well
+    named = [row for row in top if re.sub(r"[0-9]+$", "", plain(row["key"])) in words]
     rest = everything - sum(float(row["total"] or 0) for row in named)
     others = [row for row in top if row not in named]
     alike = [
@@ -394,7 +470,7 @@ def _find_totals(made: Mapping[str, Guess], figures: Figures, found: Revenue) ->
         return
     found.apart = tuple(row["key"] for row in apart if row["key"])
     left = everything - sum(float(row["total"] or 0) for row in apart)
-    for row in apart:
+    for row in apart[:3]:
         who = f"customer {row['key']!r}" if row["key"] else "a row without a customer"
         rows = "1 row" if row["n"] == 1 else f"{row['n']:,} rows"
         listed = ", ".join(f'"{k}"' for k in found.apart)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -47,6 +48,33 @@ class Doubt(str):
         doubt = super().__new__(cls, text)
         doubt.line = line or getattr(text, "line", "")
         return doubt
+
+
+_SETTLED: tuple[tuple[str, str], ...] = (
+    (r"policies\.unreadable", "data.policies.unreadable: drop"),
+    (r"time zone", 'data.{table}.timezone: "Europe/Berlin"'),
+    (r"write encoding: (\w+)", "data.{table}.encoding: {0}"),
+    (r"ambiguous: all read as '.+?' and as '(.+?)'", 'data.{table}.date_format: "{0}"'),
+    (r"as the decimal sign", 'data.{table}.decimal: ","'),
+    (r"first line looks like data", "data.{table}.header: true"),
+)
+"""Words of a sentence to the line of the configuration that settles it."""
+
+
+def with_line(text: str, table: str) -> Doubt:
+    """Return a sentence as a doubt, with the line that settles it where there is one.
+
+    Examples
+    --------
+    >>> with_line("times carry an offset: give the business's time zone", "customers").line
+    'data.customers.timezone: "Europe/Berlin"'
+    """
+    if isinstance(text, Doubt) and text.line:
+        return text
+    for words, line in _SETTLED:
+        if found := re.search(words, text):
+            return Doubt(text, line.format(*found.groups(), table=table))
+    return Doubt(text)
 
 
 @dataclass(frozen=True)
