@@ -36,9 +36,15 @@ from crmml.data.engine import plain_errors
 from crmml.data.files import Form
 from crmml.data.money import LESS, READ_ONLY
 from crmml.data.reading import Source, find_form, open_raw
-from crmml.data.recognition import Recognition, other_kind, recognise, why_no_log
+from crmml.data.recognition import (
+    Recognition,
+    holds_touches,
+    other_kind,
+    recognise,
+    why_no_log,
+)
 from crmml.data.revenue import understand_revenue
-from crmml.data.schema import TABLES, TRANSACTIONS, TableSchema, table_named
+from crmml.data.schema import INTERACTIONS, TABLES, TRANSACTIONS, TableSchema, table_named
 from crmml.data.settings import Policies
 from crmml.data.tables import STARTS
 from crmml.data.times import decide_dates
@@ -80,6 +86,8 @@ class Proposal:
         What the currency column holds, where there is one.
     needs_timezone : bool
         Whether times carry a zone, so that the business's own must be given.
+    without_amounts : bool
+        Whether no column of a log can hold amounts, so that purchases are counted.
     keep : mapping of str to tuple of str
         Columns of the file to the values whose rows count.
     apart : tuple of str
@@ -107,6 +115,7 @@ class Proposal:
     decimal: str
     currencies: tuple[str, ...]
     needs_timezone: bool
+    without_amounts: bool
     keep: Mapping[str, tuple[str, ...]]
     apart: tuple[str, ...]
     totals: Mapping[str, float]
@@ -124,6 +133,7 @@ class Proposal:
             decimal=self.decimal,
             timezone=timezone,
             keep=self.keep or None,
+            without_amounts=self.without_amounts,
             **self.form.settings(),
         )
 
@@ -187,6 +197,8 @@ class Proposal:
         yield f"    decimal: {_quoted(self.decimal)}"
         zone = "the business's own, like Europe/Berlin; only where times carry a zone"
         yield f"    timezone: null  # {'REQUIRED: ' if self.needs_timezone else ''}{zone}"
+        if self.without_amounts:
+            yield "    without_amounts: true  # a day on which a customer has a row is a purchase"
         for column, values in self.keep.items():
             listed = ", ".join(map(_quoted, values))
             yield f"    keep: {{{_quoted(column)}: [{listed}]}}  # other rows are left out"
@@ -317,6 +329,14 @@ def _recognised(seen: Seen, *, alone: bool) -> Recognition:
             f"so (crmml init transactions={seen.name})",
             table="transactions",
         )
+    touches = told.schema is INTERACTIONS and not holds_touches(seen.looks)
+    if (
+        alone
+        and touches
+        and {"customer_id", "timestamp"} <= assign(TRANSACTIONS, seen.looks).keys()
+    ):
+        evidence = (*told.evidence, "no column holds amounts or kinds of touch points")
+        return Recognition(TRANSACTIONS, 0.6, evidence, told.schema.name)
     if told.confidence >= SURE:
         return told
     if alone:  # what people give first is their log
@@ -454,6 +474,16 @@ def _propose(
         evidence += revenue.evidence
     doubts += weigh(schema, columns, figures)
     missing = find_missing(schema, columns, figures)
+    counted = schema is TRANSACTIONS and missing == {"amount": ()}
+    if counted:
+        del missing["amount"]
+        doubts.append(
+            Doubt(
+                "no column holds amounts: purchases, P(alive), churn and loyalty are counted, and "
+                "money and actions are null, unless each purchase is given a worth",
+                "value.per_purchase: 25.0",
+            )
+        )
     doubts += [misfit(n, schema, seen) for n in missing if called(n, schema, looks)]
     for name, guess in columns.items():
         if guess.confidence <= SURE:
@@ -480,6 +510,7 @@ def _propose(
         decimal=decimal,
         currencies=currencies,
         needs_timezone=needs_timezone,
+        without_amounts=counted,
         keep=revenue.keep if revenue else {},
         apart=apart,
         totals=revenue.totals if revenue else {},
