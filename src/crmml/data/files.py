@@ -471,8 +471,9 @@ def is_below(row: Sequence[str], width: int) -> bool:
     total = bool(words & _TOTALS) or any(re.match(r"(grand )?totals?\b", w) for w in words)
     if total:
         return len(filled) < width
-    remark = filled[0]
-    return len(filled) == 1 and not is_number(remark) and not is_date(remark) and " " in remark
+    if any(is_number(cell) or is_date(cell) for cell in filled) or " " not in filled[0]:
+        return False
+    return len(filled) == 1 or len(row) <= width // 3
 
 
 def _find_widths(text: str) -> tuple[int, ...]:
@@ -518,6 +519,8 @@ def must_be_copied(path: Path, settings: ReadSettings) -> bool:
         or encodings.plain_name(settings.encoding) != "utf-8"
         or bool(settings.skip_above or settings.skip_below)
         or re.search(rb"\r(?!\n|$)", head) is not None
+        # an engine takes one kind of line end
+        or (b"\r\n" in head and re.search(rb"(?<!\r)\n", head) is not None)
     )
 
 

@@ -424,8 +424,11 @@ def _days_of_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
     if named is None:
         return looks
     moment = table[named]
-    # the day, whatever the form: the clock stands behind it
-    day = moment.cast("string").split(" ")[0].split("T")[0]
+    day = moment.cast("string")
+    if any(":" in value for value in looks[named].common):
+        # the day, whatever its form: what stands before " 10:15"
+        date = day.strip().split(":")[0]
+        day = date.substr(0, date.length() - 3)
     like = [c for c in looks if by_name(c, "transactions", "customer_id")[0]]
     asked = dict.fromkeys([*like, *candidates(TRANSACTIONS, "customer_id", looks)][:4])
     more = {}
@@ -433,10 +436,12 @@ def _days_of_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
         if not looks[column].may_be_id:
             continue
         values = table.select(id=table[column], day=day).filter(ibis._.id.notnull())
-        each = values.group_by("id").agg(n=values.count(), days=values.day.nunique())
+        each = values.group_by("id").agg(
+            n=values.count(), several=values.day.min() < values.day.max()
+        )
         many = each.n > 1
         repeating, spread = each.aggregate(
-            r=many.sum().fill_null(0), s=(many & (each.days > 1)).sum().fill_null(0)
+            r=many.sum().fill_null(0), s=(many & each.several).sum().fill_null(0)
         ).to_pyarrow().to_pylist()[0].values()  # fmt: skip
         if repeating >= 5:
             more[column] = replace(looks[column], spread=spread / repeating)

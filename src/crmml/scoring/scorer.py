@@ -32,8 +32,8 @@ from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
 from crmml.scoring.decisions import Actions
 from crmml.scoring.guards import compare_ranges, measure_range
 from crmml.scoring.manifest import Manifest
-from crmml.scoring.outlooks import INTERVAL
 from crmml.scoring.predictors import Moment, Predictor, predict_all
+from crmml.scoring.served_distribution import INTERVAL
 from crmml.scoring.standard import with_catalogue
 
 __all__ = ["INTERVAL", "Scores", "open_for", "score"]
