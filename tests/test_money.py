@@ -94,8 +94,10 @@ def test_a_column_that_is_left_open_is_one_clear_sentence():
 VISITS = pd.DataFrame(
     {
         "customer_id": ["a", "a", "a", "b", "b", "c"],
-        "timestamp": ["2024-01-02 08:00", "2024-01-02 09:00", "2024-02-01 08:00"]
-        + ["2024-01-05 08:00", "2024-03-01 08:00", "2024-02-02 08:00"],
+        "timestamp": [
+            *("2024-01-02 08:00", "2024-01-02 09:00", "2024-02-01 08:00"),
+            *("2024-01-05 08:00", "2024-03-01 08:00", "2024-02-02 08:00"),
+        ],
     }
 )
 
@@ -117,7 +119,8 @@ def test_each_purchase_may_be_given_a_worth(tmp_path):
     VISITS.to_csv(tmp_path / "log.csv", index=False)
     file = tmp_path / "job.yaml"
     file.write_text(
-        "{value: {per_purchase: 12.5}, data: {transactions: {path: log.csv, without_amounts: true}}}"
+        "{value: {per_purchase: 12.5},"
+        " data: {transactions: {path: log.csv, without_amounts: true}}}"
     )
     tables = open_configured(load_config(file))
     assert float(tables.transactions.amount.sum().execute()) == 5 * 12.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,8 @@ def take_look(proposal: Proposal, timezone: str | None = None) -> FirstLook:
     zone = timezone or ("UTC" if proposal.needs_timezone else None)
     policies = proposal.to_policies(unreadable="drop", unlikely_dates="drop")
     try:
-        tables = open_tables({"transactions": proposal.to_source(zone)}, policies=policies)
+        source = replace(proposal.to_source(zone), data=proposal.opened)
+        tables = open_tables({"transactions": source}, policies=policies)
         return FirstLook(proposal, _first_rows(tables.transactions), _facts(tables))
     except CrmmlError as error:
         return FirstLook(proposal, sample, {}, str(error))

@@ -64,6 +64,8 @@ class Proposal:
         The file; of a frame, what it is called.
     data : path or table
         What is read.
+    opened : Ibis table
+        The same as it was opened, so that a look at it need not open it again.
     schema : TableSchema
         The table that it is read as.
     recognition : Recognition or None
@@ -104,6 +106,7 @@ class Proposal:
 
     path: Path
     data: Any
+    opened: ir.Table
     schema: TableSchema
     recognition: Recognition | None
     columns: Mapping[str, Guess]
@@ -183,7 +186,8 @@ class Proposal:
                 asked = "CHOOSE: put one of the lines below in the place of this one"
                 yield f"      {name + ':':<{width}} null  # {asked}"
             elif choices:
-                yield f"      # CHOOSE {name}: uncomment one of the lines below"
+                sure = f"none is {SURE:.0%} sure"
+                yield f"      # CHOOSE {name}, as {sure}: uncomment one of the lines below"
             else:
                 yield f"      # {name + ':':<{width}} required, but no column looks like it"
             for choice in choices:
@@ -396,11 +400,13 @@ def _nest_orders(sample: pd.DataFrame, looks: dict[str, Look]) -> dict[str, Look
     if not {"customer_id", "order_id"} <= columns.keys():
         return looks
     customer, order = columns["customer_id"].column, columns["order_id"].column
-    each = sample.dropna(subset=[order]).groupby(order)[customer].agg(["size", "nunique"])
-    many = each[each["size"] > 1]
+    rows = sample.dropna(subset=[order])[[order, customer]]
+    n, customers = rows[order].value_counts(), rows.drop_duplicates()[order].value_counts()
+    many = n.index[n > 1]
     if len(many) < 5:
         return looks
-    return looks | {order: replace(looks[order], nested=float((many["nunique"] <= 1).mean()))}
+    alone = float((customers.reindex(many) == 1).mean())
+    return looks | {order: replace(looks[order], nested=alone)}
 
 
 def _count_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
@@ -504,6 +510,7 @@ def _propose(
     return Proposal(
         path=seen.data if isinstance(seen.data, Path) else Path(seen.name),
         data=seen.data,
+        opened=seen.table,
         schema=schema,
         recognition=told,
         columns=_in_order(columns, schema, figures),
@@ -569,7 +576,10 @@ def _doubt_zeros(columns: Mapping[str, Guess], figures: Figures) -> Iterator[Dou
     guess = columns.get("customer_id")
     if guess is None or not figures.seen.looks[guess.column].is_text:
         return
-    if figures.seen.looks[guess.column].filled < ENOUGH:
+    some = figures.seen.sample[guess.column].dropna().astype(str).str.strip()
+    digits = some[some.str.fullmatch("[0-9]+")]
+    zeros = digits.str.startswith("0")
+    if len(some) < ENOUGH or not zeros.any() or zeros.all():
         return
     ids = figures.seen.table.select(id=figures.seen.table[guess.column].strip()).distinct()
     bare = ids.mutate(bare=ids.id.re_replace("^0+", "")).filter(ibis._.id.re_search("^[0-9]+$"))
