@@ -209,8 +209,9 @@ class ShiftedBetaGeoModel(Estimator):
         contracts : DataFrame
             See the class; an ended contract has none.
         horizon : str, Duration or None
-            Renewal dates ahead, like ``"3P"`` or as long as so many periods; ``None`` looks to infinity (DERL of
-            Fader and Hardie 2010), which is infinite without discounting if alpha <= 1.
+            Renewal dates ahead, like ``"3P"`` or as long as so many periods; ``None`` looks to
+            infinity (DERL of Fader and Hardie 2010), which is infinite without discounting if
+            alpha <= 1.
         annual_discount_rate : float
             Effective annual rate, >= 0.
 
