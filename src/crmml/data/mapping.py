@@ -30,7 +30,9 @@ from crmml.data.columns import (
     by_name,
     candidates,
     cell,
+    hints,
     look,
+    spellings,
 )
 from crmml.data.engine import plain_errors
 from crmml.data.files import Form
@@ -468,6 +470,7 @@ def _propose(
         clocks = [repr(c) for c, s in looks.items() if s.clocks >= READS]
         evidence += [f"the time of day stands in {c} of its own and is not read" for c in clocks]
         doubts += _doubt_zeros(columns, figures)
+        doubts += _doubt_cents(columns, looks)
     currencies = _currencies(table, columns, doubts)
     used = {guess.column for guess in columns.values()}
     apart = revenue.apart if revenue else ()
@@ -538,7 +541,8 @@ def _doubt_zeros(columns: Mapping[str, Guess], figures: Figures) -> Iterator[Dou
     guess = columns.get("customer_id")
     if guess is None or not figures.seen.looks[guess.column].is_text:
         return
-    if figures.seen.looks[guess.column].filled < ENOUGH:
+    seen = figures.seen.looks[guess.column]
+    if seen.filled < ENOUGH or not seen.numbers:
         return
     ids = figures.seen.table.select(id=figures.seen.table[guess.column].strip()).distinct()
     bare = ids.mutate(bare=ids.id.re_replace("^0+", "")).filter(ibis._.id.re_search("^[0-9]+$"))
@@ -550,6 +554,19 @@ def _doubt_zeros(columns: Mapping[str, Guess], figures: Figures) -> Iterator[Dou
             f"{found['ids']:,} ids of {guess.column!r} differ in leading zeros alone (such as "
             f"{few(some)}): a spreadsheet may have stripped them, so that {found['pairs']:,} "
             "customers count twice; export the file again with that column as text"
+        )
+
+
+def _doubt_cents(columns: Mapping[str, Guess], looks: Mapping[str, Look]) -> Iterator[Doubt]:
+    """Yield a doubt where whole amounts are called cents."""
+    guess = columns.get("amount")
+    if guess is None or looks[guess.column].wholes < 1:
+        return
+    if word := next(iter(hints(guess.column, spellings("words")["cents"])), None):
+        yield Doubt(
+            f"amounts of {guess.column!r} are whole numbers and its name says {word!r}: every "
+            "figure in money will be in that unit, a hundred times as large, budgets and costs of "
+            "actions too; write a column with the amounts divided by 100 to avoid it"
         )
 
 
