@@ -27,7 +27,6 @@ from crmml.features.windows import Window
 from crmml.metrics import counts
 from crmml.metrics.bootstrap import (
     Replicates,
-    compare,
     hash_keys,
     replicate,
     resampling_weights,
@@ -262,7 +261,7 @@ def said(snapshot, forecasts, complexity=1):
         for name, forecast in forecasts.items()
     }
     ids = snapshot.snapshot.customer_id
-    found = replicate([(None, statistics)], hash_keys(ids), n_replicates=100)
+    found = replicate(statistics, hash_keys(ids), n_replicates=100)
     fitted = {name: make_candidate(name, "13W") for name in forecasts}
     empty = pd.DataFrame()
     return EvaluatedWindow(snapshot, fitted, {}, found, empty, {}, empty, {})
@@ -310,20 +309,6 @@ def test_processes_meet_spend_models():
     assert type(found.purchase_model) is ParetoNBDModel
     assert type(make_candidate("bg_nbd_plain", "13W").spend_model) is GammaGammaModel
     assert {"heuristic", "tweedie", "hurdle", "hybrid", "blend"} <= set(CANDIDATES)
-
-
-def test_adding_weights_by_group_changes_no_statistic():
-    rng = np.random.default_rng(3)
-    groups = rng.integers(0, 40, 500)
-    y, p = rng.poisson(1.0, 40).astype(float), rng.gamma(1.0, 1.0, 40)
-
-    def everything(actual, said):
-        return {"m": counts.statistics(actual, said)}
-
-    keys = hash_keys(range(500))
-    grouped = replicate([(groups, everything(y, p))], keys, n_replicates=30).table()
-    plain = compare(everything(y[groups], p[groups]), range(500), n_replicates=30)
-    pd.testing.assert_frame_equal(grouped, plain, rtol=1e-9)
 
 
 def test_a_candidate_without_a_loss_is_never_the_best():

@@ -258,7 +258,7 @@ def test_backtest_says_on_stderr_that_the_base_is_older_than_the_data(run, comma
     assert "mbg_nbd is chosen" in done.stdout
     data, _, rest = done.stdout.partition("data:")[2].strip().partition("\n")
     assert data.startswith("? customer base: the base is older than the data")
-    assert "let mbg_nbd_left_censored compete in backtest.candidates" in data
+    assert "mbg_nbd takes them for new" in data
     assert "the base is older" not in rest
 
 

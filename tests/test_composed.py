@@ -24,9 +24,16 @@ from crmml.models import (
     ParetoNBDModel,
     RegularPurchaseModel,
 )
+from crmml.models.fits import Fits
 from crmml.models.purchase.clocks import NewcomerClock, ScheduleClock, SeasonClock
-from crmml.models.purchase.compose import compose_purchase_model, keep_clocks_that_forecast
+from crmml.models.purchase.compose import (
+    Composition,
+    compose_purchase_model,
+    keep_clocks_that_forecast,
+    kept_clocks,
+)
 from crmml.stats import bg_nbd
+from crmml.training.candidates import read_schedules
 
 TRUTH = bg_nbd.Params(0.9, 8.0, 0.5, 4.0)
 FIRST, DECAY = 2.2, 5.0
@@ -34,6 +41,7 @@ SEASON = (0.35, -0.15)
 SALE, PRICE = 0.8, -0.5
 BEGIN = pd.Timestamp("2021-01-04")
 DAYS = 1092
+EPOCH = pd.Timestamp("1970-01-01")
 
 
 def plan():
@@ -345,3 +353,36 @@ def test_one_distribution_answers_everything(both):
     assert (wider.probability_no_purchase() >= ahead.probability_no_purchase() - 1e-12).all()
     with pytest.raises(CrmmlError, match="not under a posterior or a correction"):
         moved.discounted()
+
+
+def test_a_composition_tries_the_schedules_of_the_tables_and_keeps_what_forecasts():
+    cutoff = BEGIN + pd.Timedelta(days=DAYS)
+    for acts in (True, False):
+        log = draw_log(600, schedule=acts, seed=12)
+        tables = open_tables({"transactions": log, "schedules": plan()})
+        schedules = read_schedules(tables)
+        assert schedules.names == ("price", "sale")
+        window = build_labelled(tables, Window(cutoff - pd.Timedelta(days=91), "13W"))
+        snapshot = build_snapshot(tables, cutoff)
+        model = Composition("bg_nbd", schedules=schedules).fit(snapshot, [window], Fits())
+        assert kept_clocks(model) == (("price", "sale") if acts else ())
+    assert Composition("bg_nbd").fit(snapshot, [], Fits()).clocks == "auto"
+
+
+def test_schedules_of_which_no_effect_can_be_seen_are_left_out():
+    clock = ScheduleClock.from_frame(plan())
+    first, half, end = ((BEGIN - EPOCH).days + day for day in (0, 599, DAYS))
+    assert clock.seen((first, end)).names == ("price", "sale")
+    assert clock.seen((first, end), (first, half)).names == ("sale",)
+    assert clock.seen((first, first + 90)) is None
+
+
+def test_nothing_but_the_clock_is_fitted_where_no_clock_pays():
+    log = draw_log(600, seed=15)
+    tables = open_tables(log)
+    fits = Fits()
+    window = build_labelled(tables, Window(BEGIN + pd.Timedelta(days=DAYS - 91), "13W"))
+    snapshot = build_snapshot(tables, BEGIN + pd.Timedelta(days=DAYS))
+    model = Composition("mbg_nbd").fit(snapshot, [window], fits)
+    assert kept_clocks(model) == ()
+    assert [(seen, kept) for seen, _, kept, _ in fits._known] == [(snapshot, model)]

@@ -11,7 +11,7 @@ from crmml.models.loyalty.model import LoyaltyModel
 
 SETTINGS = {
     "outcome": {"horizon": "13W"},
-    "backtest": {"bootstrap": 20, "candidates": ["bg_nbd", "heuristic"]},
+    "backtest": {"bootstrap": 20, "max_windows": 2, "candidates": ["bg_nbd", "heuristic"]},
     "seed": 1,
 }
 

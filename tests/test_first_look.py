@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,12 @@ import crmml
 from crmml.cli import jobs
 from crmml.config import load_config
 from crmml.data.first_look import ReadTables
+from crmml.data.mapping import propose_tables
 from crmml.data.settings import Policies
+from crmml.data.tables import open_tables
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, TooLittleDataError
+from crmml.scoring.manifest import Manifest
+from crmml.scoring.scorer import open_for
 
 N = 150
 RNG = np.random.default_rng(3)
@@ -151,3 +156,20 @@ def test_a_labelled_table_says_what_to_do_with_it_today(tmp_path, capsys):
     page = " ".join(capsys.readouterr().out.split())
     assert "t.csv is the table labelled" in page
     assert "Snapshot.from_frame takes its columns as features" in page
+
+
+def test_the_mapping_travels_with_the_bundle(file, tmp_path):
+    (proposal,) = propose_tables([(str(file), None)])
+    trained = open_tables(proposal.to_source())
+    reading = json.loads(json.dumps({"transactions": trained.facts("transactions").reading}))
+    assert reading["transactions"]["columns"]["customer_id"] == "Kunde"
+    manifest = Manifest(cutoff="2023-06-01", reading=reading)
+    bundle = SimpleNamespace(manifest=Manifest.from_json(manifest.model_dump_json().encode()))
+    # another file of that kind, with another delimiter; then a frame; then one in our own names
+    SHOP.head(100).to_csv(tmp_path / "new.csv", index=False, sep="|")
+    few = PAID[PAID["Bestellung"].isin(SHOP["Bestellung"].head(100))]
+    ours = few.rename(columns={"Kunde": "customer_id", "Datum": "timestamp", "Betrag": "amount"})
+    for data in (tmp_path / "new.csv", SHOP.head(100), ours, ours.drop(columns="Status")):
+        assert open_for(bundle, data).counts == {"transactions": len(few)}
+    with pytest.raises(MissingColumnsError, match="'Kunde'"):
+        open_for(bundle, few.drop(columns="Kunde"))

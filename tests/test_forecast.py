@@ -131,8 +131,8 @@ def test_without_a_gain_the_hybrid_is_the_process(parts):
     plain = process().fit(snapshot)
     pd.testing.assert_frame_equal(model.forecast(snapshot), plain.forecast(snapshot))
     assert model.drift_ < 0.01
-    law, its = model.distribution(snapshot, 20), plain.distribution(snapshot, 20)
-    pd.testing.assert_frame_equal(law, its, atol=0.02)
+    distribution, its = model.distribution(snapshot, 20), plain.distribution(snapshot, 20)
+    pd.testing.assert_frame_equal(distribution, its, atol=0.02)
     back = models.from_dict(json.loads(json.dumps(model.to_dict())))
     assert back.booster_ is None
 
@@ -169,12 +169,12 @@ def test_the_hybrid_leaves_the_total_to_the_process(taught, parts):
     assert taught.forecast(snapshot)["purchases"].sum() == pytest.approx(total, rel=1e-9)
 
 
-def test_mean_of_the_hybrid_law_is_its_forecast(taught, parts):
+def test_mean_of_the_hybrid_distribution_is_its_forecast(taught, parts):
     snapshot = parts[2].snapshot.subset(np.arange(len(parts[2])) < 400)
-    law = taught.distribution(snapshot, 150).to_numpy()
-    assert (law >= 0).all()
-    np.testing.assert_allclose(law.sum(axis=1), 1.0, atol=1e-6)
-    mean = law @ np.arange(151.0)
+    distribution = taught.distribution(snapshot, 150).to_numpy()
+    assert (distribution >= 0).all()
+    np.testing.assert_allclose(distribution.sum(axis=1), 1.0, atol=1e-6)
+    mean = distribution @ np.arange(151.0)
     forecast = taught.forecast(snapshot)["purchases"].to_numpy()
     np.testing.assert_allclose(mean, forecast, rtol=1e-5, atol=1e-7)
     path = taught.track(snapshot, [Duration.parse("1W"), Duration.parse(HORIZON)])
@@ -184,7 +184,7 @@ def test_mean_of_the_hybrid_law_is_its_forecast(taught, parts):
 
 @pytest.fixture(scope="module")
 def few(parts) -> list[LabelledSnapshot]:
-    """A third of the customers: the law of a process with a factor takes time for each of them."""
+    """A third of the customers: a corrected distribution takes time for each of them."""
     found = []
     for part in parts:
         rows = np.arange(len(part)) % 3 == 0
@@ -197,17 +197,17 @@ def few(parts) -> list[LabelledSnapshot]:
     [BetaGeoModel(), ModifiedBetaGeoModel(), NewcomerModel(first=2.0, half_life="4W")],
     ids=lambda process: type(process).__name__,
 )
-def test_every_process_has_a_law_with_factor_and_drift(few, process):
+def test_every_process_has_a_distribution_with_factor_and_drift(few, process):
     snapshot = few[2].snapshot
     model = hybrid(purchase_models=[process]).fit(snapshot, planted(few[:2]))
     assert model.booster_ is not None
     model.drift_ = 0.02
-    law = model.distribution(snapshot, 200).to_numpy()
+    distribution = model.distribution(snapshot, 200).to_numpy()
     forecast = model.forecast(snapshot)["purchases"].to_numpy()
-    np.testing.assert_allclose(law @ np.arange(201.0), forecast, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(distribution @ np.arange(201.0), forecast, rtol=1e-4, atol=1e-6)
     # A factor on the rate does not bring anybody back.
     gone = 1.0 - model.process_.purchase_model_.probability_alive(snapshot).to_numpy()
-    assert (law[:, 0] >= gone - 1e-12).all()
+    assert (distribution[:, 0] >= gone - 1e-12).all()
 
 
 @pytest.mark.parametrize("drift", [0.02, 0.05])
@@ -248,7 +248,7 @@ def test_blend_weights_add_up_and_leave_out_who_cannot_be_fitted(parts):
         only.fit(parts[2].snapshot, parts[:2])
 
 
-def test_mean_of_the_blended_law_is_its_forecast(parts):
+def test_mean_of_the_blended_distribution_is_its_forecast(parts):
     snapshot = parts[2].snapshot
     members = [process(), process(ModifiedBetaGeoModel)]
     model = BlendForecaster(members=members, horizon=HORIZON).fit(snapshot, parts[:2])

@@ -48,12 +48,12 @@ BOARD = (
 
 
 def board_heading(metric: str) -> str:
-    """Return the heading of a column of the leaderboard, from the table of metrics.
+    r"""Return the heading of a column of the leaderboard, from the table of metrics.
 
     Examples
     --------
     >>> board_heading("purchases_mae"), board_heading("spend_bias")
-    ('MAE', 'spend\\nbias')
+    ('MAE', 'spend\nbias')
     """
     heading = metric_named(metric).heading
     return f"spend\n{heading}" if metric == "spend_bias" else heading

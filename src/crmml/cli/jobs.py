@@ -129,7 +129,8 @@ def backtest(config: Config, out: Path | None) -> None:
         found = backtest_configured(config, announce=say)
     display.show_backtest(found)
     process = process_for_value(found.chosen, found.leaderboard)
-    notes = (*age_of_base(found.windows[-1].labelled.snapshot, process), *found.notes)
+    model = getattr(found.graded.fitted.get(process), "purchase_model_", None)
+    notes = (*age_of_base(found.graded.labelled.snapshot, process, model), *found.notes)
     display.show_notes(notes, None if out is None else out / "notes.json")
     if out is not None:
         from matplotlib.figure import Figure

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import reduce
 from operator import and_, or_
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import ibis
@@ -124,6 +125,8 @@ class Cleaned(NamedTuple):
         Earliest and latest row kept, by the time column of the contract; None where it has none.
     currency : str or None
         The one currency, where the data name it.
+    reading : mapping
+        How it was read, where that was said: the settings that differ from the defaults.
     """
 
     table: ir.Table
@@ -131,6 +134,7 @@ class Cleaned(NamedTuple):
     first: pd.Timestamp | None
     last: pd.Timestamp | None
     currency: str | None
+    reading: Mapping[str, Any] = MappingProxyType({})
 
 
 def clean(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -142,6 +142,36 @@ class _Opened(NamedTuple):
     table: ir.Table
     is_text: bool = False
     notes: tuple[str, ...] = ()
+
+
+def read_alike(data: Readable | Source, settings: Mapping[str, Any], table: str) -> Any:
+    """Return a file or frame as a source that is read as another one was.
+
+    The form of a file (delimiter, encoding, lines above and below) is its own and is found again;
+    columns, dates, amounts and rows to keep are those of the other one.
+
+    Parameters
+    ----------
+    data : path, DataFrame, Arrow table, Ibis table or Source
+        A Source, or an Ibis table, says itself how it is read and comes back as it is.
+    settings : mapping
+        From :meth:`crmml.data.settings.ReadSettings.written`.
+    table : str
+        What to call the table in messages.
+    """
+    if not settings or isinstance(data, (Source, ir.Table)):
+        return data
+    own = {name: value for name, value in settings.items() if name not in _FORM}
+    if not isinstance(data, (str, Path)):
+        return Source(data, **own)
+    source, _ = find_form(Path(data), table)
+    if source.table is None and "table" in settings and "::" not in str(data):
+        own["table"] = settings["table"]
+    return replace(source, **own)
+
+
+_FORM = ("table", "delimiter", "header", "encoding", "skip_above", "skip_below", "widths")
+"""Settings that belong to one file, not to its kind."""
 
 
 def _open(source: Source, con: BaseBackend, schema: TableSchema, folder: Path) -> _Opened:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import json
 import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from crmml.exceptions import ParameterError
 
@@ -181,6 +182,21 @@ class ReadSettings:
                 rule = "a time zone of the IANA list, like 'Europe/Berlin'"
                 raise ParameterError("timezone", rule, self.timezone) from None
 
+    def written(self) -> dict[str, Any]:
+        """Return what differs from the defaults, as plain JSON values.
+
+        Examples
+        --------
+        >>> ReadSettings(columns={"amount": "Betrag"}, decimal=",").written()
+        {'columns': {'amount': 'Betrag'}, 'decimal': ','}
+        """
+        plain: dict[str, Any] = {}
+        for field in fields(ReadSettings):
+            value = getattr(self, field.name)
+            if value != field.default:
+                plain[field.name] = json.loads(json.dumps(value, default=_listed))
+        return plain
+
     def _check_text(self) -> None:
         try:
             codecs.lookup(self.encoding)
@@ -197,3 +213,7 @@ class ReadSettings:
         for sign in self.currency_signs:
             if not sign.strip() or any(c.isdigit() or c in ".,-+()'" for c in sign):
                 raise ParameterError("currency_signs", "signs or codes without digits", sign)
+
+
+def _listed(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else list(value)

@@ -282,7 +282,8 @@ def open_tables(
             id_type = id_type or read.table.customer_id.type()
             read = read._replace(table=_with_ids(read.table, schema, id_type))
         with engine.plain_errors(source.name):
-            cleaned[schema.name] = _clean(read, schema, policies, con)
+            found = _clean(read, schema, policies, con)
+        cleaned[schema.name] = found._replace(reading=source.written())
     return Tables(cleaned, policies)
 
 

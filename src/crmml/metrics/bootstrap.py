@@ -16,9 +16,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.sparse import csr_array
 
-from crmml._typing import FloatArray, IntArray
+from crmml._typing import FloatArray
 from crmml.exceptions import ParameterError
 
 Statistic: TypeAlias = Callable[[FloatArray], FloatArray]
@@ -237,7 +236,7 @@ def weighted_mean(loss: FloatArray, weight: FloatArray | None) -> FloatArray:
 
 
 def replicate(
-    families: Sequence[tuple[IntArray | None, Statistics]],
+    statistics: Statistics,
     keys: npt.NDArray[np.uint64],
     *,
     n_replicates: int = 200,
@@ -247,10 +246,8 @@ def replicate(
 
     Parameters
     ----------
-    families : sequence of (groups, statistics)
-        Statistics that share their arrays. With ``groups``, shape (n,), the rows of those arrays
-        are groups of customers who are all alike in them: weights are added up by group, which
-        changes no statistic and makes every one of them cheaper.
+    statistics : mapping of candidate to mapping of metric to Statistic or float
+        See :func:`compare`.
     keys : ndarray of uint64, shape (n,)
         Customers, from :func:`hash_keys`.
     n_replicates, seed
@@ -260,23 +257,18 @@ def replicate(
     -------
     Replicates
     """
-    plans = [
-        (_adder(groups), [(c, m, f) for c, metrics in found.items() for m, f in metrics.items()])
-        for groups, found in families
-    ]
+    rows = [(c, m) for c, metrics in statistics.items() for m in metrics]
+    plan = [statistic for metrics in statistics.values() for statistic in metrics.values()]
 
     def evaluate(weight: FloatArray) -> FloatArray:
-        found = []
-        for adder, plan in plans:
-            grouped = adder(weight)
-            found += [
-                statistic(grouped) if callable(statistic) else np.full(len(weight), np.nan)
-                for _, _, statistic in plan
-            ]
-        return np.array(found)
+        found = [
+            statistic(weight) if callable(statistic) else np.full(len(weight), np.nan)
+            for statistic in plan
+        ]
+        return np.array(found).reshape(len(plan), len(weight))
 
     values = evaluate(np.ones((1, len(keys))))[:, 0]
-    for i, (_, _, statistic) in enumerate(one for _, plan in plans for one in plan):
+    for i, statistic in enumerate(plan):
         if not callable(statistic):
             values[i] = statistic
     step = max(1, _CHUNK // max(len(keys), 1))
@@ -284,17 +276,8 @@ def replicate(
         evaluate(resampling_weights(keys, min(step, n_replicates - start), seed, start))
         for start in range(0, n_replicates, step)
     ]
-    rows = [(c, m) for _, plan in plans for c, m, _ in plan]
     empty = np.empty((len(rows), 0))
     return Replicates(rows, values, np.concatenate([empty, *draws], axis=1))
-
-
-def _adder(groups: IntArray | None) -> Callable[[FloatArray], FloatArray]:
-    if groups is None:
-        return lambda weight: weight
-    shape = (int(groups.max(initial=-1)) + 1, len(groups))
-    member = csr_array((np.ones(len(groups)), (groups, np.arange(len(groups)))), shape=shape)
-    return lambda weight: np.ascontiguousarray((member @ weight.T).T)
 
 
 def compare(
@@ -347,5 +330,5 @@ def compare(
         raise ParameterError("level", "in (0, 1)", level)
     if reference is not None and reference not in statistics:
         raise ParameterError("reference", f"one of {sorted(statistics)}", reference)
-    found = replicate([(None, statistics)], hash_keys(ids), n_replicates=n_replicates, seed=seed)
+    found = replicate(statistics, hash_keys(ids), n_replicates=n_replicates, seed=seed)
     return found.table(reference, level)

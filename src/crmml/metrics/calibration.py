@@ -145,9 +145,9 @@ def compare_mean_probability(
         if not n:
             continue
         events, mean = float(outcome[member].sum()), float(probability[member].mean())
-        law = stats.beta(events + 0.5, n - events + 0.5)
-        low = law.ppf((1.0 - level) / 2.0) if events > 0 else 0.0
-        high = law.ppf((1.0 + level) / 2.0) if events < n else 1.0
+        distribution = stats.beta(events + 0.5, n - events + 0.5)
+        low = distribution.ppf((1.0 - level) / 2.0) if events > 0 else 0.0
+        high = distribution.ppf((1.0 + level) / 2.0) if events < n else 1.0
         # Odds compared by products, so that a bound of 0 or 1 needs no logarithm.
         above = mean * (1.0 - low) * factor >= low * (1.0 - mean)
         below = mean * (1.0 - high) <= factor * high * (1.0 - mean)

@@ -95,7 +95,7 @@ def challenge(
     >>> churned = np.array([0.0, 1.0] * 50)
     >>> said = {"trees": churned, "coin": np.full(100, 0.5)}
     >>> measures = {k: classification.statistics(churned, p) for k, p in said.items()}
-    >>> found = replicate([(None, measures)], hash_keys(range(100)), n_replicates=50, seed=0)
+    >>> found = replicate(measures, hash_keys(range(100)), n_replicates=50, seed=0)
     >>> judged = challenge(found, "trees", ["coin"], metric="auc")
     >>> judged.won, judged.best_simple
     (True, 'coin')

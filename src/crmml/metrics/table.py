@@ -150,8 +150,8 @@ def describe_metric(name: str) -> str:
 
     Examples
     --------
-    >>> describe_metric("purchases_rmse"), describe_metric("crps"), describe_metric("my_metric")
-    ('root of the mean squared error of purchases', 'continuous ranked probability score', 'my_metric')
+    >>> describe_metric("purchases_rmse"), describe_metric("my_metric")
+    ('root of the mean squared error of purchases', 'my_metric')
     >>> describe_metric("served_clv_gini")
     'Gini along the predicted order over that of the true one of clv, as served'
     """

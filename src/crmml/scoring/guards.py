@@ -76,7 +76,8 @@ def measure_range(
     age = frame["T"].to_numpy(dtype=np.float64)
     shares: dict[str, float] = {}
     if "value_tier" in table:
-        shares = table["value_tier"].value_counts(normalize=True).sort_index().to_dict()
+        counted = table["value_tier"].value_counts(normalize=True).sort_index()
+        shares = {str(tier): float(share) for tier, share in counted.items()}
     first, last = tables.span("transactions")
     return TrainingRange(
         customers=len(frame),

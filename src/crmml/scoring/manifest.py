@@ -38,6 +38,7 @@ _DESCRIPTIVE = {
     "trained_on",
     "hashes",
     "forms",
+    "reading",
 }
 """What people read; it changes no score, and no ``model_version``."""
 
@@ -90,6 +91,8 @@ class Manifest(BaseModel):
         What the customers of the training were like; scoring compares.
     hashes : mapping of str to str
         File to the SHA-256 of its content.
+    reading : mapping of str to mapping
+        How each table was read at training, where that was said: columns, dates, decimal sign.
     forms : mapping of str to str
         File to the hash of its form; see :func:`form_digest`.
     """
@@ -125,6 +128,7 @@ class Manifest(BaseModel):
     trained_on: TrainingRange | None = None
     hashes: Mapping[str, str] = Field(default_factory=dict)
     forms: Mapping[str, str] = Field(default_factory=dict)
+    reading: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
 
     def __getitem__(self, key: str) -> Any:
         """Read a field by name, as in 0.1, where the manifest was a mapping."""

@@ -15,7 +15,12 @@ from crmml.features.wallet import LOYALTY_CLASSES, build_wallet
 from crmml.models.churn.history import find_candidates
 from crmml.models.churn.outside import OutsideCalibration
 from crmml.scoring.predictors import Moment, Output
-from crmml.scoring.purchase_law import INTERVAL, PurchaseLaw, count_columns, law_of_forecast
+from crmml.scoring.served_distribution import (
+    INTERVAL,
+    CountDistribution,
+    count_columns,
+    distribution_of_forecast,
+)
 from crmml.stats.discounting import in_units
 
 _LOG: frozenset[str] = frozenset({"transactions"})
@@ -63,9 +68,9 @@ class PurchaseForecast:
             *(_count_outputs(h) if self.counts else ()),
         )
 
-    def law(self, snapshot: Snapshot) -> PurchaseLaw:
+    def distribution(self, snapshot: Snapshot) -> CountDistribution:
         """Return the distribution of purchases that is served."""
-        found = law_of_forecast(self.model, snapshot)
+        found = distribution_of_forecast(self.model, snapshot)
         if found is None:
             raise CrmmlError(f"{type(self.model).__name__} gives no distribution of purchases")
         return found
@@ -75,7 +80,9 @@ class PurchaseForecast:
         forecast: pd.DataFrame = self.model.forecast(moment.snapshot)
         names = {"purchases": "expected_purchases", "spend": "expected_spend"}
         table = forecast.rename(columns=names)
-        return table.join(count_columns(self.law(moment.snapshot))) if self.counts else table
+        if not self.counts:
+            return table
+        return table.join(count_columns(self.distribution(moment.snapshot)))
 
 
 @dataclass(frozen=True)
@@ -146,10 +153,10 @@ class LifetimeValue:
             Output(MARGIN_VARIATION, "number", "", "relative doubt about the margin", served=False),
         )
 
-    def law(self, snapshot: Snapshot) -> PurchaseLaw:
+    def distribution(self, snapshot: Snapshot) -> CountDistribution:
         """Return the distribution of purchases that is served."""
-        law: PurchaseLaw = self.model.ahead(snapshot, self.horizon).doubted
-        return law
+        distribution: CountDistribution = self.model.ahead(snapshot, self.horizon).doubted
+        return distribution
 
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Ask the lifetime value model."""

@@ -14,11 +14,13 @@ import pandas as pd
 from crmml.actions.catalogue import ActionCatalogue
 from crmml.actions.economics import NetGains
 from crmml.actions.recommendation import Recommendation
+from crmml.data.reading import read_alike
 from crmml.data.settings import Policies, conceal
-from crmml.data.tables import Tables, open_tables
+from crmml.data.tables import Tables, by_name, open_tables
 from crmml.exceptions import (
     AheadWarning,
     CrmmlError,
+    MissingColumnsError,
     ParameterError,
     SilenceWarning,
     UnlikeTrainingError,
@@ -29,8 +31,8 @@ from crmml.features.windows import end_of_observation, length_of, read_moment
 from crmml.scoring.decisions import Actions
 from crmml.scoring.guards import compare_ranges, measure_range
 from crmml.scoring.manifest import Manifest
-from crmml.scoring.outlooks import INTERVAL
 from crmml.scoring.predictors import Moment, Predictor, predict_all
+from crmml.scoring.served_distribution import INTERVAL
 from crmml.scoring.standard import with_catalogue
 
 __all__ = ["INTERVAL", "Scores", "open_for", "score"]
@@ -173,7 +175,9 @@ def score(
 
 
 def open_for(bundle: Bundle, transactions: Any, customers: Any = None) -> Tables:
-    """Open a log under the data policies of the training.
+    """Open a log under the data policies of the training, read as its own log was.
+
+    A file or frame whose columns bear the names of the contract already is taken as it is.
 
     Raises
     ------
@@ -190,7 +194,20 @@ def open_for(bundle: Bundle, transactions: Any, customers: Any = None) -> Tables
     policies = trained_policies(bundle.manifest)
     if isinstance(transactions, Mapping) and customers is not None:
         transactions, customers = {**transactions, "customers": customers}, None
-    return open_tables(transactions, customers, policies=policies)
+    given, reading = by_name(transactions, customers), bundle.manifest.reading
+    rows = {n: {k: v for k, v in how.items() if k != "columns"} for n, how in reading.items()}
+    first: MissingColumnsError | None = None
+    # as its own log was read; else its columns bear our names already; else it is all ours
+    for how in (reading, rows, {}):
+        alike = {name: read_alike(data, how.get(name, {}), name) for name, data in given.items()}
+        try:
+            return open_tables(alike, policies=policies)
+        except MissingColumnsError as error:
+            first = first or error
+        except CrmmlError:
+            if first is None:
+                raise
+    raise first or CrmmlError("no way to read it was tried")
 
 
 def trained_policies(manifest: Manifest) -> Policies:

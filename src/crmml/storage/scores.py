@@ -29,7 +29,8 @@ _NO_DOWNLOADS: dict[str, str | bool | int | float | list[str]] = {
 """DuckDB neither fetches nor loads extensions by itself."""
 
 _BLANKS = (
-    r" \t\n\r\f\v\x00\x{1c}-\x{1f}\x{85}\x{a0}\x{ad}\x{1680}\x{180e}\x{2000}-\x{200f}\x{2028}-\x{202f}"
+    r" \t\n\r\f\v\x00\x{1c}-\x{1f}\x{85}\x{a0}\x{ad}\x{1680}\x{180e}"
+    r"\x{2000}-\x{200f}\x{2028}-\x{202f}"
     r"\x{205f}-\x{2064}\x{3000}\x{feff}"
 )
 _SIGNS = r"=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}\x{fe66}\x{fe62}\x{fe63}\x{fe6b}"

@@ -24,8 +24,8 @@ from crmml.notes import Note
 from crmml.scoring.bundle import Policy, ScoringBundle
 from crmml.scoring.guards import measure_range
 from crmml.scoring.manifest import Manifest
-from crmml.scoring.purchase_law import serves_its_law
 from crmml.scoring.scorer import Scores
+from crmml.scoring.served_distribution import serves_own_distribution
 from crmml.scoring.standard import check_conditions, standard_predictors, with_catalogue
 from crmml.segments.lifecycle import LifecycleStages
 from crmml.segments.value_tier import ValueTiers
@@ -82,7 +82,7 @@ def make_bundle(
             consent=config.actions.consent,
             contact_limit=None if limit is None else ContactLimit(limit.most, limit.within),
         ),
-        "counts": "forecast" if serves_its_law(forecast, snapshot) else "process",
+        "counts": "forecast" if serves_own_distribution(forecast, snapshot) else "process",
         "horizon": config.outcome.horizon,
         "value_horizon": config.value.horizon,
         "knows_consent": tables.customers is not None and "contactable" in tables.customers.columns,
@@ -121,6 +121,7 @@ def make_manifest(config: Config, tables: Tables, snapshot: Snapshot) -> Manifes
         own_seller=config.data.own_seller,
         currency=tables.currency,
         policies={"transactions": policies},
+        reading={n: dict(r) for n in tables if (r := tables.facts(n).reading)},
         seed=config.seed,
         config_hash=_digest(config.shareable()),
         test_customers_left_out=len(tables.policies.test_customers),

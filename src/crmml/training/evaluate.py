@@ -12,15 +12,14 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import clone
 
-from crmml._typing import Duration, FloatArray, IntArray
+from crmml._typing import Duration, FloatArray
 from crmml.exceptions import DataError, TooLittleDataError
 from crmml.features.labels import LabelledSnapshot
-from crmml.features.snapshot import Distinct, Snapshot
+from crmml.features.snapshot import Snapshot
 from crmml.metrics import counts, ranking
 from crmml.metrics.bootstrap import (
     Replicates,
     Statistic,
-    Statistics,
     Stream,
     hash_keys,
     keyed_uniforms,
@@ -245,10 +244,10 @@ def _ask(model: Forecaster, forecast: pd.DataFrame, happened: _Observed) -> _Ans
     pit = path = None
     pmf = None if happened.most is None else model.distribution(happened.snapshot, happened.most)
     if pmf is not None:
-        law = pmf.to_numpy()
-        pit = counts.randomised_pit(purchases, law, happened.uniforms)
-        median = (np.cumsum(law, axis=1) < 0.5).sum(axis=1).astype(np.float64)
-        more = counts.statistics(purchases, forecast["purchases"].to_numpy(), law)
+        distribution = pmf.to_numpy()
+        pit = counts.randomised_pit(purchases, distribution, happened.uniforms)
+        median = (np.cumsum(distribution, axis=1) < 0.5).sum(axis=1).astype(np.float64)
+        more = counts.statistics(purchases, forecast["purchases"].to_numpy(), distribution)
         measures = {
             "crps": more["crps"],
             "log_score": more["log_score"],
@@ -266,28 +265,20 @@ def _ask(model: Forecaster, forecast: pd.DataFrame, happened: _Observed) -> _Ans
 
 def _measure(
     answers: Mapping[str, _Answer], happened: _Observed
-) -> list[tuple[IntArray | None, Statistics]]:
-    """Gather the metrics in families for the bootstrap.
-
-    Of candidates whose forecasts take few values, customers with equal values are counted in one
-    row; where most customers have a value of their own, each is a row.
-    """
-    whole = {name: dict(one.measures) for name, one in answers.items()}
-    families: list[tuple[IntArray | None, Statistics]] = [(None, whole)]
+) -> dict[str, dict[str, Statistic | float]]:
+    """Gather the metrics of all candidates."""
+    found = {name: dict(one.measures) for name, one in answers.items()}
     for what, actual in happened.outcomes.items():
-        predicted = {name: one.forecast[what].to_numpy(np.float64) for name, one in answers.items()}
+        errors = counts.statistics if what == "purchases" else counts.errors
         true = ranking.Order.of(actual)
-        for name, values in predicted.items():
-            order = ranking.statistics(actual, values, true)
-            whole[name] |= {f"{what}_{key}": value for key, value in order.items()}
-        few = {k: v for k, v in predicted.items() if 2 * len(np.unique(v)) < len(v)}
-        if few:
-            same = Distinct({"actual": actual, **few})
-            columns = same.values
-            families.append((same.inverse, _measures(what, columns.pop("actual"), columns)))
-        rest = {name: values for name, values in predicted.items() if name not in few}
-        families.append((None, _measures(what, actual, rest)))
-    return families
+        for name, one in answers.items():
+            predicted = one.forecast[what].to_numpy(np.float64)
+            for measures in (
+                errors(actual, predicted),
+                ranking.statistics(actual, predicted, true),
+            ):
+                found[name] |= {f"{what}_{key}": value for key, value in measures.items()}
+    return found
 
 
 def _track(answers: Mapping[str, _Answer], happened: _Observed) -> pd.DataFrame:
@@ -298,14 +289,3 @@ def _track(answers: Mapping[str, _Answer], happened: _Observed) -> pd.DataFrame:
     weeks = pd.RangeIndex(1, happened.reached.shape[1] + 1, name="week")
     columns = {"actual": happened.reached, **paths}
     return pd.DataFrame({k: v.sum(axis=0) for k, v in columns.items()}, index=weeks)
-
-
-def _measures(
-    what: str, actual: FloatArray, forecasts: Mapping[str, FloatArray]
-) -> dict[str, dict[str, Statistic]]:
-    measures = {}
-    for name, predicted in forecasts.items():
-        errors = counts.statistics if what == "purchases" else counts.errors
-        found = errors(actual, predicted)
-        measures[name] = {f"{what}_{key}": statistic for key, statistic in found.items()}
-    return measures

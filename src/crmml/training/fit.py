@@ -12,7 +12,7 @@ from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import rolling_wallets
 from crmml.models.churn.selection import ChurnSelection, select_churn
-from crmml.models.forecast.forecasters import Forecaster, in_order
+from crmml.models.forecast.forecasters import Forecaster, HybridForecaster, in_order
 from crmml.models.loyalty.model import LoyaltyModel
 from crmml.models.purchase.compose import Composition, fit_purchase_model
 from crmml.models.purchase.left_censored import detect_left_censoring
@@ -61,15 +61,22 @@ def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
     notes: list[Note] = []
     with collecting(notes, fit_of("the models", cutoff)):
         forecast = fit_forecast(plan, snapshot, backtest)
-        if process != chosen:
+        correction = forecast if isinstance(forecast, HybridForecaster) else None
+        if correction is not None:
+            text = (
+                "lifetime value rests on the process of the hybrid, corrected as its forecast is, "
+                f"and gamma_gamma; the correction fades beyond {horizon}"
+            )
+            notes.append(Note("value_process", "info", text))
+        elif process != chosen:
             what = f"the forecast of purchases and spend in {horizon} on {chosen}"
             text = f"lifetime value rests on {process} and gamma_gamma, {what}"
             notes.append(Note("value_process", "info", text))
         model = fit_process(plan, snapshot, process)
-        notes += age_of_base(snapshot, process)
+        notes += age_of_base(snapshot, process, model)
         margin, source = find_margin(config.value.margin, snapshot)
         notes.append(source)
-        lifetime_value = fit_lifetime_value(plan, snapshot, process, model, margin)
+        lifetime_value = fit_lifetime_value(plan, snapshot, process, model, margin, correction)
         found = lifetime_value.purchase_model_.notes
         notes += [Note("finding", "info", text, fit_of(process, cutoff)) for text in found]
         churn = select_churn(
@@ -133,9 +140,17 @@ def _training_windows(plan: Plan, snapshot: Snapshot, most: int) -> list[Labelle
 
 
 def fit_lifetime_value(
-    plan: Plan, snapshot: Snapshot, process: str, model: Any, margin: float
+    plan: Plan,
+    snapshot: Snapshot,
+    process: str,
+    model: Any,
+    margin: float,
+    correction: HybridForecaster | None = None,
 ) -> LifetimeValueModel:
-    """Fit lifetime value on a fitted purchase process of that name and Gamma-Gamma spend."""
+    """Fit lifetime value on a fitted purchase process of that name and Gamma-Gamma spend.
+
+    With a correction it rests on the process of that.
+    """
     with about(fit_of(f"{process} and gamma_gamma", snapshot.cutoff)):
         return LifetimeValueModel(
             purchase_model=clone(model),
@@ -143,7 +158,7 @@ def fit_lifetime_value(
             annual_discount_rate=plan.config.value.annual_discount_rate,
             margin=margin,
             random_state=plan.config.seed,
-        ).fit(snapshot, fits=plan.fits)
+        ).fit(snapshot, fits=plan.fits, correction=correction)
 
 
 def fit_loyalty(plan: Plan, snapshot: Snapshot) -> LoyaltyModel:
@@ -180,7 +195,7 @@ def find_margin(configured: float, snapshot: Snapshot) -> tuple[float, Note]:
     return observed, Note("margin_observed", "info", text, "margin", "decisions")
 
 
-def age_of_base(snapshot: Snapshot, process: str) -> list[Note]:
+def age_of_base(snapshot: Snapshot, process: str, model: Any) -> list[Note]:
     """Say so where customers are older than the data, and whether the process allows for it.
 
     Parameters
@@ -189,15 +204,17 @@ def age_of_base(snapshot: Snapshot, process: str) -> list[Note]:
         Built from a log.
     process : str
         Name of the purchase process that lifetime value rests on.
+    model : estimator
+        That process, fitted.
     """
     found = detect_left_censoring(snapshot)
     if found.base != "left_censored":
         return []
-    severity: Severity
-    if process in COMPOSED or "left_censored" in process:
+    severity: Severity = "ask"
+    if getattr(model, "old_", None) is not None:
         does, severity = "has parameters of their own for them", "info"
     else:
-        does = "takes them for new: let mbg_nbd compete in backtest.candidates"
-        severity = "ask"
+        others = "" if process in COMPOSED else ": let mbg_nbd compete in backtest.candidates"
+        does = f"takes them for new{others}"
     text = f"{found.sentence}; {process} {does}"
     return [Note("older_base", severity, text, "customer base", "data")]

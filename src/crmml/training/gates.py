@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from crmml.models.churn.selection import ChurnSelection
-from crmml.notes import Note
+from crmml.notes import Note, Severity
 from crmml.training.evaluate import DECIDED_BY
 from crmml.training.served import PREFIX, Served
 
@@ -35,7 +35,7 @@ class Gate:
     @property
     def note(self) -> Note:
         """The figures as a note; a gate that is missed is a warning."""
-        severity = "info" if self.met else "warn"
+        severity: Severity = "info" if self.met else "warn"
         return Note("gate_met" if self.met else "gate_missed", severity, self.figures, self.name)
 
 
@@ -64,8 +64,8 @@ def _beats_the_heuristic(served: Served, chosen: str) -> Iterator[Gate]:
     if served.heuristic is None or chosen == "heuristic":
         return
     table = served.heuristic.table("heuristic").xs(f"{PREFIX}{DECIDED_BY}", level="metric")
-    low, high = (float(table.loc["served", f"difference_{end}"]) for end in ("lower", "upper"))
-    ours, theirs = (float(table.loc[name, "value"]) for name in ("served", "heuristic"))
+    low, high = (float(table[f"difference_{end}"]["served"]) for end in ("lower", "upper"))
+    ours, theirs = (float(table["value"][name]) for name in ("served", "heuristic"))
     yield Gate(
         "less error than the heuristic, beyond chance",
         high < 0.0,
@@ -76,8 +76,8 @@ def _beats_the_heuristic(served: Served, chosen: str) -> Iterator[Gate]:
 
 def _interval_is_right(served: Served) -> Gate:
     table = served.replicates.table().xs("served", level="candidate")
-    value, low, high = (float(table.loc[f"{PREFIX}pit_80", c]) for c in ("value", "lower", "upper"))
-    literal = float(table.loc[f"{PREFIX}literal_80", "value"])
+    value, low, high = (float(table[c][f"{PREFIX}pit_80"]) for c in ("value", "lower", "upper"))
+    literal = float(table["value"][f"{PREFIX}literal_80"])
     least, most = PIT_RANGE
     return Gate(
         "the served 80 % interval holds for 77 to 83 % of the customers, by their PIT",

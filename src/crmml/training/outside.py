@@ -14,7 +14,11 @@ from crmml.features.snapshot import Snapshot
 from crmml.features.windows import Window
 from crmml.models.churn.history import in_sample
 from crmml.models.churn.outside import Cases, OutsideCalibration
-from crmml.scoring.purchase_law import PurchaseLaw, law_of_forecast, serves_its_law
+from crmml.scoring.served_distribution import (
+    CountDistribution,
+    distribution_of_forecast,
+    serves_own_distribution,
+)
 from crmml.stats.discounting import in_units
 from crmml.training.backtest import Backtest
 from crmml.training.plan import Plan
@@ -54,15 +58,15 @@ def calibrate_outside(
     for known, labels, forecast in parts:
         keep = in_sample(known, one_in, plan.config.seed)
         some = known.subset(keep)
-        law: PurchaseLaw | None = None
-        if serves_its_law(forecast, some):
-            law = law_of_forecast(forecast, some)
-        if law is None:
+        distribution: CountDistribution | None = None
+        if serves_own_distribution(forecast, some):
+            distribution = distribution_of_forecast(forecast, some)
+        if distribution is None:
             with warnings.catch_warnings():
                 # The backtest has told what the fits of its windows warned of.
                 warnings.simplefilter("ignore", CrmmlWarning)
-                law = fit_process(known).predictive(some, horizon)
-        cases.append(_cases(law, some, labels, horizon))
+                distribution = fit_process(known).predictive(some, horizon)
+        cases.append(_cases(distribution, some, labels, horizon))
     return OutsideCalibration.fit(cases, candidate_horizons=CANDIDATE_HORIZONS)
 
 
@@ -77,11 +81,13 @@ def _closed(plan: Plan, labelled: LabelledSnapshot, snapshot: Snapshot) -> Label
     return label_once(plan.tables, window, plan.labelled, **plan.build)
 
 
-def _cases(law: PurchaseLaw, snapshot: Snapshot, labelled: LabelledSnapshot, horizon: str) -> Cases:
+def _cases(
+    distribution: CountDistribution, snapshot: Snapshot, labelled: LabelledSnapshot, horizon: str
+) -> Cases:
     ids, frame = snapshot.customer_id, snapshot.frame
     length = in_units(horizon, snapshot.time_unit)
     return Cases(
-        no_purchase=law.probability_no_purchase().loc[ids].to_numpy(dtype=np.float64),
+        no_purchase=np.asarray(distribution.probability_no_purchase().loc[ids], dtype=np.float64),
         frequency=frame["frequency"].to_numpy(dtype=np.float64),
         inactivity=(frame["T"] - frame["recency"]).to_numpy(dtype=np.float64) / length,
         churned=labelled.outcomes["churned"].loc[ids].to_numpy(dtype=np.float64),

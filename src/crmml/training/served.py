@@ -20,7 +20,6 @@ from crmml.metrics import classification, counts, ranking
 from crmml.metrics.bootstrap import (
     Replicates,
     Statistic,
-    Statistics,
     Stream,
     hash_keys,
     keyed_uniforms,
@@ -35,8 +34,8 @@ from crmml.models.churn.outside import (
 )
 from crmml.models.forecast.forecasters import HeuristicForecaster
 from crmml.scoring.bundle import ScoringBundle
-from crmml.scoring.purchase_law import transform_counts
 from crmml.scoring.scorer import score, unlike_policies
+from crmml.scoring.served_distribution import transform_counts
 from crmml.stats.discounting import in_units
 from crmml.training.backtest import Backtest
 from crmml.training.evaluate import DECIDED_BY
@@ -249,7 +248,7 @@ def evaluate_scores(
     measures = _measure_forecasts(
         bought, spent, {name: column(predicted, name) for name in _FORECASTS}
     )
-    measures["pit_80"] = partial(counts.pit_coverage, pit.loc[ids].to_numpy(), 0.8)
+    measures["pit_80"] = partial(counts.pit_coverage, np.asarray(pit.loc[ids], np.float64), 0.8)
     table = None
     if churned is not None:
         gone = churned.loc[ids].to_numpy().astype(np.float64)
@@ -259,14 +258,14 @@ def evaluate_scores(
         )
         table = compare_mean_probability(gone, p, groups)
         measures |= _measure_churn(gone, p, {name: groups[name] for name in table.index})
-    families: list[tuple[None, Statistics]] = [
-        (None, {"served": {f"{PREFIX}{name}": how for name, how in measures.items()}})
-    ]
+    statistics: dict[str, dict[str, Statistic | float]] = {
+        "served": {f"{PREFIX}{name}": how for name, how in measures.items()}
+    }
     decisive = f"{PREFIX}{DECIDED_BY}"
     if heuristic is not None:
-        simple = counts.statistics(bought, heuristic.loc[ids].to_numpy(dtype=np.float64))
-        families.append((None, {"heuristic": {decisive: simple["deviance"]}}))
-    found = replicate(families, hash_keys(ids), n_replicates=n_boot, seed=seed)
+        simple = counts.statistics(bought, np.asarray(heuristic.loc[ids], np.float64))
+        statistics["heuristic"] = {decisive: simple["deviance"]}
+    found = replicate(statistics, hash_keys(ids), n_replicates=n_boot, seed=seed)
     against = None
     if heuristic is not None:
         at = [i for i, (_, metric) in enumerate(found.rows) if metric == decisive]
@@ -336,7 +335,7 @@ def group_customers(frequency: FloatArray, inactivity: FloatArray) -> dict[str, 
         name = f"frequency {low}{last if after is not None else ' or more'}"
         found[name] = frequency_group(frequency) == group
     edges = ["0", *(f"{edge:g}" for edge in INACTIVITY_EDGES)]
-    for group, low in enumerate(edges):
+    for group, least in enumerate(edges):
         rest = f" to {edges[group + 1]}" if group + 1 < len(edges) else " or more"
-        found[f"inactivity {low}{rest}"] = inactivity_group(inactivity) == group
+        found[f"inactivity {least}{rest}"] = inactivity_group(inactivity) == group
     return found

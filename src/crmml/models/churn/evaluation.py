@@ -151,9 +151,7 @@ def evaluate_churn(
         for label, candidate in candidates.items()
     }
     measures = {label: classification.statistics(churned, p) for label, p in said.items()}
-    found = replicate(
-        [(None, measures)], hash_keys(snapshot.customer_id), n_replicates=n_boot, seed=seed
-    )
+    found = replicate(measures, hash_keys(snapshot.customer_id), n_replicates=n_boot, seed=seed)
     reference = next(iter(baselines))
     table = found.table(reference, LEVEL)
     bounds = table.xs("auc", level="metric")[["difference_lower", "difference_upper"]]

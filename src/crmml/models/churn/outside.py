@@ -61,7 +61,7 @@ class Cases:
 
 
 def frequency_group(frequency: FloatArray) -> IntArray:
-    """Number the groups of :data:`FREQUENCY_EDGES`, shape (n,).
+    """Return the number of the group of :data:`FREQUENCY_EDGES`, shape (n,).
 
     Examples
     --------
@@ -72,7 +72,7 @@ def frequency_group(frequency: FloatArray) -> IntArray:
 
 
 def inactivity_group(inactivity: FloatArray) -> IntArray:
-    """Number the groups of :data:`INACTIVITY_EDGES`, shape (n,); the argument is in horizons.
+    """Return the group of :data:`INACTIVITY_EDGES`, shape (n,); the argument is in horizons.
 
     Examples
     --------

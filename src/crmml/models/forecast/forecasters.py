@@ -35,6 +35,8 @@ from crmml.metrics.bootstrap import hash_keys
 from crmml.models.boosting import Boosting, Objective, Trees
 from crmml.models.estimator import Estimator
 from crmml.models.fits import Fits
+from crmml.models.forecast.correction import FactorBounds
+from crmml.models.forecast.plausibility import find_implausible
 from crmml.models.purchase.compose import Composition, fit_purchase_model
 from crmml.models.purchase.distribution import Correction, PredictiveDistribution, look_ahead
 from crmml.stats.discounting import in_units
@@ -542,6 +544,10 @@ class HybridForecaster(Forecaster):
     of the forecast is left to the process: expectations are scaled to the total of each training
     window, and the factors to leave the total at the cutoff as it is, because a level seen once may
     be the season, and customers at the cutoff are older than those of the training windows.
+    No factor leaves the range that customers left out had among those of like expectation
+    (:class:`~crmml.models.forecast.correction.FactorBounds`), and where the largest forecasts still
+    exceed all history the correction is dropped
+    (:func:`~crmml.models.forecast.plausibility.find_implausible`).
 
     Trees are kept only if they help customers whom they have not seen: their Poisson deviance on
     the folds of customers left out must fall by more than one standard error (over customers, who
@@ -569,8 +575,12 @@ class HybridForecaster(Forecaster):
         Trees kept.
     gain_, gain_error_ : float
         Fall of the deviance per customer left out, and its standard error.
+    bounds_ : FactorBounds or None
+        Range of the factors, as customers outside the training bear them out; None
+        where there are no trees.
     scale_ : float
-        Normalises the factors, so that they leave the total of the fit's snapshot as it is.
+        Multiplies the factors before they are bounded, so that they leave the total of the fit's
+        snapshot as it is.
     drift_ : float
         How much the logarithm of a customer's purchase rate wanders: variance of its random walk
         per time unit, with the highest likelihood on the training windows; 0 where rates stand
@@ -589,8 +599,11 @@ class HybridForecaster(Forecaster):
         "drift_",
         "features_",
         "process_",
+        "bounds_",
     )
+    _parts: ClassVar[Mapping[str, Any]] = {"bounds_": FactorBounds}
     process_: ProcessForecaster
+    bounds_: FactorBounds | None = None
     booster_: str | None
     n_rounds_: int
     gain_: float
@@ -655,22 +668,25 @@ class HybridForecaster(Forecaster):
         found = boosting.cross_validate(rows.X, rows.purchases, rows.fold, rows.offset)
         base = np.exp(np.concatenate(offsets))
         self.gain_, self.gain_error_ = _deviance_gain(rows, base, found.outside)
-        self.booster_, self.n_rounds_, self.scale_ = None, 0, 1.0
-        outside = np.zeros(len(base))
+        self._drop_trees()
+        outside = np.ones(len(base))
+        lengths = [in_units(part.window.horizon, snapshot.time_unit) for part in closed]
+        rate = base / np.repeat(lengths, [len(part) for part in closed])
         if self.gain_ > self.gain_error_:
-            outside = found.outside
+            self.bounds_ = FactorBounds.of(rate, found.outside)
             trees = boosting.grow(rows.X, rows.purchases, found.rounds, rows.offset)
             self.booster_, self.n_rounds_ = trees.text, found.rounds
-            expected = self.process_.forecast(snapshot)["purchases"].to_numpy()
-            corrected = math.fsum(expected * self.factor(snapshot))
-            self.scale_ = math.fsum(expected) / corrected
+            self._leave_total(snapshot)
+            self._drop_if_implausible(snapshot, closed)
+        if self.bounds_ is not None:
+            outside = self.bounds_.factor(rate, found.outside)
         ends = np.cumsum([len(part) for part in closed])[:-1]
         trials = []
-        for model, part, score, level in zip(
+        for model, part, learned, level in zip(
             processes, closed, np.split(outside, ends), levels, strict=True
         ):
             some = _sample(part.snapshot.customer_id)
-            factor = level * np.exp(score[some])
+            factor = level * learned[some]
             ahead = look_ahead(model, part.snapshot.subset(some), part.window.horizon)
             trials.append(
                 (
@@ -681,18 +697,64 @@ class HybridForecaster(Forecaster):
         self.drift_ = _likeliest_drift(trials)
         return self
 
+    def _leave_total(self, snapshot: Snapshot) -> None:
+        """Scale the factors so that they leave the total of a snapshot as it is."""
+        assert self.bounds_ is not None  # noqa: S101 - the caller has just found them
+        expected = self.process_.forecast(snapshot)["purchases"].to_numpy()
+        # In the order of the expectations, so that the order of the customers changes nothing.
+        order = np.argsort(expected, kind="stable")
+        rate = expected / in_units(self.horizon, snapshot.time_unit)
+        score = self._score(snapshot)
+        self.scale_ = math.exp(self.bounds_.shift(rate[order], score[order], expected[order]))
+
+    def _drop_trees(self) -> None:
+        self.booster_, self.n_rounds_, self.scale_, self.bounds_ = None, 0, 1.0, None
+
+    def _drop_if_implausible(self, snapshot: Snapshot, closed: Sequence[LabelledSnapshot]) -> None:
+        """Fall back to the process where the correction makes forecasts that no history bears out.
+
+        What is implausible without it, too, is not its fault.
+        """
+        said = find_implausible(self.forecast(snapshot), snapshot, closed, self.horizon)
+        if not said:
+            return
+        process = self.process_.forecast(snapshot)
+        if len(said) > len(find_implausible(process, snapshot, closed, self.horizon)):
+            warnings.warn(
+                f"the learned correction was dropped, the forecast is that of the process: "
+                f"{'; '.join(said)}",
+                FitWarning,
+                stacklevel=3,
+            )
+            self._drop_trees()
+
+    def _score(self, snapshot: Snapshot) -> FloatArray:
+        """Return the logarithm of the factor as learned, without its scale."""
+        assert self.booster_ is not None  # noqa: S101 - callers ask only where there are trees
+        X = feature_matrix(snapshot, self.features_)
+        return Trees(self.booster_, self.num_threads).score(X)
+
     def factor(self, snapshot: Snapshot) -> FloatArray:
         """Return how many times the purchases of the process each customer makes, shape (n,)."""
         self._check_fitted()
         if self.booster_ is None:
             return np.ones(len(snapshot))
-        X = feature_matrix(snapshot, self.features_)
-        return self.scale_ * np.exp(Trees(self.booster_, self.num_threads).score(X))
+        return self._factor(snapshot, self.process_.forecast(snapshot)["purchases"].to_numpy())
+
+    def _factor(self, snapshot: Snapshot, expected: FloatArray) -> FloatArray:
+        """Return the factors of customers of whom the process expects so many purchases."""
+        if self.booster_ is None:
+            return np.ones(len(snapshot))
+        score = math.log(self.scale_) + self._score(snapshot)
+        if self.bounds_ is None:  # of a bundle from before factors were bounded
+            return np.exp(score)
+        return self.bounds_.factor(expected / in_units(self.horizon, snapshot.time_unit), score)
 
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:
         """Return ``purchases`` and ``spend`` in the horizon, keyed by customer."""
-        factor = self.factor(snapshot)
+        self._check_fitted()
         expected = self.process_.forecast(snapshot)
+        factor = self._factor(snapshot, expected["purchases"].to_numpy())
         return _keyed(snapshot, expected["purchases"] * factor, expected["spend"] * factor)
 
     def distribution(self, snapshot: Snapshot, n_max: int) -> pd.DataFrame:
@@ -709,8 +771,25 @@ class HybridForecaster(Forecaster):
     def predictive(self, snapshot: Snapshot) -> PredictiveDistribution:
         """Return the predictive distribution of purchases in the horizon: the corrected process."""
         self._check_fitted()
-        ahead = look_ahead(self.process_.purchase_model_, snapshot, self.horizon)
-        return ahead.corrected(self.factor(snapshot), self.drift_)
+        return self.correct(
+            look_ahead(self.process_.purchase_model_, snapshot, self.horizon), snapshot
+        )
+
+    def correct(self, ahead: PredictiveDistribution, snapshot: Snapshot) -> PredictiveDistribution:
+        """Correct the distribution of the process in any horizon.
+
+        Beyond the horizon of the forecast, of which nothing was learned, the factors fade: they
+        fall to 1/e of their distance from 1 in one more horizon.
+
+        Parameters
+        ----------
+        ahead : PredictiveDistribution
+            Of ``process_.purchase_model_``, at its estimates or under its posterior.
+        snapshot : Snapshot
+            Of the same customers.
+        """
+        fade = in_units(self.horizon, snapshot.time_unit)
+        return ahead.corrected(self.factor(snapshot), self.drift_, fade, self.horizon)
 
     def track(self, snapshot: Snapshot, lengths: Sequence[Duration]) -> FloatArray | None:
         """Return expected purchases until each of several moments after the cutoff."""
@@ -884,11 +963,11 @@ class BlendForecaster(Forecaster):
         It is the mixture of theirs, whose mean is that of :meth:`forecast`.
         """
         self._check_fitted()
-        laws = [member.distribution(snapshot, n_max) for member in self.members_]
-        known = [law for law in laws if law is not None]
-        if len(known) < len(laws):
+        distributions = [member.distribution(snapshot, n_max) for member in self.members_]
+        known = [table for table in distributions if table is not None]
+        if len(known) < len(distributions):
             return None
-        mixed = sum(w * law.to_numpy() for w, law in zip(self.weights_, known, strict=True))
+        mixed = sum(w * table.to_numpy() for w, table in zip(self.weights_, known, strict=True))
         return pd.DataFrame(mixed, index=known[0].index, columns=known[0].columns)
 
     def track(self, snapshot: Snapshot, lengths: Sequence[Duration]) -> FloatArray | None:

@@ -62,7 +62,7 @@ def evaluate_loyalty(
     """
     actual = class_positions(test.after)
     found = replicate(
-        [(None, {name: ordinal.statistics(actual, p.to_numpy()) for name, p in said.items()})],
+        {name: ordinal.statistics(actual, p.to_numpy()) for name, p in said.items()},
         hash_keys(test.customer_id),
         n_replicates=n_boot,
         seed=seed,

@@ -520,8 +520,8 @@ class PurchaseModel(Estimator):
         dict
             ``statistic`` (twice the difference of log-likelihoods, 0 where the effect was not
             kept), ``degrees_of_freedom`` (2) and ``p_value`` (chi-squared). Without an effect its
-            half-life means nothing, so the chi-squared law is not exact: p-values near a threshold
-            are a little too small.
+            half-life means nothing, so the chi-squared distribution is not exact: p-values near a
+            threshold are a little too small.
 
         Raises
         ------

@@ -164,29 +164,31 @@ class Composition:
         fits : Fits
             Models known already; what is fitted is added.
         """
-        found = self._fit_auto(snapshot, fits)
-        newest = windows[-1:]
-        schedules = None
-        if self.schedules is not None:
-            schedules = self.schedules.seen(
-                *(_span(each) for each in (snapshot, *(part.snapshot for part in newest)))
-            )
-        if schedules is not None:
-            found = _with_schedules(found, schedules, snapshot, fits)
-        return cast(
-            PurchaseModel, fits.fit(keep_clocks_that_forecast(found, newest, fits), snapshot)
-        )
+        with warnings.catch_warnings():
+            # What the trials warn of is said of the one that is kept, when it is asked for below.
+            warnings.simplefilter("ignore", CrmmlWarning)
+            found, refused = self._fit_auto(snapshot, fits)
+            newest = windows[-1:]
+            if self.schedules is not None:
+                spans = [_span(each) for each in (snapshot, *(part.snapshot for part in newest))]
+                found = _add_schedules(found, self.schedules.seen(*spans), snapshot, fits)
+            chosen = keep_clocks_that_forecast(found, newest, fits)
+        if refused is not None:
+            text = f"customers older than the data are taken for new ones: {refused}"
+            warnings.warn(text, FitWarning, stacklevel=2)
+        return cast(PurchaseModel, fits.fit(chosen, snapshot))
 
-    def _fit_auto(self, snapshot: Snapshot, fits: Fits) -> PurchaseModel:
-        plain = compose_purchase_model(self.process, clocks="auto")
+    def _fit_auto(
+        self, snapshot: Snapshot, fits: Fits
+    ) -> tuple[PurchaseModel, TooLittleDataError | None]:
+        refused = None
         if self.origin == "auto" and _is_older(snapshot):
             older = compose_purchase_model(self.process, clocks="auto", origin="auto")
             try:
-                return cast(PurchaseModel, fits.fit(older, snapshot))
+                return fits.fit(older, snapshot), None
             except TooLittleDataError as error:
-                text = f"customers older than the data are taken for new ones: {error}"
-                warnings.warn(text, FitWarning, stacklevel=2)
-        return cast(PurchaseModel, fits.fit(plain, snapshot))
+                refused = error
+        return fits.fit(compose_purchase_model(self.process, clocks="auto"), snapshot), refused
 
 
 def fit_purchase_model(
@@ -289,10 +291,12 @@ def _settings_of(model: PurchaseModel) -> tuple[Any, ...]:
     return tuple(clocks)
 
 
-def _with_schedules(
-    model: PurchaseModel, schedules: ScheduleClock, snapshot: Snapshot, fits: Fits
+def _add_schedules(
+    model: PurchaseModel, schedules: ScheduleClock | None, snapshot: Snapshot, fits: Fits
 ) -> PurchaseModel:
     """Add the schedules to what a fitted model keeps, if they pay by the criterion."""
+    if schedules is None:
+        return model
     trial = fits.fit(model._with_clocks((*_settings_of(model), schedules)), snapshot)
     price = 0.5 * len(schedules.names) * math.log(len(snapshot))
     return trial if trial.log_likelihood_ - model.log_likelihood_ > price else model

@@ -169,10 +169,10 @@ def compute_heterogeneity(model: PurchaseModel, n_points: int = 200) -> pd.DataF
     """
     share = np.linspace(0.01, 0.99, n_points)
     parts = []
-    for quantity, law in _latent_laws(model).items():
+    for quantity, distribution in _latent_distributions(model).items():
         unit = f"per {model.time_unit_}" if quantity.endswith("rate") else ""
-        value = law.ppf(share)
-        density = law.pdf(value)
+        value = distribution.ppf(share)
+        density = distribution.pdf(value)
         keep = np.isfinite(density) & (np.diff(value, prepend=-np.inf) > 0)
         if keep.sum() < n_points // 2:
             continue
@@ -229,7 +229,7 @@ def compute_settling(
     )
 
 
-def _latent_laws(model: PurchaseModel) -> dict[str, Any]:
+def _latent_distributions(model: PurchaseModel) -> dict[str, Any]:
     p = model.params_
     if "delta" in p:
         return {
@@ -237,12 +237,13 @@ def _latent_laws(model: PurchaseModel) -> dict[str, Any]:
             "dropout probability": stats.beta(p["gamma"], p["delta"]),
         }
     ticks = float(getattr(model, "k_", 1))
-    laws: dict[str, Any] = {"purchase rate": stats.gamma(p["r"], scale=1 / (ticks * p["alpha"]))}
+    rate = stats.gamma(p["r"], scale=1 / (ticks * p["alpha"]))
+    distributions: dict[str, Any] = {"purchase rate": rate}
     if "s" in p:
-        laws["dropout rate"] = stats.gamma(p["s"], scale=1.0 / p["beta"])
+        distributions["dropout rate"] = stats.gamma(p["s"], scale=1.0 / p["beta"])
     else:
-        laws["dropout probability"] = stats.beta(p["a"], p["b"])
-    return laws
+        distributions["dropout probability"] = stats.beta(p["a"], p["b"])
+    return distributions
 
 
 def compute_tracking(

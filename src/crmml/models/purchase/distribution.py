@@ -11,7 +11,7 @@ history, and their coefficients of the parameters.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -113,8 +113,11 @@ class PredictiveDistribution:
         ``T`` of each customer.
     length : float
         Length of the horizon in units of time; infinite without one.
-    discounting : callable, optional
-        Of a continuous rate: discounted purchases of each future at the estimates, if active.
+    discounting : callable
+        Of a continuous rate, and a horizon in place of the distribution's own: discounted purchases
+        of each future at the estimates, if active.
+    at_estimates : bool
+        Whether the one node is that of the estimates, which discounted purchases are for.
     """
 
     process: Any
@@ -128,6 +131,7 @@ class PredictiveDistribution:
     length: float
     time_unit: Any
     discounting: Any = None
+    at_estimates: bool = True
 
     @property
     def n_futures(self) -> int:
@@ -306,25 +310,30 @@ class PredictiveDistribution:
             raise ParameterError(
                 "annual_discount_rate", "> 0 when there is no horizon", annual_discount_rate
             )
-        if self.discounting is None or len(self.futures) > 1:
+        if not self.at_estimates:
             raise CrmmlError(
-                "purchases are discounted at the estimates of a model, not under a posterior or a "
-                "correction"
+                "purchases are discounted at the estimates of a model, not under a posterior"
             )
         values = self.alive[0] * self.discounting(delta)[self.inverse]
         return self._series(values, "discounted_expected_purchases")
 
-    def correction(self, factor: FloatArray) -> Correction:
-        """Prepare futures whose means are multiplied by a factor of each customer.
+    def correction(
+        self,
+        factor: FloatArray,
+        learned: str | Duration | None = None,
+        fade: float | None = None,
+    ) -> Correction:
+        """Prepare futures whose means are multiplied; see :meth:`corrected`."""
+        return Correction.of(self, factor, learned, fade)
 
-        Parameters
-        ----------
-        factor : ndarray, shape (n_customers,)
-        """
-        return Correction.of(self, factor)
-
-    def corrected(self, factor: FloatArray, volatility: float) -> PredictiveDistribution:
-        """Multiply the means by a factor of each customer, and let the rates be disturbed.
+    def corrected(
+        self,
+        factor: FloatArray,
+        volatility: float,
+        fade: float | None = None,
+        learned: str | Duration | None = None,
+    ) -> PredictiveDistribution:
+        r"""Multiply the means by a factor of each customer, and let the rates be disturbed.
 
         It acts on the future only; a clock would act on the past, too.
 
@@ -333,8 +342,28 @@ class PredictiveDistribution:
         factor : ndarray, shape (n_customers,)
         volatility : float
             Variance of the logarithm of the disturbance per unit of time, >= 0.
+        fade : float, optional
+            Units of time in which the correction falls to 1/e beyond the horizon for which it was
+            learned, at least a tenth of that horizon. By default it does not fade.
+        learned : str or Duration, optional
+            That horizon; by default that of the distribution.
+
+        Notes
+        -----
+        With :math:`h` the horizon learned and :math:`f` the factor, purchases at time :math:`u`
+        after the cutoff are multiplied by :math:`f` up to :math:`h` and by
+        :math:`1 + (f - 1) e^{-(u-h)/\mathrm{fade}}` after it. With :math:`D(t; \delta)` the
+        purchases until :math:`t` discounted at the rate :math:`\delta`, and
+        :math:`\epsilon = \delta + 1/\mathrm{fade}`, they become, for :math:`t > h`,
+
+        .. math:: D(t;\delta) + (f-1) \{D(h;\delta)
+            + e^{h/\mathrm{fade}} [D(t;\epsilon) - D(h;\epsilon)]\}.
+
+        The mean is that at :math:`\delta = 0`, or less where leaving allows fewer purchases
+        whatever the rate. Without a horizon only discounted purchases are
+        known, all else is NaN.
         """
-        return self.correction(factor).at(volatility)
+        return self.correction(factor, learned, fade).at(volatility)
 
     def _invert(self, history: IntArray, wanted: FloatArray) -> IntArray:
         """Smallest n with P(X <= n) >= wanted, for each (row, level).
@@ -389,34 +418,57 @@ class Correction:
     ----------
     base : PredictiveDistribution
         A row for each distinct pair of history and factor.
+    central : NamedTuple
+        Parameters of the futures, averaged over the nodes.
     wanted, span : ndarray, shape (n_rows,)
-        Means to be met, and the time over which a disturbance adds up.
+        Means to be met there, and the time over which a disturbance adds up.
     """
 
     base: PredictiveDistribution
+    central: Any
     wanted: FloatArray
     span: FloatArray
 
     @classmethod
-    def of(cls, base: PredictiveDistribution, factor: FloatArray) -> Correction:
+    def of(
+        cls,
+        base: PredictiveDistribution,
+        factor: FloatArray,
+        learned: str | Duration | None = None,
+        fade: float | None = None,
+    ) -> Correction:
         """Gather the distinct pairs of history and factor."""
         same = Distinct({"history": base.rows, "factor": factor})
-        history = same.values["history"]
+        history, its = same.values["history"], same.values["factor"]
         place = base.inverse[history]
-        params, t = take(base.futures[0], place), base.t[0][place]
-        wanted = base.process.expected_purchases(params, t) * same.values["factor"]
         past = np.empty(len(history))
         past[same.inverse] = base.past
+        discounting = _faded(base, place, its, learned, fade)
         pairs = replace(
             base,
             rows=same.inverse,
-            alive=base.alive[:1, history],
-            futures=[params],
-            t=[t],
+            alive=base.alive[:, history],
+            futures=[take(params, place) for params in base.futures],
+            t=[t[place] for t in base.t],
             inverse=np.arange(len(history)),
-            discounting=None,
+            discounting=discounting,
         )
-        return cls(pairs, wanted, (past + base.length) / 3.0)
+        central, t = pairs.futures[0], pairs.t[0]
+        if len(pairs.futures) > 1:
+            fields = zip(*pairs.futures, strict=True)
+            central = type(central)(*(np.mean(values, axis=0) for values in fields))
+            t = np.mean(pairs.t, axis=0)
+        if np.isinf(base.length):
+            wanted = np.full(len(history), np.nan)
+        else:
+            plain = base.process.expected_purchases(central, t)
+            fades = fade is not None and _reaches_beyond(base, learned)
+            wanted = plain * its
+            if fades:
+                before = base.discounting(0.0)[place]
+                share = np.divide(discounting(0.0), before, out=its.copy(), where=before > 0)
+                wanted = plain * share
+        return cls(pairs, central, wanted, (past + base.length) / 3.0)
 
     def at(self, volatility: float) -> PredictiveDistribution:
         """Return the distribution that gives the wanted means under a volatility of the rates.
@@ -424,18 +476,69 @@ class Correction:
         A Gamma rate of shape ``r`` times a disturbance of mean 1 and squared coefficient of
         variation ``s`` has that of ``1/r + s + s/r``, and is taken for a Gamma rate again.
         """
-        params, t = self.base.futures[0], self.base.t[0]
+        if np.isinf(self.base.length):
+            return replace(self.base, futures=[p._replace(alpha=np.nan) for p in self.base.futures])
+        params, t = self.central, np.mean(self.base.t, axis=0)
         spread = np.expm1(volatility * self.span)
         r = params.r / (1.0 + spread * (1.0 + params.r))
         alpha = params.alpha * (r / params.r)
-        # Less than in proportion to the rate, as purchases are chances to leave, so repeatedly.
+        pace = self._pace(params._replace(r=r, alpha=alpha), t)
+        futures = []
+        for node in self.base.futures:
+            its = node.r / (1.0 + spread * (1.0 + node.r))
+            futures.append(node._replace(r=its, alpha=node.alpha * (its / node.r) * pace))
+        return replace(self.base, futures=futures)
+
+    def _pace(self, params: Any, t: FloatArray) -> FloatArray:
+        """Find what multiplies ``alpha`` so that the means are the wanted ones.
+
+        Purchases are chances to leave, so the mean falls less than in proportion to ``alpha``: by a
+        power that is found from step to step. Where leaving allows no mean so large, it comes as
+        close as 50 steps take it.
+        """
+        log_pace, power = np.zeros(len(t)), np.ones(len(t))
+        before, step = np.zeros(len(t)), np.zeros(len(t))
         for _ in range(50):
-            mean = self.base.process.expected_purchases(params._replace(r=r, alpha=alpha), t)
-            ratio = np.divide(mean, self.wanted, out=np.ones_like(mean), where=self.wanted > 0)
-            alpha = alpha * ratio
-            if np.abs(ratio - 1.0).max(initial=0.0) < 1e-8:
+            at = params._replace(alpha=params.alpha * np.exp(log_pace))
+            mean = self.base.process.expected_purchases(at, t)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                miss = np.where(self.wanted > 0, np.log(mean) - np.log(self.wanted), 0.0)
+                fall = (before - miss) / step
+            if np.abs(miss).max(initial=0.0) < 1e-8:
                 break
-        return replace(self.base, futures=[params._replace(r=r, alpha=alpha)])
+            moved = np.abs(step) > 1e-6
+            power = np.where(moved, np.clip(np.nan_to_num(fall, nan=1.0), 0.05, 1.0), power)
+            before, step = miss, np.clip(miss / power, -3.0, 3.0)
+            log_pace = log_pace + step
+        return np.exp(log_pace)
+
+
+def _reaches_beyond(base: PredictiveDistribution, learned: str | Duration | None) -> bool:
+    return learned is not None and base.length > in_units(learned, base.time_unit) * (1.0 + 1e-12)
+
+
+def _faded(
+    base: PredictiveDistribution,
+    place: IntArray,
+    factor: FloatArray,
+    learned: str | Duration | None,
+    fade: float | None,
+) -> Callable[[float], FloatArray]:
+    """Discounted purchases of each pair under a factor that fades, by the discount rate."""
+    if fade is None or learned is None or not _reaches_beyond(base, learned):
+        return lambda delta: base.discounting(delta)[place] * factor
+    length = in_units(learned, base.time_unit)
+    if not fade >= 0.1 * length:
+        raise ParameterError("fade", f"at least a tenth of the horizon learned, {learned}", fade)
+
+    def discounted(delta: float) -> FloatArray:
+        rate = delta + 1.0 / fade
+        after = base.discounting(rate) - base.discounting(rate, learned)
+        gain = base.discounting(delta, learned) + np.exp(length / fade) * after
+        values: FloatArray = base.discounting(delta)[place] + (factor - 1.0) * gain[place]
+        return values
+
+    return discounted
 
 
 def look_ahead(
@@ -458,6 +561,15 @@ def look_ahead(
         ``None`` takes the estimates as certain.
     """
     h, alive, future = model._look_ahead(snapshot, horizon)
+    first = np.empty(len(future.t), dtype=np.int64)
+    first[future.inverse] = np.arange(len(future.inverse))
+
+    def discounted(delta: float, until: str | Duration | None = horizon) -> FloatArray:
+        its = future
+        if until != horizon:
+            its = replace(future, t=model._lengths(snapshot, h, until)[first])
+        return model._discount(snapshot, h, its, until, delta)
+
     found = PredictiveDistribution(
         model._process,
         snapshot.customer_id,
@@ -469,12 +581,10 @@ def look_ahead(
         snapshot.frame["T"].to_numpy(dtype=np.float64),
         np.inf if horizon is None else in_units(horizon, snapshot.time_unit),
         snapshot.time_unit,
-        lambda delta: model._discount(snapshot, h, future, horizon, delta),
+        discounted,
     )
     if worlds is None:
         return found
-    first = np.empty(len(future.t), dtype=np.int64)
-    first[future.inverse] = np.arange(len(future.inverse))
     names = model._parameter_names
     clocked = len(names) > len(model.params_) + len(model.coefficients_)
     nodes: Iterator[tuple[Any, Histories, FloatArray]]
@@ -493,7 +603,7 @@ def look_ahead(
             model._process.if_alive(take(params, first), its.x[first], its.t_x[first], its.T[first])
         )
         lengths.append(t if t is future.t else t[first])
-    return replace(found, alive=np.array(alive_at), futures=futures, t=lengths, discounting=None)
+    return replace(found, alive=np.array(alive_at), futures=futures, t=lengths, at_estimates=False)
 
 
 def _on_its_clock(

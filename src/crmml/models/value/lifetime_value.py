@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import clone
 
+from crmml import models
 from crmml._typing import Duration, FloatArray, IntArray
 from crmml.exceptions import (
     DataError,
@@ -79,6 +80,8 @@ class LifetimeValueModel(Estimator):
     ----------
     purchase_model_, spend_model_ : fitted estimators
     purchase_posterior_, spend_posterior_ : Posterior or None
+    correction_ : HybridForecaster or None
+        Corrects the distribution of purchases.
 
     Examples
     --------
@@ -87,7 +90,13 @@ class LifetimeValueModel(Estimator):
     0.3
     """
 
-    _state = ("purchase_model_", "spend_model_", "purchase_posterior_", "spend_posterior_")
+    _state = (
+        "purchase_model_",
+        "spend_model_",
+        "purchase_posterior_",
+        "spend_posterior_",
+        "correction_",
+    )
     _learners: ClassVar[Mapping[str, str]] = {
         "purchase_model": "purchase_model_",
         "spend_model": "spend_model_",
@@ -95,12 +104,14 @@ class LifetimeValueModel(Estimator):
     _parts: ClassVar[Mapping[str, Any]] = {
         "purchase_posterior_": Posterior,
         "spend_posterior_": Posterior,
+        "correction_": models,
     }
 
     purchase_model_: PurchaseModel
     spend_model_: GammaGammaModel
     purchase_posterior_: Posterior | None
     spend_posterior_: Posterior | None
+    correction_: Any = None
 
     def __init__(
         self,
@@ -127,6 +138,7 @@ class LifetimeValueModel(Estimator):
         sample_weight: pd.Series[float] | npt.ArrayLike | None = None,
         *,
         fits: Fits | None = None,
+        correction: Any = None,
     ) -> Self:
         """Fit both models and draw their posteriors.
 
@@ -140,6 +152,11 @@ class LifetimeValueModel(Estimator):
         fits : Fits, optional
             Models fitted so far: those on this snapshot with equal settings are taken, not fitted
             again. Of no use with weights.
+        correction : HybridForecaster, optional
+            Fitted on the same snapshot. Its process then takes the place of ``purchase_model``, and
+            every value comes from its corrected distribution, in which factors fade beyond the
+            horizon for which they were learned; see
+            :meth:`crmml.models.purchase.distribution.PredictiveDistribution.corrected`.
 
         Raises
         ------
@@ -161,11 +178,15 @@ class LifetimeValueModel(Estimator):
         )
         if sample_weight is None:
             known = Fits() if fits is None else fits
-            self.purchase_model_ = known.fit(purchases, snapshot)
+            if correction is None:
+                self.purchase_model_ = known.fit(purchases, snapshot)
             self.spend_model_ = known.fit(spend, snapshot)
         else:
             self.purchase_model_ = clone(purchases).fit(snapshot, sample_weight)
             self.spend_model_ = clone(spend).fit(snapshot, sample_weight)
+        self.correction_ = correction
+        if correction is not None:
+            self.purchase_model_ = correction.process_.purchase_model_
         self.purchase_posterior_ = self.spend_posterior_ = None
         if self.n_posterior_draws:
             n_draws, seed = self.n_posterior_draws, self.random_state
@@ -374,6 +395,19 @@ class LifetimeValueModel(Estimator):
         table |= dict(zip(levels.tolist(), quantiles, strict=True))
         return pd.DataFrame(table, index=names)
 
+    def _look_ahead(
+        self,
+        snapshot: Snapshot,
+        horizon: str | Duration | None,
+        worlds: Posterior | FloatArray | None = None,
+    ) -> PredictiveDistribution:
+        """Gather the purchases in a horizon, corrected where there is a correction."""
+        found = look_ahead(self.purchase_model_, snapshot, horizon, worlds)
+        if self.correction_ is None:
+            return found
+        corrected: PredictiveDistribution = self.correction_.correct(found, snapshot)
+        return corrected
+
     def _spend_nodes(self) -> SpendParams:
         if self.spend_posterior_ is None:
             params = self.spend_model_.params_
@@ -402,7 +436,7 @@ class LifetimeValueModel(Estimator):
         for world in range(n_worlds):
             if world == 0 or (purchases is not None and world % _WORLDS == 0):
                 draws = None if purchases is None else purchases.draws[world : world + _WORLDS]
-                its = look_ahead(self.purchase_model_, snapshot, horizon, draws)
+                its = self._look_ahead(snapshot, horizon, draws)
                 history = its.rows[order]
             node = 0 if purchases is None else world % _WORLDS
             p, q, gamma = plug_in if spend is None else spend.draws[world]
@@ -439,7 +473,7 @@ class ValueAhead:
     @cached_property
     def purchases(self) -> PredictiveDistribution:
         """Purchases at the estimates."""
-        return self.model.purchase_model_.predictive(self.snapshot, self.horizon)
+        return self.model._look_ahead(self.snapshot, self.horizon)
 
     @cached_property
     def doubted(self) -> PredictiveDistribution:
@@ -447,7 +481,7 @@ class ValueAhead:
         posterior = self.model.purchase_posterior_
         if posterior is None:
             return self.purchases
-        return self.model.purchase_model_.predictive(self.snapshot, self.horizon, posterior)
+        return self.model._look_ahead(self.snapshot, self.horizon, posterior)
 
     @cached_property
     def _discounted(self) -> FloatArray:

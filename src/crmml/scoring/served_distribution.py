@@ -24,7 +24,7 @@ _ROWS = 20_000
 _MOST = 2**14
 
 
-class PurchaseLaw(Protocol):
+class CountDistribution(Protocol):
     """P(n purchases in the horizon) of every customer of a snapshot."""
 
     def pmf(self, n_max: int) -> pd.DataFrame:
@@ -41,7 +41,7 @@ class PurchaseLaw(Protocol):
 
 
 @dataclass(frozen=True)
-class TabledLaw:
+class TabledDistribution:
     """The distribution of a forecaster that gives tables only, such as a blend.
 
     Attributes
@@ -93,7 +93,7 @@ class TabledLaw:
         return pd.DataFrame(found, index=self.snapshot.customer_id, columns=columns)
 
 
-def law_of_forecast(model: Any, snapshot: Snapshot) -> PurchaseLaw | None:
+def distribution_of_forecast(model: Any, snapshot: Snapshot) -> CountDistribution | None:
     """Return the distribution that a forecaster gives itself; None where it gives a mean only.
 
     Parameters
@@ -103,33 +103,33 @@ def law_of_forecast(model: Any, snapshot: Snapshot) -> PurchaseLaw | None:
     snapshot : Snapshot
     """
     if hasattr(model, "predictive"):
-        law: PurchaseLaw = model.predictive(snapshot)
-        return law
-    return TabledLaw(model, snapshot) if gives_law(model, snapshot) else None
+        distribution: CountDistribution = model.predictive(snapshot)
+        return distribution
+    return TabledDistribution(model, snapshot) if gives_distribution(model, snapshot) else None
 
 
-def gives_law(model: Any, snapshot: Snapshot) -> bool:
+def gives_distribution(model: Any, snapshot: Snapshot) -> bool:
     """Say whether a forecaster gives a distribution; only the first customer is asked about."""
     one = snapshot.subset(np.arange(len(snapshot)) == 0)
     return hasattr(model, "predictive") or model.distribution(one, 0) is not None
 
 
-def serves_its_law(model: Any, snapshot: Snapshot) -> bool:
+def serves_own_distribution(model: Any, snapshot: Snapshot) -> bool:
     """Say whether a chosen forecaster serves a distribution of its own.
 
     A process does not: lifetime value rests on it, and knows the doubt about its parameters.
     """
-    return not isinstance(model, ProcessForecaster) and gives_law(model, snapshot)
+    return not isinstance(model, ProcessForecaster) and gives_distribution(model, snapshot)
 
 
-def count_columns(law: PurchaseLaw) -> pd.DataFrame:
+def count_columns(distribution: CountDistribution) -> pd.DataFrame:
     """Return the columns of the scores that a distribution gives: :data:`COUNT_COLUMNS`."""
-    bounds = law.quantiles(INTERVAL)
-    columns = (bounds.iloc[:, 0], bounds.iloc[:, 1], law.probability_no_purchase())
+    bounds = distribution.quantiles(INTERVAL)
+    columns = (bounds.iloc[:, 0], bounds.iloc[:, 1], distribution.probability_no_purchase())
     return pd.DataFrame(dict(zip(COUNT_COLUMNS, columns, strict=True)))
 
 
-def served_law(predictors: Iterable[Any], snapshot: Snapshot) -> PurchaseLaw:
+def served_distribution(predictors: Iterable[Any], snapshot: Snapshot) -> CountDistribution:
     """Return the distribution whose interval and P(no purchase) the predictors serve.
 
     Parameters
@@ -145,8 +145,8 @@ def served_law(predictors: Iterable[Any], snapshot: Snapshot) -> PurchaseLaw:
     """
     for predictor in predictors:
         if any(output.name == COUNT_COLUMNS[0] for output in predictor.outputs):
-            law: PurchaseLaw = predictor.law(snapshot)
-            return law
+            distribution: CountDistribution = predictor.distribution(snapshot)
+            return distribution
     raise CrmmlError("no predictor of this bundle gives an interval of purchases")
 
 
@@ -179,7 +179,7 @@ def transform_counts(
         size = min(_ROWS, max(1, 4_000_000 // (most + 1)))
         keep = np.zeros(len(bought), dtype=bool)
         keep[order[begin : begin + size]] = True
-        table = served_law(predictors, snapshot.subset(keep)).pmf(most)
+        table = served_distribution(predictors, snapshot.subset(keep)).pmf(most)
         found[keep] = randomised_pit(bought[keep], table.to_numpy(), uniforms[keep])
         begin += size
     return found
