@@ -147,7 +147,11 @@ def look(values: pd.Series[Any]) -> Look:
         stamps=share(is_stamp),
         numbers=share(is_number),
         wholes=share(lambda text: re.fullmatch(r"[+-]?\d+([.,]0+)?", text) is not None),
-        clocks=share(lambda text: re.fullmatch(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?", text) is not None),
+        clocks=share(
+            lambda text: (
+                re.fullmatch(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp]\.?[Mm]\.?)?", text) is not None
+            )
+        ),
         rounded=share(_is_rounded),
         flag=flag,
     )

@@ -467,8 +467,7 @@ def _propose(
             line = f"data.{schema.name}.columns.{name}: {guess.column}"
             doubts.append(Doubt(f"{name} is a guess: column {guess.column!r} ({guess.why})", line))
     if schema is TRANSACTIONS:
-        clocks = [repr(c) for c, s in looks.items() if s.clocks >= READS]
-        evidence += [f"the time of day stands in {c} of its own and is not read" for c in clocks]
+        evidence += _join_clock(columns, looks)
         doubts += _doubt_zeros(columns, figures)
         doubts += _doubt_cents(columns, looks)
     currencies = _currencies(table, columns, doubts)
@@ -594,6 +593,19 @@ def _decide_times(
                 f"as {codes or 'ISO 8601'!r}: a table has one date_format"
             )
     return date_format, needs_timezone
+
+
+def _join_clock(columns: dict[str, Guess], looks: Mapping[str, Look]) -> Iterator[str]:
+    """Join the time of day to the date where it stands in a column of its own."""
+    clocks = [c for c, seen in looks.items() if seen.clocks >= READS]
+    time = columns.get("timestamp")
+    if not clocks or time is None:
+        return
+    if any(":" in value for value in looks[time.column].common):
+        yield f"the time of day stands in {few(clocks)} too and is not read"
+        return
+    columns["time_of_day"] = Guess(clocks[0], 0.9, tuple(clocks[1:]), "the time of day")
+    yield f"the time of day stands in {clocks[0]!r} and is joined to the date"
 
 
 # --- decimals, dates, currencies, on the whole file --------------------------------------------
