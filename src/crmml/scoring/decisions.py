@@ -239,10 +239,10 @@ class Actions:
 
     @property
     def version(self) -> str:
-        """Short hash of catalogue and policy without its prices, written on every scored row."""
+        """Short hash of catalogue and policy without what is fitted, on every scored row."""
         decides = {
             "catalogue": self.catalogue.to_dict(),
-            "policy": {**self.policy.to_dict(), "prices": None},
+            "policy": {**self.policy.to_dict(), "prices": None, "strata": None},
         }
         return hashlib.sha256(as_json(decides)).hexdigest()[:12]
 
@@ -327,10 +327,17 @@ class Actions:
 
         Who was scored in this experiment before keeps the share of the first time.
         """
-        strata = self.policy.strata
-        if strata is None or not strata.differ or "clv" not in so_far:
-            return self.policy.holdout_share
-        share = strata.share_of(so_far["churn_probability"], so_far["clv"])
+        policy = self.policy
+        if "clv" not in so_far:
+            return policy.holdout_share
+        risk, value = so_far["churn_probability"], so_far["clv"]
+        # A training has no strata yet: they are those of its own customers, and are then stored.
+        strata = policy.strata or Strata.fit(
+            risk, value, share=policy.holdout_share, least=policy.holdout_least
+        )
+        if not strata.differ:
+            return policy.holdout_share
+        share = strata.share_of(risk, value)
         if moment.control is None:
             return share
         mine = moment.control[moment.control["experiment"] == self.policy.experiment]

@@ -176,11 +176,6 @@ def check_conditions(catalogue: ActionCatalogue) -> None:
         action.condition.check_kinds(kinds)
 
 
-def _windows(catalogue: ActionCatalogue, horizon: str) -> tuple[str, ...]:
-    """Return the durations within which P(buys) is asked for, that of the outcome among them."""
-    return tuple(sorted({*catalogue.windows(horizon), horizon}))
-
-
 _ANY = "1W"  # names and types of columns do not depend on horizons
 
 
