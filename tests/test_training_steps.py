@@ -14,6 +14,7 @@ from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.storage.files import save_bundle
 from crmml.training import windows
+from crmml.training.candidates import make_candidate
 from crmml.training.choose import process_for_value
 from crmml.training.pipeline import train
 
@@ -106,3 +107,17 @@ def test_lifetime_value_rests_on_the_chosen_process_or_on_the_best():
     assert process_for_value("bg_nbd/own_mean", board) == "bg_nbd"
     assert process_for_value("tweedie", board) == "pareto_nbd"
     assert process_for_value("tweedie", board.iloc[:1]) == "mbg_nbd"
+
+
+def test_a_hybrid_fits_no_process_again_that_a_candidate_has_fitted(counted):
+    first, second = (one.labelled for one in counted[0].backtest.windows)
+    fits = Fits()
+    for name in ("mbg_nbd", "bg_nbd", "pareto_nbd"):
+        make_candidate(name, "13W").fit(second.snapshot, [first], fits=fits)
+    known = len(fits._known)
+    hybrid = make_candidate("hybrid", "13W").fit(second.snapshot, [first], fits=fits)
+    added = fits._known[known:]
+    # At most the process that it corrects, at the cutoff of the training window.
+    assert len(added) <= 1
+    assert all(snapshot is first.snapshot for snapshot, *_ in added)
+    assert any(hybrid.process_.purchase_model_ is fitted for _, _, fitted, _ in fits._known)
