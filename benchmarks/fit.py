@@ -46,7 +46,7 @@ def population(n: int, seed: int = 0) -> Snapshot:
             "monetary_value": np.where(x > 0, spend, 0.0),
         }
     )
-    return Snapshot.from_frame(frame, cutoff="2020-01-01")
+    return Snapshot.from_frame(frame, cutoff="2020-01-01", time_unit="week")
 
 
 def seconds(work: Callable[[], object], turns: int) -> np.ndarray:

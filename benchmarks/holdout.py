@@ -20,6 +20,7 @@ from crmml.features.windows import Window, rolling_windows
 from crmml.metrics.bootstrap import Replicates
 from crmml.metrics.table import metric_named
 from crmml.training.backtest import run_backtest
+from crmml.training.choose import choose
 
 REFERENCES = ("lifetimes_bg_nbd", "lifetimes_pareto_nbd")
 CANDIDATES = (
@@ -27,8 +28,8 @@ CANDIDATES = (
     "bg_nbd",
     "mbg_nbd",
     "pareto_nbd",
-    "bg_nbd_newcomer",
-    "mbg_nbd_newcomer",
+    "bg_nbd_plain",
+    "mbg_nbd_plain",
     "regular",
     "bg_nbd/own_mean",
     "pareto_nbd/own_mean",
@@ -111,14 +112,17 @@ def choose_before(tables: Tables, cutoff: pd.Timestamp, n_boot: int) -> tuple[st
         min_history=f"{days}D",
     )
     found = run_backtest(tables, windows, CANDIDATES, n_boot=n_boot)
-    return found.chosen, f"{found.reason} (windows of {days} days)"
+    for name, kept in found.clocks.items():
+        print(f"{name} kept {kept}")
+    choice = choose(found.windows)  # all of them: the holdout grades
+    return choice.name, f"{choice.reason} (windows of {days} days)"
 
 
 def judge_holdout(title: str, tables: Tables, window: Window, n_boot: int) -> None:
     start = time.process_time()
     chosen, reason = choose_before(tables, window.cutoff, n_boot)
     after = run_backtest(tables, [window], [*CANDIDATES, *REFERENCES], n_boot=n_boot)
-    judged = after.windows[0]
+    judged, itself = after.graded, choose(after.windows)
     total = judged.labelled.outcomes["purchases"].sum()
     print(f"\n## {title}: {len(judged.labelled):,} customers, {total:,} purchases in the holdout")
     board = after.leaderboard.pivot(index="candidate", columns="metric", values="value")
@@ -132,8 +136,8 @@ def judge_holdout(title: str, tables: Tables, window: Window, n_boot: int) -> No
             f"hybrid: {hybrid.n_rounds_} trees; deviance per customer left out falls by "
             f"{hybrid.gain_:.4f}, standard error {hybrid.gain_error_:.4f}"
         )
-    print(f"\nchosen before the cutoff: {reason}\nchosen on the holdout itself: {after.reason}")
-    for name in dict.fromkeys([chosen, after.chosen, "hybrid"]):
+    print(f"\nchosen before the cutoff: {reason}\nchosen on the holdout itself: {itself.reason}")
+    for name in dict.fromkeys([chosen, itself.name, "hybrid"]):
         if name in judged.fitted:
             table = compare_with_references(judged.replicates, name)
             print(f"{name} less the best reference (negative is better; 90 % paired intervals)")

@@ -43,7 +43,9 @@ def draw_snapshot(n: int, seed: int = 0) -> Snapshot:
     nu = rng.gamma(Q, size=n) / GAMMA
     m = np.where(x > 0, rng.gamma(P * np.maximum(x, 1)) / nu / np.maximum(x, 1), 0.0)
     frame = pd.DataFrame({"customer_id": np.arange(n), "frequency": x, "recency": last, "T": T})
-    return Snapshot.from_frame(frame.assign(monetary_value=m.round(2)), cutoff="1998-07-01")
+    return Snapshot.from_frame(
+        frame.assign(monetary_value=m.round(2)), cutoff="1998-07-01", time_unit="week"
+    )
 
 
 def timed(label: str, work: object) -> tuple[tuple[float, float], object]:

@@ -84,7 +84,7 @@ def cdnow_sample() -> Snapshot:
             "monetary_value": (spent / x).fillna(0.0).astype(float),
         }
     )
-    return Snapshot.from_frame(frame, cutoff="1997-10-01")
+    return Snapshot.from_frame(frame, cutoff="1997-10-01", time_unit="week")
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ def labelled(n=600, seed=0, by_pace=True):
     )
     churned = rng.random(n) < 1 / (1 + np.exp(2 - 2 * pace))
     return LabelledSnapshot(
-        snapshot=Snapshot.from_frame(frame, cutoff="2024-01-01"),
+        snapshot=Snapshot.from_frame(frame, cutoff="2024-01-01", time_unit="week"),
         window=Window("2024-01-01", "4W"),
         outcomes=pd.DataFrame(
             {"churned": churned}, index=pd.Index(frame["customer_id"], name="customer_id")
@@ -126,7 +126,7 @@ def cdnow():
     path = folder / "datasets" / "cdnow_customers_summary.csv"
     frame = pd.read_csv(path).rename(columns={"ID": "customer_id"})
     frame = frame[["customer_id", "frequency", "recency", "T"]]
-    return Snapshot.from_frame(frame, cutoff="1997-10-01")
+    return Snapshot.from_frame(frame, cutoff="1997-10-01", time_unit="week")
 
 
 def test_lifetimes_bg_nbd_has_the_published_parameters_of_fader_hardie_lee_2005(cdnow):

@@ -184,7 +184,7 @@ def test_population_leaves_the_lapsed_out():
     frame = pd.DataFrame(
         {"customer_id": [1, 2], "frequency": [1, 1], "recency": [10, 1], "T": [20, 100]}
     )
-    snapshot = Snapshot.from_frame(frame, cutoff="2024-01-01")
+    snapshot = Snapshot.from_frame(frame, cutoff="2024-01-01", time_unit="week")
     assert find_candidates(snapshot, "13W", 4.0).tolist() == [True, False]
     assert find_candidates(snapshot, "13W", 8.0).tolist() == [True, True]
 
@@ -218,7 +218,7 @@ def test_refusals(history, fitted):
     with pytest.raises(TooLittleDataError, match="of 1 labelled snapshot"):
         ChurnModel(horizon=HORIZON).fit(history[:1])
     core = history[0].snapshot.frame[["customer_id", "frequency", "recency", "T"]]
-    lean = Snapshot.from_frame(core, cutoff="2024-01-01")
+    lean = Snapshot.from_frame(core, cutoff="2024-01-01", time_unit="week")
     with pytest.raises(MissingColumnsError, match="missing column"):
         fitted.churn_probability(lean)
     with pytest.raises(MissingColumnsError, match="'region'"):

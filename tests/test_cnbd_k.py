@@ -390,7 +390,7 @@ def grow(k, n, seed, theta=(1.2, 3.0, 0.8, 2.5), dropout="modified", longest=52.
         going = going[~leaves]
     frame = {"customer_id": np.arange(n), "frequency": x, "recency": last, "T": T}
     frame = pd.DataFrame({**frame, "sum_log_gaps": logs})
-    return Snapshot.from_frame(frame, cutoff="2020-01-01"), future, active
+    return Snapshot.from_frame(frame, cutoff="2020-01-01", time_unit="week"), future, active
 
 
 @both_dropouts
@@ -551,9 +551,12 @@ def test_weights_count_customers_several_times():
     frame = snapshot.frame.iloc[:400]
     twice = pd.concat([frame, frame.assign(customer_id=frame["customer_id"] + 10_000)])
     weighted = RegularPurchaseModel(k=2).fit(
-        Snapshot.from_frame(frame, cutoff="2020-01-01"), sample_weight=np.full(400, 2.0)
+        Snapshot.from_frame(frame, cutoff="2020-01-01", time_unit="week"),
+        sample_weight=np.full(400, 2.0),
     )
-    spelled = RegularPurchaseModel(k=2).fit(Snapshot.from_frame(twice, cutoff="2020-01-01"))
+    spelled = RegularPurchaseModel(k=2).fit(
+        Snapshot.from_frame(twice, cutoff="2020-01-01", time_unit="week")
+    )
     assert weighted.log_likelihood_ == pytest.approx(spelled.log_likelihood_, rel=1e-12)
     assert weighted.params_["r"] == pytest.approx(spelled.params_["r"], rel=1e-6)
 
@@ -580,7 +583,9 @@ def test_every_method_of_a_purchase_model_answers_and_survives_storage():
 
 def test_without_the_gaps_k_stays_1_and_says_so():
     snapshot, _ = regular()
-    bare = Snapshot.from_frame(snapshot.frame.drop(columns="sum_log_gaps"), cutoff="2020-01-01")
+    bare = Snapshot.from_frame(
+        snapshot.frame.drop(columns="sum_log_gaps"), cutoff="2020-01-01", time_unit="week"
+    )
     with pytest.warns(RegularityWarning, match="k stays 1 and the model is MBG/NBD"):
         assert RegularPurchaseModel().fit(bare).k_ == 1
     with pytest.raises(MissingColumnsError, match="'sum_log_gaps'"):
@@ -591,7 +596,9 @@ def test_mistakes_are_named():
     snapshot, _ = regular()
     wrong = snapshot.frame.assign(sum_log_gaps=snapshot.frame["sum_log_gaps"] + 50.0)
     with pytest.raises(DataError, match=r"at most frequency \* log\(recency / frequency\)"):
-        RegularPurchaseModel().fit(Snapshot.from_frame(wrong, cutoff="2020-01-01"))
+        RegularPurchaseModel().fit(
+            Snapshot.from_frame(wrong, cutoff="2020-01-01", time_unit="week")
+        )
     with pytest.raises(ParameterError, match="k must be a whole number >= 1"):
         RegularPurchaseModel(k=0).fit(snapshot)
     with pytest.raises(ParameterError, match="'modified' or 'plain'"):

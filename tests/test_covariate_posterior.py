@@ -64,7 +64,7 @@ def draw_snapshot(n, seed, model=BetaGeoModel, *, purchase=0.0, dropout=0.0):
             "sum_log_gaps": np.where(x > 0, x * np.log(np.maximum(t_x, 1e-9) / repeats) - x, 0.0),
         }
     )
-    return Snapshot.from_frame(frame, cutoff="2024-01-01")
+    return Snapshot.from_frame(frame, cutoff="2024-01-01", time_unit="week")
 
 
 def estimates(model):
@@ -76,7 +76,7 @@ def estimates(model):
 def newcomers(snapshot, z):
     """Take customers of whom little more is known than their covariates."""
     frame = snapshot.frame.assign(frequency=0.0, recency=0.0, T=1.0, monetary_value=0.0, z=z)
-    return Snapshot.from_frame(frame, cutoff="2024-01-01")
+    return Snapshot.from_frame(frame, cutoff="2024-01-01", time_unit="week")
 
 
 def some_of(snapshot, n):
@@ -153,7 +153,7 @@ def test_the_ridge_is_a_normal_prior_on_standardised_coefficients(snapshot):
 
 def test_the_scale_and_origin_of_a_column_do_not_matter(model, posterior, snapshot):
     moved = snapshot.frame.assign(z=1e6 * (snapshot.frame["z"] - 40.0))
-    moved = Snapshot.from_frame(moved, cutoff="2024-01-01")
+    moved = Snapshot.from_frame(moved, cutoff="2024-01-01", time_unit="week")
     again = BetaGeoModel(purchase_covariates=["z", "w"], dropout_covariates=["w"]).fit(moved)
     other = again.posterior(moved, n_draws=400, seed=1)
     assert other.mean["purchase:z"] == pytest.approx(1e-6 * posterior.mean["purchase:z"], rel=1e-3)
@@ -166,7 +166,9 @@ def test_the_scale_and_origin_of_a_column_do_not_matter(model, posterior, snapsh
 
 
 def test_a_column_that_does_not_vary_moves_nobody(snapshot):
-    constant = Snapshot.from_frame(snapshot.frame.assign(one=1.0), cutoff="2024-01-01")
+    constant = Snapshot.from_frame(
+        snapshot.frame.assign(one=1.0), cutoff="2024-01-01", time_unit="week"
+    )
     with pytest.warns(BoundaryWarning, match="the data say nothing about purchase:one"):
         model = BetaGeoModel(purchase_covariates=["z", "one"]).fit(constant)
     plain = BetaGeoModel(purchase_covariates=["z"]).fit(snapshot)
@@ -183,7 +185,7 @@ def test_a_column_that_does_not_vary_moves_nobody(snapshot):
 
 def test_row_order_does_not_matter(model, posterior, snapshot):
     shuffled = Snapshot.from_frame(
-        snapshot.frame.sample(frac=1.0, random_state=1), cutoff="2024-01-01"
+        snapshot.frame.sample(frac=1.0, random_state=1), cutoff="2024-01-01", time_unit="week"
     )
     again = model.posterior(shuffled, n_draws=400, seed=1)
     np.testing.assert_array_equal(again.draws, posterior.draws)
@@ -275,6 +277,7 @@ def test_a_left_censored_base_has_coefficients_of_old_and_new(snapshot):
         early,
         cutoff="2024-01-01",
         provenance={"first_timestamp": str(begin)},
+        time_unit="week",
     )
     model = LeftCensoredModel(base=BetaGeoModel(purchase_covariates=["w"]), margin="4W").fit(base)
     posterior = model.posterior(base, n_draws=50)

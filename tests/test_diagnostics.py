@@ -57,7 +57,7 @@ def lifetime_value(snapshot) -> LifetimeValueModel:
 def one(x, t_x, T, money=0.0) -> Snapshot:
     row = {"customer_id": ["a"], "frequency": [x], "recency": [t_x], "T": [T]}
     return Snapshot.from_frame(
-        pd.DataFrame({**row, "monetary_value": [money]}), cutoff="2000-01-01"
+        pd.DataFrame({**row, "monetary_value": [money]}), cutoff="2000-01-01", time_unit="week"
     )
 
 
@@ -248,7 +248,7 @@ def test_a_given_settling_has_no_interval(snapshot) -> None:
 def test_tracking_adds_up_to_the_expectation_of_newcomers() -> None:
     ages = [39.0, 38.0, 30.5]
     frame = pd.DataFrame({"customer_id": [1, 2, 3], "frequency": 0, "recency": 0.0, "T": ages})
-    snapshot = Snapshot.from_frame(frame, cutoff="1997-10-01")
+    snapshot = Snapshot.from_frame(frame, cutoff="1997-10-01", time_unit="week")
     actual = pd.Series(1.0, index=pd.RangeIndex(1, 53, name="week"))
     table = compute_tracking({"m": mbg()}, snapshot, actual, start="1997-01-01")
     assert table["actual"].sum() == 52

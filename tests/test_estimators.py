@@ -230,9 +230,11 @@ def test_predictions_hang_together(ready, name, settings):
 def test_rows_that_break_the_contract_are_refused_at_the_door(name, settings):
     frame = world(name).frame
     with pytest.raises(MissingColumnsError, match="missing column\\(s\\) 'T'"):
-        Snapshot.from_frame(frame.drop(columns="T"), cutoff="2020-01-01")
+        Snapshot.from_frame(frame.drop(columns="T"), cutoff="2020-01-01", time_unit="week")
     with pytest.raises(DataError, match="recency must lie between 0 and T"):
-        Snapshot.from_frame(frame.assign(recency=1e6, frequency=1.0), cutoff="2020-01-01")
+        Snapshot.from_frame(
+            frame.assign(recency=1e6, frequency=1.0), cutoff="2020-01-01", time_unit="week"
+        )
 
 
 # -- models that learn from a history of windows, or from contracts ------------------------------

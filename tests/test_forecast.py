@@ -102,7 +102,7 @@ def test_the_heuristic_without_a_training_window_cuts_at_one_horizon():
             "monetary_value": [10.0, 20.0, 0.0],
         }
     )
-    snapshot = Snapshot.from_frame(frame, cutoff="2020-01-01")
+    snapshot = Snapshot.from_frame(frame, cutoff="2020-01-01", time_unit="week")
     model = HeuristicForecaster(horizon=HORIZON).fit(snapshot)
     assert model.forecast(snapshot)["purchases"].tolist() == [2.0, 0.0, 0.0]
     assert model.forecast(snapshot)["spend"].tolist() == [20.0, 0.0, 0.0]

@@ -33,7 +33,7 @@ def spend_snapshot(x, m):
             "monetary_value": m,
         }
     )
-    return Snapshot.from_frame(frame, cutoff="2020-01-01")
+    return Snapshot.from_frame(frame, cutoff="2020-01-01", time_unit="week")
 
 
 def with_params(**params):
@@ -110,7 +110,7 @@ def test_customers_with_net_returns_are_counted_and_may_be_worth_less_than_nothi
     frame = snapshot.frame.copy()
     buyers = frame.index[frame["frequency"] > 0][:3]
     frame.loc[buyers, "monetary_value"] = -200.0
-    snapshot = Snapshot.from_frame(frame, cutoff="2020-01-01")
+    snapshot = Snapshot.from_frame(frame, cutoff="2020-01-01", time_unit="week")
     with pytest.warns(FitWarning, match=r"3 repeat buyer\(s\) with a monetary_value <= 0"):
         model = GammaGammaModel().fit(snapshot)
     assert model.n_left_out_ == 3
@@ -153,6 +153,8 @@ def test_no_repeat_buyer_is_too_little_data():
 
 def test_money_must_be_there():
     snapshot = spend_snapshot(np.ones(2), np.ones(2))
-    bare = Snapshot.from_frame(snapshot.frame.drop(columns="monetary_value"), cutoff="2020-01-01")
+    bare = Snapshot.from_frame(
+        snapshot.frame.drop(columns="monetary_value"), cutoff="2020-01-01", time_unit="week"
+    )
     with pytest.raises(MissingColumnsError, match="missing column\\(s\\) 'monetary_value'"):
         GammaGammaModel().fit(bare)

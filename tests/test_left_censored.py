@@ -148,7 +148,7 @@ def test_truncated_likelihood_recovers_the_customers_who_were_active_at_the_orig
             rows.append((len(times), times[-1]))
     x, t_x = np.array(rows, dtype=float).T
     frame = pd.DataFrame({"customer_id": np.arange(len(x)), "frequency": x, "recency": t_x})
-    snapshot = Snapshot.from_frame(frame.assign(T=T), cutoff="2024-01-01")
+    snapshot = Snapshot.from_frame(frame.assign(T=T), cutoff="2024-01-01", time_unit="week")
     model = crmml.models.purchase.left_censored.OldCustomerModel(share=margin / T).fit(snapshot)
     naive = BetaGeoModel().fit(snapshot)
     for name, value in truth._asdict().items():
@@ -329,6 +329,23 @@ def test_covariates_work_for_both_kinds(snapshot):
         LeftCensoredModel(base=clone(base).set_params(ridge=1.0), margin="8W").fit(
             with_z
         ).likelihood_ratio_test()
+
+
+def test_a_covariate_named_like_the_mark_of_old_customers_acts_as_any_other(snapshot):
+    values = np.arange(len(snapshot)) % 3
+    models_ = []
+    for name in ("z", "left_censored"):
+        known = Snapshot(
+            snapshot.frame.assign(**{name: values}),
+            snapshot.cutoff,
+            provenance=snapshot.provenance,
+        )
+        base = ModifiedBetaGeoModel(purchase_covariates=(name,))
+        models_.append(LeftCensoredModel(base=base, margin="8W").fit(known))
+    one, other = models_
+    assert other.log_likelihood_ == pytest.approx(one.log_likelihood_)
+    estimates = [list(pd.DataFrame(m.coefficients_).T["estimate"]) for m in models_]
+    assert_allclose(estimates[1], estimates[0], rtol=1e-6)
 
 
 # -- under a calendar ------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def draw_snapshot(n=1500, seed=0):
             "region": rng.choice(["north", "south"], n),
         }
     )
-    return Snapshot.from_frame(frame, cutoff="2024-01-01")
+    return Snapshot.from_frame(frame, cutoff="2024-01-01", time_unit="week")
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,9 @@ def test_bad_settings_are_refused(snapshot):
         LifetimeValueModel(annual_discount_rate=-0.1).fit(snapshot)
     with pytest.raises(ParameterError, match="n_posterior_draws must be 0 or >= 2"):
         LifetimeValueModel(n_posterior_draws=1).fit(snapshot)
-    broken = Snapshot.from_frame(snapshot.frame.assign(margin_ratio=np.nan), cutoff="2024-01-01")
+    broken = Snapshot.from_frame(
+        snapshot.frame.assign(margin_ratio=np.nan), cutoff="2024-01-01", time_unit="week"
+    )
     with pytest.raises(DataError, match="margin ratio must be a finite number <= 1"):
         LifetimeValueModel(margin="margin_ratio").fit(broken)
     with pytest.raises(NotFittedError, match="LifetimeValueModel is not fitted"):
@@ -221,13 +223,13 @@ def test_one_customer_alone_and_any_order_give_what_the_batch_gives(model, snaps
             model.clv_quantiles(alone, "52W", [0.1, 0.9]), batch.loc[[i]], rtol=1e-9
         )
     shuffled = Snapshot.from_frame(
-        snapshot.frame.sample(frac=1.0, random_state=1), cutoff="2024-01-01"
+        snapshot.frame.sample(frac=1.0, random_state=1), cutoff="2024-01-01", time_unit="week"
     )
     pd.testing.assert_frame_equal(
         model.clv_quantiles(shuffled, "52W", [0.1, 0.9]).loc[batch.index], batch, rtol=1e-9
     )
     parts = few(snapshot).frame
-    turned = Snapshot.from_frame(parts.iloc[::-1], cutoff="2024-01-01")
+    turned = Snapshot.from_frame(parts.iloc[::-1], cutoff="2024-01-01", time_unit="week")
     pd.testing.assert_frame_equal(
         model.total(turned, "52W", by="region"), model.total(few(snapshot), "52W", by="region")
     )
@@ -295,7 +297,7 @@ def test_customers_with_net_returns_keep_a_row_and_their_loss(snapshot):
     frame = snapshot.frame.copy()
     loser = frame.index[frame["frequency"] > 2][0]
     frame.loc[loser, "monetary_value"] = -500.0
-    losing = Snapshot.from_frame(frame, cutoff="2024-01-01")
+    losing = Snapshot.from_frame(frame, cutoff="2024-01-01", time_unit="week")
     with pytest.warns(FitWarning, match="left out of the spend fit"):
         fitted = LifetimeValueModel(n_posterior_draws=20).fit(losing)
     value = fitted.clv(losing, "52W")

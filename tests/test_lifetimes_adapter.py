@@ -36,7 +36,7 @@ FRAME = pd.DataFrame(
         "monetary_value": [0.0, 0.0, 20.0, 35.5, 12.0, 60.0],
     }
 )
-SNAPSHOT = Snapshot.from_frame(FRAME, cutoff="1997-10-01")
+SNAPSHOT = Snapshot.from_frame(FRAME, cutoff="1997-10-01", time_unit="week")
 X, T_X, T = (FRAME[name].to_numpy(float) for name in ("frequency", "recency", "T"))
 
 

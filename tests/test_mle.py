@@ -41,7 +41,7 @@ def simulate(n, params, seed, *, z=None, effects=(0.0, 0.0, 0.0), process=bg_nbd
         x, t_x = np.where(active, x + 1, x), np.where(active, now, t_x)
         active &= rng.random(n) >= leaves
     frame = pd.DataFrame({"customer_id": np.arange(n), "frequency": x, "recency": t_x, "T": T})
-    return Snapshot.from_frame(frame.assign(z=z), cutoff="2020-01-01")
+    return Snapshot.from_frame(frame.assign(z=z), cutoff="2020-01-01", time_unit="week")
 
 
 def test_cdnow_bg_nbd_is_that_of_fader_hardie_lee_2005(cdnow):
@@ -108,7 +108,7 @@ def test_dropout_that_is_not_there_is_a_boundary_with_its_meaning():
 
 def test_one_purchase_each_is_a_fit_with_a_named_warning():
     frame = pd.DataFrame({"customer_id": range(50), "frequency": 0, "recency": 0.0, "T": 30.0})
-    snapshot = Snapshot.from_frame(frame, cutoff="2020-01-01")
+    snapshot = Snapshot.from_frame(frame, cutoff="2020-01-01", time_unit="week")
     for model in (BetaGeoModel(), ModifiedBetaGeoModel()):
         with pytest.warns(BoundaryWarning, match="the optimum lies on the boundary"):
             model.fit(snapshot)
@@ -127,7 +127,7 @@ def test_weights_are_the_same_as_repeated_rows(cdnow):
     heavy = BetaGeoModel().fit(some, sample_weight=weights.sample(frac=1, random_state=1))
     frame = some.frame.loc[np.repeat(np.arange(600), weights.to_numpy())]
     frame = frame.assign(customer_id=range(len(frame)))
-    repeated = BetaGeoModel().fit(Snapshot.from_frame(frame, cutoff="2020-01-01"))
+    repeated = BetaGeoModel().fit(Snapshot.from_frame(frame, cutoff="2020-01-01", time_unit="week"))
     assert_allclose(heavy.log_likelihood_, repeated.log_likelihood_, rtol=1e-12)
     assert_allclose(list(heavy.params_.values()), list(repeated.params_.values()), rtol=1e-6)
     with pytest.raises(ParameterError, match="one finite number >= 0 per customer"):
@@ -187,7 +187,7 @@ def test_pareto_nbd_with_covariates_of_the_clvtools_design():
     frame = pd.DataFrame(
         {"customer_id": np.arange(n), "frequency": x, "recency": t_x, "T": T, "z": z}
     )
-    snapshot = Snapshot.from_frame(frame, cutoff="2020-01-01")
+    snapshot = Snapshot.from_frame(frame, cutoff="2020-01-01", time_unit="week")
     model = ParetoNBDModel(purchase_covariates=("z",), dropout_covariates=("z",)).fit(snapshot)
     for name, value in {"purchase:z": 0.6, "dropout:z": -0.6}.items():
         found = model.coefficients_[name]
@@ -212,7 +212,7 @@ def test_covariates_must_be_there_and_finite():
     with pytest.raises(MissingColumnsError, match="missing column\\(s\\) 'income'"):
         BetaGeoModel(purchase_covariates=("income",)).fit(snapshot)
     frame = snapshot.frame.assign(z=np.where(np.arange(50) < 2, np.nan, 1.0))
-    holes = Snapshot.from_frame(frame, cutoff="2020-01-01")
+    holes = Snapshot.from_frame(frame, cutoff="2020-01-01", time_unit="week")
     with pytest.raises(DataError, match=r"a covariate must be a finite number.*2 rows"):
         BetaGeoModel(purchase_covariates=("z",)).fit(holes)
     with pytest.raises(ParameterError, match="a sequence of column names"):

@@ -79,6 +79,7 @@ def as_snapshot(T, times, **more):
         cutoff="2020-01-01",
         grain="hour",
         provenance={"purchase_times": bought_at(hours, "hour")},
+        time_unit="week",
     )
 
 
@@ -103,7 +104,9 @@ def by_days(T, times, seed=1):
          "recency": [mine.max(initial=0.0) / 7 for mine in days], "T": last / 7}
     )  # fmt: skip
     times = bought_at(np.concatenate(days).astype(int), "day")
-    return Snapshot.from_frame(frame, cutoff="2020-01-01", provenance={"purchase_times": times})
+    return Snapshot.from_frame(
+        frame, cutoff="2020-01-01", provenance={"purchase_times": times}, time_unit="week"
+    )
 
 
 def predictions(model, snapshot):
@@ -426,7 +429,7 @@ def test_a_given_effect_is_the_plain_model_on_its_clock(cdnow):
         recency=settling.passed(none, cdnow.frame["recency"].to_numpy()),
         T=settling.passed(none, cdnow.frame["T"].to_numpy()),
     )
-    on_clock = Snapshot.from_frame(moved, cutoff=cdnow.cutoff)
+    on_clock = Snapshot.from_frame(moved, cutoff=cdnow.cutoff, time_unit="week")
     plain = BetaGeoModel().fit(on_clock)
     assert_allclose(list(model.params_.values()), list(plain.params_.values()), rtol=1e-7)
     assert_allclose(model.probability_alive(cdnow), plain.probability_alive(on_clock), rtol=1e-7)
@@ -448,7 +451,7 @@ def test_old_customers_have_settled(cdnow, half_life):
     model = NewcomerModel(first=3.0, half_life=half_life).fit(cdnow)
     old = cdnow.frame.assign(T=cdnow.frame["T"] + 2000.0)
     old["recency"] = np.where(old["frequency"] > 0, old["recency"] + 1960.0, 0.0)
-    later = Snapshot.from_frame(old, cutoff=cdnow.cutoff)
+    later = Snapshot.from_frame(old, cutoff=cdnow.cutoff, time_unit="week")
     plain = BetaGeoModel()
     decay = model.half_life_ / np.log(2.0)
     ahead = 2.0 * decay
@@ -456,7 +459,7 @@ def test_old_customers_have_settled(cdnow, half_life):
         setattr(plain, name, getattr(model, name))
     shifted = old.assign(T=old["T"] + ahead)
     shifted["recency"] = np.where(old["frequency"] > 0, old["recency"] + ahead, 0.0)
-    same = Snapshot.from_frame(shifted, cutoff=cdnow.cutoff)
+    same = Snapshot.from_frame(shifted, cutoff=cdnow.cutoff, time_unit="week")
     others = predictions(plain, same)
     for what, values in predictions(model, later).items():
         assert_allclose(values, others[what], rtol=1e-10, err_msg=what)
@@ -485,7 +488,7 @@ def test_discounting_vanishes_with_the_rate(cdnow, fitted):
 
 def test_scores_a_subset_and_who_comes_without_ages(cdnow, fitted):
     keep = np.arange(len(cdnow)) % 7 == 3
-    bare = Snapshot.from_frame(cdnow.frame[keep], cutoff=cdnow.cutoff)
+    bare = Snapshot.from_frame(cdnow.frame[keep], cutoff=cdnow.cutoff, time_unit="week")
     everybody = predictions(fitted, cdnow)
     for some in (cdnow.subset(keep), bare):
         for what, values in predictions(fitted, some).items():
@@ -571,7 +574,7 @@ def test_ridge_is_part_of_what_is_maximised(with_covariate):
 def test_weights_and_unknown_ages(cdnow):
     with pytest.raises(ParameterError, match="sample_weight must be None when the newcomers' rate"):
         NewcomerModel().fit(cdnow, np.ones(len(cdnow)))
-    bare = Snapshot.from_frame(cdnow.frame, cutoff=cdnow.cutoff)
+    bare = Snapshot.from_frame(cdnow.frame, cutoff=cdnow.cutoff, time_unit="week")
     for some in (bare, cdnow.subset(np.arange(len(cdnow)) % 2 == 0)):
         with pytest.raises(TooLittleDataError, match="ages at which these very customers bought"):
             NewcomerModel().fit(some)
@@ -601,7 +604,7 @@ def test_a_failed_fit_leaves_a_fitted_model_as_it_was(cdnow):
     model = NewcomerModel().fit(cdnow)
     before = model.to_dict()
     with pytest.raises(TooLittleDataError, match="ages at which"):
-        model.fit(Snapshot.from_frame(cdnow.frame, cutoff=cdnow.cutoff))
+        model.fit(Snapshot.from_frame(cdnow.frame, cutoff=cdnow.cutoff, time_unit="week"))
     assert model.to_dict() == before
 
 

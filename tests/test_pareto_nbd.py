@@ -153,7 +153,7 @@ def test_predictions_for_cdnow_clvtools():
     model = cdnow_fit()
     assert model.expected_purchases_new_customer("52W") == pytest.approx(1.473434, abs=5e-7)
     frame = {"customer_id": ["a"], "frequency": [26], "recency": [216 / 7], "T": [31.0]}
-    one = Snapshot.from_frame(pd.DataFrame(frame), cutoff="1997-10-01")
+    one = Snapshot.from_frame(pd.DataFrame(frame), cutoff="1997-10-01", time_unit="week")
     # The published ones are for parameters that stop a little earlier than the optimum.
     assert model.expected_purchases(one, "52W")["a"] == pytest.approx(25.45647, abs=2e-3)
     assert model.probability_alive(one)["a"] == pytest.approx(0.997874, abs=1e-6)
@@ -286,7 +286,9 @@ def world(n, seed, r=0.8, alpha=8.0, s=0.7, beta=12.0, **columns):
     x = rng.poisson(rate * until).astype(float)
     last = until * rng.random(n) ** (1.0 / np.maximum(x, 1.0))
     frame = {"customer_id": np.arange(n), "frequency": x, "recency": np.where(x > 0, last, 0.0)}
-    return Snapshot.from_frame(pd.DataFrame({**frame, "T": T, **columns}), cutoff="2020-01-01")
+    return Snapshot.from_frame(
+        pd.DataFrame({**frame, "T": T, **columns}), cutoff="2020-01-01", time_unit="week"
+    )
 
 
 def test_parameters_are_recovered_from_simulated_histories():
@@ -338,9 +340,20 @@ def test_scoring_one_customer_or_all_in_any_order_is_the_same():
     snapshot, model = cdnow(), cdnow_fit()
     whole = model.expected_purchases(snapshot, "39W")
     shuffled = snapshot.frame.sample(frac=1.0, random_state=5)
-    again = model.expected_purchases(Snapshot.from_frame(shuffled, cutoff="1997-10-01"), "39W")
+    again = model.expected_purchases(
+        Snapshot.from_frame(shuffled, cutoff="1997-10-01", time_unit="week"), "39W"
+    )
     pd.testing.assert_series_equal(again.reindex(whole.index), whole, check_exact=True)
     some = np.arange(len(snapshot)) % 500 == 7
     pd.testing.assert_series_equal(
         model.expected_purchases(snapshot.subset(some), "39W"), whole[some], check_exact=True
     )
+
+
+@pytest.mark.parametrize("beta_", [1e-4, 10.0, 1e8])
+@pytest.mark.parametrize("s", [1e-6, 0.6, 30.0])
+def test_probabilities_of_extreme_parameters_do_not_overflow(s, beta_):
+    params = pareto_nbd.Params(*(np.array([value]) for value in (0.5, 10.0, s, beta_)))
+    with np.errstate(over="raise"):
+        table = pareto_nbd.pmf(params, np.array([52.0]), 400)
+    assert table.sum() == pytest.approx(1.0, abs=1e-4)

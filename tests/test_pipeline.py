@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -188,3 +191,26 @@ def test_a_cutoff_outside_the_data_is_refused(cutoff, words, trained):
     config = trained.result.config.model_copy(update={"cutoff": cutoff})
     with pytest.raises(TooLittleDataError, match=words):
         training_cutoff(config, trained.result.tables)
+
+
+def test_the_number_of_threads_changes_no_bit():
+    code = (
+        "import crmml, hashlib\n"
+        "config = {'data': {'transactions': {'dataset': 'cdnow_sample'}},"
+        " 'outcome': {'horizon': '8W'},"
+        " 'backtest': {'bootstrap': 20, 'max_windows': 1, 'candidates': ['mbg_nbd']}}\n"
+        "table = crmml.train(config).scores.table\n"
+        "print(hashlib.sha256(table.to_csv(float_format='%.17g').encode()).hexdigest())"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code],
+            env={**os.environ, "OMP_NUM_THREADS": n, "OPENBLAS_NUM_THREADS": n},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=300,
+        ).stdout
+        for n in ("1", "2")
+    }
+    assert len(said) == 1

@@ -61,7 +61,10 @@ class Plain:
 @pytest.fixture
 def moment() -> Moment:
     frame = pd.DataFrame({"customer_id": ["a", "b"], "frequency": 0.0, "recency": 0.0, "T": 3.0})
-    return Moment({"transactions": "the log"}, Snapshot.from_frame(frame, cutoff="2024-01-01"))  # type: ignore[arg-type]
+    return Moment(
+        {"transactions": "the log"},
+        Snapshot.from_frame(frame, cutoff="2024-01-01", time_unit="week"),
+    )  # type: ignore[arg-type]
 
 
 def test_a_predictor_is_recognised_by_its_declarations():

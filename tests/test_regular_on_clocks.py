@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from crmml.exceptions import CrmmlError, FitWarning, ParameterError
+from crmml.exceptions import FitWarning, ParameterError
 from crmml.features.snapshot import Snapshot
 from crmml.models import ModifiedBetaGeoModel, RegularPurchaseModel, from_dict
 from crmml.models.purchase.clocks import NewcomerClock
@@ -46,7 +46,7 @@ def frames() -> tuple[Snapshot, Snapshot]:
         )
         most = x * np.log(np.where(x > 0, recency, 1.0) / np.maximum(x, 1.0))
         frame["sum_log_gaps"] = np.minimum(gaps, most)
-        return Snapshot.from_frame(frame, cutoff="2020-01-06")
+        return Snapshot.from_frame(frame, cutoff="2020-01-06", time_unit="week")
 
     return snapshot(t_x, T), snapshot(t_own, own)
 
@@ -99,10 +99,26 @@ def test_what_the_gaps_would_have_to_tell_is_refused(frames, fitted):
         RegularPurchaseModel(clocks=[CLOCK]).fit(frames[0])
     with pytest.raises(ParameterError, match="clocks must be given in full for k > 1"):
         RegularPurchaseModel(k=2, clocks=["newcomers"]).fit(frames[0])
-    with pytest.raises(CrmmlError, match="not discounted along a clock"):
-        fitted.discounted_expected_purchases(frames[0], "52W")
     with pytest.raises(ParameterError, match="k must be given where cnbd_k has clocks"):
         compose_purchase_model("cnbd_k", clocks=[CLOCK])
     with pytest.raises(ParameterError, match="k must be None for"):
         compose_purchase_model("bg_nbd", k=2)
     assert compose_purchase_model("cnbd_k", clocks=[CLOCK], k=3).k == 3
+
+
+@pytest.mark.parametrize("horizon", ["13W", "52W", None])
+def test_purchases_are_discounted_along_a_clock_at_every_order(frames, fitted, horizon):
+    few = frames[0].subset(np.arange(len(frames[0])) < 60)
+    # At order one the sum is known exactly; the integral over expected purchases meets it.
+    with pytest.warns(FitWarning):
+        one = RegularPurchaseModel(k=1, clocks=[CLOCK]).fit(frames[0])
+    h, _, future = one._look_ahead(few, horizon)
+    exact = one._discount(few, h, future, horizon, 0.002)
+    assert_allclose(one._discount_by_curve(few, h, future, horizon, 0.002), exact, rtol=2e-4)
+    values = fitted.discounted_expected_purchases(few, horizon, 0.1)
+    assert (values > 0).all()
+    if horizon is not None:
+        plain = fitted.expected_purchases(few, horizon)
+        assert_allclose(fitted.discounted_expected_purchases(few, horizon, 0.0), plain, rtol=1e-9)
+        assert (values < plain).all()
+        assert (values > 0.85 * plain).all()

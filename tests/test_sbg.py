@@ -187,7 +187,22 @@ def test_mistakes_are_named():
         model.fit(good, sample_weight=[-1.0] * 8)
     with pytest.raises(CrmmlError, match="opportunities"):
         ShiftedBetaGeoModel(period="1P").fit(good)
-    with pytest.raises(CrmmlError, match="opportunities"):
+    with pytest.raises(CrmmlError, match="renewal dates"):
         fit(HIGH_END).churn_probability(good, "52W")
     with pytest.raises(ParameterError, match="whole number of renewal dates"):
         fit(HIGH_END).churn_probability(good, "1.5P")
+
+
+def test_a_horizon_in_days_is_that_of_so_many_periods():
+    model = fit(REGULAR)
+    monthly = ShiftedBetaGeoModel(period="30D")
+    monthly.__dict__.update({k: v for k, v in model.__dict__.items() if k.endswith("_")})
+    contracts = pd.DataFrame({"customer_id": [1, 2], "renewals": [0, 5], "ended": [False, False]})
+    year = monthly.churn_probability(contracts, "360D")
+    pd.testing.assert_series_equal(year, monthly.churn_probability(contracts, "12P"))
+    pd.testing.assert_series_equal(
+        monthly.expected_residual_lifetime(contracts, "60D"),
+        monthly.expected_residual_lifetime(contracts, "2P"),
+    )
+    with pytest.raises(ParameterError, match="whole number of renewal dates, which are 30D apart"):
+        monthly.churn_probability(contracts, "365D")

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 
 import crmml
 from crmml.actions.catalogue import ActionCatalogue
@@ -68,6 +69,7 @@ OTHER = {
     "value.per_purchase": 12.5,
     "tiers.shares": [0.2, 0.2, 0.2, 0.2, 0.2],
     "actions.holdout_share": 0.5,
+    "actions.holdout_least": 9,
     "actions.experiment": "2",
     "actions.consent": "required",
     "actions.contact_limit": None,
@@ -314,7 +316,7 @@ def test_pyfunc_params_are_honoured_or_refused(bundle, log):
     model.bundle = bundle
     found = model.predict(SimpleNamespace(), log, {"budget": 4.0})
     assert 0 < found["expected_cost"].sum() <= 4.0
-    with pytest.raises(ParameterError, match="value"):
+    with pytest.raises(MlflowException, match="cutoff and budget: all else is trained"):
         model.predict(None, log, {"value.margin": 0.5})
 
 

@@ -113,7 +113,7 @@ def test_first_seen_in_the_last_period_has_the_history_of_a_new_customer():
     frame = snapshot.frame.set_index("customer_id")
     assert frame.loc["b", ["frequency", "recency", "T"]].tolist() == [0, 0, 0]
     assert frame.loc["a", "T"] == 30 / 7
-    Snapshot.from_frame(frame, cutoff="2024-02-01")
+    Snapshot.from_frame(frame, cutoff="2024-02-01", time_unit="week")
 
 
 def test_lines_of_one_day_are_one_purchase_and_the_cutoff_is_exclusive():
@@ -313,3 +313,10 @@ def test_invariants_hold_for_any_log(rows, grain):
         snapshot.frame["frequency"] * snapshot.frame["monetary_value"]
     )
     np.testing.assert_allclose(total, snapshot.frame["net_spend"], atol=1e-9)
+
+
+def test_the_time_unit_of_a_summary_table_is_never_guessed():
+    frame = pd.DataFrame({"customer_id": [1], "frequency": [1], "recency": [2.0], "T": [3.0]})
+    with pytest.raises(TypeError, match="time_unit"):
+        Snapshot.from_frame(frame, cutoff="2024-01-01")
+    assert Snapshot.from_frame(frame, cutoff="2024-01-01", time_unit="day").time_unit == "day"

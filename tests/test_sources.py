@@ -252,7 +252,7 @@ def bad(column, value):
             r"timestamp must be a date.*2 rows break it \(first: '2024-02-30', '31.01.2024'\)",
         ),
         (LINES.assign(timestamp=20240101), "times of the type int64 need a date_format"),
-        (LINES.assign(timestamp=1.5), "timestamp cannot be read from the type float64"),
+        (LINES.assign(timestamp=1.5), "times of the type float64 need a date_format"),
         (LINES.assign(timestamp=dt.datetime(1900, 1, 1)), "dates must lie from 1970-01-02.*4 rows"),
         (LINES.assign(timestamp=dt.datetime(2999, 1, 1)), "policy unlikely_dates to drop or keep"),
         (

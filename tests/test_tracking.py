@@ -70,7 +70,7 @@ class TotalBundle:
     def from_files(cls, files: dict[str, bytes]) -> TotalBundle:
         return cls(Manifest.from_json(files["manifest.json"]))
 
-    def score(self, transactions: Any, cutoff: str) -> pd.DataFrame:
+    def score(self, transactions: Any, cutoff: str, budget: float | None = None) -> pd.DataFrame:
         if isinstance(transactions, dict):
             transactions = transactions["transactions"]
         past = transactions[transactions["timestamp"] < pd.Timestamp(cutoff)]
@@ -177,7 +177,8 @@ def test_the_signature_names_every_input_and_the_cutoff(shelf):
         "category": ("string", False),
         "order_id": ("any", False),
     }
-    assert [(p.name, p.default) for p in signature.params] == [("cutoff", "2017-07-01")]
+    params = [(p.name, p.default) for p in signature.params]
+    assert params == [("cutoff", "2017-07-01"), ("budget", None)]
     assert {"tier", "cutoff", "sum"} < {c["name"] for c in signature.outputs.to_dict()}
 
 

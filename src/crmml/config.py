@@ -180,6 +180,11 @@ class ActionSection(_Section):
     holdout_share: float = Field(
         0.05, ge=0, le=0.5, description="share left alone at random, to measure the effect"
     )
+    holdout_least: int = Field(
+        0,
+        ge=0,
+        description="customers whom each stratum of risk and value should hold out, at most half",
+    )
     experiment: str = Field(
         "1", min_length=1, description="names the control group; a new name draws a new one"
     )

@@ -78,6 +78,7 @@ class Recommendation:
           :data:`REASONS`, separated by commas) and ``explanation`` (their sentences);
         * ``policy_action``, ``policy_channel``: what the policy wants, hold-out apart;
           ``held_out``: whether the customer is of the hold-out, wanted or not;
+          ``experiment`` and ``control_share``: of which hold-out, and with what probability;
           ``propensity``: probability of what was recommended. With the share h held out and the
           probability q that the policy wants it (1, but for customers who tie at the margin of
           the budget, of whom a share is served) it is (1 - h) q for an action and h + (1 - h) q
@@ -148,7 +149,7 @@ def recommend(
     capacities: Mapping[str, float] | None = None,
     memory: ContactMemory | None = None,
     limit: ContactLimit | None = None,
-    holdout_share: float = 0.0,
+    holdout_share: float | FloatArray = 0.0,
     experiment: str = "1",
     seed: int = 0,
     consent: Consent = "assumed",
@@ -178,8 +179,9 @@ def recommend(
         that they were not checked.
     limit : ContactLimit, optional
         Most contacts of one customer within a time.
-    holdout_share : float
-        Share of customers left alone by chance. They are drawn first, so the budget is spent in
+    holdout_share : float, or ndarray of shape (n,)
+        Share of customers left alone by chance, of all or of each customer's stratum
+        (:class:`~crmml.actions.holdout.Strata`). They are drawn first, so the budget is spent in
         full, among the others.
     experiment : str
         Names the control group: the same customers at every cutoff until it ends.
@@ -220,6 +222,8 @@ def recommend(
         cutoff=cutoff,
     )
     table = _tabulate(scores, gains, chosen, cutoff=cutoff, level=level, checked=memory is not None)
+    table["experiment"] = experiment
+    table["control_share"] = holdout_share
     notes = _notes(gains, checked=memory is not None)
     return Recommendation(table, chosen.prices, chosen.allocation, gains, notes)
 
@@ -241,7 +245,7 @@ def _choose(
     *,
     budget: float | None,
     capacities: Mapping[str, float] | None,
-    holdout_share: float,
+    holdout_share: float | FloatArray,
     experiment: str,
     seed: int,
     cutoff: str | pd.Timestamp,

@@ -156,7 +156,7 @@ def show_backtest(backtest: Backtest) -> None:
         grid.add_row(name, *numbers, style=style)
     console.print(grid)
     for text, names in _group(backtest.clocks).items():
-        say(f"{' and '.join(names)} kept the clocks: {text}")
+        say(f"{' and '.join(names)} kept {text}")
     say(backtest.reason)
     if backtest.contradicted is not None:
         say(f"? {backtest.contradicted}")

@@ -191,7 +191,7 @@ def score(
         say(f"loading {model}")
         from crmml.scoring.scorer import open_for, scoring_cutoff
         from crmml.scoring.scorer import score as score_tables
-        from crmml.storage.scores import read_plans, write_scores
+        from crmml.storage.scores import read_control, read_plans, write_scores
         from crmml.training import settings_at_score
         from crmml.training.opening import open_configured
 
@@ -210,7 +210,10 @@ def score(
         say("scoring")
         moment = scoring_cutoff(bundle, tables, moment, whole=True)
         plans = read_plans(out, moment)
-        scores = score_tables(bundle, tables, moment, plans=plans, strict=strict, **given)
+        control = read_control(out, moment, bundle.policy.experiment)
+        scores = score_tables(
+            bundle, tables, moment, plans=plans, control=control, strict=strict, **given
+        )
         say("writing")
         written = write_scores(scores.table, out, scores.snapshot.cutoff, file_format)  # type: ignore[arg-type]
     silent = (scores.snapshot.cutoff - tables.last_timestamp).days

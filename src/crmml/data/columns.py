@@ -147,10 +147,20 @@ def look(values: pd.Series[Any]) -> Look:
         stamps=share(is_stamp),
         numbers=share(is_number),
         wholes=share(lambda text: re.fullmatch(r"[+-]?\d+([.,]0+)?", text) is not None),
-        clocks=share(lambda text: re.fullmatch(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?", text) is not None),
-        rounded=share(lambda text: re.fullmatch(r"\d([.,]\d+)?E\+?\d+", text, re.I) is not None),
+        clocks=share(
+            lambda text: (
+                re.fullmatch(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp]\.?[Mm]\.?)?", text) is not None
+            )
+        ),
+        rounded=share(_is_rounded),
         flag=flag,
     )
+
+
+def _is_rounded(text: str) -> bool:
+    """Say whether a whole number was written with fewer digits than it has, as 1.00003E+19."""
+    found = re.fullmatch(r"\d(?:[.,](\d+))?E\+?(\d+)", text, re.I)
+    return found is not None and int(found[2]) > len(found[1] or "")
 
 
 def _skew(numbers: pd.Series[Any]) -> float:

@@ -376,7 +376,12 @@ def _local(zone: dt.string, instant: INSTANT) -> TIMESTAMP:  # type: ignore[vali
     """Engine function: the wall clock of a zone at an instant."""
 
 
-_OFFSET = r"\d{2}:\d{2}[\d:.,]*\s*([Zz]|[+-]\d{2}(:?\d{2})?)$"
+@ibis.udf.scalar.builtin(name="make_timestamptz")  # type: ignore[untyped-decorator]
+def _instant(micros: dt.int64) -> INSTANT:  # type: ignore[valid-type]
+    """Engine function: an instant from microseconds since 1970."""
+
+
+_OFFSET = r"\d{2}:\d{2}[\d:.,]*\s*([Zz]|UTC|GMT|[+-]\d{2}(:?\d{2})?)$"
 """A time of day followed by its distance from UTC."""
 
 
@@ -384,6 +389,11 @@ def wall_clock(instant: ir.TimestampValue, zone: str) -> ir.TimestampValue:
     """Return what the clocks of a zone show at an instant."""
     local: ir.TimestampValue = _local(zone, instant)
     return local
+
+
+def instant(micros: ir.IntegerValue, zone: str) -> ir.TimestampValue:
+    """Return what the clocks of a zone show so many microseconds after 1970 began in UTC."""
+    return wall_clock(_instant(micros), zone)
 
 
 def parse_timestamp(
@@ -407,7 +417,9 @@ def parse_timestamp(
     aware = ibis.null(TIMESTAMP) if timezone is None else _local(timezone, text.try_cast(INSTANT))
     # a pattern costs more than all the rest, so it only sees what might end in an offset
     clock = text.substr(10)
-    signed = clock.contains("+") | clock.contains("-") | clock.upper().endswith("Z")
+    signed = clock.contains("+") | clock.contains("-")
+    for name in ("Z", "z", "UTC", "GMT"):
+        signed = signed | clock.endswith(name)
     offset = ibis.ifelse(signed, text.re_search(_OFFSET), False)
     return ibis.ifelse(offset, aware, text.try_cast(TIMESTAMP))
 

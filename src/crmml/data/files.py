@@ -26,7 +26,7 @@ import pyarrow as pa
 from crmml.data import encodings
 from crmml.data.amounts import is_number
 from crmml.data.settings import ReadSettings
-from crmml.data.times import is_date, is_stamp
+from crmml.data.times import forms_of, grain_of, is_date, is_stamp
 from crmml.exceptions import DataError, SourceError, few
 
 Kind: TypeAlias = Literal["text", "json", "workbook", "parquet", "duckdb", "sqlite"]
@@ -398,8 +398,13 @@ def find_names(rows: Sequence[Sequence[str]]) -> tuple[int, bool]:
     for i, row in enumerate(rows[:50]):
         filled = [cell.strip() for cell in row if cell.strip()]
         if len(row) == width and len(filled) >= min(least, width):
-            return i, not any(is_number(c) or is_date(c) for c in filled)
-    return 0, not any(is_number(c) or is_date(c) for c in rows[0])
+            return i, not any(map(_is_value, filled))
+    return 0, not any(map(_is_value, rows[0]))
+
+
+def _is_value(cell: str) -> bool:
+    """Say whether a cell is no name; months and quarters name the columns of wide tables."""
+    return is_number(cell) or any(grain_of(form) is None for form in forms_of(cell))
 
 
 def _delimited_form(seen: _Text, rows: _Rows, path: Path, table: str) -> Form:
@@ -491,7 +496,7 @@ def _find_widths(text: str) -> tuple[int, ...]:
 def _fixed_form(seen: _Text, widths: tuple[int, ...], path: Path) -> Form:
     first = next(line for line in seen.head.split("\n") if line.strip())
     cells = cut(first, widths)
-    header = not any(is_number(c) or is_date(c) or is_stamp(c) for c in cells)
+    header = not any(_is_value(c) or is_stamp(c) for c in cells)
     return Form(header=header, widths=widths)
 
 

@@ -30,7 +30,9 @@ from crmml.data.columns import (
     by_name,
     candidates,
     cell,
+    hints,
     look,
+    spellings,
 )
 from crmml.data.engine import plain_errors
 from crmml.data.files import Form
@@ -501,9 +503,9 @@ def _propose(
             line = f"data.{schema.name}.columns.{name}: {guess.column}"
             doubts.append(Doubt(f"{name} is a guess: column {guess.column!r} ({guess.why})", line))
     if schema is TRANSACTIONS:
-        clocks = [repr(c) for c, s in looks.items() if s.clocks >= READS]
-        evidence += [f"the time of day stands in {c} of its own and is not read" for c in clocks]
+        evidence += _join_clock(columns, looks)
         doubts += _doubt_zeros(columns, figures)
+        doubts += _doubt_cents(columns, looks)
     currencies = _currencies(table, columns, doubts)
     used = {guess.column for guess in columns.values()}
     apart = revenue.apart if revenue else ()
@@ -576,10 +578,15 @@ def _doubt_zeros(columns: Mapping[str, Guess], figures: Figures) -> Iterator[Dou
     guess = columns.get("customer_id")
     if guess is None or not figures.seen.looks[guess.column].is_text:
         return
+<<<<<<< HEAD
     some = figures.seen.sample[guess.column].dropna().astype(str).str.strip()
     digits = some[some.str.fullmatch("[0-9]+")]
     zeros = digits.str.startswith("0")
     if len(some) < ENOUGH or not zeros.any() or zeros.all():
+=======
+    seen = figures.seen.looks[guess.column]
+    if seen.filled < ENOUGH or not seen.numbers:
+>>>>>>> refs/heads/doors
         return
     ids = figures.seen.table.select(id=figures.seen.table[guess.column].strip()).distinct()
     bare = ids.mutate(bare=ids.id.re_replace("^0+", "")).filter(ibis._.id.re_search("^[0-9]+$"))
@@ -591,6 +598,19 @@ def _doubt_zeros(columns: Mapping[str, Guess], figures: Figures) -> Iterator[Dou
             f"{found['ids']:,} ids of {guess.column!r} differ in leading zeros alone (such as "
             f"{few(some)}): a spreadsheet may have stripped them, so that {found['pairs']:,} "
             "customers count twice; export the file again with that column as text"
+        )
+
+
+def _doubt_cents(columns: Mapping[str, Guess], looks: Mapping[str, Look]) -> Iterator[Doubt]:
+    """Yield a doubt where whole amounts are called cents."""
+    guess = columns.get("amount")
+    if guess is None or looks[guess.column].wholes < 1:
+        return
+    if word := next(iter(hints(guess.column, spellings("words")["cents"])), None):
+        yield Doubt(
+            f"amounts of {guess.column!r} are whole numbers and its name says {word!r}: every "
+            "figure in money will be in that unit, a hundred times as large, budgets and costs of "
+            "actions too; write a column with the amounts divided by 100 to avoid it"
         )
 
 
@@ -618,6 +638,19 @@ def _decide_times(
                 f"as {codes or 'ISO 8601'!r}: a table has one date_format"
             )
     return date_format, needs_timezone
+
+
+def _join_clock(columns: dict[str, Guess], looks: Mapping[str, Look]) -> Iterator[str]:
+    """Join the time of day to the date where it stands in a column of its own."""
+    clocks = [c for c, seen in looks.items() if seen.clocks >= READS]
+    time = columns.get("timestamp")
+    if not clocks or time is None:
+        return
+    if any(":" in value for value in looks[time.column].common):
+        yield f"the time of day stands in {few(clocks)} too and is not read"
+        return
+    columns["time_of_day"] = Guess(clocks[0], 0.9, tuple(clocks[1:]), "the time of day")
+    yield f"the time of day stands in {clocks[0]!r} and is joined to the date"
 
 
 # --- decimals, dates, currencies, on the whole file --------------------------------------------

@@ -24,6 +24,7 @@ from crmml.data.cleaning import EXACT, KEPT, RAW
 from crmml.data.money import READ_ONLY, compute_amount, describe, is_made
 from crmml.data.schema import TRANSACTIONS, Kind, TableSchema
 from crmml.data.settings import ReadSettings
+from crmml.data.times import check_form, read_clock, read_times
 from crmml.exceptions import (
     DataError,
     MissingColumnsError,
@@ -35,6 +36,8 @@ from crmml.exceptions import (
 Readable: TypeAlias = str | Path | pd.DataFrame | pa.Table | ir.Table
 """A path (Parquet file or folder, CSV, DuckDB file), a data frame, an Arrow or an Ibis table."""
 
+CLOCK = "time_of_day"
+"""Name that a mapping may use for a column that holds the clock of the times of its table."""
 MONEY = dt.Decimal(18, 2)
 NUMBER = dt.Decimal(18, 4)
 
@@ -321,7 +324,7 @@ def read_table(source: Source, schema: TableSchema, con: BaseBackend) -> Conform
         If the source cannot be opened, or lacks columns, or has columns of unfit types.
     """
     if source.date_format is not None:
-        engine.check_date_format(source.date_format)
+        check_form(source.date_format)
     at_home = isinstance(source.data, ir.Table) and engine.engine_of(source.data) is con
     reader = con if at_home or engine.is_embedded(con) else engine.connect()
     with (
@@ -346,7 +349,7 @@ def _chosen(
     """
     mapping = dict(source.columns or {})
     log = schema is TRANSACTIONS
-    known = [*schema.names, *(READ_ONLY if log else ())]
+    known = [*schema.names, *(READ_ONLY if log else ()), *([CLOCK] if schema.time else [])]
     if not schema.open_ended and (unknown := [name for name in mapping if name not in known]):
         raise ParameterError("columns", f"keyed by names of the contract {known}", unknown)
     by_itself = [*schema.names, *(["unit_price"] if log else [])]
@@ -391,13 +394,20 @@ def _conform(
     raw: dict[str, ir.Value] = {}
     for name in names:
         kind = schema.kind(name)
-        if schema is TRANSACTIONS and name in READ_ONLY:
+        if name == CLOCK or (schema is TRANSACTIONS and name in READ_ONLY):
             continue
         typed[name] = (
             table[name] if kind is None else _read(table, name, kind, schema, source, names[name])
         )
         if kind is not None and _can_fail(table[name].type(), kind):
             raw[RAW + name] = _present(table[name])
+    if CLOCK in names and schema.time in typed:
+        day = schema.time
+        clock = _present(table[CLOCK].cast("string"))
+        since = ibis.ifelse(clock.isnull(), 0, read_clock(clock))
+        typed[day] = typed[day] + since.as_interval("s")
+        written = _present(table[day].cast("string"))
+        raw[RAW + day] = ibis.ifelse(clock.isnull(), written, written + " " + clock)
     if schema is TRANSACTIONS and is_made(names):
         exact = compute_amount(
             names,
@@ -539,19 +549,19 @@ def _read_timestamp(
         return engine.wall_clock(value, zone)
     if isinstance(value, (ir.TimestampValue, ir.DateValue)):
         return value.cast(engine.TIMESTAMP)
-    if isinstance(value, ir.IntegerValue) and codes is None:
+    if isinstance(value, ir.NumericValue) and codes is None:
         raise DataError(
-            f"times of the type {value.type()} need a date_format, like '%Y%m%d'",
+            f"times of the type {value.type()} need a date_format, like '%Y%m%d' or 'epoch_s'",
             table=schema.name,
             column=column,
         )
-    if not isinstance(value, (ir.StringValue, ir.IntegerValue)):
+    if not isinstance(value, (ir.StringValue, ir.NumericValue)):
         return None
     if codes is not None and re.search("%[zZ]", codes) and zone is None:
         rule = "given where the date_format reads offsets"
         raise ParameterError("timezone", rule, "no timezone")
     engine.refuse_unread(value, name, table=schema.name, column=column)
-    return engine.parse_timestamp(value.cast("string").strip(), codes, zone)
+    return read_times(value, codes, zone)
 
 
 def _read_number(value: ir.Value, source: Source) -> ir.Value:
@@ -583,7 +593,7 @@ def _can_fail(found: dt.DataType, kind: Kind) -> bool:
     return bool(
         {
             "id": found.is_floating() or found.is_decimal() or found == dt.uint64,
-            "timestamp": found.is_integer(),
+            "timestamp": found.is_numeric(),
             "money": found.is_numeric(),
             "number": found.is_numeric(),
             "flag": found.is_numeric(),

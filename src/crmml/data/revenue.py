@@ -11,6 +11,7 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
+from crmml.data import engine
 from crmml.data.columns import (
     SURE,
     Guess,
@@ -478,11 +479,18 @@ def _find_totals(made: Mapping[str, Guess], figures: Figures, found: Revenue) ->
     key = figures.seen.table[customer.column].cast("string").strip().fill_null("")
     lines = figures.seen.table.select(key=key, value=_amount_of(made, figures))
     each = lines.group_by("key").agg(n=lines.count(), total=lines.value.sum())
+<<<<<<< HEAD
     if (con := engine_of(each)) is not None:
         each = store(each, con)
     # only what is large can be a total
     top = each.order_by([ibis.desc("total"), "key"]).limit(30).to_pyarrow().to_pylist()
     whole = each.aggregate(total=each.total.sum(), n=each.count()).to_pyarrow().to_pylist()[0]
+=======
+    with engine.kept(each) as sums:
+        # only what is large can be a total
+        top = sums.order_by([ibis.desc("total"), "key"]).limit(30).to_pyarrow().to_pylist()
+        whole = sums.aggregate(total=sums.total.sum(), n=sums.count()).to_pyarrow().to_pylist()[0]
+>>>>>>> refs/heads/doors
     everything, n = float(whole["total"] or 0), int(whole["n"])
     # "Subtotal 3" is one as well
     named = [row for row in top if re.sub(r"[0-9]+$", "", plain(row["key"])) in words]

@@ -1,48 +1,299 @@
-"""The forms of times: what text can be a date, and which form the times of a column have."""
+"""The forms of times: what text can be a date, which form a column has, and how it is read.
+
+A form is ``None`` (ISO 8601), codes of ``strptime``, ``epoch_s`` (``_ms``, ``_us``, ``_ns``),
+``excel_serial``, ``quarter``, or ``jalali:`` or ``buddhist:`` before the codes of a date in these
+calendars. Words of the week are passed over, months may be named in many languages, and digits
+may be Persian, Arabic or of full width.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import functools
-import itertools
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
+from persiantools.jdatetime import JalaliDate
 
-from crmml.data.engine import parse_timestamp
+from crmml.data import engine
 from crmml.exceptions import few
 
-_DAYS = (
-    *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y-%m-%d", "%Y%m%d"),
-    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%d %b %Y", "%d-%b-%Y"),
-    *("%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%Y.%m.%d"),
+DIGITS = (
+    "۰۱۲۳۴۵۶۷۸۹٠١٢٣٤٥٦٧٨٩０１２３４５６７８９／：－．\u00a0\u202f\u2009",
+    "0123456789" * 3 + "/:-.   ",
 )
-_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-DATE_FORMATS: tuple[str, ...] = tuple(
-    day + clock for day, clock in itertools.product(_DAYS, _CLOCKS)
+"""Persian, Arabic and full-width digits and signs, and the plain ones that they stand for."""
+ISO = "ISO 8601"
+_EPOCHS = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000, "epoch_ns": 1_000_000_000}
+_MONTHS = (
+    "jan january januar jänner janvier janv enero ene gennaio gen janeiro januari ocak stycznia"
+    " styczeń января янв يناير",
+    "feb february februar février févr fév febrero febbraio fevereiro fev februari şubat lutego"
+    " luty февраля фев فبراير",
+    "mar march märz mär mrz mars marzo março maart mrt mart marca marzec марта мар مارس",
+    "apr april avril avr abril abr aprile nisan kwietnia kwiecień апреля апр أبريل",
+    "may mai mayo maggio mag maio mei mayıs maja maj мая май مايو",
+    "jun june juni juin junio giugno giu junho haziran czerwca czerwiec июня июн يونيو",
+    "jul july juli juillet juil julio luglio lug julho temmuz lipca lipiec июля июл يوليو",
+    "aug august août agosto ago augustus ağustos sierpnia sierpień августа авг أغسطس",
+    "sep sept september septembre septiembre settembre set setembro eylül września wrzesień"
+    " сентября сен سبتمبر",
+    "oct october oktober okt octobre octubre ottobre ott outubro out ekim października"
+    " październik октября окт أكتوبر",
+    "nov november novembre noviembre novembro kasım listopada listopad ноября ноя نوفمبر",
+    "dec december dezember dez décembre déc diciembre dic dicembre dezembro aralık grudnia"
+    " grudzień декабря дек ديسمبر",
 )
-"""Formats that are tried, beside ISO 8601."""
+_SHORT = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_BY_WORD = {word: _SHORT[i] for i, words in enumerate(_MONTHS) for word in words.split()}
+_JALALI = [
+    "فروردین",
+    "اردیبهشت",
+    "خرداد",
+    "تیر",
+    "مرداد",
+    "شهریور",
+    "مهر",
+    "آبان",
+    "آذر",
+    "دی",
+    "بهمن",
+    "اسفند",
+]
+_BY_WORD |= {word: f"{i:02d}" for i, word in enumerate(_JALALI, 1)}
+_WEEKDAYS = (
+    "mondays?|tuesdays?|wednesdays?|thursdays?|fridays?|saturdays?|sundays?|mon|tues?|wed|thurs?|thu"
+    "|fri|sat|sun|montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonnabend|sonntag"
+    "|mo|di|mi|do|fr|sa|so|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|lun|mer|jeu|ven|dim"
+    "|lunes|martes|miércoles|jueves|viernes|sábado|domingo|mié|jue|vie|sáb|dom"
+    "|lunedì|martedì|mercoledì|giovedì|venerdì|sabato|domenica|gio|segunda|terça|quarta|quinta|sexta"
+    "|maandag|dinsdag|woensdag|donderdag|vrijdag|zaterdag|zondag|ma|wo|vr|za|zo"
+    "|poniedziałek|wtorek|środa|czwartek|piątek|sobota|niedziela"
+    "|pazartesi|salı|çarşamba|perşembe|cuma|cumartesi|pazar"
+    "|понедельник|вторник|среда|четверг|пятница|суббота|воскресенье|пн|вт|ср|чт|пт|сб|вс"
+    "|(یک|دو|سه|چهار|پنج)?[ \u200c]?شنبه|جمعه"
+)
+# RE2 and Python read all of these alike
+_WEEK_CJK = (
+    "[(（ ]*((星期|周|週|礼拜|禮拜)[一二三四五六日天]|[月火水木金土日](曜日|曜)"
+    "|[(（][月火水木金土日])[)） ]*"
+)
+_WEEK = rf"(^|[\s,(])({_WEEKDAYS})[.,)]*([\s,]|$)"
+_ORDINAL = r"(\d)(st|nd|rd|th|er|º|ª)([\s,.]|$)"
+_ZONE_NAME = r"\[[^\]]*\]$"
+_COMMA = r"(\d\d:\d\d:\d\d),(\d)"
+_LONG = r"(:\d\d\.\d{6})\d+"
+_OF = r"\s(de|del|of)\s"
+_WORD = r"([\p{L}]{3,}|دی)\.?"
 
 
-@functools.lru_cache(maxsize=10_000)
+def neat(text: str) -> str:
+    """Write a time with plain digits, English months and no words of the week.
+
+    Examples
+    --------
+    >>> neat("2023-01-02 星期一"), neat("Mo, 2. März 2023"), neat("۱۴۰۱/۱۰/۱۲")
+    ('2023-01-02', '2. Mar 2023', '1401/10/12')
+    """
+    text = text.translate(str.maketrans(*DIGITS)).strip()
+    text = re.sub(_WEEK_CJK, " ", text)
+    text = re.sub(_WEEK, " ", text, flags=re.I)
+    for old, new in ((_ZONE_NAME, ""), (_ORDINAL, r"\1\3"), (_OF, " "), (_COMMA, r"\1.\2"),
+                     (_LONG, r"\1")):  # fmt: skip
+        text = re.sub(old, new, text)
+    word = re.search(_WORD.replace(r"[\p{L}]", r"[^\W\d_]"), text)
+    if word and word[1].lower() in _BY_WORD:
+        text = text.replace(word[0], _BY_WORD[word[1].lower()])
+    return re.sub(r"\s+", " ", text).strip()
+
+
+_neat_once = functools.lru_cache(maxsize=50_000)(neat)
+
+
+@ibis.udf.scalar.pyarrow  # type: ignore[untyped-decorator]
+def _neat_cells(text: str) -> str:
+    """Engine function: :func:`neat`, for many cells at once."""
+    cells: Any = text  # Arrow hands over an array
+    neat_ones = [None if v is None else _neat_once(v) for v in cells.to_pylist()]
+    return pa.array(neat_ones, pa.string())  # type: ignore[no-any-return]
+
+
+def _neat(text: ir.StringValue) -> ir.StringValue:
+    """Do the same in the engine, where it would change anything."""
+    odd = text.re_search(r"[^-0-9.:/+TZ ]|  |\.\d{7}")
+    return ibis.ifelse(odd, _neat_cells(text), text)
+
+
+# --- what a text can be ------------------------------------------------------------------------
+
+_CLOCK = re.compile(
+    r"^(?P<date>.*?\d[^ T]*?)(?P<gap>T|,? +|,? ?- ?|, ?|:)(?P<clock>\d{1,2}(?P<sep>[:.h])\d{2}"
+    r"((?P=sep)\d{2}(?P<part>\.\d{1,6})?)?)(?P<half> ?[AaPp]\.?[Mm]\.?)?(?P<word> ?Uhr| h)?"
+    r"(?P<zone> ?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?))?$"
+)
+_NUMBERS = re.compile(r"^(\d{1,4})([-/. ]|\. |年|/ )(\d{1,2})([-/. ]|\. |月|/ )(\d{1,4})(日|\.)?$")
+_DAY_WORD = re.compile(r"^(\d{1,2})(\W{0,2})([A-Za-z]{3})(\W{0,2})(\d{4}|\d{2})$")
+_WORD_DAY = re.compile(r"^([A-Za-z]{3})(\W{1,2})(\d{1,2})(\W{1,2})(\d{4}|\d{2})$")
+_YEAR_WORD = re.compile(r"^(\d{4})(\W{1,2})([A-Za-z]{3})(\W{1,2})(\d{1,2})$")
+_QUARTER = re.compile(
+    r"^(\d{4} ?[-/.]? ?(q|t|k|кв\.? ?|第)[1-4](季度)?|(q|t|k)[1-4] ?[-/.]? ?\d{4}"
+    r"|[1-4]\.? ?(q|quartal|trimestre|trim\.?|кв\.?|квартал) ?\d{4})$",
+    re.I,
+)
+
+
+def forms_of(text: str) -> tuple[str, ...]:
+    """Return the forms in which a text is a likely date, ISO 8601 first; none where it is none.
+
+    Examples
+    --------
+    >>> forms_of("31.12.2023 10:05"), forms_of("2023-12-31"), forms_of("order 7")
+    (('%d.%m.%Y %H:%M',), ('ISO 8601',), ())
+    >>> forms_of("01/02/2023"), forms_of("۱۴۰۱/۱۰/۱۲")
+    (('%d/%m/%Y', '%m/%d/%Y'), ('jalali:%Y/%m/%d',))
+    """
+    return _forms_of(text)
+
+
+@functools.lru_cache(maxsize=20_000)
+def _forms_of(text: str) -> tuple[str, ...]:
+    if not 5 <= len(text) <= 60 or not any(c.isdigit() for c in text):
+        return ()
+    text = neat(text)
+    if _QUARTER.match(text):
+        return ("quarter",)
+    whole = _whole(text)
+    if whole:
+        return whole
+    clock, date, codes = _CLOCK.match(text), text, ""
+    if clock and int(re.match(r"\d+", clock["clock"])[0]) < 24:  # type: ignore[index]
+        date, codes = clock["date"], _clock_codes(clock)
+    found = []
+    for day in _days_of(date):
+        plain = day in ("%Y-%m-%d", "%Y/%m/%d") and (not codes or codes[0] in " T")
+        usual = "%I" not in codes and "h" not in codes and "Uhr" not in codes
+        if plain and usual and "%H." not in codes:
+            found.append(ISO)
+        else:
+            found.append(day + codes.replace("%H", "%H"))
+    return tuple(dict.fromkeys(found))
+
+
+def _clock_codes(found: re.Match[str]) -> str:
+    sep = found["sep"]
+    parts = found["clock"].count(sep)
+    codes = sep.join(
+        ["%I" if found["half"] else "%H", "%M", "%S"][
+            : parts + (0 if found["part"] and sep == "." else 1)
+        ]
+    )
+    half = ""
+    if found["half"]:
+        half = " %p" if found["half"].startswith(" ") else "%p"
+    zone = found["zone"] or ""
+    zoned = ""
+    if zone:
+        zoned = zone[: len(zone) - len(zone.lstrip())] + ("%Z" if zone.strip().isalpha() else "%z")
+    return (
+        found["gap"]
+        + codes
+        + (".%f" if found["part"] else "")
+        + half
+        + (found["word"] or "")
+        + zoned
+    )
+
+
+def _whole(text: str) -> tuple[str, ...]:
+    """Return the forms of a text that is a date without signs between."""
+    for pattern, codes in (
+        (r"(\d{4})(\d\d)(\d\d)", "%Y%m%d"),
+        (r"(\d{4})(\d\d)(\d\d)[ T]?\d{6}", "%Y%m%d%H%M%S"),
+        (r"(\d{4})(\d\d)(\d\d)[ T]?\d{4}", "%Y%m%d%H%M"),
+        (r"(\d{4})(\d\d)(\d\d)T\d{6}(Z|[+-]\d{4})", "%Y%m%d%H%M%S%z"),
+    ):
+        found = re.fullmatch(pattern, text)
+        if found and _valid(int(found[1]), int(found[2]), int(found[3])):
+            gap = "T" if "T" in text else " " if " " in text else ""
+            return (
+                codes.replace("%d%H", f"%d{gap}%H").replace("%z", "Z" if text[-1] == "Z" else "%z"),
+            )
+    found = re.fullmatch(r"(\d\d)(\d\d)(\d{4})", text)
+    if found and _valid(int(found[3]), int(found[2]), int(found[1])):
+        return ("%d%m%Y",)
+    return ()
+
+
+def _days_of(date: str) -> list[str]:
+    """Return the codes of a date without clock."""
+    if found := _NUMBERS.match(date):
+        return _numeric(found)
+    for pattern, order in ((_DAY_WORD, "dby"), (_WORD_DAY, "bdy"), (_YEAR_WORD, "ybd")):
+        if found := pattern.match(date):
+            parts = dict(zip(order, found.group(1, 3, 5), strict=True))
+            if parts["b"].title() not in _SHORT or not 1 <= int(parts["d"]) <= 31:
+                return []
+            codes = {"d": "%d", "b": "%b", "y": "%Y" if len(parts["y"]) == 4 else "%y"}
+            a, b, c = (codes[part] for part in order)
+            return [a + found[2] + b + found[4] + c]
+    for whole, made in (
+        (r"(?P<y>\d{4})(?P<s>[-/.]|M|年)(?P<m>\d{1,2})(?P<e>月?)", "%Y{s}%m{e}"),
+        (r"(?P<m>\d{1,2})(?P<s>[-/.])(?P<y>\d{4})(?P<e>)", "%m{s}%Y"),
+    ):
+        found = re.fullmatch(whole, date)
+        if found and _valid(int(found["y"]), int(found["m"]), 1):
+            return [made.format(s=found["s"], e=found["e"])]
+    found = re.fullmatch(r"([A-Za-z]{3})([-/. ]{1,2})(\d{4}|\d{2})", date)
+    if found and found[1].title() in _SHORT:
+        return [f"%b{found[2]}{'%Y' if len(found[3]) == 4 else '%y'}"]
+    return []
+
+
+def _numeric(found: re.Match[str]) -> list[str]:
+    a, b, c = (int(found[i]) for i in (1, 3, 5))
+    s, t, end = found[2], found[4], found[6] or ""
+    if (s in "-/." and t != s) or (s in "年" and t != "月"):
+        return []
+    if len(found[1]) == 4:
+        calendar = _calendar(a)
+        return [f"{calendar}%Y{s}%m{t}%d{end}"] if calendar is not None and _day(b, c) else []
+    if len(found[5]) == 4:
+        calendar = _calendar(c)
+        orders = [("%d", "%m", _day(b, a)), ("%m", "%d", _day(a, b))]
+        return [f"{calendar}{x}{s}{y}{t}%Y{end}" for x, y, fits in orders
+                if fits and calendar is not None]  # fmt: skip
+    if max(len(found[1]), len(found[5])) > 2 or (len(found[5]) < 2 and len(found[1]) < 2):
+        return []
+    short = [("%d", "%m", "%y", _day(b, a)), ("%m", "%d", "%y", _day(a, b)),
+             ("%y", "%m", "%d", len(found[1]) == 2 and _day(b, c))]  # fmt: skip
+    return [f"{x}{s}{y}{t}{z}{end}" for x, y, z, fits in short if fits]
+
+
+def _calendar(year: int) -> str | None:
+    """Return the prefix of the calendar in which a year is likely; None where it is in none."""
+    if 1970 <= year <= 2100:
+        return ""
+    if 1340 <= year <= 1424:
+        return "jalali:"
+    return "buddhist:" if 2513 <= year <= 2643 else None
+
+
+def _day(month: int, day: int) -> bool:
+    return 1 <= month <= 12 and 1 <= day <= 31
+
+
+def _valid(year: int, month: int, day: int) -> bool:
+    return 1970 <= year <= 2100 and _day(month, day)
+
+
 def is_date(text: str) -> bool:
-    """Say whether a text is a date, in ISO 8601 or one of :data:`DATE_FORMATS`."""
-    text = text.strip()
-    if not re.search(r"\d", text) or len(text) < 6:
-        return False
-    if re.match(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d|$)", text):
-        return True
-    return any(fits(text, codes) for codes in DATE_FORMATS)
-
-
-_STAMPS = (
-    ("epoch_s", 1, 9, 10),
-    ("epoch_ms", 1_000, 12, 13),
-    ("epoch_us", 1_000_000, 15, 16),
-    ("epoch_ns", 1_000_000_000, 18, 19),
-)
+    """Say whether a text is a date in one of the forms that can be read."""
+    return bool(forms_of(text))
 
 
 def is_stamp(text: str) -> bool:
@@ -58,37 +309,138 @@ def is_stamp(text: str) -> bool:
 
 def stamp_of(text: str) -> str | None:
     """Return the form that a number has where it is a time; None where it can be none."""
+    text = text.translate(str.maketrans(*DIGITS)).strip()
     if not re.fullmatch(r"\d{5,19}(\.\d*)?", text):
         return None
     whole = text.partition(".")[0]
-    for form, per_second, least, most in _STAMPS:
-        if least <= len(whole) <= most and 315_532_800 <= int(whole) / per_second < 4_102_444_800:
+    for form, per_second in _EPOCHS.items():
+        digits = 9 + len(str(per_second)) - 1
+        likely = 315_532_800 <= int(whole) / per_second < 4_102_444_800
+        if likely and digits <= len(whole) <= digits + 1:
             return form
     if re.fullmatch(r"(19[789]|20\d)\d(0[1-9]|1[0-2])", text):
         return "%Y%m"
     return "excel_serial" if len(whole) == 5 and 25_569 <= int(whole) < 73_051 else None
 
 
-def fits(text: str, codes: str) -> bool:
-    """Say whether a text is a likely date in a format."""
-    if _look_of(codes).fullmatch(text) is None:
-        return False
-    try:
-        found = dt.datetime.strptime(text, codes)
-    except ValueError:
-        return False
-    return 1970 <= found.year <= 2100
+# --- reading in the engine ---------------------------------------------------------------------
+
+
+def check_form(form: str) -> None:
+    """Refuse a form of times that cannot be read.
+
+    Raises
+    ------
+    ParameterError
+        If it is none of those that the head of this module lists.
+    """
+    if form not in (*_EPOCHS, "excel_serial", "quarter"):
+        engine.check_date_format(re.sub("^(jalali|buddhist):", "", form))
+
+
+def read_times(value: ir.Value, form: str | None, timezone: str | None = None) -> ir.Value:
+    """Read times from text or numbers, on the embedded engine; null where that fails.
+
+    Parameters
+    ----------
+    value : Ibis column
+        Text or numbers.
+    form : str or None
+        The form; None for ISO 8601.
+    timezone : str, optional
+        Zone whose wall clock is wanted; without it, times with an offset cannot be read, and
+        seconds since 1970 are read on the clock of UTC.
+    """
+    if form in _EPOCHS or form == "excel_serial":
+        return _read_stamps(value, str(form), timezone)
+    text = value if isinstance(value, ir.StringValue) else value.cast("string")
+    text = text.strip()
+    if form == "quarter":
+        return _read_quarters(text.translate(*DIGITS))
+    calendar, _, codes = (form or "").rpartition(":")
+    if calendar in ("jalali", "buddhist"):
+        return _read_calendar(_neat(text), calendar, codes)
+    read = engine.parse_timestamp(text, form, timezone)
+    if not isinstance(value, ir.StringValue):
+        return read
+    # only what did not read at first is looked at again, letter by letter
+    return read.coalesce(engine.parse_timestamp(_neat(text), form, timezone))
+
+
+def _read_stamps(value: ir.Value, form: str, timezone: str | None) -> ir.Value:
+    if isinstance(value, ir.StringValue):
+        value = value.strip().translate(*DIGITS)
+    if form == "excel_serial":
+        days = engine.cast_or_null(value, ibis.dtype("float64"))
+        # to the second, as a spreadsheet shows it
+        seconds = ((days - 25_569) * 86_400).round().cast("int64")
+        return engine.instant(seconds * 1_000_000, "UTC")
+    if form in ("epoch_us", "epoch_ns"):
+        whole = engine.cast_or_null(value, ibis.dtype("int64"))
+        micros = whole if form == "epoch_us" else (whole / 1_000).floor().cast("int64")
+    else:
+        number = engine.cast_or_null(value, ibis.dtype("decimal(28, 6)"))
+        micros = (number * (1_000_000 // _EPOCHS[form])).floor().cast("int64")
+    return engine.instant(micros, timezone or "UTC")
+
+
+def _read_quarters(text: ir.StringValue) -> ir.Value:
+    year = text.re_extract(r"(\d{4})", 1)
+    quarter = text.re_replace(r"\d{4}", "").re_extract("([1-4])", 1)
+    month = (engine.cast_or_null(quarter, ibis.dtype("int64")) * 3 - 2).cast("string")
+    return engine.parse_timestamp(year + "-" + month + "-1", "%Y-%m-%d")
 
 
 @functools.cache
-def _look_of(codes: str) -> re.Pattern[str]:
-    """Return what dates of a format look like: most of a hundred formats are out at a glance."""
-    looks = {"Y": r"\d{4}", "f": r"\d{1,6}", "b": r"\w+", "B": r"\w+", "p": r"\w\w", "z": ".+"}
-    parts = re.split("%(.)", codes)
-    signs = (re.escape(part).replace(r"\ ", r"\s+") for part in parts[::2])
-    found = [looks.get(code, r"\d\d?") for code in parts[1::2]]
-    joined = itertools.chain(*itertools.zip_longest(signs, found, fillvalue=""))
-    return re.compile("".join(joined), re.IGNORECASE)
+def _years(first: int = 1300, last: int = 1500) -> tuple[int, ...]:
+    """Return the days from 1970-01-01 to the first day of each Jalali year."""
+    epoch = dt.date(1970, 1, 1)
+    days = []
+    for year in range(first, last + 1):
+        begins: Any = JalaliDate(year, 1, 1)  # type: ignore[no-untyped-call]
+        days.append((begins.to_gregorian() - epoch).days)
+    return tuple(days)
+
+
+def _read_calendar(text: ir.StringValue, calendar: str, codes: str) -> ir.Value:
+    """Write the date in the common calendar, and read it with its clock."""
+    last = max(codes.rfind(code) for code in ("%Y", "%m", "%d", "%b")) + 2
+    day_codes, clock = codes[:last], codes[last:]
+    order = re.findall("%[Ymbd]", day_codes)
+    pattern = re.escape(day_codes).replace("%Y", r"(\d{4})")
+    pattern = "^" + re.sub("%[mbd]", lambda _: r"(\d{1,2})", pattern)
+
+    def part(*wanted: str) -> ir.Value:
+        place = next((i for i, code in enumerate(order, 1) if code in wanted), 0)
+        return engine.cast_or_null(text.re_extract(pattern, place), ibis.dtype("int64"))
+
+    y, m, d = part("%Y"), part("%m", "%b"), part("%d")
+    rest = text.re_replace(pattern, "")
+    if calendar == "buddhist":
+        named = (y - 543).cast("string") + "-" + m.cast("string") + "-" + d.cast("string")
+        return engine.parse_timestamp(named + rest, "%Y-%m-%d" + clock.replace("%b", "%m"))
+    starts = ibis.array(list(_years()))
+    in_year = ibis.ifelse(m <= 6, (m - 1) * 31, 186 + (m - 7) * 30) + d - 1
+    first, following = starts[y - 1300], starts[y - 1299]
+    longest = ibis.ifelse(m <= 6, 31, 30)
+    real = m.between(1, 12) & (d >= 1) & (d <= longest) & (first + in_year < following)
+    days = ibis.ifelse(real, first + in_year, ibis.null("int64"))
+    date = engine.instant(days * 86_400_000_000, "UTC").strftime("%Y-%m-%d")
+    return engine.parse_timestamp(date + rest, "%Y-%m-%d" + clock)
+
+
+def read_clock(value: ir.Value) -> ir.IntegerValue:
+    """Read a time of day as microseconds since midnight; null where that fails."""
+    text = value.cast("string").strip().translate(*DIGITS)
+    read = engine.parse_timestamp("1970-01-01 " + text)
+    for codes in ("%Y-%m-%d %I:%M %p", "%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %H.%M", "%Y-%m-%d %Hh%M",
+                  "%Y-%m-%d %H%M%S", "%Y-%m-%d %H%M"):  # fmt: skip
+        read = read.coalesce(engine.parse_timestamp("1970-01-01 " + text, codes))
+    seconds: ir.IntegerValue = read.epoch_seconds()
+    return seconds
+
+
+# --- which form a column has -------------------------------------------------------------------
 
 
 def decide_dates(
@@ -127,71 +479,115 @@ def decide_dates(
         if aware:
             doubts.append(f"times of {name!r} carry a time zone: give the business's own")
         return None, aware
-    text = value.cast("string").strip().nullif("")
     some = list(sample)
-    # where forms are mixed the most frequent one is proposed, and the rest is named
-    enough = 0.25 * len(some)
-    screen = [codes for codes in DATE_FORMATS if sum(fits(v, codes) for v in some) >= enough]
-    # the other order of day and month is counted too: its failures are the evidence
-    screen += [other for other in map(_swapped, screen) if other in DATE_FORMATS]
-    screen = list(dict.fromkeys(screen))
-    iso = parse_timestamp(text)
-    zoned = parse_timestamp(text, timezone="UTC")
-    tried = {codes: parse_timestamp(text, codes) for codes in screen}
+    screen = _screen(some)
+    text = value.cast("string").strip().nullif("")
+    if not is_text:
+        screen = [form for form in screen if form != ISO]
+    tried = {form: read_times(value, _code(form), "UTC") for form in screen}
+    naive = read_times(value, None).notnull().sum() if ISO in tried else ibis.literal(0)
     counts: dict[str, int] = (
         table.aggregate(
             n=text.notnull().sum(),
-            iso=iso.notnull().sum() if is_text else ibis.literal(0),
-            zoned=zoned.notnull().sum() if is_text else ibis.literal(0),
-            **{codes: read.notnull().sum() for codes, read in tried.items()},
+            naive=naive,
+            **{form: read.notnull().sum() for form, read in tried.items()},
         )
         .to_pyarrow()
         .to_pylist()[0]
     )
-    n = counts.pop("n")
-    n_iso, n_zoned = counts.pop("iso"), counts.pop("zoned")
-    if n_zoned > n_iso and n_zoned >= max(counts.values(), default=0):
-        doubts.append(f"times of {name!r} carry an offset from UTC: give the business's time zone")
-        return None, True
-    best = max([n_iso, *counts.values()])
-    if n_iso == best:
-        evidence.append(f"dates are ISO 8601: {n_iso:,} of {n:,} read so")
-        codes = None
+    n, n_naive = counts.pop("n"), counts.pop("naive") or 0
+    best = max(counts.values(), default=0)
+    if not best:
+        doubts.append(f"no form of dates was found for {name!r}, like {few(some, 3)}")
+        return None, False
+    winners = [form for form in counts if counts[form] == best]
+    if ISO in winners or len(winners) == 1:
+        form = ISO if ISO in winners else winners[0]
+        _say(form, name, counts, n, evidence)
     else:
-        winners = [codes for codes, count in counts.items() if count == best]
-        codes = _choose_format(
-            table, name, winners, {c: tried[c] for c in winners}, counts, n, evidence, doubts
+        form = _choose_form(table, name, winners, tried, doubts)
+    if form in _EPOCHS:
+        doubts.append(
+            f"times of {name!r} are counted from 1970 and read on the clock of UTC: where the "
+            "business is elsewhere, give its timezone"
         )
     if best < n:
-        unread = iso.isnull() if codes is None else tried[codes].isnull()
-        others = table.filter(text.notnull() & unread).select(value=text).distinct()
-        some = others.order_by("value").limit(3).value.to_pyarrow().to_pylist()
+        doubts.append(_name_others(table, name, tried[form], n - best, n))
+    zoned = form == ISO and n_naive < best
+    zoned = zoned or re.search("%[zZ]", form) is not None
+    if zoned:
+        beside = f", {n_naive:,} of {n:,} do not and are taken as its own" if n_naive > 0 else ""
         doubts.append(
-            f"{n - best:,} of {n:,} values of {name!r} cannot be read as dates like the rest "
-            f"({few(some)}): mend them, or leave them out by policies.unreadable: drop"
+            f"times of {name!r} carry an offset from UTC{beside}: give the business's time zone"
         )
-    return codes, False
+    return _code(form), zoned
 
 
-def _choose_format(
+def _code(form: str) -> str | None:
+    return None if form == ISO else form
+
+
+def _screen(some: list[str]) -> list[str]:
+    """Return the forms that are worth counting, the most frequent first."""
+    counted: Counter[str] = Counter()
+    for text in some:
+        told = forms_of(text)
+        counted.update(told or ([form] if (form := stamp_of(text)) else []))
+    # where forms are mixed the most frequent one is proposed, and the rest is named
+    screen = [form for form, n in counted.most_common() if n >= 0.1 * len(some)][:12]
+    # the other order of day and month is counted too: its failures are the evidence
+    swapped = [
+        other for form in screen if (other := _swapped(form)) != form and _is_day_first(form)
+    ]
+    return list(dict.fromkeys([*screen, *swapped]))
+
+
+def _is_day_first(form: str) -> bool:
+    """Say whether day and month may stand the other way round."""
+    return "%Y" not in form[:3] and "%m" in form and "%d" in form
+
+
+def _swapped(form: str) -> str:
+    if ":" in form and form.startswith(("jalali", "buddhist")):
+        return form
+    return re.sub("%[dm]", lambda code: "%m" if code[0] == "%d" else "%d", form)
+
+
+def _say(form: str, name: str, counts: Mapping[str, int], n: int, evidence: list[str]) -> None:
+    called = form if form == ISO else repr(form)
+    said = f"dates are {called}: {counts[form]:,} of {n:,} read so"
+    if (other := _swapped(form)) != form and other in counts:
+        said += f", only {counts[other]:,} with day and month the other way round"
+    evidence.append(said)
+    grain = grain_of(form)
+    if grain:
+        evidence.append(
+            f"times of {name!r} are {grain}s: all lines of one {grain} fall on its first day"
+        )
+
+
+def grain_of(form: str | None) -> str | None:
+    """Return ``month`` or ``quarter`` where times of a form are no finer than that.
+
+    Examples
+    --------
+    >>> grain_of("%Y-%m"), grain_of("quarter"), grain_of("%d.%m.%Y"), grain_of(None)
+    ('month', 'quarter', None, None)
+    """
+    if form == "quarter":
+        return "quarter"
+    coded = form is not None and "%" in form
+    return "month" if coded and "%d" not in str(form) and "%j" not in str(form) else None
+
+
+def _choose_form(
     table: ir.Table,
     name: str,
     winners: list[str],
-    tried: Mapping[str, ir.TimestampValue],
-    counts: Mapping[str, int],
-    n: int,
-    evidence: list[str],
+    tried: Mapping[str, ir.Value],
     doubts: list[str],
 ) -> str:
-    if len(winners) == 1:
-        codes = winners[0]
-        said = f"dates are {codes!r}: {counts[codes]:,} of {n:,} read so"
-        losers = [other for other in counts if other != codes and _swapped(other) == codes]
-        if losers:
-            said += f", only {counts[losers[0]]:,} with day and month the other way round"
-        evidence.append(said)
-        return codes
-    # every reading is possible: dates that were read rightly lie closest together
+    """Choose among forms that read equally many: dates read rightly lie closest together."""
     spans = (
         table.aggregate(
             **{c: tried[c].max().epoch_seconds() - tried[c].min().epoch_seconds() for c in winners}
@@ -199,15 +595,33 @@ def _choose_format(
         .to_pyarrow()
         .to_pylist()[0]
     )
-    codes = min(winners, key=lambda c: (spans[c], winners.index(c)))
-    others = " or ".join(repr(c) for c in winners if c != codes)
+    form = min(winners, key=lambda c: (spans[c], winners.index(c)))
+    others = " or ".join(repr(c) for c in winners if c != form)
     doubts.append(
-        f"dates of {name!r} are ambiguous: all read as {codes!r} and as {others}, since no day is "
+        f"dates of {name!r} are ambiguous: all read as {form!r} and as {others}, since no day is "
         "above 12; the first is proposed"
         + (" because it spans fewer days" if len({*spans.values()}) > 1 else "")
     )
-    return codes
+    return form
 
 
-def _swapped(codes: str) -> str:
-    return codes.translate(str.maketrans("dm", "md"))
+def _name_others(table: ir.Table, name: str, read: ir.Value, left: int, n: int) -> str:
+    """Name what does not read like the rest, by its forms, with rows and examples."""
+    text = table[name].cast("string").strip().nullif("")
+    rows = table.filter(text.notnull() & read.isnull()).select(value=text)
+    counted = rows.group_by("value").agg(n=rows.count()).order_by(ibis.desc("n"), "value")
+    kinds: dict[str, list[str]] = {}
+    sums: Counter[str] = Counter()
+    for row in counted.limit(5_000).to_pyarrow().to_pylist():
+        told = forms_of(row["value"])
+        kind = told[0] if told else (stamp_of(row["value"]) or "no date")
+        kinds.setdefault(kind, []).append(row["value"])
+        sums[kind] += row["n"]
+    shown = [
+        f"{rows_:,} {kind if kind in (ISO, 'no date') else repr(kind)} like {kinds[kind][0]!r}"
+        for kind, rows_ in sums.most_common(4)
+    ]
+    return (
+        f"{left:,} of {n:,} values of {name!r} cannot be read as dates like the rest "
+        f"({'; '.join(shown)}): mend them, or leave them out by policies.unreadable: drop"
+    )

@@ -289,18 +289,27 @@ def feature_columns(
     channels: Iterable[str],
 ) -> dict[str, ir.Value]:
     """Write the features from the sums of a customer, in floating point."""
-    c = customers
+    angle = 2 * math.pi * (cutoff.day_of_year - 1) / 365.25
+    return {
+        **_sums(customers),
+        **_shares(customers, channels),
+        **_gaps(customers, last_period, grain, time_unit),
+        **_changes(customers, last_period, grain),
+        **_orders(customers),
+        "cutoff_season_sin": insist(ibis.literal(math.sin(angle)), "float64"),
+        "cutoff_season_cos": insist(ibis.literal(math.cos(angle)), "float64"),
+    }
+
+
+def _share(part: ir.NumericValue, whole: ir.NumericValue) -> ir.FloatingValue:
+    """Write a quotient, null where the denominator is not positive."""
+    quotient = part.cast("float64") / whole.cast("float64")
+    return (whole > 0).ifelse(quotient, ibis.null("float64"))
+
+
+def _sums(c: ir.Table) -> dict[str, ir.Value]:
+    """Write purchases and money, in trailing windows and to date."""
     present = set(c.columns)
-    frequency = c.purchases - 1
-
-    def units(periods: ir.NumericValue) -> ir.FloatingValue:
-        return in_time_units(periods, grain, time_unit)
-
-    def share(part: ir.NumericValue, whole: ir.NumericValue) -> ir.FloatingValue:
-        return (whole > 0).ifelse(
-            part.cast("float64") / whole.cast("float64"), ibis.null("float64")
-        )
-
     out: dict[str, ir.Value] = {}
     for weeks in WINDOWS:
         out[f"purchases_{weeks}w"] = c[f"purchases_{weeks}w"].cast("float64")
@@ -311,31 +320,48 @@ def feature_columns(
     out["net_spend"] = currency(c.net_spend)
     if "margin" in present:
         out["margin_to_date"] = currency(c.margin)
-        out["margin_rate"] = share(c.margin, c.net_spend)
+        out["margin_rate"] = _share(c.margin, c.net_spend)
     if "acquisition_cost" in present:
         cost = cents(c.acquisition_cost)
         out["acquisition_cost"] = currency(cost)
         if "margin" in present:
             out["profit_to_date"] = currency(c.margin - cost)
+    return out
+
+
+def _shares(c: ir.Table, channels: Iterable[str]) -> dict[str, ir.Value]:
+    """Write the shares of returns, discounts, categories and channels."""
+    present, channels = set(c.columns), list(channels)
+    out: dict[str, ir.Value] = {}
     returned = c.returned if "returned" in present else ibis.literal(0)
     gross = c.net_spend + returned
-    out["returns_share"] = share(returned, gross)
+    out["returns_share"] = _share(returned, gross)
     if "discount" in present:
-        out["discount_share"] = share(c.discount, gross + c.discount)
+        out["discount_share"] = _share(c.discount, gross + c.discount)
     if "n_categories" in present:
         total = c.category_value.cast("float64")
         for name in ("n_categories", "n_categories_26w"):
             out[name] = c[name].fill_null(0).cast("float64")
-        out["category_concentration"] = share(c.category_squares.cast("float64"), total * total)
-        out["top_category_share"] = share(c.category_top, c.category_value)
+        out["category_concentration"] = _share(c.category_squares.cast("float64"), total * total)
+        out["top_category_share"] = _share(c.category_top, c.category_value)
     squares = [c[name].cast("float64") * c[name] for name in channels]
     for name in channels:
-        out[name] = share(c[name], c.lines)
+        out[name] = _share(c[name], c.lines)
     if squares:
         # Without lines there are returns only; some engines refuse to divide by zero.
         whole = c.lines.cast("float64").nullif(0.0)
         out["channel_concentration"] = sum(squares[1:], squares[0]) / (whole * whole)
+    return out
 
+
+def _gaps(c: ir.Table, last_period: int, grain: Grain, time_unit: TimeUnit) -> dict[str, ir.Value]:
+    """Write the gaps between purchases, and the one that is open."""
+
+    def units(periods: ir.NumericValue) -> ir.FloatingValue:
+        return in_time_units(periods, grain, time_unit)
+
+    out: dict[str, ir.Value] = {}
+    frequency = c.purchases - 1
     span, squared = (
         (c.last_period - c.first_period).cast("float64"),
         c.sum_squared_gaps.cast("float64"),
@@ -354,26 +380,36 @@ def feature_columns(
     out["inactivity"] = units(inactivity)
     out["inactivity_ratio"] = once.ifelse(inactivity * n / span, missing)
     out["inactivity_p90_ratio"] = inactivity / c.p90_gap
+    return out
+
+
+def _changes(c: ir.Table, last_period: int, grain: Grain) -> dict[str, ir.Value]:
+    """Write how the last quarter differs from what was before."""
+    out: dict[str, ir.Value] = {}
     recent, before = c.purchases_13w, c.purchases_26w - c.purchases_13w
-    out["purchase_trend"] = share(recent - before, c.purchases_26w).fill_null(0.0)
+    out["purchase_trend"] = _share(recent - before, c.purchases_26w).fill_null(0.0)
     per_week = HOURS["week"] // HOURS[grain]
     age = (last_period - c.first_period + 1).cast("float64")
     out["purchase_rate_ratio"] = (recent / ibis.least(age, float(13 * per_week))) / (
         c.purchases / age
     )
     out["spend_change_13w"] = currency(2 * c.net_spend_13w - c.net_spend_26w)
+    return out
+
+
+def _orders(c: ir.Table) -> dict[str, ir.Value]:
+    """Write values and sizes of orders."""
+    present = set(c.columns)
+    out: dict[str, ir.Value] = {}
     if "weekend" in present:
-        out["weekend_share"] = share(c.weekend, c.purchases)
+        out["weekend_share"] = _share(c.weekend, c.purchases)
     out["first_order_value"] = currency(c.first_net)
     out["last_order_value"] = currency(c.last_net)
     out["max_order_value"] = currency(c.max_order)
     orders, bought = c.sum_orders.cast("float64"), c.purchases.cast("float64")
     variance = ibis.greatest(c.sum_squared_orders.cast("float64") * bought - orders * orders, 0.0)
-    out["order_value_cv"] = share(variance.sqrt(), orders)
-    out["mean_lines"] = share(c.lines, c.purchases)
+    out["order_value_cv"] = _share(variance.sqrt(), orders)
+    out["mean_lines"] = _share(c.lines, c.purchases)
     if "quantity" in present:
-        out["mean_quantity"] = share(c.quantity, c.purchases)
-    angle = 2 * math.pi * (cutoff.day_of_year - 1) / 365.25
-    out["cutoff_season_sin"] = insist(ibis.literal(math.sin(angle)), "float64")
-    out["cutoff_season_cos"] = insist(ibis.literal(math.cos(angle)), "float64")
+        out["mean_quantity"] = _share(c.quantity, c.purchases)
     return out

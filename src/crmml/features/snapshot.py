@@ -194,7 +194,7 @@ class Snapshot:
         df: pd.DataFrame,
         *,
         cutoff: str | pd.Timestamp,
-        time_unit: TimeUnit = "week",
+        time_unit: TimeUnit,
         grain: Grain = "day",
         provenance: Mapping[str, Any] | None = None,
     ) -> Self:
@@ -207,7 +207,9 @@ class Snapshot:
             ``recency`` and ``T``; further columns are kept as they are.
         cutoff : str or Timestamp
             Exclusive end of the observed history, timezone-naive.
-        time_unit, grain : str
+        time_unit : str
+            What ``recency`` and ``T`` are measured in; it cannot be told from the numbers.
+        grain : str
             See the class.
         provenance : mapping, optional
             Free facts about the origin of the rows.
@@ -221,7 +223,7 @@ class Snapshot:
         --------
         >>> df = pd.DataFrame({"customer_id": ["a"], "frequency": [2], "recency": [30.43],
         ...                    "T": [38.86]})
-        >>> len(Snapshot.from_frame(df, cutoff="1997-10-01"))
+        >>> len(Snapshot.from_frame(df, cutoff="1997-10-01", time_unit="week"))
         1
         """
         if time_unit not in TIME_UNITS:

@@ -59,7 +59,7 @@ _OWN = "purchases or currency"
 METRICS: tuple[Metric, ...] = (
     Metric("mae", "lower", _OWN, "mean absolute error", "MAE"),
     Metric("mae_of_median", "lower", "purchases", "mean absolute error of the median"),
-    Metric("rmse", "lower", _OWN, "root of the mean squared error", "RMSE"),
+    Metric("rmse", "lower", _OWN, "root mean squared error", "RMSE"),
     Metric("bias", "target", "share", "relative error of the total", "bias", 0.0),
     Metric(
         "absolute_bias", "lower", "share", "mean size of the relative error of the total", "|bias|"
@@ -151,7 +151,7 @@ def describe_metric(name: str) -> str:
     Examples
     --------
     >>> describe_metric("purchases_rmse"), describe_metric("my_metric")
-    ('root of the mean squared error of purchases', 'my_metric')
+    ('root mean squared error of purchases', 'my_metric')
     >>> describe_metric("served_clv_gini")
     'Gini along the predicted order over that of the true one of clv, as served'
     """

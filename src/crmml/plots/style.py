@@ -32,6 +32,7 @@ _VARIANTS = {
     "_left_censored_half": "with customers of the first half apart",
     "_calendar": "with the calendar",
     "_newcomer": "with a rate for newcomers",
+    "_plain": "without clocks",
 }
 
 

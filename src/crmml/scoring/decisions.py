@@ -8,14 +8,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import pandas as pd
 
+from crmml._typing import FloatArray
 from crmml.actions.allocation import Prices
 from crmml.actions.catalogue import ActionCatalogue
 from crmml.actions.contacts import ContactLimit, ContactMemory
 from crmml.actions.economics import Consent, Stakes
+from crmml.actions.holdout import Strata
 from crmml.actions.recommendation import recommend
 from crmml.exceptions import CrmmlError
+from crmml.models.churn.outside import carry_over
 from crmml.scoring.outlooks import MARGIN_VARIATION, buys_if, margin_if
 from crmml.scoring.predictors import Moment, Output
 from crmml.segments.lifecycle import LifecycleStages, focus
@@ -36,6 +40,8 @@ class Policy:
         Channel to most contacts in one round.
     holdout_share : float
         Share of customers left alone at random, in [0, 1).
+    holdout_least : int
+        Customers whom each stratum of risk and value should hold out.
     seed : int
         Decides who is held out, together with the experiment and the customer's id.
     experiment : str
@@ -44,6 +50,8 @@ class Policy:
         Whether customers whose consent is not known may be contacted.
     contact_limit : ContactLimit, optional
         Most contacts of one customer within a time.
+    strata : Strata, optional
+        Strata and their shares, fixed by the training; without them the share is that of all.
     prices : Prices, optional
         Shadow prices of the training's allocation. A customer scored without the rest of the base
         takes the best of net gain - price x cost.
@@ -56,6 +64,8 @@ class Policy:
     experiment: str = "1"
     consent: Consent = "assumed"
     contact_limit: ContactLimit | None = None
+    holdout_least: int = 0
+    strata: Strata | None = None
     prices: Prices | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -67,9 +77,11 @@ class Policy:
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Rebuild from :meth:`to_dict`."""
         prices, limit = stored["prices"], stored.get("contact_limit")
+        strata = stored.get("strata")
         read = {
             "prices": Prices.from_dict(prices) if prices else None,
             "contact_limit": ContactLimit(**limit) if limit else None,
+            "strata": Strata.from_dict(strata) if strata else None,
         }
         return cls(**{**stored, **read})
 
@@ -221,6 +233,8 @@ class Actions:
         Output("policy_channel", "text", "", "its channel"),
         Output("held_out", "flag", "", "left alone at random, to measure the effect"),
         Output("propensity", "number", "probability", "of what was recommended"),
+        Output("experiment", "text", "", "names the control group"),
+        Output("control_share", "number", "probability", "of being in the control group"),
     )
 
     @property
@@ -236,7 +250,8 @@ class Actions:
     def reads(self) -> frozenset[str]:
         """Risk, margins and what the conditions of the catalogue ask for."""
         channels = {f"contactable_{option.channel}" for option in self.catalogue.options}
-        return self._needed | {"contactable", "value_tier", *channels, *self.catalogue.columns}
+        asked = {"clv", "contactable", "value_tier", buys_if("buys", self.horizon)}
+        return self._needed | asked | channels | {*self.catalogue.columns}
 
     @property
     def optional(self) -> frozenset[str]:
@@ -263,10 +278,7 @@ class Actions:
         def chance(what: str) -> dict[str, pd.Series[float]]:
             return {window: so_far[buys_if(what, window)] for window in windows}
 
-        buys = chance("buys")
-        if self.horizon in buys:
-            # in the outcome window the probability is the calibrated one of the churn model
-            buys[self.horizon] = 1.0 - so_far["churn_probability"]
+        buys = self._calibrated(chance("buys"), so_far)
         return Stakes(
             probability_alive=so_far["probability_alive"],
             margin_if_active={h: so_far[margin_if("active", h)] for h in horizons},
@@ -277,6 +289,22 @@ class Actions:
             outcome_horizon=self.horizon,
             value_cv=so_far[MARGIN_VARIATION] if horizons else None,
         )
+
+    def _calibrated(
+        self, buys: dict[str, pd.Series[float]], so_far: pd.DataFrame
+    ) -> dict[str, pd.Series[float]]:
+        """Take the calibrated probability of the outcome window, and carry it to other windows."""
+        calibrated = 1.0 - so_far["churn_probability"]
+        if buys_if("buys", self.horizon) in so_far:
+            said = so_far[buys_if("buys", self.horizon)]
+        else:  # bundles of version 0.1 ask the process of the catalogue's windows alone
+            return {**buys, **({self.horizon: calibrated} if self.horizon in buys else {})}
+        arrays = [np.asarray(column, dtype=np.float64) for column in (said, calibrated)]
+        carried = {
+            window: pd.Series(carry_over(np.asarray(p, dtype=np.float64), *arrays), p.index)
+            for window, p in buys.items()
+        }
+        return {**carried, self.horizon: calibrated}
 
     def _lacks_consents(self, moment: Moment) -> bool:
         people = moment.table("customers")
@@ -293,6 +321,22 @@ class Actions:
         if moment.plans is not None:
             sources["plans"] = moment.plans
         return ContactMemory.gather(cutoff, sources) if sources else None
+
+    def _control_share(self, moment: Moment, so_far: pd.DataFrame) -> float | FloatArray:
+        """Return each customer's probability of being in the control group.
+
+        Who was scored in this experiment before keeps the share of the first time.
+        """
+        strata = self.policy.strata
+        if strata is None or not strata.differ or "clv" not in so_far:
+            return self.policy.holdout_share
+        share = strata.share_of(so_far["churn_probability"], so_far["clv"])
+        if moment.control is None:
+            return share
+        mine = moment.control[moment.control["experiment"] == self.policy.experiment]
+        first = mine.drop_duplicates("customer_id").set_index("customer_id")["control_share"]
+        known = first.reindex(so_far.index).to_numpy(dtype=np.float64)
+        return np.where(np.isnan(known), share, known)
 
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Recommend; the whole :class:`Recommendation` is found in ``moment.found``."""
@@ -315,7 +359,7 @@ class Actions:
             capacities=policy.capacities,
             memory=self._memory(moment),
             limit=policy.contact_limit,
-            holdout_share=policy.holdout_share,
+            holdout_share=self._control_share(moment, so_far),
             experiment=policy.experiment,
             seed=policy.seed,
             consent=policy.consent,

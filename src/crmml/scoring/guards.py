@@ -16,7 +16,7 @@ LEAST = 100
 """Customers below which nothing is compared: a few may differ from a base in any way."""
 
 _TIMES = 3.0  # a typical figure may be so many times as high, or as low
-_SHARE = 0.25  # a tier may hold so much more, or less, of the customers
+_MORE = {"A": 0.15, "E": 0.40}  # so much more of the customers may be at the top, or fade away
 _SHARE_NEW = 0.5
 _LENGTH = 0.5  # least length of the history, as a share of that of the training
 
@@ -132,9 +132,9 @@ def _differences(trained: TrainingRange, now: TrainingRange) -> Iterator[str]:
             f"{now.newly_acquired:.0%} of the customers are new, "
             f"{trained.newly_acquired:.0%} at training"
         )
-    for tier in sorted({*trained.tiers, *now.tiers}) if now.tiers and trained.tiers else ():
+    for tier, more in _MORE.items() if trained.tiers and now.tiers else ():
         share, usual = now.tiers.get(tier, 0.0), trained.tiers.get(tier, 0.0)
-        if abs(share - usual) > _SHARE:
+        if share > usual + more:
             yield f"tier {tier} holds {share:.0%} of the customers, {usual:.0%} at training"
     length, usual_length = _weeks(now), _weeks(trained)
     if length < _LENGTH * usual_length:

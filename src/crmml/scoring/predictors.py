@@ -74,6 +74,9 @@ class Moment:
     plans : DataFrame or None
         Contacts that earlier runs have planned: ``customer_id``, ``timestamp``, ``action``; None
         where none are given.
+    control : DataFrame or None
+        Shares of the control group at which customers were drawn before: ``customer_id``,
+        ``experiment``, ``control_share``, the earliest first.
     found : dict of str to object
         What predictors found besides columns, by the predictor's name.
     """
@@ -83,6 +86,7 @@ class Moment:
     absent: dict[str, str] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
     plans: pd.DataFrame | None = None
+    control: pd.DataFrame | None = None
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def shared(self, key: Hashable, compute: Callable[[], _T]) -> _T:

@@ -35,6 +35,7 @@ from crmml.scoring.manifest import Manifest
 from crmml.scoring.predictors import Moment, Predictor, predict_all
 from crmml.scoring.served_distribution import INTERVAL
 from crmml.scoring.standard import with_catalogue
+from crmml.stats.threads import on_one_thread
 
 __all__ = ["INTERVAL", "Scores", "open_for", "score"]
 
@@ -94,6 +95,7 @@ class Scores:
         return replace(gains, net=np.where(left_alone[:, None], -np.inf, gains.net))
 
 
+@on_one_thread
 def score(
     bundle: Bundle,
     transactions: Any,
@@ -105,6 +107,7 @@ def score(
     capacities: Mapping[str, float] | None = None,
     catalogue: ActionCatalogue | None = None,
     plans: pd.DataFrame | None = None,
+    control: pd.DataFrame | None = None,
     snapshot: Snapshot | None = None,
     strict: bool = False,
     keep_counts: bool = False,
@@ -134,6 +137,9 @@ def score(
     plans : DataFrame, optional
         Contacts that earlier runs have planned, from :func:`crmml.storage.scores.read_plans`;
         with the table ``treatments`` they are the memory of contacts.
+    control : DataFrame, optional
+        Shares at which customers were drawn for the control group before, from
+        :func:`crmml.storage.scores.read_control`: who moves to another stratum stays where he is.
     snapshot : Snapshot, optional
         Of these tables at this cutoff, where it is at hand: it is not built again.
     strict : bool
@@ -164,7 +170,7 @@ def score(
     at = _checked(bundle, tables, scoring_cutoff(bundle, tables, cutoff))
     if snapshot is None or not _fits(snapshot, manifest, at):
         snapshot = _snapshot(manifest, tables, at)
-    moment = Moment(tables, snapshot, plans=plans)
+    moment = Moment(tables, snapshot, plans=plans, control=control)
     given = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
     predictors = _deciding(bundle.predictors, tables, given, stored_prices)
     table = predict_all(predictors, moment)

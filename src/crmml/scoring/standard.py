@@ -88,7 +88,7 @@ def standard_predictors(
             horizon,
             value_horizon,
             catalogue.horizons,
-            tuple(sorted({*catalogue.windows(horizon), horizon})),
+            _windows(catalogue, horizon),
             counts,
         ),
         ChurnRisk(churn, horizon, outside),
@@ -101,6 +101,11 @@ def standard_predictors(
         TasteSegment(),
         Actions(catalogue, policy, horizon, knows_consent),
     )
+
+
+def _windows(catalogue: ActionCatalogue, horizon: str) -> tuple[str, ...]:
+    """Windows of which P(buys) is asked, with the outcome window, for which it is calibrated."""
+    return tuple(sorted({*catalogue.windows(horizon), horizon}))
 
 
 def columns_from_customers(
@@ -171,6 +176,11 @@ def check_conditions(catalogue: ActionCatalogue) -> None:
         action.condition.check_kinds(kinds)
 
 
+def _windows(catalogue: ActionCatalogue, horizon: str) -> tuple[str, ...]:
+    """Return the durations within which P(buys) is asked for, that of the outcome among them."""
+    return tuple(sorted({*catalogue.windows(horizon), horizon}))
+
+
 _ANY = "1W"  # names and types of columns do not depend on horizons
 
 
@@ -200,7 +210,7 @@ def with_catalogue(
     changes: dict[type[Any], dict[str, Any]] = {
         LifetimeValue: {
             "margin_horizons": catalogue.horizons,
-            "windows": catalogue.windows(horizon),
+            "windows": _windows(catalogue, horizon),
         },
         Attributes: {"further": further},
         Actions: {"catalogue": catalogue},

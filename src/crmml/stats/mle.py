@@ -14,10 +14,10 @@ from typing import Any, Literal, NamedTuple, Protocol, Self, TypeAlias, runtime_
 
 import numpy as np
 from scipy.optimize import minimize
-from threadpoolctl import threadpool_limits
 
 from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.stats.process import PurchaseProcess
+from crmml.stats.threads import on_one_thread
 
 Evaluation: TypeAlias = tuple[float, FloatArray, Callable[[], FloatArray]]
 """Value, gradient, and a function that returns the information (minus the Hessian)."""
@@ -419,9 +419,7 @@ def fit_process(
     return _on_given_scale(fit, process.NAMES, blocks)
 
 
-# Threads of the linear algebra would wait for each other twice as long as the work takes, and
-# would add up in an order that depends on their number.
-@threadpool_limits.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
+@on_one_thread
 def fit_rows(
     names: Sequence[str],
     objective_of: Callable[[Any, float], Objective],

@@ -382,7 +382,9 @@ def _lifetimes(
     """Discretise min(t, lifetime): lengths and log shares, the last row being those who stay."""
     _, alpha, s, beta = params
     near = np.minimum(alpha, beta)
-    longest = beta * np.expm1(np.minimum(REACH / s, 700.0))
+    # The logarithm of the product is kept below that of the largest number.
+    most = 700.0 - np.log(np.maximum(beta, 1.0))
+    longest = beta * np.expm1(np.minimum(REACH / s, most))
     end = np.log1p(np.minimum(t, longest) / near)
     w = nodes * end
     u = near * np.expm1(w)

@@ -33,6 +33,7 @@ from scipy import special, stats
 
 from crmml._typing import BoolArray, FloatArray
 from crmml.exceptions import ConvergenceWarning, ParameterError
+from crmml.stats.threads import on_one_thread
 
 LogDensity: TypeAlias = Callable[[FloatArray], float]
 """Log-density, up to a constant, at one vector of log-parameters (and coefficients)."""
@@ -215,6 +216,7 @@ class NormalPrior:
         return -0.5 * float(standard @ standard), -standard / self.sd
 
 
+@on_one_thread
 def sample_posterior(
     names: Sequence[str],
     density: Density,

@@ -160,13 +160,69 @@ def read_plans(target: str | Path, before: str | pd.Timestamp) -> pd.DataFrame:
     if path.suffix == ".duckdb" and path.exists():
         parts = [_plans_of_database(path, moment)]
     elif path.suffix != ".duckdb":
-        for file in sorted(path.glob("cutoff=*/scores.parquet")):
-            planned = pd.Timestamp(file.parent.name.removeprefix("cutoff="))
-            if planned < moment:
-                parts.append(_plans_of_file(file).assign(timestamp=planned))
+        for planned, file in _earlier_files(path, moment):
+            parts.append(_plans_of_file(file).assign(timestamp=planned))
     empty = pd.DataFrame({"customer_id": [], "action": [], "timestamp": []})
     plans = pd.concat(parts or [empty], ignore_index=True)
     return plans.sort_values(["timestamp", "customer_id"], ignore_index=True)
+
+
+def read_control(target: str | Path, before: str | pd.Timestamp, experiment: str) -> pd.DataFrame:
+    """Read the shares at which customers were first drawn for the control group of an experiment.
+
+    Parameters
+    ----------
+    target : str or Path
+        The folder or DuckDB file given to :func:`write_scores`; it need not exist yet.
+    before : str or Timestamp
+        The cutoff of the run that asks; only earlier ones count.
+    experiment : str
+        Name of the experiment.
+
+    Returns
+    -------
+    DataFrame
+        ``customer_id``, ``experiment`` and ``control_share``, one row per customer.
+    """
+    moment, path = pd.Timestamp(before), Path(target)
+    found = pd.DataFrame({"customer_id": [], "experiment": [], "control_share": []})
+    if path.suffix == ".duckdb" and path.exists():
+        with _database(path, read_only=True) as connection:
+            known = connection.table("scores").columns if _has_table(connection) else []
+            if "control_share" not in known:
+                return found
+            query = """
+                SELECT customer_id, experiment, arg_min(control_share, cutoff) AS control_share
+                FROM scores WHERE cutoff < ? AND experiment = ? GROUP BY ALL ORDER BY ALL
+            """
+            rows = connection.sql(query, params=[moment.to_pydatetime(), experiment])
+            return _to_pandas(rows.to_arrow_table())
+    for _, file in _earlier_files(path, moment):
+        rows = _columns_of_file(file, list(found.columns))
+        if rows is not None:
+            rows = rows[rows["experiment"] == experiment]
+            known = rows["customer_id"].isin(found["customer_id"])
+            found = pd.concat([found, rows[~known]] if len(found) else [rows], ignore_index=True)
+    return found
+
+
+def _earlier_files(folder: Path, before: pd.Timestamp) -> Iterator[tuple[pd.Timestamp, Path]]:
+    """Yield the scores of earlier cutoffs, the earliest first."""
+    files = {
+        pd.Timestamp(file.parent.name.removeprefix("cutoff=")): file
+        for file in folder.glob("cutoff=*/scores.parquet")
+    }
+    yield from ((moment, files[moment]) for moment in sorted(files) if moment < before)
+
+
+def _columns_of_file(file: Path, names: list[str]) -> pd.DataFrame | None:
+    """Read some columns of a file of scores; None if it lacks one."""
+    import pyarrow.parquet as pq
+
+    with reported("read", file):
+        if not set(names) <= set(pq.read_schema(file).names):
+            return None
+        return _to_pandas(pq.read_table(file, columns=names, partitioning=None))
 
 
 def _plans_of_database(path: Path, before: pd.Timestamp) -> pd.DataFrame:
@@ -183,13 +239,10 @@ def _plans_of_database(path: Path, before: pd.Timestamp) -> pd.DataFrame:
 
 
 def _plans_of_file(file: Path) -> pd.DataFrame:
-    import pyarrow.parquet as pq
-
     names = ["customer_id", "recommended_action"]
-    with reported("read", file):
-        if names[1] not in pq.read_schema(file).names:
-            return pd.DataFrame({"customer_id": [], "action": []})
-        frame = _to_pandas(pq.read_table(file, columns=names, partitioning=None))
+    frame = _columns_of_file(file, names)
+    if frame is None:
+        return pd.DataFrame({"customer_id": [], "action": []})
     acts = frame[frame[names[1]].notna() & (frame[names[1]] != "no_action")]
     return acts.set_axis(["customer_id", "action"], axis=1)
 

@@ -184,9 +184,12 @@ def promote(
 
     Raises
     ------
+    ParameterError
+        If there is no such metric.
     TrackingError
         If there is no such model or no challenger.
     """
+    metric_named(metric)
     client = reach(uri, write=True)
     address = client.tracking_uri
     with explained(address):

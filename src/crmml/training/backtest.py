@@ -88,9 +88,8 @@ class Backtest:
                 continue
             models = [one.fitted[name] for one in self.windows if name in one.fitted]
             kept = Counter(clock for one in models for clock in kept_clocks(one.purchase_model_))
-            found[name] = (
-                ", ".join(f"{clock} ({n} of {len(models)})" for clock, n in kept.items()) or "none"
-            )
+            times = f"of {len(models)} windows" if len(models) > 1 else "of 1 window"
+            found[name] = ", ".join(f"{k} ({n} {times})" for k, n in kept.items()) or "no clock"
         return found
 
     @property
@@ -112,8 +111,7 @@ class Backtest:
         if self.contradicted is not None:
             choice.append(Note("contradicted_choice", "ask", self.contradicted))
         clocks = [
-            Note("clocks", "info", f"clocks kept, and in how many windows: {text}", name)
-            for name, text in self.clocks.items()
+            Note("clocks", "info", f"kept {text}", name) for name, text in self.clocks.items()
         ]
         return (*choice, *clocks, *self.competing, *left_out, *merge_notes(fits))
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from crmml.actions.catalogue import ActionCatalogue
 from crmml.actions.contacts import ContactLimit
+from crmml.actions.holdout import Strata
 from crmml.config import Config
 from crmml.data.settings import conceal
 from crmml.data.tables import Tables
@@ -77,6 +78,7 @@ def make_bundle(
             budget=config.actions.budget,
             capacities=dict(config.actions.capacities),
             holdout_share=config.actions.holdout_share,
+            holdout_least=config.actions.holdout_least,
             seed=config.seed,
             experiment=config.actions.experiment,
             consent=config.actions.consent,
@@ -157,7 +159,14 @@ def finish_bundle(
         customers=len(scores.table),
         trained_on=measure_range(tables, scores.snapshot, scores.table, bundle.manifest.horizon),
     )
-    priced = replace(bundle.policy, prices=scores.recommendation.prices)
+    policy, table = bundle.policy, scores.table
+    strata = Strata.fit(
+        table["churn_probability"],
+        table["clv"],
+        share=policy.holdout_share,
+        least=policy.holdout_least,
+    )
+    priced = replace(policy, prices=scores.recommendation.prices, strata=strata)
     return replace(bundle, manifest=manifest).with_policy(priced)
 
 

@@ -77,7 +77,7 @@ def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
         margin, source = find_margin(config.value.margin, snapshot)
         notes.append(source)
         lifetime_value = fit_lifetime_value(plan, snapshot, process, model, margin, correction)
-        found = lifetime_value.purchase_model_.notes
+        found = (*lifetime_value.purchase_model_.notes, *lifetime_value.spend_model_.notes)
         notes += [Note("finding", "info", text, fit_of(process, cutoff)) for text in found]
         churn = select_churn(
             label_churn_history(plan, cutoff),

@@ -21,6 +21,7 @@ from crmml.models.churn.selection import ChurnSelection
 from crmml.notes import Note, merge_notes
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.scorer import Scores, score
+from crmml.stats.threads import on_one_thread
 from crmml.training.backtest import Backtest, run_backtest
 from crmml.training.bundling import finish_bundle, read_catalogue
 from crmml.training.candidates import find_competitors, make_candidate
@@ -102,6 +103,7 @@ class TrainingResult:
         }
 
 
+@on_one_thread
 def train(
     config: Config | Mapping[str, Any] | str | Path,
     tables: Any = None,

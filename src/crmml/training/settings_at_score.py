@@ -61,6 +61,7 @@ _OF_BUNDLE: Mapping[str, Callable[[ScoringBundle], Any]] = {
     ),
     "tiers.shares": lambda b: tuple(b.tiers.shares),
     "actions.holdout_share": lambda b: b.policy.holdout_share,
+    "actions.holdout_least": lambda b: b.policy.holdout_least,
     "actions.experiment": lambda b: b.policy.experiment,
     "actions.consent": lambda b: b.policy.consent,
     "actions.contact_limit": lambda b: b.policy.contact_limit and asdict(b.policy.contact_limit),

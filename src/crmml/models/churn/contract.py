@@ -182,14 +182,15 @@ class ShiftedBetaGeoModel(Estimator):
         contracts : DataFrame
             See the class; of an ended contract the probability is 1.
         horizon : str or Duration
-            Renewal dates ahead, a whole number like ``"3P"``.
+            Renewal dates ahead, a whole number like ``"3P"``, or as long as so many periods, like
+            ``"1095D"``.
 
         Returns
         -------
         Series
             Keyed by ``customer_id``.
         """
-        ahead = _renewal_dates(horizon)
+        ahead = _renewal_dates(horizon, self.period)
         ids, renewals, ended = _contract_columns(contracts)
         future = sbg.if_active(self._params(), renewals)
         ends = -np.expm1(sbg.log_survival(future, np.full(len(renewals), ahead)))
@@ -208,8 +209,9 @@ class ShiftedBetaGeoModel(Estimator):
         contracts : DataFrame
             See the class; an ended contract has none.
         horizon : str, Duration or None
-            Renewal dates ahead, a whole number like ``"3P"``; ``None`` looks to infinity (DERL of
-            Fader and Hardie 2010), which is infinite without discounting if alpha <= 1.
+            Renewal dates ahead, like ``"3P"`` or as long as so many periods; ``None`` looks to
+            infinity (DERL of Fader and Hardie 2010), which is infinite without discounting if
+            alpha <= 1.
         annual_discount_rate : float
             Effective annual rate, >= 0.
 
@@ -218,7 +220,7 @@ class ShiftedBetaGeoModel(Estimator):
         Series
             Keyed by ``customer_id``.
         """
-        ahead = np.inf if horizon is None else _renewal_dates(horizon)
+        ahead = np.inf if horizon is None else _renewal_dates(horizon, self.period)
         delta = self._discount(annual_discount_rate)
         ids, renewals, ended = _contract_columns(contracts)
         groups = Distinct({"renewals": renewals})
@@ -287,8 +289,14 @@ def _whole(name: str, value: int, least: int) -> int:
     return int(value)
 
 
-def _renewal_dates(horizon: str | Duration) -> float:
-    dates = in_units(horizon, "period")
-    if not dates.is_integer():
-        raise ParameterError("horizon", "a whole number of renewal dates", str(horizon))
-    return dates
+def _renewal_dates(horizon: str | Duration, period: str | Duration) -> float:
+    """Count the renewal dates ahead; a duration in calendar time is divided by the period."""
+    length = Duration.parse(horizon)
+    if length.unit == "period":
+        dates = in_units(length, "period")
+    else:
+        dates = in_units(length, "day") / in_units(period, "day")
+    if abs(dates - round(dates)) > 1e-9:
+        rule = f"a whole number of renewal dates, which are {period} apart"
+        raise ParameterError("horizon", rule, str(horizon))
+    return float(round(dates))

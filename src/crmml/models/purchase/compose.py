@@ -214,8 +214,8 @@ def kept_clocks(model: Any) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Among ``"newcomers"``, ``"season"``, the names of schedules, and ``"older customers"`` where
-        those who are older than the data have parameters of their own.
+        Among ``"newcomers"``, ``"season"``, the names of schedules, and ``"older customers apart"``
+        where those who are older than the data have parameters of their own.
 
     Examples
     --------
@@ -232,7 +232,7 @@ def kept_clocks(model: Any) -> tuple[str, ...]:
         found.append("season")
     found += getattr(model, "schedule_coefficients_", {})
     if getattr(model, "old_", None) is not None:
-        found.append("older customers")
+        found.append("older customers apart")
     return tuple(found)
 
 

@@ -33,7 +33,8 @@ from crmml.stats.operational_time import DAYS_PER_WEEK, week_edges
 from crmml.stats.posterior import Posterior
 from crmml.stats.process import PurchaseProcess
 
-_OLD = "left_censored"
+_OLD = "left_censored (set by the model)"
+"""Column that marks old customers; no covariate of a user has this name."""
 _PREFIX = "old_"
 
 

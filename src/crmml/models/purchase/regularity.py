@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -15,7 +16,6 @@ from scipy.special import gammaln
 
 from crmml._typing import Duration, FloatArray
 from crmml.exceptions import (
-    CrmmlError,
     DataError,
     FitWarning,
     MissingColumnsError,
@@ -30,12 +30,17 @@ from crmml.models.purchase.clocks import ClockSettings
 from crmml.models.purchase.distribution import Future, Histories
 from crmml.stats import bg_nbd, mbg_nbd
 from crmml.stats.cnbd_k import Dropout, ErlangProcess
-from crmml.stats.discounting import UNIT_DAYS
+from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.stats.process import PurchaseProcess
+from crmml.stats.quadrature import legendre
 
 GAPS = "sum_log_gaps"
 _ALIKE = 0.25
 """Gaps of a customer are alike if their standard deviation is at most so much of their mean."""
+_REACH = 36.0
+"""Beyond so many times ``1 / delta`` nothing that is discounted is left."""
+_PIECES = (4, 13, 26, 52, 78, 104, 156, 208, 260, 520, 1040, 2080, 4160, 8320, 16640)
+"""Weeks at which the pieces of an integral end."""
 _MOST_TRIED = 12
 """Largest whole order of regularity that is compared."""
 
@@ -221,8 +226,8 @@ class RegularPurchaseModel(PurchaseModel):
     On a given clock the gaps are Erlang-k in operational time. Parameters and forecasts need only
     count, recency and length on the clock; but which k is likeliest, and which clock, is told by
     each gap on the clock, of which the snapshot knows the sum of logarithms in calendar time only.
-    So neither is chosen there, ``log_likelihood_`` lacks the gaps for k > 1, and purchases are not
-    discounted then: the discounted sum along a clock is known for Poisson purchases.
+    So neither is chosen there, and ``log_likelihood_`` lacks the gaps for k > 1. Purchases are then
+    discounted by numerical integration of the expected purchases.
     """
 
     _effects: ClassVar[dict[Group, tuple[tuple[str, float], ...]]] = {
@@ -389,12 +394,47 @@ class RegularPurchaseModel(PurchaseModel):
         horizon: str | Duration | None,
         delta: float,
     ) -> FloatArray:
-        if self.k_ > 1 and not self._even:
-            raise CrmmlError(
-                f"purchases of CNBD-k with k = {self.k_} are not discounted along a clock: the sum "
-                "is known for Poisson purchases only; take k=1, or leave the clock out"
-            )
-        return super()._discount(snapshot, h, future, horizon, delta)
+        if self.k_ == 1 or self._even:
+            return super()._discount(snapshot, h, future, horizon, delta)
+        return self._discount_by_curve(snapshot, h, future, horizon, delta)
+
+    def _discount_by_curve(
+        self,
+        snapshot: Snapshot,
+        h: Histories,
+        future: Future,
+        horizon: str | Duration | None,
+        delta: float,
+    ) -> FloatArray:
+        """Discount by parts: ``exp(-delta t) E(t) + delta * integral of exp(-delta u) E(u) du``.
+
+        ``E(u)`` is what is expected until the time u, along the clock; the integral is taken by
+        Gauss-Legendre in pieces short enough to follow the seasons of the first five years.
+        """
+        unit = snapshot.time_unit
+        first = np.empty(len(future.t), dtype=np.int64)
+        first[future.inverse] = np.arange(len(future.inverse))
+
+        def expected(u: float) -> FloatArray:
+            lengths = self._lengths(snapshot, h, Duration(u, unit))[first]
+            return self._process.expected_purchases(future.params, lengths)
+
+        if horizon is not None:
+            end = in_units(horizon, unit)
+        elif self.calendar_ is not None and not self.calendar_.weekly:
+            raise ParameterError("horizon", "given where the profile is a table of dates", None)
+        else:
+            end = _REACH / delta
+        total = math.exp(-delta * end) * expected(end)
+        if delta == 0.0:
+            return total
+        inside = in_units("1W", unit) * np.array(_PIECES)
+        edges = np.concatenate([[0.0], inside[inside < end], [end]])
+        for low, high in pairwise(edges.tolist()):
+            for node, weight in zip(*legendre(6), strict=True):
+                u = low + (high - low) * float(node)
+                total += weight * (high - low) * delta * math.exp(-delta * u) * expected(u)
+        return total
 
 
 def _sum_log_gaps(snapshot: Snapshot) -> FloatArray:

@@ -27,6 +27,7 @@ from crmml.models.estimator import (
     warn_of_fit,
 )
 from crmml.models.purchase.predictive import spend_posterior
+from crmml.models.value.spend_drift import correlate_first_order, measure_spend_drift
 from crmml.stats import gamma_gamma, mle
 from crmml.stats.posterior import Posterior
 
@@ -57,6 +58,10 @@ class GammaGammaModel(Estimator):
     spend_frequency_correlation_ : float
         Pearson correlation of ``monetary_value`` and ``frequency`` over the customers fitted;
         the model assumes 0. NaN if either does not vary.
+    first_order_correlation_ : float or None
+        Of the logarithms of first order value and ``monetary_value``; None where it is unknown.
+    n_without_repeat_ : int
+        Customers of the fit without a repeat purchase.
     """
 
     _boundaries: ClassVar[dict[tuple[str, str], str]] = {
@@ -76,6 +81,8 @@ class GammaGammaModel(Estimator):
         "n_customers_",
         "n_left_out_",
         "spend_frequency_correlation_",
+        "first_order_correlation_",
+        "n_without_repeat_",
     )
 
     params_: dict[str, float]
@@ -86,6 +93,8 @@ class GammaGammaModel(Estimator):
     n_customers_: int
     n_left_out_: int
     spend_frequency_correlation_: float
+    first_order_correlation_: float | None = None
+    n_without_repeat_: int = 0
 
     def fit(
         self,
@@ -111,8 +120,9 @@ class GammaGammaModel(Estimator):
         InfiniteMeanWarning
             If ``q <= 1``: a new customer's expected spend is infinite.
         BoundaryWarning, ConvergenceWarning, FitWarning
-            If a parameter ran off; if the optimiser stopped; if customers were left out or spend
-            and frequency are materially correlated.
+            If a parameter ran off; if the optimiser stopped; if customers were left out, spend
+            and frequency are materially correlated, or order values drift within customers
+            (:func:`crmml.models.value.spend_drift.measure_spend_drift`).
         """
         x, m = _spend_columns(snapshot)
         usable = (x > 0) & (m > 0)
@@ -142,10 +152,28 @@ class GammaGammaModel(Estimator):
         self.spend_frequency_correlation_ = _correlation(x, m, weights)
         if not same:
             warn_of_fit(self, fitted, self._boundaries)
-        self._warn_of_assumptions()
+        self._warn_of_assumptions(snapshot)
+        found = correlate_first_order(snapshot)
+        self.first_order_correlation_ = None if found is None else found[0]
+        self.n_without_repeat_ = int((snapshot.frame["frequency"] == 0).sum())
         return self
 
-    def _warn_of_assumptions(self) -> None:
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the predictions must know."""
+        correlation = self.first_order_correlation_
+        if correlation is None or correlation <= MATERIAL_CORRELATION or not self.n_without_repeat_:
+            return ()
+        return (
+            f"{self.n_without_repeat_:,} customers without a repeat purchase are given one and the "
+            f"same expected spend, though the first order tells something of later ones "
+            f"(correlation of their logarithms {correlation:+.2f} among repeat buyers)",
+        )
+
+    def _warn_of_assumptions(self, snapshot: Snapshot) -> None:
+        drift = measure_spend_drift(snapshot)
+        if drift is not None and drift.found:
+            warnings.warn(drift.sentence, FitWarning, stacklevel=3)
         if self.n_left_out_:
             warnings.warn(
                 f"{self.n_left_out_:,} repeat buyer(s) with a monetary_value <= 0 (net returns) "
