@@ -30,9 +30,7 @@ from crmml.data.columns import (
     by_name,
     candidates,
     cell,
-    hints,
     look,
-    spellings,
 )
 from crmml.data.engine import plain_errors
 from crmml.data.files import Form
@@ -505,7 +503,6 @@ def _propose(
     if schema is TRANSACTIONS:
         evidence += _join_clock(columns, looks)
         doubts += _doubt_zeros(columns, figures)
-        doubts += _doubt_cents(columns, looks)
     currencies = _currencies(table, columns, doubts)
     used = {guess.column for guess in columns.values()}
     apart = revenue.apart if revenue else ()
@@ -578,15 +575,10 @@ def _doubt_zeros(columns: Mapping[str, Guess], figures: Figures) -> Iterator[Dou
     guess = columns.get("customer_id")
     if guess is None or not figures.seen.looks[guess.column].is_text:
         return
-<<<<<<< HEAD
     some = figures.seen.sample[guess.column].dropna().astype(str).str.strip()
     digits = some[some.str.fullmatch("[0-9]+")]
     zeros = digits.str.startswith("0")
     if len(some) < ENOUGH or not zeros.any() or zeros.all():
-=======
-    seen = figures.seen.looks[guess.column]
-    if seen.filled < ENOUGH or not seen.numbers:
->>>>>>> refs/heads/doors
         return
     ids = figures.seen.table.select(id=figures.seen.table[guess.column].strip()).distinct()
     bare = ids.mutate(bare=ids.id.re_replace("^0+", "")).filter(ibis._.id.re_search("^[0-9]+$"))
@@ -598,19 +590,6 @@ def _doubt_zeros(columns: Mapping[str, Guess], figures: Figures) -> Iterator[Dou
             f"{found['ids']:,} ids of {guess.column!r} differ in leading zeros alone (such as "
             f"{few(some)}): a spreadsheet may have stripped them, so that {found['pairs']:,} "
             "customers count twice; export the file again with that column as text"
-        )
-
-
-def _doubt_cents(columns: Mapping[str, Guess], looks: Mapping[str, Look]) -> Iterator[Doubt]:
-    """Yield a doubt where whole amounts are called cents."""
-    guess = columns.get("amount")
-    if guess is None or looks[guess.column].wholes < 1:
-        return
-    if word := next(iter(hints(guess.column, spellings("words")["cents"])), None):
-        yield Doubt(
-            f"amounts of {guess.column!r} are whole numbers and its name says {word!r}: every "
-            "figure in money will be in that unit, a hundred times as large, budgets and costs of "
-            "actions too; write a column with the amounts divided by 100 to avoid it"
         )
 
 

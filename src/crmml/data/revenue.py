@@ -23,7 +23,6 @@ from crmml.data.columns import (
     plain,
     spellings,
 )
-from crmml.data.engine import engine_of, store
 from crmml.data.money import compute_amount
 from crmml.data.weighing import Doubt, Figures
 
@@ -115,7 +114,8 @@ def _with_numbers(columns: Mapping[str, Guess], money: list[str], figures: Figur
 
 def _doubt_names(amount: Guess, figures: Figures, found: Revenue) -> None:
     """Say what the name of the amount lets one doubt: that it is revenue, and in which unit."""
-    if hints(amount.column, spellings("words")["cents"]):
+    whole = figures.seen.looks[amount.column].wholes >= 1
+    if whole and hints(amount.column, spellings("words")["cents"]):
         total = figures.total(amount.column)
         text = (
             f"{amount.column!r} is called an amount in cents: it adds up to {total:,.2f} as it "
@@ -479,18 +479,10 @@ def _find_totals(made: Mapping[str, Guess], figures: Figures, found: Revenue) ->
     key = figures.seen.table[customer.column].cast("string").strip().fill_null("")
     lines = figures.seen.table.select(key=key, value=_amount_of(made, figures))
     each = lines.group_by("key").agg(n=lines.count(), total=lines.value.sum())
-<<<<<<< HEAD
-    if (con := engine_of(each)) is not None:
-        each = store(each, con)
-    # only what is large can be a total
-    top = each.order_by([ibis.desc("total"), "key"]).limit(30).to_pyarrow().to_pylist()
-    whole = each.aggregate(total=each.total.sum(), n=each.count()).to_pyarrow().to_pylist()[0]
-=======
     with engine.kept(each) as sums:
         # only what is large can be a total
         top = sums.order_by([ibis.desc("total"), "key"]).limit(30).to_pyarrow().to_pylist()
         whole = sums.aggregate(total=sums.total.sum(), n=sums.count()).to_pyarrow().to_pylist()[0]
->>>>>>> refs/heads/doors
     everything, n = float(whole["total"] or 0), int(whole["n"])
     # "Subtotal 3" is one as well
     named = [row for row in top if re.sub(r"[0-9]+$", "", plain(row["key"])) in words]
