@@ -520,6 +520,12 @@ def test_ids_that_differ_in_leading_zeros_alone_are_counted(tmp_path):
     assert f"{len(both):,} customers count twice" in doubt
 
 
+def test_a_running_number_is_no_amount_whatever_its_name_holds(tmp_path):
+    frame = log("customer", "date", "x").drop(columns="x").assign(**{"Sales Record No": range(N)})
+    found = propose_mapping(write(tmp_path, frame))
+    assert "amount" not in found.columns
+
+
 def test_an_amount_in_cents_is_a_doubt(tmp_path):
     frame = log("customer", "date", "total").drop(columns="total")
     found = propose_mapping(write(tmp_path, frame.assign(amount_cents=(AMOUNTS * 100).astype(int))))

@@ -374,7 +374,8 @@ def assign(schema: TableSchema, looks: Mapping[str, Look]) -> dict[str, Guess]:
         found = []
         for column, seen in looks.items():
             score, why = by_name(column, schema.name, canonical)
-            if canonical == "amount" and score < 0.8 and beside_amount(column):
+            numbered = seen.unique and seen.wholes >= 1
+            if canonical == "amount" and score < 0.8 and (beside_amount(column) or numbered):
                 continue
             # an end that is still to come is a column without values
             open_end = canonical == "ended_at" and not seen.filled and score > 0.8

@@ -365,7 +365,7 @@ def _chosen(
         needed -= {"amount", "quantity"}
         chosen = {n: c for n, c in chosen.items() if n != "amount" and n not in READ_ONLY}
     left_open = [name for name in needed if name not in chosen]
-    if left_open and not absent and mapping:
+    if left_open and not absent and mapping and set(left_open) <= set(schema.required):
         raise OpenChoiceError(sorted(left_open, key=known.index), present, table=schema.name)
     absent += [name for name in known if name in needed and name not in chosen]
     absent += [column for column in source.keep or {} if column not in present]

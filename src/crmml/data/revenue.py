@@ -114,7 +114,8 @@ def _with_numbers(columns: Mapping[str, Guess], money: list[str], figures: Figur
 
 def _doubt_names(amount: Guess, figures: Figures, found: Revenue) -> None:
     """Say what the name of the amount lets one doubt: that it is revenue, and in which unit."""
-    if hints(amount.column, spellings("words")["cents"]):
+    whole = figures.seen.looks[amount.column].wholes >= 1
+    if whole and hints(amount.column, spellings("words")["cents"]):
         total = figures.total(amount.column)
         text = (
             f"{amount.column!r} is called an amount in cents: it adds up to {total:,.2f} as it "
