@@ -360,6 +360,15 @@ def test_two_customers_that_compete_are_both_shown_with_their_figures(tmp_path):
     assert found.columns["customer_id"].confidence < 0.7
 
 
+def test_a_number_and_a_name_of_the_same_customers_do_not_compete(tmp_path):
+    frame = log("buyer id", "date", "total").assign(
+        **{"buyer name": [f"Ms {c}" for c in CUSTOMERS]}
+    )
+    found = propose_mapping(write(tmp_path, frame))
+    assert found.columns["customer_id"].column == "buyer id"
+    assert not any(d.startswith("customer_id may be") for d in found.doubts)
+
+
 def test_below_certainty_the_file_asks_and_check_stops_until_one_is_chosen(tmp_path, capsys):
     frame = rows(
         day=DAYS.strftime("%Y-%m-%d"),
@@ -509,6 +518,34 @@ def test_ids_that_differ_in_leading_zeros_alone_are_counted(tmp_path):
     (doubt,) = (d for d in found.doubts if "leading zeros" in d)
     both = set(ids[::2]) & {i.zfill(3) for i in frame["customer"][1::2] if 0 < len(i) < 3}
     assert f"{len(both):,} customers count twice" in doubt
+
+
+def test_an_amount_in_cents_is_a_doubt(tmp_path):
+    frame = log("customer", "date", "total").drop(columns="total")
+    found = propose_mapping(write(tmp_path, frame.assign(amount_cents=(AMOUNTS * 100).astype(int))))
+    assert any("called an amount in cents" in d for d in found.doubts)
+
+
+def test_a_mark_or_a_date_of_cancellation_leaves_rows_out(tmp_path):
+    frame = log("customer", "date", "total")
+    odd = np.arange(N) % 5 == 0
+    for column, values in (
+        ("is_cancelled", np.where(odd, "true", "false")),
+        ("cancelled_at", np.where(odd, "2023-05-01", "")),
+    ):
+        found = propose_mapping(write(tmp_path, frame.assign(**{column: values})))
+        assert revenue(found) == pytest.approx(AMOUNTS[~odd].sum()), column
+    found = propose_mapping(write(tmp_path, frame.assign(status=np.where(odd, 3, 5))))
+    assert any("which of these codes stand for a sale is not known" in d for d in found.doubts)
+
+
+def test_a_log_without_amounts_is_a_log(tmp_path):
+    frame = log("Member ID", "Visit Date", "x").drop(columns="x").assign(Branch=["A", "B"] * 60)
+    (found,) = propose_tables([(write(tmp_path, frame), None)])
+    assert (found.schema.name, found.without_amounts, found.missing) == ("transactions", True, {})
+    assert any(d.line.startswith("value.per_purchase") for d in found.doubts)
+    section = yaml.safe_load(found.to_yaml())["data"]["transactions"]
+    assert section["without_amounts"] is True
 
 
 # -- forms -----------------------------------------------------------------------------------------

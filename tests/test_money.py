@@ -4,9 +4,12 @@ import pandas as pd
 import pytest
 
 from crmml.config import ConfigError, load_config
+from crmml.data.profile import compute_profile
 from crmml.data.reading import Source
 from crmml.data.tables import open_tables
-from crmml.exceptions import DataError, MissingColumnsError
+from crmml.exceptions import DataError, MissingColumnsError, ParameterError
+from crmml.features.snapshot import build_snapshot
+from crmml.models import GammaGammaModel
 from crmml.training.opening import open_configured
 
 LINES = pd.DataFrame(
@@ -86,3 +89,43 @@ def test_a_column_that_is_left_open_is_one_clear_sentence():
         open_tables(Source(LINES, columns={"customer_id": None, "amount": "total"}))
     assert "customer_id is still to be chosen" in str(refused.value)
     assert "data.transactions.columns" in str(refused.value)
+
+
+VISITS = pd.DataFrame(
+    {
+        "customer_id": ["a", "a", "a", "b", "b", "c"],
+        "timestamp": [
+            *("2024-01-02 08:00", "2024-01-02 09:00", "2024-02-01 08:00"),
+            *("2024-01-05 08:00", "2024-03-01 08:00", "2024-02-02 08:00"),
+        ],
+    }
+)
+
+
+def test_a_log_without_amounts_counts_a_day_as_one_purchase():
+    tables = open_tables(Source(VISITS, without_amounts=True))
+    lines = tables.transactions.order_by(["customer_id", "timestamp"])
+    assert [float(a) for a in lines.amount.execute()] == [1, 0, 1, 1, 1, 1]
+    profile = compute_profile(tables)
+    assert profile.counted
+    assert profile.purchases == 5
+    assert "a column amount would bring most" in profile.reach
+    snapshot = build_snapshot(tables, "2024-04-01")
+    spend = GammaGammaModel().fit(snapshot).expected_spend(snapshot)
+    assert spend.to_numpy() == pytest.approx(1.0, rel=1e-3)
+
+
+def test_each_purchase_may_be_given_a_worth(tmp_path):
+    VISITS.to_csv(tmp_path / "log.csv", index=False)
+    file = tmp_path / "job.yaml"
+    file.write_text(
+        "{value: {per_purchase: 12.5},"
+        " data: {transactions: {path: log.csv, without_amounts: true}}}"
+    )
+    tables = open_configured(load_config(file))
+    assert float(tables.transactions.amount.sum().execute()) == 5 * 12.5
+    assert not compute_profile(tables).counted
+    with pytest.raises(ConfigError, match=r"value.per_purchase is for a log without amounts"):
+        open_configured(load_config(file, ["data.transactions.without_amounts=false"]))
+    with pytest.raises(ParameterError, match="amount_per_purchase"):
+        Source(VISITS, amount_per_purchase=3.0)

@@ -65,6 +65,7 @@ OTHER = {
     "value.horizon": "13W",
     "value.annual_discount_rate": 0.2,
     "value.margin": 0.9,
+    "value.per_purchase": 12.5,
     "tiers.shares": [0.2, 0.2, 0.2, 0.2, 0.2],
     "actions.holdout_share": 0.5,
     "actions.experiment": "2",
@@ -156,6 +157,19 @@ def test_a_margin_that_the_data_decided_is_not_compared(bundle):
     columns = {"transactions": ("customer_id", "timestamp", "amount", "margin")}
     observed = replace(bundle, manifest=bundle.manifest.changed(columns=columns))
     check_settings_at_score(parse_config({"value": {"margin": 0.9}}), observed)
+
+
+def test_of_a_log_without_amounts_money_and_actions_are_null_with_the_reason(bundle, log):
+    reading = {"transactions": {"without_amounts": True}}
+    counted = replace(bundle, manifest=bundle.manifest.changed(reading=reading))
+    with pytest.warns(UnlikeTrainingWarning):  # the bundle was trained on amounts after all
+        found = score(counted, log.drop(columns="amount"))
+    assert found.found is None
+    for name in ("net_spend", "clv", "expected_spend", "recommended_action", "expected_cost"):
+        assert found.table[name].isna().all()
+        assert "the log has no amounts" in found.absent[name]
+    assert found.table[["expected_purchases", "probability_alive"]].notna().all(axis=None)
+    assert found.table["churn_probability"].notna().all()
 
 
 # ------------------------------------------------------------------------------ what is honoured

@@ -124,6 +124,9 @@ class ValueSection(_Section):
     margin: float = Field(
         0.30, gt=0, le=1, description="margin per unit of revenue where the data have none"
     )
+    per_purchase: float | None = Field(
+        None, gt=0, lt=1e12, description="revenue of a purchase, where the log has no amounts"
+    )
 
 
 class BacktestSection(_Section):

@@ -10,10 +10,15 @@ from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 
+def _short(value: object, most: int = 120) -> str:
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 4]}...{text[-1]}"
+
+
 def few(values: Iterable[object], most: int = 5) -> str:
     """Write the first few of many values: ``'a', 'b', 'c' and 7 more``."""
     shown = list(values)
-    head = ", ".join(repr(value) for value in shown[:most])
+    head = ", ".join(map(_short, shown[:most]))
     return head if len(shown) <= most else f"{head} and {len(shown) - most:,} more"
 
 

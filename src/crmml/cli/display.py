@@ -325,15 +325,20 @@ def show_profile(profile: Profile) -> None:
     """Print the one-page profile of the data."""
     money = profile.currency or ""
     grid = _grid("The data", "what", "value")
+    amounts = [
+        ("revenue", f"{profile.revenue:,.2f} {money}".strip()),
+        ("returned", f"{profile.returned:,.2f} in {profile.return_rows:,} lines"),
+        ("lines of amount zero", f"{profile.zero_rows:,}"),
+    ]
+    if profile.counted:
+        amounts = [("revenue", "not known: purchases are counted")]
     rows = [
         ("span", f"{profile.first.date()} to {profile.last.date()} ({profile.weeks:.1f} weeks)"),
         ("order lines", f"{profile.rows:,}"),
         ("customers who bought", f"{profile.buyers:,} of {profile.customers:,}"),
         ("purchases", f"{profile.purchases:,}"),
         ("bought once only", f"{profile.one_time_share:.1%}"),
-        ("revenue", f"{profile.revenue:,.2f} {money}".strip()),
-        ("returned", f"{profile.returned:,.2f} in {profile.return_rows:,} lines"),
-        ("lines of amount zero", f"{profile.zero_rows:,}"),
+        *amounts,
         ("days without a sale", f"{profile.silent_days:,} ({profile.longest_silence:,} on end)"),
         ("base", profile.entry.base.replace("_", " ")),
     ]  # fmt: skip

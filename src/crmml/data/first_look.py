@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,17 @@ ROWS = 10
 DOUBTS = 5
 """Doubts that are shown; the configuration holds the others."""
 
-_HOW = ("date_format", "decimal", "timezone", "keep", "encoding", "delimiter", "table")
+_HOW = (
+    "date_format",
+    "decimal",
+    "timezone",
+    "keep",
+    "encoding",
+    "delimiter",
+    "table",
+    "without_amounts",
+    "amount_per_purchase",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +172,8 @@ def take_look(proposal: Proposal, timezone: str | None = None) -> FirstLook:
     zone = timezone or ("UTC" if proposal.needs_timezone else None)
     policies = proposal.to_policies(unreadable="drop", unlikely_dates="drop")
     try:
-        tables = open_tables({"transactions": proposal.to_source(zone)}, policies=policies)
+        source = replace(proposal.to_source(zone), data=proposal.opened)
+        tables = open_tables({"transactions": source}, policies=policies)
         return FirstLook(proposal, _first_rows(tables.transactions), _facts(tables))
     except CrmmlError as error:
         return FirstLook(proposal, sample, {}, str(error))
@@ -176,12 +187,10 @@ def _first_rows(lines: ir.Table) -> pd.DataFrame:
 
 def _facts(tables: Tables) -> dict[str, Any]:
     lines, report = tables.transactions, tables.report
-    money = "amount" in lines.columns
-    totals = {"customers": lines.customer_id.nunique()}
-    if money:
-        totals["revenue"] = lines.amount.sum()
+    money = not tables.facts("transactions").reading.get("without_amounts")
+    totals = {"customers": lines.customer_id.nunique(), "revenue": lines.amount.sum()}
     found = lines.aggregate(**totals).to_pyarrow().to_pylist()[0]
-    bought = lines.filter(is_purchase(lines)) if money else lines
+    bought = lines.filter(is_purchase(lines))
     visits = bought.select("customer_id", day=bought.timestamp.cast("date")).distinct()
     each = visits.group_by("customer_id").agg(n=visits.count())
     counted = each.aggregate(

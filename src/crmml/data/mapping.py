@@ -30,17 +30,21 @@ from crmml.data.columns import (
     by_name,
     candidates,
     cell,
-    hints,
     look,
-    spellings,
 )
 from crmml.data.engine import plain_errors
 from crmml.data.files import Form
 from crmml.data.money import LESS, READ_ONLY
 from crmml.data.reading import Source, find_form, open_raw
-from crmml.data.recognition import Recognition, other_kind, recognise, why_no_log
+from crmml.data.recognition import (
+    Recognition,
+    holds_touches,
+    other_kind,
+    recognise,
+    why_no_log,
+)
 from crmml.data.revenue import understand_revenue
-from crmml.data.schema import TABLES, TRANSACTIONS, TableSchema, table_named
+from crmml.data.schema import INTERACTIONS, TABLES, TRANSACTIONS, TableSchema, table_named
 from crmml.data.settings import Policies
 from crmml.data.tables import STARTS
 from crmml.data.times import decide_dates
@@ -60,6 +64,8 @@ class Proposal:
         The file; of a frame, what it is called.
     data : path or table
         What is read.
+    opened : Ibis table
+        The same as it was opened, so that a look at it need not open it again.
     schema : TableSchema
         The table that it is read as.
     recognition : Recognition or None
@@ -82,6 +88,8 @@ class Proposal:
         What the currency column holds, where there is one.
     needs_timezone : bool
         Whether times carry a zone, so that the business's own must be given.
+    without_amounts : bool
+        Whether no column of a log can hold amounts, so that purchases are counted.
     keep : mapping of str to tuple of str
         Columns of the file to the values whose rows count.
     apart : tuple of str
@@ -98,6 +106,7 @@ class Proposal:
 
     path: Path
     data: Any
+    opened: ir.Table
     schema: TableSchema
     recognition: Recognition | None
     columns: Mapping[str, Guess]
@@ -109,6 +118,7 @@ class Proposal:
     decimal: str
     currencies: tuple[str, ...]
     needs_timezone: bool
+    without_amounts: bool
     keep: Mapping[str, tuple[str, ...]]
     apart: tuple[str, ...]
     totals: Mapping[str, float]
@@ -126,6 +136,7 @@ class Proposal:
             decimal=self.decimal,
             timezone=timezone,
             keep=self.keep or None,
+            without_amounts=self.without_amounts,
             **self.form.settings(),
         )
 
@@ -175,7 +186,8 @@ class Proposal:
                 asked = "CHOOSE: put one of the lines below in the place of this one"
                 yield f"      {name + ':':<{width}} null  # {asked}"
             elif choices:
-                yield f"      # CHOOSE {name}: uncomment one of the lines below"
+                sure = f"none is {SURE:.0%} sure"
+                yield f"      # CHOOSE {name}, as {sure}: uncomment one of the lines below"
             else:
                 yield f"      # {name + ':':<{width}} required, but no column looks like it"
             for choice in choices:
@@ -189,6 +201,8 @@ class Proposal:
         yield f"    decimal: {_quoted(self.decimal)}"
         zone = "the business's own, like Europe/Berlin; only where times carry a zone"
         yield f"    timezone: null  # {'REQUIRED: ' if self.needs_timezone else ''}{zone}"
+        if self.without_amounts:
+            yield "    without_amounts: true  # a day on which a customer has a row is a purchase"
         for column, values in self.keep.items():
             listed = ", ".join(map(_quoted, values))
             yield f"    keep: {{{_quoted(column)}: [{listed}]}}  # other rows are left out"
@@ -319,6 +333,14 @@ def _recognised(seen: Seen, *, alone: bool) -> Recognition:
             f"so (crmml init transactions={seen.name})",
             table="transactions",
         )
+    touches = told.schema is INTERACTIONS and not holds_touches(seen.looks)
+    if (
+        alone
+        and touches
+        and {"customer_id", "timestamp"} <= assign(TRANSACTIONS, seen.looks).keys()
+    ):
+        evidence = (*told.evidence, "no column holds amounts or kinds of touch points")
+        return Recognition(TRANSACTIONS, 0.6, evidence, told.schema.name)
     if told.confidence >= SURE:
         return told
     if alone:  # what people give first is their log
@@ -378,11 +400,13 @@ def _nest_orders(sample: pd.DataFrame, looks: dict[str, Look]) -> dict[str, Look
     if not {"customer_id", "order_id"} <= columns.keys():
         return looks
     customer, order = columns["customer_id"].column, columns["order_id"].column
-    each = sample.dropna(subset=[order]).groupby(order)[customer].agg(["size", "nunique"])
-    many = each[each["size"] > 1]
+    rows = sample.dropna(subset=[order])[[order, customer]]
+    n, customers = rows[order].value_counts(), rows.drop_duplicates()[order].value_counts()
+    many = n.index[n > 1]
     if len(many) < 5:
         return looks
-    return looks | {order: replace(looks[order], nested=float((many["nunique"] <= 1).mean()))}
+    alone = float((customers.reindex(many) == 1).mean())
+    return looks | {order: replace(looks[order], nested=alone)}
 
 
 def _count_ids(table: ir.Table, looks: dict[str, Look]) -> dict[str, Look]:
@@ -461,6 +485,16 @@ def _propose(
         evidence += revenue.evidence
     doubts += weigh(schema, columns, figures)
     missing = find_missing(schema, columns, figures)
+    counted = schema is TRANSACTIONS and missing == {"amount": ()}
+    if counted:
+        del missing["amount"]
+        doubts.append(
+            Doubt(
+                "no column holds amounts: purchases, P(alive), churn and loyalty are counted, and "
+                "money and actions are null, unless each purchase is given a worth",
+                "value.per_purchase: 25.0",
+            )
+        )
     doubts += [misfit(n, schema, seen) for n in missing if called(n, schema, looks)]
     for name, guess in columns.items():
         if guess.confidence <= SURE:
@@ -469,13 +503,13 @@ def _propose(
     if schema is TRANSACTIONS:
         evidence += _join_clock(columns, looks)
         doubts += _doubt_zeros(columns, figures)
-        doubts += _doubt_cents(columns, looks)
     currencies = _currencies(table, columns, doubts)
     used = {guess.column for guess in columns.values()}
     apart = revenue.apart if revenue else ()
     return Proposal(
         path=seen.data if isinstance(seen.data, Path) else Path(seen.name),
         data=seen.data,
+        opened=seen.table,
         schema=schema,
         recognition=told,
         columns=_in_order(columns, schema, figures),
@@ -487,6 +521,7 @@ def _propose(
         decimal=decimal,
         currencies=currencies,
         needs_timezone=needs_timezone,
+        without_amounts=counted,
         keep=revenue.keep if revenue else {},
         apart=apart,
         totals=revenue.totals if revenue else {},
@@ -540,8 +575,10 @@ def _doubt_zeros(columns: Mapping[str, Guess], figures: Figures) -> Iterator[Dou
     guess = columns.get("customer_id")
     if guess is None or not figures.seen.looks[guess.column].is_text:
         return
-    seen = figures.seen.looks[guess.column]
-    if seen.filled < ENOUGH or not seen.numbers:
+    some = figures.seen.sample[guess.column].dropna().astype(str).str.strip()
+    digits = some[some.str.fullmatch("[0-9]+")]
+    zeros = digits.str.startswith("0")
+    if len(some) < ENOUGH or not zeros.any() or zeros.all():
         return
     ids = figures.seen.table.select(id=figures.seen.table[guess.column].strip()).distinct()
     bare = ids.mutate(bare=ids.id.re_replace("^0+", "")).filter(ibis._.id.re_search("^[0-9]+$"))
@@ -553,19 +590,6 @@ def _doubt_zeros(columns: Mapping[str, Guess], figures: Figures) -> Iterator[Dou
             f"{found['ids']:,} ids of {guess.column!r} differ in leading zeros alone (such as "
             f"{few(some)}): a spreadsheet may have stripped them, so that {found['pairs']:,} "
             "customers count twice; export the file again with that column as text"
-        )
-
-
-def _doubt_cents(columns: Mapping[str, Guess], looks: Mapping[str, Look]) -> Iterator[Doubt]:
-    """Yield a doubt where whole amounts are called cents."""
-    guess = columns.get("amount")
-    if guess is None or looks[guess.column].wholes < 1:
-        return
-    if word := next(iter(hints(guess.column, spellings("words")["cents"])), None):
-        yield Doubt(
-            f"amounts of {guess.column!r} are whole numbers and its name says {word!r}: every "
-            "figure in money will be in that unit, a hundred times as large, budgets and costs of "
-            "actions too; write a column with the amounts divided by 100 to avoid it"
         )
 
 

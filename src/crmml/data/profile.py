@@ -88,6 +88,8 @@ class Profile:
         What the policies did.
     reach : str
         What can be fitted and what cannot, and which one column more would bring most.
+    counted : bool
+        Whether the log has no amounts, so that revenue is a number of purchases.
     """
 
     first: pd.Timestamp
@@ -120,6 +122,7 @@ class Profile:
     sections: tuple[TableProfile, ...]
     report: CleaningReport
     reach: str = ""
+    counted: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; of the months and tables only what the screen shows."""
@@ -129,7 +132,7 @@ class Profile:
                 *("weeks", "rows", "customers", "buyers", "purchases", "described_share"),
                 *("currency", "revenue", "returned", "return_rows", "zero_rows"),
                 *("one_time_share", "silent_days", "longest_silence", "season", "season_month"),
-                "reach",
+                *("reach", "counted"),
             )
         }
         return plain | {
@@ -266,9 +269,15 @@ def compute_profile(
         additions=list_additions(tables),
         sections=profile_tables(tables),
         report=tables.report,
+        counted=_is_counted(tables),
         reach=_reach(lines.columns, weeks, float(counts.get(1, 0) / counts.sum()),
-                     Duration.parse(history), Duration.parse(horizon)),
+                     Duration.parse(history), Duration.parse(horizon), _is_counted(tables)),
     )  # fmt: skip
+
+
+def _is_counted(tables: Tables) -> bool:
+    how = tables.facts("transactions").reading
+    return bool(how.get("without_amounts")) and not how.get("amount_per_purchase")
 
 
 def count_buyers(tables: Tables) -> tuple[int, float]:
@@ -330,7 +339,12 @@ _GAINS: tuple[tuple[tuple[str, ...], str], ...] = (
 
 
 def _reach(
-    columns: Collection[str], weeks: float, once: float, history: Duration, horizon: Duration
+    columns: Collection[str],
+    weeks: float,
+    once: float,
+    history: Duration,
+    horizon: Duration,
+    counted: bool,
 ) -> str:
     """Say what can be fitted and what cannot, and which column more would bring most."""
     before, one = in_units(history, "week"), in_units(horizon, "week")
@@ -349,7 +363,12 @@ def _reach(
         cannot.append(f"churn learned by trees, for which {3 * one:g} weeks are needed")
     if once > 0.9:
         cannot.append(f"much about repeats, as {once:.0%} bought once only")
-    more = next(((names, gain) for names, gain in _GAINS if not set(names) & set(columns)), None)
+    gains = _GAINS
+    if counted:
+        cannot.append("money and actions, as there are no amounts (or set value.per_purchase)")
+        gains = ((("amount",), "revenue, value in money and actions"),)
+        columns = ()
+    more = next(((names, gain) for names, gain in gains if not set(names) & set(columns)), None)
     parts = [f"can be fitted: {', '.join(can) or 'nothing yet'}"]
     parts += [f"cannot: {'; '.join(cannot)}"] if cannot else []
     parts += [f"a column {' or '.join(more[0])} would bring most: {more[1]}"] if more else []

@@ -361,6 +361,9 @@ def _chosen(
     needed = set(schema.required)
     if "unit_price" in chosen:
         needed = (needed - {"amount"}) | {"quantity"}
+    if source.without_amounts and log:
+        needed -= {"amount", "quantity"}
+        chosen = {n: c for n, c in chosen.items() if n != "amount" and n not in READ_ONLY}
     left_open = [name for name in needed if name not in chosen]
     if left_open and not absent and mapping:
         raise OpenChoiceError(sorted(left_open, key=known.index), present, table=schema.name)
@@ -429,7 +432,22 @@ def _conform(
     order = [name for name in schema.names if name in typed]
     order += [name for name in typed if name not in order]
     kept = {name: table[name] for name in flags}
-    return table.select(**{name: typed[name] for name in order}, **raw, **kept), names, notes
+    read = table.select(**{name: typed[name] for name in order}, **raw, **kept)
+    if source.without_amounts and schema is TRANSACTIONS:
+        read = _count_purchases(read, order, source.amount_per_purchase or 1.0)
+        notes.append("there are no amounts: a day on which a customer has a row is one purchase")
+    return read, names, notes
+
+
+def _count_purchases(lines: ir.Table, columns: list[str], worth: float) -> ir.Table:
+    """Give the first row of a customer on a day the worth of a purchase, the others nothing."""
+    day = lines.timestamp.cast("date")
+    first = ibis.row_number().over(
+        ibis.window(group_by=[lines.customer_id, day], order_by=[lines[name] for name in columns])
+    )
+    amount = ibis.ifelse(first == 0, ibis.literal(worth), ibis.literal(0.0)).cast(MONEY)
+    others = [name for name in lines.columns if name not in ("customer_id", "timestamp")]
+    return lines.select("customer_id", "timestamp", amount=amount, **{n: lines[n] for n in others})
 
 
 def _kept(table: ir.Table, keep: Mapping[str, Sequence[str | int | bool]]) -> ir.BooleanValue:

@@ -166,6 +166,12 @@ def _said(name: str, guess: Guess, looks: Mapping[str, Look]) -> str:
     return f"{column} is the {name.replace('_', ' ')}"
 
 
+def holds_touches(looks: Mapping[str, Look]) -> bool:
+    """Say whether a column holds kinds of touch points, such as complaints and calls."""
+    known = set(map(plain, spellings("words")["kinds"]))
+    return any(plain(value) in known for seen in looks.values() for value in seen.common)
+
+
 def other_kind(looks: Mapping[str, Look]) -> str | None:
     """Say what a file is that is none of the tables, and what to do with it; None if it may be one.
 

@@ -11,7 +11,6 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from crmml.data import engine
 from crmml.data.columns import (
     SURE,
     Guess,
@@ -23,6 +22,7 @@ from crmml.data.columns import (
     plain,
     spellings,
 )
+from crmml.data.engine import engine_of, store
 from crmml.data.money import compute_amount
 from crmml.data.weighing import Doubt, Figures
 
@@ -83,18 +83,12 @@ def understand_revenue(columns: Mapping[str, Guess], figures: Figures) -> Revenu
         role = beside_amount(column)
         if role and not (amount and column == amount.column):
             beside.setdefault(role, column)
+    figures = _with_numbers(columns, money, figures)
     _sort_out_discount(columns, figures, found, beside)
     if amount is not None:
         _compare_amounts(amount, money, beside, figures, found)
         _compare_with_price(amount, columns, figures, found)
-        if hints(amount.column, spellings("transactions")["margin"]):
-            found.doubts.append(
-                Doubt(
-                    f"{amount.column!r} is called a profit, and there is no other amount: it is "
-                    "taken for revenue; add the revenue, or set value.margin to 1",
-                    "value.margin: 1.0",
-                )
-            )
+        _doubt_names(amount, figures, found)
     elif "unit_price" in columns:
         _price(columns, beside, figures, found)
     made = {**columns, **found.columns}
@@ -102,6 +96,38 @@ def understand_revenue(columns: Mapping[str, Guess], figures: Figures) -> Revenu
         found.doubts += _ask_status(made, figures, found)
         _find_totals(made, figures, found)
     return found
+
+
+def _with_numbers(columns: Mapping[str, Guess], money: list[str], figures: Figures) -> Figures:
+    """Read the columns that all of this asks about once, and no others."""
+    looks = figures.seen.looks
+    numbers = {*money, *(columns[n].column for n in ("amount", "unit_price", "quantity", "discount")
+                         if n in columns)}  # fmt: skip
+    numbers |= {c for c, s in looks.items() if fits_kind("money", s)
+                and by_name(c, "transactions", "unit_price")[0]}  # fmt: skip
+    numbers -= {c for c in numbers if not fits_kind("money", looks[c])}
+    others = {c for c, look in looks.items() if any(_kind_of_status(c, look))}
+    if "customer_id" in columns:
+        others.add(columns["customer_id"].column)
+    return figures.with_numbers(sorted(numbers - others), sorted(others))
+
+
+def _doubt_names(amount: Guess, figures: Figures, found: Revenue) -> None:
+    """Say what the name of the amount lets one doubt: that it is revenue, and in which unit."""
+    if hints(amount.column, spellings("words")["cents"]):
+        total = figures.total(amount.column)
+        text = (
+            f"{amount.column!r} is called an amount in cents: it adds up to {total:,.2f} as it "
+            f"stands, and to {total / 100:,.2f} in whole units; all money is in the unit of the "
+            "file, so divide it by 100 or read it so"
+        )
+        found.doubts.append(Doubt(text))
+    if hints(amount.column, spellings("transactions")["margin"]):
+        text = (
+            f"{amount.column!r} is called a profit, and there is no other amount: it is taken for "
+            "revenue; add the revenue, or set value.margin to 1"
+        )
+        found.doubts.append(Doubt(text, "value.margin: 1.0"))
 
 
 # --- gross and net -----------------------------------------------------------------------------
@@ -162,18 +188,19 @@ def _split(
     family: list[str], parts: list[str], beside: Mapping[str, str], figures: Figures
 ) -> tuple[str, str, tuple[str, ...]]:
     """Find two amounts of which one is the other plus tax, shipping or both, else return ""."""
+    first = figures.of_sample()
     asked: dict[str, tuple[str, str, tuple[str, ...]]] = {}
     measures: dict[str, ir.Value] = {}
     groups = [tuple(g) for n in (2, 1) for g in itertools.combinations(parts, n)]
     for gross, net in itertools.permutations(family, 2):
         for group in groups:
-            rest = figures.money(gross) - figures.money(net)
+            rest = first.money(gross) - first.money(net)
             for what in group:
-                rest = rest - figures.money(beside[what]).fill_null(0.0)
+                rest = rest - first.money(beside[what]).fill_null(0.0)
             key = f"i{len(asked)}"
             asked[key] = (gross, net, group)
             measures[key] = (rest.abs() < CENT).mean()
-    shares = figures.measure(**measures)
+    shares = first.measure(**measures)
     best = max(shares, key=lambda key: (shares[key], len(asked[key][2])), default=None)
     return asked[best] if best and shares[best] >= HOLDS else ("", "", ())
 
@@ -451,10 +478,11 @@ def _find_totals(made: Mapping[str, Guess], figures: Figures, found: Revenue) ->
     key = figures.seen.table[customer.column].cast("string").strip().fill_null("")
     lines = figures.seen.table.select(key=key, value=_amount_of(made, figures))
     each = lines.group_by("key").agg(n=lines.count(), total=lines.value.sum())
-    with engine.kept(each) as sums:
-        # only what is large can be a total
-        top = sums.order_by([ibis.desc("total"), "key"]).limit(30).to_pyarrow().to_pylist()
-        whole = sums.aggregate(total=sums.total.sum(), n=sums.count()).to_pyarrow().to_pylist()[0]
+    if (con := engine_of(each)) is not None:
+        each = store(each, con)
+    # only what is large can be a total
+    top = each.order_by([ibis.desc("total"), "key"]).limit(30).to_pyarrow().to_pylist()
+    whole = each.aggregate(total=each.total.sum(), n=each.count()).to_pyarrow().to_pylist()[0]
     everything, n = float(whole["total"] or 0), int(whole["n"])
     # "Subtotal 3" is one as well
     named = [row for row in top if re.sub(r"[0-9]+$", "", plain(row["key"])) in words]

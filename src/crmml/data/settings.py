@@ -151,6 +151,11 @@ class ReadSettings:
     keep : mapping of str to list, optional
         Column of the source to the values whose rows count, like ``{"status": ["paid"]}``. Rows
         with another value are left out and counted in the report; ``""`` stands for no value.
+    without_amounts : bool
+        Whether the log holds purchases without amounts: a day on which a customer has a row is
+        one purchase. Money is then not known, and null in what is scored.
+    amount_per_purchase : float, optional
+        What each of these purchases is worth, currency; money then rests on it.
     """
 
     table: str | None = None
@@ -167,11 +172,17 @@ class ReadSettings:
     rates: Mapping[str, float] | None = None
     timezone: str | None = None
     keep: Mapping[str, Sequence[str | int | bool]] | None = None
+    without_amounts: bool = False
+    amount_per_purchase: float | None = None
 
     def __post_init__(self) -> None:
         if self.decimal not in (".", ","):
             raise ParameterError("decimal", "'.' or ','", self.decimal)
         self._check_text()
+        worth = self.amount_per_purchase
+        if worth is not None and not (self.without_amounts and 0 < worth < 1e12):
+            rule = "positive, and given only where a log is without_amounts"
+            raise ParameterError("amount_per_purchase", rule, worth)
         for code, rate in (self.rates or {}).items():
             if not 0 < rate < float("inf"):
                 raise ParameterError(f"the rate of {code}", "a positive number", rate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from crmml.data.columns import (
     candidates,
     fits_kind,
 )
+from crmml.data.engine import engine_of, store
 from crmml.data.files import Form
 from crmml.data.schema import TableSchema
 from crmml.exceptions import few
@@ -128,6 +129,21 @@ class Figures:
         found = self.seen.table.aggregate(**asked).to_pyarrow().to_pylist()[0]
         return {name: float(value or 0) for name, value in found.items()}
 
+    def of_sample(self) -> Figures:
+        """Return the same of the first rows, for what holds in each row or in none."""
+        first = self.seen.table.limit(len(self.seen.sample))
+        return replace(self, seen=replace(self.seen, table=first))
+
+    def with_numbers(self, money: Iterable[str], others: Iterable[str]) -> Figures:
+        """Return the same of these columns alone, those of money read once and kept as numbers."""
+        table = self.seen.table
+        con = engine_of(table)
+        columns: dict[str, ir.Value] = {c: table[c] for c in others}
+        columns |= {c: self.money(c) for c in money}
+        if con is None or not columns:
+            return self
+        return replace(self, seen=replace(self.seen, table=store(table.select(**columns), con)))
+
     def total(self, column: str) -> float:
         """Add up a column of money."""
         if column not in self.known:
@@ -169,7 +185,9 @@ def weigh(schema: TableSchema, columns: dict[str, Guess], figures: Figures) -> l
         rivals = [
             c
             for c in guess.alternatives
-            if c not in others and by_name(c, schema.name, name)[0] >= 0.8 * own
+            if c not in others
+            and by_name(c, schema.name, name)[0] >= 0.8 * own
+            and not (name == "customer_id" and _name_the_same(figures.seen, guess.column, c))
         ]
         if not rivals:
             continue
@@ -182,6 +200,12 @@ def weigh(schema: TableSchema, columns: dict[str, Guess], figures: Figures) -> l
         line = f"data.{schema.name}.columns.{name}: {rivals[0]}"
         doubts.append(Doubt(f"{name} may be {shown}: {end}", line))
     return doubts
+
+
+def _name_the_same(seen: Seen, one: str, other: str) -> bool:
+    """Say whether two columns tell the same customers apart, as a number and a name do."""
+    pairs = seen.sample[[one, other]].dropna().drop_duplicates()
+    return len(pairs) == pairs[one].nunique() == pairs[other].nunique()
 
 
 def find_missing(

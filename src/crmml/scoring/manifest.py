@@ -144,7 +144,8 @@ class Manifest(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """Return the plain values that decide what is scored: part of ``model_version``."""
-        return self.model_dump(mode="json", exclude=_DESCRIPTIVE)
+        plain = self.model_dump(mode="json", exclude=_DESCRIPTIVE)
+        return plain | ({"reading": self.plain()["reading"]} if self.reading else {})
 
     def plain(self) -> dict[str, Any]:
         """Return plain JSON values."""

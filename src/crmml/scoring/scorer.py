@@ -28,6 +28,7 @@ from crmml.exceptions import (
 )
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import end_of_observation, length_of, read_moment
+from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
 from crmml.scoring.decisions import Actions
 from crmml.scoring.guards import compare_ranges, measure_range
 from crmml.scoring.manifest import Manifest
@@ -106,6 +107,7 @@ def score(
     plans: pd.DataFrame | None = None,
     snapshot: Snapshot | None = None,
     strict: bool = False,
+    keep_counts: bool = False,
 ) -> Scores:
     """Score every customer who bought before the cutoff.
 
@@ -136,6 +138,9 @@ def score(
         Of these tables at this cutoff, where it is at hand: it is not built again.
     strict : bool
         Refuse data that are unlike those of the training, instead of warning.
+    keep_counts : bool
+        Of a log without amounts: leave the numbers of purchases in the columns of money, as a
+        training does to evaluate them.
 
     Returns
     -------
@@ -169,9 +174,13 @@ def score(
         if isinstance(predictor, Actions):
             table["policy_version"] = predictor.version
     table.insert(0, "cutoff", snapshot.cutoff)
-    return Scores(
-        table.sort_index().reset_index(), snapshot, moment.found.get(Actions.name), moment.absent
-    )
+    actions = moment.found.get(Actions.name)
+    if is_counted(manifest):
+        money = money_outputs(predictors)
+        moment.leave_out([output.name for output in money], WHY)
+        if not keep_counts:
+            table, actions = without_money(table, money), None
+    return Scores(table.sort_index().reset_index(), snapshot, actions, moment.absent)
 
 
 def open_for(bundle: Bundle, transactions: Any, customers: Any = None) -> Tables:

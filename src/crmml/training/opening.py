@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pandas as pd
@@ -49,7 +49,22 @@ def open_configured(
     sources = {name: _source(at) for name, at in section.tables.items() if name not in given}
     if not any(name in STARTS for name in (*sources, *given)):
         raise ConfigError("name the transactions: data.transactions.path or .dataset")
-    return open_tables({**sources, **given}, policies=policies or section.policies)
+    every = {**sources, **given}
+    if config.value.per_purchase is not None and "transactions" in every:
+        every["transactions"] = _priced(every["transactions"], config.value.per_purchase)
+    return open_tables(every, policies=policies or section.policies)
+
+
+def _priced(log: Any, worth: float) -> Source:
+    """Return a log without amounts in which each purchase is worth so much."""
+    if isinstance(log, Source) and not log.without_amounts:
+        raise ConfigError(
+            "value.per_purchase is for a log without amounts: set data.transactions.without_amounts"
+            ": true, or leave it out"
+        )
+    if isinstance(log, Source):
+        return replace(log, amount_per_purchase=worth)
+    return Source(log, without_amounts=True, amount_per_purchase=worth)
 
 
 def _source(source: TableSource) -> Any:

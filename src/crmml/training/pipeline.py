@@ -147,7 +147,7 @@ def train(
     say("fitting on all data")
     fitted = fit_bundle(plan, plan.newest, backtest)
     say("scoring")
-    scores = score(fitted.bundle, tables, plan.cutoff, snapshot=plan.newest)
+    scores = score(fitted.bundle, tables, plan.cutoff, snapshot=plan.newest, keep_counts=True)
     gates = find_gates(served, fitted.churn, backtest.chosen)
     told = [*fitted.notes, *(gate.note for gate in gates)]
     notes = gather_notes(backtest, told, scores)

@@ -183,7 +183,7 @@ def evaluate_bundle(
     heuristic : Series, optional
         Purchases that the heuristic forecast for the window.
     """
-    scores = score(bundle, tables, window.cutoff, snapshot=snapshot)
+    scores = score(bundle, tables, window.cutoff, snapshot=snapshot, keep_counts=True)
     scored, ids = scores.table.set_index("customer_id"), scores.snapshot.customer_id
     churned = None
     after_gap = Window(window.cutoff, config.outcome.horizon, config.outcome.gap)

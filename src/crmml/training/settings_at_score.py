@@ -56,6 +56,9 @@ _OF_BUNDLE: Mapping[str, Callable[[ScoringBundle], Any]] = {
     "value.horizon": lambda b: b.manifest.value_horizon,
     "value.annual_discount_rate": lambda b: b.lifetime_value.annual_discount_rate,
     "value.margin": lambda b: b.lifetime_value.margin,
+    "value.per_purchase": lambda b: b.manifest.reading.get("transactions", {}).get(
+        "amount_per_purchase"
+    ),
     "tiers.shares": lambda b: tuple(b.tiers.shares),
     "actions.holdout_share": lambda b: b.policy.holdout_share,
     "actions.experiment": lambda b: b.policy.experiment,

@@ -269,6 +269,11 @@ def spend_posterior(
     keep = (x > 0) & (m > 0)
     x, m, counts = x[keep], m[keep], found.counts[keep].astype(np.float64)
     names = gamma_gamma.NAMES
+    if np.ptp(m) <= 1e-9 * m.mean():
+        # every purchase cost the same: the spend is known, and nothing is left to draw
+        point = np.log([model.params_[name] for name in names])
+        draws = np.tile(np.exp(point), (n_draws, 1))
+        return Posterior(names, draws, point, np.zeros((3, 3)), "laplace", 0.0, float(n_draws))
     normal = build_prior(names, {"gamma": float(counts @ m / counts.sum())}, prior)
 
     def density_on(rows: slice | IntArray) -> Density:

@@ -128,7 +128,8 @@ class GammaGammaModel(Estimator):
         order = np.flatnonzero(keep)
         order = order[np.argsort(m[order])]
         x, m, weights = x[order], m[order], weights[order]
-        fitted = _maximise(x, m, weights)
+        same = bool(np.ptp(m) <= 1e-9 * m.mean())
+        fitted = _of_one_spend(float(m.mean()), x, m, weights) if same else _maximise(x, m, weights)
         self.n_customers_ = int(usable.sum())
         values = np.exp(fitted.theta)
         deviations = values * np.sqrt(np.diag(fitted.covariance))
@@ -139,7 +140,8 @@ class GammaGammaModel(Estimator):
         self.log_likelihood_ = fitted.log_likelihood
         self.converged_ = fitted.converged
         self.spend_frequency_correlation_ = _correlation(x, m, weights)
-        warn_of_fit(self, fitted, self._boundaries)
+        if not same:
+            warn_of_fit(self, fitted, self._boundaries)
         self._warn_of_assumptions()
         return self
 
@@ -309,6 +311,19 @@ def _maximise(x: FloatArray, m: FloatArray, weights: FloatArray) -> mle.Fit:
     constant = -float(weights.sum()) * np.log(scale)
     moved: mle.Fit = fitted.moved(np.array([0.0, 0.0, np.log(scale)]), constant)
     return moved
+
+
+def _of_one_spend(spend: float, x: FloatArray, m: FloatArray, weights: FloatArray) -> mle.Fit:
+    """Return the fit where every purchase cost the same, as where purchases are only counted.
+
+    The likelihood then grows without bound towards no spread at all, so the spread within and
+    between customers is set to one per cent. The mean is that spend for everybody.
+    """
+    shape = 1e4
+    params = gamma_gamma.Params(shape, shape, spend * (shape - 1.0) / shape)
+    value = float(weights @ gamma_gamma.log_likelihood(params, x, m))
+    unknown = np.full((3, 3), np.nan)
+    return mle.Fit(np.log(np.array(params)), value, unknown, 0.0, True, (), ())
 
 
 def _correlation(x: FloatArray, m: FloatArray, weights: FloatArray) -> float:
