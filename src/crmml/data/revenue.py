@@ -11,7 +11,6 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from crmml.data import engine
 from crmml.data.columns import (
     SURE,
     Guess,
