@@ -22,6 +22,7 @@ from crmml.data.columns import (
     plain,
     spellings,
 )
+from crmml.data.engine import kept
 from crmml.data.money import compute_amount
 from crmml.data.weighing import Doubt, Figures
 
@@ -478,7 +479,7 @@ def _find_totals(made: Mapping[str, Guess], figures: Figures, found: Revenue) ->
     key = figures.seen.table[customer.column].cast("string").strip().fill_null("")
     lines = figures.seen.table.select(key=key, value=_amount_of(made, figures))
     each = lines.group_by("key").agg(n=lines.count(), total=lines.value.sum())
-    with engine.kept(each) as sums:
+    with kept(each) as sums:
         # only what is large can be a total
         top = sums.order_by([ibis.desc("total"), "key"]).limit(30).to_pyarrow().to_pylist()
         whole = sums.aggregate(total=sums.total.sum(), n=sums.count()).to_pyarrow().to_pylist()[0]
