@@ -566,7 +566,9 @@ def _read_timestamp(
 
 def _read_number(value: ir.Value, source: Source) -> ir.Value:
     """Return something that casts to a decimal: numbers as they are, text with a plain point."""
-    return pointed(value.strip(), source.decimal) if isinstance(value, ir.StringValue) else value
+    if not isinstance(value, ir.StringValue):
+        return value
+    return pointed(value.strip(), source.decimal, source.currency_signs)
 
 
 def _as_float(table: ir.Table, name: str, source: Source) -> ir.Value:
