@@ -164,7 +164,8 @@ def test_names_give_way_to_values(tmp_path):
 
 
 def test_what_is_missing_is_said_with_the_column_that_misled(tmp_path):
-    proposal = propose(tmp_path, "customer_id,date,Betrag\na,2024-01-02,5 pcs\nb,2024-01-03,6 pcs\n")
+    text = "customer_id,date,Betrag\na,2024-01-02,5 pcs\nb,2024-01-03,6 pcs\n"
+    proposal = propose(tmp_path, text)
     assert list(proposal.missing) == ["amount"]
     assert any("'Betrag' is called like amount, but holds '5 pcs'" in d for d in proposal.doubts)
     assert "# amount:" in proposal.to_yaml()

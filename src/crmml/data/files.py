@@ -397,7 +397,8 @@ def find_names(rows: Sequence[Sequence[str]]) -> tuple[int, bool]:
     least = max(2, (usual[len(usual) // 2] + 1) // 2 + 1) if width > 2 else width
     for i, row in enumerate(rows[:50]):
         filled = [cell.strip() for cell in row if cell.strip()]
-        if len(row) == width and len(filled) >= min(least, width):
+        unnamed = not row[0].strip()  # the row numbers that a data frame is written with
+        if len(row) == width and len(filled) + unnamed >= min(least, width) and filled:
             return i, not any(map(_is_value, filled))
     return 0, not any(map(_is_value, rows[0]))
 
