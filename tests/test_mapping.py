@@ -64,7 +64,7 @@ def test_a_german_till(tmp_path, encoding):
         "order_id": "Belegnr",
         "currency": "Währung",
     }
-    assert (proposal.delimiter, proposal.decimal) == (";", ",")
+    assert (proposal.delimiter, proposal.amounts.decimal) == (";", ",")
     assert proposal.date_format == "%d.%m.%Y %H:%M"
     assert proposal.currencies == ("EUR",)
     tables = open_tables(proposal.to_source())
@@ -164,9 +164,9 @@ def test_names_give_way_to_values(tmp_path):
 
 
 def test_what_is_missing_is_said_with_the_column_that_misled(tmp_path):
-    proposal = propose(tmp_path, "customer_id,date,Betrag\na,2024-01-02,€ 5\nb,2024-01-03,€ 6\n")
+    proposal = propose(tmp_path, "customer_id,date,Betrag\na,2024-01-02,5 pcs\nb,2024-01-03,6 pcs\n")
     assert list(proposal.missing) == ["amount"]
-    assert any("'Betrag' is called like amount, but holds '€ 5'" in d for d in proposal.doubts)
+    assert any("'Betrag' is called like amount, but holds '5 pcs'" in d for d in proposal.doubts)
     assert "# amount:" in proposal.to_yaml()
 
 

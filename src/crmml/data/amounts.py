@@ -1,8 +1,14 @@
-"""The forms of amounts: what text can be a number, and which decimal sign a column has."""
+"""The forms of amounts: what text can be a number, and which decimal sign a column has.
+
+Whatever the settings, digits of other scripts, groups of thousands, brackets and trailing signs of
+amounts below zero are read. Signs and codes of currencies are read where the settings name them.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -10,13 +16,90 @@ import ibis.expr.types as ir
 
 from crmml.data import engine
 
+_SCRIPTS = ("٠١٢٣٤٥٦٧٨٩", "۰۱۲۳۴۵۶۷۸۹", "०१२३४५६७८९", "０１２３４５６７８９")
+_FOREIGN = "".join(_SCRIPTS) + "٫٬，．－−–—﹣＋（）"
+_ASCII = "0123456789" * len(_SCRIPTS) + ".,,.-----+()"
+_BLANKS = " \u00a0\u2007\u2009\u202f"
+_GROUPERS = _BLANKS + "'’`´"
+
+_CODES = (
+    "AED ARS AUD BDT BGN BHD BRL CAD CHF CLP CNY COP CZK DKK DZD EGP EUR GBP GHS HKD "
+    "HUF IDR ILS INR IQD IRR IRT ISK JOD JPY KES KRW KWD KZT LBP LKR MAD MXN MYR NGN "
+    "NOK NZD OMR PEN PHP PKR PLN QAR RON RSD RUB SAR SEK SGD THB TND TRY TWD UAH USD "
+    "UYU VND ZAR"
+)
+_WORDS = (
+    "$ € £ ¥ ￥ ₹ ₽ ₺ ₩ ₫ ₪ ₴ ₦ ₱ ฿ ₡ ₲ ₵ ₸ ₼ ₾ ﷼ R$ US$ A$ AU$ C$ CA$ HK$ NT$ S$ MX$ "
+    "kr zł zl Kč Kc Ft lei лв руб р TL Fr fr SFr Rs RM Rp 元 円 원 圆 块 人民币 تومان ریال "
+    "ريال درهم جنيه Euro euro euros Euros EURO"
+)
+SIGNS = (*_WORDS.split(), *_CODES.split())
+"""What people write in the cells of amounts to say the currency."""
+
+
+class AmountForm(NamedTuple):
+    """How the amounts of a column are written.
+
+    Attributes
+    ----------
+    decimal : {".", ","}
+        The decimal sign.
+    signs : tuple of str
+        Signs and codes of currencies in the cells, the most frequent one first.
+    """
+
+    decimal: str = "."
+    signs: tuple[str, ...] = ()
+
+
+def _edges(signs: Iterable[str]) -> tuple[str, str]:
+    """Return patterns of a currency before and behind an amount; the rest is in their groups."""
+    any_of = "|".join(re.escape(sign) for sign in sorted(signs, key=len, reverse=True))
+    blanks = f"[{_BLANKS}]*"
+    return (
+        rf"^([-+(]*){blanks}(?:{any_of})\.?{blanks}([-+]?[(0-9.,].*)$",
+        rf"^(.*[0-9.,)-]){blanks}(?:{any_of})\.?{blanks}([-)]*)$",
+    )
+
+
+_TO_ASCII = str.maketrans(_FOREIGN, _ASCII)
+_BEFORE, _BEHIND = (re.compile(pattern) for pattern in _edges(SIGNS))
+_PLAIN = re.compile(
+    rf"[-+(]*\s*([0-9][0-9.,]*|[0-9]{{1,3}}([{_GROUPERS}][0-9]{{3}})+([.,][0-9]*)?|[.,][0-9]+)"
+    r"([eE][+-]?[0-9]+)?\s*([.,]?-{0,2}|\))"
+)
+
 
 def is_number(text: str) -> bool:
-    """Say whether a text is a number, whatever its decimal sign."""
-    return re.fullmatch(r"\s*[+-]?[0-9][0-9.,]*([eE][+-]?[0-9]+)?\s*", text) is not None
+    """Say whether a text is a number, whatever its decimal sign, script and currency.
+
+    Examples
+    --------
+    >>> [is_number(x) for x in ("1.234,50 €", "($9.00)", "EUR 12", "۱۲۳", "9.00-", "5,-", "A12")]
+    [True, True, True, True, True, True, False]
+    """
+    return _PLAIN.fullmatch(_bare(text)) is not None
 
 
-def parse_number(text: ir.StringValue, decimal: str = ".") -> ir.FloatingValue:
+def is_whole(text: str) -> bool:
+    """Say whether a text is a number without a fraction.
+
+    Examples
+    --------
+    >>> is_whole("$12"), is_whole("12,00"), is_whole("12.5")
+    (True, True, False)
+    """
+    return re.fullmatch(r"[-+(]*[0-9]+([.,]0+)?\)?-?", _bare(text)) is not None
+
+
+def _bare(text: str) -> str:
+    bare = text.strip().translate(_TO_ASCII)
+    return _BEHIND.sub(r"\1\2", _BEFORE.sub(r"\1\2", bare)).strip()
+
+
+def parse_number(
+    text: ir.StringValue, decimal: str = ".", signs: Sequence[str] = ()
+) -> ir.FloatingValue:
     """Read numbers from text; null where that fails.
 
     Parameters
@@ -25,22 +108,71 @@ def parse_number(text: ir.StringValue, decimal: str = ".") -> ir.FloatingValue:
         Without surrounding blanks.
     decimal : {".", ","}
         Decimal sign; the other one may group thousands, and only thousands.
+    signs : sequence of str
+        Currencies that may stand before or behind.
     """
-    return engine.cast_or_null(pointed(text, decimal), dt.float64)
+    return engine.cast_or_null(pointed(text, decimal, signs), dt.float64)
 
 
-def pointed(text: ir.StringValue, decimal: str) -> ir.StringValue:
+def pointed(text: ir.StringValue, decimal: str, signs: Sequence[str] = ()) -> ir.StringValue:
     """Write numbers with a decimal point and without groups; null where they are not numbers."""
+    # Most files hold plain numbers, and the engine works out a branch for its own rows only.
+    plain = text.re_search(r"^[+-]?[0-9]*\.?[0-9]*$") if decimal == "." else None
+    found = _signed(_uncurrencied(_ascii(text, decimal), signs))
     grouper = "," if decimal == "." else "."
-    # a grouper counts only where it groups by thousands, so that 1,50 never becomes 150
-    grouped = rf"^[+-]?\d{{1,3}}({re.escape(grouper)}\d{{3}})+({re.escape(decimal)}\d*)?$"
-    plain = ibis.ifelse(text.re_search(grouped), text.replace(grouper, ""), ibis.null("string"))
-    plain = ibis.ifelse(text.contains(grouper), plain, text)
-    return plain if decimal == "." else plain.replace(",", ".")
+    g, d = re.escape(grouper), re.escape(decimal)
+    # A grouper counts only where it groups by thousands (or, in India, by hundreds above these), so
+    # that 1,50 never becomes 150.
+    grouped = rf"^[+-]?[0-9]{{1,3}}(({g}[0-9]{{3}})+|({g}[0-9]{{2}})*{g}[0-9]{{3}})({d}[0-9]*)?$"
+    loose = rf"^[+-]?[0-9]{{1,3}}([{_GROUPERS}][0-9]{{3}})+({d}[0-9]*)?$"
+    found = ibis.ifelse(found.re_search(loose), found.re_replace(f"[{_GROUPERS}]", ""), found)
+    ungrouped = ibis.ifelse(found.re_search(grouped), found.replace(grouper, ""), ibis.null(str))
+    found = ibis.ifelse(found.contains(grouper), ungrouped, found)
+    found = found if decimal == "." else found.replace(",", ".")
+    return found if plain is None else ibis.ifelse(plain, text, found)
 
 
-def decide_decimal(table: ir.Table, name: str, evidence: list[str], doubts: list[str]) -> str:
-    """Decide the decimal sign of a column of text on the whole file.
+def _ascii(text: ir.StringValue, decimal: str) -> ir.StringValue:
+    """Write digits and signs of other scripts as those of ASCII."""
+    # The Arabic decimal sign is one whatever the column has; its group sign likewise.
+    grouper = "," if decimal == "." else "."
+    own = text.replace("٫", decimal).replace("٬", grouper)
+    return own.translate(_FOREIGN, _ASCII)
+
+
+def _uncurrencied(text: ir.StringValue, signs: Sequence[str]) -> ir.StringValue:
+    if not signs:
+        return text
+    for pattern in _edges(signs):
+        text = text.re_replace(pattern, r"\1\2")
+    return text
+
+
+def _signed(text: ir.StringValue) -> ir.StringValue:
+    """Write an amount below zero with a minus before it, and 12,- as 12."""
+    dashed = text.re_replace(r"^([-+]?[0-9].*)[.,] ?-{1,2}$", r"\1")
+    in_brackets = dashed.re_replace(rf"^\([{_BLANKS}]*([^()-]*[0-9])[{_BLANKS}]*\)$", r"-\1")
+    behind = in_brackets.re_replace(r"^([0-9].*[0-9]) ?-$", r"-\1")
+    return behind.re_replace(rf"^([-+])[{_BLANKS}]+", r"\1")
+
+
+def currency_of(text: ir.StringValue, signs: Sequence[str]) -> ir.StringValue:
+    """Return the sign or code of the currency in each cell; null where there is none."""
+    before, behind = _edges(signs)
+    any_of = "|".join(re.escape(sign) for sign in sorted(signs, key=len, reverse=True))
+    text = text.translate(_FOREIGN, _ASCII)
+    return ibis.coalesce(
+        ibis.ifelse(text.re_search(before), text.re_extract(f"({any_of})", 1), ibis.null(str)),
+        ibis.ifelse(
+            text.re_search(behind), text.re_extract(rf"({any_of})\.?[ \)-]*$", 1), ibis.null(str)
+        ),
+    )
+
+
+def decide_amounts(
+    table: ir.Table, name: str, evidence: list[str], doubts: list[str]
+) -> AmountForm:
+    """Decide decimal sign and currencies of a column of text on the whole file.
 
     Parameters
     ----------
@@ -52,7 +184,8 @@ def decide_decimal(table: ir.Table, name: str, evidence: list[str], doubts: list
         What was found is appended to them, a sentence each.
     """
     text = table[name].strip().nullif("")
-    marks = {".": parse_number(text, "."), ",": parse_number(text, ",")}
+    signs = _find_signs(text, name, evidence, doubts)
+    marks = {sign: parse_number(text, sign, signs) for sign in (".", ",")}
     point, comma, n, both = (
         table.aggregate(
             point=marks["."].notnull().sum(),
@@ -75,4 +208,24 @@ def decide_decimal(table: ir.Table, name: str, evidence: list[str], doubts: list
         evidence.append(f"the decimal sign is {decimal!r}: {best:,} of {n:,} amounts read with it")
     if best < n:
         doubts.append(f"{n - best:,} of {n:,} values of {name!r} cannot be read as numbers")
-    return decimal
+    return AmountForm(decimal, signs)
+
+
+def _find_signs(
+    text: ir.StringValue, name: str, evidence: list[str], doubts: list[str]
+) -> tuple[str, ...]:
+    """Find the currencies in the cells of a column, the most frequent one first."""
+    cells = text.name("cell").as_table()
+    odd = cells.filter(cells.cell.re_search(r"[^0-9.,+\- eE]"))
+    found = currency_of(odd.cell, SIGNS).name("sign").as_table()
+    counted = found.filter(found.sign.notnull()).group_by("sign").agg(n=lambda t: t.count())
+    rows = counted.order_by([ibis.desc("n"), "sign"]).to_pyarrow().to_pylist()
+    if len(rows) == 1:
+        evidence.append(f"{rows[0]['n']:,} cells of {name!r} say the currency: {rows[0]['sign']}")
+    elif rows:
+        shown = ", ".join(f"{row['sign']} in {row['n']:,} cells" for row in rows[:6])
+        doubts.append(
+            f"{name!r} holds more than one currency ({shown}): a run takes one; leave out the "
+            "rows of the others, or give rates"
+        )
+    return tuple(row["sign"] for row in rows)

@@ -610,7 +610,8 @@ def _refuse_currencies(rows: ir.Table, names: Mapping[str, str]) -> None:
     counts.sort(key=lambda row: (-row["n"], str(row["code"])))
     known = [f"{row['code']} ({row['n']:,} rows)" for row in counts if row["code"]]
     raise DataError(
-        f"amounts must be in one currency; found {' and '.join(known)}",
+        f"amounts must be in one currency; found {' and '.join(known)}: keep the rows of one by "
+        "data.transactions.keep, or convert by data.transactions.rates",
         table="transactions",
         column=names.get("currency", "currency"),
     )

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from crmml.data.amounts import is_number
+from crmml.data.amounts import is_number, is_whole
 from crmml.data.schema import TRANSACTIONS, Kind, TableSchema
 from crmml.data.times import is_date, is_stamp
 
@@ -146,7 +146,7 @@ def look(values: pd.Series[Any]) -> Look:
         dates=share(is_date),
         stamps=share(is_stamp),
         numbers=share(is_number),
-        wholes=share(lambda text: re.fullmatch(r"[+-]?\d+([.,]0+)?", text) is not None),
+        wholes=share(is_whole),
         clocks=share(
             lambda text: (
                 re.fullmatch(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp]\.?[Mm]\.?)?", text) is not None

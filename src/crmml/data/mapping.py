@@ -19,7 +19,7 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from crmml.data.amounts import decide_decimal
+from crmml.data.amounts import AmountForm, decide_amounts
 from crmml.data.columns import (
     ENOUGH,
     READS,
@@ -82,8 +82,8 @@ class Proposal:
         The form of the file: its encoding and how its lines split.
     date_format : str or None
         Codes of the timestamp; None for ISO 8601 and for proper timestamps.
-    decimal : str
-        Decimal sign of text amounts.
+    amounts : AmountForm
+        Decimal sign of text amounts, and the currencies in their cells.
     currencies : tuple of str
         What the currency column holds, where there is one.
     needs_timezone : bool
@@ -115,7 +115,7 @@ class Proposal:
     unused: tuple[str, ...]
     form: Form
     date_format: str | None
-    decimal: str
+    amounts: AmountForm
     currencies: tuple[str, ...]
     needs_timezone: bool
     without_amounts: bool
@@ -133,7 +133,8 @@ class Proposal:
             self.data,
             columns=columns | dict.fromkeys(self.missing),
             date_format=self.date_format,
-            decimal=self.decimal,
+            decimal=self.amounts.decimal,
+            currency_signs=self.amounts.signs,
             timezone=timezone,
             keep=self.keep or None,
             without_amounts=self.without_amounts,
@@ -198,7 +199,10 @@ class Proposal:
         yield from (f"    {line}" for line in self.form.lines())
         form = "null  # ISO 8601, or timestamps already"
         yield f"    date_format: {_quoted(self.date_format) if self.date_format else form}"
-        yield f"    decimal: {_quoted(self.decimal)}"
+        yield f"    decimal: {_quoted(self.amounts.decimal)}"
+        if self.amounts.signs:
+            listed = ", ".join(map(_quoted, self.amounts.signs))
+            yield f"    currency_signs: [{listed}]  # in the cells of amounts"
         zone = "the business's own, like Europe/Berlin; only where times carry a zone"
         yield f"    timezone: null  # {'REQUIRED: ' if self.needs_timezone else ''}{zone}"
         if self.without_amounts:
@@ -472,9 +476,9 @@ def _propose(
     if len(looks) == 1:
         doubts.append("there is only one column: if that is wrong, set the delimiter by hand")
     written = _written_amount(schema, columns, looks)
-    decimal = decide_decimal(table, written, evidence, doubts) if written else "."
+    amounts = decide_amounts(table, written, evidence, doubts) if written else AmountForm()
     date_format, needs_timezone = _decide_times(seen, schema, columns, evidence, doubts)
-    figures = Figures(seen, schema, decimal)
+    figures = Figures(seen, schema, amounts)
     revenue = understand_revenue(columns, figures) if schema is TRANSACTIONS else None
     if revenue:
         for name in revenue.dropped - set(given or {}):
@@ -518,7 +522,7 @@ def _propose(
         unused=tuple(name for name in looks if name not in used),
         form=form,
         date_format=date_format,
-        decimal=decimal,
+        amounts=amounts,
         currencies=currencies,
         needs_timezone=needs_timezone,
         without_amounts=counted,

@@ -19,7 +19,7 @@ import pyarrow as pa
 from ibis.backends import BaseBackend
 
 from crmml.data import databases, engine, files
-from crmml.data.amounts import pointed
+from crmml.data.amounts import currency_of, pointed
 from crmml.data.cleaning import EXACT, KEPT, RAW
 from crmml.data.money import READ_ONLY, compute_amount, describe, is_made
 from crmml.data.schema import TRANSACTIONS, Kind, TableSchema
@@ -422,7 +422,8 @@ def _conform(
         notes.append(f"{describe(names)}, rounded once per line")
     elif "amount" in names and _can_round(table.amount.type()):
         raw[EXACT] = _as_float(table, "amount", source)
-
+    if schema is TRANSACTIONS:
+        notes += _settle_currency(table, typed, raw, source)
     if any(
         isinstance(at := table[name], ir.TimestampValue) and at.type().timezone is not None
         for name in names
@@ -437,6 +438,34 @@ def _conform(
         read = _count_purchases(read, order, source.amount_per_purchase or 1.0)
         notes.append("there are no amounts: a day on which a customer has a row is one purchase")
     return read, names, notes
+
+
+def _settle_currency(
+    table: ir.Table, typed: dict[str, ir.Value], raw: dict[str, ir.Value], source: Source
+) -> list[str]:
+    """Take the currency of a row from its amount, and convert amounts by the rates.
+
+    An amount whose currency has no rate cannot be read.
+    """
+    in_cells = "amount" in table.columns and isinstance(table.amount, ir.StringValue)
+    if "currency" not in typed and in_cells and len(source.currency_signs) > 1:
+        typed["currency"] = currency_of(table.amount.strip(), source.currency_signs)
+    if not source.rates:
+        return []
+    if "currency" not in typed:
+        rule = "given only where a column or the cells of the amounts name the currency"
+        raise ParameterError("rates", rule, dict(source.rates))
+    code = typed["currency"].cast("string").strip().upper()
+    pairs = [(code == name.upper(), ibis.literal(float(r))) for name, r in source.rates.items()]
+    rate = ibis.cases(*pairs, else_=ibis.null("float64"))
+    for name in [name for name in typed if TRANSACTIONS.kind(name) == "money"]:
+        typed[name] = engine.cast_or_null(typed[name].cast("float64") * rate, MONEY)
+    if EXACT in raw:
+        raw[EXACT] = raw[EXACT] * rate
+    wanted = next(name for name, r in source.rates.items() if r == 1)
+    typed["currency"] = ibis.ifelse(rate.isnull(), code, wanted.upper())
+    others = ", ".join(f"{name} by {r:g}" for name, r in source.rates.items() if r != 1)
+    return [f"amounts were converted to {wanted} ({others})"]
 
 
 def _count_purchases(lines: ir.Table, columns: list[str], worth: float) -> ir.Table:
@@ -566,7 +595,9 @@ def _read_timestamp(
 
 def _read_number(value: ir.Value, source: Source) -> ir.Value:
     """Return something that casts to a decimal: numbers as they are, text with a plain point."""
-    return pointed(value.strip(), source.decimal) if isinstance(value, ir.StringValue) else value
+    if not isinstance(value, ir.StringValue):
+        return value
+    return pointed(value.strip(), source.decimal, source.currency_signs)
 
 
 def _as_float(table: ir.Table, name: str, source: Source) -> ir.Value:

@@ -186,6 +186,9 @@ class ReadSettings:
         for code, rate in (self.rates or {}).items():
             if not 0 < rate < float("inf"):
                 raise ParameterError(f"the rate of {code}", "a positive number", rate)
+        if self.rates and 1 not in self.rates.values():
+            rule = "1 for the currency that is wanted"
+            raise ParameterError("one of the rates", rule, dict(self.rates))
         if self.timezone is not None:
             try:
                 zoneinfo.ZoneInfo(self.timezone)

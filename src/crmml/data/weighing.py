@@ -10,7 +10,7 @@ from typing import Any
 import ibis.expr.types as ir
 import pandas as pd
 
-from crmml.data.amounts import parse_number
+from crmml.data.amounts import AmountForm, parse_number
 from crmml.data.columns import (
     READS,
     SURE,
@@ -112,14 +112,14 @@ class Figures:
 
     seen: Seen
     schema: TableSchema
-    decimal: str
+    amounts: AmountForm
     known: dict[str, float] = field(default_factory=dict)
 
     def money(self, column: str) -> ir.NumericValue:
         """Return a column as numbers, null where they cannot be read."""
         value = self.seen.table[column]
         if isinstance(value, ir.StringValue):
-            return parse_number(value.strip(), self.decimal)
+            return parse_number(value.strip(), self.amounts.decimal, self.amounts.signs)
         return value.cast("float64")
 
     def measure(self, **asked: ir.Value) -> dict[str, float]:
