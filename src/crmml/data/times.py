@@ -11,8 +11,9 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import ibis
@@ -32,25 +33,33 @@ ISO = "ISO 8601"
 _EPOCHS = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000, "epoch_ns": 1_000_000_000}
 _MONTHS = (
     "jan january januar jänner janvier janv enero ene gennaio gen janeiro januari ocak stycznia"
-    " styczeń января янв يناير",
+    " styczeń sty января янв يناير",
     "feb february februar février févr fév febrero febbraio fevereiro fev februari şubat lutego"
-    " luty февраля фев فبراير",
-    "mar march märz mär mrz mars marzo março maart mrt mart marca marzec марта мар مارس",
-    "apr april avril avr abril abr aprile nisan kwietnia kwiecień апреля апр أبريل",
+    " luty lut февраля фев فبراير",
+    "mar march märz mär mrz mars marzo março maart mrt mart marca marzec marts марта мар مارس",
+    "apr april avril avr abril abr aprile nisan kwietnia kwiecień kwi апреля апр أبريل",
     "may mai mayo maggio mag maio mei mayıs maja maj мая май مايو",
-    "jun june juni juin junio giugno giu junho haziran czerwca czerwiec июня июн يونيو",
-    "jul july juli juillet juil julio luglio lug julho temmuz lipca lipiec июля июл يوليو",
-    "aug august août agosto ago augustus ağustos sierpnia sierpień августа авг أغسطس",
-    "sep sept september septembre septiembre settembre set setembro eylül września wrzesień"
+    "jun june juni juin junio giugno giu junho haziran czerwca czerwiec cze июня июн يونيو",
+    "jul july juli juillet juil julio luglio lug julho temmuz lipca lipiec lip июля июл يوليو",
+    "aug august août agosto ago augustus ağustos augusti sierpnia sierpień sie августа авг أغسطس",
+    "sep sept september septembre septiembre settembre set setembro eylül września wrzesień wrz"
     " сентября сен سبتمبر",
     "oct october oktober okt octobre octubre ottobre ott outubro out ekim października"
-    " październik октября окт أكتوبر",
-    "nov november novembre noviembre novembro kasım listopada listopad ноября ноя نوفمبر",
+    " październik paź октября окт أكتوبر",
+    "nov november novembre noviembre novembro kasım listopada listopad lis ноября ноя نوفمبر",
     "dec december dezember dez décembre déc diciembre dic dicembre dezembro aralık grudnia"
-    " grudzień декабря дек ديسمبر",
+    " grudzień gru desember des декабря дек ديسمبر",
 )
 _SHORT = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-_BY_WORD = {word: _SHORT[i] for i, words in enumerate(_MONTHS) for word in words.split()}
+
+
+def _bare(word: str) -> str:
+    """Write a word in small letters without accents, as a keyboard or an export may."""
+    letters = unicodedata.normalize("NFKD", word.lower().replace("ı", "i").replace("ł", "l"))
+    return "".join(c for c in letters if not unicodedata.combining(c))
+
+
+_BY_WORD = {_bare(word): _SHORT[i] for i, words in enumerate(_MONTHS) for word in words.split()}
 _JALALI = [
     "فروردین",
     "اردیبهشت",
@@ -65,7 +74,7 @@ _JALALI = [
     "بهمن",
     "اسفند",
 ]
-_BY_WORD |= {word: f"{i:02d}" for i, word in enumerate(_JALALI, 1)}
+_BY_WORD |= {_bare(word): f"{i:02d}" for i, word in enumerate(_JALALI, 1)}
 _WEEKDAYS = (
     "mondays?|tuesdays?|wednesdays?|thursdays?|fridays?|saturdays?|sundays?|mon|tues?|wed|thurs?|thu"
     "|fri|sat|sun|montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonnabend|sonntag"
@@ -78,18 +87,43 @@ _WEEKDAYS = (
     "|понедельник|вторник|среда|четверг|пятница|суббота|воскресенье|пн|вт|ср|чт|пт|сб|вс"
     "|(یک|دو|سه|چهار|پنج)?[ \u200c]?شنبه|جمعه"
 )
-# RE2 and Python read all of these alike
 _WEEK_CJK = (
     "[(（ ]*((星期|周|週|礼拜|禮拜)[一二三四五六日天]|[月火水木金土日](曜日|曜)"
-    "|[(（][月火水木金土日])[)） ]*"
+    "|[(（][月火水木金土日]|[월화수목금토일]요일|[(（][월화수목금토일])[)） ]*"
 )
 _WEEK = rf"(^|[\s,(])({_WEEKDAYS})[.,)]*([\s,]|$)"
 _ORDINAL = r"(\d)(st|nd|rd|th|er|º|ª)([\s,.]|$)"
-_ZONE_NAME = r"\[[^\]]*\]$"
-_COMMA = r"(\d\d:\d\d:\d\d),(\d)"
+_WORD = r"([^\W\d_]{3,}|دی)\.?"
+_PLAIN = re.compile(r"[-0-9.:/+TZAPM]*( [-0-9.:/+TZAPM]+)*")
 _LONG = r"(:\d\d\.\d{6})\d+"
-_OF = r"\s(de|del|of)\s"
-_WORD = r"([\p{L}]{3,}|دی)\.?"
+_ERAS = {"令和": 2018, "平成": 1988, "昭和": 1925}
+_MENDED = (
+    (r"^'", ""),
+    (r"\[[^\]]*\]$", ""),
+    (r"GMT([+-]\d{4})( ?\(.*\))?$", r"\1"),
+    (r"(\d)(st|nd|rd|th|er|º|ª)([\s,.]|$)", r"\1\3"),
+    (r"\s(de|del|of)\s", " "),
+    (r"(\d{4}) ?(года?|год|г\.?|r\.)(?=[\s,]|$)", r"\1"),
+    (r"([\d.,])\s+(?:à|a las|às|um|om|at|kl\.?|alle|в)\s+(?=\d)", r"\1 "),
+    (r"(\d\d:\d\d:\d\d),(\d)", r"\1.\2"),
+    (_LONG, r"\1"),
+    (r"(?<=\d)년", "年"),
+    (r"(?<=\d)월", "月"),
+    (r"(?<=\d)일", "日"),
+    (r"([年月])\s+(?=\d)", r"\1"),
+    (r"日(?=\d)", "日 "),
+    (r"(?<=\d)(?:[時时点點]|시)\s*(?=\d)", ":"),
+    (r"(?<=\d)[分분]\s*(?=\d)", ":"),
+    (r"(?<=\d)[分분秒초]$", ""),
+    (r"(?:上午|午前|오전)\s*([\d:.]+)", r" \1 AM"),
+    (r"(?:下午|午後|오후)\s*([\d:.]+)", r" \1 PM"),
+    (r"(?<=\d)( ?)[aA]\. ?[mM]\.?", r"\1AM"),
+    (r"(?<=\d)( ?)[pP]\. ?[mM]\.?", r"\1PM"),
+    (r"(?<=\d) ?(?:ص|ق\.ظ\.?)$", " AM"),
+    (r"(?<=\d) ?(?:م|ب\.ظ\.?)$", " PM"),
+)
+"""What is written otherwise in other places, and how it is read."""
+_YEAR_LAST = r"^([A-Za-z]{3} \d{1,2}) (\d{1,2}:\d\d(?::\d\d)?)( [A-Z]{3})? (\d{4})$"
 
 
 def neat(text: str) -> str:
@@ -99,17 +133,24 @@ def neat(text: str) -> str:
     --------
     >>> neat("2023-01-02 星期一"), neat("Mo, 2. März 2023"), neat("۱۴۰۱/۱۰/۱۲")
     ('2023-01-02', '2. Mar 2023', '1401/10/12')
+    >>> neat("2023年1月9日下午3时05分"), neat("Mon Jan 9 12:10:00 2023"), neat("令和5年1月9日")
+    ('2023年1月9日 3:05 PM', 'Jan 9 2023 12:10:00', '2023年1月9日')
     """
+    text = text.strip()
+    if _PLAIN.fullmatch(text):
+        return re.sub(_LONG, r"\1", text)
     text = text.translate(str.maketrans(*DIGITS)).strip()
     text = re.sub(_WEEK_CJK, " ", text)
-    text = re.sub(_WEEK, " ", text, flags=re.I)
-    for old, new in ((_ZONE_NAME, ""), (_ORDINAL, r"\1\3"), (_OF, " "), (_COMMA, r"\1.\2"),
-                     (_LONG, r"\1")):  # fmt: skip
+    text = re.sub(_WEEK, " ", text, flags=re.I).strip()
+    if found := re.match(r"(令和|平成|昭和)(\d{1,2}|元)年", text):
+        year = _ERAS[found[1]] + (1 if found[2] == "元" else int(found[2]))
+        text = f"{year}年{text[found.end() :]}"
+    for old, new in _MENDED:
         text = re.sub(old, new, text)
-    word = re.search(_WORD.replace(r"[\p{L}]", r"[^\W\d_]"), text)
-    if word and word[1].lower() in _BY_WORD:
-        text = text.replace(word[0], _BY_WORD[word[1].lower()])
-    return re.sub(r"\s+", " ", text).strip()
+    word = re.search(_WORD, text)
+    if word and (month := _BY_WORD.get(_bare(word[1]))):
+        text = text.replace(word[0], month)
+    return re.sub(_YEAR_LAST, r"\1 \4 \2\3", re.sub(r"\s+", " ", text).strip())
 
 
 _neat_once = functools.lru_cache(maxsize=50_000)(neat)
@@ -125,7 +166,7 @@ def _neat_cells(text: str) -> str:
 
 def _neat(text: ir.StringValue) -> ir.StringValue:
     """Do the same in the engine, where it would change anything."""
-    odd = text.re_search(r"[^-0-9.:/+TZ ]|  |\.\d{7}")
+    odd = text.re_search(r"[^-0-9.:/+TZAPM ]|  |\.\d{7}")
     return ibis.ifelse(odd, _neat_cells(text), text)
 
 
@@ -162,7 +203,7 @@ def forms_of(text: str) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=20_000)
 def _forms_of(text: str) -> tuple[str, ...]:
-    if not 5 <= len(text) <= 60 or not any(c.isdigit() for c in text):
+    if not 5 <= len(text) <= 80 or not any(c.isdigit() for c in text):
         return ()
     text = neat(text)
     if _QUARTER.match(text):
@@ -180,7 +221,7 @@ def _forms_of(text: str) -> tuple[str, ...]:
         if plain and usual and "%H." not in codes:
             found.append(ISO)
         else:
-            found.append(day + codes.replace("%H", "%H"))
+            found.append(day + codes)
     return tuple(dict.fromkeys(found))
 
 
@@ -218,11 +259,11 @@ def _whole(text: str) -> tuple[str, ...]:
         (r"(\d{4})(\d\d)(\d\d)T\d{6}(Z|[+-]\d{4})", "%Y%m%d%H%M%S%z"),
     ):
         found = re.fullmatch(pattern, text)
-        if found and _valid(int(found[1]), int(found[2]), int(found[3])):
+        calendar = _calendar(int(found[1])) if found else None
+        if found and calendar is not None and _day(int(found[2]), int(found[3])):
             gap = "T" if "T" in text else " " if " " in text else ""
-            return (
-                codes.replace("%d%H", f"%d{gap}%H").replace("%z", "Z" if text[-1] == "Z" else "%z"),
-            )
+            codes = codes.replace("%d%H", f"%d{gap}%H")
+            return (calendar + codes.replace("%z", "Z" if text[-1] == "Z" else "%z"),)
     found = re.fullmatch(r"(\d\d)(\d\d)(\d{4})", text)
     if found and _valid(int(found[3]), int(found[2]), int(found[1])):
         return ("%d%m%Y",)
@@ -296,6 +337,9 @@ def is_date(text: str) -> bool:
     return bool(forms_of(text))
 
 
+_DOT_NET = r"^/Date\((\d+)([+-]\d{4})?\)/$"
+
+
 def is_stamp(text: str) -> bool:
     """Say whether a number may be a time: seconds since 1970, days of a spreadsheet, a month.
 
@@ -303,13 +347,15 @@ def is_stamp(text: str) -> bool:
     --------
     >>> is_stamp("1672654380"), is_stamp("44928.4257"), is_stamp("202301"), is_stamp("1234")
     (True, True, True, False)
+    >>> is_stamp("/Date(1672654380000)/"), is_stamp("44928,4257")
+    (True, True)
     """
     return stamp_of(text) is not None
 
 
 def stamp_of(text: str) -> str | None:
     """Return the form that a number has where it is a time; None where it can be none."""
-    text = text.translate(str.maketrans(*DIGITS)).strip()
+    text = re.sub(_DOT_NET, r"\1", text.translate(str.maketrans(*DIGITS)).strip()).replace(",", ".")
     if not re.fullmatch(r"\d{5,19}(\.\d*)?", text):
         return None
     whole = text.partition(".")[0]
@@ -357,19 +403,37 @@ def read_times(value: ir.Value, form: str | None, timezone: str | None = None) -
     text = text.strip()
     if form == "quarter":
         return _read_quarters(text.translate(*DIGITS))
-    calendar, _, codes = (form or "").rpartition(":")
-    if calendar in ("jalali", "buddhist"):
-        return _read_calendar(_neat(text), calendar, codes)
+    if found := re.match("(jalali|buddhist):(.*)", form or ""):
+        return _parse(*_to_common(_neat(text), found[1], found[2]), timezone)
     read = engine.parse_timestamp(text, form, timezone)
     if not isinstance(value, ir.StringValue):
         return read
     # only what did not read at first is looked at again, letter by letter
-    return read.coalesce(engine.parse_timestamp(_neat(text), form, timezone))
+    return read.coalesce(_parse(_neat(text), form, timezone))
+
+
+def _parse(text: ir.StringValue, form: str | None, timezone: str | None) -> ir.Value:
+    """Read neat text, also where a clock, its seconds or their fraction are left out."""
+    read = engine.parse_timestamp(text, form, timezone)
+    for coarser in _coarser(form):
+        read = read.coalesce(engine.parse_timestamp(text, coarser, timezone))
+    return read
+
+
+def _coarser(form: str | None) -> Iterator[str]:
+    """Yield a form without fraction, without seconds, and without clock."""
+    if form is None or "%d" not in (day := re.sub(r"[ T,:-]*%[HI].*", "", form)) or day == form:
+        return
+    if "%f" in form:
+        yield form.replace(".%f", "")
+    if re.search("[:.]%S", form):
+        yield re.sub(r"[:.]%S(\.%f)?", "", form)
+    yield day
 
 
 def _read_stamps(value: ir.Value, form: str, timezone: str | None) -> ir.Value:
     if isinstance(value, ir.StringValue):
-        value = value.strip().translate(*DIGITS)
+        value = value.strip().translate(*DIGITS).re_replace(_DOT_NET, r"\1").replace(",", ".")
     if form == "excel_serial":
         days = engine.cast_or_null(value, ibis.dtype("float64"))
         # to the second, as a spreadsheet shows it
@@ -402,8 +466,8 @@ def _years(first: int = 1300, last: int = 1500) -> tuple[int, ...]:
     return tuple(days)
 
 
-def _read_calendar(text: ir.StringValue, calendar: str, codes: str) -> ir.Value:
-    """Write the date in the common calendar, and read it with its clock."""
+def _to_common(text: ir.StringValue, calendar: str, codes: str) -> tuple[ir.StringValue, str]:
+    """Write the date of another calendar in the common one; return it with its codes."""
     last = max(codes.rfind(code) for code in ("%Y", "%m", "%d", "%b")) + 2
     day_codes, clock = codes[:last], codes[last:]
     order = re.findall("%[Ymbd]", day_codes)
@@ -418,7 +482,7 @@ def _read_calendar(text: ir.StringValue, calendar: str, codes: str) -> ir.Value:
     rest = text.re_replace(pattern, "")
     if calendar == "buddhist":
         named = (y - 543).cast("string") + "-" + m.cast("string") + "-" + d.cast("string")
-        return engine.parse_timestamp(named + rest, "%Y-%m-%d" + clock.replace("%b", "%m"))
+        return named + rest, "%Y-%m-%d" + clock
     starts = ibis.array(list(_years()))
     in_year = ibis.ifelse(m <= 6, (m - 1) * 31, 186 + (m - 7) * 30) + d - 1
     first, following = starts[y - 1300], starts[y - 1299]
@@ -426,7 +490,7 @@ def _read_calendar(text: ir.StringValue, calendar: str, codes: str) -> ir.Value:
     real = m.between(1, 12) & (d >= 1) & (d <= longest) & (first + in_year < following)
     days = ibis.ifelse(real, first + in_year, ibis.null("int64"))
     date = engine.instant(days * 86_400_000_000, "UTC").strftime("%Y-%m-%d")
-    return engine.parse_timestamp(date + rest, "%Y-%m-%d" + clock)
+    return date + rest, "%Y-%m-%d" + clock
 
 
 def read_clock(value: ir.Value) -> ir.IntegerValue:
@@ -505,7 +569,7 @@ def decide_dates(
         form = ISO if ISO in winners else winners[0]
         _say(form, name, counts, n, evidence)
     else:
-        form = _choose_form(table, name, winners, tried, doubts)
+        form = _choose_form(table, name, winners, tried, n - best, doubts)
     if form in _EPOCHS:
         doubts.append(
             f"times of {name!r} are counted from 1970 and read on the clock of UTC: where the "
@@ -535,6 +599,8 @@ def _screen(some: list[str]) -> list[str]:
         counted.update(told or ([form] if (form := stamp_of(text)) else []))
     # where forms are mixed the most frequent one is proposed, and the rest is named
     screen = [form for form, n in counted.most_common() if n >= 0.1 * len(some)][:12]
+    # a finer form reads the coarser one too
+    screen += [form for form in counted if any(c != form and form.startswith(c) for c in screen)]
     # the other order of day and month is counted too: its failures are the evidence
     swapped = [
         other for form in screen if (other := _swapped(form)) != form and _is_day_first(form)
@@ -558,6 +624,9 @@ def _say(form: str, name: str, counts: Mapping[str, int], n: int, evidence: list
     said = f"dates are {called}: {counts[form]:,} of {n:,} read so"
     if (other := _swapped(form)) != form and other in counts:
         said += f", only {counts[other]:,} with day and month the other way round"
+    bare = next((c for c in counts if c != form and "%" in c and form.startswith(c)), None)
+    if bare and counts[bare]:
+        said += f", {counts[bare]:,} of them without the whole clock"
     evidence.append(said)
     grain = grain_of(form)
     if grain:
@@ -585,6 +654,7 @@ def _choose_form(
     name: str,
     winners: list[str],
     tried: Mapping[str, ir.Value],
+    left: int,
     doubts: list[str],
 ) -> str:
     """Choose among forms that read equally many: dates read rightly lie closest together."""
@@ -598,8 +668,8 @@ def _choose_form(
     form = min(winners, key=lambda c: (spans[c], winners.index(c)))
     others = " or ".join(repr(c) for c in winners if c != form)
     doubts.append(
-        f"dates of {name!r} are ambiguous: all read as {form!r} and as {others}, since no day is "
-        "above 12; the first is proposed"
+        f"dates of {name!r} are ambiguous: {'as many' if left else 'all'} read as {form!r} and as "
+        f"{others}{'' if left else ', since no day is above 12'}; the first is proposed"
         + (" because it spans fewer days" if len({*spans.values()}) > 1 else "")
     )
     return form
