@@ -11,6 +11,7 @@ from pathlib import Path
 
 from charset_normalizer import from_bytes
 
+from crmml.data.amounts import SIGNS
 from crmml.data.columns import plain, spellings
 from crmml.data.schema import TABLES
 from crmml.exceptions import SourceError
@@ -26,6 +27,11 @@ _CALLED = {
     "cp1252": "Windows-1252", "cp1250": "Windows-1250", "cp1251": "Windows-1251",
     "cp1256": "Windows-1256", "mac_roman": "Mac Roman", "gb18030": "GBK", "cp932": "Shift-JIS",
 }  # fmt: skip
+_CURRENCY = re.compile(
+    "[0-9][ \u00a0]?("
+    + "|".join(sign for sign in SIGNS if sign.isalpha() and not sign.isascii())
+    + r")\b"
+)
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -187,13 +193,16 @@ def _tell(sample: bytes, path: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def _known(text: str) -> int:
-    """Count the words of the first line that are names of columns and no plain ASCII."""
+    """Count the words of the first line that are names of columns and no plain ASCII.
+
+    A currency beside a number, such as zł, is one more.
+    """
     names: set[str] = set()
     for schema in TABLES:
         for told in spellings(schema.name).values():
             names.update(plain(spelling) for spelling in told if not spelling.isascii())
     cells = re.split(r"[,;\t|]", text.partition("\n")[0])
-    return sum(plain(cell) in names for cell in cells)
+    return sum(plain(cell) in names for cell in cells) + bool(_CURRENCY.search(text))
 
 
 def _odd_signs(text: str) -> float:
