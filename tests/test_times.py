@@ -95,6 +95,11 @@ def test_a_clock_that_is_left_out_is_midnight(con):
     assert read(con, ["9. Jan.", "09.13.2023", "2023-01-09x"], form) == [None] * 3
 
 
+def test_words_behind_a_time_are_not_passed_over(con):
+    written = ["2023-01-09 15:05", "2023-01-09 03:05 PM", "2023-01-09 15:05 EST", "2023-01-09"]
+    assert read(con, written) == [MINUTE, None, None, DAY]
+
+
 def test_rows_without_a_clock_are_counted_in_the_evidence(con):
     days = [f"{i % 28 + 1:02}.01.2023{' 15:05' if i % 3 else ''}" for i in range(60)]
     table = column(con, "days", days)
