@@ -8,7 +8,16 @@ import pyarrow as pa
 import pytest
 
 from crmml.data.engine import connect
-from crmml.data.times import ISO, decide_dates, forms_of, is_date, read_times, stamp_of
+from crmml.data.times import (
+    ISO,
+    decide_dates,
+    forms_of,
+    is_clock,
+    is_date,
+    read_clock,
+    read_times,
+    stamp_of,
+)
 
 DAY = dt.datetime(2023, 1, 9)
 MINUTE = dt.datetime(2023, 1, 9, 15, 5)
@@ -86,6 +95,11 @@ def test_a_clock_that_is_left_out_is_midnight(con):
     assert read(con, ["9. Jan.", "09.13.2023", "2023-01-09x"], form) == [None] * 3
 
 
+def test_words_behind_a_time_are_not_passed_over(con):
+    written = ["2023-01-09 15:05", "2023-01-09 03:05 PM", "2023-01-09 15:05 EST", "2023-01-09"]
+    assert read(con, written) == [MINUTE, None, None, DAY]
+
+
 def test_rows_without_a_clock_are_counted_in_the_evidence(con):
     days = [f"{i % 28 + 1:02}.01.2023{' 15:05' if i % 3 else ''}" for i in range(60)]
     table = column(con, "days", days)
@@ -102,3 +116,17 @@ def test_two_orders_of_day_and_month_in_one_column_are_not_called_all(con):
     decide_dates(table, "at", days, True, [], doubts)
     assert "as many read as" in doubts[0]
     assert "12 of 26 values" in doubts[1] or "14 of 26 values" in doubts[1]
+
+
+def test_a_clock_of_its_own_is_read_as_seconds_since_midnight(con):
+    told = ["15:05", "15:05:00", "3:05 PM", "15:05 Uhr", "15h05", "下午3:05", "۱۵:۰۵", "15時05分"]
+    assert all(map(is_clock, told))
+    table = column(con, "clocks", [*told, "15.05", "1505", "noon"])
+    found = table.select(at=read_clock(table["at"])).to_pyarrow()["at"].to_pylist()
+    assert found == [15 * 3600 + 5 * 60] * 10 + [None]
+
+
+def test_days_that_a_workbook_keeps_as_numbers_are_read(con):
+    table = column(con, "numbers", [20230109.0, 20230109.5, None])
+    found = table.select(at=read_times(table["at"], "%Y%m%d")).to_pyarrow()["at"].to_pylist()
+    assert found == [DAY, None, None]

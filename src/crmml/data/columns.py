@@ -18,7 +18,7 @@ import yaml
 
 from crmml.data.amounts import is_number, is_whole
 from crmml.data.schema import TRANSACTIONS, Kind, TableSchema
-from crmml.data.times import is_date, is_stamp
+from crmml.data.times import is_clock, is_date, is_stamp
 
 READS = 0.9
 """Share of the values of a column that must read as dates or numbers for it to count as such."""
@@ -147,11 +147,7 @@ def look(values: pd.Series[Any]) -> Look:
         stamps=share(is_stamp),
         numbers=share(is_number),
         wholes=share(is_whole),
-        clocks=share(
-            lambda text: (
-                re.fullmatch(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp]\.?[Mm]\.?)?", text) is not None
-            )
-        ),
+        clocks=share(is_clock),
         rounded=share(_is_rounded),
         flag=flag,
     )

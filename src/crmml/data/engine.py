@@ -421,7 +421,9 @@ def parse_timestamp(
     for name in ("Z", "z", "UTC", "GMT"):
         signed = signed | clock.endswith(name)
     offset = ibis.ifelse(signed, text.re_search(_OFFSET), False)
-    return ibis.ifelse(offset, aware, text.try_cast(TIMESTAMP))
+    # the engine passes over words behind a time, even over PM
+    naive = ibis.ifelse(text.right(1).between("0", "9"), text.try_cast(TIMESTAMP), None)
+    return ibis.ifelse(offset, aware, naive)
 
 
 def cast_or_null(value: ir.Value, kind: dt.DataType) -> ir.Value:

@@ -164,7 +164,9 @@ def kind_of(path: Path, table: str | None = None) -> Kind:
             path, "it is none of CSV, JSON, Excel, Parquet, DuckDB and SQLite, nor compressed text"
         )
     first = start.decode(encodings.by_mark(start) or "latin-1", "ignore").lstrip("\ufeffï»¿ \r\n\t")
-    if first[:100].lower().startswith(("<!doctype html", "<html", "<table", "<?xml")):
+    page = ("<!doctype html", "<html", "<table", "<?xml")
+    # two tags in a row; a name in such brackets may head a column
+    if first[:100].lower().startswith(page) or re.match(r"<[A-Za-z][^<>]*>\s*<", first):
         raise SourceError(
             path, "it is a web page or XML, not a table: open it in a spreadsheet and save it there"
         )
@@ -405,6 +407,7 @@ def find_names(rows: Sequence[Sequence[str]]) -> tuple[int, bool]:
 
 def _is_value(cell: str) -> bool:
     """Say whether a cell is no name; months and quarters name the columns of wide tables."""
+    cell = cell.strip("'`")
     return is_number(cell) or any(grain_of(form) is None for form in forms_of(cell))
 
 

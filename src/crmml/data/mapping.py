@@ -10,6 +10,7 @@ configuration asks instead of guessing.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -629,7 +630,8 @@ def _join_clock(columns: dict[str, Guess], looks: Mapping[str, Look]) -> Iterato
     time = columns.get("timestamp")
     if not clocks or time is None:
         return
-    if any(":" in value for value in looks[time.column].common):
+    midnight = re.compile(r"\b00?:00(:00(\.0+)?)?")
+    if any(":" in midnight.sub("", value) for value in looks[time.column].common):
         yield f"the time of day stands in {few(clocks)} too and is not read"
         return
     columns["time_of_day"] = Guess(clocks[0], 0.9, tuple(clocks[1:]), "the time of day")

@@ -399,7 +399,7 @@ def read_times(value: ir.Value, form: str | None, timezone: str | None = None) -
     """
     if form in _EPOCHS or form == "excel_serial":
         return _read_stamps(value, str(form), timezone)
-    text = value if isinstance(value, ir.StringValue) else value.cast("string")
+    text = value if isinstance(value, ir.StringValue) else _written(value)
     text = text.strip()
     if form == "quarter":
         return _read_quarters(text.translate(*DIGITS))
@@ -410,6 +410,14 @@ def read_times(value: ir.Value, form: str | None, timezone: str | None = None) -
         return read
     # only what did not read at first is looked at again, letter by letter
     return read.coalesce(_parse(_neat(text), form, timezone))
+
+
+def _written(value: ir.Value) -> ir.StringValue:
+    """Write numbers that are whole, such as 20230109.0, as text."""
+    if isinstance(value, (ir.FloatingValue, ir.DecimalValue)):
+        whole = engine.cast_or_null(value, ibis.dtype("int64"))
+        value = ibis.ifelse(whole == value, whole, ibis.null("int64"))
+    return value.cast("string")
 
 
 def _parse(text: ir.StringValue, form: str | None, timezone: str | None) -> ir.Value:
@@ -493,13 +501,31 @@ def _to_common(text: ir.StringValue, calendar: str, codes: str) -> tuple[ir.Stri
     return date + rest, "%Y-%m-%d" + clock
 
 
+_CLOCK_ALONE = re.compile(
+    r"\d{1,2}[:h]\d\d(:\d\d(\.\d+)?)?( ?[ap]\.?m\.?)?( ?Uhr| ?h)?", re.IGNORECASE
+)
+
+
+def is_clock(text: str) -> bool:
+    """Say whether a text is a time of day and no more.
+
+    Examples
+    --------
+    >>> is_clock("15:05 Uhr"), is_clock("15h05"), is_clock("下午3:05"), is_clock("15.05")
+    (True, True, True, False)
+    """
+    return _CLOCK_ALONE.fullmatch(neat(text)) is not None
+
+
 def read_clock(value: ir.Value) -> ir.IntegerValue:
-    """Read a time of day as microseconds since midnight; null where that fails."""
-    text = value.cast("string").strip().translate(*DIGITS)
-    read = engine.parse_timestamp("1970-01-01 " + text)
-    for codes in ("%Y-%m-%d %I:%M %p", "%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %H.%M", "%Y-%m-%d %Hh%M",
-                  "%Y-%m-%d %H%M%S", "%Y-%m-%d %H%M"):  # fmt: skip
-        read = read.coalesce(engine.parse_timestamp("1970-01-01 " + text, codes))
+    """Read a time of day as seconds since midnight; null where that fails."""
+    text = _neat(value.cast("string").strip()).re_replace("(?i) ?(uhr|h)$", "")
+    # halves of the day come first: the engine passes over what stands behind a time
+    codes = ("%I:%M %p", "%I:%M:%S %p", "%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H.%M", "%Hh%M",
+             "%H%M%S", "%H%M")  # fmt: skip
+    read = ibis.coalesce(
+        *(engine.parse_timestamp("1970-01-01 " + text, f"%Y-%m-%d {code}") for code in codes)
+    )
     seconds: ir.IntegerValue = read.epoch_seconds()
     return seconds
 
