@@ -9,6 +9,7 @@ but it never is a purchase, never starts a history, and never takes a purchase a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import reduce
@@ -38,6 +39,8 @@ COVERED = "__covered_until"
 EXACT = "__exact_amount"
 """Amount before rounding to cents, as float64, where rounding may be needed."""
 
+ENOUGH = 20
+"""Rows from which on ids like 1.00003E+19 are taken for rounded ones: a few may be called so."""
 KEPT = "__kept"
 """Whether a row holds the values that the setting ``keep`` asks for."""
 
@@ -207,6 +210,15 @@ def clean(
             )
     if facts.get("n_currencies", 0) > 1:
         _refuse_currencies(table.filter(alive), names)
+    if facts["n_kept"] >= ENOUGH and 2 * facts.get("n_rounded_ids", 0) > facts["n_kept"]:
+        raise DataError(
+            "customer_id must be written in full, but a spreadsheet has rounded the last digits "
+            "away, so that customers run together: export the file again with that column as text",
+            table=schema.name,
+            column=names.get("customer_id", "customer_id"),
+            n_rows=facts["n_rounded_ids"],
+            examples=first_values(table.filter(alive & _is_rounded(table)), "customer_id"),
+        )
 
     cleaned = table.filter(alive).select(columns)
     repeated = _count_repeated(cleaned, facts["n_kept"], schema, names)
@@ -518,6 +530,8 @@ def _measure(
     if "currency" in table.columns:
         code = ibis.ifelse(alive, _code(table), ibis.null())
         measures |= {"n_currencies": code.nunique(), "currency": code.min()}
+    if schema.has_customers and table.customer_id.type().is_string():
+        measures["n_rounded_ids"] = ibis.ifelse(alive & _is_rounded(table), 1, 0).sum()
     if EXACT in table.columns:
         change = table.amount.cast("float64") - table[EXACT]
         # the tolerance of float64 arithmetic: what is below is representation, not rounding
@@ -526,6 +540,11 @@ def _measure(
         measures |= {"n_rounded": ibis.ifelse(rounded, 1, 0).sum(), "rounding": cents.sum()}
     found: dict[str, Any] = table.aggregate(**measures).to_pyarrow().to_pylist()[0]
     return found | {name: found[name] or 0 for name in ("n_kept", *masks)}
+
+
+def _is_rounded(table: ir.Table) -> ir.BooleanValue:
+    """Whether a spreadsheet wrote the id as 1.00003E+19."""
+    return table.customer_id.re_search(r"^[0-9]([.,][0-9]+)?[eE]\+[0-9]{2}$")
 
 
 def _code(table: ir.Table) -> ir.StringValue:
@@ -545,12 +564,21 @@ _READABLE = {
     "id": "{} must be a whole number or text",
     "timestamp": (
         "{} must be a date that can be read (ISO 8601, else give the date_format, which "
-        "`crmml init` finds; an offset from UTC needs timezone)"
+        "`crmml init` finds; an offset from UTC needs timezone; policies.unreadable: drop leaves "
+        "these rows out)"
     ),
-    "amount": "{} must be a finite number that can be read (mind the decimal sign)",
+    "amount": (
+        "{} must be a finite number that can be read (mind the decimal sign; policies.unreadable: "
+        "drop leaves these rows out)"
+    ),
     "outcome": "{} must be 0 or 1 (or yes or no)",
 }
 """By name or kind of the column."""
+_OFFSET = re.compile(r"\d{2}:\d{2}(:\d{2}([.,]\d+)?)? ?(Z|[+-]\d{2}(:?\d{2})?)$")
+_NEEDS_ZONE = (
+    "{} carries an offset from UTC, so the timezone of the business must be given: "
+    "data.transactions.timezone, like Europe/Berlin (on the command line; else timezone=)"
+)
 _UNREAD = "{} must be a value that can be read"
 
 
@@ -569,12 +597,16 @@ def _refuse_unreadable(
     for raw, mask in unreadable.items():
         if facts[raw]:
             name = raw[len(RAW) :]
+            rule = _READABLE.get(name, _READABLE.get(schema.kind(name) or "", _UNREAD))
+            found = first_values(table.filter(mask), raw)
+            if name == "timestamp" and all(_OFFSET.search(str(value)) for value in found):
+                rule = _NEEDS_ZONE
             raise DataError(
-                _READABLE.get(name, _READABLE.get(schema.kind(name) or "", _UNREAD)).format(name),
+                rule.format(name),
                 table=schema.name,
                 column=names.get(name, name),
                 n_rows=facts[raw],
-                examples=first_values(table.filter(mask), raw),
+                examples=found,
             )
     for name in schema.filled:
         if name != "customer_id" and facts.get("unreadable"):
