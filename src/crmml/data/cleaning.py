@@ -10,7 +10,7 @@ but it never is a purchase, never starts a history, and never takes a purchase a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from operator import and_, or_
@@ -194,32 +194,7 @@ def clean(
     unreadable = {name: mask & ~left_out for name, mask in find_unreadable(table).items()}
     facts = _measure(table, schema, alive, masks | unreadable)
 
-    if facts["n_rows"] == 0:
-        raise DataError("there must be at least one row; the table is empty", table=schema.name)
-    if policies.unreadable == "error":
-        _refuse_unreadable(table, facts, unreadable, schema, names)
-    for step in steps:
-        if step.choice == "error" and facts[step.policy]:
-            rows = table.filter(masks[step.policy])
-            raise DataError(
-                step.rule,
-                table=schema.name,
-                column=names.get(step.column, step.column),
-                n_rows=facts[step.policy],
-                examples=_first_ids(rows, schema),
-            )
-    if facts.get("n_currencies", 0) > 1:
-        _refuse_currencies(table.filter(alive), names)
-    if facts["n_kept"] >= ENOUGH and 2 * facts.get("n_rounded_ids", 0) > facts["n_kept"]:
-        raise DataError(
-            "customer_id must be written in full, but a spreadsheet has rounded the last digits "
-            "away, so that customers run together: export the file again with that column as text",
-            table=schema.name,
-            column=names.get("customer_id", "customer_id"),
-            n_rows=facts["n_rounded_ids"],
-            examples=first_values(table.filter(alive & _is_rounded(table)), "customer_id"),
-        )
-
+    _refuse(table, schema, policies, names, facts, _Masks(steps, masks, unreadable, alive))
     cleaned = table.filter(alive).select(columns)
     repeated = _count_repeated(cleaned, facts["n_kept"], schema, names)
     drop = policies.duplicates == "drop" and not schema.key
@@ -285,6 +260,51 @@ def _measure_cover(table: ir.Table, policies: Policies) -> ir.Table:
 
 def _duplicate_key(schema: TableSchema, columns: Iterable[str]) -> list[str]:
     return duplicate_key(columns) if schema is TRANSACTIONS else list(columns)
+
+
+class _Masks(NamedTuple):
+    """Which rows the policies concern, which hold what cannot be read, and which are left."""
+
+    steps: Sequence[_Step]
+    masks: Mapping[str, ir.BooleanValue]
+    unreadable: Mapping[str, ir.BooleanValue]
+    alive: ir.BooleanValue
+
+
+def _refuse(
+    table: ir.Table,
+    schema: TableSchema,
+    policies: Policies,
+    names: Mapping[str, str],
+    facts: Mapping[str, Any],
+    of: _Masks,
+) -> None:
+    """Refuse rows that a policy calls an error, or that cannot be what they seem."""
+    if facts["n_rows"] == 0:
+        raise DataError("there must be at least one row; the table is empty", table=schema.name)
+    if policies.unreadable == "error":
+        _refuse_unreadable(table, facts, of.unreadable, schema, names)
+    for step in of.steps:
+        if step.choice == "error" and facts[step.policy]:
+            rows = table.filter(of.masks[step.policy])
+            raise DataError(
+                step.rule,
+                table=schema.name,
+                column=names.get(step.column, step.column),
+                n_rows=facts[step.policy],
+                examples=_first_ids(rows, schema),
+            )
+    if facts.get("n_currencies", 0) > 1:
+        _refuse_currencies(table.filter(of.alive), names)
+    if facts["n_kept"] >= ENOUGH and 2 * facts.get("n_rounded_ids", 0) > facts["n_kept"]:
+        raise DataError(
+            "customer_id must be written in full, but a spreadsheet has rounded the last digits "
+            "away, so that customers run together: export the file again with that column as text",
+            table=schema.name,
+            column=names.get("customer_id", "customer_id"),
+            n_rows=facts["n_rounded_ids"],
+            examples=first_values(table.filter(of.alive & _is_rounded(table)), "customer_id"),
+        )
 
 
 def _count_repeated(

@@ -467,15 +467,7 @@ def _propose(
 ) -> Proposal:
     looks, table, form = seen.looks, seen.table, seen.form
     columns = _fix(assign(schema, looks), given or {}, seen, schema)
-    doubts: list[str] = []
-    evidence: list[str] = []
-    if told and told.other:
-        text = f"it may also be a table {told.other}: if so, write {told.other}=FILE"
-        doubts.append(text)
-    evidence += form.evidence
-    doubts += form.doubts
-    if len(looks) == 1:
-        doubts.append("there is only one column: if that is wrong, set the delimiter by hand")
+    doubts, evidence = [*_doubt_form(seen, told)], [*form.evidence]
     written = _written_amount(schema, columns, looks)
     amounts = decide_amounts(table, written, evidence, doubts) if written else AmountForm()
     date_format, needs_timezone = _decide_times(seen, schema, columns, evidence, doubts)
@@ -493,18 +485,9 @@ def _propose(
     counted = schema is TRANSACTIONS and missing == {"amount": ()}
     if counted:
         del missing["amount"]
-        doubts.append(
-            Doubt(
-                "no column holds amounts: purchases, P(alive), churn and loyalty are counted, and "
-                "money and actions are null, unless each purchase is given a worth",
-                "value.per_purchase: 25.0",
-            )
-        )
+        doubts.append(_UNPRICED)
     doubts += [misfit(n, schema, seen) for n in missing if called(n, schema, looks)]
-    for name, guess in columns.items():
-        if guess.confidence <= SURE:
-            line = f"data.{schema.name}.columns.{name}: {guess.column}"
-            doubts.append(Doubt(f"{name} is a guess: column {guess.column!r} ({guess.why})", line))
+    doubts += _doubt_guesses(columns, schema)
     if schema is TRANSACTIONS:
         evidence += _join_clock(columns, looks)
         doubts += _doubt_zeros(columns, figures)
@@ -534,6 +517,30 @@ def _propose(
         evidence=tuple(evidence),
         sample=seen.sample.head(10),
     )
+
+
+_UNPRICED = Doubt(
+    "no column holds amounts: purchases, P(alive), churn and loyalty are counted, and money and "
+    "actions are null, unless each purchase is given a worth",
+    "value.per_purchase: 25.0",
+)
+
+
+def _doubt_form(seen: Seen, told: Recognition | None) -> Iterator[str]:
+    """Yield the doubts about which table the file is, and how it splits."""
+    if told and told.other:
+        yield f"it may also be a table {told.other}: if so, write {told.other}=FILE"
+    yield from seen.form.doubts
+    if len(seen.looks) == 1:
+        yield "there is only one column: if that is wrong, set the delimiter by hand"
+
+
+def _doubt_guesses(columns: Mapping[str, Guess], schema: TableSchema) -> Iterator[Doubt]:
+    """Yield a doubt for each column of which nobody can be sure."""
+    for name, guess in columns.items():
+        if guess.confidence <= SURE:
+            line = f"data.{schema.name}.columns.{name}: {guess.column}"
+            yield Doubt(f"{name} is a guess: column {guess.column!r} ({guess.why})", line)
 
 
 def _fix(

@@ -409,20 +409,9 @@ def build_snapshot(
     purchases.check_grain(grain, time_unit)
     end = read_moment(cutoff, "cutoff")
     opened = tables if isinstance(tables, Tables) else open_tables(tables)
-    lines = own_lines(opened.transactions, own_seller)
-    lines = lines.filter(lines.timestamp < end)
-    lines = lines.mutate(cents=purchases.cents(lines.amount))
-    facts = lines.agg(
-        lines=lines.count(), least=lines.cents.min(), most=lines.cents.max()
-    ).to_pyarrow()
-    n_lines, least, most = (column[0].as_py() for column in facts.columns)
-    if not n_lines or most < 0:
-        raise TooLittleDataError(
-            f"nothing was bought before the cutoff {end}; the data run from "
-            f"{opened.first_timestamp} to {opened.last_timestamp}"
-        )
-    has_returns = least < 0
-    last_period = purchases.last_period_before(end, grain)
+    lines, n_lines, has_returns = _lines_before(opened, end, own_seller)
+    last = purchases.last_period_before(end, grain)
+    clock: dict[str, Any] = {"last_period": last, "grain": grain}
     provenance: dict[str, Any] = {
         "first_timestamp": str(opened.first_timestamp),
         "last_timestamp": str(opened.last_timestamp),
@@ -435,42 +424,22 @@ def build_snapshot(
     names: dict[str, str] = {}
     if behaviour and "channel" in lines.columns:
         names = dict(channels) if channels is not None else _rank_channels(lines)
-    measures: dict[str, ir.Value] = {}
-    margin = purchases.margin_cents(lines)
-    if behaviour and margin is not None:
-        measures["margin"] = purchases.sum_cents(margin)
+    margin = purchases.margin_cents(lines) if behaviour else None
+    measures = {} if margin is None else {"margin": purchases.sum_cents(margin)}
     collapsed = purchases.collapse_lines(lines, grain, **measures)
     with kept(collapsed) if behaviour else nullcontext(collapsed) as periods:
         followed = periods
         if behaviour or has_returns:
             followed = purchases.follow_purchases(periods, has_returns=has_returns)
-        window: dict[str, Any] = {
-            "last_period": last_period,
-            "grain": grain,
-            "has_returns": has_returns,
-        }
+        window: dict[str, Any] = clock | {"has_returns": has_returns}
         sums = traits.period_measures(followed, **window) if behaviour else {}
         customers = purchases.sum_periods(followed, has_returns=has_returns, **sums)
         if behaviour:
-            more = traits.sum_lines(lines, channels=names, has_returns=has_returns)
-            if more is not None:
-                customers = _join(customers, more)
-            if "category" in lines.columns:
-                customers = _join(customers, traits.sum_categories(lines, **window))
-        people = opened.customers
-        if behaviour and people is not None and "acquisition_cost" in people.columns:
-            customers = _join(customers, people.select("customer_id", "acquisition_cost"))
-        columns = purchases.core_columns(
-            customers, last_period=last_period, grain=grain, time_unit=time_unit
-        )
+            customers = _with_lines(customers, lines, opened.customers, names, window)
+        columns = purchases.core_columns(customers, **clock, time_unit=time_unit)
         if behaviour:
             columns |= traits.feature_columns(
-                customers,
-                cutoff=end,
-                last_period=last_period,
-                grain=grain,
-                time_unit=time_unit,
-                channels=names.values(),
+                customers, cutoff=end, channels=names.values(), time_unit=time_unit, **clock
             )
         frame = purchases.fetch(customers.select("customer_id", **columns))
         if behaviour:
@@ -478,13 +447,54 @@ def build_snapshot(
 
     bought = (frame["frequency"] >= 0).to_numpy()
     provenance["customers_without_purchase"] = int((~bought).sum())
-    if not bought.all():
-        frame = frame.loc[bought].reset_index(drop=True)
+    frame = frame if bought.all() else frame.loc[bought].reset_index(drop=True)
     if behaviour:
+        people = opened.customers
         known = [*lines.columns, *(people.columns if people is not None else [])]
         provenance["channels"] = names
         provenance["absent"] = traits.find_absent(known, grain)
     return Snapshot(frame, end, grain, time_unit, provenance)
+
+
+def _lines_before(
+    opened: Tables, end: pd.Timestamp, own_seller: str | None
+) -> tuple[ir.Table, int, bool]:
+    """Return the own house's lines before the cutoff, their number, and whether any is a return."""
+    from crmml.features import purchases
+
+    lines = own_lines(opened.transactions, own_seller)
+    lines = lines.filter(lines.timestamp < end)
+    lines = lines.mutate(cents=purchases.cents(lines.amount))
+    facts = lines.agg(
+        lines=lines.count(), least=lines.cents.min(), most=lines.cents.max()
+    ).to_pyarrow()
+    n_lines, least, most = (column[0].as_py() for column in facts.columns)
+    if not n_lines or most < 0:
+        raise TooLittleDataError(
+            f"nothing was bought before the cutoff {end}; the data run from "
+            f"{opened.first_timestamp} to {opened.last_timestamp}"
+        )
+    return lines, n_lines, least < 0
+
+
+def _with_lines(
+    customers: ir.Table,
+    lines: ir.Table,
+    people: ir.Table | None,
+    channels: Mapping[str, str],
+    window: Mapping[str, Any],
+) -> ir.Table:
+    """Join what lines, their categories and the table of customers say of each customer."""
+    from crmml.features import behaviour as traits
+
+    more = traits.sum_lines(lines, channels=channels, has_returns=window["has_returns"])
+    if more is not None:
+        customers = _join(customers, more)
+    if "category" in lines.columns:
+        customers = _join(customers, traits.sum_categories(lines, **window))
+    if people is not None and "acquisition_cost" in people.columns:
+        customers = _join(customers, people.select("customer_id", "acquisition_cost"))
+    return customers
 
 
 def _join(customers: ir.Table, other: ir.Table) -> ir.Table:

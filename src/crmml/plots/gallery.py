@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
     from crmml.training.pipeline import TrainingResult
 
+    _Canvas: TypeAlias = Callable[[str], Axes]
+
 
 def training_figures(result: TrainingResult) -> dict[str, Figure]:
     """Draw everything worth looking at after a training.
@@ -64,12 +67,37 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
         figures[name] = Figure(figsize=(7.0, 4.4), dpi=110, layout="constrained")
         return figures[name].subplots()
 
+    _draw_value(result, canvas)
+    _draw_window(result, canvas)
+    _draw_tracking(result, canvas)
+    _draw_matrices(result, canvas)
+    plot_leaderboard(
+        result.backtest.leaderboard,
+        metric=DECIDED_BY,
+        chosen=result.backtest.chosen,
+        ax=canvas("leaderboard"),
+    )
+    _draw_churn(result, canvas)
+    budget = result.bundle.policy.budget
+    grid = np.linspace(0.0, 3.0 * max(budget, 1.0), 31)
+    gains = budget_curve(
+        result.scores.gains, grid.tolist(), capacities=result.bundle.policy.capacities
+    )
+    plot_budget_curve(gains, budget=budget, ax=canvas("budget_curve"))
+    return figures
+
+
+def _draw_value(result: TrainingResult, canvas: _Canvas) -> None:
+    """Draw how value is spread over the customers."""
     table, bundle = result.scores.table, result.bundle
     curve = compute_pareto_curve(table["clv"])
     plot_pareto_curve(curve, gini=bundle.tiers.gini_, ax=canvas("pareto_curve"))
     values = table.set_index("customer_id")["clv"]
     plot_tier_profile(bundle.tiers.profile(values), ax=canvas("tier_profile"))
 
+
+def _draw_window(result: TrainingResult, canvas: _Canvas) -> None:
+    """Draw what was forecast for the newest window, and what happened."""
     newest = result.backtest.windows[-1]
     chosen = result.backtest.chosen
     outcomes, snapshot = newest.labelled.outcomes, newest.labelled.snapshot
@@ -81,6 +109,12 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
     forecasts = {chosen: newest.forecasts[chosen]["purchases"]}
     by_frequency = compute_holdout_by_frequency(snapshot, outcomes["purchases"], forecasts)
     plot_holdout_by_frequency(by_frequency, ax=canvas("holdout_by_frequency"))
+
+
+def _draw_tracking(result: TrainingResult, canvas: _Canvas) -> None:
+    """Draw the repeat purchases of all processes over time."""
+    newest, bundle = result.backtest.windows[-1], result.bundle
+    snapshot = newest.labelled.snapshot
     processes = {
         name: model.purchase_model_
         for name, model in newest.fitted.items()
@@ -102,11 +136,16 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
         elapsed = (snapshot.cutoff - start) / pd.Timedelta(days=UNIT_DAYS[snapshot.time_unit])
         plot_tracking(tracking, cutoff=elapsed, ax=canvas("tracking"))
         plot_tracking(tracking, cutoff=elapsed, cumulative=False, ax=canvas("tracking_by_period"))
+
+
+def _draw_matrices(result: TrainingResult, canvas: _Canvas) -> None:
+    """Draw what the served process says of each history."""
+    bundle = result.bundle
     purchases = bundle.lifetime_value.purchase_model_
     longest = float(result.scores.snapshot.frame["T"].max())
     most = int(np.clip(result.scores.snapshot.frame["frequency"].quantile(0.99), 10, 60))
     horizon = bundle.manifest.value_horizon
-    seen = f"after {longest:.0f} {snapshot.time_unit}s"
+    seen = f"after {longest:.0f} {result.scores.snapshot.time_unit}s"
     titles: dict[Quantity, tuple[str, str, float | None]] = {
         "expected_purchases": (
             f"Purchases expected in the next {horizon}, {seen}", "expected purchases", None
@@ -126,8 +165,11 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
             matrix, title=title, label=label, highest=highest, ax=canvas(f"matrix_{quantity}")
         )
 
-    board = result.backtest.leaderboard
-    plot_leaderboard(board, metric=DECIDED_BY, chosen=chosen, ax=canvas("leaderboard"))
+
+def _draw_churn(result: TrainingResult, canvas: _Canvas) -> None:
+    """Draw whether probabilities of churn mean what they say."""
+    newest, chosen = result.backtest.windows[-1], result.backtest.chosen
+    outcomes, snapshot = newest.labelled.outcomes, newest.labelled.snapshot
     evaluation = result.churn.evaluation
     if evaluation is not None:
         plot_reliability(evaluation.reliability[result.churn.name], ax=canvas("churn_reliability"))
@@ -137,8 +179,3 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
             title="Reliability of P(no purchase)",
             ax=canvas("churn_reliability"),
         )
-    budget = bundle.policy.budget
-    grid = np.linspace(0.0, 3.0 * max(budget, 1.0), 31)
-    gains = budget_curve(result.scores.gains, grid.tolist(), capacities=bundle.policy.capacities)
-    plot_budget_curve(gains, budget=budget, ax=canvas("budget_curve"))
-    return figures
