@@ -18,6 +18,7 @@ from crmml.data.tables import open_tables
 from crmml.exceptions import (
     AheadWarning,
     BundleError,
+    DataError,
     ParameterError,
     UnlikeTrainingError,
     UnlikeTrainingWarning,
@@ -172,6 +173,16 @@ def test_of_a_log_without_amounts_money_and_actions_are_null_with_the_reason(bun
         assert "the log has no amounts" in found.absent[name]
     assert found.table[["expected_purchases", "probability_alive"]].notna().all(axis=None)
     assert found.table["churn_probability"].notna().all()
+
+
+def test_a_value_that_cannot_be_read_is_the_reason_whatever_the_columns_were_called(bundle, log):
+    reading = {"transactions": {"columns": {"timestamp": "order_date"}}}
+    mapped = replace(bundle, manifest=bundle.manifest.changed(reading=reading))
+    aware = log.assign(timestamp=log["timestamp"].astype(str) + "T10:00:00Z")
+    with pytest.raises(DataError, match=r"offset from UTC, so the timezone"):
+        score(mapped, aware)
+    with pytest.raises(DataError, match=r"missing column.*'order_date'"):
+        score(mapped, log.rename(columns={"timestamp": "when"}))
 
 
 # ------------------------------------------------------------------------------ what is honoured

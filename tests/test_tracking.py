@@ -24,6 +24,7 @@ from mlflow.tracking import MlflowClient
 
 from crmml.exceptions import BundleError, ComparisonError, ParameterError, TrackingError
 from crmml.metrics.bootstrap import Replicates
+from crmml.scoring.frames import input_columns
 from crmml.scoring.manifest import DIGEST, Manifest, digest
 from crmml.scoring.predictors import Output, tabulate_glossary
 from crmml.tracking import runs
@@ -180,6 +181,17 @@ def test_the_signature_names_every_input_and_the_cutoff(shelf):
     params = [(p.name, p.default) for p in signature.params]
     assert params == [("cutoff", "2017-07-01"), ("budget", None)]
     assert {"tier", "cutoff", "sum"} < {c["name"] for c in signature.outputs.to_dict()}
+
+
+def test_a_model_of_a_log_without_amounts_asks_for_none():
+    counted = Manifest(cutoff="2024-01-01", reading={"transactions": {"without_amounts": True}})
+    amount = next(
+        column
+        for column in input_columns({"transactions": ("customer_id", "timestamp", "amount")})
+        if column.name == "amount"
+    )
+    assert not runs._input_column(amount, counted).required
+    assert runs._input_column(amount, Manifest(cutoff="2024-01-01")).required
 
 
 def test_no_file_of_a_logged_model_is_a_pickle(shelf):

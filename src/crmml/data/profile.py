@@ -353,7 +353,8 @@ def _reach(
     can, cannot = [], []
     if tests:
         plural = "s" if tests > 1 else ""
-        can.append(f"purchases, value and tiers, judged on {tests} window{plural} of {horizon}")
+        what = "purchases" if counted else "purchases, value and tiers"
+        can.append(f"{what}, judged on {tests} window{plural} of {horizon}")
     else:
         needed = f"{before + one:g} weeks are needed and there are {weeks:.1f}"
         cannot.append(f"any model, as {needed} (shorten backtest.min_history or outcome.horizon)")

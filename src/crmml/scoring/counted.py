@@ -22,7 +22,12 @@ def is_counted(manifest: Manifest) -> bool:
     False
     """
     how = manifest.reading.get("transactions", {})
-    return bool(how.get("without_amounts")) and not how.get("amount_per_purchase")
+    return without_amounts(manifest) and not how.get("amount_per_purchase")
+
+
+def without_amounts(manifest: Manifest) -> bool:
+    """Say whether the log of the training had no amounts, so that none need be sent."""
+    return bool(manifest.reading.get("transactions", {}).get("without_amounts"))
 
 
 def money_outputs(predictors: Iterable[Predictor]) -> list[Output]:

@@ -212,6 +212,7 @@ def open_for(bundle: Bundle, transactions: Any, customers: Any = None) -> Tables
     given, reading = by_name(transactions, customers), bundle.manifest.reading
     rows = {n: {k: v for k, v in how.items() if k != "columns"} for n, how in reading.items()}
     first: MissingColumnsError | None = None
+    told: CrmmlError | None = None
     # as its own log was read; else its columns bear our names already; else it is all ours
     for how in (reading, rows, {}):
         alike = {name: read_alike(data, how.get(name, {}), name) for name, data in given.items()}
@@ -219,10 +220,11 @@ def open_for(bundle: Bundle, transactions: Any, customers: Any = None) -> Tables
             return open_tables(alike, policies=policies)
         except MissingColumnsError as error:
             first = first or error
-        except CrmmlError:
+        except CrmmlError as error:
             if first is None:
                 raise
-    raise first or CrmmlError("no way to read it was tried")
+            told = error  # the columns are there: this is the true reason
+    raise told or first or CrmmlError("no way to read it was tried")
 
 
 def trained_policies(manifest: Manifest) -> Policies:

@@ -43,6 +43,7 @@ from crmml.data.schema import TRANSACTIONS
 from crmml.exceptions import CrmmlError, TrackingError
 from crmml.metrics.bootstrap import Replicates
 from crmml.metrics.table import describe_metric
+from crmml.scoring.counted import without_amounts
 from crmml.scoring.frames import InputColumn, input_columns
 from crmml.storage.scores import write_csv
 from crmml.tracking.database import check_database, make_database, sqlite_file
@@ -563,7 +564,8 @@ def _input_column(column: InputColumn, manifest: Manifest) -> ColSpec:
         kind = _ANYTHING
     else:  # other ids may be numbers or text, quantities whole or not; times are parsed at the door
         kind = _TYPES.get(str(column.kind), _ANYTHING)
-    return ColSpec(kind, column.name, required=column.required)
+    needed = column.required and not (column.name == "amount" and without_amounts(manifest))
+    return ColSpec(kind, column.name, required=needed)
 
 
 def invented_transactions(manifest: Manifest) -> pd.DataFrame:
