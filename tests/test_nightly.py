@@ -11,7 +11,7 @@ from crmml.scoring.scorer import score
 from crmml.storage.scores import read_plans, write_scores
 from crmml.testing.simulate import simulate_world
 
-NIGHTS = pd.date_range("2023-12-01", periods=6, freq="D")
+NIGHTS = pd.date_range("2023-12-01", periods=10, freq="D")
 BUDGET = 2.0
 
 
@@ -42,7 +42,7 @@ def bundle(world):
 
 @pytest.fixture(scope="module")
 def nights(world, bundle, tmp_path_factory):
-    """Score six nights in a row into one folder, each with the plans of those before."""
+    """Score ten nights in a row into one folder, each with the plans of those before."""
     made, people = bundle
     out = tmp_path_factory.mktemp("scores")
     tables, files = [], []

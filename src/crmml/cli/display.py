@@ -109,7 +109,7 @@ def show_tiers(scores: Scores) -> None:
     grid = _grid(
         f"Value tiers on {moment}",
         "tier", "customers", "share of value", "mean CLV", "mean churn", "actions", "cost",
-        "expected gain",
+        "expected\nnet gain",
     )  # fmt: skip
     for tier, row in tier_table(scores).iterrows():
         grid.add_row(

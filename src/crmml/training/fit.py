@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 from sklearn.base import clone
 
-from crmml.exceptions import TooLittleDataError
+from crmml.exceptions import FitWarning, TooLittleDataError
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import rolling_wallets
 from crmml.models.churn.selection import ChurnSelection, select_churn
-from crmml.models.forecast.forecasters import Forecaster, HybridForecaster, in_order
+from crmml.models.forecast.forecasters import (
+    Forecaster,
+    HybridForecaster,
+    ProcessForecaster,
+    in_order,
+)
+from crmml.models.forecast.plausibility import find_implausible
 from crmml.models.loyalty.model import LoyaltyModel
 from crmml.models.purchase.compose import Composition, fit_purchase_model
 from crmml.models.purchase.left_censored import detect_left_censoring
@@ -60,7 +67,7 @@ def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
     process = process_for_value(chosen, backtest.leaderboard)
     notes: list[Note] = []
     with collecting(notes, fit_of("the models", cutoff)):
-        forecast = fit_forecast(plan, snapshot, backtest)
+        forecast = _bear_out(plan, snapshot, process, fit_forecast(plan, snapshot, backtest))
         correction = forecast if isinstance(forecast, HybridForecaster) else None
         if correction is not None:
             text = (
@@ -118,6 +125,28 @@ def fit_forecast(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Forecast
     training_windows = _training_windows(plan, snapshot, forecast.n_windows)
     with about(fit_of(chosen, snapshot.cutoff)):
         return forecast.fit(snapshot, training_windows, fits=plan.fits)
+
+
+def _bear_out(plan: Plan, snapshot: Snapshot, process: str, forecast: Forecaster) -> Forecaster:
+    """Return a learned forecast, or that of a process where no history bears the learned one out.
+
+    A process cannot leave its own rates far behind, and the hybrid has been compared in its fit.
+    """
+    if isinstance(forecast, (ProcessForecaster, HybridForecaster)):
+        return forecast
+    horizon = plan.config.outcome.horizon
+    windows = _training_windows(plan, snapshot, forecast.n_windows)
+    said = find_implausible(forecast.forecast(snapshot), snapshot, windows, horizon)
+    if not said:
+        return forecast
+    schedules = read_schedules(plan.tables)
+    other = make_candidate(process, horizon, seed=plan.config.seed, schedules=schedules)
+    warnings.warn(
+        f"the learned forecast is not served, but that of {process}: {'; '.join(said)}",
+        FitWarning,
+        stacklevel=2,
+    )
+    return other.fit(snapshot, _training_windows(plan, snapshot, other.n_windows), fits=plan.fits)
 
 
 def fit_process(plan: Plan, snapshot: Snapshot, name: str) -> Any:

@@ -64,9 +64,8 @@ def find_implausible(
             first = beyond[0]
             said.append(
                 f"{len(beyond)} of the {len(largest)} largest forecasts exceed the {noun} that any "
-                f"customer ever had in a period of {horizon} ({most:,.1f}): customer "
-                f"{snapshot.customer_id[first]} with {values[first]:,.1f}, whose own best period "
-                f"had {own[first]:,.1f}"
+                f"customer ever had in a period of {horizon} ({most:,.1f}): the largest is "
+                f"{values[first]:,.1f}, for a customer whose own best period had {own[first]:,.1f}"
             )
     said += _mean_spend(forecast, snapshot)
     return tuple(said)
