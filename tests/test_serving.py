@@ -227,3 +227,14 @@ def test_a_mistake_is_answered_400_with_one_sentence_and_nobodys_rows(server, wh
     assert len(answer) < 2000
     if what != "a missing column":  # MLflow's own check of the columns
         assert "12.3" not in answer  # an amount of another customer
+
+
+@pytest.mark.parametrize(
+    "form",
+    [int, str, float, lambda amount: f"{amount:.2f}"],
+    ids=["whole", "text", "fractions", "text of two decimals"],
+)
+def test_amounts_of_any_form_are_read_over_http(server, bundle, form):
+    rows = [{**row, "amount": form(12)} for row in ROWS]
+    plain = [{**row, "amount": 12.0} for row in ROWS]
+    same(ask(server, {"dataframe_records": rows}), bundle.score(pd.DataFrame(plain)))

@@ -173,8 +173,8 @@ def test_the_signature_names_every_input_and_the_cutoff(shelf):
     assert columns == {
         "customer_id": ("string", True),
         "timestamp": ("any", True),
-        "amount": ("double", True),
-        "margin": ("double", False),
+        "amount": ("any", True),
+        "margin": ("any", False),
         "category": ("string", False),
         "order_id": ("any", False),
     }

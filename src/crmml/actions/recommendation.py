@@ -30,7 +30,7 @@ REASONS: dict[str, str] = {
     "bad_experience": "The last experience was bad and waits for an answer.",
     "cheaper_to_serve": "The customer can be served at lower cost.",
     "top_tier": "The customer is of the two highest value tiers.",
-    "pays_many_times": "The expected gain is at least three times the cost.",
+    "pays_many_times": "The expected net gain is at least three times the cost.",
     "almost_certain": "The gain is positive with at least 90 % probability.",
     # against it
     "assumed_effect": "The effect is an assumption; no experiment stands behind it.",

@@ -312,7 +312,7 @@ backtest:
 
 actions:
   catalogue: null       # your own YAML of actions; null takes the built-in assumptions
-  budget: 1000
+  # budget: 1000        # of one round; written here, it also overrides that of the training
   holdout_share: 0.05   # left alone at random, so that the effect can be measured
 """
 

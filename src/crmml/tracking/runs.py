@@ -77,7 +77,6 @@ _REQUIREMENTS = (
 by loading the model in another process, which takes seconds."""
 
 _TYPES = {
-    "money": DataType.double,
     "flag": DataType.boolean,
     "text": DataType.string,
 }
@@ -535,7 +534,8 @@ def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
 
     Timestamps are of any type, pandas timestamps or ISO 8601 text, and left to the cleaning:
     MLflow's own ``datetime`` refuses text from pandas, and over REST a column in which a time or
-    its fraction is sometimes left out. Money is ``double``; the cleaning makes it DECIMAL.
+    its fraction is sometimes left out. Money is of any type too: ``double`` would refuse whole
+    amounts and text, which the cleaning reads as DECIMAL.
 
     Parameters
     ----------
