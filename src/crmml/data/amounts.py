@@ -53,12 +53,12 @@ class AmountForm(NamedTuple):
 
 
 def _edges(signs: Iterable[str]) -> tuple[str, str]:
-    """Return patterns of a currency before and behind an amount; the rest is in their groups."""
+    """Return patterns of a currency, their second group, before and behind an amount."""
     any_of = "|".join(re.escape(sign) for sign in sorted(signs, key=len, reverse=True))
     blanks = f"[{_BLANKS}]*"
     return (
-        rf"^([-+(]*){blanks}(?:{any_of})\.?{blanks}([-+]?[(0-9.,].*)$",
-        rf"^(.*[0-9.,)-]){blanks}(?:{any_of})\.?{blanks}([-)]*)$",
+        rf"^([-+(]*){blanks}({any_of})\.?{blanks}([-+]?[(0-9.,].*)$",
+        rf"^(.*[0-9.,)-]){blanks}({any_of})\.?{blanks}([-)]*)$",
     )
 
 
@@ -94,7 +94,7 @@ def is_whole(text: str) -> bool:
 
 def _bare(text: str) -> str:
     bare = text.strip().translate(_TO_ASCII)
-    return _BEHIND.sub(r"\1\2", _BEFORE.sub(r"\1\2", bare)).strip()
+    return _BEHIND.sub(r"\1\3", _BEFORE.sub(r"\1\3", bare)).strip()
 
 
 def parse_number(
@@ -159,7 +159,7 @@ def _uncurrencied(text: ir.StringValue, signs: Sequence[str]) -> ir.StringValue:
     if not signs:
         return text
     for pattern in _edges(signs):
-        text = text.re_replace(pattern, r"\1\2")
+        text = text.re_replace(pattern, r"\1\3")
     return text
 
 
@@ -173,15 +173,8 @@ def _signed(text: ir.StringValue) -> ir.StringValue:
 
 def currency_of(text: ir.StringValue, signs: Sequence[str]) -> ir.StringValue:
     """Return the sign or code of the currency in each cell; null where there is none."""
-    before, behind = _edges(signs)
-    any_of = "|".join(re.escape(sign) for sign in sorted(signs, key=len, reverse=True))
     text = text.translate(_FOREIGN, _ASCII)
-    return ibis.coalesce(
-        ibis.ifelse(text.re_search(before), text.re_extract(f"({any_of})", 1), ibis.null(str)),
-        ibis.ifelse(
-            text.re_search(behind), text.re_extract(rf"({any_of})\.?[ \)-]*$", 1), ibis.null(str)
-        ),
-    )
+    return ibis.coalesce(*(text.re_extract(edge, 2).nullif("") for edge in _edges(signs)))
 
 
 def decide_amounts(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -176,12 +175,12 @@ def _whole(text: str | None, what: str, least: int, most: int) -> int:
     return int(text)
 
 
-def _words(text: str) -> Iterator[str]:
-    return iter(text.split(" ")) if text else iter(())
+def _words(text: str) -> list[str]:
+    return text.split(" ") if text else []
 
 
 def _numbers(text: str, what: str, count: int, *, endless: bool = False) -> None:
-    words = list(_words(text))
+    words = _words(text)
     if len(words) != count:
         raise BundleError(f"stored trees: {what} must be {count} numbers; got {len(words)}")
     for word in words:

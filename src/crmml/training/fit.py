@@ -116,15 +116,20 @@ def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
 
 def fit_forecast(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Forecaster:
     """Fit the chosen candidate on a snapshot, or take it from the test window of that snapshot."""
-    chosen, config = backtest.chosen, plan.config
+    chosen = backtest.chosen
     for window in backtest.windows:
         if window.labelled.snapshot is snapshot:
             return window.fitted[chosen]
+    return _fit_candidate(plan, snapshot, chosen)
+
+
+def _fit_candidate(plan: Plan, snapshot: Snapshot, name: str) -> Forecaster:
+    config = plan.config
     schedules = read_schedules(plan.tables)
-    forecast = make_candidate(chosen, config.outcome.horizon, seed=config.seed, schedules=schedules)
-    training_windows = _training_windows(plan, snapshot, forecast.n_windows)
-    with about(fit_of(chosen, snapshot.cutoff)):
-        return forecast.fit(snapshot, training_windows, fits=plan.fits)
+    forecast = make_candidate(name, config.outcome.horizon, seed=config.seed, schedules=schedules)
+    windows = _training_windows(plan, snapshot, forecast.n_windows)
+    with about(fit_of(name, snapshot.cutoff)):
+        return forecast.fit(snapshot, windows, fits=plan.fits)
 
 
 def _bear_out(plan: Plan, snapshot: Snapshot, process: str, forecast: Forecaster) -> Forecaster:
@@ -139,14 +144,12 @@ def _bear_out(plan: Plan, snapshot: Snapshot, process: str, forecast: Forecaster
     said = find_implausible(forecast.forecast(snapshot), snapshot, windows, horizon)
     if not said:
         return forecast
-    schedules = read_schedules(plan.tables)
-    other = make_candidate(process, horizon, seed=plan.config.seed, schedules=schedules)
     warnings.warn(
         f"the learned forecast is not served, but that of {process}: {'; '.join(said)}",
         FitWarning,
         stacklevel=2,
     )
-    return other.fit(snapshot, _training_windows(plan, snapshot, other.n_windows), fits=plan.fits)
+    return _fit_candidate(plan, snapshot, process)
 
 
 def fit_process(plan: Plan, snapshot: Snapshot, name: str) -> Any:
