@@ -21,11 +21,18 @@ from typing import TYPE_CHECKING, Any
 import ibis
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from crmml.data.tables import Tables
     from crmml.features.labels import LabelledSnapshot
     from crmml.features.snapshot import Snapshot
+
+
+# The same examples in every run: a push does not fail for what it did not change.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=1000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def pytest_collection_finish() -> None:

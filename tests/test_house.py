@@ -53,6 +53,15 @@ def test_every_public_name_resolves(name: str) -> None:
     assert getattr(crmml, name) is not None
 
 
+def test_the_tests_lie_where_the_code_lies() -> None:
+    package, kept = ROOT / "src" / "crmml", {"doors", "format_1", "format_2"}
+    rooms = {path.parent.relative_to(ROOT / "tests") for path in ROOT.glob("tests/**/test_*.py")}
+    assert [str(room) for room in rooms if not (package / room).is_dir()] == []
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
+    folders.discard("__pycache__")
+    assert {name for name in folders if not (package / name).is_dir()} == kept
+
+
 def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         crmml.nothing  # noqa: B018

@@ -86,4 +86,5 @@ def test_an_override_is_read_as_strictly(tmp_path):
 def test_plain_values_come_back_as_the_library_reads_them(value):
     text = yaml.safe_dump(value, allow_unicode=True)
     if "*id" not in text:  # the writer refers to equal parts
-        assert read_yaml(text) == yaml.safe_load(text) == value
+        # Not "== value": the library itself loses a next-line character (U+0085) on its way.
+        assert read_yaml(text) == yaml.safe_load(text)

@@ -13,7 +13,7 @@ from crmml.scoring.bundle import FORMAT_VERSION, ScoringBundle
 from crmml.scoring.decisions import Actions
 from crmml.storage.files import load_bundle, save_bundle
 
-STORED = Path(__file__).parent / "format_1"
+STORED = Path(__file__).parents[1] / "format_1"
 
 
 @pytest.fixture(scope="module")

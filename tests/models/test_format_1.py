@@ -12,7 +12,7 @@ import crmml.models
 from crmml.data.datasets import load_cdnow
 from crmml.features.snapshot import build_snapshot
 
-STORED = json.loads((Path(__file__).parent / "format_1" / "estimators.json").read_text())
+STORED = json.loads((Path(__file__).parents[1] / "format_1" / "estimators.json").read_text())
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from crmml.data.tables import open_tables
 from crmml.exceptions import DataError, SourceError
 from crmml.storage.fingerprint import fingerprint
 
-ROOMS = Path(__file__).parent.parent / "src" / "crmml"
+ROOMS = Path(__file__).parents[2] / "src" / "crmml"
 
 
 def names_in(path: Path) -> set[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 import crmml
 from crmml.storage.bundles import load_bundle
 
-STORED = Path(__file__).parent / "format_2"
+STORED = Path(__file__).parents[1] / "format_2"
 
 
 def test_a_bundle_of_0_2_scores_as_it_did():
