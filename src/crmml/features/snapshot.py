@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from crmml.data.reading import Readable, Source
     from crmml.data.tables import Tables
+    from crmml.features.margins import MarginRates
 
 CORE_COLUMNS: tuple[str, ...] = ("customer_id", "frequency", "recency", "T")
 
@@ -326,6 +327,7 @@ def build_snapshot(
     behaviour: bool = True,
     channels: Mapping[str, str] | None = None,
     own_seller: str | None = None,
+    margins: MarginRates | None = None,
 ) -> Snapshot:
     """Summarise a transaction log at a cutoff: one row per customer who has bought.
 
@@ -353,6 +355,9 @@ def build_snapshot(
     own_seller : str, optional
         The own house in the column ``seller``. Needed where the log holds several sellers; only
         own lines are seen here.
+    margins : MarginRates, optional
+        Margin ratios of the training, which ``expected_margin_ratio`` of a scored batch rests on
+        (``snapshot.provenance["margins"]``); default: those of these customers.
 
     Returns
     -------
@@ -405,6 +410,7 @@ def build_snapshot(
     from crmml.data.tables import Tables, open_tables
     from crmml.features import behaviour as traits
     from crmml.features import purchases
+    from crmml.features.profit import attach_profit
 
     purchases.check_grain(grain, time_unit)
     end = read_moment(cutoff, "cutoff")
@@ -444,15 +450,17 @@ def build_snapshot(
         frame = purchases.fetch(customers.select("customer_id", **columns))
         if behaviour:
             provenance["purchase_times"] = PurchaseTimes.gather(periods, grain)
+    unknown: dict[str, str] = {}
+    if behaviour:
+        frame, unknown, provenance["margins"] = attach_profit(frame, opened, lines, end, margins)
 
     bought = (frame["frequency"] >= 0).to_numpy()
     provenance["customers_without_purchase"] = int((~bought).sum())
     frame = frame if bought.all() else frame.loc[bought].reset_index(drop=True)
     if behaviour:
-        people = opened.customers
-        known = [*lines.columns, *(people.columns if people is not None else [])]
+        known = [*lines.columns, *traits.columns_beside(opened)]
         provenance["channels"] = names
-        provenance["absent"] = traits.find_absent(known, grain)
+        provenance["absent"] = traits.find_absent(known, grain) | unknown
     return Snapshot(frame, end, grain, time_unit, provenance)
 
 
