@@ -410,7 +410,6 @@ def build_snapshot(
     from crmml.data.tables import Tables, open_tables
     from crmml.features import behaviour as traits
     from crmml.features import purchases
-    from crmml.features.profit import attach_profit
 
     purchases.check_grain(grain, time_unit)
     end = read_moment(cutoff, "cutoff")
@@ -450,18 +449,32 @@ def build_snapshot(
         frame = purchases.fetch(customers.select("customer_id", **columns))
         if behaviour:
             provenance["purchase_times"] = PurchaseTimes.gather(periods, grain)
-    unknown: dict[str, str] = {}
-    if behaviour:
-        frame, unknown, provenance["margins"] = attach_profit(frame, opened, lines, end, margins)
 
     bought = (frame["frequency"] >= 0).to_numpy()
     provenance["customers_without_purchase"] = int((~bought).sum())
     frame = frame if bought.all() else frame.loc[bought].reset_index(drop=True)
     if behaviour:
-        known = [*lines.columns, *traits.columns_beside(opened)]
         provenance["channels"] = names
-        provenance["absent"] = traits.find_absent(known, grain) | unknown
+        frame, found = _with_profit(frame, opened, lines, end, grain, margins)
+        provenance |= found
     return Snapshot(frame, end, grain, time_unit, provenance)
+
+
+def _with_profit(
+    frame: pd.DataFrame,
+    opened: Tables,
+    lines: ir.Table,
+    end: pd.Timestamp,
+    grain: Grain,
+    margins: MarginRates | None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Add costs, profit and shrunk margins; say which features these data cannot give, and why."""
+    from crmml.features import behaviour as traits
+    from crmml.features.profit import attach_profit
+
+    frame, unknown, rates = attach_profit(frame, opened, lines, end, margins)
+    absent = traits.find_absent([*lines.columns, *traits.columns_beside(opened)], grain)
+    return frame, {"absent": absent | unknown, "margins": rates}
 
 
 def _lines_before(
