@@ -32,6 +32,7 @@ from crmml.features.selection import choose_features, feature_matrix
 from crmml.features.snapshot import CORE_COLUMNS, Snapshot
 from crmml.features.windows import customer_folds
 from crmml.metrics.bootstrap import hash_keys
+from crmml.models.arguments import check_history, check_snapshot
 from crmml.models.boosting import Boosting, Objective, Trees
 from crmml.models.estimator import Estimator
 from crmml.models.fits import Fits
@@ -157,6 +158,7 @@ class OwnMeanSpend(Estimator):
 
     def fit(self, snapshot: Snapshot) -> Self:
         """Find the mean spend per repeat purchase; 0 if there is none."""
+        check_snapshot(snapshot, self)
         x, spend = (snapshot.frame[name].to_numpy() for name in ("frequency", "monetary_value"))
         self.level_ = math.fsum(x * spend) / max(math.fsum(x), 1.0)
         return self
@@ -216,6 +218,8 @@ class ProcessForecaster(Forecaster):
         FitWarning
             If spend falls back on each customer's own mean.
         """
+        check_snapshot(snapshot, self)
+        check_history(windows, self)
         fits = Fits() if fits is None else fits
         self.purchase_model_ = fit_purchase_model(
             self.purchase_model, snapshot, in_order(snapshot, windows), fits
@@ -301,6 +305,8 @@ class HeuristicForecaster(Forecaster):
         fits: Fits | None = None,
     ) -> Self:
         """Find the cut and the means on the newest training window."""
+        check_snapshot(snapshot, self)
+        check_history(windows, self)
         del fits
         closed = in_order(snapshot, windows)
         self.cut_, self.means_ = 1.0, [[0.0] * (len(self._edges) + 1) for _ in range(2)]
@@ -478,6 +484,8 @@ class BoostedForecaster(Forecaster):
         fits: Fits | None = None,
     ) -> Self:
         """Grow the trees on the training windows."""
+        check_snapshot(snapshot, self)
+        check_history(windows, self)
         del fits
         if self.kind not in ("tweedie", "hurdle"):
             raise ParameterError("kind", "'tweedie' or 'hurdle'", self.kind)
@@ -645,6 +653,8 @@ class HybridForecaster(Forecaster):
         fits: Fits | None = None,
     ) -> Self:
         """Fit the process at each cutoff and the trees on what it missed after it."""
+        check_snapshot(snapshot, self)
+        check_history(windows, self)
         fits = Fits() if fits is None else fits
         closed = [part for part in in_order(snapshot, windows) if part.outcomes["purchases"].any()]
         if not closed:
@@ -913,6 +923,8 @@ class BlendForecaster(Forecaster):
         fits: Fits | None = None,
     ) -> Self:
         """Weigh the members on the newest training window, and fit them on the snapshot."""
+        check_snapshot(snapshot, self)
+        check_history(windows, self)
         fits = Fits() if fits is None else fits
         closed = in_order(snapshot, windows)
         if not closed:
