@@ -143,6 +143,23 @@ class ParameterError(CrmmlError, ValueError):
         super().__init__(f"{name} must be {rule}; got {got!r}")
 
 
+class WrongArgumentError(CrmmlError, TypeError):
+    """An argument is of another kind than is needed.
+
+    Parameters
+    ----------
+    who : str
+        What was called.
+    needed, got : str
+        What it takes, and what it was given.
+    remedy : str
+        What makes the one of the other.
+    """
+
+    def __init__(self, who: str, needed: str, got: str, remedy: str) -> None:
+        super().__init__(f"{who} needs {needed}; got {got}: {remedy}")
+
+
 class CrmmlWarning(UserWarning):
     """Something the user must know, though the work goes on.
 

@@ -12,6 +12,7 @@ import pandas as pd
 from crmml._typing import BoolArray, Duration, FloatArray, IntArray
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import CORE_COLUMNS, Snapshot
+from crmml.models.arguments import check_history, check_snapshot
 from crmml.models.estimator import Estimator
 from crmml.models.fits import Fits
 from crmml.models.forecast.forecaster import Forecaster, in_order, keyed
@@ -32,6 +33,7 @@ class OwnMeanSpend(Estimator):
 
     def fit(self, snapshot: Snapshot) -> Self:
         """Find the mean spend per repeat purchase; 0 if there is none."""
+        check_snapshot(snapshot, self)
         x, spend = (snapshot.frame[name].to_numpy() for name in ("frequency", "monetary_value"))
         self.level_ = math.fsum(x * spend) / max(math.fsum(x), 1.0)
         return self
@@ -94,6 +96,8 @@ class HeuristicForecaster(Forecaster):
         fits: Fits | None = None,
     ) -> Self:
         """Find the cut and the means on the newest training window."""
+        check_snapshot(snapshot, self)
+        check_history(windows, self)
         del fits
         closed = in_order(snapshot, windows)
         self.cut_, self.means_ = 1.0, [[0.0] * (len(self._edges) + 1) for _ in range(2)]
