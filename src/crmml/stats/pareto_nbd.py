@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import expit, exprel, gammaln, psi
+from scipy.special import expit, exprel, gammaln, hyp2f1, psi
 
 from crmml._typing import BoolArray, FloatArray
 from crmml.stats.quadrature import REACH, legendre, nodes_needed
@@ -329,6 +329,25 @@ def probability_alive(params: Params, x: FloatArray, t_x: FloatArray, T: FloatAr
 def if_alive(params: Params, x: FloatArray, t_x: FloatArray, T: FloatArray) -> Params:
     """Parameters of the future of a customer active at T: both gamma posteriors."""
     return Params(params.r + x, params.alpha + T, params.s, params.beta + T)
+
+
+def probability_return(r: float, alpha: float, s: float, beta: float) -> float:
+    r"""P(an active customer buys again before leaving): :math:`E[\lambda / (\lambda + \mu)]`.
+
+    With :math:`B \sim \mathrm{Beta}(r, s)` it is
+    :math:`E[B\beta / (B\beta + (1-B)\alpha)]`, a hypergeometric function, taken on the side where
+    its argument lies in [0, 1).
+
+    Examples
+    --------
+    >>> round(probability_return(1.0, 10.0, 1.0, 10.0), 12)
+    0.5
+    """
+    if beta <= alpha:
+        share = r / (r + s) * hyp2f1(1.0, r + 1.0, r + s + 1.0, 1.0 - beta / alpha)
+        return float(beta / alpha * share)
+    share = s / (r + s) * hyp2f1(1.0, s + 1.0, r + s + 1.0, 1.0 - alpha / beta)
+    return float(1.0 - alpha / beta * share)
 
 
 def expected_purchases(params: Params, t: FloatArray) -> FloatArray:
