@@ -32,8 +32,8 @@ class DurationError(CrmmlError, ValueError):
     def __init__(self, got: object) -> None:
         super().__init__(
             "a duration is a positive number and a unit, H (hours), D (days), W (weeks) or "
-            "P (purchase opportunities), like '52W'; months and years have no fixed length, "
-            f"write days or weeks; got {got!r}"
+            "P (purchase opportunities), like '52W', and at most a billion of them; months and "
+            f"years have no fixed length, write days or weeks; got {_short(got)}"
         )
 
 
@@ -140,7 +140,7 @@ class ParameterError(CrmmlError, ValueError):
     """A setting is outside its legal range."""
 
     def __init__(self, name: str, rule: str, got: object) -> None:
-        super().__init__(f"{name} must be {rule}; got {got!r}")
+        super().__init__(f"{name} must be {rule}; got {_short(got)}")
 
 
 class WrongArgumentError(CrmmlError, TypeError):
