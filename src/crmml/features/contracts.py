@@ -21,7 +21,7 @@ from crmml.data.schema import END_REASONS
 from crmml.data.tables import Tables
 from crmml.exceptions import ParameterError, TooLittleDataError
 from crmml.features.purchases import fetch, seconds_at, seconds_of
-from crmml.features.windows import end_of_observation, length_of, read_moment
+from crmml.features.windows import Window, end_of_observation, length_of, read_moment
 
 CAUSES: tuple[str, ...] = (*END_REASONS, "unknown")
 """Why a contract ended; ``unknown`` where the data give no reason."""
@@ -79,8 +79,8 @@ class PersonPeriods:
     frame : DataFrame
         Sorted by ``customer_id``, ``spell`` and ``age``. The columns of :class:`Contracts` (but
         ``elapsed``) as of the start of the period, never later, and: ``spell`` (0, 1, ...),
-        ``starts_at``, and ``cause``, null where the contract outlasts the period and else one of
-        :data:`CAUSES`.
+        ``starts_at``; ``cause``, null where the contract outlasts the period and else one of
+        :data:`CAUSES`; ``position``, where in the period it ended, in (0, 1], else missing.
     period : Duration
         Length of a period.
     since, until : Timestamp
@@ -162,7 +162,7 @@ def build_contracts(
     lengths = _Lengths.of(period, grace, trailing)
     moment = _cutoff(tables, cutoff)
     seen, now = tables.before(moment), seconds_at(moment)
-    rows, spells = _spells(seen, lengths, now)
+    rows, spells = _spells(seen, lengths)
     active = spells.filter(spells.until == _OPEN)
     passed = ibis.literal(now) - active.started
     at = active.mutate(
@@ -213,15 +213,12 @@ def build_person_periods(
     lengths = _Lengths.of(period, grace, trailing)
     moment = _cutoff(tables, cutoff)
     seen, now = tables.before(moment), seconds_at(moment)
-    rows, spells = _spells(seen, lengths, now)
-    begin = _first_end(spells, now) if since is None else seconds_at(read_moment(since, "since"))
+    rows, spells = _spells(seen, lengths)
+    begin = _first_end(spells) if since is None else seconds_at(read_moment(since, "since"))
     at = _at_risk(spells, lengths, now, begin)
-    known = _covariates(at.drop("last", "cause"), rows, seen, lengths)
-    known = known.inner_join(at.select(*_KEY, "last", "cause"), list(_KEY))
-    known = known.mutate(
-        starts_at=known["at"].as_timestamp("s"),
-        cause=ibis.ifelse(known.age == known["last"], known.cause, ibis.null("string")),
-    ).drop("at", "last")
+    known = _covariates(at, rows, seen, lengths)
+    known = known.inner_join(at.select(*_KEY, "cause", "position"), list(_KEY))
+    known = known.mutate(starts_at=known["at"].as_timestamp("s")).drop("at")
     frame = fetch(known, ["customer_id", "spell", "age"])
     if not len(frame):
         raise TooLittleDataError(f"no contract was seen through a whole period before {moment}")
@@ -230,6 +227,47 @@ def build_person_periods(
     return PersonPeriods(
         frame, Duration.parse(period), pd.Timestamp(begin, unit="s"), moment, truncated
     )
+
+
+def build_contract_outcomes(
+    tables: Tables,
+    contracts: Contracts,
+    horizon: str | Duration,
+    *,
+    grace: str | Duration | None = None,
+) -> pd.DataFrame:
+    """Say which contracts ended within a horizon after their cutoff, and why.
+
+    Parameters
+    ----------
+    tables : Tables
+        Whole, not cut at the cutoff of the contracts.
+    contracts : Contracts
+    horizon : str or Duration
+    grace : str or Duration, optional
+        As for the contracts; an end renewed within it is none.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``customer_id`` in the order of the contracts: ``churned`` (bool) and ``cause``
+        (null where the contract did not end).
+
+    Raises
+    ------
+    CensoredWindowError
+        If the data end before the horizon and the grace period do.
+    """
+    window = Window(contracts.cutoff, horizon)
+    end = _cutoff(tables, None)
+    lengths = _Lengths.of(contracts.period, grace, contracts.period)
+    window.check_observed(end - pd.Timedelta(seconds=lengths.grace + 1))
+    _, spells = _spells(tables, lengths)
+    cutoff, closes = seconds_at(contracts.cutoff), seconds_at(window.closes)
+    here = spells.filter(spells.started < cutoff, spells.until >= cutoff, spells.until < closes)
+    ended = fetch(here.select("customer_id", cause=here.reason.fill_null("unknown")))
+    cause = ended.set_index("customer_id")["cause"].reindex(contracts.customer_id)
+    return pd.DataFrame({"churned": cause.notna(), "cause": cause})
 
 
 def _cutoff(tables: Tables, cutoff: str | pd.Timestamp | None) -> pd.Timestamp:
@@ -243,7 +281,7 @@ def _cutoff(tables: Tables, cutoff: str | pd.Timestamp | None) -> pd.Timestamp:
     return end_of_observation(pd.Timestamp(max(moments)))
 
 
-def _spells(tables: Tables, lengths: _Lengths, now: int) -> tuple[ir.Table, ir.Table]:
+def _spells(tables: Tables, lengths: _Lengths) -> tuple[ir.Table, ir.Table]:
     """Return the periods with their spell, and the spells: one row each."""
     table = tables["subscriptions"]
     absent: Any = ibis.null("string")
@@ -289,7 +327,7 @@ def _waits(spells: ir.Table, lengths: _Lengths, now: int) -> ir.BooleanValue:
     return (spells.until < _OPEN) & (spells.until >= now - lengths.grace)
 
 
-def _first_end(spells: ir.Table, now: int) -> int:
+def _first_end(spells: ir.Table) -> int:
     first = spells.aggregate(
         ended=spells.until.min(where=spells.until < _OPEN), began=spells.started.min()
     )
@@ -312,6 +350,7 @@ def _at_risk(spells: ir.Table, lengths: _Lengths, now: int, begin: int) -> ir.Ta
     first = ibis.greatest(0, (begin - spells.started + P - 1) // P)
     spans = spells.mutate(
         last=ibis.ifelse(over, count - 1, -1),
+        ended=spells.until,
         cause=spells.reason.fill_null("unknown"),
         first=first,
         count=count,
@@ -319,7 +358,15 @@ def _at_risk(spells: ir.Table, lengths: _Lengths, now: int, begin: int) -> ir.Ta
     spans = spans.filter(spans["count"] > spans["first"])
     each = spans.mutate(age=ibis.range(spans["first"], spans["count"]).unnest())
     each = each.mutate(at=each.started + each.age * P)
-    return each.select("customer_id", "spell", "age", "at", "started", "last", "cause")
+    ends = each.age == each["last"]
+    return each.select(
+        "customer_id",
+        "spell",
+        "age",
+        "at",
+        cause=ibis.ifelse(ends, each.cause, ibis.null("string")),
+        position=ibis.ifelse(ends, (each.ended - each["at"]) / P, ibis.null("float64")),
+    )
 
 
 def _covariates(at: ir.Table, rows: ir.Table, tables: Tables, lengths: _Lengths) -> ir.Table:
