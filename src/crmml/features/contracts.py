@@ -270,15 +270,32 @@ def build_contract_outcomes(
     return pd.DataFrame({"churned": cause.notna(), "cause": cause})
 
 
+def contract_span(tables: Tables) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Return the first end of a contract (or start, if earlier ones are none), and the last event.
+
+    Raises
+    ------
+    MissingTableError, TooLittleDataError
+        If there are no subscriptions, or none in the table.
+    """
+    table = tables["subscriptions"]
+    row = table.aggregate(
+        began=table.started_at.min(),
+        ended=table.ended_at.min(),
+        last_began=table.started_at.max(),
+        last_ended=table.ended_at.max(),
+    )
+    found = row.to_pyarrow().to_pylist()[0]
+    if found["began"] is None:
+        raise TooLittleDataError("there is no contract in the data")
+    last = max(one for one in (found["last_began"], found["last_ended"]) if one is not None)
+    return pd.Timestamp(found["ended"] or found["began"]), pd.Timestamp(last)
+
+
 def _cutoff(tables: Tables, cutoff: str | pd.Timestamp | None) -> pd.Timestamp:
     if cutoff is not None:
         return read_moment(cutoff, "cutoff")
-    table = tables["subscriptions"]
-    row = table.aggregate(began=table.started_at.max(), ended=table.ended_at.max())
-    moments = [moment for moment in row.to_pyarrow().to_pylist()[0].values() if moment is not None]
-    if not moments:
-        raise TooLittleDataError("there is no contract in the data")
-    return end_of_observation(pd.Timestamp(max(moments)))
+    return end_of_observation(contract_span(tables)[1])
 
 
 def _spells(tables: Tables, lengths: _Lengths) -> tuple[ir.Table, ir.Table]:
