@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ import pandas as pd
 
 from crmml._typing import Duration, FloatArray
 from crmml.data.tables import Tables
-from crmml.exceptions import TooLittleDataError
+from crmml.exceptions import BoundaryWarning, TooLittleDataError
 from crmml.features.contracts import (
     Contracts,
     PersonPeriods,
@@ -141,9 +142,13 @@ def fit_candidates(
     periods: PersonPeriods, horizon: str | Duration, seed: int = 0
 ) -> Mapping[str, Any]:
     """Fit the rule, the model without features and both hazard models to the same periods."""
+    with warnings.catch_warnings():
+        # Contracts that are all alike lead to the boundary, where its forecasts stand.
+        warnings.simplefilter("ignore", BoundaryWarning)
+        plain = BetaDiscreteWeibullModel().fit(periods)
     return {
         "rule": ContractRule().fit(periods),
-        "beta_discrete_weibull": BetaDiscreteWeibullModel().fit(periods),
+        "beta_discrete_weibull": plain,
         "hazard_logistic": HazardModel(calibration=horizon, seed=seed).fit(periods),
         "hazard_boosting": HazardModel(learner="boosting", calibration=horizon, seed=seed).fit(
             periods
