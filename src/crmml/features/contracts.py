@@ -67,7 +67,8 @@ class Contracts:
     @property
     def customer_id(self) -> pd.Index[Any]:
         """Ids in row order."""
-        return pd.Index(self.frame["customer_id"], name="customer_id")
+        ids: pd.Index[Any] = pd.Index(self.frame["customer_id"], name="customer_id")
+        return ids
 
 
 @dataclass(frozen=True)

@@ -358,7 +358,7 @@ class HazardModel(Estimator):
         elapsed = contracts.frame["elapsed"].to_numpy()[:, None]
         ends = np.minimum(np.arange(1.0, n_periods + 1.0), elapsed + length)
         begins = np.maximum(np.arange(0.0, float(n_periods)), elapsed)
-        return np.maximum(ends - begins, 0.0)
+        return np.asarray(np.maximum(ends - begins, 0.0))
 
 
 def _is_late(periods: PersonPeriods, calibration: str | Duration) -> Any:
