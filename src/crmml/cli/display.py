@@ -118,6 +118,7 @@ def show_tiers(scores: Scores) -> None:
             f"{row['cost']:,.2f}", f"{row['gain']:,.2f}",
         )  # fmt: skip
     console.print(grid)
+    show_pyramids(scores)
     if scores.found is None:
         say(f"No actions are recommended: {scores.absent['recommended_action']}.")
         return
@@ -131,6 +132,30 @@ def show_tiers(scores: Scores) -> None:
             f"{allocation.gap:.4%} of the best possible. The effects are assumptions of the "
             "catalogue until an experiment has measured them."
         )
+
+
+def pyramid_table(scores: Scores) -> pd.DataFrame | None:
+    """Tabulate the pyramids by value and by profit; None where the scores hold no profit."""
+    from crmml.segments.pyramids import compute_pyramids
+
+    table = scores.table.set_index("customer_id")
+    if "profit_to_date" not in table or table[["net_clv", "profit_to_date"]].isna().any(axis=None):
+        return None
+    return compute_pyramids(table["net_clv"], table["profit_to_date"])
+
+
+def show_pyramids(scores: Scores) -> None:
+    """Print the shares of value and of profit by tier beside the reference profile."""
+    table = pyramid_table(scores)
+    if table is None:
+        return
+    grid = _grid(
+        "Who brings the profit", "tier", "reference", "by lifetime value", "by profit to date"
+    )
+    for tier, row in table.iterrows():
+        shares = (row["reference_share"], row["share_of_value"], row["share_of_profit"])
+        grid.add_row(str(tier), *("" if pd.isna(s) else f"{s:.1%}" for s in shares))
+    console.print(grid)
 
 
 def show_backtest(backtest: Backtest) -> None:

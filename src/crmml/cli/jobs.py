@@ -394,6 +394,10 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
         tables["churn"] = result.churn.evaluation.table.reset_index()
     if result.calibration is not None:
         tables["churn_as_served"] = result.calibration.reset_index()
+    if result.upgrades is not None:
+        tables["upgrades_as_served"] = result.upgrades.reset_index()
+    if (pyramids := display.pyramid_table(result.scores)) is not None:
+        tables["pyramids"] = pyramids.reset_index()
     return tables
 
 

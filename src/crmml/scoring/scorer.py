@@ -27,6 +27,7 @@ from crmml.exceptions import (
     UnlikeTrainingError,
     UnlikeTrainingWarning,
 )
+from crmml.features.margins import MarginRates
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import end_of_observation, length_of, read_moment
 from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
@@ -380,6 +381,7 @@ def _snapshot(manifest: Manifest, tables: Tables, moment: pd.Timestamp) -> Snaps
         time_unit=manifest.time_unit,
         channels=manifest.channels,
         own_seller=manifest.own_seller if "seller" in known else None,
+        margins=None if manifest.margins is None else MarginRates.from_dict(manifest.margins),
     )
     lost = [name for name in manifest.features if name not in snapshot.frame]
     if not lost:

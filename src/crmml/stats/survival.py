@@ -55,9 +55,7 @@ def survival(process: Any, params: Any, t: FloatArray) -> FloatArray:
         return np.asarray(np.broadcast_to(np.exp(more), t.shape))
     if getattr(process, "k", 1) > 1:
         return _after_regular_purchases(process, params, t)
-    r, alpha, a, b = (
-        np.broadcast_to(np.asarray(v, dtype=np.float64), t.shape) for v in params[:4]
-    )
+    r, alpha, a, b = (np.broadcast_to(np.asarray(v, dtype=np.float64), t.shape) for v in params[:4])
     return _after_purchases(r, t / alpha, a, b)
 
 

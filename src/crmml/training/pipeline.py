@@ -31,6 +31,7 @@ from crmml.training.gates import find_gates
 from crmml.training.opening import open_configured
 from crmml.training.plan import Plan, find_test_windows, make_plan, specify_labels
 from crmml.training.served import evaluate_served
+from crmml.training.upgrade_evaluation import upgrade_note
 
 Interval = tuple[float, float, float]
 """Value, lower and upper bound (90 %)."""
@@ -69,6 +70,8 @@ class TrainingResult:
         Conditions for promotion, and whether they are met.
     config : Config
         As used.
+    upgrades : DataFrame or None
+        Mean upgrade probability as served and the share that moved up, by tier.
     """
 
     bundle: ScoringBundle
@@ -83,6 +86,7 @@ class TrainingResult:
     label_specification: dict[str, Any]
     gates: dict[str, bool]
     config: Config
+    upgrades: pd.DataFrame | None = None
 
     @property
     def metrics(self) -> dict[str, float | Interval]:
@@ -152,6 +156,8 @@ def train(
     scores = score(fitted.bundle, tables, plan.cutoff, snapshot=plan.newest, keep_counts=True)
     gates = find_gates(served, fitted.churn, backtest.chosen)
     told = [*fitted.notes, *(gate.note for gate in gates)]
+    if served.upgrades is not None:
+        told.append(upgrade_note(served.upgrades))
     notes = gather_notes(backtest, told, scores)
     return TrainingResult(
         bundle=finish_bundle(fitted.bundle, figures, notes, scores, tables),
@@ -162,6 +168,7 @@ def train(
         served=figures,
         replicates=served.replicates,
         calibration=served.churn,
+        upgrades=served.upgrades,
         notes=notes,
         label_specification=specify_labels(settings, tables),
         gates={gate.name: gate.met for gate in gates},

@@ -60,6 +60,7 @@ _OF_BUNDLE: Mapping[str, Callable[[ScoringBundle], Any]] = {
         "amount_per_purchase"
     ),
     "tiers.shares": lambda b: tuple(b.tiers.shares),
+    "tiers.by": lambda b: b.tiers_by,
     "actions.holdout_share": lambda b: b.policy.holdout_share,
     "actions.holdout_least": lambda b: b.policy.holdout_least,
     "actions.experiment": lambda b: b.policy.experiment,

@@ -198,7 +198,9 @@ def net_quantiles(
     Who has left costs nothing; who is active costs ``K = cost / P(alive)``, taken as known. With
     ``Q`` the quantiles of the margin and ``p = P(alive)``, those of the difference at the level
     ``u`` are ``Q(u + 1 - p) - K`` while that is negative, ``Q(u) - K`` where that is positive, and
-    0 between. ``Q`` is interpolated linearly on a grid of levels, except at the levels asked for.
+    0 between; of a customer whose margin is negative, ``Q(u) - K`` below the level ``p`` and then
+    0. ``Q`` is interpolated linearly on a grid of levels, except at the levels asked for, and is 0
+    up to the probability of no purchase.
     """
     levels = check_levels(q)
     p = ahead.purchases.probability_alive().to_numpy()
@@ -208,20 +210,29 @@ def net_quantiles(
     k = np.where(p > 0, spent / np.where(p > 0, p, 1.0), 0.0)
     grid = np.unique(np.concatenate([levels, _GRID]))
     margin = ahead.clv_quantiles(grid.tolist()).to_numpy()
+    silent = ahead.doubted.probability_no_purchase().to_numpy()
+    loses = margin[:, 0] < 0
     out = np.empty((len(p), len(levels)))
     for j, level in enumerate(levels):
         upper = margin[:, int(np.searchsorted(grid, level))] - k
-        lower = _interpolated(grid, margin, level + 1.0 - p) - k
-        out[:, j] = np.where(lower < 0, lower, np.maximum(upper, 0.0))
+        lower = _interpolated(grid, margin, level + 1.0 - p, silent) - k
+        gains = np.where(lower < 0, lower, np.maximum(upper, 0.0))
+        out[:, j] = np.where(loses, np.where(level < p, upper, 0.0), gains)
     columns = pd.Index(levels, name="q")
     return pd.DataFrame(out, index=ahead.snapshot.customer_id, columns=columns)
 
 
-def _interpolated(grid: FloatArray, values: FloatArray, at: FloatArray) -> FloatArray:
-    """Read a table of quantiles at a level of each row; above the grid a loss is impossible."""
+def _interpolated(
+    grid: FloatArray, values: FloatArray, at: FloatArray, silent: FloatArray
+) -> FloatArray:
+    """Read a table of quantiles, 0 up to the level ``silent``, at a level of each row."""
     right = np.clip(np.searchsorted(grid, at), 1, len(grid) - 1)
-    share = np.clip((at - grid[right - 1]) / (grid[right] - grid[right - 1]), 0.0, 1.0)
     rows = np.arange(len(at))
-    found = (1 - share) * values[rows, right - 1] + share * values[rows, right]
+    begins = grid[right - 1] < silent  # the quantiles leave 0 between these two levels
+    left = np.where(begins, np.minimum(silent, grid[right]), grid[right - 1])
+    low = np.where(begins, 0.0, values[rows, right - 1])
+    width = grid[right] - left
+    share = np.clip((at - left) / np.where(width > 0, width, 1.0), 0.0, 1.0)
+    found = np.where(at <= silent, 0.0, (1 - share) * low + share * values[rows, right])
     # Of the level 1 or more there is no quantile: whoever is asked for has left.
     return np.asarray(np.where(at >= 1.0, np.inf, found))

@@ -1,11 +1,11 @@
 """P(the lifetime value scored one horizon later reaches a threshold), from the predictive law.
 
 One horizon on, a customer has bought *n* times more, last at a moment *u*, and spent *Z*. What the
-model will then say is computed as it will be: from the history ``x + n``, ``u``, ``T + h``, and from
-the spend so far. Without a purchase (probability known exactly) it is one number. Otherwise *n* and
-*u* are simulated, given that there is a purchase, on 16 points of a low-discrepancy sequence, the
-same for every customer, so that nobody's probability depends on who else is there; and P(Z is
-enough) is exact: over ``gamma + x m``, *Z* is beta-prime.
+model will then say is computed as it will be: from the history ``x + n``, ``u``, ``T + h``, and the
+spend so far. Without a purchase (whose probability is known exactly) it is one number. Otherwise
+*n* and *u* are simulated, given that there is a purchase, on 16 points of a low-discrepancy
+sequence, the same for every customer, so that nobody's probability depends on who else is there;
+and P(Z is enough) is exact: over ``gamma + x m``, *Z* is beta-prime.
 
 What cannot be foreseen stands still: the margin ratio, the factor of the cost to serve, covariates
 and features that a correction reads.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -86,9 +87,8 @@ def upgrade_probability(
     place = np.argsort(near.rows, kind="stable")
     starts = np.searchsorted(near.rows[place], np.arange(0, len(first) + _ROWS, _ROWS))
     found = np.full(len(snapshot), np.nan)
-    for begin, (low, high) in zip(
-        range(0, len(first), _ROWS), zip(starts[:-1], starts[1:], strict=True), strict=False
-    ):
+    for block, (low, high) in enumerate(pairwise(starts)):
+        begin = block * _ROWS
         rows = np.arange(begin, min(begin + _ROWS, len(first)))
         mine = place[low:high]
         again = _Later.of(ahead, near, horizon, rows, first[rows], costs)
