@@ -12,7 +12,7 @@ from crmml.features.margins import MarginRates
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import Window
 from crmml.metrics.calibration import compare_mean_probability
-from crmml.notes import Note
+from crmml.notes import Note, Severity
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.outlooks import LifetimeValue
 from crmml.scoring.predictors import Moment, Predictor, predict_all
@@ -92,5 +92,5 @@ def upgrade_note(table: pd.DataFrame) -> Note:
         for group, row in zip(table.index, table.itertuples(), strict=True)
     ]
     text = f"upgrade probability, scored one horizon apart: {'; '.join(rows)}"
-    severity = "info" if table["met"].all() else "warn"
+    severity: Severity = "info" if table["met"].all() else "warn"
     return Note("upgrade_calibration", severity, text, "tiers", "decisions")

@@ -215,7 +215,7 @@ def net_quantiles(
     out = np.empty((len(p), len(levels)))
     for j, level in enumerate(levels):
         upper = margin[:, int(np.searchsorted(grid, level))] - k
-        lower = _interpolated(grid, margin, level + 1.0 - p, silent) - k
+        lower = _interpolated(grid, margin, np.asarray(level + 1.0 - p), silent) - k
         gains = np.where(lower < 0, lower, np.maximum(upper, 0.0))
         out[:, j] = np.where(loses, np.where(level < p, upper, 0.0), gains)
     columns = pd.Index(levels, name="q")

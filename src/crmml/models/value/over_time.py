@@ -51,7 +51,7 @@ def period_ends(cutoff: pd.Timestamp, horizon: str | Duration, every: Every) -> 
         step = length_of(Duration.parse(every))
         inner = pd.date_range(cutoff, end, freq=step)
     inner = inner[(inner > cutoff) & (inner < end)]
-    return inner.append(pd.DatetimeIndex([end]))
+    return pd.DatetimeIndex([*inner, end])
 
 
 def acquisition_cohort(snapshot: Snapshot, every: str = "quarter") -> pd.Series[str]:
@@ -108,7 +108,7 @@ class ValueOverTime:
         start, end : str, Duration or Timestamp
             How much later than the cutoff, or when; ``start`` may be the cutoff.
         """
-        upper = self.clv(snapshot, _until(snapshot, end))
+        upper: pd.Series[float] = self.clv(snapshot, _until(snapshot, end))
         is_cutoff = isinstance(start, pd.Timestamp) and start == snapshot.cutoff
         if is_cutoff:
             return upper
@@ -117,7 +117,8 @@ class ValueOverTime:
             _until(snapshot, end), snapshot.time_unit
         ):
             raise ParameterError("start", "not after the end", start)
-        return (upper - self.clv(snapshot, lower)).rename("clv")
+        before: pd.Series[float] = self.clv(snapshot, lower)
+        return (upper - before).rename("clv")
 
     def clv_by_period(
         self: Any,

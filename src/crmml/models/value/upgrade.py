@@ -78,7 +78,7 @@ def upgrade_probability(
     if "gamma" in near.futures[0]._fields:
         raise CrmmlError("the chance of an upgrade is not known of a process of opportunities")
     goal = threshold.reindex(snapshot.customer_id).to_numpy(np.float64)
-    factors = np.ones(len(snapshot))
+    factors: FloatArray = np.ones(len(snapshot))
     if costs is not None:
         factors = costs.factors(snapshot, ahead.purchases.probability_alive())
     p_buys = near.chances()["buys"].to_numpy()
@@ -129,7 +129,7 @@ class _Later:
         its = model._look_ahead(later, ahead.horizon)
         rate = model.annual_discount_rate
         bought = its.discounted(rate).to_numpy().reshape(n.shape)
-        cost = np.zeros(n.shape)
+        cost: FloatArray = np.zeros(n.shape)
         if costs is not None:
             time = time_alive(its, rate).to_numpy().reshape(n.shape)
             cost = costs.per_time * time + costs.per_purchase * bought
