@@ -129,6 +129,19 @@ class ValueSection(_Section):
     )
 
 
+class ContractSection(_Section):
+    """Contracts, where there is a table of subscriptions."""
+
+    period: DurationText = Field("30D", description="time between two renewal dates")
+    grace: DurationText | None = Field(
+        None, description="a contract renewed within it has not ended (default: none)"
+    )
+    trailing: DurationText = Field(
+        "90D", description="window in which touch points and purchases are counted"
+    )
+    max_windows: int = Field(3, ge=1, le=60, description="test cutoffs, at most this many")
+
+
 class BacktestSection(_Section):
     """How models are evaluated before one is chosen."""
 
@@ -218,6 +231,7 @@ class Config(_Section):
     snapshot: SnapshotSection = SnapshotSection()
     outcome: OutcomeSection = OutcomeSection()
     value: ValueSection = ValueSection()
+    contracts: ContractSection = ContractSection()
     backtest: BacktestSection = BacktestSection()
     tiers: TierSection = TierSection()
     actions: ActionSection = ActionSection()
