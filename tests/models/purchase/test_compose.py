@@ -372,6 +372,26 @@ def test_clocks_must_forecast_better_too(both):
     assert kept.clocks == ()
 
 
+def test_clocks_and_origin_of_an_older_base_must_forecast_too():
+    log = draw_log(1200, newcomers=True, seed=7, before=500)
+    tables = open_tables(log)
+    snapshot = build_snapshot(tables, BEGIN + pd.Timedelta(days=DAYS))
+    window = build_labelled(tables, Window(BEGIN + pd.Timedelta(days=DAYS - 91), "13W"))
+    fits = Fits()
+    model = Composition("bg_nbd").fit(snapshot, [window], fits)
+    assert kept_clocks(model) == ("newcomers", "older customers apart")
+    # The same histories, but what comes next is of a world without clocks, or without an origin.
+    clocks = Composition("bg_nbd").fit(snapshot, [], fits).base._with_clocks(("newcomers",))
+    for other, kept in (
+        (LeftCensoredModel(base=BetaGeoModel()), ("older customers apart",)),
+        (clocks, ("newcomers",)),
+    ):
+        drawn = fits.fit(other, window.snapshot).sample(window.snapshot, "13W", 1, seed=1)[0]
+        outcomes = window.outcomes.assign(purchases=drawn)
+        its = LabelledSnapshot(window.snapshot, outcomes, window.window)
+        assert kept_clocks(Composition("bg_nbd").fit(snapshot, [its], fits)) == kept
+
+
 def test_the_simpler_model_keeps_what_was_given():
     given = SeasonClock(CalendarProfile.from_weeks(dict.fromkeys(range(1, 53), 1.0)))
     snapshot = shown(1200, newcomers=True, seed=9)
