@@ -25,8 +25,8 @@ from crmml.models.purchase.beta_geo import BETA_GEO_BOUNDARIES, BetaGeoModel
 from crmml.models.purchase.calendar import CalendarProfile, grain_edge
 from crmml.models.purchase.clocks import ClockSettings, Wanted
 from crmml.models.purchase.distribution import Histories
+from crmml.models.purchase.joint_fit import ClockedProblem
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
-from crmml.models.purchase.predictive import purchase_posterior
 from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.stats.entry import Entry, judge_entry
 from crmml.stats.left_censored import SeenEarly
@@ -224,11 +224,11 @@ class LeftCensoredModel(PurchaseModel):
 
     @property
     def _parameter_names(self) -> tuple[str, ...]:
-        names = (*self.new_._process.NAMES, *self.new_.coefficients_)
-        if self.old_ is None:
-            return names
-        old = (*self.old_._process.NAMES, *self.old_.coefficients_)
-        return (*names, *(_PREFIX + name for name in old))
+        new = (*self.new_._process.NAMES, *self.new_.coefficients_)
+        old: tuple[str, ...] = ()
+        if self.old_ is not None:
+            old = (*self.old_._process.NAMES, *self.old_.coefficients_)
+        return (*new, *(_PREFIX + name for name in old), *self.clock_names_)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -332,13 +332,26 @@ class LeftCensoredModel(PurchaseModel):
                 f"{self.margin_} of the start of the data and count as old, with parameters of "
                 "their own"
             )
-        span = None
-        if self.old_ is not None and margin is not None:
-            begin = grain_edge(pd.Timestamp(self.origin_), snapshot.grain)
-            span = (begin, in_units(margin, "day"))
-        at_purchases = self._fit_parts(parts, snapshot, base._wanted(), span, weights)
+        at_purchases = self._fit_parts(
+            parts, snapshot, base._wanted(), self._span(snapshot), weights
+        )
         self._gather_fits(len(snapshot), at_purchases)
         return self
+
+    def _span(self, snapshot: Snapshot) -> tuple[float, float] | None:
+        """Start of the data and length of the margin in days; None where nobody is old."""
+        if self.old_ is None or self.margin_ is None:
+            return None
+        begin = grain_edge(pd.Timestamp(self.origin_), snapshot.grain)
+        return begin, in_units(self.margin_, "day")
+
+    def _problem(self, snapshot: Snapshot, times: PurchaseTimes) -> ClockedProblem:
+        counted = self._count_from_origin(snapshot)
+        old = self._is_old(counted)
+        parts: list[tuple[PurchaseModel, Snapshot]] = [(self.new_, counted.subset(~old))]
+        if self.old_ is not None:
+            parts.append((self.old_, counted.subset(old)))
+        return ClockedProblem.of(self, parts, snapshot, times, self._span(snapshot), None)
 
     def _choose_margin(self, snapshot: Snapshot) -> tuple[Duration | None, list[str]]:
         if self.margin == "auto":
@@ -464,9 +477,9 @@ class LeftCensoredModel(PurchaseModel):
         seed: int = 0,
         prior: Mapping[str, tuple[float, float]] | None = None,
     ) -> Posterior:
-        """Draw from the posterior of all parameters; those of old and new are independent.
+        """Draw from the posterior of all parameters, and of the clocks that were estimated.
 
-        Clocks are taken as known, as they are estimated from both together.
+        Those of old and new customers are independent but for the clocks, which both share.
 
         Parameters
         ----------
@@ -476,6 +489,8 @@ class LeftCensoredModel(PurchaseModel):
             See :meth:`crmml.models.purchase.base.PurchaseModel.posterior`; a prior of a parameter
             of old customers is named ``old_r`` and so on.
         """
+        if self.clock_names_:
+            return super().posterior(snapshot, n_draws=n_draws, seed=seed, prior=prior)
         self._check_snapshot(snapshot)
         counted = self._count_from_origin(snapshot)
         old, given = self._is_old(counted), dict(prior or {})
@@ -485,12 +500,11 @@ class LeftCensoredModel(PurchaseModel):
             if self.old_ is not None and name.startswith(_PREFIX)
         }
         ours = {k: v for k, v in given.items() if self.old_ is None or not k.startswith(_PREFIX)}
-        settings: dict[str, Any] = {"n_draws": n_draws, "clocks_known": True}
-        new = purchase_posterior(self.new_, counted.subset(~old), seed=seed, prior=ours, **settings)
+        new = self.new_.posterior(counted.subset(~old), n_draws=n_draws, seed=seed, prior=ours)
         if self.old_ is None:
             return new
-        other = purchase_posterior(
-            self.old_, counted.subset(old), seed=seed + 1, prior=theirs, **settings
+        other = self.old_.posterior(
+            counted.subset(old), n_draws=n_draws, seed=seed + 1, prior=theirs
         )
         return Posterior(
             names=(*new.names, *(_PREFIX + name for name in other.names)),
