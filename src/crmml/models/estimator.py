@@ -18,9 +18,11 @@ from crmml.card import Card, Shown
 from crmml.exceptions import (
     BoundaryWarning,
     ConvergenceWarning,
+    DataError,
     NotFittedError,
     ParameterError,
     TooLittleDataError,
+    few,
 )
 from crmml.features.snapshot import Distinct, Snapshot
 from crmml.metrics import bootstrap
@@ -99,6 +101,12 @@ class Estimator(Shown, BaseEstimator):  # type: ignore[misc]
         model = cls(**settings, **cls._unfitted(state))
         for name, value in state.items():
             setattr(model, name, value)
+        lacking = [name for name in cls._state if not hasattr(model, name)]
+        if lacking or not all(name.endswith("_") and name[0] != "_" for name in state):
+            found = f"it lacks {few(lacking)}" if lacking else f"got {few(state, 30)}"
+            raise DataError(
+                f"the state of {cls.__name__} must be whole: {found}", table="stored model"
+            )
         return model
 
     @classmethod

@@ -15,6 +15,7 @@ from crmml.data.profile import Profile
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot, count_by_frequency
 from crmml.metrics.ranking import compute_decile_table
+from crmml.models.churn.contract_evaluation import ContractBacktest
 from crmml.models.churn.evaluation import ChurnEvaluation
 from crmml.models.churn.selection import ChurnSelection
 from crmml.models.purchase.diagnostics import compute_holdout_by_frequency
@@ -103,6 +104,12 @@ def _(result: ChurnSelection, ax: Axes | None = None) -> Axes:
         return draw(result.evaluation, ax)
     ax = dressed(ax, title="Reliability of the churn probability", x="", y="")
     return say_empty(ax, "the history is too short to judge a churn model")
+
+
+@draw.register
+def _(result: ContractBacktest, ax: Axes | None = None) -> Axes:
+    title = f"Reliability of the chance of ending: {result.chosen.replace('_', ' ')}"
+    return plot_reliability(result.reliability[result.chosen], title=title, ax=ax)
 
 
 @draw.register
