@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import Duration
+from crmml.card import Card, Result
 from crmml.data.cleaning import CleaningReport, is_purchase
 from crmml.data.engine import kept
 from crmml.data.schema import TABLES
@@ -31,8 +32,8 @@ HORIZONS = (4, 8, 13, 26, 39, 52)
 """Outcome windows that are tried, weeks."""
 
 
-@dataclass(frozen=True, eq=False)
-class Profile:
+@dataclass(frozen=True, eq=False, repr=False)
+class Profile(Result):
     """A transaction log in plain values and small tables.
 
     A purchase is a day on which a customer has a purchase line.
@@ -123,6 +124,22 @@ class Profile:
     report: CleaningReport
     reach: str = ""
     counted: bool = False
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return purchases and new customers by month."""
+        return self.monthly.copy()
+
+    def _card(self) -> Card:
+        money = f"{self.revenue:,.2f} {self.currency or ''}".strip()
+        rows = (
+            ("span", f"{self.first.date()} to {self.last.date()}, {self.weeks:.1f} weeks"),
+            ("purchases", f"{self.purchases:,} by {self.buyers:,} of {self.customers:,} customers"),
+            ("revenue", "not known: purchases are counted" if self.counted else money),
+            ("bought once only", f"{self.one_time_share:.1%}"),
+            ("base", f"{self.entry.base.replace('_', ' ')}: {self.entry.sentence}"),
+            ("reach", self.reach),
+        )
+        return Card(f"Profile of {self.rows:,} order lines", rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; of the months and tables only what the screen shows."""

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import Grain, TimeUnit
+from crmml.card import Card, Result, listed, moment
 from crmml.data.tables import Tables
 from crmml.exceptions import DataError, FutureLeakError, few
 from crmml.features.purchases import (
@@ -25,8 +26,8 @@ from crmml.features.snapshot import Snapshot, build_snapshot, own_lines
 from crmml.features.windows import Window
 
 
-@dataclass(frozen=True)
-class LabelledSnapshot:
+@dataclass(frozen=True, repr=False)
+class LabelledSnapshot(Result):
     """A snapshot and what its customers did afterwards.
 
     Attributes
@@ -62,6 +63,23 @@ class LabelledSnapshot:
 
     def __len__(self) -> int:
         return len(self.snapshot)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the features of each customer beside what happened in the window."""
+        return self.snapshot.to_pandas().join(self.outcomes.reset_index(drop=True))
+
+    def _card(self) -> Card:
+        window = self.window
+        rows = (
+            ("snapshot", repr(self.snapshot)),
+            (
+                "window",
+                f"{moment(window.opens)} to {moment(window.closes)}: outcomes are of this time",
+            ),
+            ("outcomes", listed(self.outcomes)),
+            ("churn", "can be fitted on a list of these, one for each window of the past"),
+        )
+        return Card(f"LabelledSnapshot of {len(self):,} customers at {moment(window.cutoff)}", rows)
 
     def subset(self, keep: Any) -> LabelledSnapshot:
         """Return the customers for whom ``keep`` is true (in row order)."""

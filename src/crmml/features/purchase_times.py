@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crmml._typing import BoolArray, FloatArray, Grain, IntArray
+from crmml.card import Shown
 from crmml.stats.discounting import UNIT_DAYS
 from crmml.stats.operational_time import week_at
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 
-@dataclass(frozen=True, eq=False)
-class PurchaseTimes:
+@dataclass(frozen=True, eq=False, repr=False)
+class PurchaseTimes(Shown):
     """How many customers first seen in one period bought in another.
 
     Attributes

@@ -19,6 +19,7 @@ import pandas as pd
 from ibis import _
 
 from crmml._typing import Duration, FloatArray, Grain
+from crmml.card import Shown
 from crmml.data.cleaning import is_purchase
 from crmml.data.engine import kept
 from crmml.data.tables import Tables, open_tables
@@ -87,8 +88,8 @@ class Peers:
         return cls(stored["peak"], stored["peak_occasions"], tuple(stored["goes_on"]))
 
 
-@dataclass(frozen=True)
-class Wallet:
+@dataclass(frozen=True, repr=False)
+class Wallet(Shown):
     """One row per customer (or customer and category) over a window that ends at a cutoff.
 
     Attributes

@@ -15,6 +15,7 @@ import pandas as pd
 from crmml.actions.catalogue import ActionCatalogue
 from crmml.actions.economics import NetGains
 from crmml.actions.recommendation import Recommendation
+from crmml.card import Card, Result, listed
 from crmml.data.reading import read_alike
 from crmml.data.settings import Policies, conceal
 from crmml.data.tables import Tables, by_name, open_tables
@@ -79,8 +80,8 @@ class Origin:
     control: pd.DataFrame | None = None
 
 
-@dataclass(frozen=True)
-class Scores:
+@dataclass(frozen=True, repr=False)
+class Scores(Result):
     """What :func:`score` returns.
 
     Attributes
@@ -122,6 +123,30 @@ class Scores:
         """
         # by name: explanations stand above scores, and score the one customer again
         return import_module("crmml.scoring.explanation").explain_scored(self, customer_id)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table of scores; changing it leaves the scores as they are."""
+        return self.table.copy()
+
+    def _card(self) -> Card:
+        names, found = [str(name) for name in self.table], self.found
+        actions = "none: this bundle recommends no actions, or its log has no amounts"
+        if found is not None:
+            actions = "one for each customer, at the prices of the training"
+            if (allocation := found.allocation) is not None:
+                limit = allocation.budget
+                budget = "no budget" if limit is None else f"a budget of {limit:,.2f}"
+                actions = f"{budget}, {allocation.spend:,.2f} spent"
+                actions += f" for an expected net gain of {allocation.value:,.2f}"
+        rows = [
+            ("columns", f"{len(names):,}: {listed(names, most=6)}"),
+            ("scored", repr(self.snapshot)),
+            ("actions", actions),
+            *((f"null: {name}", why) for name, why in [*self.absent.items()][:8]),
+            ("more", "to_pandas() is the table, plot() shows who brings the value"),
+        ]
+        when = self.snapshot.cutoff.date()
+        return Card(f"Scores of {len(self.table):,} customers at {when}", tuple(rows))
 
     @property
     def recommendation(self) -> Recommendation:

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from crmml._typing import Grain, TimeUnit
+from crmml.card import Card, Result, listed
 from crmml.data.tables import Tables
 from crmml.exceptions import ParameterError, TooLittleDataError
 from crmml.features.tracking import count_weekly_purchases
@@ -35,8 +36,8 @@ from crmml.training.evaluate import Announce, EvaluatedWindow, evaluate_window
 from crmml.training.windows import LabelledCache, build_training_windows, label_once
 
 
-@dataclass(frozen=True)
-class Backtest:
+@dataclass(frozen=True, repr=False)
+class Backtest(Result):
     """Rolling windows and the choice that follows from them.
 
     Attributes
@@ -68,6 +69,26 @@ class Backtest:
     skipped: dict[str, str] = field(default_factory=dict)
     contradicted: str | None = None
     competing: tuple[Note, ...] = ()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the leaderboard."""
+        return self.leaderboard.copy()
+
+    def _card(self) -> Card:
+        cutoffs = [str(one.labelled.window.cutoff.date()) for one in self.windows]
+        rows = [
+            ("chosen", self.reason),
+            ("chosen on", f"windows at {listed(cutoffs[:-1])}"),
+            ("graded on", f"the window at {cutoffs[-1]}, which did not help to choose"),
+            ("candidates", listed(self.windows[-1].fitted, most=12)),
+            *((f"left out: {name}", why) for name, why in [*self.skipped.items()][:4]),
+        ]
+        if self.contradicted is not None:
+            rows.append(("to look at", self.contradicted))
+        rows.append(("more", "to_pandas() is the leaderboard, plot() draws it"))
+        n, length = len(self.windows), self.windows[-1].labelled.window.horizon
+        windows = f"{n} window{'s' if n > 1 else ''} of {length}"
+        return Card(f"Backtest on {windows}, {self.chosen} chosen", tuple(rows))
 
     @property
     def chose_on(self) -> list[EvaluatedWindow]:

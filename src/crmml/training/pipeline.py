@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from crmml.card import Card, Result, listed
 from crmml.config import Config, load_config, parse_config
 from crmml.data.tables import Tables
 from crmml.metrics.bootstrap import Replicates
@@ -37,8 +38,8 @@ Interval = tuple[float, float, float]
 """Value, lower and upper bound (90 %)."""
 
 
-@dataclass(frozen=True)
-class TrainingResult:
+@dataclass(frozen=True, repr=False)
+class TrainingResult(Result):
     """Everything that came out of a training.
 
     Attributes
@@ -87,6 +88,29 @@ class TrainingResult:
     label_specification: dict[str, Any]
     gates: dict[str, bool]
     config: Config
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return :attr:`metrics`: value with lower and upper bound, missing where there is none."""
+        rows = {n: v if isinstance(v, tuple) else (v,) * 3 for n, v in self.metrics.items()}
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "lower", "upper"])
+        alone = [not isinstance(value, tuple) for value in self.metrics.values()]
+        table.loc[alone, ["lower", "upper"]] = np.nan
+        return table.rename_axis("metric")
+
+    def _card(self) -> Card:
+        asked = [note for note in self.notes if note.severity != "info"]
+        unmet = [gate for gate, met in self.gates.items() if not met]
+        rows = (
+            ("bundle", repr(self.bundle)),
+            ("scores", repr(self.scores)),
+            ("forecast", repr(self.backtest)),
+            ("churn", f"{self.churn.name}: {self.churn.reason}"),
+            ("gates", f"not met: {listed(unmet)}" if unmet else "all met"),
+            ("notes", f"{len(asked):,} that limit the meaning, of {len(self.notes):,}"),
+            *((note.code, str(note)) for note in asked[:4]),
+            ("more", "to_pandas() is the table of metrics, plot() the forecast and the outcome"),
+        )
+        return Card(f"TrainingResult, {self.backtest.chosen} on {self.scores!r}", rows)
 
     @property
     def metrics(self) -> dict[str, float | Interval]:

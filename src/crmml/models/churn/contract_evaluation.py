@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import Duration, FloatArray
+from crmml.card import Card, Result, listed, moment
 from crmml.data.tables import Tables
 from crmml.exceptions import BoundaryWarning, TooLittleDataError
 from crmml.features.contracts import (
@@ -42,8 +43,8 @@ class ContractPredictor(Protocol):
         """P(the contract ends within the horizon), keyed by ``customer_id``."""
 
 
-@dataclass(frozen=True)
-class ContractBacktest:
+@dataclass(frozen=True, repr=False)
+class ContractBacktest(Result):
     """How models of contracts did on cutoffs that none of them had seen beyond.
 
     Attributes
@@ -78,6 +79,20 @@ class ContractBacktest:
     n_contracts: int
     n_ended: int
     horizon: Duration
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table of metrics."""
+        return self.table.copy()
+
+    def _card(self) -> Card:
+        rows = (
+            ("judged", f"{self.n_contracts:,} contracts, of which {self.n_ended:,} ended"),
+            ("cutoffs", listed(map(moment, self.cutoffs), most=5)),
+            *((f"grade of {name}", f"{grade} against the rule")
+              for name, grade in self.grades.items()),
+            ("more", "to_pandas() is the table of metrics, plot() the reliability of the chosen"),
+        )  # fmt: skip
+        return Card(f"ContractBacktest of {self.horizon}, {self.chosen} chosen", rows)
 
 
 def backtest_contracts(
