@@ -258,7 +258,7 @@ def _few(number: float) -> str:
 
 
 def _advice(found: Any, money: str) -> list[str]:
-    row = pd.Series(found.served, dtype=object)
+    row: Mapping[str, Any] = found.served
     action = str(row["recommended_action"])
     if action == NO_ACTION:
         return ["No action."]
