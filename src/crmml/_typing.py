@@ -25,7 +25,8 @@ TIME_UNITS: tuple[str, ...] = get_args(TimeUnit)
 GRAINS: tuple[str, ...] = get_args(Grain)
 
 _SYMBOLS: dict[str, TimeUnit] = {"H": "hour", "D": "day", "W": "week", "P": "period"}
-_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
+_PATTERN = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]+)\s*")
+_MOST = 1e9
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Duration:
     Parameters
     ----------
     number : float
-        How many units; positive.
+        How many units; positive, at most 1,000,000,000.
     unit : {"hour", "day", "week", "period"}
         The unit. Months and years have no fixed length and are refused: write days or weeks.
 
@@ -62,9 +63,10 @@ class Duration:
         if isinstance(text, Duration):
             return cls(text.number, text.unit)
         match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
-        if match is None or match[2].upper() not in _SYMBOLS or float(match[1]) <= 0:
+        if match is None or match[2].upper() not in _SYMBOLS or not 0 < float(match[1]) <= _MOST:
             raise DurationError(text)
         return cls(float(match[1]), _SYMBOLS[match[2].upper()])
 
     def __str__(self) -> str:
-        return f"{self.number:g}{self.unit[0].upper()}"
+        # all digits and no exponent, so that parsing gives the same duration
+        return f"{np.format_float_positional(self.number, trim='-')}{self.unit[0].upper()}"

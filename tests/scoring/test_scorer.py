@@ -356,5 +356,5 @@ def test_a_bundle_edited_and_signed_anew_is_one_sentence(file, old, new, bundle,
     folder.mkdir()
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    with pytest.raises(BundleError, match=f"{file} of the bundle does not have the form"):
+    with pytest.raises(BundleError, match=f"{file} of the bundle"):
         load_bundle(folder)

@@ -90,6 +90,6 @@ def _write(found: Differences, file: Path) -> None:
 
     figure = Figure(figsize=(13.0, 4.8), dpi=110, layout="constrained")
     for ax, aspect in zip(figure.subplots(1, 3), ("tier", "action", "risk"), strict=True):
-        found.plot(aspect, ax)  # type: ignore[arg-type]
+        found.plot(aspect, ax=ax)  # type: ignore[arg-type]
     with replacing(file) as target:
         figure.savefig(target, format="png", metadata={"Software": None})

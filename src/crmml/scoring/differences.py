@@ -161,7 +161,7 @@ class Differences:
             "unknown": list(self.unknown),
         }
 
-    def plot(self, aspect: Aspect = "tier", ax: Any = None) -> Any:
+    def plot(self, aspect: Aspect = "tier", *, ax: Any = None) -> Any:
         """Draw who went where, with the causes.
 
         Parameters

@@ -119,7 +119,7 @@ class Explanation:
         amounts = self.purchases.groupby(self.purchases["date"].dt.normalize())["amount"].sum()
         return self.alive.assign(amount=self.alive["date"].map(amounts))
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, *, ax: Any = None) -> Any:
         """Draw the purchases over time with P(alive), and when the next one is expected.
 
         Parameters
