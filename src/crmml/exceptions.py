@@ -31,9 +31,9 @@ class DurationError(CrmmlError, ValueError):
 
     def __init__(self, got: object) -> None:
         super().__init__(
-            "a duration is a positive number and a unit, H (hours), D (days), W (weeks) or "
-            "P (purchase opportunities), like '52W'; months and years have no fixed length, "
-            f"write days or weeks; got {got!r}"
+            "a duration is a positive number and a unit, H (hours), D (days), W (weeks), "
+            "M (months), Q (quarters) or P (purchase opportunities), like '52W'; years have no "
+            f"fixed length, write weeks or months; got {got!r}"
         )
 
 

@@ -21,8 +21,12 @@ import ibis.expr.types as ir
 import pyarrow as pa
 from persiantools.jdatetime import JalaliDate
 
+from crmml._typing import Grain
 from crmml.data import engine
 from crmml.exceptions import few
+
+_ENOUGH_PERIODS = 4
+"""Different days that are all the first of a month, from which on that is no chance."""
 
 DIGITS = (
     "۰۱۲۳۴۵۶۷۸۹٠١٢٣٤٥٦٧٨٩０１２３４５６７８９／：－．\u00a0\u202f\u2009",
@@ -656,11 +660,11 @@ def _say(form: str, name: str, counts: Mapping[str, int], n: int, evidence: list
     grain = grain_of(form)
     if grain:
         evidence.append(
-            f"times of {name!r} are {grain}s: all lines of one {grain} fall on its first day"
+            f"times of {name!r} are {grain}s: all lines of one {grain} are one purchase"
         )
 
 
-def grain_of(form: str | None) -> str | None:
+def grain_of(form: str | None) -> Grain | None:
     """Return ``month`` or ``quarter`` where times of a form are no finer than that.
 
     Examples
@@ -672,6 +676,69 @@ def grain_of(form: str | None) -> str | None:
         return "quarter"
     coded = form is not None and "%" in form
     return "month" if coded and "%d" not in str(form) and "%j" not in str(form) else None
+
+
+def grain_of_days(days: Iterable[dt.date]) -> Grain | None:
+    """Return ``month`` or ``quarter`` where all days are the first, or the last, of one.
+
+    Parameters
+    ----------
+    days : iterable of date
+        Each day once; four at least, or they may be so by chance.
+
+    Examples
+    --------
+    >>> some = [dt.date(2024, month, 1) for month in (1, 2, 5, 7)]
+    >>> grain_of_days(some), grain_of_days([*some, dt.date(2024, 8, 2)])
+    ('month', None)
+    >>> grain_of_days(dt.date(2024, month, 30) for month in (6, 9, 11)) is None
+    True
+    """
+    known = sorted({day for day in days if day.year < dt.MAXYEAR})
+    after = [day + dt.timedelta(days=1) for day in known]
+    firsts = next((ones for ones in (known, after) if all(day.day == 1 for day in ones)), [])
+    if len(firsts) < _ENOUGH_PERIODS:
+        return None
+    return "quarter" if all(day.month % 3 == 1 for day in firsts) else "month"
+
+
+def find_grain(table: ir.Table, name: str, form: str | None) -> Grain:
+    """Find out on the whole file whether the times of a column are months or quarters.
+
+    Parameters
+    ----------
+    table : Ibis table
+        The file as it is.
+    name : str
+        The column.
+    form : str or None
+        Its form, as :func:`decide_dates` gives it.
+
+    Returns
+    -------
+    str
+        ``day`` where they are finer than that.
+    """
+    told = grain_of(form)
+    if told:
+        return told
+    value = table[name]
+    if not isinstance(value, (ir.TimestampValue, ir.DateValue)):
+        value = read_times(value, form, "UTC")
+    moment = value.cast("timestamp").name("at")
+    some = moment.as_table().filter(ibis._.at.notnull()).limit(1_000).distinct()
+    if _grain_of(some) is None:
+        return "day"
+    # no log has more months than that
+    every = moment.as_table().filter(ibis._.at.notnull()).distinct().limit(10_000)
+    return _grain_of(every) or "day"
+
+
+def _grain_of(moments: ir.Table) -> Grain | None:
+    found = moments.at.to_pyarrow().to_pylist()
+    if any(at.hour or at.minute or at.second or at.microsecond for at in found):
+        return None
+    return grain_of_days({at.date() for at in found})
 
 
 def _choose_form(
