@@ -415,6 +415,27 @@ def read_times(value: ir.Value, form: str | None, timezone: str | None = None) -
     return read.coalesce(_parse(_neat(text), form, timezone))
 
 
+def _try_forms(value: ir.Value, forms: Iterable[str]) -> dict[str, ir.Value]:
+    """Read a column in several forms, each as :func:`read_times` does.
+
+    A text that reads in one of them as it stands is plain: where another form fails on it, looking
+    at it letter by letter, which is slow, would change nothing.
+    """
+    whole = {*_EPOCHS, "excel_serial", "quarter"}
+    plain = [f for f in forms if f not in whole and not f.startswith(("jalali:", "buddhist:"))]
+    if len(plain) < 2 or not isinstance(value, ir.StringValue):
+        return {form: read_times(value, _code(form), "UTC") for form in forms}
+    text = value.strip()
+    direct = {form: engine.parse_timestamp(text, _code(form), "UTC") for form in plain}
+    tidy = ibis.ifelse(ibis.coalesce(*direct.values()).notnull(), text, _neat(text))
+    return {
+        form: direct[form].coalesce(_parse(tidy, _code(form), "UTC"))
+        if form in direct
+        else read_times(value, _code(form), "UTC")
+        for form in forms
+    }
+
+
 def _written(value: ir.Value) -> ir.StringValue:
     """Write numbers that are whole, such as 20230109.0, as text."""
     if isinstance(value, (ir.FloatingValue, ir.DecimalValue)):
@@ -577,7 +598,7 @@ def decide_dates(
     text = value.cast("string").strip().nullif("")
     if not is_text:
         screen = [form for form in screen if form != ISO]
-    tried = {form: read_times(value, _code(form), "UTC") for form in screen}
+    tried = _try_forms(value, screen)
     naive = read_times(value, None).notnull().sum() if ISO in tried else ibis.literal(0)
     counts: dict[str, int] = (
         table.aggregate(
