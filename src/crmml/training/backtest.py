@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from crmml._typing import Grain, TimeUnit
+from crmml._typing import MONTHS, Grain, TimeUnit
 from crmml.card import Card, Result, listed
 from crmml.data.tables import Tables
 from crmml.exceptions import ParameterError, TooLittleDataError
@@ -24,6 +24,7 @@ from crmml.features.windows import Window
 from crmml.models.fits import Fits
 from crmml.models.purchase.compose import kept_clocks
 from crmml.notes import Note, merge_notes
+from crmml.stats.discounting import in_units
 from crmml.training.candidates import COMPOSED, make_candidate, read_schedules
 from crmml.training.choose import (
     choose,
@@ -186,8 +187,8 @@ def run_backtest(
     """
     if not windows:
         raise TooLittleDataError("a backtest needs an outcome window that the data cover; got none")
-    lengths = {str(window.closes - window.cutoff) for window in windows}
-    if len(lengths) > 1 or any(window.opens > window.cutoff for window in windows):
+    lengths = {in_units(window.horizon, "day") for window in windows}
+    if len(lengths) > 1 or any(window.gap is not None for window in windows):
         raise ParameterError("windows", "of one horizon and without a gap", sorted(lengths))
     kept = {} if cache is None else cache
     known = Fits() if fits is None else fits
@@ -213,9 +214,11 @@ def run_backtest(
             cache=kept,
             **build,
         )
-        weekly = count_weekly_purchases(
-            tables, window, labelled.snapshot.customer_id, grain=grain, own_seller=own_seller
-        )
+        weekly = None
+        if grain not in MONTHS:  # the week of a purchase is known
+            weekly = count_weekly_purchases(
+                tables, window, labelled.snapshot.customer_id, grain=grain, own_seller=own_seller
+            )
         evaluated.append(
             evaluate_window(
                 labelled,
