@@ -126,12 +126,12 @@ def build_outcomes(
     """
     check_grain(grain)
     window.check_observed(tables.last_timestamp, grain)
-    for name, moment in (
+    for name, edge in (
         ("cutoff", window.cutoff),
         ("opens", window.opens),
         ("closes", window.closes),
     ):
-        check_edge(moment, grain, f"{name} of the outcome window")
+        check_edge(edge, grain, f"{name} of the outcome window")
     lines = own_lines(tables.transactions, own_seller)
     lines = lines.mutate(cents=cents(lines.amount))
     before = lines.filter(lines.timestamp < window.cutoff, lines.cents >= 0)
