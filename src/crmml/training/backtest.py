@@ -15,10 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from crmml._typing import MONTHS, Grain, TimeUnit
+from crmml._typing import MONTHS, FloatArray, Grain, TimeUnit
 from crmml.card import Card, Result, listed
 from crmml.data.tables import Tables
 from crmml.exceptions import ParameterError, TooLittleDataError
+from crmml.features.labels import LabelledSnapshot
 from crmml.features.tracking import count_weekly_purchases
 from crmml.features.windows import Window
 from crmml.models.fits import Fits
@@ -214,17 +215,12 @@ def run_backtest(
             cache=kept,
             **build,
         )
-        weekly = None
-        if grain not in MONTHS:  # the week of a purchase is known
-            weekly = count_weekly_purchases(
-                tables, window, labelled.snapshot.customer_id, grain=grain, own_seller=own_seller
-            )
         evaluated.append(
             evaluate_window(
                 labelled,
                 training_windows,
                 candidates,
-                weekly=weekly,
+                weekly=_weekly(tables, labelled, grain, own_seller),
                 n_boot=n_boot,
                 seed=seed,
                 announce=announce,
@@ -232,6 +228,16 @@ def run_backtest(
             )
         )
     return choose_and_grade(evaluated)
+
+
+def _weekly(
+    tables: Tables, labelled: LabelledSnapshot, grain: Grain, own_seller: str | None
+) -> FloatArray | None:
+    """Count what was bought in each week of a window; None where no week of a purchase is known."""
+    if grain in MONTHS:
+        return None
+    ids = labelled.snapshot.customer_id
+    return count_weekly_purchases(tables, labelled.window, ids, grain=grain, own_seller=own_seller)
 
 
 def choose_and_grade(evaluated: list[EvaluatedWindow]) -> Backtest:
