@@ -12,6 +12,7 @@ from crmml.data.tables import Tables
 from crmml.exceptions import BundleError
 from crmml.models.churn.outside import OutsideCalibration
 from crmml.models.value.cost_to_serve import CostToServe
+from crmml.scoring.contracts import ContractRisk
 from crmml.scoring.decisions import Actions, Policy, Roles, Stages, Tiers
 from crmml.scoring.history import Attributes, ExperienceZone, History, TasteSegment
 from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseForecast
@@ -36,6 +37,7 @@ KINDS: dict[str, type[Any]] = {
         Attributes,
         ExperienceZone,
         TasteSegment,
+        ContractRisk,
         Actions,
     )
 }
