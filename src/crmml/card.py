@@ -50,6 +50,17 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 3].rstrip() + "..."
 
 
+def moment(when: object) -> str:
+    """Write a moment, without the time of day where it is midnight.
+
+    Examples
+    --------
+    >>> moment("1998-01-01 00:00:00"), moment("1998-01-01 13:00:00")
+    ('1998-01-01', '1998-01-01 13:00:00')
+    """
+    return str(when).removesuffix(" 00:00:00")
+
+
 def listed(values: Iterable[object], most: int = 6) -> str:
     """Write the first few values, and how many more there are.
 
@@ -194,8 +205,7 @@ class Shown:
         return self._shown().to_html()
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        card = self._shown()
-        return {"text/plain": card.to_text(), "text/html": card.to_html()}
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
 
 
 def _told(error: Exception) -> str:

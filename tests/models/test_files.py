@@ -120,3 +120,12 @@ def test_nothing_there_and_a_folder_without_a_bundle(tmp_path):
         crmml.load(tmp_path / "nothing.json")
     with pytest.raises(BundleError, match="no bundle at"):
         crmml.load(tmp_path)
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path):
+    from crmml.models.forecast.baselines import TransitionMatrix
+
+    now = pd.Series(["loyal", "loyal", "split"])
+    with pytest.raises(StorageError, match="TransitionMatrix is part of other models"):
+        TransitionMatrix().fit(now, now).save(tmp_path / "matrix.json")
+    assert list(tmp_path.iterdir()) == []

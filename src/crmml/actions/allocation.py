@@ -12,6 +12,7 @@ import pandas as pd
 from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.actions.catalogue import NO_ACTION, ActionCatalogue, Option
 from crmml.actions.economics import NetGains
+from crmml.card import Card, Result, listed
 from crmml.exceptions import CrmmlError, ParameterError, few
 from crmml.metrics.bootstrap import hash_keys, keyed_uniforms
 from crmml.stats.knapsack import best_at_prices, frontier, solve_knapsack, ties_at_prices
@@ -103,8 +104,8 @@ class Prices:
         return cls(stored["budget"], dict(stored["channels"]), dict(stored["actions"]), ties)
 
 
-@dataclass(frozen=True)
-class Allocation:
+@dataclass(frozen=True, repr=False)
+class Allocation(Result):
     """An assignment of options to customers, with its prices and its certificate.
 
     Attributes
@@ -139,6 +140,28 @@ class Allocation:
     bound: float
     optimal: bool
     usage: dict[str, int]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return action and channel per customer, see :attr:`assignment`."""
+        return self.assignment
+
+    def by_action(self) -> pd.DataFrame:
+        """Return the number of customers per action."""
+        counts = self.assignment["action"].value_counts(sort=False).sort_index()
+        return counts.rename_axis("action").rename("customers").to_frame()
+
+    def _card(self) -> Card:
+        limit = "unlimited" if self.budget is None else f"{self.budget:,.2f}"
+        rows = (
+            ("budget", f"{limit}: {self.spend:,.2f} spent"),
+            ("expected net gain", f"{self.value:,.2f}, at most {self.bound:,.2f} is possible"),
+            ("optimal", "proven" if self.optimal else "not proven, see the bound"),
+            ("usage", listed(f"{name} {n:,}" for name, n in self.usage.items())),
+        )
+        return Card(
+            f"Allocation of {len(self.options)} options to {len(self.customer_id):,} customers",
+            rows,
+        )
 
     @property
     def gap(self) -> float:

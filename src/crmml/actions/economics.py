@@ -58,6 +58,7 @@ from scipy import special
 from crmml._typing import BoolArray, Duration, FloatArray, IntArray
 from crmml.actions.catalogue import KEEPING, Action, ActionCatalogue, Option
 from crmml.actions.contacts import ContactLimit, ContactMemory
+from crmml.card import Card, Result, listed
 from crmml.exceptions import CrmmlError, DataError, MissingColumnsError, ParameterError
 
 ASSUMED = "assumed"
@@ -137,8 +138,8 @@ class Stakes:
         return replace(self, **changes)
 
 
-@dataclass(frozen=True)
-class NetGains:
+@dataclass(frozen=True, repr=False)
+class NetGains(Result):
     """Net gain and cost of every option for every customer.
 
     Attributes
@@ -182,6 +183,20 @@ class NetGains:
 
     def __len__(self) -> int:
         return len(self.customer_id)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the net gain of every option, a row per customer; -inf where not eligible."""
+        names = [(option.action, option.channel) for option in self.options]
+        columns = pd.MultiIndex.from_tuples(names, names=["action", "channel"])
+        return pd.DataFrame(self.net, self.customer_id, columns)
+
+    def _card(self) -> Card:
+        rows = (
+            ("options", listed((f"{o.action} by {o.channel}" for o in self.options), most=8)),
+            ("not known", f"columns of conditions: {listed(self.unknown_columns)}"),
+            ("more", "to_pandas() is the net gain of each option, plot() what a budget buys"),
+        )
+        return Card(f"NetGains of {len(self.options)} options, {len(self):,} customers", rows)
 
     @property
     def eligible(self) -> BoolArray:

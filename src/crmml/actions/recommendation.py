@@ -16,6 +16,7 @@ from crmml.actions.catalogue import NO_ACTION, ActionCatalogue
 from crmml.actions.contacts import ContactLimit, ContactMemory
 from crmml.actions.economics import ASSUMED, Consent, NetGains, Stakes, compute_net_gains
 from crmml.actions.holdout import Holdout, assign_holdout, draw
+from crmml.card import Card, Result
 from crmml.exceptions import ParameterError
 from crmml.metrics.bootstrap import hash_keys
 from crmml.stats.discounting import in_units
@@ -59,8 +60,8 @@ _OF_PURPOSE = {
 }
 
 
-@dataclass(frozen=True)
-class Recommendation:
+@dataclass(frozen=True, repr=False)
+class Recommendation(Result):
     """What to do for every customer.
 
     Attributes
@@ -98,6 +99,18 @@ class Recommendation:
     allocation: Allocation | None
     gains: NetGains
     notes: tuple[str, ...]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table of recommendations, indexed by customer."""
+        return self.table.copy()
+
+    def _card(self) -> Card:
+        rows = (
+            ("given out", "at stored prices" if self.allocation is None else repr(self.allocation)),
+            *(("note", note) for note in self.notes[:5]),
+            ("more", "by_action() counts, to_pandas() is the table, plot() draws the gains"),
+        )
+        return Card(f"Recommendation for {len(self.table):,} customers", rows)
 
     def sensitivity(self, factors: tuple[float, ...] = (0.5, 2.0)) -> pd.DataFrame:
         """Say how many choices flip when the save rate of one action is halved or doubled.

@@ -44,10 +44,13 @@ def write_model(model: Any, path: str | Path, *, exist_ok: bool = False) -> Path
     NotFittedError
         If the model is not fitted.
     StorageError
-        If something stands there already, or the file cannot be written.
+        If something stands there already, or the file cannot be written; or if the class is none
+        that :mod:`crmml.models` names, so that nothing could read the file.
     """
-    target = Path(path)
+    target, kind = Path(path), type(model).__name__
     stored = model.to_dict()
+    if kind not in models.__all__:
+        raise StorageError(f"a {kind} is part of other models and is stored with them, not alone")
     if target.exists() and not (exist_ok and target.is_file()):
         raise StorageError(
             f"{target} exists already; name another file"

@@ -13,6 +13,7 @@ import pandas as pd
 
 from crmml import __version__
 from crmml.actions.catalogue import ActionCatalogue
+from crmml.card import Card, Shown, listed, moment
 from crmml.exceptions import BundleError, CrmmlError
 from crmml.models.forecast.forecasters import Forecaster
 from crmml.models.value.lifetime_value import LifetimeValueModel
@@ -35,8 +36,8 @@ _OF_POLICY = {"policy", "catalogue", "margin_horizons", "windows"}
 _P = TypeVar("_P")
 
 
-@dataclass(frozen=True)
-class ScoringBundle:
+@dataclass(frozen=True, repr=False)
+class ScoringBundle(Shown):
     """Fitted predictors and what they were trained on; :func:`crmml.score` applies them.
 
     Attributes
@@ -55,6 +56,19 @@ class ScoringBundle:
         names = tuple(predictor.name for predictor in self.predictors)
         if names != self.manifest.predictors:
             object.__setattr__(self, "manifest", self.manifest.changed(predictors=names))
+
+    def _card(self) -> Card:
+        known = self.manifest
+        rows = [
+            ("trained", f"at {moment(known.cutoff)} by crmml {known.crmml_version}"),
+            ("horizon", f"{known.horizon}: churned is who buys nothing in it"),
+            ("value", f"lifetime value looks {known.value_horizon} ahead"),
+            ("one purchase", f"all lines of one {known.grain}"),
+            ("gives", listed((predictor.name for predictor in self.predictors), most=20)),
+            *((f"null: {name}", why) for name, why in [*known.absent.items()][:5]),
+            ("more", "crmml.score(bundle, log) scores; glossary() describes the columns"),
+        ]
+        return Card(f"ScoringBundle {known.name}, trained at {moment(known.cutoff)}", tuple(rows))
 
     @cached_property
     def version(self) -> str:

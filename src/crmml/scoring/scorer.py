@@ -15,6 +15,7 @@ import pandas as pd
 from crmml.actions.catalogue import ActionCatalogue
 from crmml.actions.economics import NetGains
 from crmml.actions.recommendation import Recommendation
+from crmml.card import Card, Result, listed
 from crmml.data.reading import read_alike
 from crmml.data.settings import Policies, conceal
 from crmml.data.tables import Tables, by_name, open_tables
@@ -28,7 +29,7 @@ from crmml.exceptions import (
     UnlikeTrainingWarning,
 )
 from crmml.features.snapshot import Snapshot, build_snapshot
-from crmml.features.windows import end_of_observation, length_of, read_moment
+from crmml.features.windows import end_of_observation, read_moment, shifted
 from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
 from crmml.scoring.decisions import Actions
 from crmml.scoring.guards import compare_ranges, measure_range
@@ -79,8 +80,8 @@ class Origin:
     control: pd.DataFrame | None = None
 
 
-@dataclass(frozen=True)
-class Scores:
+@dataclass(frozen=True, repr=False)
+class Scores(Result):
     """What :func:`score` returns.
 
     Attributes
@@ -122,6 +123,30 @@ class Scores:
         """
         # by name: explanations stand above scores, and score the one customer again
         return import_module("crmml.scoring.explanation").explain_scored(self, customer_id)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table of scores; changing it leaves the scores as they are."""
+        return self.table.copy()
+
+    def _card(self) -> Card:
+        names, found = [str(name) for name in self.table], self.found
+        actions = "none: this bundle recommends no actions, or its log has no amounts"
+        if found is not None:
+            actions = "one for each customer, at the prices of the training"
+            if (allocation := found.allocation) is not None:
+                limit = allocation.budget
+                budget = "no budget" if limit is None else f"a budget of {limit:,.2f}"
+                actions = f"{budget}, {allocation.spend:,.2f} spent"
+                actions += f" for an expected net gain of {allocation.value:,.2f}"
+        rows = [
+            ("columns", f"{len(names):,}: {listed(names, most=6)}"),
+            ("scored", repr(self.snapshot)),
+            ("actions", actions),
+            *((f"null: {name}", why) for name, why in [*self.absent.items()][:8]),
+            ("more", "to_pandas() is the table, plot() shows who brings the value"),
+        ]
+        when = self.snapshot.cutoff.date()
+        return Card(f"Scores of {len(self.table):,} customers at {when}", tuple(rows))
 
     @property
     def recommendation(self) -> Recommendation:
@@ -333,11 +358,13 @@ def scoring_cutoff(
         If the cutoff is no moment, or lies too far after the data.
     """
     tables.require_log()
-    end, trained = end_of_observation(tables.last_timestamp), pd.Timestamp(bundle.manifest.cutoff)
+    manifest = bundle.manifest
+    end = end_of_observation(tables.last_timestamp, manifest.grain)
+    trained = pd.Timestamp(manifest.cutoff)
     latest = max(end, trained)
     moment = latest if cutoff is None else read_moment(cutoff, "cutoff")
-    if whole and moment > latest + length_of(bundle.manifest.horizon):
-        horizon = bundle.manifest.horizon
+    if whole and moment > shifted(latest, manifest.horizon):
+        horizon = manifest.horizon
         rule = f"within the data, or at most {horizon} after them ({latest.date()})"
         raise ParameterError("cutoff", rule, str(moment))
     return moment
@@ -345,7 +372,8 @@ def scoring_cutoff(
 
 def _checked(bundle: Bundle, tables: Tables, moment: pd.Timestamp) -> pd.Timestamp:
     """Warn of a log that ends long before the cutoff, refuse another currency."""
-    manifest, end = bundle.manifest, end_of_observation(tables.last_timestamp)
+    manifest = bundle.manifest
+    end = end_of_observation(tables.last_timestamp, manifest.grain)
     if moment > max(end, pd.Timestamp(manifest.cutoff)) + _SILENCE:
         warnings.warn(
             f"the log ends on {tables.last_timestamp.date()}, {(moment - end).days:,} days before "

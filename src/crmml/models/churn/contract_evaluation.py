@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import Duration, FloatArray
+from crmml.card import Card, Result, listed, moment
 from crmml.data.tables import Tables
 from crmml.exceptions import BoundaryWarning, TooLittleDataError
 from crmml.features.contracts import (
@@ -42,8 +43,8 @@ class ContractPredictor(Protocol):
         """P(the contract ends within the horizon), keyed by ``customer_id``."""
 
 
-@dataclass(frozen=True)
-class ContractBacktest:
+@dataclass(frozen=True, repr=False)
+class ContractBacktest(Result):
     """How models of contracts did on cutoffs that none of them had seen beyond.
 
     Attributes
@@ -79,6 +80,20 @@ class ContractBacktest:
     n_ended: int
     horizon: Duration
 
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table of metrics."""
+        return self.table.copy()
+
+    def _card(self) -> Card:
+        rows = (
+            ("judged", f"{self.n_contracts:,} contracts, of which {self.n_ended:,} ended"),
+            ("cutoffs", listed(map(moment, self.cutoffs), most=5)),
+            *((f"grade of {name}", f"{grade} against the rule")
+              for name, grade in self.grades.items()),
+            ("more", "to_pandas() is the table of metrics, plot() the reliability of the chosen"),
+        )  # fmt: skip
+        return Card(f"ContractBacktest of {self.horizon}, {self.chosen} chosen", rows)
+
 
 def backtest_contracts(
     tables: Tables,
@@ -86,6 +101,7 @@ def backtest_contracts(
     horizon: str | Duration = "90D",
     period: str | Duration = "30D",
     grace: str | Duration | None = None,
+    trailing: str | Duration = "90D",
     n_windows: int = 3,
     seed: int = 0,
     n_boot: int = 200,
@@ -98,7 +114,7 @@ def backtest_contracts(
         With ``subscriptions``.
     horizon : str or Duration
         Outcome window; cutoffs are one horizon apart.
-    period, grace
+    period, grace, trailing
         As in :func:`crmml.features.contracts.build_contracts`.
     n_windows : int
         Most cutoffs.
@@ -113,13 +129,14 @@ def backtest_contracts(
     first, last = contract_span(tables)
     pause = pd.Timedelta(0) if grace is None else length_of(grace)
     windows = rolling_windows(first, last - pause, horizon=horizon)[-n_windows:]
+    how: dict[str, Any] = {"period": period, "grace": grace, "trailing": trailing}
     said: dict[str, list[FloatArray]] = {}
     parts: list[pd.DataFrame] = []
     by_cause: list[tuple[str, pd.Series[float]]] = []
     for window in windows:
         known = tables.before(window.cutoff)
-        periods = build_person_periods(known, window.cutoff, period=period, grace=grace)
-        contracts = build_contracts(known, window.cutoff, period=period, grace=grace)
+        periods = build_person_periods(known, window.cutoff, **how)
+        contracts = build_contracts(known, window.cutoff, **how)
         parts.append(build_contract_outcomes(tables, contracts, horizon, grace=grace))
         for name, model in fit_candidates(periods, horizon, seed).items():
             p = model.churn_probability(contracts, horizon).to_numpy(dtype=np.float64)
