@@ -13,6 +13,7 @@ __version__ = "0.3.0"
 _HOME = {
     "Snapshot": "crmml.features.snapshot",
     "build_snapshot": "crmml.features.snapshot",
+    "diff": "crmml.storage.differences",
     "load": "crmml.storage.loading",
     "explain": "crmml.scoring.explanation",
     "load_cdnow": "crmml.data.datasets",
@@ -27,6 +28,7 @@ __all__ = [
     "Snapshot",
     "__version__",
     "build_snapshot",
+    "diff",
     "explain",
     "load",
     "load_cdnow",

@@ -77,6 +77,11 @@ NEXT = NextPurchase(
 )
 
 
+def flows() -> pd.DataFrame:
+    names = pd.Index(["A", "B"], name="before")
+    return pd.DataFrame([[90, 10], [0, 5]], names, pd.Index(["A", "B"], name="after"))
+
+
 def calendar() -> pd.DataFrame:
     return pd.DataFrame({"factor": [1.0, 0.5, 1.5]}, index=pd.RangeIndex(1, 4, name="week"))
 
@@ -138,6 +143,7 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
         life,
         {"purchases": BOUGHT, "cutoff": pd.Timestamp("2024-01-06"), "next_purchase": NEXT},
     ),
+    "plot_flows": (flows, {"causes": {"model": 10}}),
     "plot_heterogeneity": (latent, {"quantity": "purchase rate"}),
     "plot_holdout_by_frequency": (by_frequency, {}),
     "plot_iso_value": (matrix, {"currency": "EUR"}),
@@ -489,3 +495,10 @@ def test_customer_shows_path_purchases_returns_and_the_next_purchase() -> None:
     assert bought.get_offsets()[:, 1].tolist() == [0.9, 0.95]
     assert bought.get_sizes()[1] > bought.get_sizes()[0]
     assert returned.get_offsets()[:, 1].tolist() == [0.8]
+
+
+def test_flows_say_how_many_changed_and_why() -> None:
+    ax = draw("plot_flows")
+    assert ax.get_title(loc="left") == "Tier: 10 of 105 customers changed"
+    assert sorted(text.get_text() for text in ax.texts) == ["10", "5", "90"]
+    assert "10 model" in ax.get_xlabel()

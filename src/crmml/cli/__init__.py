@@ -233,6 +233,52 @@ def explain(
 
 
 @app.command()
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="Scores (folder, file) or a bundle.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="What it is compared with.")],
+    model_a: Annotated[
+        str | None, typer.Option(help="The bundle that wrote the scores A; with --model-b.")
+    ] = None,
+    model_b: Annotated[str | None, typer.Option(help="The bundle that wrote the scores B.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="YAML that names the data of B.")
+    ] = None,
+    transactions: Annotated[
+        str | None, typer.Option(help="Instead of --config: a file of transactions.")
+    ] = None,
+    cutoff: Annotated[
+        str | None, typer.Option(help="As of when two bundles score (default: the data's end).")
+    ] = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Also write FILE.csv, the changed customers with their ids, or a picture "
+            "FILE.png (repeatable).",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow tracking URI.")] = None,
+) -> None:
+    """Say who changed tier, action or risk between two score sets or bundles, and why."""
+    settings = _load(config, None) if config else None
+    from crmml.cli import comparing
+
+    comparing.diff(
+        a,
+        b,
+        models=(model_a, model_b),
+        config=settings,
+        transactions=transactions,
+        cutoff=cutoff,
+        out=out or [],
+        as_json=as_json,
+        tracking_uri=tracking_uri,
+    )
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for scores and plots.")] = Path(
         "output/demo"

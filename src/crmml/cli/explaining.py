@@ -87,7 +87,7 @@ def _draw(found: Explanation) -> bytes:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.5, 5.0), dpi=110, layout="constrained")
-    found.plot(figure.subplots())
+    found.plot(ax=figure.subplots())
     drawn = io.BytesIO()
     metadata: dict[str, Any] = {"Software": None}
     figure.savefig(drawn, format="png", metadata=metadata)

@@ -78,7 +78,10 @@ def check(config: Config, *, as_json: bool = False) -> None:
             profile = None
         else:
             profile = compute_profile(
-                tables, history=config.backtest.min_history, horizon=config.outcome.horizon
+                tables,
+                history=config.backtest.min_history,
+                horizon=config.outcome.horizon,
+                grain=config.snapshot.grain,
             )
             refuse_few_repeats(profile.buyers, profile.one_time_share, config.data.few_repeats)
     if profile is not None:

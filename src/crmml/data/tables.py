@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ibis
@@ -173,6 +174,22 @@ class Tables(Mapping[str, ir.Table]):
             if table_named(name).has_customers:
                 mine = mine.with_table(name, table.filter(table.customer_id == key))
         return mine
+
+    @contextmanager
+    def only_customer(self, customer_id: Any) -> Iterator[Tables]:
+        """Yield the same, filtered once for several questions and dropped afterwards.
+
+        Parameters
+        ----------
+        customer_id : int or str
+            See :meth:`read_id`.
+        """
+        mine = self.of_customer(customer_id)
+        with ExitStack() as stack:
+            for name, table in mine.items():
+                if table_named(name).has_customers:
+                    mine = mine.with_table(name, stack.enter_context(engine.kept(table)))
+            yield mine
 
     def with_table(self, name: str, table: ir.Table) -> Tables:
         """Return these with other rows of one table, or other values; its facts stay.

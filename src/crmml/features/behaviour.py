@@ -17,7 +17,7 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from crmml._typing import Grain, TimeUnit
+from crmml._typing import MONTHS, Grain, TimeUnit
 from crmml.features.purchases import HOURS, cents, currency, in_time_units, insist, start_of
 
 WINDOWS: tuple[int, ...] = (4, 13, 26, 52)
@@ -207,8 +207,8 @@ def find_absent(columns: Iterable[str], grain: Grain) -> dict[str, str]:
                 wanted = " or ".join(repr(name) for name in need.split("|"))
                 absent[feature.name] = f"the data have no column {wanted}"
                 break
-    if grain == "week":
-        absent["weekend_share"] = "the grain is a week"
+    if grain not in ("hour", "day"):
+        absent["weekend_share"] = f"the grain is a {grain}"
     return absent
 
 
@@ -269,8 +269,15 @@ def sum_lines(
     return lines.group_by("customer_id").agg(**measures) if measures else None
 
 
+def _periods_in(weeks: int, grain: Grain) -> int:
+    """Return how many periods some weeks are; 13 are three months or a quarter of the calendar."""
+    if grain in MONTHS:
+        return max(round(weeks * 3 / 13) // MONTHS[grain], 1)
+    return weeks * HOURS["week"] // HOURS[grain]
+
+
 def _first_of(weeks: int, last_period: int, grain: Grain) -> int:
-    return last_period + 1 - weeks * HOURS["week"] // HOURS[grain]
+    return last_period + 1 - _periods_in(weeks, grain)
 
 
 def period_measures(
@@ -302,7 +309,7 @@ def period_measures(
             measures[f"margin_{weeks}w"] = periods.margin.sum(where=inside).fill_null(0)
     if "margin" in periods.columns:
         measures["margin"] = periods.margin.sum().fill_null(0)
-    if grain != "week":
+    if grain in ("hour", "day"):
         day = periods.period if grain == "day" else periods.period // 24
         # 1970-01-01 is a Thursday, so Saturdays and Sundays leave 2 and 3; before it, -5 and -4.
         measures["weekend"] = periods.count(where=bought & (day % 7).isin([2, 3, -5, -4]))
@@ -423,7 +430,8 @@ def _gaps(c: ir.Table, last_period: int, grain: Grain, time_unit: TimeUnit) -> d
     out["gap_regularity"] = once.ifelse(span * span / (n * squared), missing)
     out["gap_p90"] = units(c.p90_gap)
     out["gap_max"] = units(c.max_gap)
-    log_unit = math.log(HOURS[grain] / HOURS[time_unit])
+    lengths = MONTHS if grain in MONTHS else HOURS
+    log_unit = math.log(lengths[grain] / lengths[time_unit])
     out["sum_log_gaps"] = c.sum_log_gaps.cast("float64").fill_null(0.0) + n * log_unit
     inactivity = (last_period - c.last_period).cast("float64")
     out["inactivity"] = units(inactivity)
@@ -437,9 +445,8 @@ def _changes(c: ir.Table, last_period: int, grain: Grain) -> dict[str, ir.Value]
     out: dict[str, ir.Value] = {}
     recent, before = c.purchases_13w, c.purchases_26w - c.purchases_13w
     out["purchase_trend"] = _share(recent - before, c.purchases_26w).fill_null(0.0)
-    per_week = HOURS["week"] // HOURS[grain]
     age = (last_period - c.first_period + 1).cast("float64")
-    out["purchase_rate_ratio"] = (recent / ibis.least(age, float(13 * per_week))) / (
+    out["purchase_rate_ratio"] = (recent / ibis.least(age, float(_periods_in(13, grain)))) / (
         c.purchases / age
     )
     out["spend_change_13w"] = currency(2 * c.net_spend_13w - c.net_spend_26w)

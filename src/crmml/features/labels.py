@@ -16,6 +16,7 @@ from crmml.data.tables import Tables
 from crmml.exceptions import DataError, FutureLeakError, few
 from crmml.features.purchases import (
     cents,
+    check_edge,
     check_grain,
     collapse_lines,
     currency,
@@ -102,7 +103,7 @@ def build_outcomes(
         The validated log.
     window : Window
         Its end must lie inside the data.
-    grain : {"day", "hour", "week"}
+    grain : {"day", "hour", "week", "month", "quarter"}
         What counts as one purchase.
     own_seller : str, optional
         See :func:`crmml.features.snapshot.build_snapshot`.
@@ -123,8 +124,14 @@ def build_outcomes(
     CensoredWindowError
         If the window ends after the data do: silence there is censored, never churn.
     """
-    check_grain(grain, "day")
-    window.check_observed(tables.last_timestamp)
+    check_grain(grain)
+    window.check_observed(tables.last_timestamp, grain)
+    for name, edge in (
+        ("cutoff", window.cutoff),
+        ("opens", window.opens),
+        ("closes", window.closes),
+    ):
+        check_edge(edge, grain, f"{name} of the outcome window")
     lines = own_lines(tables.transactions, own_seller)
     lines = lines.mutate(cents=cents(lines.amount))
     before = lines.filter(lines.timestamp < window.cutoff, lines.cents >= 0)

@@ -107,6 +107,6 @@ def _draw_next(ax: Axes, expected: Any, cutoff: pd.Timestamp, first: pd.Timestam
         ax.axvline(_at(expected.date), color=GREEN, linewidth=1.6, linestyle="--",
                    label=f"half of the time by {expected.date.date()}")  # fmt: skip
     never = f"never again: {expected.probability_never:.0%}"
-    ax.annotate(never, (_at(cutoff), 1.0), xytext=(6, 0), textcoords="offset points", va="center",
-                color="#444444", fontsize=9)  # fmt: skip
+    ax.annotate(never, (1, 1.01), xycoords="axes fraction", ha="right", color="#444444",
+                fontsize=9)  # fmt: skip
     return latest

@@ -119,7 +119,7 @@ class Explanation:
         amounts = self.purchases.groupby(self.purchases["date"].dt.normalize())["amount"].sum()
         return self.alive.assign(amount=self.alive["date"].map(amounts))
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, *, ax: Any = None) -> Any:
         """Draw the purchases over time with P(alive), and when the next one is expected.
 
         Parameters
@@ -208,13 +208,24 @@ def _explain(
     served: pd.Series[Any] | None,
     prices: Prices | None,
 ) -> Explanation:
-    manifest = origin.manifest
     key = origin.tables.read_id(customer_id)
-    mine = origin.tables.of_customer(key)
+    with origin.tables.only_customer(key) as mine:
+        return _explain_alone(replace(origin, tables=mine), key, at, served, prices)
+
+
+def _explain_alone(
+    origin: Origin,
+    key: Any,
+    at: pd.Timestamp,
+    served: pd.Series[Any] | None,
+    prices: Prices | None,
+) -> Explanation:
+    """Explain the customer of whom alone the tables are."""
+    manifest, mine = origin.manifest, origin.tables
     purchases = gather_purchases(mine, at, grain=manifest.grain, own_seller=manifest.own_seller)
     if not purchases["purchase"].any():
         _refuse_unscored(mine, at)
-    origin = replace(origin, tables=mine, predictors=_at_prices(origin, prices))
+    origin = replace(origin, predictors=_at_prices(origin, prices))
     ltv = next((p for p in origin.predictors if isinstance(p, LifetimeValue)), None)
     if ltv is None:
         raise CrmmlError("this bundle has no purchase process, so nothing can be explained by it")

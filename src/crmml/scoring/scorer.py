@@ -30,7 +30,7 @@ from crmml.exceptions import (
     WrongArgumentError,
 )
 from crmml.features.snapshot import Snapshot, build_snapshot
-from crmml.features.windows import end_of_observation, length_of, read_moment
+from crmml.features.windows import end_of_observation, read_moment, shifted
 from crmml.models.arguments import describe
 from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
 from crmml.scoring.decisions import Actions
@@ -365,11 +365,13 @@ def scoring_cutoff(
         If the cutoff is no moment, or lies too far after the data.
     """
     tables.require_log()
-    end, trained = end_of_observation(tables.last_timestamp), pd.Timestamp(bundle.manifest.cutoff)
+    manifest = bundle.manifest
+    end = end_of_observation(tables.last_timestamp, manifest.grain)
+    trained = pd.Timestamp(manifest.cutoff)
     latest = max(end, trained)
     moment = latest if cutoff is None else read_moment(cutoff, "cutoff")
-    if whole and moment > latest + length_of(bundle.manifest.horizon):
-        horizon = bundle.manifest.horizon
+    if whole and moment > shifted(latest, manifest.horizon):
+        horizon = manifest.horizon
         rule = f"within the data, or at most {horizon} after them ({latest.date()})"
         raise ParameterError("cutoff", rule, str(moment))
     return moment
@@ -377,7 +379,8 @@ def scoring_cutoff(
 
 def _checked(bundle: Bundle, tables: Tables, moment: pd.Timestamp) -> pd.Timestamp:
     """Warn of a log that ends long before the cutoff, refuse another currency."""
-    manifest, end = bundle.manifest, end_of_observation(tables.last_timestamp)
+    manifest = bundle.manifest
+    end = end_of_observation(tables.last_timestamp, manifest.grain)
     if moment > max(end, pd.Timestamp(manifest.cutoff)) + _SILENCE:
         warnings.warn(
             f"the log ends on {tables.last_timestamp.date()}, {(moment - end).days:,} days before "

@@ -14,7 +14,6 @@ from crmml.actions.recommendation import REASONS
 
 if TYPE_CHECKING:
     from crmml.models.purchase.next_purchase import NextPurchase
-    from crmml.scoring.explanation import Explanation
     from crmml.scoring.runner_up import RunnerUp
     from crmml.scoring.value_parts import TierMove, ValueParts
 
@@ -154,12 +153,13 @@ def spell(duration: str) -> str:
 # -- sections ------------------------------------------------------------------------------------
 
 
-def write_sections(found: Explanation) -> dict[str, list[str]]:
+def write_sections(found: Any) -> dict[str, list[str]]:
     """Say what an explanation holds in sentences, by heading; absent parts say why.
 
     Parameters
     ----------
     found : Explanation
+        Of :mod:`crmml.scoring.explanation`.
     """
     money = f" {found.currency}" if found.currency else ""
     sections = {
@@ -178,11 +178,11 @@ def write_sections(found: Explanation) -> dict[str, list[str]]:
     return sections
 
 
-def _absent(found: Explanation, part: str) -> list[str]:
+def _absent(found: Any, part: str) -> list[str]:
     return [f"Not known: {found.missing[part]}."] if part in found.missing else []
 
 
-def _history(found: Explanation, money: str) -> list[str]:
+def _history(found: Any, money: str) -> list[str]:
     bought = found.purchases[found.purchases["purchase"]]
     first, last = bought["date"].iloc[0], bought["date"].iloc[-1]
     n, total = len(bought), float(found.purchases["amount"].sum(min_count=1))
@@ -257,8 +257,8 @@ def _few(number: float) -> str:
     return f"{number:,.2f}" if number >= 1 else f"{number:.2g}"
 
 
-def _advice(found: Explanation, money: str) -> list[str]:
-    row = pd.Series(found.served, dtype=object)
+def _advice(found: Any, money: str) -> list[str]:
+    row: Mapping[str, Any] = found.served
     action = str(row["recommended_action"])
     if action == NO_ACTION:
         return ["No action."]

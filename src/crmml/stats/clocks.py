@@ -51,9 +51,16 @@ class Pace:
     rate: FloatArray
     by: FloatArray
 
-    @property
+    @cached_property
     def _rows(self) -> FloatArray:
         return np.concatenate([self.rate[None], self.rate * self.by])
+
+    @cached_property
+    def _passed(self) -> FloatArray:
+        """Integrals from the first edge to each edge."""
+        passed = np.zeros((len(self._rows), len(self.edges)))
+        np.cumsum(self._rows * np.diff(self.edges), axis=1, out=passed[:, 1:])
+        return passed
 
     def _piece(self, t: FloatArray) -> Any:
         inside = np.searchsorted(self.edges, t, side="right") - 1
@@ -61,11 +68,9 @@ class Pace:
 
     def until(self, t: FloatArray) -> FloatArray:
         """Integral of the pace from the first edge to ``t``, and its slopes: (1 + n_c, n)."""
-        rows = self._rows
-        passed = np.zeros((len(rows), len(self.edges)))
-        np.cumsum(rows * np.diff(self.edges), axis=1, out=passed[:, 1:])
         piece = self._piece(t)
-        return np.asarray(passed[:, piece] + rows[:, piece] * (t - self.edges[piece]))
+        since = t - self.edges[piece]
+        return np.asarray(self._passed[:, piece] + self._rows[:, piece] * since)
 
     def fading(self, t: FloatArray, decay: float) -> FloatArray:
         r"""``D(t)``, its slope by :math:`\log\kappa`, those by the coefficients: (2 + n_c, n)."""

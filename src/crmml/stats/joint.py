@@ -265,7 +265,7 @@ def part_objective(
     process, blocks, weights = part.process, part.blocks, part.weights
     size = len(process.NAMES)
     place = [process.NAMES.index(block.parameter) for block in blocks]
-    times = on_clock(part, clocks)
+    times = _remembered(on_clock(part, clocks))
     total = float(weights.sum())
     counted = None
     # Without covariates rows share their sums by x, which is worth a factor of ten.
@@ -313,6 +313,18 @@ def part_objective(
     return evaluate
 
 
+def _remembered(times: Callable[[FloatArray], OnClock]) -> Callable[[FloatArray], OnClock]:
+    """Keep the last answer: most differences of the information move no clock."""
+    last: list[tuple[FloatArray, OnClock]] = []
+
+    def at(psi: FloatArray) -> OnClock:
+        if not last or not np.array_equal(last[0][0], psi):
+            last[:] = [(psi.copy(), times(psi))]
+        return last[0][1]
+
+    return at
+
+
 def _log_seen(theta: FloatArray, margin: float) -> tuple[float, FloatArray, float]:
     """Log-probability of a purchase within the margin, slopes by log r and log alpha, by margin."""
     r, alpha = np.exp(theta[:2])
@@ -357,6 +369,8 @@ def fit_jointly(
     starts: Sequence[FloatArray],
     psi_starts: Sequence[FloatArray],
     ridge: float = 0.0,
+    *,
+    near: bool = False,
 ) -> JointFit:
     """Maximise the likelihood of all parts over their own coordinates and those of the clocks.
 
@@ -370,6 +384,8 @@ def fit_jointly(
         One or more starts of the clocks; the best goes on.
     ridge : float
         Penalty of the standardised coefficients.
+    near : bool
+        See :func:`crmml.stats.mle.maximise`.
     """
     scales = [part.scale() for part in parts]
     sizes = [len(part.names) for part in parts]
@@ -418,6 +434,7 @@ def fit_jointly(
         np.concatenate([part.weights for part in parts]),
         np.array([np.concatenate([begin, psi]) for psi in psi_starts]),
         bounds=(np.concatenate([-box, low]), np.concatenate([box, high])),
+        near=near,
     )
     return _split(fit, parts, clocks, scales, shifts, ridge)
 

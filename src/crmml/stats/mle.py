@@ -148,6 +148,7 @@ def maximise(
     samples: Sequence[Objective] = (),
     cheap_information: bool = False,
     bounds: Bounds | None = None,
+    near: bool = False,
 ) -> tuple[FloatArray, float, FloatArray, FloatArray, BoolArray]:
     """Maximise a smooth function inside the box.
 
@@ -165,6 +166,8 @@ def maximise(
         Whether the information costs no more than a gradient.
     bounds : pair of ndarray, shape (p,), optional
         The box; by default ``(-BOX, BOX)`` for each coordinate.
+    near : bool
+        Whether the one start lies so near the top that Newton's method climbs from there.
 
     Returns
     -------
@@ -194,6 +197,20 @@ def maximise(
     # Of a tie the first start wins, so that the answer does not hang on rounding.
     theta = np.asarray(min(found, key=lambda one: float(one.fun)).x, dtype=np.float64)
     # The curvature of a sample is good enough for a step, and saves many gradients.
+    theta = np.clip(starts[0], *box)
+    if not near:
+        found = [
+            minimize(
+                descend,
+                np.clip(one, *box),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=list(zip(*box, strict=True)),
+                options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-5, "maxcor": 20},
+            )
+            for one in starts
+        ]
+        theta = np.asarray(min(found, key=lambda one: float(one.fun)).x, dtype=np.float64)
     information = None if cheap_information else coarse(theta)[2]()
     for sample in finer[:-1]:
         theta, *_ = _climb(sample, theta, _SAMPLE_TOLERANCE * weight, information, box)
@@ -437,6 +454,7 @@ def fit_rows(
     *,
     cheap_information: bool = False,
     bounds: Bounds | None = None,
+    near: bool = False,
 ) -> Fit:
     """Fit any likelihood of counted rows.
 
@@ -449,7 +467,7 @@ def fit_rows(
         a number.
     weights : ndarray, shape (n,)
         Weights of the rows, which are sorted, so that one of every few makes a fair sample.
-    start, cheap_information, bounds
+    start, cheap_information, bounds, near
         See :func:`maximise`.
     """
     objective = objective_of(slice(None), 1.0)
@@ -466,6 +484,7 @@ def fit_rows(
         samples=samples,
         cheap_information=cheap_information,
         bounds=bounds,
+        near=near,
     )
     flat = _not_identified(information, edge, weight)
     boundary = tuple(

@@ -15,15 +15,17 @@ from typing import Any
 
 import pandas as pd
 
-from crmml._typing import Grain, TimeUnit
+from crmml._typing import MONTHS, FloatArray, Grain, TimeUnit
 from crmml.card import Card, Result, listed
 from crmml.data.tables import Tables
 from crmml.exceptions import ParameterError, TooLittleDataError
+from crmml.features.labels import LabelledSnapshot
 from crmml.features.tracking import count_weekly_purchases
 from crmml.features.windows import Window
 from crmml.models.fits import Fits
 from crmml.models.purchase.compose import kept_clocks
 from crmml.notes import Note, merge_notes
+from crmml.stats.discounting import in_units
 from crmml.training.candidates import COMPOSED, make_candidate, read_schedules
 from crmml.training.choose import (
     choose,
@@ -186,8 +188,8 @@ def run_backtest(
     """
     if not windows:
         raise TooLittleDataError("a backtest needs an outcome window that the data cover; got none")
-    lengths = {str(window.closes - window.cutoff) for window in windows}
-    if len(lengths) > 1 or any(window.opens > window.cutoff for window in windows):
+    lengths = {in_units(window.horizon, "day") for window in windows}
+    if len(lengths) > 1 or any(window.gap is not None for window in windows):
         raise ParameterError("windows", "of one horizon and without a gap", sorted(lengths))
     kept = {} if cache is None else cache
     known = Fits() if fits is None else fits
@@ -213,15 +215,12 @@ def run_backtest(
             cache=kept,
             **build,
         )
-        weekly = count_weekly_purchases(
-            tables, window, labelled.snapshot.customer_id, grain=grain, own_seller=own_seller
-        )
         evaluated.append(
             evaluate_window(
                 labelled,
                 training_windows,
                 candidates,
-                weekly=weekly,
+                weekly=_weekly(tables, labelled, grain, own_seller),
                 n_boot=n_boot,
                 seed=seed,
                 announce=announce,
@@ -229,6 +228,16 @@ def run_backtest(
             )
         )
     return choose_and_grade(evaluated)
+
+
+def _weekly(
+    tables: Tables, labelled: LabelledSnapshot, grain: Grain, own_seller: str | None
+) -> FloatArray | None:
+    """Count what was bought in each week of a window; None where no week of a purchase is known."""
+    if grain in MONTHS:
+        return None
+    ids = labelled.snapshot.customer_id
+    return count_weekly_purchases(tables, labelled.window, ids, grain=grain, own_seller=own_seller)
 
 
 def choose_and_grade(evaluated: list[EvaluatedWindow]) -> Backtest:

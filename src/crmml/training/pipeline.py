@@ -28,6 +28,7 @@ from crmml.stats.threads import on_one_thread
 from crmml.training.backtest import Backtest, run_backtest
 from crmml.training.bundling import finish_bundle, read_catalogue
 from crmml.training.candidates import find_competitors, make_candidate
+from crmml.training.contracts import ContractChoice, add_contracts, fit_contracts
 from crmml.training.evaluate import Announce
 from crmml.training.fit import fit_bundle
 from crmml.training.gates import find_gates
@@ -55,6 +56,8 @@ class TrainingResult(Result):
         Leaderboard, choice and reason.
     churn : ChurnSelection
         The churn model that the data allow, with its evaluation.
+    contracts : ContractChoice
+        The model of contracts likewise, where there are contracts.
     served : dict of str to (value, lower, upper)
         Metrics of what :func:`crmml.score` said at the cutoff of the window that grades, with a
         bundle trained on what was known then.
@@ -79,6 +82,7 @@ class TrainingResult(Result):
     tables: Tables
     backtest: Backtest
     churn: ChurnSelection
+    contracts: ContractChoice
     served: dict[str, Interval]
     replicates: Replicates
     calibration: pd.DataFrame | None
@@ -121,7 +125,10 @@ class TrainingResult(Result):
         churn: dict[str, Interval] = {}
         if self.churn.evaluation is not None:
             churn = {f"churn_{c}_{m}": v for (c, m), v in _rows(self.churn.evaluation.table)}
-        everything = {**self.served, **board, **churn}
+        ended: dict[str, Interval] = {}
+        if self.contracts.backtest is not None:
+            ended = {f"contract_{c}_{m}": v for (c, m), v in _rows(self.contracts.backtest.table)}
+        everything = {**self.served, **board, **churn, **ended}
         return {
             name: value if np.isfinite(value).all() else value[0]
             for name, value in everything.items()
@@ -174,17 +181,20 @@ def train(
     figures = {metric: value for (_, metric), value in _rows(served.replicates.table())}
     say("fitting on all data")
     fitted = fit_bundle(plan, plan.newest, backtest)
+    contracts = fit_contracts(settings, tables, plan.cutoff)
+    bundle = add_contracts(fitted.bundle, contracts)
     say("scoring")
-    scores = score(fitted.bundle, tables, plan.cutoff, snapshot=plan.newest, keep_counts=True)
+    scores = score(bundle, tables, plan.cutoff, snapshot=plan.newest, keep_counts=True)
     gates = find_gates(served, fitted.churn, backtest.chosen)
-    told = [*fitted.notes, *(gate.note for gate in gates)]
+    told = [*fitted.notes, *contracts.notes, *(gate.note for gate in gates)]
     notes = gather_notes(backtest, told, scores)
     return TrainingResult(
-        bundle=finish_bundle(fitted.bundle, figures, notes, scores, tables),
+        bundle=finish_bundle(bundle, figures, notes, scores, tables),
         scores=scores,
         tables=tables,
         backtest=backtest,
         churn=fitted.churn,
+        contracts=contracts,
         served=figures,
         replicates=served.replicates,
         calibration=served.churn,

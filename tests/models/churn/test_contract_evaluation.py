@@ -51,7 +51,9 @@ def test_parameters_come_back_from_truncated_contracts():
     ):
         rows.append((number, 0, int(first), None))
         rows.append((number, 0, int(last) - 1, "voluntary" if last == life[seen][number] else None))
-    frame = pd.DataFrame(rows, columns=["customer_id", "spell", "age", "cause"])
+    frame = pd.DataFrame(rows, columns=["customer_id", "spell", "age", "cause"]).assign(
+        position=1.0
+    )
     from crmml._typing import Duration
 
     now = pd.Timestamp("2024-01-01")

@@ -32,6 +32,7 @@ from crmml.models.purchase.compose import (
     keep_clocks_that_forecast,
     kept_clocks,
 )
+from crmml.models.purchase.distribution import look_ahead
 from crmml.stats import bg_nbd
 from crmml.training.candidates import read_schedules
 
@@ -173,10 +174,16 @@ def test_covariates_with_newcomers_and_season():
     assert model.likelihood_ratio_test()["p_value"] < 1e-6
 
 
-def test_customers_older_than_the_data_with_newcomers_and_season():
+@pytest.fixture(scope="module")
+def older():
+    """Customers older than the data among newcomers, all under a season."""
     snapshot = shown(3500, newcomers=True, season=True, seed=7, before=500)
     base = BetaGeoModel(clocks=["newcomers", "season"])
-    model = LeftCensoredModel(base=base, margin="13W").fit(snapshot)
+    return snapshot, LeftCensoredModel(base=base, margin="13W").fit(snapshot)
+
+
+def test_customers_older_than_the_data_with_newcomers_and_season(older):
+    snapshot, model = older
     new = model.new_
     check_season(model)
     check_newcomers(new)
@@ -188,6 +195,48 @@ def test_customers_older_than_the_data_with_newcomers_and_season():
         lambda m: m.discounted_expected_purchases(snapshot, "13W"),
     ):
         pd.testing.assert_series_equal(ask(again), ask(model))
+
+
+@pytest.fixture(scope="module")
+def drawn(older):
+    snapshot, model = older
+    return model.posterior(snapshot, n_draws=60, seed=1, prior={"old_r": (0.0, 1.0)})
+
+
+def test_the_posterior_of_both_kinds_carries_the_clocks_that_they_share(older, drawn):
+    (_, model), posterior = older, drawn
+    assert posterior.names == (*model.params_, *model.clock_names_) == model._parameter_names
+    assert posterior.coefficients == tuple(model.clock_names_)
+    estimates = [*np.log(list(model.params_.values())), *model.clock_estimates_]
+    deviations = np.sqrt(np.diag(model.joint_covariance_))
+    spread = np.sqrt(np.diag(posterior.log_covariance))
+    away = np.abs(posterior.log_mean - estimates) / deviations
+    assert away.max() < 0.6, dict(zip(posterior.names, away, strict=True))
+    # A clock that both share ties their parameters to each other.
+    assert_allclose(spread[8:], deviations[8:], rtol=0.2)
+    correlation = posterior.log_covariance / np.outer(spread, spread)
+    assert np.abs(correlation[:8, 8:]).max() > 0.1
+
+
+def test_an_interval_is_not_narrower_than_with_clocks_known(older, drawn):
+    snapshot, model = older
+    clocks = [
+        NewcomerClock(model.first_, f"{model.half_life_:.12f}W"),
+        SeasonClock(model.calendar_),
+    ]
+    known = LeftCensoredModel(base=BetaGeoModel(clocks=clocks), margin="13W").fit(snapshot)
+    assert_allclose(list(known.params_.values()), list(model.params_.values()), rtol=1e-3)
+    some = snapshot.subset(np.arange(len(snapshot)) % 20 == 0)
+    spreads = []
+    for one, posterior in (
+        (known, known.posterior(snapshot, n_draws=60, seed=3)),
+        (model, drawn),
+    ):
+        worlds = look_ahead(one, some, "13W", posterior.draws)
+        totals = (worlds.alive * worlds._means[:, worlds.inverse])[:, worlds.rows].sum(axis=1)
+        spreads.append(totals.std())
+        assert_allclose(totals.mean(), one.expected_purchases(some, "13W").sum(), rtol=0.05)
+    assert spreads[1] > spreads[0]
 
 
 def test_given_clocks_equal_the_estimated_ones(both):
@@ -321,6 +370,26 @@ def test_clocks_must_forecast_better_too(both):
     other = LabelledSnapshot(labelled.snapshot, outcomes, labelled.window)
     kept = keep_clocks_that_forecast(model, [other])
     assert kept.clocks == ()
+
+
+def test_clocks_and_origin_of_an_older_base_must_forecast_too():
+    log = draw_log(1200, newcomers=True, seed=7, before=500)
+    tables = open_tables(log)
+    snapshot = build_snapshot(tables, BEGIN + pd.Timedelta(days=DAYS))
+    window = build_labelled(tables, Window(BEGIN + pd.Timedelta(days=DAYS - 91), "13W"))
+    fits = Fits()
+    model = Composition("bg_nbd").fit(snapshot, [window], fits)
+    assert kept_clocks(model) == ("newcomers", "older customers apart")
+    # The same histories, but what comes next is of a world without clocks, or without an origin.
+    clocks = Composition("bg_nbd").fit(snapshot, [], fits).base._with_clocks(("newcomers",))
+    for other, kept in (
+        (LeftCensoredModel(base=BetaGeoModel()), ("older customers apart",)),
+        (clocks, ("newcomers",)),
+    ):
+        drawn = fits.fit(other, window.snapshot).sample(window.snapshot, "13W", 1, seed=1)[0]
+        outcomes = window.outcomes.assign(purchases=drawn)
+        its = LabelledSnapshot(window.snapshot, outcomes, window.window)
+        assert kept_clocks(Composition("bg_nbd").fit(snapshot, [its], fits)) == kept
 
 
 def test_the_simpler_model_keeps_what_was_given():

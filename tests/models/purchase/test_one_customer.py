@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 import crmml
-from crmml.exceptions import CrmmlError
+from crmml.exceptions import BoundaryWarning, CrmmlError
 from crmml.features.one_customer import DailyHistory, gather_purchases
 from crmml.models import (
     BetaGeoModel,
     CalendarProfile,
+    LeftCensoredModel,
     ModifiedBetaGeoModel,
     ParetoNBDModel,
     RegularPurchaseModel,
@@ -22,11 +25,12 @@ from crmml.models.purchase.next_purchase import expect_next_purchase
 from crmml.stats.pareto_nbd import probability_return
 
 CUTOFF = pd.Timestamp("1997-10-01")
-SEASON = CalendarProfile.from_weeks({week: 1 + 0.5 * (week > 26) for week in range(1, 53)})
+SEASON = CalendarProfile.from_weeks({week: 1 + 0.2 * (week % 9 < 4) for week in range(1, 53)})
 MODELS = {
     "bg_nbd": BetaGeoModel(),
     "newcomers": ModifiedBetaGeoModel(clocks=["newcomers"]),
-    "season": ModifiedBetaGeoModel(calendar=SEASON),
+    "season": ModifiedBetaGeoModel(calendar=SEASON, clocks=["newcomers"]),
+    "left_censored": LeftCensoredModel(margin="8W"),
     "pareto_nbd": ParetoNBDModel(),
     "regular": RegularPurchaseModel(k=2),
 }
@@ -34,7 +38,9 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def fitted(cdnow_snapshot):
-    return {name: model.fit(cdnow_snapshot) for name, model in MODELS.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BoundaryWarning)  # these customers are all new ones
+        return {name: model.fit(cdnow_snapshot) for name, model in MODELS.items()}
 
 
 @pytest.fixture(scope="module")

@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import ClassVar, Self
 
 import numpy as np
-import pandas as pd
 
-from crmml._typing import Duration, FloatArray
+from crmml._typing import FloatArray
 from crmml.exceptions import TooLittleDataError
 from crmml.features.contracts import Contracts, PersonPeriods
 from crmml.features.snapshot import Distinct
-from crmml.features.windows import length_of
-from crmml.models.estimator import Estimator, warn_of_fit
+from crmml.models.churn.contract_model import ContractModel, check_period
+from crmml.models.estimator import warn_of_fit
 from crmml.stats import hazard, mle
 
 
-class BetaDiscreteWeibullModel(Estimator):
+class BetaDiscreteWeibullModel(ContractModel):
     """Contracts that differ in their chance of ending, which rises or falls with age.
 
     Fader, Hardie, Liu, Davin, Steenburgh (2018). At ``c = 1`` it is the shifted beta-geometric.
@@ -33,8 +32,6 @@ class BetaDiscreteWeibullModel(Estimator):
     converged_ : bool
     n_customers_ : int
         Spells fitted.
-    period_ : str
-        Length of a period.
     """
 
     _boundaries: ClassVar[dict[tuple[str, str], str]] = {
@@ -49,7 +46,9 @@ class BetaDiscreteWeibullModel(Estimator):
         "log_likelihood_",
         "converged_",
         "n_customers_",
+        "causes_",
         "period_",
+        "at_renewal_",
     )
 
     params_: dict[str, float]
@@ -58,7 +57,6 @@ class BetaDiscreteWeibullModel(Estimator):
     log_likelihood_: float
     converged_: bool
     n_customers_: int
-    period_: str
 
     def fit(self, periods: PersonPeriods) -> Self:
         """Maximise the likelihood of the spells, given when each came under observation.
@@ -111,16 +109,16 @@ class BetaDiscreteWeibullModel(Estimator):
         self.log_likelihood_ = fitted.log_likelihood
         self.converged_ = fitted.converged
         self.n_customers_ = int(totals.sum())
-        self.period_ = str(periods.period)
+        self.causes_ = ["unknown"]
+        self._learn_calendar(periods)
         warn_of_fit(self, fitted, self._boundaries)
         return self
 
-    def churn_probability(self, contracts: Contracts, horizon: str | Duration) -> pd.Series[float]:
-        """P(the contract ends at a renewal date within the horizon), keyed by ``customer_id``."""
+    def hazards(self, contracts: Contracts, n_periods: int) -> FloatArray:
+        """Chance of ending in each of the coming periods by age, shape (1, n, n_periods)."""
         self._check_fitted()
-        params = hazard.Params(**self.params_)
+        check_period(contracts, self.period_)
         age = contracts.frame["age"].to_numpy(dtype=np.float64)
-        length = length_of(horizon) / length_of(self.period_)
-        dates = np.floor(contracts.frame["elapsed"].to_numpy() + length + 1e-9)
-        stays = hazard.log_survival(params, age + dates) - hazard.log_survival(params, age)
-        return pd.Series(-np.expm1(stays), index=contracts.customer_id, name="churn_probability")
+        ages = age[:, None] + np.arange(n_periods + 1.0)
+        survival = hazard.log_survival(hazard.Params(**self.params_), ages)
+        return np.asarray(-np.expm1(np.diff(survival, axis=1))[None])

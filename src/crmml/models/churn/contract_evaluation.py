@@ -101,6 +101,7 @@ def backtest_contracts(
     horizon: str | Duration = "90D",
     period: str | Duration = "30D",
     grace: str | Duration | None = None,
+    trailing: str | Duration = "90D",
     n_windows: int = 3,
     seed: int = 0,
     n_boot: int = 200,
@@ -113,7 +114,7 @@ def backtest_contracts(
         With ``subscriptions``.
     horizon : str or Duration
         Outcome window; cutoffs are one horizon apart.
-    period, grace
+    period, grace, trailing
         As in :func:`crmml.features.contracts.build_contracts`.
     n_windows : int
         Most cutoffs.
@@ -128,13 +129,14 @@ def backtest_contracts(
     first, last = contract_span(tables)
     pause = pd.Timedelta(0) if grace is None else length_of(grace)
     windows = rolling_windows(first, last - pause, horizon=horizon)[-n_windows:]
+    how: dict[str, Any] = {"period": period, "grace": grace, "trailing": trailing}
     said: dict[str, list[FloatArray]] = {}
     parts: list[pd.DataFrame] = []
     by_cause: list[tuple[str, pd.Series[float]]] = []
     for window in windows:
         known = tables.before(window.cutoff)
-        periods = build_person_periods(known, window.cutoff, period=period, grace=grace)
-        contracts = build_contracts(known, window.cutoff, period=period, grace=grace)
+        periods = build_person_periods(known, window.cutoff, **how)
+        contracts = build_contracts(known, window.cutoff, **how)
         parts.append(build_contract_outcomes(tables, contracts, horizon, grace=grace))
         for name, model in fit_candidates(periods, horizon, seed).items():
             p = model.churn_probability(contracts, horizon).to_numpy(dtype=np.float64)

@@ -7,11 +7,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from crmml._typing import Duration, FloatArray, IntArray
+from crmml._typing import FloatArray, IntArray
 from crmml.exceptions import ParameterError, TooLittleDataError
 from crmml.features.contracts import Contracts, PersonPeriods
-from crmml.features.windows import length_of
-from crmml.models.estimator import Estimator
+from crmml.models.churn.contract_model import ContractModel, check_period
 
 RULES: tuple[str, ...] = ("tenure", "plan", "last_contact")
 
@@ -23,8 +22,10 @@ _PRIOR = 20.0
 """Periods of the mean rate that each class is given beforehand."""
 
 
-class ContractRule(Estimator):
+class ContractRule(ContractModel):
     """Chance of ending a period by one column: what a team does without a model.
+
+    The class that a customer is in now holds for all periods ahead.
 
     Parameters
     ----------
@@ -39,16 +40,20 @@ class ContractRule(Estimator):
         Chance of ending a period, by class.
     mean_ : float
         Of all; what a class that was never seen is given.
-    period_ : str
-        Length of a period.
     """
 
-    _state: ClassVar[tuple[str, ...]] = ("rule_", "rates_", "mean_", "period_")
+    _state: ClassVar[tuple[str, ...]] = (
+        "rule_",
+        "rates_",
+        "mean_",
+        "causes_",
+        "period_",
+        "at_renewal_",
+    )
 
     rule_: str
     rates_: dict[str, float]
     mean_: float
-    period_: str
 
     def __init__(self, *, by: str = "best") -> None:
         self.by = by
@@ -67,7 +72,8 @@ class ContractRule(Estimator):
         if not len(frame):
             raise TooLittleDataError("a rule for contracts needs periods at risk; got none")
         ended = frame["cause"].notna().to_numpy()
-        self.mean_, self.period_ = float(ended.mean()), str(periods.period)
+        self.mean_, self.causes_ = float(ended.mean()), ["unknown"]
+        self._learn_calendar(periods)
         losses: dict[str, float] = {}
         tables: dict[str, dict[str, float]] = {}
         for rule in RULES if self.by == "best" else (self.by,):
@@ -88,16 +94,15 @@ class ContractRule(Estimator):
         self.rates_ = tables[self.rule_]
         return self
 
-    def churn_probability(self, contracts: Contracts, horizon: str | Duration) -> pd.Series[float]:
-        """P(the contract ends within the horizon): the rate of its class holds all the time."""
+    def hazards(self, contracts: Contracts, n_periods: int) -> FloatArray:
+        """Rate of the customer's class in each of the coming periods, shape (1, n, n_periods)."""
         self._check_fitted()
+        check_period(contracts, self.period_)
         classes = _classes(contracts.frame, self.rule_)
         if classes is None:
             raise ParameterError("contracts", f"with a column for {self.rule_}", "none")
         rate = pd.Series(classes).map(self.rates_).fillna(self.mean_).to_numpy(dtype=np.float64)
-        length = length_of(horizon) / length_of(self.period_)
-        ends = -np.expm1(length * np.log1p(-np.minimum(rate, 1 - 1e-12)))
-        return pd.Series(ends, index=contracts.customer_id, name="churn_probability")
+        return np.repeat(rate[None, :, None], n_periods, axis=2)
 
 
 def _classes(frame: pd.DataFrame, rule: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from crmml._typing import Duration, FloatArray
+from crmml._typing import FloatArray
 from crmml.card import Card, Result, moment
 from crmml.exceptions import FutureLeakError, ParameterError
 from crmml.features.labels import LabelledSnapshot
@@ -193,9 +193,7 @@ def _judged(
     labelled: LabelledSnapshot, candidate_horizons: float, max_customers: int, seed: int
 ) -> tuple[Snapshot, FloatArray]:
     """Take the alive candidates, or a sample of them, with their outcomes."""
-    window = labelled.window
-    horizon = Duration((window.closes - window.opens) / pd.Timedelta(days=1), "day")
-    keep = find_candidates(labelled.snapshot, horizon, candidate_horizons)
+    keep = find_candidates(labelled.snapshot, labelled.window.horizon, candidate_horizons)
     keep &= in_sample(labelled.snapshot, -(-len(labelled) // max_customers), seed)
     return labelled.snapshot.subset(keep), labels(labelled)[keep]
 

@@ -24,6 +24,7 @@ from crmml.exceptions import (
     TooLittleDataError,
     few,
 )
+from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Distinct, Snapshot
 from crmml.models.arguments import check_snapshot
 from crmml.models.estimator import (
@@ -482,7 +483,11 @@ class PurchaseModel(WithLikelihood, Estimator):
             for name, known in self.schedule_coefficients_.items()
         }
 
-    def _joint_part(self, snapshot: Snapshot) -> tuple[joint.Part, joint.Clocks]:
+    def _problem(self, snapshot: Snapshot, times: PurchaseTimes) -> ClockedProblem:
+        """Gather the customers of the fit again, each kind with its model."""
+        return ClockedProblem.of(self, [(self, snapshot)], snapshot, times, None, None)
+
+    def _joint_problem(self, snapshot: Snapshot) -> tuple[ClockedProblem, joint.Clocks]:
         """Return the customers of the fit and the clocks that it estimated."""
         times = known_times(snapshot)
         if times is None:
@@ -492,13 +497,14 @@ class PurchaseModel(WithLikelihood, Estimator):
                 "no subset"
             )
         wanted = self._wanted()
-        problem = ClockedProblem.of(self, [(self, snapshot)], snapshot, times, None, None)
+        problem = self._problem(snapshot, times)
         effect = None
         if wanted.newcomers is not None and self.first_ != 1.0:
             effect = problem.newcomers(wanted.newcomers)
         season = None if self.n_waves_ == 0 else wanted.season
-        shared = problem.shared(season, self.n_waves_ or 0, wanted.schedules)
-        return problem.parts[0], joint.Clocks(effect, shared)
+        return problem, joint.Clocks(
+            effect, problem.shared(season, self.n_waves_ or 0, wanted.schedules)
+        )
 
     def _clock_notes(self) -> tuple[str, ...]:
         if self.first_ == 1.0:

@@ -137,7 +137,8 @@ class Composition:
         A process that can have clocks.
     origin : {"auto", "first"}
         ``"auto"``: customers older than the data have parameters of their own where the counts by
-        week show that there are any; see :func:`compose_purchase_model`.
+        week show that there are any (see :func:`compose_purchase_model`), unless that forecasts the
+        newest training window worse.
     schedules : ScheduleClock, optional
         Tried beside newcomers and season.
     """
@@ -153,7 +154,9 @@ class Composition:
 
         A clock must pay by the Bayesian information criterion, newcomers and season first, then
         the schedules; where none does, that is all. What pays must also forecast the newest
-        training window better, see :func:`keep_clocks_that_forecast`.
+        training window better, see :func:`keep_clocks_that_forecast`. So must parameters of their
+        own for customers older than the data: whose likelihood does not compare, as it is of other
+        purchases, but of what they buy later all models speak alike.
 
         Parameters
         ----------
@@ -173,6 +176,7 @@ class Composition:
                 spans = [_span(each) for each in (snapshot, *(part.snapshot for part in newest))]
                 found = _add_schedules(found, self.schedules.seen(*spans), snapshot, fits)
             chosen = keep_clocks_that_forecast(found, newest, fits)
+            chosen = _keep_origin_that_forecasts(found, chosen, newest, fits)
         if refused is not None:
             text = f"customers older than the data are taken for new ones: {refused}"
             warnings.warn(text, FitWarning, stacklevel=2)
@@ -268,6 +272,28 @@ def keep_clocks_that_forecast(
     scores = [math.fsum(_log_score(trial, window, fits) for window in windows) for trial in trials]
     best = int(np.argmax(scores))
     return trials[best] if math.isfinite(scores[best]) else model
+
+
+def _keep_origin_that_forecasts(
+    found: PurchaseModel,
+    chosen: PurchaseModel,
+    windows: Sequence[LabelledSnapshot],
+    fits: Fits,
+) -> PurchaseModel:
+    """Take older customers for new ones where that forecasts better, under the same clocks.
+
+    ``found`` is the fitted model of which ``chosen`` keeps all clocks (and is it) or some.
+    """
+    if not isinstance(chosen, LeftCensoredModel) or not windows:
+        return chosen
+    base = cast(PurchaseModel, chosen.base)
+    clocks = _settings_of(found) if chosen is found else base.clocks
+    plain = base._with_clocks(tuple(clocks))
+    as_new, apart = (
+        math.fsum(_log_score(trial, window, fits) for window in windows)
+        for trial in (plain, chosen)
+    )
+    return plain if as_new > apart else chosen
 
 
 def _one_clock_each(model: PurchaseModel) -> list[PurchaseModel]:

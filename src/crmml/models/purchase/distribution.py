@@ -618,7 +618,10 @@ def _on_its_clock(
 def at_parameters(model: PurchaseModel, values: FloatArray) -> PurchaseModel:
     """Return the fitted model with other parameters, in the order of its posterior's names."""
     other = copy.copy(model)
-    found = dict(zip(model._parameter_names, values.tolist(), strict=True))
+    names = model._parameter_names
+    if len(values) < len(names):  # a posterior of a bundle that held clocks as known
+        names = names[: len(names) - len(model.clock_names_)]
+    found = dict(zip(names, values.tolist(), strict=True))
     other.params_ = {name: found[name] for name in model.params_}
     other.coefficients_ = {name: {"estimate": found[name]} for name in model.coefficients_}
     clocks = [name for name in getattr(model, "clock_names_", ()) if name in found]

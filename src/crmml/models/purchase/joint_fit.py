@@ -121,7 +121,7 @@ class ClockedProblem:
             is_old = np.zeros(len(times.first), dtype=bool)
             if old is not None:
                 origin, margin = old
-                first_ends = times.starts(times.first) + UNIT_DAYS[times.grain]
+                first_ends = times.ends(times.first)
                 is_old = first_ends - origin <= margin + 1e-6
             # The first purchase of a customer older than the data counts like all others.
             counted = (times.at > times.first) | is_old
@@ -186,7 +186,7 @@ class ClockedProblem:
         if self.times is None:
             return np.zeros(n)
         its = self.times.subset(self.counted)
-        at = its.starts(its.at) + UNIT_DAYS[its.grain] / 2.0
+        at = (its.starts(its.at) + its.ends(its.at)) / 2.0
         piece = np.clip(np.searchsorted(edges, at, side="right") - 1, 0, n - 1)
         return np.bincount(piece, weights=its.count, minlength=n).astype(np.float64)
 
@@ -199,12 +199,13 @@ class ClockedProblem:
         psi_starts: Sequence[FloatArray] = (),
         *,
         covariates: bool = True,
+        near: bool = False,
     ) -> Solved:
         """Maximise over the processes and what is estimated of the clocks."""
         parts = self.parts if covariates else [replace(part, blocks=()) for part in self.parts]
         ridge = self.owner.ridge if covariates else 0.0
         if sum(clocks.sizes):
-            found = joint.fit_jointly(parts, clocks, starts, psi_starts, ridge)
+            found = joint.fit_jointly(parts, clocks, starts, psi_starts, ridge, near=near)
             return Solved(
                 found.parts,
                 clocks,
@@ -258,6 +259,7 @@ class ClockedProblem:
         # Without covariates, from where all others start.
         bare = self.solve(joint.Clocks(), covariates=False)
         starts = [fit.theta for fit in bare.fits]
+        season = np.empty(0)
 
         def clocks_of(newcomers: bool, waves: int | None) -> joint.Clocks:
             season = None if waves is None else wanted.season
@@ -273,8 +275,12 @@ class ClockedProblem:
                     middle = sum(effect.bounds[1]) / 2.0
                     settles = [np.array([side * math.log(1.5), middle]) for side in (1.0, -1.0)]
                 common = np.zeros(clocks.sizes[1])
+                common[: len(season)] = season
+                only_season = 0 < len(season) == sum(clocks.sizes)
                 psi_starts = [np.concatenate([one, common]) for one in settles]
-                solved[key] = self.solve(clocks, starts, psi_starts, covariates=covariates)
+                solved[key] = self.solve(
+                    clocks, starts, psi_starts, covariates=covariates, near=only_season
+                )
             return solved[key]
 
         price = math.log(sum(float(part.weights.sum()) for part in self.parts))
@@ -287,10 +293,10 @@ class ClockedProblem:
         waves, dispersion = given_waves, None
         if seasonal:
             for step in range(_SEASON_ROUNDS):
-                chosen, dispersion = self._choose_waves(at(keep, waves))
+                chosen, dispersion, found = self._choose_waves(at(keep, waves))
                 if step and chosen == (waves or 0):
                     break
-                waves = chosen
+                waves, season = chosen, found  # what the weeks alone say is a good start
             waves = waves or None
             if unsettled and waves:
                 keep = pays(waves)
@@ -311,7 +317,7 @@ class ClockedProblem:
             plain=at(False, waves).log_likelihood if wanted.newcomers is not None else None,
         )
 
-    def _choose_waves(self, current: Solved) -> tuple[int, float]:
+    def _choose_waves(self, current: Solved) -> tuple[int, float, FloatArray]:
         """Choose the number of waves by what is expected in each week if the profile were flat."""
         edges = pace_edges(self.begin, end_of(self.snapshot), True, None)
         counts = self._by_piece(edges)

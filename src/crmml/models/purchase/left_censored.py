@@ -14,7 +14,7 @@ from scipy.linalg import block_diag
 from sklearn.base import clone
 
 import crmml.models
-from crmml._typing import BoolArray, Duration, FloatArray
+from crmml._typing import MONTHS, BoolArray, Duration, FloatArray
 from crmml.exceptions import CrmmlError, ParameterError, TooLittleDataError
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
@@ -25,12 +25,11 @@ from crmml.models.purchase.beta_geo import BETA_GEO_BOUNDARIES, BetaGeoModel
 from crmml.models.purchase.calendar import CalendarProfile, grain_edge
 from crmml.models.purchase.clocks import ClockSettings, Wanted
 from crmml.models.purchase.distribution import Histories
+from crmml.models.purchase.joint_fit import ClockedProblem
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
-from crmml.models.purchase.predictive import purchase_posterior
 from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.stats.entry import Entry, judge_entry
 from crmml.stats.left_censored import SeenEarly
-from crmml.stats.operational_time import DAYS_PER_WEEK, week_edges
 from crmml.stats.posterior import Posterior
 from crmml.stats.process import PurchaseProcess
 
@@ -66,11 +65,11 @@ def detect_left_censoring(snapshot: Snapshot) -> Entry:
             "repeat purchases, which the provenance of this snapshot lacks; give the margin as a "
             "duration like '4W'"
         )
-    first_week, firsts, repeats = (np.asarray(v, dtype=np.float64) for v in times.by_week())
-    start = grain_edge(origin, "day")
-    end = grain_edge(snapshot.cutoff, "day", up=True)
-    mondays = week_edges(int(first_week), len(firsts))[:-1]
-    begins, ends = np.maximum(mondays, start), np.minimum(mondays + DAYS_PER_WEEK, end)
+    edges, firsts, repeats = (np.asarray(v, dtype=np.float64) for v in times.by_span())
+    grain = snapshot.grain if snapshot.grain in MONTHS else "day"
+    start = grain_edge(origin, grain)
+    end = grain_edge(snapshot.cutoff, grain, up=True)
+    begins, ends = np.maximum(edges[:-1], start), np.minimum(edges[1:], end)
     return judge_entry((start, end), begins, ends, firsts, firsts + repeats)
 
 
@@ -224,11 +223,11 @@ class LeftCensoredModel(PurchaseModel):
 
     @property
     def _parameter_names(self) -> tuple[str, ...]:
-        names = (*self.new_._process.NAMES, *self.new_.coefficients_)
-        if self.old_ is None:
-            return names
-        old = (*self.old_._process.NAMES, *self.old_.coefficients_)
-        return (*names, *(_PREFIX + name for name in old))
+        new = (*self.new_._process.NAMES, *self.new_.coefficients_)
+        old: tuple[str, ...] = ()
+        if self.old_ is not None:
+            old = (*self.old_._process.NAMES, *self.old_.coefficients_)
+        return (*new, *(_PREFIX + name for name in old), *self.clock_names_)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -332,13 +331,26 @@ class LeftCensoredModel(PurchaseModel):
                 f"{self.margin_} of the start of the data and count as old, with parameters of "
                 "their own"
             )
-        span = None
-        if self.old_ is not None and margin is not None:
-            begin = grain_edge(pd.Timestamp(self.origin_), snapshot.grain)
-            span = (begin, in_units(margin, "day"))
-        at_purchases = self._fit_parts(parts, snapshot, base._wanted(), span, weights)
+        at_purchases = self._fit_parts(
+            parts, snapshot, base._wanted(), self._span(snapshot), weights
+        )
         self._gather_fits(len(snapshot), at_purchases)
         return self
+
+    def _span(self, snapshot: Snapshot) -> tuple[float, float] | None:
+        """Start of the data and length of the margin in days; None where nobody is old."""
+        if self.old_ is None or self.margin_ is None:
+            return None
+        begin = grain_edge(pd.Timestamp(self.origin_), snapshot.grain)
+        return begin, in_units(self.margin_, "day")
+
+    def _problem(self, snapshot: Snapshot, times: PurchaseTimes) -> ClockedProblem:
+        counted = self._count_from_origin(snapshot)
+        old = self._is_old(counted)
+        parts: list[tuple[PurchaseModel, Snapshot]] = [(self.new_, counted.subset(~old))]
+        if self.old_ is not None:
+            parts.append((self.old_, counted.subset(old)))
+        return ClockedProblem.of(self, parts, snapshot, times, self._span(snapshot), None)
 
     def _choose_margin(self, snapshot: Snapshot) -> tuple[Duration | None, list[str]]:
         if self.margin == "auto":
@@ -464,9 +476,9 @@ class LeftCensoredModel(PurchaseModel):
         seed: int = 0,
         prior: Mapping[str, tuple[float, float]] | None = None,
     ) -> Posterior:
-        """Draw from the posterior of all parameters; those of old and new are independent.
+        """Draw from the posterior of all parameters, and of the clocks that were estimated.
 
-        Clocks are taken as known, as they are estimated from both together.
+        Those of old and new customers are independent but for the clocks, which both share.
 
         Parameters
         ----------
@@ -476,6 +488,8 @@ class LeftCensoredModel(PurchaseModel):
             See :meth:`crmml.models.purchase.base.PurchaseModel.posterior`; a prior of a parameter
             of old customers is named ``old_r`` and so on.
         """
+        if self.clock_names_:
+            return super().posterior(snapshot, n_draws=n_draws, seed=seed, prior=prior)
         self._check_snapshot(snapshot)
         counted = self._count_from_origin(snapshot)
         old, given = self._is_old(counted), dict(prior or {})
@@ -485,12 +499,11 @@ class LeftCensoredModel(PurchaseModel):
             if self.old_ is not None and name.startswith(_PREFIX)
         }
         ours = {k: v for k, v in given.items() if self.old_ is None or not k.startswith(_PREFIX)}
-        settings: dict[str, Any] = {"n_draws": n_draws, "clocks_known": True}
-        new = purchase_posterior(self.new_, counted.subset(~old), seed=seed, prior=ours, **settings)
+        new = self.new_.posterior(counted.subset(~old), n_draws=n_draws, seed=seed, prior=ours)
         if self.old_ is None:
             return new
-        other = purchase_posterior(
-            self.old_, counted.subset(old), seed=seed + 1, prior=theirs, **settings
+        other = self.old_.posterior(
+            counted.subset(old), n_draws=n_draws, seed=seed + 1, prior=theirs
         )
         return Posterior(
             names=(*new.names, *(_PREFIX + name for name in other.names)),

@@ -66,7 +66,6 @@ def purchase_posterior(
     prior: Prior | None = None,
     n_proposals: int = 512,
     method: Literal["auto", "laplace", "ensemble"] = "auto",
-    clocks_known: bool = False,
 ) -> Posterior:
     """Draw from the posterior of the parameters and coefficients of a fitted purchase model.
 
@@ -86,8 +85,6 @@ def purchase_posterior(
         ``1 / sqrt(ridge)``, of which the ridge is the penalty, or 2 without one. Coordinates of
         estimated clocks (``clock_names_``) are normal with standard deviation 2 around 0, that of
         the decay of newcomers around the logarithm of a tenth of the mean observation time.
-    clocks_known : bool
-        Take the clocks as known at their estimates.
 
     Returns
     -------
@@ -98,7 +95,8 @@ def purchase_posterior(
     Raises
     ------
     CrmmlError
-        If the model is made of parts, as a :class:`~crmml.models.LeftCensoredModel` is.
+        If the model is made of parts, as a :class:`~crmml.models.LeftCensoredModel` is, and has
+        estimated no clock that ties them together.
 
     Notes
     -----
@@ -108,18 +106,17 @@ def purchase_posterior(
     covariates is a row.
     """
     model._check_snapshot(snapshot)
+    if model.clock_names_:
+        return _clocked_posterior(
+            model, snapshot, prior,
+            n_draws=n_draws, seed=seed, n_proposals=n_proposals, method=method,
+        )  # fmt: skip
     process, h = model._process, model._histories(snapshot)
     counts = h.counts.astype(np.float64)
     blocks = model._blocks(h, slice(None), counts)
     coefficients = tuple(block.name for block in blocks)
     if coefficients != tuple(model.coefficients_):
         raise CrmmlError(f"{type(model).__name__} is made of parts; ask its method posterior()")
-    clocked = () if clocks_known else tuple(getattr(model, "clock_names_", ()))
-    if clocked:
-        return _clocked_posterior(
-            model, snapshot, blocks, prior,
-            n_draws=n_draws, seed=seed, n_proposals=n_proposals, method=method,
-        )  # fmt: skip
     names = (*process.NAMES, *coefficients)
     typical = float(counts @ h.T / counts.sum())
     ridged = dict.fromkeys(coefficients, (0.0, model.ridge**-0.5)) if model.ridge else {}
@@ -173,54 +170,74 @@ def _plain_density(
 
 
 def _clocked_posterior(
-    model: Any,
-    snapshot: Snapshot,
-    blocks: Sequence[mle.Block],
-    prior: Prior | None,
-    **settings: Any,
+    model: PurchaseModel, snapshot: Snapshot, prior: Prior | None, **settings: Any
 ) -> Posterior:
-    """Draw from the joint posterior of process and clocks, on the density of the joint fit."""
-    part, clocks = model._joint_part(snapshot)
-    size, n_rows = len(part.names), len(part.x)
-    names = (*part.names, *model.clock_names_)
-    coefficients = names[len(part.process.NAMES) :]
-    ridged = {}
-    if model.ridge:
-        ridged = dict.fromkeys(coefficients[: len(blocks)], (0.0, model.ridge**-0.5))
-    typical = part.scale()
-    clock_prior = {"log_decay": (np.log(typical / 10.0), PRIOR_SD)}
-    centred = {k: v for k, v in clock_prior.items() if k in names}
-    normal = build_prior(
-        names,
-        dict.fromkeys(model._time_parameters, typical),
-        {**ridged, **centred, **(prior or {})},
-    )
+    """Draw from the joint posterior of processes and clocks, on the density of the joint fit.
 
-    def density_on(index: IntArray) -> Density:
-        share = float(part.weights.sum() / part.weights[index].sum())
-        evaluate = joint.part_objective(part.thinned(index, share), clocks, 0.0, 1.0)
+    One vector holds the parameters and coefficients of each kind of customers, then the clocks.
+    """
+    problem, clocks = model._joint_problem(snapshot)
+    parts, names = problem.parts, model._parameter_names
+    cuts = np.cumsum([0, *(len(part.names) for part in parts)])
+    n_own, n_rows = int(cuts[-1]), sum(len(part.x) for part in parts)
+    centres: dict[str, float] = {}
+    ridged: dict[str, tuple[float, float]] = {}
+    coefficients: list[str] = []
+    for part, low, high in zip(parts, cuts, cuts[1:], strict=False):
+        parameters, rest = np.split(np.array(names[low:high]), [len(part.process.NAMES)])
+        timed = zip(parameters, part.process.NAMES, strict=True)
+        centres |= {name: part.scale() for name, own in timed if own in model._time_parameters}
+        coefficients += rest.tolist()
+    if model.ridge:
+        ridged = dict.fromkeys(coefficients, (0.0, model.ridge**-0.5))
+    if "log_decay" in names:
+        ridged["log_decay"] = (float(np.log(parts[0].scale() / 10.0)), PRIOR_SD)
+    normal = build_prior(names, centres, {**ridged, **(prior or {})})
+
+    def density_on(indices: Sequence[IntArray]) -> Density:
+        terms = [
+            joint.part_objective(
+                part.thinned(index, float(part.weights.sum() / part.weights[index].sum())),
+                clocks, 0.0, 1.0,
+            )
+            for part, index in zip(parts, indices, strict=True)
+        ]  # fmt: skip
 
         def gradient(z: FloatArray) -> tuple[float, FloatArray]:
-            value, by_theta, by_psi = evaluate(z[:size], z[size:])
-            rates, slope = clocks.log_rates(z[size:])
-            prior_value, prior_slope = normal.log_density(z)
-            whole = np.concatenate([by_theta, by_psi + slope])
-            return value + rates + prior_value, whole + prior_slope
+            psi = z[n_own:]
+            value, by_psi = clocks.log_rates(psi)
+            own = []
+            for term, low, high in zip(terms, cuts, cuts[1:], strict=False):
+                more, by_theta, pulled = term(z[low:high], psi)
+                value, by_psi = value + more, by_psi + pulled
+                own.append(by_theta)
+            prior_value, slope = normal.log_density(z)
+            return value + prior_value, np.concatenate([*own, by_psi]) + slope
 
         return Density(lambda z: gradient(z)[0], gradient)
 
-    start = np.concatenate([_at_mean_covariates(model, blocks), model.clock_estimates_])
+    pairs = list(zip(problem.models, parts, strict=True))
+    begins = [_at_mean_covariates(kind, part.blocks) for kind, part in pairs]
+    start = np.concatenate([*begins, model.clock_estimates_])
     start = np.clip(start, normal.mean - 4.0 * normal.sd, normal.mean + 4.0 * normal.sd)
+    whole = density_on([np.arange(len(part.x)) for part in parts])
+    thinned = None
+    if n_rows > 2 * _THIN:
+        shares = [max(_THIN * len(part.x) // n_rows, 1) for part in parts]
+        thinned = density_on(
+            [mle.thin_rows(len(part.x), n) for part, n in zip(parts, shares, strict=True)]
+        )
     found = sample_posterior(
         names,
-        density_on(np.arange(n_rows)),
+        whole,
         start,
-        thinned=density_on(mle.thin_rows(n_rows, _THIN)) if n_rows > 2 * _THIN else None,
-        coefficients=coefficients,
+        thinned=thinned,
+        coefficients=(*coefficients, *model.clock_names_),
         **settings,
     )
     change = np.eye(len(names))
-    change[:size, :size] = mle.to_given_scale(part.process.NAMES, blocks)
+    for part, low, high in zip(parts, cuts, cuts[1:], strict=False):
+        change[low:high, low:high] = mle.to_given_scale(part.process.NAMES, part.blocks)
     return found.moved(change)
 
 
