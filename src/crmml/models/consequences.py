@@ -152,7 +152,7 @@ CONSEQUENCES: Mapping[str, Callable[[Any], str]] = {
         else "a line in the features of a contract"
     ),
     "calibration": _always("the last {} before the cutoff calibrate"),
-    "by": _always("rates of ending are counted by this column"),
+    "by": lambda v: "the rule that says most is taken" if v == "best" else "the rule that is taken",
     "HazardModel.ridge": _always("coefficients are shrunk by this penalty"),
     "kind": lambda v: (
         "P(any purchase) times the mean of buyers"
