@@ -123,3 +123,11 @@ def test_a_hybrid_fits_no_process_again_that_a_candidate_has_fitted(counted):
     assert len(added) <= 1
     assert all(snapshot is first.snapshot for snapshot, *_ in added)
     assert any(hybrid.process_.purchase_model_ is fitted for _, _, fitted, _ in fits._known)
+
+
+def test_a_log_in_place_of_settings_gets_the_right_name():
+    import crmml
+    from crmml.exceptions import WrongArgumentError
+
+    with pytest.raises(WrongArgumentError, match=r"crmml\.train\(\{\}, log\) takes the defaults"):
+        crmml.train(pd.DataFrame({"customer_id": [1]}))

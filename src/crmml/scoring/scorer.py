@@ -27,9 +27,11 @@ from crmml.exceptions import (
     SilenceWarning,
     UnlikeTrainingError,
     UnlikeTrainingWarning,
+    WrongArgumentError,
 )
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import end_of_observation, read_moment, shifted
+from crmml.models.arguments import describe
 from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
 from crmml.scoring.decisions import Actions
 from crmml.scoring.guards import compare_ranges, measure_range
@@ -239,6 +241,11 @@ def score(
     Every optional column of the log may be left out, also one that was there at training: what
     rests on it is then unknown, and the models take it as they take any missing value.
     """
+    if not hasattr(bundle, "predictors"):
+        remedy = "crmml.train(config, log).bundle is one, crmml.load(folder) reads one"
+        if hasattr(bundle, "bundle"):
+            remedy = "give its .bundle"
+        raise WrongArgumentError("crmml.score", "a ScoringBundle first", describe(bundle), remedy)
     manifest = bundle.manifest
     tables = open_for(bundle, transactions, customers)
     at = _checked(bundle, tables, scoring_cutoff(bundle, tables, cutoff))

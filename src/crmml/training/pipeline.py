@@ -17,7 +17,9 @@ import pandas as pd
 from crmml.card import Card, Result, listed
 from crmml.config import Config, load_config, parse_config
 from crmml.data.tables import Tables
+from crmml.exceptions import WrongArgumentError
 from crmml.metrics.bootstrap import Replicates
+from crmml.models.arguments import describe
 from crmml.models.churn.selection import ChurnSelection
 from crmml.notes import Note, merge_notes
 from crmml.scoring.bundle import ScoringBundle
@@ -296,4 +298,11 @@ def gather_notes(backtest: Backtest, fitted: Sequence[Note], scores: Scores) -> 
 def _as_config(config: Config | Mapping[str, Any] | str | Path) -> Config:
     if isinstance(config, Config):
         return config
+    if not isinstance(config, (str, Path, Mapping)):
+        raise WrongArgumentError(
+            "crmml.train",
+            "settings first: a mapping, a file or a Config",
+            describe(config),
+            "crmml.train({}, log) takes the defaults",
+        )
     return load_config(config) if isinstance(config, (str, Path)) else parse_config(config)
