@@ -338,7 +338,13 @@ LEARNERS = {
     "OwnMeanSpend": (models.OwnMeanSpend, fit_snapshot, ask_spend),
 }
 learners = pytest.mark.parametrize("name", LEARNERS)
-WALKED_IN_OTHER_TESTS = {"LifetimeValueModel"}
+WALKED_IN_OTHER_TESTS = {
+    "LifetimeValueModel",
+    # models of person-periods: tests/models/churn/test_hazard.py
+    "HazardModel",
+    "BetaDiscreteWeibullModel",
+    "ContractRule",
+}
 
 
 def chosen(part, rows):
