@@ -144,12 +144,6 @@ CONSEQUENCES: Mapping[str, Callable[[Any], str]] = {
     "seed": _always("the same folds in every run"),
     "fitter": _always("which model of the package lifetimes"),
     "penalizer_coef": lambda v: "parameters are shrunk" if v else "parameters are not shrunk",
-    "learner": lambda v: (
-        "boosted trees" if v == "boosting" else "a multinomial logistic regression"
-    ),
-    "HazardModel.ridge": _always("coefficients are shrunk by this penalty"),
-    "calibration": _always("chances are moved to what happened in the last {}"),
-    "by": lambda v: "the rule that fits best" if v == "best" else "the column of the rule",
     "strength": _always("prior of the transition matrix, in customers"),
     "n_boot": _always("bootstrap replicates of the comparison"),
     "learner": lambda v: (
