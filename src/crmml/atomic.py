@@ -3,16 +3,22 @@
 Every write goes to a hidden sibling first and takes its place in one rename; an exception or an
 interrupt removes the sibling and leaves what was there before. A sibling has a random name, is new
 (never a link that somebody has laid there) and can be read by its owner only until it is whole.
+Its name holds the process that writes, so that what a killed one left is swept by the next.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import secrets
 import shutil
+import socket
 import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from crmml.exceptions import StorageError
@@ -27,6 +33,70 @@ def reported(doing: str, path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise StorageError(f"cannot {doing} {path}: {error}") from error
+
+
+# ------------------------------------------------------------------------------- who writes
+
+
+def owner() -> str:
+    """Name this process: a hash of its host, and its number."""
+    return f"{_host()}-{os.getpid()}"
+
+
+@cache
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def is_dead(name: str) -> bool:
+    """Whether the :func:`owner` in a name was a process of this host that is no more.
+
+    Examples
+    --------
+    >>> is_dead(f"crmml-{owner()}-x"), is_dead("crmml-00000000-1-of-another-host")
+    (False, False)
+    """
+    found = re.search(rf"{_host()}-(\d{{1,9}})(?!\d)", name)
+    if found is None or os.name != "posix":  # elsewhere to ask for a process would end it
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is somebody else's
+        return False
+    return False
+
+
+def sweep(folder: Path) -> None:
+    """Take away what killed processes left half written in a folder, or put it back."""
+    for left in sorted(folder.glob(".*")):
+        if left.suffix not in (".partial", ".old") or not is_dead(left.name):
+            continue
+        whole = left.with_name(left.name[1:].rsplit(".", 3)[0])
+        if left.suffix == ".old" and not whole.exists():
+            os.rename(left, whole)
+        elif left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a private folder for passing files, which is removed afterwards.
+
+    Those of processes that were killed are removed first.
+    """
+    home = Path(tempfile.gettempdir())
+    for left in home.glob(f"crmml-{_host()}-*"):
+        if is_dead(left.name) and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)  # that of another user stays
+    with tempfile.TemporaryDirectory(prefix=f"crmml-{owner()}-") as folder:
+        yield Path(folder)
+
+
+# ------------------------------------------------------------------------------- writing
 
 
 def _flush(path: Path) -> None:
@@ -63,6 +133,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with reported("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
         partial = _sibling(path, "partial")
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
@@ -87,7 +158,7 @@ def _permissions(path: Path, usual: int) -> int:
 
 
 def _sibling(path: Path, suffix: str) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{suffix}")
+    return path.with_name(f".{path.name}.{owner()}.{secrets.token_hex(4)}.{suffix}")
 
 
 def write_folder(files: Mapping[str, bytes], folder: Path) -> None:
@@ -107,6 +178,7 @@ def write_folder(files: Mapping[str, bytes], folder: Path) -> None:
     """
     with reported("write", folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
+        sweep(folder.parent)
         partial, aside = _sibling(folder, "partial"), _sibling(folder, "old")
         partial.mkdir(mode=0o700)
         try:

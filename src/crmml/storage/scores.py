@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import pandas as pd
 
-from crmml.atomic import replacing, reported
+from crmml.atomic import replacing, reported, sweep
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, StorageError
 
 if TYPE_CHECKING:
@@ -86,6 +86,10 @@ def write_scores(
     if path.suffix == ".duckdb":
         return _write_database(batches, path, moment)
     out = path / f"cutoff={_partition(moment)}" / f"scores.{format}"
+    for part in path.glob("cutoff=*"):  # a run at another cutoff may have been killed
+        sweep(part)
+        if part != out.parent and not any(part.iterdir()):
+            part.rmdir()
     with replacing(out) as partial:
         if format == "parquet":
             _write_parquet(batches, partial)
