@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import crmml
+import crmml.exceptions
 import crmml.models
 
 ROOT = Path(__file__).parent.parent
@@ -112,6 +113,12 @@ def test_no_estimator_is_more_than_three_levels_deep():
         return here + [name for sub in kind.__subclasses__() for name in deeper(sub, level + 1)]
 
     assert deeper(Estimator, 1) == []
+
+
+def test_no_error_is_more_than_three_levels_deep() -> None:
+    kinds = [kind for kind in vars(crmml.exceptions).values() if isinstance(kind, type)]
+    own = {kind.__name__: [k for k in kind.__mro__ if k in kinds] for kind in kinds}
+    assert [name for name, line in own.items() if len(line) > 3] == []
 
 
 def test_each_decision_has_its_number_status_and_date() -> None:

@@ -13,6 +13,8 @@ __version__ = "0.3.0"
 _HOME = {
     "Snapshot": "crmml.features.snapshot",
     "build_snapshot": "crmml.features.snapshot",
+    "load": "crmml.storage.loading",
+    "explain": "crmml.scoring.explanation",
     "load_cdnow": "crmml.data.datasets",
     "read": "crmml.data.first_look",
     "ScoringBundle": "crmml.scoring.bundle",
@@ -25,6 +27,8 @@ __all__ = [
     "Snapshot",
     "__version__",
     "build_snapshot",
+    "explain",
+    "load",
     "load_cdnow",
     "read",
     "score",

@@ -78,27 +78,37 @@ class DataError(CrmmlError, ValueError):
 
 
 class MissingColumnsError(DataError):
-    """A table lacks required columns."""
+    """A table lacks required columns, or several columns of its file may be one of them.
 
-    def __init__(self, missing: Iterable[str], present: Iterable[str], *, table: str) -> None:
-        super().__init__(
-            f"missing column(s) {few(missing)}; present are {few(present, 30)}", table=table
-        )
+    Parameters
+    ----------
+    missing, present : iterable of str
+        Names of columns.
+    table : str
+        Where.
+    open_choice : bool
+        Whether ``crmml init`` left several candidates for each in the configuration.
+    """
 
-
-class OpenChoiceError(MissingColumnsError):
-    """A required column was left open, because several columns of the file may be it."""
-
-    def __init__(self, missing: Iterable[str], present: Iterable[str], *, table: str) -> None:
-        open_ = list(missing)
-        plural = len(open_) > 1
-        DataError.__init__(
-            self,
-            f"{' and '.join(open_)} {'are' if plural else 'is'} still to be chosen: write the "
-            f"column{'s' if plural else ''} of the file under data.{table}.columns, where crmml "
-            f"init left the candidates as comments (the file has {few(present, 12)})",
-            table=table,
-        )
+    def __init__(
+        self,
+        missing: Iterable[str],
+        present: Iterable[str],
+        *,
+        table: str,
+        open_choice: bool = False,
+    ) -> None:
+        if not open_choice:
+            rule = f"missing column(s) {few(missing)}; present are {few(present, 30)}"
+        else:
+            open_ = list(missing)
+            verb, plural = ("are", "s") if len(open_) > 1 else ("is", "")
+            rule = (
+                f"{' and '.join(open_)} {verb} still to be chosen: write the column{plural} of "
+                f"the file under data.{table}.columns, where crmml init left the candidates as "
+                f"comments (the file has {few(present, 12)})"
+            )
+        super().__init__(rule, table=table)
 
 
 class MissingTableError(CrmmlError, KeyError):
@@ -131,6 +141,23 @@ class ParameterError(CrmmlError, ValueError):
 
     def __init__(self, name: str, rule: str, got: object) -> None:
         super().__init__(f"{name} must be {rule}; got {_short(got)}")
+
+
+class WrongArgumentError(CrmmlError, TypeError):
+    """An argument is of another kind than is needed.
+
+    Parameters
+    ----------
+    who : str
+        What was called.
+    needed, got : str
+        What it takes, and what it was given.
+    remedy : str
+        What makes the one of the other.
+    """
+
+    def __init__(self, who: str, needed: str, got: str, remedy: str) -> None:
+        super().__init__(f"{who} needs {needed}; got {got}: {remedy}")
 
 
 class CrmmlWarning(UserWarning):

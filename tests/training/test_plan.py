@@ -92,7 +92,9 @@ def test_only_equal_settings_on_the_same_snapshot_are_reused(counted):
     assert fits.fit(ModifiedBetaGeoModel(ridge=1.0), snapshot) is not first
     other = snapshot.subset(np.arange(len(snapshot)) % 2 == 0)
     assert fits.fit(ModifiedBetaGeoModel(), other) is not first
-    value = LifetimeValueModel(purchase_model=ModifiedBetaGeoModel(), n_posterior_draws=0)
+    value = LifetimeValueModel(
+        purchase_model=ModifiedBetaGeoModel(), n_posterior_draws=0, margin=1.0
+    )
     assert value.fit(snapshot, fits=fits).purchase_model_ is first
     assert isinstance(fits.fit(GammaGammaModel(), snapshot), GammaGammaModel)
     weighted = value.fit(snapshot, np.ones(len(snapshot)), fits=fits)

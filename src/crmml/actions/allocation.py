@@ -209,10 +209,12 @@ def allocate(
         {name: price for (kind, name), price in priced.items() if kind == "channel"},
         {name: price for (kind, name), price in priced.items() if kind == "action"},
     )
+    # Who is alike may change places, so that stored prices and draws give the same answer later.
     before = choice.copy()
     slack = np.inf if budget is None else budget - solution.spend
     prices = replace(prices, ties=_settle_ties(gains, prices, choice, served, draws, slack))
     moved = np.flatnonzero(choice != before)
+    # Summed in the order of the draws: sums must not hang on the order of the rows.
     moved = moved[np.argsort(draws[moved], kind="stable")]
     won, paid = _change(gains, moved, before[moved], choice[moved])
     usage = {
@@ -294,6 +296,7 @@ def _open(gains: NetGains, prices: Prices) -> Iterator[tuple[Tie, IntArray, IntA
     for tie in prices.ties:
         if all(choice in number for choice in tie.choices):
             positions = np.array([number[choice] for choice in tie.choices])
+            # A tie holds for exactly these choices. Who has one more has another tie.
             pattern = np.zeros(none + 1, dtype=bool)
             pattern[positions] = True
             mine = rows[(tied == pattern).all(axis=1)]
@@ -316,6 +319,7 @@ def _settle_ties(
     rows, tied = ties_at_prices(gains.net, gains.cost, prices.budget, charges)
     rows, tied = rows[served[rows]], tied[served[rows]]
     alone = best_at_prices(gains.net[rows], gains.cost[rows], prices.budget, charges)
+    # Customers who tie between the same choices share one rule.
     patterns, of_row = np.unique(tied, axis=0, return_inverse=True)
     names = _choices(gains)
     ties = []
@@ -327,6 +331,7 @@ def _settle_ties(
         who = who[np.argsort(draws[who], kind="stable")]
         options = np.flatnonzero(pattern[:-1])
         net = gains.net[np.ix_(who, options)]
+        # The better choice first, so that the lowest draws get it.
         options = options[np.argsort(-net.mean(axis=0), kind="stable")]
         positions = [*options.tolist(), *([-1] if pattern[-1] else [])]
         # the last money may have bought somebody what is no best choice
@@ -335,12 +340,14 @@ def _settle_ties(
         counts = np.array([(choice[who] == j).sum() for j in positions])
         if not len(who):
             continue
+        # As many get each choice as the allocation gave; only who they are changes.
         ordered = np.repeat(positions, counts)
         won, paid = _change(gains, who, choice[who], ordered)
         if paid <= max(slack, 0.0) and won >= -_ALIKE * np.abs(net).sum():
             choice[who] = ordered
             slack -= paid
         ends = np.cumsum(counts)[:-1]
+        # The cut lies midway between two draws: a draw that rounding moved stays on its side.
         numbers = np.concatenate([[0.0], draws[who], [1.0]])
         ties.append(
             Tie(

@@ -115,6 +115,7 @@ class Recommendation:
             Indexed by action: ``customers`` who have it as things stand at these prices, and for
             each factor ``lost_at_<factor>`` and ``won_at_<factor>``.
         """
+        # The same draw for all: a tie must not look like a choice that flips.
         draws = np.zeros(len(self.gains))
         of_option = np.array([*(o.action for o in self.gains.options), NO_ACTION], dtype=object)
         now = of_option[apply_prices(self.gains, self.prices, draws=draws)]
@@ -265,10 +266,12 @@ def _choose(
         )
         prices = allocation.prices
         at_prices = apply_prices(gains, prices, draws=draws)
+        # What the policy would give those held out is known only at its prices.
         wanted = np.where(holdout.held_out, at_prices, allocation.choice)
     else:
         wanted = apply_prices(gains, prices, draws=draws)
     choice = np.where(holdout.held_out, -1, wanted)
+    # What was served had this probability: off-policy estimates divide by it later.
     chance = tie_chances(gains, prices, choice, (choice == wanted).astype(float))
     propensity = holdout.propensity(choice >= 0, chance)
     return _Chosen(choice, wanted, holdout, propensity, prices, allocation)

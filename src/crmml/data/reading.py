@@ -28,7 +28,6 @@ from crmml.data.times import check_form, read_clock, read_times
 from crmml.exceptions import (
     DataError,
     MissingColumnsError,
-    OpenChoiceError,
     ParameterError,
     SourceError,
 )
@@ -366,7 +365,9 @@ def _chosen(
         chosen = {n: c for n, c in chosen.items() if n != "amount" and n not in READ_ONLY}
     left_open = [name for name in needed if name not in chosen]
     if left_open and not absent and mapping and set(left_open) <= set(schema.required):
-        raise OpenChoiceError(sorted(left_open, key=known.index), present, table=schema.name)
+        raise MissingColumnsError(
+            sorted(left_open, key=known.index), present, table=schema.name, open_choice=True
+        )
     absent += [name for name in known if name in needed and name not in chosen]
     absent += [column for column in source.keep or {} if column not in present]
     if absent:

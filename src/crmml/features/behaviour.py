@@ -44,6 +44,8 @@ class Feature:
     needs : tuple of str
         Optional columns of the data without which the feature is absent; of several in
         alternation, ``margin|cost``, one is enough.
+    learned : bool
+        Whether learned models may see it; what is not dated, or computed from that, they may not.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Feature:
     meaning: str
     missing: str = ""
     needs: tuple[str, ...] = ()
+    learned: bool = True
 
 
 _ONCE = "without a repeat purchase"
@@ -73,13 +76,6 @@ FEATURES: tuple[Feature, ...] = (
         "margin_rate", "share", "margin to date over net spend", "net spend not positive", _MARGIN
     ),
     Feature("acquisition_cost", "currency", "cost to win", "not known", ("acquisition_cost",)),
-    Feature(
-        "profit_to_date",
-        "currency",
-        "margin to date less cost to win (backward-looking; not lifetime value)",
-        "acquisition cost not known",
-        ("margin|cost", "acquisition_cost"),
-    ),
     Feature("returns_share", "share", "value returned over value bought", "nothing paid"),
     Feature(
         "discount_share",
@@ -151,6 +147,45 @@ FEATURES: tuple[Feature, ...] = (
     Feature("mean_quantity", "units", "units per purchase", needs=("quantity",)),
     Feature("cutoff_season_sin", "-", "sine of the cutoff's day of the year"),
     Feature("cutoff_season_cos", "-", "cosine of the cutoff's day of the year"),
+    Feature(
+        "service_cost", "currency", "cost to serve to date", "not known", ("service_cost",), False
+    ),
+    Feature(
+        "contact_cost",
+        "currency",
+        "cost of the touch points to date",
+        needs=("interactions.cost",),
+        learned=False,
+    ),
+    Feature(
+        "action_cost",
+        "currency",
+        "cost of the actions to date",
+        needs=("treatments.cost",),
+        learned=False,
+    ),
+    Feature(
+        "profit_to_date",
+        "currency",
+        "margin to date less what the customer has cost, as far as known (backward-looking; not "
+        "lifetime value)",
+        needs=_MARGIN,
+        learned=False,
+    ),
+    Feature(
+        "expected_margin_ratio",
+        "share",
+        "margin per unit of revenue, shrunk to the categories bought and to the base",
+        needs=_MARGIN,
+        learned=False,
+    ),
+    Feature(
+        "margin_weight",
+        "share",
+        "weight of the customer's own lines in that ratio",
+        needs=_MARGIN,
+        learned=False,
+    ),
 )
 """All behaviour features."""
 
@@ -175,6 +210,22 @@ def find_absent(columns: Iterable[str], grain: Grain) -> dict[str, str]:
     if grain == "week":
         absent["weekend_share"] = "the grain is a week"
     return absent
+
+
+def columns_beside(tables: Mapping[str, ir.Table]) -> list[str]:
+    """List the columns beside the log that features may need; those of events with their table.
+
+    Examples
+    --------
+    >>> columns_beside({})
+    []
+    """
+    people = tables.get("customers")
+    found = [] if people is None else list(people.columns)
+    for name in ("interactions", "treatments"):
+        events = tables.get(name)
+        found += [] if events is None else [f"{name}.{column}" for column in events.columns]
+    return found
 
 
 def name_channels(values: Iterable[str]) -> dict[str, str]:
@@ -324,8 +375,6 @@ def _sums(c: ir.Table) -> dict[str, ir.Value]:
     if "acquisition_cost" in present:
         cost = cents(c.acquisition_cost)
         out["acquisition_cost"] = currency(cost)
-        if "margin" in present:
-            out["profit_to_date"] = currency(c.margin - cost)
     return out
 
 

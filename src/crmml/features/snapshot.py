@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from crmml.data.reading import Readable, Source
     from crmml.data.tables import Tables
+    from crmml.features.margins import MarginRates
 
 CORE_COLUMNS: tuple[str, ...] = ("customer_id", "frequency", "recency", "T")
 
@@ -326,6 +327,7 @@ def build_snapshot(
     behaviour: bool = True,
     channels: Mapping[str, str] | None = None,
     own_seller: str | None = None,
+    margins: MarginRates | None = None,
 ) -> Snapshot:
     """Summarise a transaction log at a cutoff: one row per customer who has bought.
 
@@ -353,6 +355,9 @@ def build_snapshot(
     own_seller : str, optional
         The own house in the column ``seller``. Needed where the log holds several sellers; only
         own lines are seen here.
+    margins : MarginRates, optional
+        Margin ratios of the training, which ``expected_margin_ratio`` of a scored batch rests on
+        (``snapshot.provenance["margins"]``); default: those of these customers.
 
     Returns
     -------
@@ -449,11 +454,27 @@ def build_snapshot(
     provenance["customers_without_purchase"] = int((~bought).sum())
     frame = frame if bought.all() else frame.loc[bought].reset_index(drop=True)
     if behaviour:
-        people = opened.customers
-        known = [*lines.columns, *(people.columns if people is not None else [])]
         provenance["channels"] = names
-        provenance["absent"] = traits.find_absent(known, grain)
+        frame, found = _with_profit(frame, opened, lines, end, grain, margins)
+        provenance |= found
     return Snapshot(frame, end, grain, time_unit, provenance)
+
+
+def _with_profit(
+    frame: pd.DataFrame,
+    opened: Tables,
+    lines: ir.Table,
+    end: pd.Timestamp,
+    grain: Grain,
+    margins: MarginRates | None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Add costs, profit and shrunk margins; say which features these data cannot give, and why."""
+    from crmml.features import behaviour as traits
+    from crmml.features.profit import attach_profit
+
+    frame, unknown, rates = attach_profit(frame, opened, lines, end, margins)
+    absent = traits.find_absent([*lines.columns, *traits.columns_beside(opened)], grain)
+    return frame, {"absent": absent | unknown, "margins": rates}
 
 
 def _lines_before(

@@ -28,12 +28,12 @@ _HOME: dict[str, str] = {
     "LifetimesBaseline": "forecast.baselines",
     "LifetimesSpendBaseline": "forecast.baselines",
     "LoyaltyModel": "loyalty.model",
-    "ProcessForecaster": "forecast.forecasters",
-    "HeuristicForecaster": "forecast.forecasters",
-    "OwnMeanSpend": "forecast.forecasters",
-    "BoostedForecaster": "forecast.forecasters",
-    "HybridForecaster": "forecast.forecasters",
-    "BlendForecaster": "forecast.forecasters",
+    "ProcessForecaster": "forecast.process",
+    "HeuristicForecaster": "forecast.heuristic",
+    "OwnMeanSpend": "forecast.heuristic",
+    "BoostedForecaster": "forecast.boosted",
+    "HybridForecaster": "forecast.hybrid",
+    "BlendForecaster": "forecast.blend",
 }
 """Which module holds which class."""
 

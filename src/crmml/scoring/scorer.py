@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,6 +55,31 @@ class Bundle(Protocol):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What some scores rest on: it can score again, as a bundle can.
+
+    Attributes
+    ----------
+    manifest : Manifest
+    predictors : tuple of Predictor
+        Under the budget, the capacities and the catalogue that decided.
+    version : str
+        Of the models.
+    tables : Tables
+        What was scored.
+    plans, control : DataFrame or None
+        See :func:`score`.
+    """
+
+    manifest: Manifest
+    predictors: tuple[Predictor, ...]
+    version: str
+    tables: Tables
+    plans: pd.DataFrame | None = None
+    control: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
 class Scores:
     """What :func:`score` returns.
 
@@ -67,12 +93,35 @@ class Scores:
         With the gains of all actions, the allocation, its prices and its certificate.
     absent : dict of str to str
         Columns that are null throughout, and why.
+    origin : Origin or None
+        What they rest on, for :meth:`explain` and :func:`crmml.diff`.
     """
 
     table: pd.DataFrame
     snapshot: Snapshot
     found: Recommendation | None
     absent: dict[str, str]
+    origin: Origin | None = field(default=None, repr=False, compare=False)
+
+    def explain(self, customer_id: Any) -> Any:
+        """Say why one customer has these scores.
+
+        Parameters
+        ----------
+        customer_id : int or str
+
+        Returns
+        -------
+        Explanation
+            See :func:`crmml.explain`.
+
+        Raises
+        ------
+        CrmmlError
+            If the customer is not scored here.
+        """
+        # by name: explanations stand above scores, and score the one customer again
+        return import_module("crmml.scoring.explanation").explain_scored(self, customer_id)
 
     @property
     def recommendation(self) -> Recommendation:
@@ -186,7 +235,8 @@ def score(
         moment.leave_out([output.name for output in money], WHY)
         if not keep_counts:
             table, actions = without_money(table, money), None
-    return Scores(table.sort_index().reset_index(), snapshot, actions, moment.absent)
+    origin = Origin(manifest, tuple(predictors), bundle.version, tables, plans, control)
+    return Scores(table.sort_index().reset_index(), snapshot, actions, moment.absent, origin)
 
 
 def open_for(bundle: Bundle, transactions: Any, customers: Any = None) -> Tables:
@@ -244,15 +294,15 @@ def unlike_policies(manifest: Manifest, policies: Policies) -> list[str]:
     """
     found = []
     trained = trained_policies(manifest)
-    for field in fields(Policies):
-        here, there = getattr(policies, field.name), getattr(trained, field.name)
-        if field.name == "test_customers":
+    for setting in fields(Policies):
+        here, there = getattr(policies, setting.name), getattr(trained, setting.name)
+        if setting.name == "test_customers":
             # bundles of before 0.2 do not know whom they left out
             known = "test_customers" in manifest.policies.get("transactions", {})
             if known and conceal(here) != conceal(there):
                 found.append(f"test_customers names {len(here)} ids, not the {len(there)} trained")
         elif json.dumps(here, sort_keys=True) != json.dumps(there, sort_keys=True):
-            found.append(f"{field.name} is {here!r}, trained with {there!r}")
+            found.append(f"{setting.name} is {here!r}, trained with {there!r}")
     return found
 
 

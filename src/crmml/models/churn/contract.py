@@ -12,7 +12,9 @@ import pandas as pd
 from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, TooLittleDataError
 from crmml.features.snapshot import Distinct
+from crmml.models.arguments import check_contracts
 from crmml.models.estimator import Estimator, warn_of_fit
+from crmml.models.summary import WithLikelihood
 from crmml.stats import mle, sbg
 from crmml.stats.discounting import discount_rate_per_unit, in_units
 
@@ -21,7 +23,7 @@ _FLAT = 1e-5
 CONTRACT_COLUMNS = ("customer_id", "renewals", "ended")
 
 
-class ShiftedBetaGeoModel(Estimator):
+class ShiftedBetaGeoModel(WithLikelihood, Estimator):
     """Shifted beta-geometric model of contract renewal, Fader and Hardie (2007).
 
     Customers differ in a constant chance ``theta ~ Beta(alpha, beta)`` of ending the contract at
@@ -117,6 +119,7 @@ class ShiftedBetaGeoModel(Estimator):
         BoundaryWarning, ConvergenceWarning
             If a parameter ran off (nobody or everybody ended); if the optimiser stopped.
         """
+        check_contracts(contracts, self)
         self._discount(0.0)
         ids, renewals, ended = _contract_columns(contracts)
         weights = _weights(ids, sample_weight)

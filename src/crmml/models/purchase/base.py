@@ -25,6 +25,7 @@ from crmml.exceptions import (
     few,
 )
 from crmml.features.snapshot import Distinct, Snapshot
+from crmml.models.arguments import check_snapshot
 from crmml.models.estimator import (
     Estimator,
     _check_whole,
@@ -61,6 +62,7 @@ from crmml.models.purchase.joint_fit import (
     profile_of,
 )
 from crmml.models.purchase.predictive import purchase_posterior
+from crmml.models.summary import WithLikelihood
 from crmml.stats import joint, mle, newcomer
 from crmml.stats import operational_time as ot
 from crmml.stats.clocks import Intervals, Pace
@@ -99,7 +101,7 @@ CLOCK_STATE = (
 """Fitted attributes of models with clocks."""
 
 
-class PurchaseModel(Estimator):
+class PurchaseModel(WithLikelihood, Estimator):
     """A purchase process fitted to (frequency, recency, T); see :mod:`crmml.stats.process`.
 
     A concrete model names its process module in ``_process`` and says which parameters carry the
@@ -298,6 +300,7 @@ class PurchaseModel(Estimator):
         ConvergenceWarning
             If the optimiser stopped early.
         """
+        check_snapshot(snapshot, self)
         self._check_settings()
         # A failed fit leaves a fitted model as it was.
         trial = copy.copy(self)
@@ -1097,6 +1100,7 @@ class PurchaseModel(Estimator):
 
     def _check_snapshot(self, snapshot: Snapshot) -> None:
         self._check_fitted()
+        check_snapshot(snapshot, self)
         if snapshot.time_unit != self.time_unit_:
             raise CrmmlError(
                 f"{type(self).__name__} was fitted in units of {self.time_unit_!r}, the snapshot "

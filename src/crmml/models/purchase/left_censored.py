@@ -18,6 +18,7 @@ from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.exceptions import CrmmlError, ParameterError, TooLittleDataError
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
+from crmml.models.arguments import check_snapshot
 from crmml.models.estimator import _plain
 from crmml.models.purchase.base import CLOCK_STATE, Group, PurchaseModel
 from crmml.models.purchase.beta_geo import BETA_GEO_BOUNDARIES, BetaGeoModel
@@ -293,6 +294,7 @@ class LeftCensoredModel(PurchaseModel):
         FitWarning
             As the two models do.
         """
+        check_snapshot(snapshot, self)
         base = ModifiedBetaGeoModel() if self.base is None else clone(self.base)
         if not isinstance(base, (BetaGeoModel, ModifiedBetaGeoModel)):
             raise ParameterError("base", "a BetaGeoModel or ModifiedBetaGeoModel", self.base)
