@@ -26,7 +26,8 @@ GRAINS: tuple[str, ...] = get_args(Grain)
 
 _SYMBOLS: dict[str, TimeUnit] = {"H": "hour", "D": "day", "W": "week", "P": "period"}
 _PATTERN = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]+)\s*")
-_MOST = 1e9
+_MOST: dict[str, float] = {"H": 16_800_000.0, "D": 700_000.0, "W": 100_000.0, "P": 100_000.0}
+"""So many at most: times far beyond that are none that a calendar knows."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Duration:
     Parameters
     ----------
     number : float
-        How many units; positive, at most 1,000,000,000.
+        How many units; positive, at most 100,000 weeks or opportunities.
     unit : {"hour", "day", "week", "period"}
         The unit. Months and years have no fixed length and are refused: write days or weeks.
 
@@ -51,6 +52,10 @@ class Duration:
     number: float
     unit: TimeUnit
 
+    def __post_init__(self) -> None:
+        if self.unit not in TIME_UNITS or not 0.0 < self.number < float("inf"):
+            raise DurationError(f"{self.number} {self.unit}")
+
     @classmethod
     def parse(cls, text: str | Duration) -> Self:
         """Read ``"52W"``, ``"365D"``, ``"36H"`` or ``"5P"`` (opportunities).
@@ -63,9 +68,10 @@ class Duration:
         if isinstance(text, Duration):
             return cls(text.number, text.unit)
         match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
-        if match is None or match[2].upper() not in _SYMBOLS or not 0 < float(match[1]) <= _MOST:
+        symbol = match[2].upper() if match else ""
+        if match is None or symbol not in _SYMBOLS or not 1e-6 <= float(match[1]) <= _MOST[symbol]:
             raise DurationError(text)
-        return cls(float(match[1]), _SYMBOLS[match[2].upper()])
+        return cls(float(match[1]), _SYMBOLS[symbol])
 
     def __str__(self) -> str:
         # all digits and no exponent, so that parsing gives the same duration

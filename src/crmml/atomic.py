@@ -8,6 +8,7 @@ Its name holds the process that writes, so that what a killed one left is swept 
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import re
@@ -17,7 +18,7 @@ import socket
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -32,7 +33,23 @@ def reported(doing: str, path: Path) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        raise StorageError(f"cannot {doing} {path}: {error}") from error
+        why = (error.strerror or str(error)).lower()
+        raise StorageError(f"cannot {doing} {path!s:.200}: {why}") from error
+    except ValueError as error:
+        if "null byte" not in str(error):
+            raise
+        raise StorageError(f"cannot {doing} {path}: a name holds no zero") from None
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Turn a name that no file can have (too long, or with a zero in it) into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it holds a zero"
+        shown = str(path).replace("\0", "?")
+        raise StorageError(f"no file can be called {shown:.80}: {why.lower()}") from None
 
 
 # ------------------------------------------------------------------------------- who writes
@@ -82,18 +99,24 @@ def sweep(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """Yield a private folder for passing files, which is removed afterwards.
+@cache
+def private_folder() -> Path:
+    """Return the folder of this process for files that pass, removed when it ends.
 
-    Those of processes that were killed are removed first.
+    Only its owner can read it. Those of processes that were killed are removed first.
     """
     home = Path(tempfile.gettempdir())
     for left in home.glob(f"crmml-{_host()}-*"):
         if is_dead(left.name) and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)  # that of another user stays
-    with tempfile.TemporaryDirectory(prefix=f"crmml-{owner()}-") as folder:
-        yield Path(folder)
+    folder = Path(tempfile.mkdtemp(prefix=f"crmml-{owner()}-"))
+    atexit.register(_remove_own, folder, os.getpid())
+    return folder
+
+
+def _remove_own(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # a fork leaves the folder of its parent alone
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # ------------------------------------------------------------------------------- writing
@@ -132,19 +155,30 @@ def replacing(path: Path) -> Iterator[Path]:
         If the folder cannot be written to.
     """
     with reported("write", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        made = _make_folder(path.parent)
         sweep(path.parent)
         partial = _sibling(path, "partial")
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
+            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             yield partial
             _flush(partial)
             partial.chmod(_permissions(path, 0o666))
             os.replace(partial, path)
         except BaseException:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):  # the first error is the one to tell
+                partial.unlink(missing_ok=True)
+            for folder in made:
+                with suppress(OSError):  # somebody else has written there meanwhile
+                    folder.rmdir()
             raise
         _flush_folder(path.parent)
+
+
+def _make_folder(folder: Path) -> list[Path]:
+    """Make a folder; return it and those above it that were not there, the deepest first."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
 
 
 def _permissions(path: Path, usual: int) -> int:

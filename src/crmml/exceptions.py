@@ -32,8 +32,8 @@ class DurationError(CrmmlError, ValueError):
     def __init__(self, got: object) -> None:
         super().__init__(
             "a duration is a positive number and a unit, H (hours), D (days), W (weeks) or "
-            "P (purchase opportunities), like '52W', and at most a billion of them; months and "
-            f"years have no fixed length, write days or weeks; got {_short(got)}"
+            "P (purchase opportunities), like '52W', at most 100000W; months and years have no "
+            f"fixed length, write days or weeks; got {_short(got)}"
         )
 
 

@@ -59,19 +59,22 @@ def read(how: str) -> dict[str, Content]:
     return {"job.yaml": f"data: {{transactions: {{path: log.csv, {how}}}}}\n"}
 
 
-def catalogue(action: str = "", **changes: str) -> dict[str, Content]:
-    """Write a catalogue of one action with changed lines."""
-    lines = {
-        "name": "call",
-        "purpose": "retain",
-        "channels": "[phone]",
-        "contact_cost": "1",
-        "horizon": "26W",
-        "eligible": "churn_probability > 0.5",
-        "save_rate": "{mean: 0.1, sample_size: 20}",
-    } | changes
+_ACTION = {
+    "name": "call",
+    "purpose": "retain",
+    "channels": "[phone]",
+    "contact_cost": "1",
+    "horizon": "26W",
+    "eligible": "churn_probability > 0.5",
+    "save_rate": "{mean: 0.1, sample_size: 20}",
+}
+
+
+def catalogue(times: int = 1, **changes: str) -> dict[str, Content]:
+    """Write a catalogue of one action with changed lines, once or more often."""
+    lines = _ACTION | changes
     text = "\n    ".join(f"{key}: {value}" for key, value in lines.items() if value)
-    whole = f'version: "1"\nactions:\n  - {text}\n{action}'
+    whole = 'version: "1"\nactions:\n' + f"  - {text}\n" * times
     return {"actions.yaml": whole, "job.yaml": JOB + "actions: {catalogue: actions.yaml}\n"}
 
 
@@ -85,48 +88,135 @@ _ROWS_OF_THE_LOG = [
     Row("a ragged line", log("c1,2023-01-05"), _CHECK, ("line ",)),
     Row("a line too long", log("c1,2023-01-05,5,6,7"), _CHECK, ("line ",)),
     Row("an open quote", log('"c1,2023-01-05,5'), _CHECK, ()),
-    Row("an id left out", log(",2023-01-05,5"), _CHECK, ("customer_id", "1 row")),
     Row("a time left out", log("c1,,5"), _CHECK, ("timestamp", "1 row")),
     Row("an amount left out", log("c1,2023-01-05,"), _CHECK, ("amount", "1 row")),
     Row("an amount in words", log("c1,2023-01-05,five"), _CHECK, ("amount", "'five'")),
     Row("an amount that is NaN", log("c1,2023-01-05,nan"), _CHECK, ("amount",)),
     Row("an endless amount", log("c1,2023-01-05,inf"), _CHECK, ("amount",)),
     Row("an amount of 1e300", log("c1,2023-01-05,1e300"), _CHECK, ("amount",)),
-    Row("an amount of 1e15", log("c1,2023-01-05,1000000000000000"), _CHECK, ("amount",)),
     Row("an amount of 400 digits", log("c1,2023-01-05," + "9" * 400), _CHECK, ("amount",)),
     Row("an amount that is true", log("c1,2023-01-05,True"), _CHECK, ("amount", "True")),
     Row("a date that is none", log("c1,2023-02-31,5"), _CHECK, ("timestamp", "2023-02-31")),
     Row("a date in words", log("c1,yesterday,5"), _CHECK, ("timestamp", "yesterday")),
     Row("a date before 1970", log("c1,1869-01-05,5"), _CHECK, ("timestamp", "1970")),
     Row("a zone among clocks", log("c1,2023-01-05T10:00:00Z,5"), _CHECK, ("timestamp",)),
-    Row("two columns of one name", {"log.csv": "customer_id,customer_id,timestamp,amount\n1,2,2023-01-01,5\n"}, _CHECK, ("customer_id", "once")),
-    Row("no header", {"log.csv": "c1,2023-01-05,5\nc2,2023-01-06,7\n"}, _CHECK, ("missing column",)),
+    Row(
+        "two columns of one name",
+        {"log.csv": "customer_id,customer_id,timestamp,amount\n1,2,2023-01-01,5\n"},
+        _CHECK,
+        ("customer_id", "once"),
+    ),
+    Row(
+        "no header", {"log.csv": "c1,2023-01-05,5\nc2,2023-01-06,7\n"}, _CHECK, ("missing column",)
+    ),
     Row("nothing at all", {"log.csv": ""}, _CHECK, ("empty",)),
     Row("a header only", {"log.csv": "customer_id,timestamp,amount\n"}, _CHECK, ("row",)),
-    Row("blanks only", {"log.csv": "\n\n\n"}, _CHECK, ("log.csv",)),
+    Row("blanks only", {"log.csv": "\n\n\n"}, _CHECK, ("empty",)),
     Row("zero bytes", {"log.csv": b"\0" * 4000}, _CHECK, ("log.csv",)),
-    Row("not UTF-8", {"log.csv": LOG.encode() + "c1,2023-01-05,5,ü\n".encode("latin-1")}, _CHECK, ()),
-    Row("one customer", {"log.csv": "customer_id,timestamp,amount\nc1,2023-01-05,5\nc1,2023-05-05,5\n"}, _TRAIN, ("span",)),
+    Row(
+        "not UTF-8", {"log.csv": LOG.encode() + "c1,2023-01-05,5,ü\n".encode("latin-1")}, _CHECK, ()
+    ),
+    Row(
+        "one customer",
+        {"log.csv": "customer_id,timestamp,amount\nc1,2023-01-05,5\nc1,2023-05-05,5\n"},
+        _TRAIN,
+        ("span",),
+    ),
     Row("five rows", {"log.csv": "\n".join(LOG.split("\n")[:6])}, _TRAIN, ()),
-    Row("nobody came again", {"log.csv": "customer_id,timestamp,amount\n" + "".join(f"c{i},2023-01-{1 + i % 28:02},5\n" for i in range(60))}, _CHECK, ()),
-    Row("no such file", read("encoding: utf-8") | {"job.yaml": "data: {transactions: {path: no.csv}}"}, _CHECK, ("no.csv", "no such file")),
-    Row("a folder of nothing", {"none/": "", "job.yaml": "data: {transactions: {path: none}}"}, _CHECK, ("none",)),
-    Row("no Parquet inside", {"a.parquet": "hello", "job.yaml": "data: {transactions: {path: a.parquet}}"}, _CHECK, ("a.parquet",)),
-    Row("no DuckDB inside", {"a.duckdb": "hello " * 900, "job.yaml": "data: {transactions: {path: a.duckdb}}"}, _CHECK, ("a.duckdb",)),
-    Row("no workbook inside", {"a.xlsx": "PK hello", "job.yaml": "data: {transactions: {path: a.xlsx}}"}, _CHECK, ("a.xlsx",)),
-    Row("no JSON inside", {"a.json": '{"a": [', "job.yaml": "data: {transactions: {path: a.json}}"}, _CHECK, ("a.json",)),
-    Row("no archive inside", {"a.zip": b"PK\x03\x04 hello", "job.yaml": "data: {transactions: {path: a.zip}}"}, _CHECK, ("a.zip",)),
-    Row("no gzip inside", {"a.csv.gz": "hello", "job.yaml": "data: {transactions: {path: a.csv.gz}}"}, _CHECK, ("a.csv.gz",)),
-    Row("an empty SQLite file", {"a.db": "", "job.yaml": "data: {transactions: {path: a.db}}"}, _CHECK, ("a.db",)),
-    Row("a torn SQLite file", {"a.db": b"SQLite format 3\0" + b"x" * 2000, "job.yaml": "data: {transactions: {path: a.db}}"}, _CHECK, ("a.db",)),
-    Row("a web address", {"job.yaml": "data: {transactions: {path: 'https://shop.example/a.csv'}}"}, _CHECK, ("a.csv",)),
-    Row("a name of 300 characters", {"job.yaml": f"data: {{transactions: {{path: {'n' * 300}.csv}}}}"}, _CHECK, ()),
-    Row("a pattern of files", {"job.yaml": "data: {transactions: {path: '*.csv'}}"}, _CHECK, ("*.csv", "no such file")),
+    Row(
+        "nobody came again",
+        {
+            "log.csv": "customer_id,timestamp,amount\n"
+            + "".join(f"c{i},2023-01-{1 + i % 28:02},5\n" for i in range(60))
+        },
+        _CHECK,
+        (),
+    ),
+    Row(
+        "no such file",
+        read("encoding: utf-8") | {"job.yaml": "data: {transactions: {path: no.csv}}"},
+        _CHECK,
+        ("no.csv", "no such file"),
+    ),
+    Row(
+        "a folder of nothing",
+        {"none/": "", "job.yaml": "data: {transactions: {path: none}}"},
+        _CHECK,
+        ("none",),
+    ),
+    Row(
+        "no Parquet inside",
+        {"a.parquet": "hello", "job.yaml": "data: {transactions: {path: a.parquet}}"},
+        _CHECK,
+        ("a.parquet",),
+    ),
+    Row(
+        "no DuckDB inside",
+        {"a.duckdb": "hello " * 900, "job.yaml": "data: {transactions: {path: a.duckdb}}"},
+        _CHECK,
+        ("a.duckdb",),
+    ),
+    Row(
+        "no workbook inside",
+        {"a.xlsx": "PK hello", "job.yaml": "data: {transactions: {path: a.xlsx}}"},
+        _CHECK,
+        ("a.xlsx",),
+    ),
+    Row(
+        "no JSON inside",
+        {"a.json": '{"a": [', "job.yaml": "data: {transactions: {path: a.json}}"},
+        _CHECK,
+        ("a.json",),
+    ),
+    Row(
+        "no archive inside",
+        {"a.zip": b"PK\x03\x04 hello", "job.yaml": "data: {transactions: {path: a.zip}}"},
+        _CHECK,
+        ("a.zip",),
+    ),
+    Row(
+        "no gzip inside",
+        {"a.csv.gz": "hello", "job.yaml": "data: {transactions: {path: a.csv.gz}}"},
+        _CHECK,
+        ("a.csv.gz",),
+    ),
+    Row(
+        "an empty SQLite file",
+        {"a.db": "", "job.yaml": "data: {transactions: {path: a.db}}"},
+        _CHECK,
+        ("empty",),
+    ),
+    Row(
+        "a torn SQLite file",
+        {
+            "a.db": b"SQLite format 3\0" + b"x" * 2000,
+            "job.yaml": "data: {transactions: {path: a.db}}",
+        },
+        _CHECK,
+        ("a.db",),
+    ),
+    Row(
+        "a web address",
+        {"job.yaml": "data: {transactions: {path: 'https://shop.example/a.csv'}}"},
+        _CHECK,
+        ("a.csv",),
+    ),
+    Row(
+        "a name of 300 characters",
+        {"job.yaml": f"data: {{transactions: {{path: {'n' * 300}.csv}}}}"},
+        _CHECK,
+        (),
+    ),
+    Row(
+        "a pattern of files",
+        {"job.yaml": "data: {transactions: {path: '*.csv'}}"},
+        _CHECK,
+        ("*.csv", "no such file"),
+    ),
     Row("a name with a zero", {"job.yaml": 'data: {transactions: {path: "a\\0.csv"}}'}, _CHECK, ()),
 ]
 _HOW_IT_IS_READ = [
     Row("an unknown encoding", read("encoding: klingon"), _CHECK, ("encoding", "klingon")),
-    Row("a wrong encoding", read("encoding: utf-16"), _CHECK, ("log.csv",)),
     Row("an unknown zone", read("timezone: Mars/Base"), _CHECK, ("time zone", "Mars/Base")),
     Row("a zone of dots", read("timezone: ../../etc/passwd"), _CHECK, ("time zone",)),
     Row("a column that is not there", read("columns: {amount: price}"), _CHECK, ("price",)),
@@ -137,19 +227,33 @@ _HOW_IT_IS_READ = [
     Row("codes that are none", read("date_format: '%Q%Q'"), _CHECK, ("date_format",)),
     Row("codes of another form", read("date_format: '%d.%m.%Y'"), _CHECK, ("timestamp",)),
     Row("skipping backwards", read("skip_above: -1"), _CHECK, ("skip_above",)),
-    Row("skipping it all", read("skip_above: 100000"), _CHECK, ()),
     Row("skipping words", read("skip_above: many"), _CHECK, ("skip_above",)),
     Row("widths that fall", read("widths: [5, 3]"), _CHECK, ("widths", "rising")),
     Row("a rate of nothing", read("rates: {EUR: 0}"), _CHECK, ("EUR", "positive")),
-    Row("a rate that is NaN", read("rates: {EUR: .nan}"), _CHECK, ("EUR", "positive")),
+    Row("a rate that is NaN", read("rates: {EUR: .nan}"), _CHECK, ("EUR", "finite")),
     Row("no rate of 1", read("rates: {EUR: 2}"), _CHECK, ("1 for the currency",)),
     Row("a sign of digits", read("currency_signs: ['1']"), _CHECK, ("currency_signs",)),
     Row("rows kept by no column", read("keep: {status: [paid]}"), _CHECK, ("status",)),
-    Row("a purchase worth less than nothing", read("without_amounts: true, amount_per_purchase: -1"), _CHECK, ("positive",)),
+    Row(
+        "a purchase worth less than nothing",
+        read("without_amounts: true, amount_per_purchase: -1"),
+        _CHECK,
+        ("positive",),
+    ),
     Row("a worth beside amounts", read("amount_per_purchase: 5"), _CHECK, ("without_amounts",)),
     Row("a path and a data set", read("dataset: cdnow"), _CHECK, ("exactly one",)),
-    Row("a data set that is none", {"job.yaml": "data: {transactions: {dataset: cdnau}}"}, _CHECK, ("cdnow",)),
-    Row("neither path nor data set", {"job.yaml": "data: {transactions: {decimal: ','}}"}, _CHECK, ("exactly one",)),
+    Row(
+        "a data set that is none",
+        {"job.yaml": "data: {transactions: {dataset: cdnau}}"},
+        _CHECK,
+        ("cdnow",),
+    ),
+    Row(
+        "neither path nor data set",
+        {"job.yaml": "data: {transactions: {decimal: ','}}"},
+        _CHECK,
+        ("exactly one",),
+    ),
 ]
 _YAML = [
     Row("no configuration", {}, "check -c no.yaml", ("no.yaml",)),
@@ -158,7 +262,9 @@ _YAML = [
     Row("a list for a configuration", {"job.yaml": "- 1"}, _CHECK, ("mapping",)),
     Row("a key twice", job("seed: 1\nseed: 2\n"), _CHECK, ("line 3", "seed", "twice")),
     Row("a bomb of references", job(_BOMB), _CHECK, ("reference",)),
-    Row("a tag of Python", job("name: !!python/object/apply:os.system [id]\n"), _CHECK, ("line 2",)),
+    Row(
+        "a tag of Python", job("name: !!python/object/apply:os.system [id]\n"), _CHECK, ("line 2",)
+    ),
     Row("a whole number of words", job("seed: !!int abc\n"), _CHECK, ("line 2", "int")),
     Row("a number of 5,000 digits", job(f"seed: {'9' * 5000}\n"), _CHECK, ("40 digits",)),
     Row("deep nesting", job(f"tiers: {_DEEP}\n"), _CHECK, ("30 levels",)),
@@ -240,25 +346,55 @@ _SETTINGS = [
     _set("a date for a number", "actions.budget=2024-01-01", "actions.budget"),
 ]
 _CATALOGUE = [
-    Row("an unknown column", catalogue(eligible="wealth > 3"), _TRAIN, ("wealth", "line")),
     Row("code", catalogue(eligible="__import__('os').system('id')"), _TRAIN, ("__import__",)),
-    Row("half a condition", catalogue(eligible="churn_probability >"), _TRAIN, ("churn_probability",)),
-    Row("a type that cannot match", catalogue(eligible="value_tier == 5"), _TRAIN, ("value_tier", "line")),
-    Row("a condition of 3,000 brackets", catalogue(eligible="(" * 3000 + "1" + ")" * 3000), _TRAIN, ("line",)),
-    Row("a condition of 10,000 parts", catalogue(eligible=" and ".join(["churn_probability > 0.5"] * 10_000)), _TRAIN, ("line",)),
-    Row("a number of 400 digits", catalogue(eligible="churn_probability > " + "9" * 400), _TRAIN, ("line",)),
+    Row(
+        "half a condition",
+        catalogue(eligible="churn_probability >"),
+        _TRAIN,
+        ("churn_probability",),
+    ),
+    Row(
+        "a type that cannot match",
+        catalogue(eligible="value_tier == 5"),
+        _TRAIN,
+        ("value_tier", "number"),
+    ),
+    Row(
+        "a condition of 3,000 brackets",
+        catalogue(eligible="(" * 3000 + "1" + ")" * 3000),
+        _TRAIN,
+        ("line",),
+    ),
+    Row(
+        "a number of 400 digits",
+        catalogue(eligible="churn_probability > " + "9" * 400),
+        _TRAIN,
+        ("line",),
+    ),
     Row("a cost that is NaN", catalogue(contact_cost=".nan"), _TRAIN, ("cost", "line")),
     Row("a cost below 0", catalogue(contact_cost="-1"), _TRAIN, ("cost", "line")),
     Row("a save rate of 2", catalogue(save_rate="{mean: 2, sample_size: 20}"), _TRAIN, ("line",)),
-    Row("an endless sample", catalogue(save_rate="{mean: .1, sample_size: .inf}"), _TRAIN, ("line",)),
+    Row(
+        "an endless sample", catalogue(save_rate="{mean: .1, sample_size: .inf}"), _TRAIN, ("line",)
+    ),
     Row("a horizon of months", catalogue(horizon="6M"), _TRAIN, ("a duration is", "line")),
     Row("no channel", catalogue(channels="[]"), _TRAIN, ("channel", "line")),
     Row("no name", catalogue(name=""), _TRAIN, ("name", "line")),
     Row("an unknown purpose", catalogue(purpose="annoy"), _TRAIN, ("purpose", "line")),
     Row("an unknown line", catalogue(colour="red"), _TRAIN, ("colour", "line")),
-    Row("two actions of one name", catalogue(action="  - name: call\n    purpose: retain\n    channels: [phone]\n    contact_cost: 1\n    horizon: 26W\n    eligible: churn_probability > 0.5\n    save_rate: {mean: 0.1, sample_size: 20}\n"), _TRAIN, ("call",)),
+    Row(
+        "two actions of one name",
+        catalogue(times=2),
+        _TRAIN,
+        ("call",),
+    ),
     Row("no catalogue inside", catalogue() | {"actions.yaml": "hello"}, _TRAIN, ("actions.yaml",)),
-    Row("a catalogue of bytes", catalogue() | {"actions.yaml": b"\xff\xfe\0"}, _TRAIN, ("actions.yaml",)),
+    Row(
+        "a catalogue of bytes",
+        catalogue() | {"actions.yaml": b"\xff\xfe\0"},
+        _TRAIN,
+        ("actions.yaml",),
+    ),
 ]
 _COMMANDS = [
     Row("no data to score", {}, "score --out out", ("--config and --transactions",)),
@@ -273,26 +409,85 @@ _COMMANDS = [
     Row("a model of 300 letters", {}, _SCORE + f" models:/{'m' * 300}@champion", ("no model",)),
     Row("a bundle that is no JSON", {"b/manifest.json": "{"}, _SCORE + " b", ("damaged",)),
     Row("a bundle of depth", {"b/manifest.json": _DEEP}, _SCORE + " b", ("manifest.json",)),
-    Row("a bundle of a newer format", {"b/manifest.json": '{"format_version": 99, "hashes": {}}'}, _SCORE + " b", ("format 99", "update crmml")),
-    Row("a bundle of format 0", {"b/manifest.json": '{"format_version": 0, "hashes": {}}'}, _SCORE + " b", ("format 0",)),
-    Row("a bundle of format many", {"b/manifest.json": '{"format_version": "many", "hashes": {}}'}, _SCORE + " b", ("damaged",)),
-    Row("a bundle of an endless format", {"b/manifest.json": '{"format_version": Infinity, "hashes": {}}'}, _SCORE + " b", ("damaged",)),
-    Row("a bundle without hashes", {"b/manifest.json": '{"format_version": 1}'}, _SCORE + " b", ("damaged", "hashes")),
-    Row("a bundle that points outside", {"b/manifest.json": '{"format_version": 1, "hashes": {"../log.csv": "x"}}'}, _SCORE + " b", ("outside",)),
-    Row("a bundle that names a folder", {"b/c/": "", "b/manifest.json": '{"format_version": 1, "hashes": {"c": "x"}}'}, _SCORE + " b", ("c is missing",)),
-    Row("a bundle of nothing", {"b/manifest.json": '{"format_version": 1, "hashes": {}}'}, _SCORE + " b", ("bundle",)),
+    Row(
+        "a bundle of a newer format",
+        {"b/manifest.json": '{"format_version": 99, "hashes": {}}'},
+        _SCORE + " b",
+        ("format 99", "update crmml"),
+    ),
+    Row(
+        "a bundle of format 0",
+        {"b/manifest.json": '{"format_version": 0, "hashes": {}}'},
+        _SCORE + " b",
+        ("format 0",),
+    ),
+    Row(
+        "a bundle of format many",
+        {"b/manifest.json": '{"format_version": "many", "hashes": {}}'},
+        _SCORE + " b",
+        ("damaged",),
+    ),
+    Row(
+        "a bundle of an endless format",
+        {"b/manifest.json": '{"format_version": Infinity, "hashes": {}}'},
+        _SCORE + " b",
+        ("damaged",),
+    ),
+    Row(
+        "a bundle without hashes",
+        {"b/manifest.json": '{"format_version": 1}'},
+        _SCORE + " b",
+        ("damaged", "hashes"),
+    ),
+    Row(
+        "a bundle that points outside",
+        {"b/manifest.json": '{"format_version": 1, "hashes": {"../log.csv": "x"}}'},
+        _SCORE + " b",
+        ("outside",),
+    ),
+    Row(
+        "a bundle that names a folder",
+        {"b/c/": "", "b/manifest.json": '{"format_version": 1, "hashes": {"c": "x"}}'},
+        _SCORE + " b",
+        ("c is missing",),
+    ),
+    Row(
+        "a bundle of nothing",
+        {"b/manifest.json": '{"format_version": 1, "hashes": {}}'},
+        _SCORE + " b",
+        ("bundle",),
+    ),
     Row("no challenger", {}, "promote", ("no model",)),
     Row("overrides of nothing", {}, "promote --set seed=1", ("needs --config",)),
-    Row("a silent address", {}, "promote --tracking-uri sqlite:///none/x.db", ("no MLflow database",)),
-    Row("a database that is none", {"x.db": "hello " * 900}, "promote --tracking-uri sqlite:///x.db", ("x.db",)),
+    Row(
+        "a silent address",
+        {},
+        "promote --tracking-uri sqlite:///none/x.db",
+        ("no MLflow database",),
+    ),
+    Row(
+        "a database that is none",
+        {"x.db": "hello " * 900},
+        "promote --tracking-uri sqlite:///x.db",
+        ("x.db",),
+    ),
     Row("an init that is there", {}, "init log.csv -o job.yaml", ("job.yaml is there already",)),
     Row("an init of nothing", {}, "init no.csv", ("no.csv",)),
     Row("an init of a folder", {"d/": ""}, "init d", ("d",)),
-    Row("a table of a text", {}, "init log.csv --table x", ("log.csv",)),
     Row("a table of two files", {"b.csv": LOG}, "init log.csv b.csv --table x", ("--table",)),
     Row("a report below a file", {}, "backtest -c job.yaml --out log.csv/x", ("cannot write",)),
-    Row("an output of 300 letters", {}, f"init log.csv -o {'o' * 300}.yaml", ("cannot write",)),
-    Row("a folder of 300 letters", {}, f"score -c job.yaml --out {'o' * 300} --model b", ("cannot write",)),
+    Row(
+        "an output of 300 letters",
+        {},
+        f"init log.csv -o {'o' * 300}.yaml",
+        ("no file can be called", "too long"),
+    ),
+    Row(
+        "a folder of 300 letters",
+        {},
+        f"score -c job.yaml --out {'o' * 300} --model b",
+        ("no file can be called", "too long"),
+    ),
 ]
 
 ROWS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,7 +110,10 @@ def read_moment(value: str | pd.Timestamp, name: str) -> pd.Timestamp:
         12:00, now) may mean several moments.
     """
     rule = "a date like '2024-01-31', or a moment like '2024-01-31 18:00', without a time zone"
-    if isinstance(value, str) and not _ISO.fullmatch(value.strip()):
+    kinds = (str, datetime.date, np.datetime64)
+    if not isinstance(value, kinds) or (
+        isinstance(value, str) and not _ISO.fullmatch(value.strip())
+    ):
         raise ParameterError(name, rule, value)
     try:
         moment = pd.Timestamp(value)
@@ -123,6 +127,10 @@ def read_moment(value: str | pd.Timestamp, name: str) -> pd.Timestamp:
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?")
 
 
+_LONGEST_WINDOW = 5000 * 7 * 24
+"""Hours: a century, so that no window ends beyond the calendar of the computer."""
+
+
 def length_of(duration: str | Duration) -> pd.Timedelta:
     """Return the length of a duration in calendar time.
 
@@ -131,7 +139,10 @@ def length_of(duration: str | Duration) -> pd.Timedelta:
     >>> length_of("2W")
     Timedelta('14 days 00:00:00')
     """
-    return pd.Timedelta(hours=in_units(duration, "hour"))
+    hours = in_units(duration, "hour")
+    if hours > _LONGEST_WINDOW:
+        raise ParameterError("a window of calendar time", "at most 5000W long", str(duration))
+    return pd.Timedelta(hours=hours)
 
 
 def end_of_observation(last_timestamp: str | pd.Timestamp) -> pd.Timestamp:
@@ -143,6 +154,9 @@ def end_of_observation(last_timestamp: str | pd.Timestamp) -> pd.Timestamp:
     Timestamp('1998-07-01 00:00:00')
     """
     return read_moment(last_timestamp, "last_timestamp").floor("D") + pd.Timedelta(days=1)
+
+
+_MOST_WINDOWS = 10_000
 
 
 def rolling_windows(
@@ -192,6 +206,11 @@ def rolling_windows(
     cutoff = end - length_of(length) - pause
     stride = length_of(step or length)
     windows: list[Window] = []
+    if (cutoff - earliest) / stride > _MOST_WINDOWS:
+        rule = f"so long that the data hold at most {_MOST_WINDOWS:,} windows"
+        raise ParameterError(
+            "the horizon, or the step from window to window,", rule, f"{step or length}"
+        )
     while cutoff >= earliest:
         windows.append(Window(cutoff, length, gap))
         cutoff -= stride
