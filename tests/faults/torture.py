@@ -192,6 +192,8 @@ class Torture:
         takes = time.monotonic() - begun
         whole, hit = job.outputs(self.work), 0
         assert whole, job.name
+        ended = self.work.with_name("ended")
+        shutil.copytree(self.work, ended)
         for number in range(kills):
             self.restore()
             # every other one in the last third, where what was worked out is written
@@ -202,9 +204,15 @@ class Torture:
             self.finish(job.run)
             assert job.outputs(self.work) == whole, f"{job.name} gives other outputs after a kill"
             self.check_swept(job)
-        self.restore()
-        self.finish(job.run)
+        shutil.rmtree(self.work)
+        ended.rename(self.work)
         return hit, takes
+
+    def report(self, job: Job, kills: int) -> int:
+        """Torture a job, and print what came of it."""
+        hit, takes = self.torture(job, kills)
+        print(f"{job.name}: {kills} kills within {takes:.1f} s, {hit} of them hit", flush=True)
+        return hit
 
     def check_swept(self, job: Job) -> None:
         """Look for what a killed job left."""
@@ -224,11 +232,18 @@ class Torture:
         assert all(map(Path.is_dir, folders)), "a version has no folder"
 
 
-def prepare(work: Path) -> None:
+def prepare(work: Path, trained: Path | None) -> None:
+    """Lay a small log, and what a training left elsewhere, without its champion."""
     import crmml
 
     rows = crmml.load_cdnow(sample=True)
     work.mkdir()
+    if trained is not None:
+        for name in ("mlflow.db", "models"):
+            copy = shutil.copytree if (trained / name).is_dir() else shutil.copy
+            copy(trained / name, work / name)
+        with closing(sqlite3.connect(work / "mlflow.db")) as connection, connection:
+            connection.execute("DELETE FROM registered_model_aliases WHERE alias = 'champion'")
     rows[rows["customer_id"].astype(int) % 8 == 0].to_csv(work / "log.csv", index=False)
     (work / "job.yaml").write_text("data: {transactions: {path: log.csv}}\n")
 
@@ -254,18 +269,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--trained", type=Path, help="leave train out and begin with this folder")
     options = parser.parse_args()
     preload()
     total = hit = 0
     with tempfile.TemporaryDirectory(prefix="torture-") as home:
         torture = Torture(Path(home), options.seed)
-        prepare(torture.work)
-        for job in JOBS:
+        jobs = JOBS
+        if options.trained is not None:
+            torture.work.mkdir()
+            total, hit = 1, torture.report(JOBS[0], 1)
+            shutil.rmtree(torture.work)
+            jobs = tuple(job for job in JOBS[2:])
+        prepare(torture.work, options.trained)
+        for job in jobs:
             kills = max(round(options.kills * job.share), 1)
-            running, takes = torture.torture(job, kills)
-            print(
-                f"{job.name}: {kills} kills within {takes:.1f} s, {running} of them hit", flush=True
-            )
+            running = torture.report(job, kills)
             total, hit = total + kills, hit + running
     print(f"{total} kills, {hit} of them hit a running job: 0 half outputs, 0 commands that failed")
 
