@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from crmml.atomic import named
 from crmml.cli import display, stop_if_interrupted
 from crmml.config import Config, parse_config
 from crmml.exceptions import ParameterError, StorageError
@@ -31,9 +32,9 @@ def init(
     from crmml.data.mapping import propose_tables
     from crmml.data.schema import TABLES
 
+    _check_writable(out)
     if out.exists() and not force:
         raise StorageError(f"{out} is there already; give another --out, or --force to replace it")
-    _check_writable(out)
     if table is not None:
         if len(files) > 1:
             rule = "given with a single file; write FILE::TABLE where there are several"
@@ -347,7 +348,7 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
         tables = open_configured(config)
         _refuse_few_repeats(config, tables)
         say("reaching MLflow")
-        from crmml.tracking.runs import log_training, start
+        from crmml.tracking.runs import log_training, start, stored
 
         experiment = start(config.tracking.uri, config.tracking.experiment)
         result = run_training(config, tables, announce=say)
@@ -368,8 +369,10 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
             figures=figures,
             name=config.name,
             experiment=experiment,
+            shelf=shelf,
         )
         folder = shelve_bundle(result.bundle, shelf / str(logged.version))
+        stored(logged, experiment)
         with replacing(_notes_beside(folder)) as target:
             target.write_text(to_json(result.notes), encoding="utf-8")
     return result, logged, folder
@@ -417,7 +420,8 @@ def _reevaluation(config: Config) -> Reevaluation:
 
 def _check_writable(out: Path) -> None:
     """Refuse an output that cannot be written before the work, not after it."""
-    nearest = next(p for p in (out, *out.resolve().parents) if p.exists())
+    with named(out):
+        nearest = next(p for p in (out, *out.resolve().parents) if p.exists())
     if not os.access(nearest, os.W_OK):
         raise StorageError(f"cannot write to {out}: {nearest} is not writable")
     file = out.suffix in (".duckdb", ".yaml", ".yml") and nearest == out

@@ -217,6 +217,8 @@ class ReadSettings:
         except LookupError:
             rule = "an encoding that Python knows, like 'utf-8' or 'cp1252'"
             raise ParameterError("encoding", rule, self.encoding) from None
+        if self.delimiter is not None and len(self.delimiter) != 1:
+            raise ParameterError("delimiter", "one character", self.delimiter)
         for name in ("skip_above", "skip_below"):
             if getattr(self, name) < 0:
                 raise ParameterError(name, "0 or a number of lines", getattr(self, name))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import pandas as pd
 
-from crmml.atomic import replacing, reported
+from crmml.atomic import replacing, reported, sweep
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, StorageError
+from crmml.features.windows import read_moment
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,7 +79,7 @@ def write_scores(
     The same scores give the same bytes, whatever the order of the rows. As usual in a folder
     partitioned by a column, the Parquet file does not repeat the column ``cutoff``.
     """
-    moment = pd.Timestamp(cutoff)
+    moment = read_moment(cutoff, "cutoff")
     path = Path(target)
     if format not in get_args(ScoreFormat):
         raise ParameterError("format", f"one of {get_args(ScoreFormat)}", format)
@@ -86,6 +87,11 @@ def write_scores(
     if path.suffix == ".duckdb":
         return _write_database(batches, path, moment)
     out = path / f"cutoff={_partition(moment)}" / f"scores.{format}"
+    with reported("write", path):
+        for part in path.glob("cutoff=*/"):  # a run at another cutoff may have been killed
+            sweep(part)
+            if part.is_dir() and not any(part.iterdir()):
+                part.rmdir()
     with replacing(out) as partial:
         if format == "parquet":
             _write_parquet(batches, partial)
@@ -112,7 +118,7 @@ def read_scores(target: str | Path, cutoff: str | pd.Timestamp) -> pd.DataFrame:
     import duckdb
     import pyarrow.parquet as pq
 
-    moment, path = pd.Timestamp(cutoff), Path(target)
+    moment, path = read_moment(cutoff, "cutoff"), Path(target)
     if path.suffix == ".duckdb":
         with _database(path, read_only=True) as connection:
             if not _has_table(connection):
@@ -155,7 +161,7 @@ def read_plans(target: str | Path, before: str | pd.Timestamp) -> pd.DataFrame:
     DataFrame
         ``customer_id``, ``timestamp`` (the cutoff of the plan) and ``action``, sorted.
     """
-    moment, path = pd.Timestamp(before), Path(target)
+    moment, path = read_moment(before, "before"), Path(target)
     parts: list[pd.DataFrame] = []
     if path.suffix == ".duckdb" and path.exists():
         parts = [_plans_of_database(path, moment)]
@@ -184,7 +190,7 @@ def read_control(target: str | Path, before: str | pd.Timestamp, experiment: str
     DataFrame
         ``customer_id``, ``experiment`` and ``control_share``, one row per customer.
     """
-    moment, path = pd.Timestamp(before), Path(target)
+    moment, path = read_moment(before, "before"), Path(target)
     found = pd.DataFrame({"customer_id": [], "experiment": [], "control_share": []})
     if path.suffix == ".duckdb" and path.exists():
         with _database(path, read_only=True) as connection:

@@ -893,26 +893,26 @@ class PurchaseModel(WithLikelihood, Estimator):
         horizon : str or Duration
             For example ``"52W"``.
         """
-        return self.predictive(snapshot, horizon).mean()
+        return self.predictive(snapshot, Duration.parse(horizon)).mean()
 
     def expected_purchases_if_alive(
         self, snapshot: Snapshot, horizon: str | Duration
     ) -> pd.Series[float]:
         """E[purchases in the horizon | history and still active at the cutoff]."""
-        return self.predictive(snapshot, horizon).mean_if_alive()
+        return self.predictive(snapshot, Duration.parse(horizon)).mean_if_alive()
 
     def expected_purchases_if_staying(
         self, snapshot: Snapshot, horizon: str | Duration
     ) -> pd.Series[float]:
         """E[purchases in the horizon | history, active at the cutoff, and never leaving]."""
-        return self.predictive(snapshot, horizon).mean_if_staying()
+        return self.predictive(snapshot, Duration.parse(horizon)).mean_if_staying()
 
     def purchase_chances(self, snapshot: Snapshot, horizon: str | Duration) -> pd.DataFrame:
         """P(a purchase in the horizon) as things stand, if active, and if staying.
 
         See :meth:`crmml.models.purchase.distribution.PredictiveDistribution.chances`.
         """
-        return self.predictive(snapshot, horizon).chances()
+        return self.predictive(snapshot, Duration.parse(horizon)).chances()
 
     def rate_variation(self, snapshot: Snapshot) -> pd.Series[float]:
         """Coefficient of variation of an active customer's purchase rate, given the history."""
@@ -929,7 +929,7 @@ class PurchaseModel(WithLikelihood, Estimator):
         self, snapshot: Snapshot, horizon: str | Duration
     ) -> pd.Series[float]:
         """P(no purchase in the horizon | history): dropped out, or active but silent."""
-        return self.predictive(snapshot, horizon).probability_no_purchase()
+        return self.predictive(snapshot, Duration.parse(horizon)).probability_no_purchase()
 
     def posterior(
         self,
@@ -960,7 +960,7 @@ class PurchaseModel(WithLikelihood, Estimator):
         :meth:`crmml.models.purchase.distribution.PredictiveDistribution.pmf`.
         """
         _check_whole("n_max", n_max, 0)
-        return self.predictive(snapshot, horizon, posterior).pmf(n_max)
+        return self.predictive(snapshot, Duration.parse(horizon), posterior).pmf(n_max)
 
     def purchase_quantiles(
         self,
@@ -975,7 +975,7 @@ class PurchaseModel(WithLikelihood, Estimator):
         :meth:`crmml.models.purchase.distribution.PredictiveDistribution.quantiles`.
         """
         check_levels(q)
-        return self.predictive(snapshot, horizon, posterior).quantiles(q)
+        return self.predictive(snapshot, Duration.parse(horizon), posterior).quantiles(q)
 
     def sample(
         self, snapshot: Snapshot, horizon: str | Duration, n_draws: int, seed: int
@@ -989,7 +989,7 @@ class PurchaseModel(WithLikelihood, Estimator):
         DataFrame of int, shape (n_customers, n_draws)
         """
         _check_whole("n_draws", n_draws, 1)
-        return self.predictive(snapshot, horizon).sample(n_draws, seed)
+        return self.predictive(snapshot, Duration.parse(horizon)).sample(n_draws, seed)
 
     def discounted_expected_purchases(
         self,
