@@ -49,6 +49,7 @@ def init(
         proposals = propose_tables(asked)
         say("reading")
         looks = [take_look(proposal) for proposal in proposals]
+        proposals = [look.proposal for look in looks]
     text = display.config_text(proposals, relative_to=out.resolve().parent)
     with replacing(out) as target:
         target.write_text(text, encoding="utf-8")

@@ -174,6 +174,9 @@ def take_look(proposal: Proposal, timezone: str | None = None) -> FirstLook:
     try:
         source = replace(proposal.to_source(zone), data=proposal.opened)
         tables = open_tables({"transactions": source}, policies=policies)
+        far = [note for note in tables.report.notes if "policies.unlikely_dates" in note]
+        doubts = tuple(Doubt(note, "data.policies.unlikely_dates: drop") for note in far)
+        proposal = replace(proposal, doubts=(*doubts, *proposal.doubts))
         return FirstLook(proposal, _first_rows(tables.transactions), _facts(tables))
     except CrmmlError as error:
         return FirstLook(proposal, sample, {}, str(error))

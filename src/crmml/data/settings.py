@@ -39,7 +39,9 @@ class Policies:
         break a rule of their table. (With ``drop`` an unreadable value of an optional column
         becomes null and its row stays.)
     unlikely_dates : {"error", "drop", "keep"}
-        Rows dated before 1970-01-02 or from 2100 on: place-holders of some system, usually.
+        Rows dated before 1970-01-02 or from 2100 on, and in a log the few that lie far from all
+        others: place-holders of some system, or slips of the pen
+        (:mod:`crmml.data.outlying`).
     test_customers : tuple of int or str
         Ids that are not customers (test accounts, the till itself); their rows are left out. An
         id may be given as its hash (:func:`conceal`), as a stored bundle does.
