@@ -428,7 +428,7 @@ def _steps(
                 far,
                 policies.unlikely_dates != "keep",
                 schema.time,
-                f"{rule} (else set the policy unlikely_dates to drop or keep)",
+                f"{says} (else set the policy unlikely_dates to drop or keep)",
             )
         )
     return steps + (_steps_by_amount(table, policies) if schema is TRANSACTIONS else [])
