@@ -54,6 +54,7 @@ def init(
     with replacing(out) as target:
         target.write_text(text, encoding="utf-8")
     chosen = [f"data.{p.schema.name}.columns.{name}" for p in proposals for name in p.missing]
+    chosen += [f"data.{p.schema.name}.timezone" for p in proposals if p.needs_timezone]
     if as_json:
         tables = [look.to_dict() for look in looks]
         display.show_json({"configuration": str(out), "choose": chosen, "tables": tables})

@@ -22,6 +22,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from crmml.data import engine
+from crmml.data.columns import is_rounded
 from crmml.data.outlying import Bulk, find_bulk
 from crmml.data.schema import SUBSCRIPTIONS, TRANSACTIONS, TableSchema
 from crmml.data.settings import CONCEALED, Policies, concealed
@@ -319,7 +320,9 @@ def _refuse(
             table=schema.name,
             column=names.get("customer_id", "customer_id"),
             n_rows=facts["n_rounded_ids"],
-            examples=first_values(table.filter(of.alive & _is_rounded(table)), "customer_id"),
+            examples=first_values(
+                table.filter(of.alive & is_rounded(table.customer_id)), "customer_id"
+            ),
         )
 
 
@@ -594,7 +597,7 @@ def _measure(
         code = ibis.ifelse(alive, _code(table), ibis.null())
         measures |= {"n_currencies": code.nunique(), "currency": code.min()}
     if schema.has_customers and table.customer_id.type().is_string():
-        measures["n_rounded_ids"] = ibis.ifelse(alive & _is_rounded(table), 1, 0).sum()
+        measures["n_rounded_ids"] = ibis.ifelse(alive & is_rounded(table.customer_id), 1, 0).sum()
     if EXACT in table.columns:
         change = table.amount.cast("float64") - table[EXACT]
         # the tolerance of float64 arithmetic: what is below is representation, not rounding
@@ -603,11 +606,6 @@ def _measure(
         measures |= {"n_rounded": ibis.ifelse(rounded, 1, 0).sum(), "rounding": cents.sum()}
     found: dict[str, Any] = table.aggregate(**measures).to_pyarrow().to_pylist()[0]
     return found | {name: found[name] or 0 for name in ("n_kept", *masks)}
-
-
-def _is_rounded(table: ir.Table) -> ir.BooleanValue:
-    """Whether a spreadsheet wrote the id as 1.00003E+19."""
-    return table.customer_id.re_search(r"^[0-9]([.,][0-9]+)?[eE]\+[0-9]{2}$")
 
 
 def _code(table: ir.Table) -> ir.StringValue:

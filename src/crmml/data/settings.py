@@ -139,7 +139,8 @@ class ReadSettings:
         How times are written that are text or numbers; ISO 8601 by default. Codes of ``strptime``;
         or ``epoch_s``, ``epoch_ms``, ``epoch_us``, ``epoch_ns`` (since 1970, UTC),
         ``excel_serial`` (days of a spreadsheet), ``quarter`` (2023-Q1), ``iso_week``
-        (2024-W05-3, 2024-W05); or ``jalali:`` or ``buddhist:`` before the codes of a date in these calendars.
+        (2024-W05-3, 2024-W05); or ``jalali:`` or ``buddhist:`` before the codes of a date in
+        these calendars.
     decimal : {".", ","}
         Decimal sign of amounts that are text. The other one may group thousands.
     currency_signs : tuple of str

@@ -1,9 +1,9 @@
 """The forms of times: what text can be a date, which form a column has, and how it is read.
 
 A form is ``None`` (ISO 8601), codes of ``strptime``, ``epoch_s`` (``_ms``, ``_us``, ``_ns``),
-``excel_serial``, ``quarter``, ``iso_week`` (2024-W05-3, 2024-W05), or ``jalali:`` or
-``buddhist:`` before the codes of a date in these calendars. Words of the week are passed over, months may be named in many languages, and digits
-may be Persian, Arabic or of full width.
+``excel_serial``, ``quarter``, ``iso_week`` (2024-W05-3, 2024-W05), or ``jalali:`` or ``buddhist:``
+before the codes of a date in these calendars. Words of the week are passed over, months may be
+named in many languages, and digits may be Persian, Arabic or of full width.
 """
 
 from __future__ import annotations
