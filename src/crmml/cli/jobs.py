@@ -50,10 +50,12 @@ def init(
         proposals = propose_tables(asked)
         say("reading")
         looks = [take_look(proposal) for proposal in proposals]
+        proposals = [look.proposal for look in looks]
     text = display.config_text(proposals, relative_to=out.resolve().parent)
     with replacing(out) as target:
         target.write_text(text, encoding="utf-8")
     chosen = [f"data.{p.schema.name}.columns.{name}" for p in proposals for name in p.missing]
+    chosen += [f"data.{p.schema.name}.timezone" for p in proposals if p.needs_timezone]
     if as_json:
         tables = [look.to_dict() for look in looks]
         display.show_json({"configuration": str(out), "choose": chosen, "tables": tables})
