@@ -421,7 +421,8 @@ def parse_config(raw: Mapping[str, Any], origin: str = "the configuration") -> C
         got = (
             "" if first["type"] in {"missing", "value_error"} else f"; got {first['input']!r:.200}"
         )
-        raise ConfigError(f"{origin}: {key}: {message}{got}{more}") from None
+        where = f"{origin}: {key}" if key else origin  # a rule between sections names its own
+        raise ConfigError(f"{where}: {message}{got}{more}") from None
 
 
 def _override(raw: dict[str, Any], text: str) -> None:

@@ -268,7 +268,7 @@ def rolling_windows(
     if gap is not None:
         cutoff = shifted(cutoff, gap, -1)
     windows: list[Window] = []
-    if (cutoff - earliest) / stride > _MOST_WINDOWS:
+    if (cutoff - earliest) / (cutoff - shifted(cutoff, step or length, -1)) > _MOST_WINDOWS:
         rule = f"so long that the data hold at most {_MOST_WINDOWS:,} windows"
         raise ParameterError(
             "the horizon, or the step from window to window,", rule, f"{step or length}"
