@@ -44,7 +44,7 @@ class Pace:
     --------
     >>> pace = Pace(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0]), np.empty((0, 2)))
     >>> pace.until(np.array([0.5, 1.5, 4.0])).tolist()
-    [[0.5, 2.5, 10.0]]
+    [[-3.5, -1.5, 6.0]]
     """
 
     edges: FloatArray
@@ -60,12 +60,17 @@ class Pace:
         return np.clip(inside, 0, len(self.rate) - 1)
 
     def until(self, t: FloatArray) -> FloatArray:
-        """Integral of the pace from the first edge to ``t``, and its slopes: (1 + n_c, n)."""
+        """Integral of the pace from the last edge to ``t``, and its slopes: (1 + n_c, n).
+
+        Counted from the last edge, where a past ends for all, no figure depends on how far back
+        the pace of other customers begins.
+        """
         rows = self._rows
         passed = np.zeros((len(rows), len(self.edges)))
-        np.cumsum(rows * np.diff(self.edges), axis=1, out=passed[:, 1:])
-        piece = self._piece(t)
-        return np.asarray(passed[:, piece] + rows[:, piece] * (t - self.edges[piece]))
+        steps = rows * np.diff(self.edges)
+        passed[:, :-1] = -np.cumsum(steps[:, ::-1], axis=1)[:, ::-1]
+        after = self._piece(t) + 1
+        return np.asarray(passed[:, after] - rows[:, after - 1] * (self.edges[after] - t))
 
     def fading(self, t: FloatArray, decay: float) -> FloatArray:
         r"""``D(t)``, its slope by :math:`\log\kappa`, those by the coefficients: (2 + n_c, n)."""
