@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,7 +192,7 @@ def score(
     _check_writable(out)
     with working() as say:
         bundle, tables, given = open_to_score(model, config, transactions, tracking_uri, say)
-        from crmml.scoring.scorer import score as score_tables
+        from crmml.scoring.batches import score_in_batches
         from crmml.scoring.scorer import scoring_cutoff
         from crmml.storage.scores import read_control, read_plans, write_scores
 
@@ -200,19 +200,27 @@ def score(
         moment = scoring_cutoff(bundle, tables, moment, whole=True)
         plans = read_plans(out, moment)
         control = read_control(out, moment, bundle.policy.experiment)
-        scores = score_tables(
+        sums: list[pd.DataFrame] = []
+
+        def summed(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+            for batch in batches:
+                sums.append(display.sum_tiers(batch))
+                yield batch
+
+        with score_in_batches(
             bundle, tables, moment, plans=plans, control=control, strict=strict, **given
-        )
-        say("writing")
-        written = write_scores(scores.table, out, scores.snapshot.cutoff, file_format)  # type: ignore[arg-type]
-    silent = (scores.snapshot.cutoff - tables.last_timestamp).days
+        ) as scores:
+            say("writing")
+            written = write_scores(summed(scores), out, scores.cutoff, file_format)  # type: ignore[arg-type]
+    silent = (scores.cutoff - tables.last_timestamp).days
     if silent > 7:
         display.remark(
             f"the data end {silent:,} days before the cutoff, so customers look that much more "
             "inactive than they may be"
         )
-    display.show_tiers(scores)
-    display.say(f"Wrote {len(scores.table):,} customers to {written}")
+    tiers = display.tier_table(sum(sums[1:], sums[0]))
+    display.show_tiers(tiers, scores.cutoff, scores.allocation, scores.absent)
+    display.say(f"Wrote {len(scores):,} customers to {written}")
 
 
 def open_to_score(
@@ -266,7 +274,9 @@ def demo(out: Path) -> None:
         pictures = save_figures(training_figures(result), out / "plots")
     display.show_training(result, _notes_beside(folder))
     display.say(promotion.reason)
-    display.show_tiers(scores)
+    tiers = display.tier_table(display.sum_tiers(scores.table))
+    allocation = scores.recommendation.allocation
+    display.show_tiers(tiers, scores.snapshot.cutoff, allocation, scores.absent)
     display.show_places(
         {
             "scores": written,
@@ -395,7 +405,7 @@ def _notes_beside(folder: Path) -> Path:
 def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
     tables = {
         "leaderboard": result.backtest.leaderboard,
-        "tiers": display.tier_table(result.scores).reset_index(),
+        "tiers": display.tier_table(display.sum_tiers(result.scores.table)).reset_index(),
         "actions": result.scores.recommendation.by_action().reset_index(),
     }
     if result.churn.evaluation is not None:

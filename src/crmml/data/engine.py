@@ -105,20 +105,22 @@ def store(table: ir.Table | pa.Table, engine: BaseBackend) -> ir.Table:
 
 
 @contextmanager
-def kept(table: ir.Table) -> Iterator[ir.Table]:
+def kept(table: ir.Table | pa.Table, engine: BaseBackend | None = None) -> Iterator[ir.Table]:
     """Compute a table once, for several questions, and drop it afterwards.
 
     Parameters
     ----------
-    table : Ibis table
+    table : Ibis table, or Arrow table
         On any engine.
+    engine : Ibis backend, optional
+        Where an Arrow table is kept.
 
     Yields
     ------
     Ibis table
         The same rows, stored in the engine.
     """
-    engine = table.get_backend()
+    engine = engine or table.get_backend()
     if not engine.supports_temporary_tables:
         with table.cache() as stored:
             yield stored
@@ -153,6 +155,29 @@ def has_only_distinct(table: ir.Table, columns: Sequence[str], n_rows: int) -> b
     hashed = ibis.struct({name: table[name] for name in columns}).hash()
     found = table.select(hashed=hashed).distinct().count().execute()
     return int(found) == n_rows
+
+
+@contextmanager
+def sparing(table: ir.Table, megabytes: int = 1_100) -> Iterator[None]:
+    """Let the embedded engine of a table work in little memory, and spill to disk beyond it.
+
+    Parameters
+    ----------
+    table : Ibis table
+        On any engine; others are left alone.
+    megabytes : int
+        What it may take, about.
+    """
+    engine = table.get_backend()
+    if not is_embedded(engine):
+        yield
+        return
+    before = engine.con.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
+    engine.con.execute("SET memory_limit = ?", [f"{megabytes}MB"])
+    try:
+        yield
+    finally:
+        engine.con.execute("SET memory_limit = ?", [before])
 
 
 # --- reading files and databases -----------------------------------------------------------------

@@ -561,7 +561,8 @@ def dropout_rule(
     p : ndarray, shape (rows, n + 2)
         The nodes; 0 for the left tail, 1 for the right one.
     """
-    y = np.linspace(left, right, n, axis=1)
+    # Row by row in memory: else the order of the sums would depend on the number of rows.
+    y = np.ascontiguousarray(np.linspace(left, right, n, axis=1))
     step = (right - left) / (n - 1.0)
     peak = -a * np.log1p(b / a) - b * np.log1p(a / b)
     log_p, log_stay = -np.logaddexp(0.0, -y), -np.logaddexp(0.0, y)

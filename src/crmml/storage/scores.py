@@ -21,6 +21,8 @@ ScoreFormat: TypeAlias = Literal["parquet", "csv"]
 
 KEY = "customer_id"
 
+_ROW_GROUP = 131_072
+
 _PATIENCE = 10.0  # seconds for another process that holds a database
 
 _NO_DOWNLOADS: dict[str, str | bool | int | float | list[str]] = {
@@ -76,8 +78,9 @@ def write_scores(
 
     Notes
     -----
-    The same scores give the same bytes, whatever the order of the rows. As usual in a folder
-    partitioned by a column, the Parquet file does not repeat the column ``cutoff``.
+    The same scores give the same bytes, whatever the order of the rows and the size of the
+    batches. As usual in a folder partitioned by a column, the Parquet file does not repeat the
+    column ``cutoff``.
     """
     moment = read_moment(cutoff, "cutoff")
     path = Path(target)
@@ -325,21 +328,32 @@ def _write_parquet(batches: Iterator[pd.DataFrame], path: Path) -> None:
     import pyarrow.parquet as pq
 
     writer: pq.ParquetWriter | None = None
+    schema: pa.Schema | None = None
+    rest: pa.Table | None = None
     try:
         for frame in batches:
             table = _to_arrow(frame.drop(columns="cutoff", errors="ignore"))
             if writer is None:
+                schema = table.schema
                 # Dictionaries of distinct floats make files larger and writing five times slower.
-                text = [field.name for field in table.schema if pa.types.is_string(field.type)]
+                text = [field.name for field in schema if pa.types.is_string(field.type)]
                 writer = pq.ParquetWriter(
                     path,
-                    table.schema,
+                    schema,
                     version="2.6",
                     compression="zstd",
                     compression_level=1,
                     use_dictionary=text,
                 )
-            writer.write_table(_as_schema(table, writer.schema, pa.ArrowInvalid), 131_072)
+            table = _as_schema(table, schema, pa.ArrowInvalid)
+            rest = table if rest is None else pa.concat_tables([rest, table])
+            full = rest.num_rows // _ROW_GROUP * _ROW_GROUP
+            if full:
+                # One array per column, so that the bytes do not tell the batches.
+                writer.write_table(rest.slice(0, full).combine_chunks(), _ROW_GROUP)
+                rest = rest.slice(full)
+        if writer is not None and rest is not None and rest.num_rows:
+            writer.write_table(rest.combine_chunks(), _ROW_GROUP)
     finally:
         if writer is not None:
             writer.close()
