@@ -93,7 +93,7 @@ def main(n: int) -> None:
         f"{n:,} customers, {distinct:,} distinct histories, x up to "
         f"{snapshot.frame['frequency'].max():.0f}"
     )
-    model = LifetimeValueModel()
+    model = LifetimeValueModel(margin=1.0)
     timed("fit of both models with posteriors", lambda: model.fit(snapshot))
 
     def ours() -> pd.Series:

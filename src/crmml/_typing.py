@@ -15,17 +15,30 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
-TimeUnit: TypeAlias = Literal["hour", "day", "week", "period"]
+TimeUnit: TypeAlias = Literal["hour", "day", "week", "month", "quarter", "period"]
 """What the numbers of a snapshot are measured in. ``period`` counts purchase opportunities."""
 
-Grain: TypeAlias = Literal["hour", "day", "week"]
+Grain: TypeAlias = Literal["hour", "day", "week", "month", "quarter"]
 """What counts as one purchase: all lines of a customer in one grain are one purchase."""
 
 TIME_UNITS: tuple[str, ...] = get_args(TimeUnit)
 GRAINS: tuple[str, ...] = get_args(Grain)
+MONTHS: dict[str, int] = {"month": 1, "quarter": 3}
+"""The units of the calendar, which have no fixed length, in months."""
+UNITS_OF: dict[str, tuple[TimeUnit, ...]] = {
+    "hour": ("week", "day", "hour"),
+    "day": ("week", "day", "hour"),
+    "week": ("week", "day", "hour"),
+    "month": ("month",),
+    "quarter": ("quarter", "month"),
+}
+"""What a log of each grain is measured in, the usual unit first."""
 
-_SYMBOLS: dict[str, TimeUnit] = {"H": "hour", "D": "day", "W": "week", "P": "period"}
-_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
+_SYMBOLS: dict[str, TimeUnit] = {
+    name: unit for unit in get_args(TimeUnit) for name in (unit[0].upper(), unit.upper())
+}
+_PATTERN = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]+)\s*")
+_MOST = 1e9
 
 
 @dataclass(frozen=True)
@@ -35,16 +48,17 @@ class Duration:
     Parameters
     ----------
     number : float
-        How many units; positive.
-    unit : {"hour", "day", "week", "period"}
-        The unit. Months and years have no fixed length and are refused: write days or weeks.
+        How many units; positive, at most 1,000,000,000.
+    unit : {"hour", "day", "week", "month", "quarter", "period"}
+        The unit. Months and quarters are those of the calendar, of no fixed length; they go with
+        the grains of these names. Years are refused: write weeks, or months.
 
     Examples
     --------
     >>> Duration.parse("52W")
     Duration(number=52.0, unit='week')
-    >>> str(Duration.parse("365 D"))
-    '365D'
+    >>> str(Duration.parse("365 D")), str(Duration.parse("12 months"))
+    ('365D', '12M')
     """
 
     number: float
@@ -52,7 +66,9 @@ class Duration:
 
     @classmethod
     def parse(cls, text: str | Duration) -> Self:
-        """Read ``"52W"``, ``"365D"``, ``"36H"`` or ``"5P"`` (opportunities).
+        """Read ``"52W"``, ``"365D"``, ``"36H"``, ``"12M"``, ``"4Q"`` or ``"5P"`` (opportunities).
+
+        The unit may be a word too, as in ``"12 months"``.
 
         Raises
         ------
@@ -62,9 +78,12 @@ class Duration:
         if isinstance(text, Duration):
             return cls(text.number, text.unit)
         match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
-        if match is None or match[2].upper() not in _SYMBOLS or float(match[1]) <= 0:
+        symbol = "" if match is None else match[2].upper()
+        unit = _SYMBOLS.get(symbol) or _SYMBOLS.get(symbol[:-1] if len(symbol) > 2 else "")
+        if match is None or unit is None or not 0 < float(match[1]) <= _MOST:
             raise DurationError(text)
-        return cls(float(match[1]), _SYMBOLS[match[2].upper()])
+        return cls(float(match[1]), unit)
 
     def __str__(self) -> str:
-        return f"{self.number:g}{self.unit[0].upper()}"
+        # all digits and no exponent, so that parsing gives the same duration
+        return f"{np.format_float_positional(self.number, trim='-')}{self.unit[0].upper()}"

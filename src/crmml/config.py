@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from crmml._typing import Duration, Grain
+from crmml._typing import MONTHS, UNITS_OF, Duration, Grain
 from crmml.data.schema import TABLES
 from crmml.data.settings import Policies, ReadSettings
 from crmml.exceptions import CrmmlError
@@ -46,6 +46,35 @@ def _dates_as_text(value: Any) -> Any:
 
 
 DurationText = Annotated[str, AfterValidator(_duration)]
+
+
+_LENGTHS = {
+    "outcome.horizon": 3,
+    "value.horizon": 12,
+    "backtest.min_history": 6,
+    "outcome.gap": None,
+    "backtest.step": None,
+}
+"""Durations that are whole months or quarters where the grain is, and their defaults in months."""
+
+
+def _by_calendar(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Fill in the defaults of a log that is dated by months or quarters."""
+    section = raw.get("snapshot")
+    grain = section.get("grain") if isinstance(section, Mapping) else None
+    if not isinstance(grain, str) or grain not in MONTHS:
+        return raw
+    defaults: dict[str, Any] = {"snapshot.time_unit": grain}
+    for name, months in _LENGTHS.items():
+        if months is not None:
+            defaults[name] = f"{months // MONTHS[grain]}{grain[0].upper()}"
+    filled = dict(raw)
+    for name, value in defaults.items():
+        part, _, key = name.partition(".")
+        known = filled.get(part, {})
+        if isinstance(known, Mapping):
+            filled[part] = {key: value, **known}
+    return filled
 
 
 class _Section(BaseModel):
@@ -104,7 +133,18 @@ class SnapshotSection(_Section):
     """How histories become one row per customer."""
 
     grain: Grain = Field("day", description="what counts as one purchase")
-    time_unit: Literal["hour", "day", "week"] = Field("week", description="unit of recency and T")
+    time_unit: Literal["hour", "day", "week", "month", "quarter"] = Field(
+        "week", description="unit of recency and T (default: of months and quarters, themselves)"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> SnapshotSection:
+        if self.time_unit not in UNITS_OF[self.grain]:
+            units = " or ".join(UNITS_OF[self.grain])
+            raise ValueError(
+                f"with the grain {self.grain} the time_unit is {units}; got {self.time_unit}"
+            )
+        return self
 
 
 class OutcomeSection(_Section):
@@ -127,6 +167,19 @@ class ValueSection(_Section):
     per_purchase: float | None = Field(
         None, gt=0, lt=1e12, description="revenue of a purchase, where the log has no amounts"
     )
+
+
+class ContractSection(_Section):
+    """Contracts, where there is a table of subscriptions."""
+
+    period: DurationText = Field("30D", description="time between two renewal dates")
+    grace: DurationText | None = Field(
+        None, description="a contract renewed within it has not ended (default: none)"
+    )
+    trailing: DurationText = Field(
+        "90D", description="window in which touch points and purchases are counted"
+    )
+    max_windows: int = Field(3, ge=1, le=60, description="test cutoffs, at most this many")
 
 
 class BacktestSection(_Section):
@@ -218,6 +271,7 @@ class Config(_Section):
     snapshot: SnapshotSection = SnapshotSection()
     outcome: OutcomeSection = OutcomeSection()
     value: ValueSection = ValueSection()
+    contracts: ContractSection = ContractSection()
     backtest: BacktestSection = BacktestSection()
     tiers: TierSection = TierSection()
     actions: ActionSection = ActionSection()
@@ -226,11 +280,32 @@ class Config(_Section):
     @model_validator(mode="wrap")
     @classmethod
     def _remember_given(cls, raw: Any, handler: ModelWrapValidatorHandler[Config]) -> Config:
-        config = handler(raw)
+        config = handler(_by_calendar(raw) if isinstance(raw, Mapping) else raw)
         if isinstance(raw, Mapping):
             # where a cached property keeps its value; what stands there is no setting
             config.__dict__["given"] = frozenset(n for n in setting_names() if _stands(raw, n))
         return config
+
+    @model_validator(mode="after")
+    def _by_one_calendar(self) -> Config:
+        grain = self.snapshot.grain
+        for name in _LENGTHS:
+            text = self.setting(name)
+            length = None if text is None else Duration.parse(text)
+            if length is None:
+                continue
+            if grain not in MONTHS and length.unit in MONTHS:
+                raise ValueError(
+                    f"{name} is {text}: months and quarters go with the grains of these names; "
+                    f"with the grain {grain} write weeks or days"
+                )
+            months = length.number * MONTHS.get(length.unit, 0)
+            if grain in MONTHS and (not months or months % MONTHS[grain]):
+                raise ValueError(
+                    f"{name} is {text}: with the grain {grain} it is a whole number of {grain}s, "
+                    f"like 4{grain[0].upper()}"
+                )
+        return self
 
     @cached_property
     def given(self) -> frozenset[str]:

@@ -31,9 +31,9 @@ class DurationError(CrmmlError, ValueError):
 
     def __init__(self, got: object) -> None:
         super().__init__(
-            "a duration is a positive number and a unit, H (hours), D (days), W (weeks) or "
-            "P (purchase opportunities), like '52W'; months and years have no fixed length, "
-            f"write days or weeks; got {got!r}"
+            "a duration is a positive number and a unit, H (hours), D (days), W (weeks), "
+            "M (months), Q (quarters) or P (purchase opportunities), like '52W', and at most a "
+            f"billion of them; years have no fixed length, write weeks or months; got {_short(got)}"
         )
 
 
@@ -140,7 +140,24 @@ class ParameterError(CrmmlError, ValueError):
     """A setting is outside its legal range."""
 
     def __init__(self, name: str, rule: str, got: object) -> None:
-        super().__init__(f"{name} must be {rule}; got {got!r}")
+        super().__init__(f"{name} must be {rule}; got {_short(got)}")
+
+
+class WrongArgumentError(CrmmlError, TypeError):
+    """An argument is of another kind than is needed.
+
+    Parameters
+    ----------
+    who : str
+        What was called.
+    needed, got : str
+        What it takes, and what it was given.
+    remedy : str
+        What makes the one of the other.
+    """
+
+    def __init__(self, who: str, needed: str, got: str, remedy: str) -> None:
+        super().__init__(f"{who} needs {needed}; got {got}: {remedy}")
 
 
 class CrmmlWarning(UserWarning):

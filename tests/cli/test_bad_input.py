@@ -217,7 +217,8 @@ def test_misspelt_keys_and_broken_settings(refused, write, log, tmp_path):
     ("override", "words"),
     [
         ("horizon", "--set takes key=value"),
-        ("outcome.horizon=13 months", "a duration is"),
+        ("outcome.horizon=13 years", "a duration is"),
+        ("outcome.horizon=13 months", "go with the grains of these names"),
         ("outcome.horizon=13", "outcome.horizon"),
         ("actions.budget=-1", "actions.budget"),
         ("actions.budgt=5", "did you mean 'budget'"),

@@ -109,7 +109,9 @@ def test_every_feature_equals_the_plain_reference(world, snapshot):
     expected = pd.DataFrame(
         [refer(logs.get_group(name), cost[name]) for name in snapshot.frame["customer_id"]]
     )
-    assert set(snapshot.frame.columns) == {"customer_id", *expected.columns}
+    # what is shrunk has tests of its own, and the cost of service is not known before the end
+    shrunk = {"expected_margin_ratio", "margin_weight"}
+    assert set(snapshot.frame.columns) - shrunk == {"customer_id", *expected.columns}
     for name in expected.columns:
         np.testing.assert_allclose(
             snapshot.frame[name], expected[name], rtol=1e-9, atol=2e-7, err_msg=name
@@ -126,7 +128,9 @@ def test_the_table_of_features_is_the_snapshot(snapshot):
     assert [name for name in columns if not re.match("channel_share_", name)] == [
         name for name in columns if name in plain
     ]
-    assert set(plain) == {name for name in columns if not name.startswith("channel_share_")}
+    assert set(plain) - set(snapshot.provenance["absent"]) == {
+        name for name in columns if not name.startswith("channel_share_")
+    }
     assert all(feature.unit and feature.meaning for feature in FEATURES)
 
 
@@ -193,5 +197,6 @@ def test_missing_category_and_channel_are_not_invented():
 
 def test_absent_features_are_found_from_the_columns_alone():
     columns = ["cost", "channel", "category", "quantity", "discount", "acquisition_cost"]
+    columns += ["service_cost", "interactions.cost", "treatments.cost"]
     assert find_absent(columns, "day") == {}
     assert set(find_absent([], "week")) > {"weekend_share", "margin_rate", "channel_share_*"}

@@ -41,7 +41,8 @@ def test_cdnow_windows_are_the_published_39_weeks():
     ("build", "error", "message"),
     [
         (lambda: Window("soon", "4W"), ParameterError, "cutoff must be a date"),
-        (lambda: Window("2024-01-01", "1 month"), DurationError, "months and years"),
+        (lambda: Window("2024-01-01", "1 year"), DurationError, "years have no"),
+        (lambda: Window("2024-01-01", "1.5M"), ParameterError, "whole number of months"),
         (lambda: Window("2024-01-01", "3P"), CrmmlError, "no length in calendar time"),
         (
             lambda: rolling_windows("2024-01-01", "2024-03-01", horizon="13W"),

@@ -11,6 +11,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
+import crmml
 from crmml import models
 from crmml.exceptions import (
     CrmmlError,
@@ -20,6 +21,7 @@ from crmml.exceptions import (
     MissingColumnsError,
     NotFittedError,
     ParameterError,
+    WrongArgumentError,
 )
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import Wallet, rolling_wallets
@@ -196,7 +198,7 @@ def test_bad_questions_are_refused(ready, name, settings):
     model, snapshot, _ = ready[name, tuple(settings)]
     good = "6P" if snapshot.time_unit == "period" else "26W"
     with pytest.raises(DurationError, match="a duration is a positive number and a unit"):
-        model.expected_purchases(snapshot, "6 months")
+        model.expected_purchases(snapshot, "6 years")
     with pytest.raises(DurationError, match="a duration is a positive number and a unit"):
         model.expected_purchases(snapshot, 26)
     with pytest.raises(ParameterError, match="q must be strictly between 0 and 1"):
@@ -336,7 +338,9 @@ LEARNERS = {
     "OwnMeanSpend": (models.OwnMeanSpend, fit_snapshot, ask_spend),
 }
 learners = pytest.mark.parametrize("name", LEARNERS)
-WALKED_IN_OTHER_TESTS = {"LifetimeValueModel"}
+CONTRACTS = {"BetaDiscreteWeibullModel", "ContractRule", "HazardModel"}
+"""Walked in the tests of :mod:`crmml.models.churn.hazard`."""
+WALKED_IN_OTHER_TESTS = {"LifetimeValueModel", *CONTRACTS}
 
 
 def chosen(part, rows):
@@ -447,3 +451,145 @@ def test_a_learner_says_when_it_is_not_fitted(histories, name):
 def test_an_unknown_stored_model_is_refused():
     with pytest.raises(DataError, match="no estimator is called 'Nonsense'"):
         models.from_dict({"class": "Nonsense"})
+
+
+# -- what every estimator says of itself ---------------------------------------------------------
+
+
+def check_shown(value):
+    line, text, page = repr(value), str(value), value._repr_html_()
+    assert line
+    assert "\n" not in line
+    assert len(line) <= 200
+    assert line.isascii()
+    assert text.isascii()
+    lines = text.splitlines()
+    assert len(lines) <= 15
+    assert max(map(len, lines)) <= 100
+    assert len(page) <= 4_000
+    assert value._repr_mimebundle_()["text/html"] == page
+
+
+def check_half_built(value):
+    """An object without some or all of its attributes must show itself too."""
+    kind = type(value)
+    empty = kind.__new__(kind)
+    check_shown(empty)
+    for name in list(value.__dict__):
+        partial = kind.__new__(kind)
+        partial.__dict__.update({k: v for k, v in value.__dict__.items() if k != name})
+        check_shown(partial)
+
+
+def check_saved(model, tmp_path):
+    again = crmml.load(model.save(tmp_path / "model.json"))
+    assert type(again) is type(model)
+    assert json.dumps(again.to_dict()) == json.dumps(model.to_dict())
+    return again
+
+
+@walk
+def test_it_shows_itself_fitted_unfitted_cloned_and_half_built(ready, name, settings):
+    model = ready[name, tuple(settings)][0]
+    for one in (model, clone(model), getattr(models, name)(**settings)):
+        before = json.dumps(model.to_dict())
+        check_shown(one)
+        check_half_built(one)
+        assert json.dumps(model.to_dict()) == before
+    assert "fitted to" in repr(model)
+    assert "build_snapshot" in str(clone(model))
+
+
+@walk
+def test_its_file_gives_the_same_predictions_to_the_bit(ready, name, settings, tmp_path):
+    model, snapshot, before = ready[name, tuple(settings)]
+    again = check_saved(model, tmp_path)
+    for what, got in predictions(again, snapshot).items():
+        assert np.array_equal(got.to_numpy(), before[what].to_numpy(), equal_nan=True), what
+
+
+@learners
+def test_a_learner_shows_itself(learned, name):
+    model = learned[name][0]
+    for one in (model, clone(model), LEARNERS[name][0]()):
+        check_shown(one)
+        check_half_built(one)
+
+
+@learners
+def test_the_file_of_a_learner_gives_the_same_predictions(learned, histories, name, tmp_path):
+    again = check_saved(learned[name][0], tmp_path)
+    found = LEARNERS[name][2](again, histories[name][-1])
+    pd.testing.assert_frame_equal(found, learned[name][1], check_exact=True)
+
+
+def test_each_setting_of_each_estimator_has_its_consequence():
+    from crmml.models.consequences import CONSEQUENCES
+
+    silent = [
+        f"{kind}.{name}"
+        for kind in models._HOME
+        for name in inspect.signature(getattr(models, kind)).parameters
+        if name not in CONSEQUENCES and f"{kind}.{name}" not in CONSEQUENCES
+    ]
+    assert silent == []
+
+
+WRONG = {
+    "a log": pd.DataFrame({"customer_id": [1], "timestamp": ["2024-01-01"], "amount": [3.0]}),
+    "a path": "purchases.csv",
+    "nothing": None,
+}
+
+
+@walk
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_log_in_place_of_a_snapshot_gets_the_right_name(ready, name, settings, wrong):
+    told = rf"{name} needs a Snapshot; got .*: crmml.build_snapshot\(log, cutoff\) makes one"
+    with pytest.raises(WrongArgumentError, match=told):
+        getattr(models, name)(**settings).fit(WRONG[wrong])
+    model = ready[name, tuple(settings)][0]
+    ask = model.expected_spend if name == "GammaGammaModel" else model.expected_purchases
+    with pytest.raises(WrongArgumentError, match=told):
+        ask(*([WRONG[wrong]] if name == "GammaGammaModel" else [WRONG[wrong], "26W"]))
+
+
+def test_a_table_of_customers_gets_from_frame():
+    frame = world("ParetoNBDModel", 20).frame
+    with pytest.raises(WrongArgumentError, match=r"Snapshot\.from_frame\(table"):
+        models.ParetoNBDModel().fit(frame)
+
+
+@learners
+def test_a_learner_refuses_what_is_of_another_kind(histories, name):
+    make, fit, _ = LEARNERS[name]
+    newest = histories[name][-1]
+    wrong = {fit_contracts: world("ParetoNBDModel", 20), fit_loyalty: newest, fit_snapshot: newest}
+    given = wrong.get(fit, getattr(newest, "snapshot", None))
+    if name == "PurchaseChurn":  # fits on a snapshot without outcomes
+        given = newest
+    told = {
+        fit_contracts: "needs a DataFrame of contracts; got a Snapshot",
+        fit_loyalty: "needs a list of wallets.*rolling_wallets",
+        fit_snapshot: "needs a Snapshot; got a LabelledSnapshot: give its .snapshot",
+        fit_churn: "needs a list of labelled snapshots.*got a (LabelledSnapshot: put|Snapshot: it)",
+        fit_forecast: "needs a Snapshot; got a list of",
+    }[fit]
+    with pytest.raises(WrongArgumentError, match=told):
+        make().fit([given] if fit is fit_forecast else given)
+
+
+@learners
+def test_a_learner_refuses_to_predict_for_what_is_of_another_kind(learned, name):
+    model, _, _ = learned[name]
+    ask = {
+        fit_forecast: lambda wrong: model.forecast(wrong),
+        fit_churn: lambda wrong: model.churn_probability(wrong),
+        fit_contracts: lambda wrong: model.churn_probability(wrong, "3P"),
+        fit_loyalty: lambda wrong: model.loyalty_probabilities(wrong),
+        fit_snapshot: lambda wrong: LEARNERS[name][2](model, type("Part", (), {"snapshot": wrong})),
+    }[LEARNERS[name][1]]
+    needed = {fit_contracts: "a DataFrame of contracts", fit_loyalty: "a Wallet"}
+    told = needed.get(LEARNERS[name][1], "a Snapshot")
+    with pytest.raises(WrongArgumentError, match=f"needs {told}.*; got the text or path"):
+        ask("purchases.csv")

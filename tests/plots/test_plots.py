@@ -19,6 +19,7 @@ from matplotlib import pyplot as plt
 import crmml
 import crmml.plots
 from crmml import plots
+from crmml.models.purchase.next_purchase import NextPurchase
 from crmml.plots.gallery import training_figures
 from crmml.plots.style import model_label
 from crmml.segments import ValueTiers
@@ -60,6 +61,25 @@ def path() -> pd.DataFrame:
     )  # fmt: skip
     table.index.name = "weeks"
     return table
+
+
+def life() -> pd.DataFrame:
+    days = pd.date_range("2024-01-01", periods=5, freq="D")
+    return pd.DataFrame({"date": days, "probability_alive": [0.9, 0.8, 0.95, 0.9, 0.85]})
+
+
+BOUGHT = pd.DataFrame(
+    {"date": pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-03"]),
+     "purchase": [True, False, True], "amount": [10.0, -4.0, 40.0]}
+)  # fmt: skip
+NEXT = NextPurchase(
+    0.85, 0.15, pd.Timestamp("2024-01-20"), pd.Timestamp("2024-01-08"), None, "beyond"
+)
+
+
+def flows() -> pd.DataFrame:
+    names = pd.Index(["A", "B"], name="before")
+    return pd.DataFrame([[90, 10], [0, 5]], names, pd.Index(["A", "B"], name="after"))
 
 
 def calendar() -> pd.DataFrame:
@@ -119,6 +139,11 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_budget_curve": (budget, {"budget": 10.0}),
     "plot_calendar_profile": (calendar, {}),
     "plot_calibration": (deciles, {}),
+    "plot_customer": (
+        life,
+        {"purchases": BOUGHT, "cutoff": pd.Timestamp("2024-01-06"), "next_purchase": NEXT},
+    ),
+    "plot_flows": (flows, {"causes": {"model": 10}}),
     "plot_heterogeneity": (latent, {"quantity": "purchase rate"}),
     "plot_holdout_by_frequency": (by_frequency, {}),
     "plot_iso_value": (matrix, {"currency": "EUR"}),
@@ -454,3 +479,26 @@ def test_gallery_marks_the_cutoff_where_the_holdout_begins(result) -> None:
     window = result.backtest.windows[-1].labelled.window
     weeks = (window.cutoff - pd.Timestamp("1997-01-01")) / pd.Timedelta(weeks=1)
     assert ax.lines[-1].get_xdata()[0] == weeks
+
+
+def test_customer_shows_path_purchases_returns_and_the_next_purchase() -> None:
+    ax = draw("plot_customer")
+    assert curve(ax)[1] == [0.9, 0.8, 0.95, 0.9, 0.85]
+    assert words(ax) == [
+        "P(alive)",
+        "purchase (area: amount)",
+        "return",
+        "next purchase, if active (80 %), runs on",
+        "half of the time by 2024-01-20",
+    ]
+    bought, returned = (c for c in ax.collections if c.get_label().startswith(("purch", "return")))
+    assert bought.get_offsets()[:, 1].tolist() == [0.9, 0.95]
+    assert bought.get_sizes()[1] > bought.get_sizes()[0]
+    assert returned.get_offsets()[:, 1].tolist() == [0.8]
+
+
+def test_flows_say_how_many_changed_and_why() -> None:
+    ax = draw("plot_flows")
+    assert ax.get_title(loc="left") == "Tier: 10 of 105 customers changed"
+    assert sorted(text.get_text() for text in ax.texts) == ["10", "5", "90"]
+    assert "10 model" in ax.get_xlabel()

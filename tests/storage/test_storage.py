@@ -174,10 +174,12 @@ def test_an_interrupt_between_two_renames_puts_the_old_bundle_back(tmp_path, mon
 
 
 def test_a_process_interrupted_in_mid_write_leaves_no_scores(tmp_path):
+    # A process started in the background of a shell ignores interrupts, and so do its children.
     code = """
-import sys, time
+import signal, sys, time
 import pandas as pd
 from crmml.storage.files import write_scores
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def batches():
     yield pd.DataFrame({"customer_id": [1], "clv": [1.0]})
     print("writing", flush=True)

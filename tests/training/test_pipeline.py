@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
+import crmml
+from crmml.data.profile import compute_profile
 from crmml.data.tables import Tables
 from crmml.exceptions import FutureLeakError, ParameterError, TooLittleDataError
 from crmml.features.labels import check_no_future
@@ -214,3 +217,85 @@ def test_the_number_of_threads_changes_no_bit():
         for n in ("1", "2")
     }
     assert len(said) == 1
+
+
+# ------------------------------------------------------------- how the results show themselves
+
+
+def results(trained) -> dict[str, Any]:
+    result = trained.result
+    spend = result.bundle.lifetime_value.spend_model_
+    return {
+        "training": result,
+        "scores": result.scores,
+        "snapshot": result.scores.snapshot,
+        "backtest": result.backtest,
+        "window": result.backtest.graded,
+        "labelled": result.backtest.graded.labelled,
+        "churn": result.churn,
+        "evaluation": result.churn.evaluation,
+        "recommendation": result.scores.recommendation,
+        "allocation": result.scores.recommendation.allocation,
+        "gains": result.scores.gains,
+        "summary": spend.summary(),
+        "profile": compute_profile(result.tables),
+    }
+
+
+def test_every_result_shows_itself_on_one_line_and_one_screen(trained):
+    shown = results(trained) | {
+        "bundle": trained.bundle,
+        "value": trained.bundle.lifetime_value,
+        "forecast": trained.bundle.forecast,
+        "loyalty": trained.bundle.loyalty,
+        "look": crmml.read(trained.log.head(50)).look,
+    }
+    for name, one in shown.items():
+        if one is None:
+            continue
+        kind = type(one)
+        partial = kind.__new__(kind)
+        partial.__dict__.update(dict(list(one.__dict__.items())[:1]))
+        for value in (one, kind.__new__(kind), partial):
+            line, lines = repr(value), str(value).split("\n")
+            assert line.isascii() and len(line) <= 200 and "\n" not in line, name  # noqa: PT018
+            assert len(lines) <= 15 and max(map(len, lines)) <= 100, name  # noqa: PT018
+            assert str(value).isascii(), name
+            if name != "look":
+                assert len(value._repr_html_()) <= 4_000, name
+
+
+def test_every_result_is_a_table_and_has_a_picture(trained):
+    for name, one in results(trained).items():
+        if one is None:
+            continue
+        table = one.to_pandas()
+        assert isinstance(table, pd.DataFrame), name
+        judged = name != "churn" or one.evaluation is not None
+        assert bool(len(table)) is judged, name
+        ax = Figure().subplots()
+        assert one.plot(ax=ax) is ax, name
+        assert ax.get_title(loc="left"), name
+        assert ax.has_data() is judged, name
+
+
+def test_a_changed_table_leaves_the_result_as_it_was(trained):
+    for name in ("scores", "snapshot", "backtest", "recommendation", "evaluation"):
+        one = results(trained)[name]
+        if one is not None:
+            before = one.to_pandas()
+            table = one.to_pandas()
+            table["added"] = 1
+            pd.testing.assert_frame_equal(one.to_pandas(), before)
+
+
+def test_the_table_of_a_training_holds_its_metrics(trained):
+    table, metrics = trained.result.to_pandas(), trained.result.metrics
+    assert list(table.index) == list(metrics)
+    for name, value in metrics.items():
+        row = table.loc[name]
+        if isinstance(value, tuple):
+            assert tuple(row) == value
+        else:
+            assert row["value"] == value
+            assert row[["lower", "upper"]].isna().all()

@@ -92,7 +92,9 @@ def test_only_equal_settings_on_the_same_snapshot_are_reused(counted):
     assert fits.fit(ModifiedBetaGeoModel(ridge=1.0), snapshot) is not first
     other = snapshot.subset(np.arange(len(snapshot)) % 2 == 0)
     assert fits.fit(ModifiedBetaGeoModel(), other) is not first
-    value = LifetimeValueModel(purchase_model=ModifiedBetaGeoModel(), n_posterior_draws=0)
+    value = LifetimeValueModel(
+        purchase_model=ModifiedBetaGeoModel(), n_posterior_draws=0, margin=1.0
+    )
     assert value.fit(snapshot, fits=fits).purchase_model_ is first
     assert isinstance(fits.fit(GammaGammaModel(), snapshot), GammaGammaModel)
     weighted = value.fit(snapshot, np.ones(len(snapshot)), fits=fits)
@@ -121,3 +123,11 @@ def test_a_hybrid_fits_no_process_again_that_a_candidate_has_fitted(counted):
     assert len(added) <= 1
     assert all(snapshot is first.snapshot for snapshot, *_ in added)
     assert any(hybrid.process_.purchase_model_ is fitted for _, _, fitted, _ in fits._known)
+
+
+def test_a_log_in_place_of_settings_gets_the_right_name():
+    import crmml
+    from crmml.exceptions import WrongArgumentError
+
+    with pytest.raises(WrongArgumentError, match=r"crmml\.train\(\{\}, log\) takes the defaults"):
+        crmml.train(pd.DataFrame({"customer_id": [1]}))

@@ -12,6 +12,7 @@ import pandas as pd
 from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.actions.catalogue import NO_ACTION, ActionCatalogue, Option
 from crmml.actions.economics import NetGains
+from crmml.card import Card, Result, listed
 from crmml.exceptions import CrmmlError, ParameterError, few
 from crmml.metrics.bootstrap import hash_keys, keyed_uniforms
 from crmml.stats.knapsack import best_at_prices, frontier, solve_knapsack, ties_at_prices
@@ -103,8 +104,8 @@ class Prices:
         return cls(stored["budget"], dict(stored["channels"]), dict(stored["actions"]), ties)
 
 
-@dataclass(frozen=True)
-class Allocation:
+@dataclass(frozen=True, repr=False)
+class Allocation(Result):
     """An assignment of options to customers, with its prices and its certificate.
 
     Attributes
@@ -139,6 +140,28 @@ class Allocation:
     bound: float
     optimal: bool
     usage: dict[str, int]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return action and channel per customer, see :attr:`assignment`."""
+        return self.assignment
+
+    def by_action(self) -> pd.DataFrame:
+        """Return the number of customers per action."""
+        counts = self.assignment["action"].value_counts(sort=False).sort_index()
+        return counts.rename_axis("action").rename("customers").to_frame()
+
+    def _card(self) -> Card:
+        limit = "unlimited" if self.budget is None else f"{self.budget:,.2f}"
+        rows = (
+            ("budget", f"{limit}: {self.spend:,.2f} spent"),
+            ("expected net gain", f"{self.value:,.2f}, at most {self.bound:,.2f} is possible"),
+            ("optimal", "proven" if self.optimal else "not proven, see the bound"),
+            ("usage", listed(f"{name} {n:,}" for name, n in self.usage.items())),
+        )
+        return Card(
+            f"Allocation of {len(self.options)} options to {len(self.customer_id):,} customers",
+            rows,
+        )
 
     @property
     def gap(self) -> float:
@@ -209,10 +232,12 @@ def allocate(
         {name: price for (kind, name), price in priced.items() if kind == "channel"},
         {name: price for (kind, name), price in priced.items() if kind == "action"},
     )
+    # Who is alike may change places, so that stored prices and draws give the same answer later.
     before = choice.copy()
     slack = np.inf if budget is None else budget - solution.spend
     prices = replace(prices, ties=_settle_ties(gains, prices, choice, served, draws, slack))
     moved = np.flatnonzero(choice != before)
+    # Summed in the order of the draws: sums must not hang on the order of the rows.
     moved = moved[np.argsort(draws[moved], kind="stable")]
     won, paid = _change(gains, moved, before[moved], choice[moved])
     usage = {
@@ -294,6 +319,7 @@ def _open(gains: NetGains, prices: Prices) -> Iterator[tuple[Tie, IntArray, IntA
     for tie in prices.ties:
         if all(choice in number for choice in tie.choices):
             positions = np.array([number[choice] for choice in tie.choices])
+            # A tie holds for exactly these choices. Who has one more has another tie.
             pattern = np.zeros(none + 1, dtype=bool)
             pattern[positions] = True
             mine = rows[(tied == pattern).all(axis=1)]
@@ -316,6 +342,7 @@ def _settle_ties(
     rows, tied = ties_at_prices(gains.net, gains.cost, prices.budget, charges)
     rows, tied = rows[served[rows]], tied[served[rows]]
     alone = best_at_prices(gains.net[rows], gains.cost[rows], prices.budget, charges)
+    # Customers who tie between the same choices share one rule.
     patterns, of_row = np.unique(tied, axis=0, return_inverse=True)
     names = _choices(gains)
     ties = []
@@ -327,6 +354,7 @@ def _settle_ties(
         who = who[np.argsort(draws[who], kind="stable")]
         options = np.flatnonzero(pattern[:-1])
         net = gains.net[np.ix_(who, options)]
+        # The better choice first, so that the lowest draws get it.
         options = options[np.argsort(-net.mean(axis=0), kind="stable")]
         positions = [*options.tolist(), *([-1] if pattern[-1] else [])]
         # the last money may have bought somebody what is no best choice
@@ -335,12 +363,14 @@ def _settle_ties(
         counts = np.array([(choice[who] == j).sum() for j in positions])
         if not len(who):
             continue
+        # As many get each choice as the allocation gave; only who they are changes.
         ordered = np.repeat(positions, counts)
         won, paid = _change(gains, who, choice[who], ordered)
         if paid <= max(slack, 0.0) and won >= -_ALIKE * np.abs(net).sum():
             choice[who] = ordered
             slack -= paid
         ends = np.cumsum(counts)[:-1]
+        # The cut lies midway between two draws: a draw that rounding moved stays on its side.
         numbers = np.concatenate([[0.0], draws[who], [1.0]])
         ties.append(
             Tie(

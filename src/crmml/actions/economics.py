@@ -58,6 +58,7 @@ from scipy import special
 from crmml._typing import BoolArray, Duration, FloatArray, IntArray
 from crmml.actions.catalogue import KEEPING, Action, ActionCatalogue, Option
 from crmml.actions.contacts import ContactLimit, ContactMemory
+from crmml.card import Card, Result, listed
 from crmml.exceptions import CrmmlError, DataError, MissingColumnsError, ParameterError
 
 ASSUMED = "assumed"
@@ -137,8 +138,8 @@ class Stakes:
         return replace(self, **changes)
 
 
-@dataclass(frozen=True)
-class NetGains:
+@dataclass(frozen=True, repr=False)
+class NetGains(Result):
     """Net gain and cost of every option for every customer.
 
     Attributes
@@ -182,6 +183,20 @@ class NetGains:
 
     def __len__(self) -> int:
         return len(self.customer_id)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the net gain of every option, a row per customer; -inf where not eligible."""
+        names = [(option.action, option.channel) for option in self.options]
+        columns = pd.MultiIndex.from_tuples(names, names=["action", "channel"])
+        return pd.DataFrame(self.net, self.customer_id, columns)
+
+    def _card(self) -> Card:
+        rows = (
+            ("options", listed((f"{o.action} by {o.channel}" for o in self.options), most=8)),
+            ("not known", f"columns of conditions: {listed(self.unknown_columns)}"),
+            ("more", "to_pandas() is the net gain of each option, plot() what a budget buys"),
+        )
+        return Card(f"NetGains of {len(self.options)} options, {len(self):,} customers", rows)
 
     @property
     def eligible(self) -> BoolArray:
@@ -254,6 +269,7 @@ class NetGains:
         depends = np.array([a.purpose != "reduce_cost" for a in actions])[option]
         cv2 = np.where(depends, self.value_cv[row] ** 2, 0.0)
         s_cv2 = (1 - mean) / (mean * (size + 1))
+        # Coefficient of variation of a product of two independent factors.
         both = (1 + s_cv2) * (1 + cv2) - 1
         # a Beta distribution cannot vary more than a coin of its mean
         wider = np.maximum((1 - mean) / (mean * both) - 1, 0.01)
@@ -309,6 +325,7 @@ def compute_net_gains(
     options = catalogue.options
     net = np.full((len(ids), len(options)), -np.inf)
     cost, slope, extra = (np.zeros_like(net) for _ in range(3))
+    # Consent first: what follows can only take options away.
     may_contact = _contactable(table, "contactable", consent == "assumed")
     rested = np.ones(len(ids), dtype=bool)
     if memory is not None and limit is not None:
@@ -327,6 +344,7 @@ def compute_net_gains(
             allowed = eligible & _contactable(table, f"contactable_{option.channel}", True)
             rate = option.save_rate.mean
             spent = option.contact_cost + redeemed
+            # Linear in the save rate: intervals and break-even rates need two numbers only.
             slope[:, j], extra[:, j] = gain - moved, moved
             net[:, j] = np.where(allowed, fixed_gain - spent + slope[:, j] * rate, -np.inf)
             cost[:, j] = spent + moved * rate
@@ -389,6 +407,7 @@ def _redemptions(action: Action, at: Stakes) -> tuple[FloatArray, FloatArray]:
     buys, active, staying = (
         np.asarray(values[window]) for values in (at.buys, at.buys_if_active, at.buys_if_staying)
     )
+    # Those who would have bought anyway redeem as well: that is the larger part as a rule.
     each = action.incentive_cost * action.redemption
     if action.purpose == "win_back":
         return each * buys, each * (1.0 - alive) * active

@@ -16,6 +16,7 @@ from crmml.actions.catalogue import NO_ACTION, ActionCatalogue
 from crmml.actions.contacts import ContactLimit, ContactMemory
 from crmml.actions.economics import ASSUMED, Consent, NetGains, Stakes, compute_net_gains
 from crmml.actions.holdout import Holdout, assign_holdout, draw
+from crmml.card import Card, Result
 from crmml.exceptions import ParameterError
 from crmml.metrics.bootstrap import hash_keys
 from crmml.stats.discounting import in_units
@@ -59,8 +60,8 @@ _OF_PURPOSE = {
 }
 
 
-@dataclass(frozen=True)
-class Recommendation:
+@dataclass(frozen=True, repr=False)
+class Recommendation(Result):
     """What to do for every customer.
 
     Attributes
@@ -99,6 +100,18 @@ class Recommendation:
     gains: NetGains
     notes: tuple[str, ...]
 
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table of recommendations, indexed by customer."""
+        return self.table.copy()
+
+    def _card(self) -> Card:
+        rows = (
+            ("given out", "at stored prices" if self.allocation is None else repr(self.allocation)),
+            *(("note", note) for note in self.notes[:5]),
+            ("more", "by_action() counts, to_pandas() is the table, plot() draws the gains"),
+        )
+        return Card(f"Recommendation for {len(self.table):,} customers", rows)
+
     def sensitivity(self, factors: tuple[float, ...] = (0.5, 2.0)) -> pd.DataFrame:
         """Say how many choices flip when the save rate of one action is halved or doubled.
 
@@ -115,6 +128,7 @@ class Recommendation:
             Indexed by action: ``customers`` who have it as things stand at these prices, and for
             each factor ``lost_at_<factor>`` and ``won_at_<factor>``.
         """
+        # The same draw for all: a tie must not look like a choice that flips.
         draws = np.zeros(len(self.gains))
         of_option = np.array([*(o.action for o in self.gains.options), NO_ACTION], dtype=object)
         now = of_option[apply_prices(self.gains, self.prices, draws=draws)]
@@ -265,10 +279,12 @@ def _choose(
         )
         prices = allocation.prices
         at_prices = apply_prices(gains, prices, draws=draws)
+        # What the policy would give those held out is known only at its prices.
         wanted = np.where(holdout.held_out, at_prices, allocation.choice)
     else:
         wanted = apply_prices(gains, prices, draws=draws)
     choice = np.where(holdout.held_out, -1, wanted)
+    # What was served had this probability: off-policy estimates divide by it later.
     chance = tie_chances(gains, prices, choice, (choice == wanted).astype(float))
     propensity = holdout.propensity(choice >= 0, chance)
     return _Chosen(choice, wanted, holdout, propensity, prices, allocation)

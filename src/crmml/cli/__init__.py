@@ -187,6 +187,98 @@ def score(
 
 
 @app.command()
+def explain(
+    customer: Annotated[str, typer.Option("--customer", help="The id of the customer.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="models:/crmml@champion, or a bundle folder; as for score."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="YAML that names the data.")
+    ] = None,
+    transactions: Annotated[
+        str | None, typer.Option(help="Instead of --config: a file of transactions.")
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(help="What score wrote: the row there is the one explained."),
+    ] = None,
+    cutoff: Annotated[
+        str | None, typer.Option(help="As of this date (default: after the last row).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also write a picture: FILE.png or .html.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow tracking URI.")] = None,
+    set_: SetOption = None,
+) -> None:
+    """Say why one customer has these scores: history, value, tier, action, runner-up, reasons."""
+    if set_ and config is None:
+        raise CrmmlError("--set overrides a configuration, so it needs --config")
+    settings = _load(config, set_) if config else None
+    from crmml.cli import explaining
+
+    explaining.explain(
+        customer,
+        model=model,
+        config=settings,
+        transactions=transactions,
+        scores=scores,
+        cutoff=cutoff,
+        out=out,
+        as_json=as_json,
+        tracking_uri=tracking_uri,
+    )
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="Scores (folder, file) or a bundle.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="What it is compared with.")],
+    model_a: Annotated[
+        str | None, typer.Option(help="The bundle that wrote the scores A; with --model-b.")
+    ] = None,
+    model_b: Annotated[str | None, typer.Option(help="The bundle that wrote the scores B.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="YAML that names the data of B.")
+    ] = None,
+    transactions: Annotated[
+        str | None, typer.Option(help="Instead of --config: a file of transactions.")
+    ] = None,
+    cutoff: Annotated[
+        str | None, typer.Option(help="As of when two bundles score (default: the data's end).")
+    ] = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Also write FILE.csv, the changed customers with their ids, or a picture "
+            "FILE.png (repeatable).",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow tracking URI.")] = None,
+) -> None:
+    """Say who changed tier, action or risk between two score sets or bundles, and why."""
+    settings = _load(config, None) if config else None
+    from crmml.cli import comparing
+
+    comparing.diff(
+        a,
+        b,
+        models=(model_a, model_b),
+        config=settings,
+        transactions=transactions,
+        cutoff=cutoff,
+        out=out or [],
+        as_json=as_json,
+        tracking_uri=tracking_uri,
+    )
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for scores and plots.")] = Path(
         "output/demo"

@@ -278,6 +278,14 @@ def show_json(value: Mapping[str, Any]) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=1))
 
 
+_LENGTHS = {
+    "day": ("week", "13W", "52W", "26W"),
+    "month": ("month", "3M", "12M", "6M"),
+    "quarter": ("quarter", "1Q", "4Q", "2Q"),
+}
+"""Time unit, horizon of the outcome and of value, and least history, by the grain."""
+
+
 def config_text(proposals: list[Proposal], relative_to: Path) -> str:
     """Write a whole, commented configuration around the proposed data section."""
     from crmml.data.mapping import write_section
@@ -285,6 +293,8 @@ def config_text(proposals: list[Proposal], relative_to: Path) -> str:
     paths = [proposal.path.resolve() for proposal in proposals]
     shown = [p.relative_to(relative_to) if p.is_relative_to(relative_to) else p for p in paths]
     section = write_section(zip(proposals, shown, strict=True)).rstrip()
+    grain = next((p.grain for p in proposals if p.schema.name == "transactions"), "day")
+    unit, outcome, value, before = _LENGTHS[grain]
     return f"""# Written by `crmml init`. A key that is left out keeps its default, which
 # `crmml config -c FILE` prints.
 name: crmml
@@ -293,19 +303,19 @@ seed: 1
 {section}
 
 snapshot:
-  grain: day            # all lines of a customer in one day are one purchase
-  time_unit: week       # what recency and T are measured in
+  grain: {grain:<14} # all lines of a customer in one {grain} are one purchase
+  time_unit: {unit:<10} # what recency and T are measured in
 
 outcome:
-  horizon: 13W          # churned = no purchase in the 13 weeks after the cutoff
+  horizon: {outcome:<12} # churned = no purchase in this time after the cutoff
 
 value:
-  horizon: 52W          # how far customer lifetime value looks ahead
+  horizon: {value:<12} # how far customer lifetime value looks ahead
   annual_discount_rate: 0.10
   margin: 0.30          # an assumption: margin per unit of revenue; replace it by your own
 
 backtest:
-  min_history: 26W      # history before the first cutoff that is evaluated
+  min_history: {before:<8} # history before the first cutoff that is evaluated
   # The default, bg_nbd, mbg_nbd, pareto_nbd, lifetimes_bg_nbd and heuristic, and regular where
   # purchases are; tweedie, hurdle and hybrid learn more from longer histories and take longer.
   # candidates: [bg_nbd, mbg_nbd, pareto_nbd, regular, tweedie, hurdle, hybrid, heuristic]

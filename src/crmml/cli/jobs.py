@@ -78,7 +78,10 @@ def check(config: Config, *, as_json: bool = False) -> None:
             profile = None
         else:
             profile = compute_profile(
-                tables, history=config.backtest.min_history, horizon=config.outcome.horizon
+                tables,
+                history=config.backtest.min_history,
+                horizon=config.outcome.horizon,
+                grain=config.snapshot.grain,
             )
             refuse_few_repeats(profile.buyers, profile.one_time_share, config.data.few_repeats)
     if profile is not None:
@@ -178,8 +181,6 @@ def score(
     tracking_uri: str | None,
 ) -> None:
     """Score and write."""
-    if (config is None) == (transactions is None):
-        raise ParameterError("the data to score", "one of --config and --transactions", None)
     from crmml.features.windows import read_moment
 
     if file_format not in ("parquet", "csv"):
@@ -187,26 +188,11 @@ def score(
     moment = None if cutoff is None else read_moment(cutoff, "--cutoff")
     _check_writable(out)
     with working() as say:
-        model = model or f"models:/{config.name if config else 'crmml'}@champion"
-        say(f"loading {model}")
-        from crmml.scoring.scorer import open_for, scoring_cutoff
+        bundle, tables, given = open_to_score(model, config, transactions, tracking_uri, say)
         from crmml.scoring.scorer import score as score_tables
+        from crmml.scoring.scorer import scoring_cutoff
         from crmml.storage.scores import read_control, read_plans, write_scores
-        from crmml.training import settings_at_score
-        from crmml.training.opening import open_configured
 
-        uri = tracking_uri or (config.tracking.uri if config else None)
-        bundle = load_model(model, uri)
-        given: dict[str, Any] = {}
-        if config:
-            settings_at_score.check_settings_at_score(config, bundle)
-            given = settings_at_score.honoured_settings(config)
-        say("reading and validating")
-        if config:
-            policies = settings_at_score.policies_at_score(config, bundle)
-            tables = open_configured(config, policies=policies)
-        else:
-            tables = open_for(bundle, transactions)
         say("scoring")
         moment = scoring_cutoff(bundle, tables, moment, whole=True)
         plans = read_plans(out, moment)
@@ -224,6 +210,33 @@ def score(
         )
     display.show_tiers(scores)
     display.say(f"Wrote {len(scores.table):,} customers to {written}")
+
+
+def open_to_score(
+    model: str | None,
+    config: Config | None,
+    transactions: str | None,
+    tracking_uri: str | None,
+    say: Callable[[str], None],
+) -> tuple[ScoringBundle, Tables, dict[str, Any]]:
+    """Load a bundle and open the data that it is to score, with the settings that count then."""
+    if (config is None) == (transactions is None):
+        raise ParameterError("the data to score", "one of --config and --transactions", None)
+    model = model or f"models:/{config.name if config else 'crmml'}@champion"
+    say(f"loading {model}")
+    from crmml.scoring.scorer import open_for
+    from crmml.training import settings_at_score
+    from crmml.training.opening import open_configured
+
+    bundle = load_model(model, tracking_uri or (config.tracking.uri if config else None))
+    if config is None:
+        say("reading and validating")
+        return bundle, open_for(bundle, transactions), {}
+    settings_at_score.check_settings_at_score(config, bundle)
+    given = settings_at_score.honoured_settings(config)
+    say("reading and validating")
+    policies = settings_at_score.policies_at_score(config, bundle)
+    return bundle, open_configured(config, policies=policies), given
 
 
 def demo(out: Path) -> None:

@@ -21,6 +21,7 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
+from crmml.data import engine
 from crmml.data.schema import SUBSCRIPTIONS, TRANSACTIONS, TableSchema
 from crmml.data.settings import CONCEALED, Policies, concealed
 from crmml.exceptions import DataError, few
@@ -312,6 +313,8 @@ def _count_repeated(
 ) -> int:
     """Count the rows that repeat others; refuse them where the contract has a key."""
     key = list(schema.key) or _duplicate_key(schema, table.columns)
+    if engine.has_only_distinct(table, key, n_rows):
+        return 0
     repeated = n_rows - int(table.select(key).distinct().count().execute())
     if schema.key and repeated:
         counts = table.group_by(key).agg(__n=table.count())

@@ -11,6 +11,7 @@ from typing import Any
 import ibis.expr.types as ir
 import pandas as pd
 
+from crmml.card import Card, Shown, listed
 from crmml.data.cleaning import Cleaned, is_purchase
 from crmml.data.mapping import Proposal, propose_tables, write_section
 from crmml.data.money import READ_ONLY
@@ -39,8 +40,8 @@ _HOW = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class FirstLook:
+@dataclass(frozen=True, eq=False, repr=False)
+class FirstLook(Shown):
     """What a file is, in what fits one screen.
 
     Attributes
@@ -128,6 +129,14 @@ class FirstLook:
             "evidence": list(proposal.evidence),
             "doubts": [{"text": str(doubt), "line": doubt.line} for doubt in self.doubts],
         }
+
+    def _card(self) -> Card:
+        rows = (
+            ("columns", listed((f"{k} from {g.column}" for k, g in self.proposal.columns.items()))),
+            ("figures", self.sentence or f"none yet: {self.why_not}"),
+            *(("to look at", str(doubt)) for doubt in self.doubts[:DOUBTS]),
+        )
+        return Card(self.title, rows)
 
     def _repr_html_(self) -> str:
         """Show the screen in a notebook."""

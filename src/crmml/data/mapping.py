@@ -20,6 +20,7 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
+from crmml._typing import Grain
 from crmml.data.amounts import AmountForm, decide_amounts
 from crmml.data.columns import (
     ENOUGH,
@@ -48,7 +49,7 @@ from crmml.data.revenue import understand_revenue
 from crmml.data.schema import INTERACTIONS, TABLES, TRANSACTIONS, TableSchema, table_named
 from crmml.data.settings import Policies
 from crmml.data.tables import STARTS
-from crmml.data.times import decide_dates
+from crmml.data.times import decide_dates, find_grain, grain_of
 from crmml.data.weighing import Doubt, Figures, Seen, called, find_missing, misfit, weigh, with_line
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, few
 
@@ -87,6 +88,8 @@ class Proposal:
         Decimal sign of text amounts, and the currencies in their cells.
     currencies : tuple of str
         What the currency column holds, where there is one.
+    grain : str
+        ``month`` or ``quarter`` where the times of a log are no finer; else ``day``.
     needs_timezone : bool
         Whether times carry a zone, so that the business's own must be given.
     without_amounts : bool
@@ -116,6 +119,7 @@ class Proposal:
     unused: tuple[str, ...]
     form: Form
     date_format: str | None
+    grain: Grain
     amounts: AmountForm
     currencies: tuple[str, ...]
     needs_timezone: bool
@@ -491,6 +495,9 @@ def _propose(
     if schema is TRANSACTIONS:
         evidence += _join_clock(columns, looks)
         doubts += _doubt_zeros(columns, figures)
+    grain: Grain = "day"
+    if schema is TRANSACTIONS and "timestamp" in columns and "time_of_day" not in columns:
+        grain = _find_grain(table, columns["timestamp"].column, date_format, evidence)
     currencies = _currencies(table, columns, doubts)
     used = {guess.column for guess in columns.values()}
     apart = revenue.apart if revenue else ()
@@ -506,6 +513,7 @@ def _propose(
         unused=tuple(name for name in looks if name not in used),
         form=form,
         date_format=date_format,
+        grain=grain,
         amounts=amounts,
         currencies=currencies,
         needs_timezone=needs_timezone,
@@ -629,6 +637,16 @@ def _decide_times(
                 f"as {codes or 'ISO 8601'!r}: a table has one date_format"
             )
     return date_format, needs_timezone
+
+
+def _find_grain(table: ir.Table, name: str, date_format: str | None, evidence: list[str]) -> Grain:
+    grain = find_grain(table, name, date_format)
+    if grain != "day" and grain_of(date_format) is None:
+        evidence.append(
+            f"all dates of {name!r} are the first or the last day of a {grain}, so each stands "
+            f"for all of it: snapshot.grain is {grain}"
+        )
+    return grain
 
 
 def _join_clock(columns: dict[str, Guess], looks: Mapping[str, Look]) -> Iterator[str]:

@@ -12,12 +12,14 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from crmml._typing import Duration
+from crmml._typing import MONTHS, Duration, Grain
+from crmml.card import Card, Result
 from crmml.data.cleaning import CleaningReport, is_purchase
 from crmml.data.engine import kept
 from crmml.data.schema import TABLES
 from crmml.data.sections import TableProfile, opened, profile_tables
 from crmml.data.tables import Tables
+from crmml.data.times import grain_of_days
 from crmml.exceptions import TooLittleDataError
 from crmml.stats.discounting import in_units
 from crmml.stats.entry import Entry, judge_entry
@@ -31,8 +33,8 @@ HORIZONS = (4, 8, 13, 26, 39, 52)
 """Outcome windows that are tried, weeks."""
 
 
-@dataclass(frozen=True, eq=False)
-class Profile:
+@dataclass(frozen=True, eq=False, repr=False)
+class Profile(Result):
     """A transaction log in plain values and small tables.
 
     A purchase is a day on which a customer has a purchase line.
@@ -90,6 +92,9 @@ class Profile:
         What can be fitted and what cannot, and which one column more would bring most.
     counted : bool
         Whether the log has no amounts, so that revenue is a number of purchases.
+    dated_by : str or None
+        ``month`` or ``quarter`` where all dates are the first or last day of one, and the grain is
+        a shorter one.
     """
 
     first: pd.Timestamp
@@ -123,6 +128,23 @@ class Profile:
     report: CleaningReport
     reach: str = ""
     counted: bool = False
+    dated_by: str | None = None
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return purchases and new customers by month."""
+        return self.monthly.copy()
+
+    def _card(self) -> Card:
+        money = f"{self.revenue:,.2f} {self.currency or ''}".strip()
+        rows = (
+            ("span", f"{self.first.date()} to {self.last.date()}, {self.weeks:.1f} weeks"),
+            ("purchases", f"{self.purchases:,} by {self.buyers:,} of {self.customers:,} customers"),
+            ("revenue", "not known: purchases are counted" if self.counted else money),
+            ("bought once only", f"{self.one_time_share:.1%}"),
+            ("base", f"{self.entry.base.replace('_', ' ')}: {self.entry.sentence}"),
+            ("reach", self.reach),
+        )
+        return Card(f"Profile of {self.rows:,} order lines", rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; of the months and tables only what the screen shows."""
@@ -176,12 +198,17 @@ class Profile:
                 f"rounded, {self.report.rounding_total:+.2f} in all"
             )
         typical = self.days_between_purchases.get(0.5)
-        if self.longest_silence >= 7:
+        if self.dated_by is not None:
+            said.append(
+                f"all dates are the first or the last day of a {self.dated_by}: where they stand "
+                f"for all of it, write snapshot.grain: {self.dated_by}"
+            )
+        elif self.longest_silence >= 7:
             said.append(
                 f"nobody bought on {self.longest_silence} days in a row from "
                 f"{self.silence_from:%Y-%m-%d}: is data missing?"
             )
-        if self.closed_weekdays:
+        if self.closed_weekdays and self.dated_by is None:
             said.append(f"there is no trade on {', '.join(self.closed_weekdays)}")
         if self.season is not None and self.season >= 1.25:
             month = calendar.month_name[self.season_month or 1]
@@ -201,7 +228,11 @@ class Profile:
 
 
 def compute_profile(
-    tables: Tables, *, history: str | Duration = "26W", horizon: str | Duration = "13W"
+    tables: Tables,
+    *,
+    history: str | Duration = "26W",
+    horizon: str | Duration = "13W",
+    grain: Grain = "day",
 ) -> Profile:
     """Describe the transactions; every count is done in the engine.
 
@@ -213,6 +244,8 @@ def compute_profile(
         What must lie before the first outcome window.
     horizon : duration, default "13W"
         Length of the outcome window.
+    grain : str, default "day"
+        Of a month or quarter a date stands for the whole of it.
 
     Raises
     ------
@@ -234,11 +267,12 @@ def compute_profile(
             f"there must be at least one purchase; all {totals['rows']:,} lines are returns"
         )
     first, last = daily.index[0], daily.index[-1]
-    weeks = ((last - first).days + 1) / 7
-    silent, longest, since = _silence(daily)
-    entry = _entry(daily)
+    spans = _spans(daily, grain)
+    weeks = float(spans["days"].sum()) / 7
+    silent, longest, since = _silence(spans)
+    entry = _entry(spans)
     # the decline of a closed cohort would pass for a season
-    season, month = (None, None) if entry.base == "closed_cohort" else _season(daily)
+    season, month = (None, None) if entry.base == "closed_cohort" else _season(spans)
     return Profile(
         first=first,
         last=last,
@@ -259,7 +293,7 @@ def compute_profile(
         silent_days=silent,
         longest_silence=longest,
         silence_from=since,
-        closed_weekdays=_closed_weekdays(daily),
+        closed_weekdays=() if grain in MONTHS else _closed_weekdays(daily),
         entry=entry,
         last_newcomer=daily.index[daily["new_customers"] > 0][-1],
         monthly=daily.groupby(_dates(daily).to_period("M")).sum(),
@@ -272,6 +306,7 @@ def compute_profile(
         counted=_is_counted(tables),
         reach=_reach(lines.columns, weeks, float(counts.get(1, 0) / counts.sum()),
                      Duration.parse(history), Duration.parse(horizon), _is_counted(tables)),
+        dated_by=None if grain in MONTHS else grain_of_days(daily.index[daily["purchases"] > 0]),
     )  # fmt: skip
 
 
@@ -441,15 +476,26 @@ def _quantiles(counts: pd.Series[int]) -> pd.Series[float]:
     return pd.Series(values, index=[*QUANTILES, 1.0])
 
 
-def _silence(daily: pd.DataFrame) -> tuple[int, int, pd.Timestamp | None]:
-    silent = daily["purchases"] == 0
+def _spans(daily: pd.DataFrame, grain: Grain) -> pd.DataFrame:
+    """Return the same sums by day, or by months or quarters, and the ``days`` of each."""
+    if grain not in MONTHS:
+        return daily.assign(days=1)
+    spans = daily.groupby(_dates(daily).to_period(grain[0].upper())).sum()
+    calendar_days = pd.PeriodIndex(spans.index)
+    lengths = (calendar_days.end_time.normalize() - calendar_days.start_time).days + 1
+    return spans.set_index(calendar_days.start_time).assign(days=np.asarray(lengths))
+
+
+def _silence(spans: pd.DataFrame) -> tuple[int, int, pd.Timestamp | None]:
+    silent = spans["purchases"] == 0
     if not silent.any():
         return 0, 0, None
-    runs = silent.groupby((~silent).cumsum()).sum()
+    days = spans["days"].where(silent, 0)
+    runs = days.groupby((~silent).cumsum()).sum()
     longest = int(runs.max())
     # a run is numbered by the trading day before it
-    start = daily.index[(~silent).cumsum() == runs.idxmax()][1]
-    return int(silent.sum()), longest, start
+    start = spans.index[(~silent).cumsum() == runs.idxmax()][1]
+    return int(days.sum()), longest, start
 
 
 def _closed_weekdays(daily: pd.DataFrame) -> tuple[str, ...]:
@@ -459,18 +505,17 @@ def _closed_weekdays(daily: pd.DataFrame) -> tuple[str, ...]:
     return tuple(calendar.day_name[day] for day in sums.index[sums == 0])
 
 
-def _entry(daily: pd.DataFrame) -> Entry:
-    day = np.arange(len(daily), dtype="float64")
-    new, bought = (daily[name].to_numpy("float64") for name in ("new_customers", "purchases"))
-    return judge_entry((0.0, float(len(daily))), day, day + 1, new, bought)
+def _entry(spans: pd.DataFrame) -> Entry:
+    ends = np.cumsum(spans["days"].to_numpy("float64"))
+    new, bought = (spans[name].to_numpy("float64") for name in ("new_customers", "purchases"))
+    return judge_entry((0.0, float(ends[-1])), np.r_[0.0, ends[:-1]], ends, new, bought)
 
 
-def _season(daily: pd.DataFrame) -> tuple[float | None, int | None]:
+def _season(spans: pd.DataFrame) -> tuple[float | None, int | None]:
     """Return purchases per day of the strongest calendar month over the mean one, and which."""
-    days = _dates(daily)
-    months = daily["purchases"].groupby(days.to_period("M"))
-    size = months.size()
-    per_day = months.mean()[size == pd.PeriodIndex(size.index).days_in_month]
+    months = spans.groupby(_dates(spans).to_period("M"))[["purchases", "days"]].sum()
+    whole = months["days"] == pd.PeriodIndex(months.index).days_in_month
+    per_day = (months["purchases"] / months["days"])[whole]
     if len(per_day) < 12:
         return None, None
     # growth over the years would pass for a season, so each month is held against its year

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ibis
@@ -16,7 +17,7 @@ from crmml.data.cleaning import RAW, Cleaned, CleaningReport, clean
 from crmml.data.reading import Conformed, Readable, Source, read_table
 from crmml.data.schema import TABLES, TableSchema, table_named
 from crmml.data.settings import Policies
-from crmml.exceptions import MissingTableError, ParameterError, SourceError
+from crmml.exceptions import CrmmlError, MissingTableError, ParameterError, SourceError
 
 STARTS: tuple[str, ...] = ("transactions", "subscriptions", "labelled")
 """At least one of them must be there: each carries outputs of its own."""
@@ -134,6 +135,74 @@ class Tables(Mapping[str, ir.Table]):
                 for name, facts in self._cleaned.items()
             },
             self._policies,
+        )
+
+    def read_id(self, customer_id: Any) -> int | str:
+        """Return the id of a customer as these tables hold it: a whole number, or text.
+
+        Parameters
+        ----------
+        customer_id : int or str
+            As a person types it.
+
+        Raises
+        ------
+        CrmmlError
+            If the tables hold whole numbers and it is none. The sentence does not repeat it.
+        """
+        first = next(self[s.name] for s in TABLES if s.has_customers and s.name in self)
+        if not first.customer_id.type().is_integer():
+            return str(customer_id)
+        try:
+            return int(str(customer_id))
+        except ValueError:
+            raise CrmmlError("the ids of these tables are whole numbers; this one is not") from None
+
+    def of_customer(self, customer_id: Any) -> Tables:
+        """Return the rows of one customer, filtered by the engine; other tables stay whole.
+
+        Reports, counts and spans stay those of the whole tables, so that a snapshot of the
+        customer alone is its row in the snapshot of all.
+
+        Parameters
+        ----------
+        customer_id : int or str
+            See :meth:`read_id`.
+        """
+        key, mine = self.read_id(customer_id), self
+        for name, table in self.items():
+            if table_named(name).has_customers:
+                mine = mine.with_table(name, table.filter(table.customer_id == key))
+        return mine
+
+    @contextmanager
+    def only_customer(self, customer_id: Any) -> Iterator[Tables]:
+        """Yield the same, filtered once for several questions and dropped afterwards.
+
+        Parameters
+        ----------
+        customer_id : int or str
+            See :meth:`read_id`.
+        """
+        mine = self.of_customer(customer_id)
+        with ExitStack() as stack:
+            for name, table in mine.items():
+                if table_named(name).has_customers:
+                    mine = mine.with_table(name, stack.enter_context(engine.kept(table)))
+            yield mine
+
+    def with_table(self, name: str, table: ir.Table) -> Tables:
+        """Return these with other rows of one table, or other values; its facts stay.
+
+        Parameters
+        ----------
+        name : str
+            Of a table that is there.
+        table : Ibis table
+            Derived from it.
+        """
+        return Tables(
+            {**self._cleaned, name: self.facts(name)._replace(table=table)}, self.policies
         )
 
     @property

@@ -21,8 +21,12 @@ import ibis.expr.types as ir
 import pyarrow as pa
 from persiantools.jdatetime import JalaliDate
 
+from crmml._typing import Grain
 from crmml.data import engine
 from crmml.exceptions import few
+
+_ENOUGH_PERIODS = 4
+"""Different days that are all the first of a month, from which on that is no chance."""
 
 DIGITS = (
     "۰۱۲۳۴۵۶۷۸۹٠١٢٣٤٥٦٧٨٩０１２３４５６７８９／：－．\u00a0\u202f\u2009",
@@ -411,6 +415,27 @@ def read_times(value: ir.Value, form: str | None, timezone: str | None = None) -
     return read.coalesce(_parse(_neat(text), form, timezone))
 
 
+def _try_forms(value: ir.Value, forms: Iterable[str]) -> dict[str, ir.Value]:
+    """Read a column in several forms, each as :func:`read_times` does.
+
+    A text that reads in one of them as it stands is plain: where another form fails on it, looking
+    at it letter by letter, which is slow, would change nothing.
+    """
+    whole = {*_EPOCHS, "excel_serial", "quarter"}
+    plain = [f for f in forms if f not in whole and not f.startswith(("jalali:", "buddhist:"))]
+    if len(plain) < 2 or not isinstance(value, ir.StringValue):
+        return {form: read_times(value, _code(form), "UTC") for form in forms}
+    text = value.strip()
+    direct = {form: engine.parse_timestamp(text, _code(form), "UTC") for form in plain}
+    tidy = ibis.ifelse(ibis.coalesce(*direct.values()).notnull(), text, _neat(text))
+    return {
+        form: direct[form].coalesce(_parse(tidy, _code(form), "UTC"))
+        if form in direct
+        else read_times(value, _code(form), "UTC")
+        for form in forms
+    }
+
+
 def _written(value: ir.Value) -> ir.StringValue:
     """Write numbers that are whole, such as 20230109.0, as text."""
     if isinstance(value, (ir.FloatingValue, ir.DecimalValue)):
@@ -573,7 +598,7 @@ def decide_dates(
     text = value.cast("string").strip().nullif("")
     if not is_text:
         screen = [form for form in screen if form != ISO]
-    tried = {form: read_times(value, _code(form), "UTC") for form in screen}
+    tried = _try_forms(value, screen)
     naive = read_times(value, None).notnull().sum() if ISO in tried else ibis.literal(0)
     counts: dict[str, int] = (
         table.aggregate(
@@ -656,11 +681,11 @@ def _say(form: str, name: str, counts: Mapping[str, int], n: int, evidence: list
     grain = grain_of(form)
     if grain:
         evidence.append(
-            f"times of {name!r} are {grain}s: all lines of one {grain} fall on its first day"
+            f"times of {name!r} are {grain}s: all lines of one {grain} are one purchase"
         )
 
 
-def grain_of(form: str | None) -> str | None:
+def grain_of(form: str | None) -> Grain | None:
     """Return ``month`` or ``quarter`` where times of a form are no finer than that.
 
     Examples
@@ -672,6 +697,69 @@ def grain_of(form: str | None) -> str | None:
         return "quarter"
     coded = form is not None and "%" in form
     return "month" if coded and "%d" not in str(form) and "%j" not in str(form) else None
+
+
+def grain_of_days(days: Iterable[dt.date]) -> Grain | None:
+    """Return ``month`` or ``quarter`` where all days are the first, or the last, of one.
+
+    Parameters
+    ----------
+    days : iterable of date
+        Each day once; four at least, or they may be so by chance.
+
+    Examples
+    --------
+    >>> some = [dt.date(2024, month, 1) for month in (1, 2, 5, 7)]
+    >>> grain_of_days(some), grain_of_days([*some, dt.date(2024, 8, 2)])
+    ('month', None)
+    >>> grain_of_days(dt.date(2024, month, 30) for month in (6, 9, 11)) is None
+    True
+    """
+    known = sorted({day for day in days if day.year < dt.MAXYEAR})
+    after = [day + dt.timedelta(days=1) for day in known]
+    firsts = next((ones for ones in (known, after) if all(day.day == 1 for day in ones)), [])
+    if len(firsts) < _ENOUGH_PERIODS:
+        return None
+    return "quarter" if all(day.month % 3 == 1 for day in firsts) else "month"
+
+
+def find_grain(table: ir.Table, name: str, form: str | None) -> Grain:
+    """Find out on the whole file whether the times of a column are months or quarters.
+
+    Parameters
+    ----------
+    table : Ibis table
+        The file as it is.
+    name : str
+        The column.
+    form : str or None
+        Its form, as :func:`decide_dates` gives it.
+
+    Returns
+    -------
+    str
+        ``day`` where they are finer than that.
+    """
+    told = grain_of(form)
+    if told:
+        return told
+    value = table[name]
+    if not isinstance(value, (ir.TimestampValue, ir.DateValue)):
+        value = read_times(value, form, "UTC")
+    moment = value.cast("timestamp").name("at")
+    some = moment.as_table().filter(ibis._.at.notnull()).limit(1_000).distinct()
+    if _grain_of(some) is None:
+        return "day"
+    # no log has more months than that
+    every = moment.as_table().filter(ibis._.at.notnull()).distinct().limit(10_000)
+    return _grain_of(every) or "day"
+
+
+def _grain_of(moments: ir.Table) -> Grain | None:
+    found = moments.at.to_pyarrow().to_pylist()
+    if any(at.hour or at.minute or at.second or at.microsecond for at in found):
+        return None
+    return grain_of_days({at.date() for at in found})
 
 
 def _choose_form(

@@ -17,7 +17,7 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from crmml._typing import Grain, TimeUnit
+from crmml._typing import MONTHS, Grain, TimeUnit
 from crmml.features.purchases import HOURS, cents, currency, in_time_units, insist, start_of
 
 WINDOWS: tuple[int, ...] = (4, 13, 26, 52)
@@ -44,6 +44,8 @@ class Feature:
     needs : tuple of str
         Optional columns of the data without which the feature is absent; of several in
         alternation, ``margin|cost``, one is enough.
+    learned : bool
+        Whether learned models may see it; what is not dated, or computed from that, they may not.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Feature:
     meaning: str
     missing: str = ""
     needs: tuple[str, ...] = ()
+    learned: bool = True
 
 
 _ONCE = "without a repeat purchase"
@@ -73,13 +76,6 @@ FEATURES: tuple[Feature, ...] = (
         "margin_rate", "share", "margin to date over net spend", "net spend not positive", _MARGIN
     ),
     Feature("acquisition_cost", "currency", "cost to win", "not known", ("acquisition_cost",)),
-    Feature(
-        "profit_to_date",
-        "currency",
-        "margin to date less cost to win (backward-looking; not lifetime value)",
-        "acquisition cost not known",
-        ("margin|cost", "acquisition_cost"),
-    ),
     Feature("returns_share", "share", "value returned over value bought", "nothing paid"),
     Feature(
         "discount_share",
@@ -151,6 +147,45 @@ FEATURES: tuple[Feature, ...] = (
     Feature("mean_quantity", "units", "units per purchase", needs=("quantity",)),
     Feature("cutoff_season_sin", "-", "sine of the cutoff's day of the year"),
     Feature("cutoff_season_cos", "-", "cosine of the cutoff's day of the year"),
+    Feature(
+        "service_cost", "currency", "cost to serve to date", "not known", ("service_cost",), False
+    ),
+    Feature(
+        "contact_cost",
+        "currency",
+        "cost of the touch points to date",
+        needs=("interactions.cost",),
+        learned=False,
+    ),
+    Feature(
+        "action_cost",
+        "currency",
+        "cost of the actions to date",
+        needs=("treatments.cost",),
+        learned=False,
+    ),
+    Feature(
+        "profit_to_date",
+        "currency",
+        "margin to date less what the customer has cost, as far as known (backward-looking; not "
+        "lifetime value)",
+        needs=_MARGIN,
+        learned=False,
+    ),
+    Feature(
+        "expected_margin_ratio",
+        "share",
+        "margin per unit of revenue, shrunk to the categories bought and to the base",
+        needs=_MARGIN,
+        learned=False,
+    ),
+    Feature(
+        "margin_weight",
+        "share",
+        "weight of the customer's own lines in that ratio",
+        needs=_MARGIN,
+        learned=False,
+    ),
 )
 """All behaviour features."""
 
@@ -172,9 +207,25 @@ def find_absent(columns: Iterable[str], grain: Grain) -> dict[str, str]:
                 wanted = " or ".join(repr(name) for name in need.split("|"))
                 absent[feature.name] = f"the data have no column {wanted}"
                 break
-    if grain == "week":
-        absent["weekend_share"] = "the grain is a week"
+    if grain not in ("hour", "day"):
+        absent["weekend_share"] = f"the grain is a {grain}"
     return absent
+
+
+def columns_beside(tables: Mapping[str, ir.Table]) -> list[str]:
+    """List the columns beside the log that features may need; those of events with their table.
+
+    Examples
+    --------
+    >>> columns_beside({})
+    []
+    """
+    people = tables.get("customers")
+    found = [] if people is None else list(people.columns)
+    for name in ("interactions", "treatments"):
+        events = tables.get(name)
+        found += [] if events is None else [f"{name}.{column}" for column in events.columns]
+    return found
 
 
 def name_channels(values: Iterable[str]) -> dict[str, str]:
@@ -218,8 +269,15 @@ def sum_lines(
     return lines.group_by("customer_id").agg(**measures) if measures else None
 
 
+def _periods_in(weeks: int, grain: Grain) -> int:
+    """Return how many periods some weeks are; 13 are three months or a quarter of the calendar."""
+    if grain in MONTHS:
+        return max(round(weeks * 3 / 13) // MONTHS[grain], 1)
+    return weeks * HOURS["week"] // HOURS[grain]
+
+
 def _first_of(weeks: int, last_period: int, grain: Grain) -> int:
-    return last_period + 1 - weeks * HOURS["week"] // HOURS[grain]
+    return last_period + 1 - _periods_in(weeks, grain)
 
 
 def period_measures(
@@ -251,7 +309,7 @@ def period_measures(
             measures[f"margin_{weeks}w"] = periods.margin.sum(where=inside).fill_null(0)
     if "margin" in periods.columns:
         measures["margin"] = periods.margin.sum().fill_null(0)
-    if grain != "week":
+    if grain in ("hour", "day"):
         day = periods.period if grain == "day" else periods.period // 24
         # 1970-01-01 is a Thursday, so Saturdays and Sundays leave 2 and 3; before it, -5 and -4.
         measures["weekend"] = periods.count(where=bought & (day % 7).isin([2, 3, -5, -4]))
@@ -324,8 +382,6 @@ def _sums(c: ir.Table) -> dict[str, ir.Value]:
     if "acquisition_cost" in present:
         cost = cents(c.acquisition_cost)
         out["acquisition_cost"] = currency(cost)
-        if "margin" in present:
-            out["profit_to_date"] = currency(c.margin - cost)
     return out
 
 
@@ -374,7 +430,8 @@ def _gaps(c: ir.Table, last_period: int, grain: Grain, time_unit: TimeUnit) -> d
     out["gap_regularity"] = once.ifelse(span * span / (n * squared), missing)
     out["gap_p90"] = units(c.p90_gap)
     out["gap_max"] = units(c.max_gap)
-    log_unit = math.log(HOURS[grain] / HOURS[time_unit])
+    lengths = MONTHS if grain in MONTHS else HOURS
+    log_unit = math.log(lengths[grain] / lengths[time_unit])
     out["sum_log_gaps"] = c.sum_log_gaps.cast("float64").fill_null(0.0) + n * log_unit
     inactivity = (last_period - c.last_period).cast("float64")
     out["inactivity"] = units(inactivity)
@@ -388,9 +445,8 @@ def _changes(c: ir.Table, last_period: int, grain: Grain) -> dict[str, ir.Value]
     out: dict[str, ir.Value] = {}
     recent, before = c.purchases_13w, c.purchases_26w - c.purchases_13w
     out["purchase_trend"] = _share(recent - before, c.purchases_26w).fill_null(0.0)
-    per_week = HOURS["week"] // HOURS[grain]
     age = (last_period - c.first_period + 1).cast("float64")
-    out["purchase_rate_ratio"] = (recent / ibis.least(age, float(13 * per_week))) / (
+    out["purchase_rate_ratio"] = (recent / ibis.least(age, float(_periods_in(13, grain)))) / (
         c.purchases / age
     )
     out["spend_change_13w"] = currency(2 * c.net_spend_13w - c.net_spend_26w)

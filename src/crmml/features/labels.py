@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import Grain, TimeUnit
+from crmml.card import Card, Result, listed, moment
 from crmml.data.tables import Tables
 from crmml.exceptions import DataError, FutureLeakError, few
 from crmml.features.purchases import (
     cents,
+    check_edge,
     check_grain,
     collapse_lines,
     currency,
@@ -25,8 +27,8 @@ from crmml.features.snapshot import Snapshot, build_snapshot, own_lines
 from crmml.features.windows import Window
 
 
-@dataclass(frozen=True)
-class LabelledSnapshot:
+@dataclass(frozen=True, repr=False)
+class LabelledSnapshot(Result):
     """A snapshot and what its customers did afterwards.
 
     Attributes
@@ -63,6 +65,23 @@ class LabelledSnapshot:
     def __len__(self) -> int:
         return len(self.snapshot)
 
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the features of each customer beside what happened in the window."""
+        return self.snapshot.to_pandas().join(self.outcomes.reset_index(drop=True))
+
+    def _card(self) -> Card:
+        window = self.window
+        rows = (
+            ("snapshot", repr(self.snapshot)),
+            (
+                "window",
+                f"{moment(window.opens)} to {moment(window.closes)}: outcomes are of this time",
+            ),
+            ("outcomes", listed(self.outcomes)),
+            ("churn", "can be fitted on a list of these, one for each window of the past"),
+        )
+        return Card(f"LabelledSnapshot of {len(self):,} customers at {moment(window.cutoff)}", rows)
+
     def subset(self, keep: Any) -> LabelledSnapshot:
         """Return the customers for whom ``keep`` is true (in row order)."""
         mask = np.asarray(keep, dtype=bool)
@@ -84,7 +103,7 @@ def build_outcomes(
         The validated log.
     window : Window
         Its end must lie inside the data.
-    grain : {"day", "hour", "week"}
+    grain : {"day", "hour", "week", "month", "quarter"}
         What counts as one purchase.
     own_seller : str, optional
         See :func:`crmml.features.snapshot.build_snapshot`.
@@ -105,8 +124,14 @@ def build_outcomes(
     CensoredWindowError
         If the window ends after the data do: silence there is censored, never churn.
     """
-    check_grain(grain, "day")
-    window.check_observed(tables.last_timestamp)
+    check_grain(grain)
+    window.check_observed(tables.last_timestamp, grain)
+    for name, edge in (
+        ("cutoff", window.cutoff),
+        ("opens", window.opens),
+        ("closes", window.closes),
+    ):
+        check_edge(edge, grain, f"{name} of the outcome window")
     lines = own_lines(tables.transactions, own_seller)
     lines = lines.mutate(cents=cents(lines.amount))
     before = lines.filter(lines.timestamp < window.cutoff, lines.cents >= 0)

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crmml._typing import BoolArray, FloatArray, Grain, IntArray
+from crmml._typing import MONTHS, BoolArray, FloatArray, Grain, IntArray
+from crmml.card import Shown
 from crmml.stats.discounting import UNIT_DAYS
-from crmml.stats.operational_time import week_at
+from crmml.stats.operational_time import week_at, week_edges
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 
-@dataclass(frozen=True, eq=False)
-class PurchaseTimes:
+@dataclass(frozen=True, eq=False, repr=False)
+class PurchaseTimes(Shown):
     """How many customers first seen in one period bought in another.
 
     Attributes
@@ -31,7 +32,7 @@ class PurchaseTimes:
         Where they are equal it is the first purchase itself.
     count : ndarray of int, shape (n,)
         Customers.
-    grain : {"hour", "day", "week"}
+    grain : {"hour", "day", "week", "month", "quarter"}
         Length of a period; see :func:`crmml.features.purchases.period_at` for its number.
 
     Examples
@@ -54,7 +55,7 @@ class PurchaseTimes:
         ----------
         periods : Ibis table
             A row for each customer and period (``lines > 0`` where something was bought).
-        grain : {"hour", "day", "week"}
+        grain : {"hour", "day", "week", "month", "quarter"}
         """
         bought = periods.filter(periods.lines > 0)
         first = bought.group_by("customer_id").agg(first=bought.period.min())
@@ -75,8 +76,15 @@ class PurchaseTimes:
 
     def starts(self, period: IntArray) -> FloatArray:
         """Return the moments at which periods begin, in days since 1970-01-01."""
+        if self.grain in MONTHS:
+            months = (np.asarray(period) * MONTHS[self.grain]).astype("datetime64[M]")
+            return months.astype("datetime64[D]").astype(np.float64)
         # Weeks begin on Mondays; the one with the number 0 does on 1969-12-29.
         return np.asarray(UNIT_DAYS[self.grain] * period - (3.0 if self.grain == "week" else 0.0))
+
+    def ends(self, period: IntArray) -> FloatArray:
+        """Return the moments at which periods end, in days since 1970-01-01."""
+        return self.starts(np.asarray(period) + 1)
 
     def by_age(self) -> tuple[IntArray, IntArray]:
         """Count repeat purchases by the periods since the first purchase.
@@ -101,11 +109,28 @@ class PurchaseTimes:
         firsts, repeats : ndarray of int, shape (n_weeks,)
             From the first to the last week in which somebody bought.
         """
-        week = week_at(self.starts(self.at))
-        begin, n_weeks = int(week.min()), int(week.max() - week.min()) + 1
+        return self._by(week_at(self.starts(self.at)))
+
+    def by_span(self) -> tuple[FloatArray, IntArray, IntArray]:
+        """Count first and repeat purchases by calendar week, or by month or quarter, the grain.
+
+        Returns
+        -------
+        edges : ndarray, shape (n_spans + 1,)
+            Where the spans begin, and where the last one ends, in days since 1970-01-01.
+        firsts, repeats : ndarray of int, shape (n_spans,)
+        """
+        if self.grain not in MONTHS:
+            week, firsts, repeats = self.by_week()
+            return week_edges(week, len(firsts)), firsts, repeats
+        begin, firsts, repeats = self._by(self.at)
+        return self.starts(np.arange(begin, begin + len(firsts) + 1)), firsts, repeats
+
+    def _by(self, span: IntArray) -> tuple[int, IntArray, IntArray]:
+        begin, n_spans = int(span.min()), int(span.max() - span.min()) + 1
         is_first = self.at == self.first
         firsts, repeats = (
-            np.bincount((week - begin)[rows], self.count[rows], n_weeks).astype(np.int64)
+            np.bincount((span - begin)[rows], self.count[rows], n_spans).astype(np.int64)
             for rows in (is_first, ~is_first)
         )
         return begin, firsts, repeats

@@ -1,8 +1,8 @@
 """Purchases: lines become grain periods, periods become frequency, recency, T and money.
 
-A *period* is a whole number: the position of an hour, day or week (Monday to Sunday) counted from
-1970-01-01. Money is in whole cents inside the engine, so that sums are exact and do not depend on
-the order of the rows or on the number of threads.
+A *period* is a whole number: the position of an hour, day, week (Monday to Sunday), month or
+quarter counted from 1970-01-01. Money is in whole cents inside the engine, so that sums are exact
+and do not depend on the order of the rows or on the number of threads.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pandas as pd
 
-from crmml._typing import GRAINS, TIME_UNITS, Grain, TimeUnit
+from crmml._typing import GRAINS, MONTHS, UNITS_OF, Grain, TimeUnit
 from crmml.exceptions import ParameterError
 
 HOURS: dict[str, int] = {"hour": 1, "day": 24, "week": 168}
-"""Length of a grain or time unit in hours."""
+"""Length of a grain or time unit in hours; months and quarters have none that is fixed."""
 
 _EPOCH = pd.Timestamp("1970-01-01")
+_LONG_AGO = 12 * 10_000
+"""Months before 1970, whole years: far more than any log goes back."""
 _FIRST_MONDAY = 3
 """1970-01-01 is a Thursday: weeks from Monday on begin three days before it."""
 
@@ -47,7 +49,7 @@ def fetch(table: ir.Table, by: Sequence[str] = ("customer_id",)) -> pd.DataFrame
     return frame
 
 
-def check_grain(grain: Grain, time_unit: TimeUnit) -> None:
+def check_grain(grain: Grain, time_unit: TimeUnit | None = None) -> None:
     """Refuse an unknown grain or time unit.
 
     Raises
@@ -57,9 +59,26 @@ def check_grain(grain: Grain, time_unit: TimeUnit) -> None:
     """
     if grain not in GRAINS:
         raise ParameterError("grain", f"one of {GRAINS}", grain)
-    units = tuple(unit for unit in TIME_UNITS if unit in HOURS)
-    if time_unit not in units:
-        raise ParameterError("time_unit", f"one of {units} for a transaction log", time_unit)
+    units = tuple(UNITS_OF[grain])
+    if time_unit is not None and time_unit not in units:
+        rule = f"one of {units} where the grain of a transaction log is {grain!r}"
+        raise ParameterError("time_unit", rule, time_unit)
+
+
+def check_edge(moment: pd.Timestamp, grain: Grain, name: str) -> None:
+    """Refuse a moment inside a month or quarter, whose days a log of that grain cannot tell apart.
+
+    Raises
+    ------
+    ParameterError
+        With the edges on either side.
+    """
+    period = period_at(moment, grain)
+    start = start_of(period, grain)
+    if grain in MONTHS and moment != start:
+        near = f"{start.date()} or {start_of(period + 1, grain).date()}"
+        rule = f"the first day of a {grain}, the grain, like {near}"
+        raise ParameterError(name, rule, str(moment))
 
 
 def period_of(timestamp: ir.TimestampValue, grain: Grain) -> ir.IntegerValue:
@@ -69,6 +88,10 @@ def period_of(timestamp: ir.TimestampValue, grain: Grain) -> ir.IntegerValue:
         return days
     if grain == "week":
         return (days + _FIRST_MONDAY) // 7
+    if grain in MONTHS:
+        months = (timestamp.year().cast("int64") - 1970) * 12 + timestamp.month() - 1
+        # the engine's division of a negative number would round towards zero
+        return (months + _LONG_AGO) // MONTHS[grain] - _LONG_AGO // MONTHS[grain]
     return days * 24 + timestamp.hour().cast("int64")
 
 
@@ -81,7 +104,11 @@ def period_at(timestamp: pd.Timestamp, grain: Grain) -> int:
     4
     >>> period_at(pd.Timestamp("1970-01-05 12:00"), "week")
     1
+    >>> [period_at(pd.Timestamp("1971-05-31"), grain) for grain in ("month", "quarter")]
+    [16, 5]
     """
+    if grain in MONTHS:
+        return int((timestamp.year - 1970) * 12 + timestamp.month - 1) // MONTHS[grain]
     shift = pd.Timedelta(days=_FIRST_MONDAY if grain == "week" else 0)
     return int((timestamp - _EPOCH + shift) // pd.Timedelta(hours=HOURS[grain]))
 
@@ -118,6 +145,8 @@ def start_of(period: int, grain: Grain) -> pd.Timestamp:
     >>> start_of(period_at(pd.Timestamp("1997-10-01 18:00"), "week"), "week")
     Timestamp('1997-09-29 00:00:00')
     """
+    if grain in MONTHS:
+        return _EPOCH + pd.DateOffset(months=period * MONTHS[grain])
     shift = pd.Timedelta(days=_FIRST_MONDAY if grain == "week" else 0)
     return _EPOCH - shift + period * pd.Timedelta(hours=HOURS[grain])
 
@@ -281,6 +310,8 @@ def core_columns(
 
 def in_time_units(periods: ir.NumericValue, grain: Grain, time_unit: TimeUnit) -> ir.FloatingValue:
     """Convert a number of periods; one exact factor, one rounding."""
+    if grain in MONTHS:
+        return periods.cast("float64") * float(MONTHS[grain] // MONTHS[time_unit])
     if HOURS[grain] >= HOURS[time_unit]:
         return periods.cast("float64") * float(HOURS[grain] // HOURS[time_unit])
     return periods.cast("float64") / float(HOURS[time_unit] // HOURS[grain])

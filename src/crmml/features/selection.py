@@ -36,7 +36,7 @@ def choose_features(parts: Sequence[LabelledSnapshot]) -> list[str]:
     frames = [part.snapshot.frame for part in parts]
     shared = sorted(str(name) for name in frames[0] if all(name in frame for frame in frames))
     cutoffs = [part.window.cutoff for part in parts]
-    patterns = [*CORE_COLUMNS[1:], "monetary_value", *(feature.name for feature in FEATURES)]
+    patterns = [*CORE_COLUMNS[1:], "monetary_value", *(f.name for f in FEATURES if f.learned)]
     if max(cutoffs) - min(cutoffs) < pd.Timedelta(days=365):
         patterns = [pattern for pattern in patterns if not fnmatchcase(pattern, _SEASON)]
     found = [

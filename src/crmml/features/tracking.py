@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crmml._typing import FloatArray, Grain, TimeUnit
+from crmml._typing import MONTHS, FloatArray, Grain, TimeUnit
 from crmml.data.tables import Tables
 from crmml.features.purchases import (
+    HOURS,
     cents,
     collapse_lines,
     fetch,
@@ -20,8 +21,13 @@ from crmml.features.purchases import (
     start_of,
 )
 from crmml.features.snapshot import own_lines
-from crmml.features.windows import Window, end_of_observation, length_of, read_moment
-from crmml.stats.discounting import UNIT_DAYS
+from crmml.features.windows import (
+    Window,
+    end_of_observation,
+    length_of,
+    read_moment,
+    units_between,
+)
 
 
 def count_repeat_purchases(
@@ -40,9 +46,9 @@ def count_repeat_purchases(
         The validated log.
     acquired_before : str or Timestamp
         The cohort: customers whose first purchase lies before this moment.
-    grain : {"hour", "day", "week"}
+    grain : {"hour", "day", "week", "month", "quarter"}
         What counts as one purchase.
-    time_unit : {"hour", "day", "week"}
+    time_unit : {"hour", "day", "week", "month", "quarter"}
         Length of the bins.
     own_seller : str, optional
         See :func:`crmml.features.snapshot.build_snapshot`.
@@ -63,10 +69,11 @@ def count_repeat_purchases(
     repeats = joined.filter(joined.period > joined["first"])
     counts = fetch(repeats.group_by("period").agg(purchases=repeats.count()), ["period"])
     start = period_at(tables.first_timestamp, grain)
-    grain_days, unit_days = UNIT_DAYS[grain], UNIT_DAYS[time_unit]
-    observed = end_of_observation(tables.last_timestamp) - start_of(start, grain)
-    n_bins = int(observed / pd.Timedelta(days=unit_days))
-    bins = ((counts["period"] - start) * grain_days // unit_days + 1).astype(int)
+    lengths = MONTHS if grain in MONTHS else HOURS
+    per_grain, per_unit = lengths[grain], lengths[time_unit]
+    end = end_of_observation(tables.last_timestamp, grain)
+    n_bins = int(units_between(start_of(start, grain), end, time_unit))
+    bins = ((counts["period"] - start) * per_grain // per_unit + 1).astype(int)
     table = counts["purchases"].groupby(bins).sum().reindex(range(1, n_bins + 1), fill_value=0)
     table.index.name = time_unit
     named: pd.Series[int] = table.astype("int64").rename("repeat_purchases")

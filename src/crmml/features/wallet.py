@@ -13,18 +13,27 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self, TypeAlias
 
 import ibis
+import ibis.expr.types as ir
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from ibis import _
 
 from crmml._typing import Duration, FloatArray, Grain
+from crmml.card import Shown
 from crmml.data.cleaning import is_purchase
 from crmml.data.engine import kept
 from crmml.data.tables import Tables, open_tables
 from crmml.exceptions import MissingColumnsError, ParameterError, TooLittleDataError
-from crmml.features.purchases import fetch, period_of, seconds_at, seconds_of
-from crmml.features.windows import length_of, read_moment
+from crmml.features.purchases import (
+    check_edge,
+    fetch,
+    period_at,
+    period_of,
+    seconds_at,
+    seconds_of,
+)
+from crmml.features.windows import length_of, read_moment, shifted, start_of_calendar
 
 LOYALTY_CLASSES: tuple[str, ...] = (
     "loyal",
@@ -87,8 +96,8 @@ class Peers:
         return cls(stored["peak"], stored["peak_occasions"], tuple(stored["goes_on"]))
 
 
-@dataclass(frozen=True)
-class Wallet:
+@dataclass(frozen=True, repr=False)
+class Wallet(Shown):
     """One row per customer (or customer and category) over a window that ends at a cutoff.
 
     Attributes
@@ -191,8 +200,8 @@ def build_wallet(
         Exclusive end of the window; later rows are invisible.
     length : str or Duration
         Length of the window, such as ``"13W"``.
-    grain : {"hour", "day", "week"}
-        What counts as one occasion.
+    grain : {"hour", "day", "week", "month", "quarter"}
+        What counts as one occasion. Of a month or quarter the length is a whole number of them.
     own_seller : str, optional
         The seller that is the own house. Needs a ``seller`` column and makes the evidence
         ``panel``; without it all transactions are the house's and the evidence is ``inferred``.
@@ -260,13 +269,27 @@ def rolling_wallets(
     if most < 1:
         raise ParameterError("most", "at least 1", most)
     opened = _opened(tables)
-    step = length_of(length)
-    room = (read_moment(cutoff, "cutoff") - opened.first_timestamp.floor("D")) // step
+    closes = read_moment(cutoff, "cutoff")
+    begins = start_of_calendar(opened.first_timestamp, grain)
+    room = 0
+    while room < most and shifted(closes, length, -room - 1) >= begins:
+        room += 1
     if room < 1:
         return []
-    back = range(min(most, room) - 1, -1, -1)
+    back = range(room - 1, -1, -1)
     with _Spans.of(opened, cutoff, length, grain, own_seller, by_category).kept() as spans:
         return [spans.wallet(k, signals if k == 0 else (), None) for k in back]
+
+
+def _windows_back(
+    timestamp: ir.TimestampValue, closes: pd.Timestamp, length: Duration
+) -> ir.IntegerValue:
+    """Write in which window a line lies, 0 for the one ``[closes - length, closes)``."""
+    if length.unit == "month" or length.unit == "quarter":
+        last = period_at(closes - pd.Timedelta(microseconds=1), length.unit)
+        return (last - period_of(timestamp, length.unit)) // int(length.number)
+    step = int(length_of(length).total_seconds())
+    return (seconds_at(closes) - seconds_of(timestamp) - 1) // step
 
 
 def _opened(tables: Any) -> Tables:
@@ -283,7 +306,7 @@ class _Spans:
     """Ibis table: keys, ``window``, ``occasions``."""
     keys: list[str]
     closes: pd.Timestamp
-    step: pd.Timedelta
+    length: Duration
     own_seller: str | None
 
     @classmethod
@@ -296,23 +319,24 @@ class _Spans:
         own_seller: str | None,
         by_category: bool,
     ) -> _Spans:
-        closes, step, lines = read_moment(cutoff, "cutoff"), length_of(length), tables.transactions
+        closes, lines = read_moment(cutoff, "cutoff"), tables.transactions
+        span = Duration.parse(length)
+        check_edge(closes, grain, "cutoff")
+        check_edge(shifted(closes, span, -1), grain, "start of the window")
         keys = ["customer_id", "category"] if by_category else ["customer_id"]
         seller = ["seller"] if own_seller is not None else []
         missing = [name for name in (*keys, *seller) if name not in lines.columns]
         if missing:
             raise MissingColumnsError(missing, lines.columns, table="transactions")
         seen = lines.filter(lines.timestamp < closes)
-        seconds_back = seconds_at(closes) - seconds_of(seen.timestamp)
         occasion = period_of(seen.timestamp, grain)
         past = seen.mutate(
-            # A line one whole length before the cutoff belongs to the window: [opens, closes).
-            window=(seconds_back - 1) // int(step.total_seconds()),
+            window=_windows_back(seen.timestamp, closes, span),
             occasion=is_purchase(seen).ifelse(occasion, ibis.null("int64")),
         )
         spend = past.group_by([*keys, *seller, "window"]).aggregate(spend=_.amount.sum())
         occasions = past.group_by([*keys, "window"]).aggregate(occasions=_.occasion.nunique())
-        return cls(spend, occasions, keys, closes, step, own_seller)
+        return cls(spend, occasions, keys, closes, span, own_seller)
 
     @contextmanager
     def kept(self) -> Iterator[_Spans]:
@@ -322,7 +346,7 @@ class _Spans:
 
     def wallet(self, k: int, signals: Collection[Any], peers: Peers | None) -> Wallet:
         """Measure the window that closes ``k`` windows before the newest."""
-        closes = self.closes - k * self.step
+        closes = shifted(self.closes, self.length, -k)
         spend, occasions = (
             table.filter(table.window >= k).mutate(window=table.window - k)
             for table in (self.spend, self.occasions)
@@ -346,7 +370,8 @@ class _Spans:
             else pd.Index(frame["customer_id"], name="customer_id")
         )
         columns["past_windows"] = frame["past_windows"].to_numpy()
-        return Wallet(pd.DataFrame(columns).set_index(index), closes - self.step, closes, peers)
+        opens = shifted(closes, self.length, -1)
+        return Wallet(pd.DataFrame(columns).set_index(index), opens, closes, peers)
 
 
 def _own(spend: Any, occasions: Any, keys: list[str]) -> Any:

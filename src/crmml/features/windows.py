@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crmml._typing import Duration, IntArray
+from crmml._typing import MONTHS, Duration, Grain, IntArray, TimeUnit
 from crmml.exceptions import CensoredWindowError, ParameterError, TooLittleDataError
 from crmml.metrics.bootstrap import hash_keys
-from crmml.stats.discounting import in_units
+from crmml.stats.discounting import UNIT_DAYS, in_units
 
 
 @dataclass(frozen=True)
@@ -49,32 +49,34 @@ class Window:
         object.__setattr__(self, "cutoff", read_moment(cutoff, "cutoff"))
         object.__setattr__(self, "horizon", Duration.parse(horizon))
         object.__setattr__(self, "gap", None if gap is None else Duration.parse(gap))
-        length_of(self.horizon)
+        shifted(self.cutoff, self.horizon)
 
     @property
     def opens(self) -> pd.Timestamp:
         """First moment of the outcome window."""
-        return self.cutoff if self.gap is None else self.cutoff + length_of(self.gap)
+        return self.cutoff if self.gap is None else shifted(self.cutoff, self.gap)
 
     @property
     def closes(self) -> pd.Timestamp:
         """Exclusive end of the outcome window."""
-        return self.opens + length_of(self.horizon)
+        return shifted(self.opens, self.horizon)
 
-    def check_observed(self, last_timestamp: str | pd.Timestamp) -> None:
+    def check_observed(self, last_timestamp: str | pd.Timestamp, grain: Grain = "day") -> None:
         """Refuse a window of which the data have not seen the end.
 
         Parameters
         ----------
         last_timestamp : Timestamp
             Last transaction in the data; its day counts as seen to the end.
+        grain : str
+            Of a month or quarter: that of the last transaction counts as seen to the end.
 
         Raises
         ------
         CensoredWindowError
             With both dates.
         """
-        end = end_of_observation(last_timestamp)
+        end = end_of_observation(last_timestamp, grain)
         if self.closes > end:
             raise CensoredWindowError(
                 f"the outcome window {self.opens} to {self.closes} of the cutoff {self.cutoff} "
@@ -124,7 +126,7 @@ _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?")
 
 
 def length_of(duration: str | Duration) -> pd.Timedelta:
-    """Return the length of a duration in calendar time.
+    """Return the length of a duration in calendar time; of months and quarters the mean one.
 
     Examples
     --------
@@ -134,15 +136,72 @@ def length_of(duration: str | Duration) -> pd.Timedelta:
     return pd.Timedelta(hours=in_units(duration, "hour"))
 
 
-def end_of_observation(last_timestamp: str | pd.Timestamp) -> pd.Timestamp:
-    """Return the exclusive end of what a log has seen: the end of its last day.
+def shifted(moment: pd.Timestamp, duration: str | Duration, times: int = 1) -> pd.Timestamp:
+    """Return the moment a whole number of times a duration later; earlier where it is negative.
+
+    Raises
+    ------
+    ParameterError
+        If the duration is no whole number of months or quarters.
+
+    Examples
+    --------
+    >>> shifted(pd.Timestamp("2024-01-01"), "2M"), shifted(pd.Timestamp("2024-01-01"), "1W", -1)
+    (Timestamp('2024-03-01 00:00:00'), Timestamp('2023-12-25 00:00:00'))
+    """
+    length = Duration.parse(duration)
+    if length.unit not in MONTHS:
+        return moment + times * length_of(length)
+    if not float(length.number).is_integer():
+        raise ParameterError("a duration", f"a whole number of {length.unit}s", str(length))
+    return moment + pd.DateOffset(months=times * int(length.number) * MONTHS[length.unit])
+
+
+def units_between(start: pd.Timestamp, end: pd.Timestamp, time_unit: TimeUnit) -> float:
+    """Return how many units lie between two moments; of months and quarters, whole ones.
+
+    Examples
+    --------
+    >>> units_between(pd.Timestamp("2024-01-01"), pd.Timestamp("2025-01-01"), "quarter")
+    4.0
+    """
+    if time_unit in MONTHS:
+        months = (end.year - start.year) * 12 + end.month - start.month
+        return float(months // MONTHS[time_unit])
+    return float((end - start) / pd.Timedelta(hours=24.0 * UNIT_DAYS[time_unit]))
+
+
+def end_of_observation(last_timestamp: str | pd.Timestamp, grain: Grain = "day") -> pd.Timestamp:
+    """Return the exclusive end of what a log has seen: of its last day, or last month or quarter.
+
+    Months and quarters are told by the grain alone: a log of that grain dates a whole month by one
+    day of it.
 
     Examples
     --------
     >>> end_of_observation("1998-06-30 14:05")
     Timestamp('1998-07-01 00:00:00')
+    >>> end_of_observation("1998-05-01", "quarter")
+    Timestamp('1998-07-01 00:00:00')
     """
-    return read_moment(last_timestamp, "last_timestamp").floor("D") + pd.Timedelta(days=1)
+    last = read_moment(last_timestamp, "last_timestamp")
+    if grain not in MONTHS:
+        return last.floor("D") + pd.Timedelta(days=1)
+    return start_of_calendar(last, grain) + pd.DateOffset(months=MONTHS[grain])
+
+
+def start_of_calendar(moment: pd.Timestamp, grain: Grain) -> pd.Timestamp:
+    """Return where the month or quarter of a moment begins; of other grains, its day.
+
+    Examples
+    --------
+    >>> start_of_calendar(pd.Timestamp("1998-05-07 12:00"), "quarter")
+    Timestamp('1998-04-01 00:00:00')
+    """
+    if grain not in MONTHS:
+        return moment.floor("D")
+    months = MONTHS[grain]
+    return pd.Timestamp(moment.year, (moment.month - 1) // months * months + 1, 1)
 
 
 def rolling_windows(
@@ -153,6 +212,7 @@ def rolling_windows(
     gap: str | Duration | None = None,
     step: str | Duration | None = None,
     min_history: str | Duration | None = None,
+    grain: Grain = "day",
 ) -> list[Window]:
     """Place cutoffs backwards from the end of the data, newest last.
 
@@ -166,6 +226,8 @@ def rolling_windows(
         From cutoff to cutoff; default ``horizon``, so that outcome windows do not overlap.
     min_history : Duration or str, optional
         Least span from the start of the data to a cutoff; default ``horizon``.
+    grain : str
+        Of a log dated by months or quarters; the durations are then whole ones of them.
 
     Returns
     -------
@@ -185,16 +247,16 @@ def rolling_windows(
     1997-12-31 1998-07-01
     """
     length = Duration.parse(horizon)
-    start = read_moment(first_timestamp, "first_timestamp").floor("D")
-    end = end_of_observation(last_timestamp)
-    earliest = start + length_of(min_history or length)
-    pause = length_of(gap) if gap is not None else pd.Timedelta(0)
-    cutoff = end - length_of(length) - pause
-    stride = length_of(step or length)
+    start = start_of_calendar(read_moment(first_timestamp, "first_timestamp"), grain)
+    end = end_of_observation(last_timestamp, grain)
+    earliest = shifted(start, min_history or length)
+    cutoff = shifted(end, length, -1)
+    if gap is not None:
+        cutoff = shifted(cutoff, gap, -1)
     windows: list[Window] = []
     while cutoff >= earliest:
         windows.append(Window(cutoff, length, gap))
-        cutoff -= stride
+        cutoff = shifted(cutoff, step or length, -1)
     if not windows:
         days = (end - start).days
         raise TooLittleDataError(

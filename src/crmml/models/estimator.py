@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,23 +14,28 @@ from sklearn.base import BaseEstimator, clone
 
 from crmml import models
 from crmml._typing import Duration, FloatArray
+from crmml.card import Card, Shown
 from crmml.exceptions import (
     BoundaryWarning,
     ConvergenceWarning,
+    DataError,
     NotFittedError,
     ParameterError,
     TooLittleDataError,
+    few,
 )
 from crmml.features.snapshot import Distinct, Snapshot
 from crmml.metrics import bootstrap
+from crmml.models.cards import estimator_card
 from crmml.stats import mle
 
 
-class Estimator(BaseEstimator):  # type: ignore[misc]
+class Estimator(Shown, BaseEstimator):  # type: ignore[misc]
     """Base of all estimators: ``fit(snapshot) -> self``, keyword-only settings, state in ``*_``.
 
     A fitted estimator is stored as plain JSON values by :meth:`to_dict` and comes back through
-    :func:`crmml.models.from_dict`; nothing of the training data is kept.
+    :func:`crmml.models.from_dict`; nothing of the training data is kept. :meth:`save` writes the
+    same to a file, and :func:`crmml.load` reads it.
     """
 
     _state: ClassVar[tuple[str, ...]] = ()
@@ -55,6 +61,34 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             "state": {name: _plain(getattr(self, name)) for name in self._state},
         }
 
+    def save(self, path: str | Path, *, exist_ok: bool = False) -> Path:
+        """Store the fitted model as one JSON file; :func:`crmml.load` reads it.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file, usually ``*.json``.
+        exist_ok : bool, default False
+            Whether a file that stands there already may be replaced.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        NotFittedError, StorageError
+            If the model is not fitted; if something stands there already, or cannot be written.
+        """
+        # what reads files imports the classes, and so comes after them
+        from crmml.models.files import write_model
+
+        return write_model(self, path, exist_ok=exist_ok)
+
+    def _card(self) -> Card:
+        return estimator_card(self)
+
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Self:
         """Rebuild a fitted estimator from :meth:`to_dict`; it would be fitted again alike."""
@@ -67,6 +101,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         model = cls(**settings, **cls._unfitted(state))
         for name, value in state.items():
             setattr(model, name, value)
+        lacking = [name for name in cls._state if not hasattr(model, name)]
+        if lacking or not all(name.endswith("_") and name[0] != "_" for name in state):
+            found = f"it lacks {few(lacking)}" if lacking else f"got {few(state, 30)}"
+            raise DataError(
+                f"the state of {cls.__name__} must be whole: {found}", table="stored model"
+            )
         return model
 
     @classmethod

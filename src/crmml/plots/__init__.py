@@ -4,6 +4,8 @@ Every function takes ``ax`` (a new figure is made without one) and returns it.
 """
 
 from crmml.plots.budget import plot_budget_curve
+from crmml.plots.changes import plot_flows
+from crmml.plots.customer import plot_customer
 from crmml.plots.judgement import (
     plot_calibration,
     plot_leaderboard,
@@ -27,6 +29,8 @@ __all__ = [
     "plot_budget_curve",
     "plot_calendar_profile",
     "plot_calibration",
+    "plot_customer",
+    "plot_flows",
     "plot_heterogeneity",
     "plot_holdout_by_frequency",
     "plot_iso_value",

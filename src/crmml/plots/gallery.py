@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from crmml.actions.allocation import budget_curve
 from crmml.features.purchases import period_at, start_of
 from crmml.features.tracking import count_repeat_purchases
+from crmml.features.windows import units_between
 from crmml.metrics.calibration import compute_reliability
 from crmml.metrics.counts import compute_pit_histogram
 from crmml.metrics.ranking import compute_decile_table
@@ -37,7 +37,6 @@ from crmml.plots.purchases import (
 )
 from crmml.plots.value import plot_pareto_curve, plot_tier_profile
 from crmml.segments.value_tier import compute_pareto_curve
-from crmml.stats.discounting import UNIT_DAYS
 from crmml.training.evaluate import DECIDED_BY
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ def _draw_tracking(result: TrainingResult, canvas: _Canvas) -> None:
     start = start_of(period_at(result.tables.first_timestamp, snapshot.grain), snapshot.grain)
     if processes and len(actual):
         tracking = compute_tracking(processes, snapshot, actual.astype("float64"), start=start)
-        elapsed = (snapshot.cutoff - start) / pd.Timedelta(days=UNIT_DAYS[snapshot.time_unit])
+        elapsed = units_between(start, snapshot.cutoff, snapshot.time_unit)
         plot_tracking(tracking, cutoff=elapsed, ax=canvas("tracking"))
         plot_tracking(tracking, cutoff=elapsed, cumulative=False, ax=canvas("tracking_by_period"))
 

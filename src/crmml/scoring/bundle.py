@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self, TypeVar
@@ -13,6 +13,7 @@ import pandas as pd
 
 from crmml import __version__
 from crmml.actions.catalogue import ActionCatalogue
+from crmml.card import Card, Shown, listed, moment
 from crmml.exceptions import BundleError, CrmmlError
 from crmml.models.forecast.forecasters import Forecaster
 from crmml.models.value.lifetime_value import LifetimeValueModel
@@ -22,6 +23,7 @@ from crmml.scoring.manifest import DIGEST, FORMAT_VERSION, MANIFEST, Manifest, d
 from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseForecast
 from crmml.scoring.predictors import Output, Predictor, in_order, tabulate_glossary
 from crmml.scoring.scorer import score
+from crmml.scoring.stored import read_stored
 from crmml.scoring.upgrades import upgrade
 from crmml.segments.lifecycle import LifecycleStages
 from crmml.segments.value_tier import ValueTiers
@@ -34,8 +36,8 @@ _OF_POLICY = {"policy", "catalogue", "margin_horizons", "windows"}
 _P = TypeVar("_P")
 
 
-@dataclass(frozen=True)
-class ScoringBundle:
+@dataclass(frozen=True, repr=False)
+class ScoringBundle(Shown):
     """Fitted predictors and what they were trained on; :func:`crmml.score` applies them.
 
     Attributes
@@ -54,6 +56,19 @@ class ScoringBundle:
         names = tuple(predictor.name for predictor in self.predictors)
         if names != self.manifest.predictors:
             object.__setattr__(self, "manifest", self.manifest.changed(predictors=names))
+
+    def _card(self) -> Card:
+        known = self.manifest
+        rows = [
+            ("trained", f"at {moment(known.cutoff)} by crmml {known.crmml_version}"),
+            ("horizon", f"{known.horizon}: churned is who buys nothing in it"),
+            ("value", f"lifetime value looks {known.value_horizon} ahead"),
+            ("one purchase", f"all lines of one {known.grain}"),
+            ("gives", listed((predictor.name for predictor in self.predictors), most=20)),
+            *((f"null: {name}", why) for name, why in [*known.absent.items()][:5]),
+            ("more", "crmml.score(bundle, log) scores; glossary() describes the columns"),
+        ]
+        return Card(f"ScoringBundle {known.name}, trained at {moment(known.cutoff)}", tuple(rows))
 
     @cached_property
     def version(self) -> str:
@@ -223,19 +238,42 @@ class ScoringBundle:
         BundleError
             If a file is missing or cannot be read.
         """
-        try:
+        with _told("the bundle"):
             current = upgrade(files)
             manifest = Manifest.from_json(current[MANIFEST])
-            stored = {name: json.loads(current[f"{name}.json"]) for name in manifest.predictors}
-            for name, one in stored.items():
-                if manifest.forms.get(f"{name}.json", form_digest(one)) != form_digest(one):
-                    raise BundleError(
-                        f"{name}.json of the bundle does not have the form in which it was "
-                        "written: a key is gone or new, or a number is none; it was edited after "
-                        "training"
-                    )
-            return cls(manifest, tuple(map(standard.predictor_from_dict, stored.values())))
-        except BundleError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError, CrmmlError) as error:
-            raise BundleError(f"the bundle cannot be read: {error!r}") from error
+            for name in manifest.predictors:
+                if f"{name}.json" not in current:
+                    raise BundleError(f"the bundle is damaged: {name:.60}.json is missing")
+            read = [_read_predictor(current, name, manifest) for name in manifest.predictors]
+            return cls(manifest, tuple(read))
+
+
+def _read_predictor(files: Mapping[str, bytes], name: str, manifest: Manifest) -> Predictor:
+    file = f"{name}.json"
+    stored = read_stored(files[file], file)
+    if manifest.forms.get(file, form := form_digest(stored)) != form:
+        raise BundleError(
+            f"{file} of the bundle does not have the form in which it was written: a key is gone "
+            "or new, or a number is none; it was edited after training"
+        )
+    with _told(f"{file} of the bundle"):
+        return standard.predictor_from_dict(stored)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turn whatever an altered file brings about into one sentence."""
+    try:
+        yield
+    except BundleError:
+        raise
+    except CrmmlError as error:
+        raise BundleError(f"{what} cannot be read: {error!s:.800}") from error
+    except KeyError as error:
+        raise BundleError(f"{what} cannot be read: it lacks {error!s:.80}") from error
+    except (
+        *(TypeError, ValueError, AttributeError, IndexError),
+        *(OverflowError, RecursionError, MemoryError),
+    ) as error:
+        why = "it lacks a key, has one too many, or holds a value of another kind"
+        raise BundleError(f"{what} cannot be read: {why}") from error

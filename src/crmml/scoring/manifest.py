@@ -6,13 +6,15 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from crmml import __version__
-from crmml._typing import Grain, TimeUnit
+from crmml._typing import Duration, Grain, TimeUnit
+from crmml.data.settings import Policies
 from crmml.exceptions import BundleError
+from crmml.features.windows import read_moment
 from crmml.notes import Note
 from crmml.scoring.guards import TrainingRange
 
@@ -48,6 +50,24 @@ _NAMES_OF_0_1: dict[str, Callable[[Any], Any]] = {
     "cleaning": lambda manifest: manifest.policies.get("transactions", {}),
     "columns": lambda manifest: list(manifest.columns.get("transactions", ())),
 }
+
+
+def _moment(text: str) -> str:
+    read_moment(text, "cutoff")
+    return text
+
+
+def _length(text: str) -> str:
+    Duration.parse(text)
+    return text
+
+
+def _policies(stored: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+    try:
+        Policies(**stored.get("transactions", {}))
+    except TypeError:
+        raise ValueError("a policy is not known") from None
+    return stored
 
 
 class Manifest(BaseModel):
@@ -104,19 +124,21 @@ class Manifest(BaseModel):
     name: str = "crmml"
     model_version: str = ""
     policy_version: str = ""
-    cutoff: str
+    cutoff: Annotated[str, AfterValidator(_moment)]
     grain: Grain = "day"
     time_unit: TimeUnit = "week"
-    horizon: str = "13W"
-    gap: str | None = None
-    value_horizon: str = "52W"
+    horizon: Annotated[str, AfterValidator(_length)] = "13W"
+    gap: Annotated[str, AfterValidator(_length)] | None = None
+    value_horizon: Annotated[str, AfterValidator(_length)] = "52W"
     id_type: Literal["integer", "text"] = "text"
     columns: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     features: tuple[str, ...] = ()
     channels: Mapping[str, str] = Field(default_factory=dict)
     own_seller: str | None = None
     currency: str | None = None
-    policies: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+    policies: Annotated[Mapping[str, Mapping[str, Any]], AfterValidator(_policies)] = Field(
+        default_factory=dict
+    )
     predictors: tuple[str, ...] = ()
     seed: int = 0
     config_hash: str = ""
@@ -166,8 +188,8 @@ class Manifest(BaseModel):
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the text"
             unknown = first["type"] == "extra_forbidden"
-            rule = "is not a known field" if unknown else first["msg"].lower()
-            raise BundleError(f"{MANIFEST} of the bundle: {place}: {rule}") from None
+            rule = "is not a known field" if unknown else first["msg"].removeprefix("Value error, ")
+            raise BundleError(f"{MANIFEST} of the bundle: {place:.100}: {rule:.800}") from None
 
 
 def check_digest(files: Mapping[str, bytes], where: str) -> None:

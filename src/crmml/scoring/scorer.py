@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ import pandas as pd
 from crmml.actions.catalogue import ActionCatalogue
 from crmml.actions.economics import NetGains
 from crmml.actions.recommendation import Recommendation
+from crmml.card import Card, Result, listed
 from crmml.data.reading import read_alike
 from crmml.data.settings import Policies, conceal
 from crmml.data.tables import Tables, by_name, open_tables
@@ -25,9 +27,11 @@ from crmml.exceptions import (
     SilenceWarning,
     UnlikeTrainingError,
     UnlikeTrainingWarning,
+    WrongArgumentError,
 )
 from crmml.features.snapshot import Snapshot, build_snapshot
-from crmml.features.windows import end_of_observation, length_of, read_moment
+from crmml.features.windows import end_of_observation, read_moment, shifted
+from crmml.models.arguments import describe
 from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
 from crmml.scoring.decisions import Actions
 from crmml.scoring.guards import compare_ranges, measure_range
@@ -54,7 +58,32 @@ class Bundle(Protocol):
 
 
 @dataclass(frozen=True)
-class Scores:
+class Origin:
+    """What some scores rest on: it can score again, as a bundle can.
+
+    Attributes
+    ----------
+    manifest : Manifest
+    predictors : tuple of Predictor
+        Under the budget, the capacities and the catalogue that decided.
+    version : str
+        Of the models.
+    tables : Tables
+        What was scored.
+    plans, control : DataFrame or None
+        See :func:`score`.
+    """
+
+    manifest: Manifest
+    predictors: tuple[Predictor, ...]
+    version: str
+    tables: Tables
+    plans: pd.DataFrame | None = None
+    control: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class Scores(Result):
     """What :func:`score` returns.
 
     Attributes
@@ -67,12 +96,59 @@ class Scores:
         With the gains of all actions, the allocation, its prices and its certificate.
     absent : dict of str to str
         Columns that are null throughout, and why.
+    origin : Origin or None
+        What they rest on, for :meth:`explain` and :func:`crmml.diff`.
     """
 
     table: pd.DataFrame
     snapshot: Snapshot
     found: Recommendation | None
     absent: dict[str, str]
+    origin: Origin | None = field(default=None, repr=False, compare=False)
+
+    def explain(self, customer_id: Any) -> Any:
+        """Say why one customer has these scores.
+
+        Parameters
+        ----------
+        customer_id : int or str
+
+        Returns
+        -------
+        Explanation
+            See :func:`crmml.explain`.
+
+        Raises
+        ------
+        CrmmlError
+            If the customer is not scored here.
+        """
+        # by name: explanations stand above scores, and score the one customer again
+        return import_module("crmml.scoring.explanation").explain_scored(self, customer_id)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table of scores; changing it leaves the scores as they are."""
+        return self.table.copy()
+
+    def _card(self) -> Card:
+        names, found = [str(name) for name in self.table], self.found
+        actions = "none: this bundle recommends no actions, or its log has no amounts"
+        if found is not None:
+            actions = "one for each customer, at the prices of the training"
+            if (allocation := found.allocation) is not None:
+                limit = allocation.budget
+                budget = "no budget" if limit is None else f"a budget of {limit:,.2f}"
+                actions = f"{budget}, {allocation.spend:,.2f} spent"
+                actions += f" for an expected net gain of {allocation.value:,.2f}"
+        rows = [
+            ("columns", f"{len(names):,}: {listed(names, most=6)}"),
+            ("scored", repr(self.snapshot)),
+            ("actions", actions),
+            *((f"null: {name}", why) for name, why in [*self.absent.items()][:8]),
+            ("more", "to_pandas() is the table, plot() shows who brings the value"),
+        ]
+        when = self.snapshot.cutoff.date()
+        return Card(f"Scores of {len(self.table):,} customers at {when}", tuple(rows))
 
     @property
     def recommendation(self) -> Recommendation:
@@ -165,6 +241,11 @@ def score(
     Every optional column of the log may be left out, also one that was there at training: what
     rests on it is then unknown, and the models take it as they take any missing value.
     """
+    if not hasattr(bundle, "predictors"):
+        remedy = "crmml.train(config, log).bundle is one, crmml.load(folder) reads one"
+        if hasattr(bundle, "bundle"):
+            remedy = "give its .bundle"
+        raise WrongArgumentError("crmml.score", "a ScoringBundle first", describe(bundle), remedy)
     manifest = bundle.manifest
     tables = open_for(bundle, transactions, customers)
     at = _checked(bundle, tables, scoring_cutoff(bundle, tables, cutoff))
@@ -186,7 +267,8 @@ def score(
         moment.leave_out([output.name for output in money], WHY)
         if not keep_counts:
             table, actions = without_money(table, money), None
-    return Scores(table.sort_index().reset_index(), snapshot, actions, moment.absent)
+    origin = Origin(manifest, tuple(predictors), bundle.version, tables, plans, control)
+    return Scores(table.sort_index().reset_index(), snapshot, actions, moment.absent, origin)
 
 
 def open_for(bundle: Bundle, transactions: Any, customers: Any = None) -> Tables:
@@ -244,15 +326,15 @@ def unlike_policies(manifest: Manifest, policies: Policies) -> list[str]:
     """
     found = []
     trained = trained_policies(manifest)
-    for field in fields(Policies):
-        here, there = getattr(policies, field.name), getattr(trained, field.name)
-        if field.name == "test_customers":
+    for setting in fields(Policies):
+        here, there = getattr(policies, setting.name), getattr(trained, setting.name)
+        if setting.name == "test_customers":
             # bundles of before 0.2 do not know whom they left out
             known = "test_customers" in manifest.policies.get("transactions", {})
             if known and conceal(here) != conceal(there):
                 found.append(f"test_customers names {len(here)} ids, not the {len(there)} trained")
         elif json.dumps(here, sort_keys=True) != json.dumps(there, sort_keys=True):
-            found.append(f"{field.name} is {here!r}, trained with {there!r}")
+            found.append(f"{setting.name} is {here!r}, trained with {there!r}")
     return found
 
 
@@ -283,11 +365,13 @@ def scoring_cutoff(
         If the cutoff is no moment, or lies too far after the data.
     """
     tables.require_log()
-    end, trained = end_of_observation(tables.last_timestamp), pd.Timestamp(bundle.manifest.cutoff)
+    manifest = bundle.manifest
+    end = end_of_observation(tables.last_timestamp, manifest.grain)
+    trained = pd.Timestamp(manifest.cutoff)
     latest = max(end, trained)
     moment = latest if cutoff is None else read_moment(cutoff, "cutoff")
-    if whole and moment > latest + length_of(bundle.manifest.horizon):
-        horizon = bundle.manifest.horizon
+    if whole and moment > shifted(latest, manifest.horizon):
+        horizon = manifest.horizon
         rule = f"within the data, or at most {horizon} after them ({latest.date()})"
         raise ParameterError("cutoff", rule, str(moment))
     return moment
@@ -295,7 +379,8 @@ def scoring_cutoff(
 
 def _checked(bundle: Bundle, tables: Tables, moment: pd.Timestamp) -> pd.Timestamp:
     """Warn of a log that ends long before the cutoff, refuse another currency."""
-    manifest, end = bundle.manifest, end_of_observation(tables.last_timestamp)
+    manifest = bundle.manifest
+    end = end_of_observation(tables.last_timestamp, manifest.grain)
     if moment > max(end, pd.Timestamp(manifest.cutoff)) + _SILENCE:
         warnings.warn(
             f"the log ends on {tables.last_timestamp.date()}, {(moment - end).days:,} days before "

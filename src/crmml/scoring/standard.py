@@ -11,6 +11,7 @@ from crmml.actions.catalogue import ActionCatalogue
 from crmml.data.tables import Tables
 from crmml.exceptions import BundleError
 from crmml.models.churn.outside import OutsideCalibration
+from crmml.scoring.contracts import ContractRisk
 from crmml.scoring.decisions import Actions, Policy, Roles, Stages, Tiers
 from crmml.scoring.history import Attributes, ExperienceZone, History, TasteSegment
 from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseForecast
@@ -32,6 +33,7 @@ KINDS: dict[str, type[Any]] = {
         Attributes,
         ExperienceZone,
         TasteSegment,
+        ContractRisk,
         Actions,
     )
 }

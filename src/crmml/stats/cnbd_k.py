@@ -102,6 +102,7 @@ class ErlangProcess:
         gradient : ndarray, shape (4, n)
         """
         r, alpha, a, b = params[:4]
+        # Ticks, not purchases, are Poisson: x purchases are k x ticks, and up to k - 1 are hidden.
         R, chances = r + self.k * x, self._chances(x)
         log_silent, stages = self._silence(R, (T - t_x) / (alpha + T))
         odds = self._log_odds_left(params, x, t_x, T, log_silent)
@@ -109,6 +110,7 @@ class ErlangProcess:
         last = np.where(chances > 0, b + chances - 1.0, 1.0)
         to_end, to_last = 1.0 / (alpha + T), 1.0 / (alpha + t_x)
         number = np.arange(self.k)[:, None]
+        # The log of a sum over stages has as its slope the mean over their probabilities.
         d_silent_r = (stages * (psi(R + number) - psi(R))).sum(axis=0)
         d_silent_alpha = -(stages * number).sum(axis=0) * to_end
         both = psi(a + b) - psi(a + b + chances)
@@ -163,6 +165,7 @@ class ErlangProcess:
             log_silence = np.log(silence)
         terms = [np.zeros(np.broadcast_shapes(np.shape(R), np.shape(silence)))]
         for j in range(1, self.k):
+            # Each stage follows from the one before; powers and factorials would overflow.
             terms.append(terms[-1] + np.log((R + (j - 1.0)) / j) + log_silence)
         total = logsumexp(terms, axis=0)
         return np.asarray(total), np.exp(np.stack(terms) - total)
@@ -217,6 +220,7 @@ class ErlangProcess:
         their distance, so that rows share them.
         """
         R, alpha, a, b, silence = params
+        # Discounted below 1e-17, the horizon is no longer felt, and rows of all horizons are alike.
         endless = delta * t >= self._settled
         unit = np.where(endless, 1.0 / max(delta, 1e-300), t)
         discount = np.where(endless, np.inf, delta * t)
@@ -229,14 +233,17 @@ class ErlangProcess:
         logit_fineness = np.ceil(-4.0 * np.log2(width))
         log_mass = log_gamma_mode(R) - self._silence(R, silence)[0] + np.log(step)
         total = np.empty(t.shape)
+        # Rows with the same distance between nodes share the table of `_given_rate`, the dear part.
         _, alike = np.unique([fineness, logit_fineness, discount], axis=1, return_inverse=True)
         for number in range(alike.max(initial=-1) + 1):
             group = np.flatnonzero(alike == number)
+            # Neighbours then have nearly the same range, so that a block needs few columns.
             group = group[np.lexsort((first[group], a[group], b[group]))]
             size = max(8, int(_BLOCK * step[group[0]]))
             for rows in np.split(group, range(size, len(group), size)):
                 at = first[rows, None] + np.arange(n_nodes[rows].max())
                 start = at.min()
+                # A customer with an odd rate would otherwise stretch the table of the whole block.
                 used = np.zeros(at.max() - start + 1, dtype=bool)
                 used[at - start] = True
                 column = np.cumsum(used) - 1
@@ -256,6 +263,7 @@ class ErlangProcess:
                 y = at * step[rows, None] + np.log(alpha[rows, None] / shape)
                 density = np.exp(shape * (y - np.expm1(y)) + log_mass[rows, None])
                 hidden = shape * np.exp(y) * silence[rows, None]
+                # Horner's scheme over the hidden ticks: no powers, and all terms are positive.
                 purchases = np.zeros(at.shape)
                 for j in range(self.k - 1, -1, -1):
                     purchases *= hidden / (j + 1.0)
@@ -302,6 +310,7 @@ class ErlangProcess:
         n = round((right - left) / step) + 1
         mass, p = dropout_rule(a, b, np.full_like(a, left), np.full_like(a, right), n)
         mass[:, 1:] *= p[:, 1:]  # the rule is made for f(p) / p; the first column is its limit
+        # At high rates the stage at the start is forgotten, and a closed form holds.
         late = np.flatnonzero(~early)
         for some in np.split(late, range(_NODES, len(late), _NODES)):
             expected[:, :, some] = mass @ self._settled_purchases(rate[some], discount, p[0])
@@ -315,6 +324,7 @@ class ErlangProcess:
         What is Erlang(m, rate) is by discounting multiplied with ``(rate / (rate + discount))^m``
         and Erlang(m, rate + discount).
         """
+        # Ten standard deviations above the mean number of ticks, counted in purchases.
         n = math.ceil((self._settled + 10.0 * math.sqrt(self._settled)) / self.k)
         m = np.arange(1.0, n * self.k + 1.0)
         mean = (rate + discount)[:, None]
@@ -354,6 +364,7 @@ class ErlangProcess:
             fall = -np.log1p(-stop)
         due = np.full_like(stop, np.inf) if for_ever else stop * both
         cut = due < 50.0
+        # Two terms of size 1 / stop cancel there, and would leave ten digits fewer.
         tiny = cut & (stop < 1e-5)
         in_all = np.where(tiny, 0.0, -1.0 / np.expm1(-k * np.where(tiny, 1.0, fall)))
         purchases = np.stack([z ** (k - j) * in_all for j in range(k)])
@@ -383,6 +394,7 @@ class ErlangProcess:
         number = np.arange(self.k)[:, None]
         ticks = (n_max + 1.0) * self.k - number
         later = (stages * betainc(ticks, R + number, t / (alpha + t))).sum(axis=0)
+        # Added from the far end: the small terms come first, and none is lost.
         at_least = np.cumsum(due[:, ::-1], axis=1)[:, ::-1] + later[:, None]
         probabilities = np.empty_like(due)
         survives = np.ones(t.shape)
@@ -417,6 +429,7 @@ class ErlangProcess:
                 m = position - np.arange(self.k)[started, None]
                 parts[started] *= odds * (shape[started] + m) / (m + 1.0)
                 position += 1
+            # Powers of two are moved out exactly, so nothing is rounded by it.
             parts, shifts = np.frexp(parts)
             powers += shifts
             yield total
@@ -430,6 +443,7 @@ class ErlangProcess:
         due = (ticks + stage) // self.k
         with np.errstate(divide="ignore", over="ignore"):
             log_survival = np.log1p(-rng.beta(a, b))
+            # Which purchase is the last is geometric; by its logarithm p near 0 may give infinity.
             last = np.ceil(-rng.exponential(size=t.shape) / log_survival)
         return np.asarray(np.minimum(due, np.maximum(last, 1.0)), dtype=np.float64)
 

@@ -76,6 +76,7 @@ def ladder(most: float) -> IntArray:
     """
     rungs = [1]
     while rungs[-1] <= most:
+        # The gaps grow as the spread of a Poisson count does, so that no rung is felt.
         step = 1 if rungs[-1] < _EXACT_COUNTS else max(1, int(np.sqrt(rungs[-1]) / 3.0))
         rungs.append(rungs[-1] + step)
     return np.array(rungs, dtype=np.int64)
@@ -135,6 +136,7 @@ def tabulate(
     reference_gamma : float
         The gamma in the scale ``gamma + x m``.
     """
+    # Another gamma only moves the curve along log u: one incomplete beta serves all shares.
     shifts = np.log1p((params.gamma / reference_gamma - 1.0)[:, None] * W_NODES)
     ends = [
         special.logit(special.betaincinv(n * p, q + p * x, level)) + shift
@@ -142,6 +144,7 @@ def tabulate(
         for n, level in ((counts[0], _EDGE), (counts[-1], 1.0 - _EDGE))
     ]
     log_u = np.linspace(np.min(ends), np.max(ends), _GRID)
+    # The quantile function wants u, the incomplete beta u / (1 + u).
     y = special.expit(log_u)
     cdf = np.zeros((len(counts), len(W_NODES), _GRID))
     for p, q, shift in zip(params.p, params.q, shifts, strict=True):
@@ -166,7 +169,9 @@ def _shifted(curve: FloatArray, by: float) -> FloatArray:
     for k, weight in enumerate(weights):
         at = np.arange(size) + whole + k - 1
         part = curve[..., np.clip(at, 0, size - 1)]
+        # Left of the grid the distribution function is 0, right of it 1.
         total += weight * np.where(at < 0, 0.0, np.where(at >= size, 1.0, part))
+    # A cubic may overshoot where the curve bends.
     return np.clip(total, 0.0, 1.0)
 
 
@@ -197,6 +202,7 @@ def compound_quantiles(
     cdf /= bought[:, None, None]
     out = np.full((len(none), n_w, len(levels)), -np.inf)
     for k, level in enumerate(levels):
+        # A level below P(no purchase) has the quantile 0, and stays minus infinity.
         wanted = (level - none) / bought
         open_rows = np.flatnonzero(wanted > 0)
         if not len(open_rows):
@@ -231,6 +237,7 @@ def interpolate_share(log_quantile: FloatArray, w: FloatArray) -> FloatArray:
     ndarray, shape (n, n_levels)
     """
     basis = np.stack([2.0 * (w - 0.5) * (w - 1.0), 4.0 * w * (1.0 - w), 2.0 * w * (w - 0.5)])
+    # Whether it is 0 hangs on the counts alone, so all three shares agree.
     zero = np.isneginf(log_quantile[:, 0])
     finite = np.where(zero[:, None], 0.0, log_quantile)
     value = sum(basis[j][:, None] * finite[:, j] for j in range(3))

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import math
 
-from crmml._typing import Duration, TimeUnit
+from crmml._typing import MONTHS, Duration, TimeUnit
 from crmml.exceptions import CrmmlError, ParameterError
 
 DAYS_PER_YEAR = 365.0
-UNIT_DAYS: dict[TimeUnit, float] = {"hour": 1.0 / 24.0, "day": 1.0, "week": 7.0}
+UNIT_DAYS: dict[TimeUnit, float] = {
+    "hour": 1.0 / 24.0,
+    "day": 1.0,
+    "week": 7.0,
+    "month": DAYS_PER_YEAR / 12.0,
+    "quarter": DAYS_PER_YEAR / 4.0,
+}
+"""Length in days; of a month and a quarter the mean one, so that twelve and four make a year."""
 
 
 def in_units(duration: str | Duration, time_unit: TimeUnit) -> float:
@@ -22,7 +29,7 @@ def in_units(duration: str | Duration, time_unit: TimeUnit) -> float:
     ----------
     duration : str or Duration
         For example ``"52W"``.
-    time_unit : {"hour", "day", "week", "period"}
+    time_unit : {"hour", "day", "week", "month", "quarter", "period"}
         Target unit. Opportunities (``period``) convert only to themselves.
 
     Returns
@@ -39,12 +46,14 @@ def in_units(duration: str | Duration, time_unit: TimeUnit) -> float:
 
     Examples
     --------
-    >>> in_units("26W", "day")
-    182.0
+    >>> in_units("26W", "day"), in_units("4Q", "month")
+    (182.0, 12.0)
     """
     length = Duration.parse(duration)
     if length.unit == time_unit:
         return length.number
+    if length.unit in MONTHS and time_unit in MONTHS:
+        return length.number * MONTHS[length.unit] / MONTHS[time_unit]
     if "period" in (length.unit, time_unit):
         raise CrmmlError(
             f"purchase opportunities have no length in calendar time: cannot express {length} in "
@@ -60,7 +69,7 @@ def discount_rate_per_unit(annual_discount_rate: float, time_unit: TimeUnit) -> 
     ----------
     annual_discount_rate : float
         Effective annual rate ``d >= 0``; 0.10 is ten per cent a year.
-    time_unit : {"hour", "day", "week", "period"}
+    time_unit : {"hour", "day", "week", "month", "quarter", "period"}
         A purchase opportunity counts as one year, as in Fader, Hardie and Shang (2010).
 
     Returns
@@ -76,6 +85,8 @@ def discount_rate_per_unit(annual_discount_rate: float, time_unit: TimeUnit) -> 
     Examples
     --------
     >>> round(math.exp(-365 * discount_rate_per_unit(0.10, "day")) * 1.10, 12)
+    1.0
+    >>> round(math.exp(-12 * discount_rate_per_unit(0.10, "month")) * 1.10, 12)
     1.0
     """
     if not (annual_discount_rate >= 0.0 and math.isfinite(annual_discount_rate)):

@@ -235,6 +235,7 @@ def on_clock(part: Part, clocks: Clocks) -> Callable[[FloatArray], OnClock]:
     def at(psi: FloatArray) -> OnClock:
         pace, settling = clocks.at(psi)
         settling = settling if part.aged else None
+        # On every clock the last purchase lies within the observation, but for rounding.
         last, end = to_last.under(pace, settling), to_end.under(pace, settling)
         seen = None if margin is None else margin.under(pace, settling)
         share = 1.0 if seen is None else float(seen.time[0] / end.time[0])
@@ -267,6 +268,7 @@ def part_objective(
     times = _remembered(on_clock(part, clocks))
     total = float(weights.sum())
     counted = None
+    # Without covariates rows share their sums by x, which is worth a factor of ten.
     if not blocks and part.margin is not None:
         counted = bg_nbd.counted_on_clock(part.x, weights)
     elif not blocks and hasattr(process, "counted_on_clock"):
@@ -461,6 +463,7 @@ def _split(
         theta = fit.theta[mine]
         value, _, _ = part_objective(part, clocks, 0.0, scale)(theta, psi)
         logs = float(part.weights @ part.x) * np.log(scale)
+        # A density of times changes with their unit, once for every purchase.
         jacobian += logs
         own = mle.to_given_scale(part.process.NAMES, part.blocks)
         change[mine, mine] = own
@@ -485,6 +488,7 @@ def _split(
         )
         low = mine.stop
     whole = _moved_covariance(change, fit.covariance)
+    # A covariate that is the same for all has no coefficient to speak of.
     whole[constant] = whole[:, constant] = np.nan
     low = 0
     for i, part in enumerate(parts):

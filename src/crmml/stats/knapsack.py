@@ -235,11 +235,14 @@ def solve_knapsack(
 
     rows = _in_order_of_keys(gain, keys)
     problem = _Problem(*_by_option(gain, cost, rows), member, np.concatenate([[budget], capacity]))
+    # Four steps, each only where the one before leaves a limit broken: everybody's best choice,
+    # the budget alone (exact but for the last increment), prices of all limits, then repair.
     prices = np.zeros(1 + len(capacity))
     _, order = problem.best(prices)
     optimal = problem.carries(order)
     if not optimal:
         prices[0], order = _greedy(problem)
+        # The greedy answer knows the budget only. Where it breaks no capacity, those cost nothing.
         if not (problem.usage(order)[1:] <= capacity).all():
             prices = _dual_prices(problem)
             _, order = problem.best(prices)
@@ -248,6 +251,7 @@ def solve_knapsack(
         order = _fill(problem, order, prices)
         order, optimal = _refine(problem, order, prices)
 
+    # The dual at any prices is a bound from above, so the gap holds however they were found.
     value = problem.value(order)
     usage = problem.usage(order)
     choice = np.full(n, NONE, dtype=np.int64)
@@ -372,6 +376,7 @@ def ties_at_prices(
         worth[:, :-1] = np.where(
             fine, some - budget_price * cost[start : start + _BLOCK] - charges, -np.inf
         )
+        # Not a share of the best gain less price: that may be 0, and then nothing would tie.
         edge = tolerance * np.where(fine, some, 0.0).max(axis=1, initial=0.0)
         tied = worth >= (worth.max(axis=1) - edge)[:, None]
         rows = np.flatnonzero(tied.sum(axis=1) > 1)
@@ -426,6 +431,7 @@ def _hull(problem: _Problem) -> tuple[IntArray, list[_Step]]:
         gain = problem.gain[:, start : start + _BLOCK]
         cost = problem.cost[:, start : start + _BLOCK]
         rows = np.arange(gain.shape[1])
+        # What costs nothing has no slope. The best of it is where each hull starts.
         here_gain, here_cost = np.zeros(len(rows)), np.zeros(len(rows))
         for j in range(problem.m):
             better = (cost[j] == 0) & (gain[j] > here_gain)
@@ -437,6 +443,7 @@ def _hull(problem: _Problem) -> tuple[IntArray, list[_Step]]:
             paid, won = np.zeros(len(rows)), np.zeros(len(rows))
             for j in range(problem.m):
                 dc, dg = cost[j] - here_cost, gain[j] - here_gain
+                # Of equal slopes the longer step is taken: what lies between is no corner.
                 up = np.where((dc > 0) & (dg > 0), dg, 0.0) / np.where(dc > 0, dc, 1.0)
                 better = (up > slope) | ((up == slope) & (up > 0) & (dc > paid))
                 for kept, new in ((slope, up), (paid, dc), (won, dg)):
@@ -466,6 +473,7 @@ def _greedy(problem: _Problem) -> tuple[float, IntArray]:
     choice, steps = _hull(problem)
     slope, paid = (np.concatenate([getattr(s, f) for s in steps]) for f in ("slope", "cost"))
     best_first = np.argsort(-slope, kind="stable")
+    # The first increment that does not fit ends it: its slope is the price. `_fill` tries others.
     bought = int(np.searchsorted(np.cumsum(paid[best_first]), problem.limits[0], side="right"))
     taken = np.zeros(len(slope), dtype=bool)
     taken[best_first[:bought]] = True
@@ -478,10 +486,12 @@ def _greedy(problem: _Problem) -> tuple[float, IntArray]:
 
 
 def _dual_prices(problem: _Problem) -> FloatArray:
+    # Prices of a random part are close to those of all: customers stand in order of hashed keys.
     size = min(problem.n, max(_SAMPLE_VARIABLES // problem.m, 1))
     prices = _program_prices(problem.part(size))
     if size < problem.n:
         middle = 1 << 16
+        # A middle size takes most of the steps, at a small share of the cost of a full one.
         if 2 * middle < problem.n:
             prices = _cutting_planes(problem.part(middle), prices, radius=0.1)
         prices = _cutting_planes(problem, prices, radius=0.1)
@@ -494,9 +504,11 @@ def _program_prices(problem: _Problem) -> FloatArray:
     gain = problem.gain[option, row]
     scale = gain.max(initial=0.0) or 1.0
     customers, line = np.unique(row, return_inverse=True)
+    # One line per customer: the shares of all options add up to at most 1.
     each = csr_array((np.ones(len(row)), (line, np.arange(len(row)))))
     finite = np.isfinite(problem.limits)
     use = np.vstack([problem.cost[option, row], problem.member[:, option]])[finite]
+    # Gains are scaled to at most 1, since the solver's tolerances are absolute.
     answer = linprog(
         -gain / scale,
         A_ub=vstack([each, csr_array(use)], format="csr"),
@@ -524,6 +536,7 @@ def _cutting_planes(
         return value, slope[finite]
 
     best, slope = dual(point)
+    # A price of 0 gets a box too, or it could never rise.
     unit = np.maximum(point, 0.05 * best / np.maximum(limits, 1.0))
     box = radius * unit
     cuts, offsets = [slope], [best - slope @ point]
@@ -541,7 +554,9 @@ def _cutting_planes(
             method="highs",
         )
         trial = np.maximum(np.asarray(model.x[:-1]) * unit, 0.0)
+        # The box grows only where it held the step back; at the origin every price is on its edge.
         on_edge = np.isclose(np.abs(trial - point), box).any() and trial.any()
+        # The model lies below the dual. Where both meet, nothing is left to gain.
         if 1.0 - model.fun <= tolerance:
             break
         value, slope = dual(trial)
@@ -569,6 +584,7 @@ def _repair(problem: _Problem, choice: IntArray, prices: FloatArray) -> IntArray
         held[k] = problem.limits[k]
         so_far = replace(problem, limits=held.copy())
         use = problem.usage(choice)
+        # Each pass lists some thousands of moves. Later ones may be stale, hence the loop.
         while use[k] > held[k]:
             rows = np.flatnonzero(choice >= 0)
             if k > 0:
@@ -579,6 +595,7 @@ def _repair(problem: _Problem, choice: IntArray, prices: FloatArray) -> IntArray
             for row, now, option, change in moves.each():
                 if use[k] <= held[k]:
                     break
+                # A customer's later moves start from a choice that is gone.
                 if choice[row] == now and _fits(change, held - use):
                     choice[row], use = option, use + change
             use = problem.usage(choice)
@@ -603,6 +620,7 @@ def _settle_capacities(problem: _Problem, choice: IntArray, prices: FloatArray) 
 def _fill(problem: _Problem, choice: IntArray, prices: FloatArray) -> IntArray:
     """Spend what is left on the best changes that still fit."""
     choice = choice.copy()
+    # Passes that win next to nothing are not worth the listing of all moves.
     enough = 1e-8 * abs(problem.value(choice))
     for _ in range(_PASSES):
         use = problem.usage(choice)
@@ -613,10 +631,12 @@ def _fill(problem: _Problem, choice: IntArray, prices: FloatArray) -> IntArray:
                 choice[row], use = option, use + change
         if problem.value(choice) - before <= enough:
             break
+    # Sums of many changes round otherwise than the sum of what is chosen.
     return choice if problem.carries(choice) else _repair(problem, choice, prices)
 
 
 def _fits(change: FloatArray, slack: FloatArray) -> Any:
+    # A change that takes nothing of a resource fits even where that resource is overdrawn.
     return ((change <= slack) | (change <= 0)).all(axis=0)
 
 
@@ -689,6 +709,7 @@ def _refine(problem: _Problem, choice: IntArray, prices: FloatArray) -> tuple[In
     with a larger loss is out, and a customer with one option left is settled.
     """
     bound, value = problem.dual(prices)[0], problem.value(choice)
+    # No assignment is worth more than the bound: this is all that could still be won.
     gap = bound - value
     if gap <= 1e-12 * bound:
         return choice, True
@@ -716,6 +737,7 @@ def _refine(problem: _Problem, choice: IntArray, prices: FloatArray) -> tuple[In
                 if loss[j, i] <= gap
             ]
         )
+    # Those settled pay first. The search has what they leave.
     settled[free] = NONE
     left = (problem.limits - problem.usage(settled)).tolist()
     start = problem.value(settled)
@@ -748,6 +770,7 @@ def _search(
         (row, option) pairs or None, and whether the search was complete.
     """
     best, found, nodes = value, None, 0
+    # Below this a better value is rounding, and the search would chase it to the end.
     edge = 1e-10 * max(abs(bound), 1e-300)
     taken: list[tuple[int, int]] = []
 
@@ -759,6 +782,7 @@ def _search(
             return
         for loss, row, option, gain, use in ways[depth]:
             nodes += 1
+            # Ways are sorted by loss, so the others of this customer are out as well.
             if nodes > _NODES or lost + loss >= bound - best - edge:
                 return
             after = [have - u for have, u in zip(left, use, strict=True)]
@@ -777,6 +801,7 @@ def _dominated(problem: _Problem) -> BoolArray:
     for j in range(problem.m):
         for k in range(problem.m):
             if j != k and (problem.member[:, k] <= problem.member[:, j]).all():
+                # Of two equal options the first stays: both would otherwise rule each other out.
                 no_worse = (problem.gain[k] >= problem.gain[j]) & (
                     problem.cost[k] <= problem.cost[j]
                 )

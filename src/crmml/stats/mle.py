@@ -174,6 +174,7 @@ def maximise(
     theta, value, gradient, information, at_edge
         ``information`` is minus the Hessian; ``at_edge`` marks coordinates held by the box.
     """
+    # Nearly all steps are taken on the coarse sample, where they are cheap.
     coarse, *finer = [*samples, objective]
 
     def descend(theta: FloatArray) -> tuple[float, FloatArray]:
@@ -182,6 +183,20 @@ def maximise(
 
     starts = np.atleast_2d(start)
     box = _box(starts.shape[1]) if bounds is None else bounds
+    found = [
+        minimize(
+            descend,
+            np.clip(one, *box),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=list(zip(*box, strict=True)),
+            options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-5, "maxcor": 20},
+        )
+        for one in starts
+    ]
+    # Of a tie the first start wins, so that the answer does not hang on rounding.
+    theta = np.asarray(min(found, key=lambda one: float(one.fun)).x, dtype=np.float64)
+    # The curvature of a sample is good enough for a step, and saves many gradients.
     theta = np.clip(starts[0], *box)
     if not near:
         found = [
@@ -243,6 +258,7 @@ def _climb(
     value, gradient, curvature = objective(theta)
     exact, before = information is None, np.inf
     for step in range(60):
+        # A borrowed curvature leads to the top linearly. When that takes long, the true one pays.
         if exact or step == _PATIENCE:
             information, exact = curvature(), True
         assert information is not None  # noqa: S101 - for the reader of types
@@ -254,6 +270,7 @@ def _climb(
         # The derivatives have shrunk from d' to d = c d'^2, so that c d^2 will be left.
         left = (steepest / before) ** 2
         settled = exact and steepest * left <= 1e-2 * tolerance
+        # The gradient there would cost a pass over all rows to say what is known: it is 0.
         if blind and settled and np.abs(move).max() <= _BLIND:
             value += float(gradient @ move) / 2.0
             return np.clip(theta + move, *box), value, gradient * left, curvature
@@ -269,6 +286,7 @@ def _climb(
 
 
 def _held(theta: FloatArray, gradient: FloatArray, box: Bounds) -> BoolArray:
+    # On the edge and pulled outwards: such a coordinate is left alone, others go on.
     low = (theta <= box[0] + 1e-9) & (gradient <= 0)
     high = (theta >= box[1] - 1e-9) & (gradient >= 0)
     return np.asarray(low | high)
@@ -281,8 +299,10 @@ def _newton_step(information: FloatArray, gradient: FloatArray, edge: BoolArray)
     if not free.any():
         return step
     values, vectors = np.linalg.eigh(information[np.ix_(free, free)])
+    # A negative eigenvalue is turned round: Newton would otherwise walk down to a saddle.
     curvature = np.maximum(np.abs(values), 1e-10 * np.abs(values).max() + 1e-300)
     step[free] = vectors @ ((vectors.T @ gradient[free]) / curvature)
+    # Two in logarithms is a factor of seven; further the quadratic model says nothing.
     longest = np.abs(step).max()
     return step * min(1.0, 2.0 / longest) if longest > 0 else step
 
@@ -305,6 +325,7 @@ def _line_search(
         shrinks = np.abs(found[1]).max() < np.abs(gradient).max()
         if found[0] > value + slack or (found[0] >= value - slack and shrinks):
             return trial, found
+        # Halving would need twice the evaluations, each a pass over the data.
         step = step / 4.0
     return None
 
@@ -510,6 +531,7 @@ def _not_identified(information: FloatArray, edge: BoolArray, weight: float) -> 
     free = np.flatnonzero(~edge)
     if len(free):
         values, vectors = np.linalg.eigh(information[np.ix_(free, free)])
+        # A direction counts for a coordinate if it holds a tenth of its square or so.
         loose = np.abs(vectors[:, values < min(0.04, 1e-5 * weight)]) > 0.3
         flat[free] = loose.any(axis=1)
     return flat

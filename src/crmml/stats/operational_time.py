@@ -42,6 +42,7 @@ def week_of_year(week: IntArray) -> IntArray:
     >>> week_of_year(week_at(np.datetime64("2021-01-03").astype(int) + np.array([0, 1]))).tolist()
     [53, 1]
     """
+    # ISO 8601 gives a week to the year that holds its Thursday.
     thursday = (np.asarray(week) * 7 + int(FIRST_MONDAY) + 3).astype("datetime64[D]")
     new_year = thursday.astype("datetime64[Y]").astype("datetime64[D]")
     return np.asarray((thursday - new_year).astype(np.int64) // 7 + 1)
@@ -89,8 +90,10 @@ def poisson_regression(
     best, mean = value(at)
     for _ in range(100):
         information = (design * mean[:, None]).T @ design
+        # Least squares, since a week without expectation leaves the information singular.
         step = np.linalg.lstsq(information, design.T @ (counts - mean), rcond=None)[0]
         moved, its_mean = value(at + step)
+        # A long step overshoots where the exponential grows; half of it always climbs in the end.
         while moved < best - 1e-9 * abs(best) and np.abs(step).max() > 1e-12:
             step = step / 2.0
             moved, its_mean = value(at + step)
@@ -129,6 +132,7 @@ def choose_waves(
     everything = np.column_stack([np.ones(len(counts)), waves(week_number, most)])
     half = everything.shape[1] // 2
     _, mean, _ = poisson_regression(everything, counts, expected)
+    # All candidates are judged by the dispersion of the largest: a poor one must not excuse itself.
     free = max(len(counts) - everything.shape[1], 1)
     phi = max(1.0, float(((counts - mean) ** 2 / mean).sum()) / free)
     scores, found = [], []
@@ -172,6 +176,7 @@ def discounted_purchases(
     # The time in which the expectation of the quickest customer bends.
     bend = float((alpha / (1.0 + r * (a + 4.0) / (a + b + 4.0))).min())
     length = np.log1p(end / bend)
+    # The nearest pole sets how fast Chebyshev coefficients fall, and so how many nodes are needed.
     ellipse = np.arcsinh(2.0 * np.pi / length)
     n = 8 + int(np.ceil(30.0 / ellipse))
     angle = np.pi * (np.arange(n) + 0.5) / n
@@ -180,6 +185,7 @@ def discounted_purchases(
     # Chebyshev coefficients of the functional: value at the end, and the integral on the way.
     functional = np.full(n, np.exp(-delta * float(calendar[-1])))
     points, weights = legendre(4)
+    # Blocks keep a daily profile of centuries out of memory.
     for low in range(0, len(calendar) - 1, 4096):
         u, v = calendar[low : low + 4097], clock[low : low + 4097]
         stretch = np.diff(u)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import expit, exprel, gammaln, psi
+from scipy.special import expit, exprel, gammaln, hyp2f1, psi
 
 from crmml._typing import BoolArray, FloatArray
 from crmml.stats.quadrature import REACH, legendre, nodes_needed
@@ -71,6 +71,8 @@ def _departure(
     """
     r, alpha, s, beta = params
     n, gap = r + x, T - t_x
+    # The integral is taken over w = log((near + u) / near): on the scale of the nearer pole the
+    # integrand is smooth, and the number of nodes does not grow with the length of the silence.
     swapped = np.asarray(beta < alpha)
     near, far = np.minimum(alpha, beta) + t_x, np.maximum(alpha, beta) + t_x
     fall_near, fall_far = np.log1p(gap / near), np.log1p(gap / far)
@@ -86,6 +88,7 @@ def _departure(
         )
     fall_a, fall_b = _in_order(swapped, fall_near, fall_far)
     with np.errstate(divide="ignore"):
+        # The odds of having left against being active. Logarithms keep long silences finite.
         log_odds = np.log(s * (near / (beta + t_x)) * end * moments[0]) + n * fall_a + s * fall_b
     if order == 0:
         return _Departure(log_odds)
@@ -110,6 +113,7 @@ def _departure(
     factors = np.stack(np.broadcast_arrays(-r, -alpha * n, -s, -beta * (s + 1.0)))
     which = np.array([0, 2, 1, 3])
     covariance = (second - mean[:, None] * mean)[which][:, which]
+    # The second derivative of a log mean: the covariance of first derivatives, plus second ones.
     curvature = factors[:, None] * factors * covariance
     curvature[0, 0] += slope[0]
     curvature[0, 1] += r * alpha * (to_a - inverse_a)
@@ -288,6 +292,7 @@ def counted(
             - bought @ np.log(alpha + ends)
             + weights @ np.logaddexp(0.0, out.log_odds)
         )
+        # What hangs on the moment of leaving counts for each customer by P(left).
         left = weights * expit(out.log_odds)
         gradient = np.array(
             [
@@ -298,6 +303,7 @@ def counted(
             ]
         )
 
+        # Second derivatives cost three times the gradient, so only a step that needs them asks.
         def information() -> FloatArray:
             odds, slope, curvature = _departure(params, x, t_x, T, order=2)
             hessian = np.diag(gradient)
@@ -325,6 +331,25 @@ def if_alive(params: Params, x: FloatArray, t_x: FloatArray, T: FloatArray) -> P
     return Params(params.r + x, params.alpha + T, params.s, params.beta + T)
 
 
+def probability_return(r: float, alpha: float, s: float, beta: float) -> float:
+    r"""P(an active customer buys again before leaving): :math:`E[\lambda / (\lambda + \mu)]`.
+
+    With :math:`B \sim \mathrm{Beta}(r, s)` it is
+    :math:`E[B\beta / (B\beta + (1-B)\alpha)]`, a hypergeometric function, taken on the side where
+    its argument lies in [0, 1).
+
+    Examples
+    --------
+    >>> round(probability_return(1.0, 10.0, 1.0, 10.0), 12)
+    0.5
+    """
+    if beta <= alpha:
+        share = r / (r + s) * hyp2f1(1.0, r + 1.0, r + s + 1.0, 1.0 - beta / alpha)
+        return float(beta / alpha * share)
+    share = s / (r + s) * hyp2f1(1.0, s + 1.0, r + s + 1.0, 1.0 - alpha / beta)
+    return float(1.0 - alpha / beta * share)
+
+
 def expected_purchases(params: Params, t: FloatArray) -> FloatArray:
     r"""E[purchases in (0, t]] of an active customer.
 
@@ -350,6 +375,7 @@ def pmf(params: Params, t: FloatArray, n_max: int) -> FloatArray:
     r, alpha, s, beta, t = np.broadcast_arrays(
         *(np.asarray(value, dtype=np.float64) for value in (*params, t))
     )
+    # The count narrows as it grows: sqrt(n) more nodes follow its peak.
     nodes, weights = legendre(32 + 8 * math.isqrt(n_max))
     probabilities = np.empty((len(t), n_max + 1))
     width = max(1, _BLOCK // len(nodes))
@@ -364,6 +390,7 @@ def pmf(params: Params, t: FloatArray, n_max: int) -> FloatArray:
         for n in range(n_max + 1):
             log_ways = log_rising(block.r, n) - gammaln(n + 1.0)
             exponent = none + log_ways if n == 0 else none + log_ways + n * per_purchase
+            # NumPy's own sum changes its order with the shape: one customer alone would differ.
             probabilities[rows, n] = _column_sums(np.exp(exponent))
     return probabilities
 
@@ -384,6 +411,7 @@ def _lifetimes(
     near = np.minimum(alpha, beta)
     # The logarithm of the product is kept below that of the largest number.
     most = 700.0 - np.log(np.maximum(beta, 1.0))
+    # Beyond this lifetime less than exp(-REACH) of the customers is left.
     longest = beta * np.expm1(np.minimum(REACH / s, most))
     end = np.log1p(np.minimum(t, longest) / near)
     w = nodes * end
@@ -418,6 +446,7 @@ def discounted_purchases(params: Params, t: FloatArray, delta: float) -> FloatAr
             ever = np.where(s > 1.0, r * beta / (alpha * np.abs(s - 1.0)), np.inf)
         return np.where(np.isinf(t), ever, expected_purchases(Params(r, alpha, s, beta), finite))
     z = delta * beta
+    # A first cut from the discount alone; the loop moves it to where REACH nats are lost.
     end = np.minimum(np.log1p(t / beta), np.log1p(3.0 * REACH / z))
     while True:
         fall = (s - 1.0) * end + z * np.expm1(end)
@@ -441,5 +470,6 @@ def draw(params: Params, t: FloatArray, rng: np.random.Generator) -> FloatArray:
     shape = np.shape(t)
     purchase_rate = rng.gamma(np.broadcast_to(r, shape)) / alpha
     with np.errstate(divide="ignore"):
+        # A tiny s draws a rate of leaving of 0: such a customer stays, and infinity is right.
         lifetime = rng.exponential(size=shape) * beta / rng.gamma(np.broadcast_to(s, shape))
     return np.asarray(rng.poisson(purchase_rate * np.minimum(t, lifetime)), dtype=np.float64)

@@ -125,6 +125,7 @@ class Posterior:
         """
         if n_draws < 1:
             raise ParameterError("n_draws", ">= 1", n_draws)
+        # Resampled draws stand in random order, so any even choice is a fair one.
         keep = np.linspace(0, len(self) - 1, min(n_draws, len(self))).round().astype(int)
         return np.asarray(self.draws[keep])
 
@@ -268,6 +269,7 @@ def sample_posterior(
     """
     if n_draws < 2:
         raise ParameterError("n_draws", ">= 2", n_draws)
+    # One exact mode and curvature; thousands of densities then need the thinned rows only.
     mode, curvature = _laplace(density, thinned, np.asarray(start, dtype=np.float64))
     log_density = density.value
     if thinned is not None:
@@ -333,6 +335,7 @@ def _importance(
     """Weighted draws, their log-densities, their weights and the Pareto shape of these."""
     for _ in range(_ROUNDS):
         z, log_q = _proposals(mode, covariance, n_proposals, seed)
+        # What is not finite has no weight, instead of spoiling all of them.
         log_p = np.array([_finite(log_density(row)) for row in z])
         log_weight, k = smooth_weights(log_p - log_q)
         weight = np.exp(log_weight)
@@ -372,6 +375,7 @@ def _laplace(
     for _ in range(_NEWTON_STEPS):
         curvature = _curvature((thinned or density).gradient, mode)
         step = _inverse(curvature) @ slope
+        # Far from the mode the curvature misleads, and a step of e squared is enough.
         step *= min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-300))
         # In standard deviations: what is left is far below the width of the posterior.
         if float(slope @ step) < 1e-6:
@@ -431,9 +435,11 @@ def _proposals(
     # With freedom in step with the dimension as many draws count in fifty as in four.
     d = len(mode)
     df = max(_PROPOSAL_DF, 2.0 * d)
+    # A quasi-random point set lies evenly, so that a thousand proposals do the work of many.
     sobol = stats.qmc.Sobol(d + 1, rng=np.random.default_rng([seed, 0]))
     u = np.clip(sobol.random_base2(max(1, int(np.ceil(np.log2(n))))), 1e-12, 1.0 - 1e-12)
     mix = df / stats.chi2.ppf(u[:, d], df)
+    # The coordinate beyond the parameters is the common chi square that makes a normal a t.
     standard = special.ndtri(u[:, :d]) * np.sqrt(mix)[:, None]
     distance = (standard**2).sum(axis=1)
     return mode + standard @ _root(covariance), -0.5 * (df + d) * np.log1p(distance / df)
@@ -508,6 +514,7 @@ def _systematic(
 ) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     """Systematic resampling, then a shuffle so that any part of the draws is a fair sample."""
     cumulative = np.cumsum(weight)
+    # One random number for all: a draw of weight w comes n w times, but for rounding.
     points = (np.arange(n) + rng.uniform()) / n * cumulative[-1]
     chosen = np.minimum(np.searchsorted(cumulative, points), len(weight) - 1)
     return rng.permutation(chosen)
@@ -525,8 +532,10 @@ def _ensemble(
     Returns the chain after its first half, walkers side by side, and its effective size.
     """
     d = z.shape[1]
+    # Fewer walkers than parameters would move in a plane that they never leave.
     half = max(_WALKERS_PER_PARAMETER * d // 2, d + 1)
     usable = np.flatnonzero(np.isfinite(log_p))
+    # The best proposals already lie in the bulk, so the burn-in is short.
     start = usable[np.argsort(-weight[usable], kind="stable")[: 2 * half]]
     if len(start) < 2 * half:
         raise ParameterError("the posterior density", "finite around its mode", "-inf")
@@ -543,7 +552,9 @@ def _ensemble(
                 value[mine] = np.where(accept, new, value[mine])
             history.append(walkers.copy())
         steps = len(history)
+        # Half is thrown away as burn-in, however long the chain grows.
         kept = np.array(history[steps // 2 :])
+        # The slowest parameter decides.
         tau = max(_autocorrelation_time(kept[:, :, j]) for j in range(d))
         enough = len(kept) >= _AUTOCORRELATION_TIMES * tau
         if enough or steps >= most_steps:
@@ -586,6 +597,7 @@ def _autocorrelation_time(series: FloatArray) -> float:
     """Integrated autocorrelation time of walkers (n_steps, n_walkers), Sokal's window."""
     n = len(series)
     centred = series - series.mean()
+    # Padded to twice the length, or the end of the chain would touch its beginning.
     spectrum = np.abs(np.fft.rfft(centred, 2 * n, axis=0)) ** 2
     covariance = np.fft.irfft(spectrum, axis=0)[:n].mean(axis=1)
     if covariance[0] <= 0:

@@ -152,7 +152,8 @@ def read_bundle_files(folder: str | Path, *, newest: int) -> dict[str, bytes]:
         version, hashes = int(manifest["format_version"]), dict(manifest["hashes"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(
-            f"the bundle at {home} is damaged: {MANIFEST} is not a readable manifest ({error})"
+            f"the bundle at {home} is damaged: {MANIFEST} is not a readable manifest "
+            f"({error!s:.200})"
         ) from error
     if version > newest:
         written_by = manifest.get("crmml_version", "a newer version")

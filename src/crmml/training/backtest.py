@@ -15,14 +15,17 @@ from typing import Any
 
 import pandas as pd
 
-from crmml._typing import Grain, TimeUnit
+from crmml._typing import MONTHS, FloatArray, Grain, TimeUnit
+from crmml.card import Card, Result, listed
 from crmml.data.tables import Tables
 from crmml.exceptions import ParameterError, TooLittleDataError
+from crmml.features.labels import LabelledSnapshot
 from crmml.features.tracking import count_weekly_purchases
 from crmml.features.windows import Window
 from crmml.models.fits import Fits
 from crmml.models.purchase.compose import kept_clocks
 from crmml.notes import Note, merge_notes
+from crmml.stats.discounting import in_units
 from crmml.training.candidates import COMPOSED, make_candidate, read_schedules
 from crmml.training.choose import (
     choose,
@@ -35,8 +38,8 @@ from crmml.training.evaluate import Announce, EvaluatedWindow, evaluate_window
 from crmml.training.windows import LabelledCache, build_training_windows, label_once
 
 
-@dataclass(frozen=True)
-class Backtest:
+@dataclass(frozen=True, repr=False)
+class Backtest(Result):
     """Rolling windows and the choice that follows from them.
 
     Attributes
@@ -68,6 +71,26 @@ class Backtest:
     skipped: dict[str, str] = field(default_factory=dict)
     contradicted: str | None = None
     competing: tuple[Note, ...] = ()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the leaderboard."""
+        return self.leaderboard.copy()
+
+    def _card(self) -> Card:
+        cutoffs = [str(one.labelled.window.cutoff.date()) for one in self.windows]
+        rows = [
+            ("chosen", self.reason),
+            ("chosen on", f"windows at {listed(cutoffs[:-1])}"),
+            ("graded on", f"the window at {cutoffs[-1]}, which did not help to choose"),
+            ("candidates", listed(self.windows[-1].fitted, most=12)),
+            *((f"left out: {name}", why) for name, why in [*self.skipped.items()][:4]),
+        ]
+        if self.contradicted is not None:
+            rows.append(("to look at", self.contradicted))
+        rows.append(("more", "to_pandas() is the leaderboard, plot() draws it"))
+        n, length = len(self.windows), self.windows[-1].labelled.window.horizon
+        windows = f"{n} window{'s' if n > 1 else ''} of {length}"
+        return Card(f"Backtest on {windows}, {self.chosen} chosen", tuple(rows))
 
     @property
     def chose_on(self) -> list[EvaluatedWindow]:
@@ -165,8 +188,8 @@ def run_backtest(
     """
     if not windows:
         raise TooLittleDataError("a backtest needs an outcome window that the data cover; got none")
-    lengths = {str(window.closes - window.cutoff) for window in windows}
-    if len(lengths) > 1 or any(window.opens > window.cutoff for window in windows):
+    lengths = {in_units(window.horizon, "day") for window in windows}
+    if len(lengths) > 1 or any(window.gap is not None for window in windows):
         raise ParameterError("windows", "of one horizon and without a gap", sorted(lengths))
     kept = {} if cache is None else cache
     known = Fits() if fits is None else fits
@@ -192,15 +215,12 @@ def run_backtest(
             cache=kept,
             **build,
         )
-        weekly = count_weekly_purchases(
-            tables, window, labelled.snapshot.customer_id, grain=grain, own_seller=own_seller
-        )
         evaluated.append(
             evaluate_window(
                 labelled,
                 training_windows,
                 candidates,
-                weekly=weekly,
+                weekly=_weekly(tables, labelled, grain, own_seller),
                 n_boot=n_boot,
                 seed=seed,
                 announce=announce,
@@ -208,6 +228,16 @@ def run_backtest(
             )
         )
     return choose_and_grade(evaluated)
+
+
+def _weekly(
+    tables: Tables, labelled: LabelledSnapshot, grain: Grain, own_seller: str | None
+) -> FloatArray | None:
+    """Count what was bought in each week of a window; None where no week of a purchase is known."""
+    if grain in MONTHS:
+        return None
+    ids = labelled.snapshot.customer_id
+    return count_weekly_purchases(tables, labelled.window, ids, grain=grain, own_seller=own_seller)
 
 
 def choose_and_grade(evaluated: list[EvaluatedWindow]) -> Backtest:

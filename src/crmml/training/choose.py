@@ -14,6 +14,7 @@ from crmml.metrics.bootstrap import Replicates
 from crmml.metrics.challenge import challenge
 from crmml.metrics.table import metric_named
 from crmml.models.forecast.forecasters import ProcessForecaster
+from crmml.models.summary import count_parameters
 from crmml.training.candidates import CANDIDATES, PROCESSES
 from crmml.training.evaluate import DECIDED_BY, EvaluatedWindow, find_best
 
@@ -203,10 +204,8 @@ def choose_by_likelihood(window: EvaluatedWindow) -> Choice:
 
 def _penalised(model: object) -> float:
     """Log-likelihood less half the logarithm of the number of customers for each parameter."""
-    sizes = [len(getattr(model, name, ())) for name in ("params_", "coefficients_", "clock_names_")]
-    n_parameters = sum(sizes) + (getattr(model, "k_", 1) > 1)
     likelihood, n = (getattr(model, name) for name in ("log_likelihood_", "n_customers_"))
-    return float(likelihood - 0.5 * n_parameters * math.log(n))
+    return float(likelihood - 0.5 * count_parameters(model) * math.log(n))
 
 
 def grade(chosen: str, window: EvaluatedWindow) -> str:

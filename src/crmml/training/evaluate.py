@@ -13,6 +13,7 @@ import pandas as pd
 from sklearn.base import clone
 
 from crmml._typing import Duration, FloatArray
+from crmml.card import Card, Result, listed
 from crmml.exceptions import DataError, TooLittleDataError
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
@@ -40,8 +41,8 @@ _MOST_PURCHASES = 400
 _MOST_EVALUATED = 100_000
 
 
-@dataclass(frozen=True)
-class EvaluatedWindow:
+@dataclass(frozen=True, repr=False)
+class EvaluatedWindow(Result):
     """One window: what was forecast and what happened.
 
     Attributes
@@ -77,6 +78,20 @@ class EvaluatedWindow:
     tracking: pd.DataFrame
     skipped: dict[str, str]
     notes: tuple[Note, ...] = ()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the metrics of the candidates."""
+        return self.table.copy()
+
+    def _card(self) -> Card:
+        rows = (
+            ("customers", repr(self.labelled)),
+            ("candidates", listed(self.fitted, most=12)),
+            *((f"left out: {name}", why) for name, why in [*self.skipped.items()][:6]),
+            ("more", "to_pandas() is the table of metrics, plot() draws the deciding one"),
+        )
+        window = self.labelled.window
+        return Card(f"EvaluatedWindow of {window.horizon} from {window.cutoff.date()}", rows)
 
 
 def evaluate_window(

@@ -89,7 +89,7 @@ def training_cutoff(config: Config, tables: Tables) -> pd.Timestamp:
         If it lies before all data.
     """
     tables.require_log()
-    end = end_of_observation(tables.last_timestamp)
+    end = end_of_observation(tables.last_timestamp, config.snapshot.grain)
     if config.cutoff is None:
         return end
     cutoff = read_moment(config.cutoff, "cutoff")

@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from crmml.card import Card, Result, listed
 from crmml.config import Config, load_config, parse_config
 from crmml.data.tables import Tables
+from crmml.exceptions import WrongArgumentError
 from crmml.metrics.bootstrap import Replicates
+from crmml.models.arguments import describe
 from crmml.models.churn.selection import ChurnSelection
 from crmml.notes import Note, merge_notes
 from crmml.scoring.bundle import ScoringBundle
@@ -25,6 +28,7 @@ from crmml.stats.threads import on_one_thread
 from crmml.training.backtest import Backtest, run_backtest
 from crmml.training.bundling import finish_bundle, read_catalogue
 from crmml.training.candidates import find_competitors, make_candidate
+from crmml.training.contracts import ContractChoice, add_contracts, fit_contracts
 from crmml.training.evaluate import Announce
 from crmml.training.fit import fit_bundle
 from crmml.training.gates import find_gates
@@ -36,8 +40,8 @@ Interval = tuple[float, float, float]
 """Value, lower and upper bound (90 %)."""
 
 
-@dataclass(frozen=True)
-class TrainingResult:
+@dataclass(frozen=True, repr=False)
+class TrainingResult(Result):
     """Everything that came out of a training.
 
     Attributes
@@ -52,6 +56,8 @@ class TrainingResult:
         Leaderboard, choice and reason.
     churn : ChurnSelection
         The churn model that the data allow, with its evaluation.
+    contracts : ContractChoice
+        The model of contracts likewise, where there are contracts.
     served : dict of str to (value, lower, upper)
         Metrics of what :func:`crmml.score` said at the cutoff of the window that grades, with a
         bundle trained on what was known then.
@@ -76,6 +82,7 @@ class TrainingResult:
     tables: Tables
     backtest: Backtest
     churn: ChurnSelection
+    contracts: ContractChoice
     served: dict[str, Interval]
     replicates: Replicates
     calibration: pd.DataFrame | None
@@ -83,6 +90,29 @@ class TrainingResult:
     label_specification: dict[str, Any]
     gates: dict[str, bool]
     config: Config
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return :attr:`metrics`: value with lower and upper bound, missing where there is none."""
+        rows = {n: v if isinstance(v, tuple) else (v,) * 3 for n, v in self.metrics.items()}
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "lower", "upper"])
+        alone = [not isinstance(value, tuple) for value in self.metrics.values()]
+        table.loc[alone, ["lower", "upper"]] = np.nan
+        return table.rename_axis("metric")
+
+    def _card(self) -> Card:
+        asked = [note for note in self.notes if note.severity != "info"]
+        unmet = [gate for gate, met in self.gates.items() if not met]
+        rows = (
+            ("bundle", repr(self.bundle)),
+            ("scores", repr(self.scores)),
+            ("forecast", repr(self.backtest)),
+            ("churn", f"{self.churn.name}: {self.churn.reason}"),
+            ("gates", f"not met: {listed(unmet)}" if unmet else "all met"),
+            ("notes", f"{len(asked):,} that limit the meaning, of {len(self.notes):,}"),
+            *((note.code, str(note)) for note in asked[:4]),
+            ("more", "to_pandas() is the table of metrics, plot() the forecast and the outcome"),
+        )
+        return Card(f"TrainingResult, {self.backtest.chosen} on {self.scores!r}", rows)
 
     @property
     def metrics(self) -> dict[str, float | Interval]:
@@ -95,7 +125,10 @@ class TrainingResult:
         churn: dict[str, Interval] = {}
         if self.churn.evaluation is not None:
             churn = {f"churn_{c}_{m}": v for (c, m), v in _rows(self.churn.evaluation.table)}
-        everything = {**self.served, **board, **churn}
+        ended: dict[str, Interval] = {}
+        if self.contracts.backtest is not None:
+            ended = {f"contract_{c}_{m}": v for (c, m), v in _rows(self.contracts.backtest.table)}
+        everything = {**self.served, **board, **churn, **ended}
         return {
             name: value if np.isfinite(value).all() else value[0]
             for name, value in everything.items()
@@ -148,17 +181,20 @@ def train(
     figures = {metric: value for (_, metric), value in _rows(served.replicates.table())}
     say("fitting on all data")
     fitted = fit_bundle(plan, plan.newest, backtest)
+    contracts = fit_contracts(settings, tables, plan.cutoff)
+    bundle = add_contracts(fitted.bundle, contracts)
     say("scoring")
-    scores = score(fitted.bundle, tables, plan.cutoff, snapshot=plan.newest, keep_counts=True)
+    scores = score(bundle, tables, plan.cutoff, snapshot=plan.newest, keep_counts=True)
     gates = find_gates(served, fitted.churn, backtest.chosen)
-    told = [*fitted.notes, *(gate.note for gate in gates)]
+    told = [*fitted.notes, *contracts.notes, *(gate.note for gate in gates)]
     notes = gather_notes(backtest, told, scores)
     return TrainingResult(
-        bundle=finish_bundle(fitted.bundle, figures, notes, scores, tables),
+        bundle=finish_bundle(bundle, figures, notes, scores, tables),
         scores=scores,
         tables=tables,
         backtest=backtest,
         churn=fitted.churn,
+        contracts=contracts,
         served=figures,
         replicates=served.replicates,
         calibration=served.churn,
@@ -262,4 +298,11 @@ def gather_notes(backtest: Backtest, fitted: Sequence[Note], scores: Scores) -> 
 def _as_config(config: Config | Mapping[str, Any] | str | Path) -> Config:
     if isinstance(config, Config):
         return config
+    if not isinstance(config, (str, Path, Mapping)):
+        raise WrongArgumentError(
+            "crmml.train",
+            "settings first: a mapping, a file or a Config",
+            describe(config),
+            "crmml.train({}, log) takes the defaults",
+        )
     return load_config(config) if isinstance(config, (str, Path)) else parse_config(config)

@@ -132,5 +132,6 @@ def _closed_windows(
         gap=gap,
         step=config.backtest.step,
         min_history=min_history,
+        grain=config.snapshot.grain,
     )
     return [w for w in windows if w.closes <= until][-config.backtest.max_windows :]

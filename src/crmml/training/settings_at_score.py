@@ -30,6 +30,8 @@ ROLES: Mapping[str, Role] = {
     "snapshot": "fixed",
     "outcome": "fixed",
     "value": "fixed",
+    "contracts": "fixed",
+    "contracts.max_windows": "no_part",
     "backtest": "no_part",
     "tiers": "fixed",
     "actions": "fixed",
@@ -59,6 +61,9 @@ _OF_BUNDLE: Mapping[str, Callable[[ScoringBundle], Any]] = {
     "value.per_purchase": lambda b: b.manifest.reading.get("transactions", {}).get(
         "amount_per_purchase"
     ),
+    "contracts.period": lambda b: _contracts(b, "period"),
+    "contracts.grace": lambda b: _contracts(b, "grace"),
+    "contracts.trailing": lambda b: _contracts(b, "trailing"),
     "tiers.shares": lambda b: tuple(b.tiers.shares),
     "actions.holdout_share": lambda b: b.policy.holdout_share,
     "actions.holdout_least": lambda b: b.policy.holdout_least,
@@ -66,6 +71,11 @@ _OF_BUNDLE: Mapping[str, Callable[[ScoringBundle], Any]] = {
     "actions.consent": lambda b: b.policy.consent,
     "actions.contact_limit": lambda b: b.policy.contact_limit and asdict(b.policy.contact_limit),
 }
+
+
+def _contracts(bundle: ScoringBundle, name: str) -> Any:
+    """Return a setting of the contracts; None where the bundle scores none."""
+    return next((getattr(p, name) for p in bundle.predictors if p.name == "contracts"), None)
 
 
 def role_of(name: str) -> Role | None:
@@ -179,6 +189,8 @@ def _says_nothing(name: str, config: Config, bundle: ScoringBundle) -> bool:
     """Whether a setting that is written down asks for nothing that the bundle could differ in."""
     if name == "cutoff":
         return config.cutoff is None
+    if name.startswith("contracts."):  # of a bundle that scores none
+        return all(predictor.name != "contracts" for predictor in bundle.predictors)
     if name == "value.margin":  # the data's own margin comes first, at training too
         known = bundle.manifest.columns.get("transactions", ())
         return bool({"margin", "cost"} & set(known))

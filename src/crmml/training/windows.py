@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from crmml._typing import Duration, Grain, TimeUnit
+from crmml._typing import MONTHS, Duration, Grain, TimeUnit
 from crmml.data.tables import Tables
 from crmml.features.labels import LabelledSnapshot, build_labelled
-from crmml.features.windows import Window, length_of
+from crmml.features.windows import Window, shifted, start_of_calendar, units_between
+from crmml.stats.discounting import in_units
 
 LabelledCache = dict[tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp], LabelledSnapshot]
 """Labelled snapshots by cutoff, beginning and end of the window, of one log and equal settings."""
@@ -78,19 +79,24 @@ def build_training_windows(
     list of LabelledSnapshot
         Oldest first; empty where the history is shorter than three weeks.
     """
-    start = tables.first_timestamp.normalize()
-    length = length_of(horizon)
-    history = cutoff - start
+    # counted in days, or in months where the grain is one or more
+    unit: TimeUnit = grain if grain in MONTHS else "day"
+    start = start_of_calendar(tables.first_timestamp, grain)
+    length = int(in_units(horizon, unit))
+    history = int(units_between(start, cutoff, unit))
     if history < 5 / 3 * length:
-        length = pd.Timedelta(days=(history / 3).days)
-    if length < pd.Timedelta(days=7):
+        length = history // 3
+    if length < (1 if grain in MONTHS else 7):
         return []
     found = []
     for step in range(most):
-        moment = cutoff - length - step * (length / 2).floor("D")
-        if moment - start < 2 / 3 * length:
+        ahead = length + step * max(length // 2, 1)
+        if history - ahead < 2 / 3 * length:
             break
-        window = Window(moment, Duration(length / pd.Timedelta(days=1), "day"))
+        window = Window(
+            shifted(cutoff, Duration(float(ahead), unit), -1),
+            Duration(float(length), unit),
+        )
         found.append(
             label_once(
                 tables,

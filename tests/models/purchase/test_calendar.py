@@ -361,7 +361,9 @@ def test_lifetime_value_follows_the_calendar(snapshot):
     some = snapshot.subset((frame["monetary_value"] > 0) | (frame["frequency"] == 0))
     profile = CalendarProfile.from_weeks({w: 3.0 if w >= 48 else 1.0 for w in range(1, 54)})
     with pytest.warns(FitWarning, match="lacks the sum of log s"):
-        model = LifetimeValueModel(purchase_model=ModifiedBetaGeoModel(calendar=profile)).fit(some)
+        model = LifetimeValueModel(
+            purchase_model=ModifiedBetaGeoModel(calendar=profile), margin=1.0
+        ).fit(some)
     again = crmml.models.from_dict(json.loads(json.dumps(model.to_dict(), sort_keys=True)))
     december = again.clv(some, "4W")
     pd.testing.assert_series_equal(december, model.clv(some, "4W"))

@@ -538,7 +538,7 @@ def test_lifetime_value_stands_on_it(snapshot):
     paying = (snapshot.frame["monetary_value"] > 0) | (snapshot.frame["frequency"] == 0)
     some = snapshot.subset(paying & (np.arange(len(snapshot)) % 4 == 0))
     model = LifetimeValueModel(
-        purchase_model=LeftCensoredModel(margin="8W"), spend_model=GammaGammaModel()
+        purchase_model=LeftCensoredModel(margin="8W"), spend_model=GammaGammaModel(), margin=1.0
     ).fit(some)
     again = crmml.models.from_dict(json.loads(json.dumps(model.to_dict(), sort_keys=True)))
     value, bounds = again.clv(some, "52W"), again.clv_quantiles(some, "52W", (0.1, 0.9))

@@ -300,7 +300,7 @@ def test_a_left_censored_base_has_coefficients_of_old_and_new(snapshot):
 @pytest.fixture(scope="module")
 def valued(snapshot):
     purchases = BetaGeoModel(purchase_covariates=["z"])
-    return LifetimeValueModel(purchase_model=purchases, n_posterior_draws=200).fit(
+    return LifetimeValueModel(purchase_model=purchases, n_posterior_draws=200, margin=1.0).fit(
         some_of(snapshot, 400)
     )
 

@@ -110,7 +110,9 @@ def test_clv_does_not_depend_on_the_unit_of_the_snapshot_or_the_horizon(model, s
 
 
 def test_without_discounting_and_with_full_margin_clv_is_purchases_times_spend(snapshot):
-    plain = LifetimeValueModel(annual_discount_rate=0.0, n_posterior_draws=0).fit(snapshot)
+    plain = LifetimeValueModel(annual_discount_rate=0.0, n_posterior_draws=0, margin=1.0).fit(
+        snapshot
+    )
     product = plain.purchase_model_.expected_purchases(
         snapshot, "26W"
     ) * plain.spend_model_.expected_spend(snapshot)
@@ -144,16 +146,16 @@ def test_bad_settings_are_refused(snapshot):
     with pytest.raises(MissingColumnsError, match="'nope'"):
         LifetimeValueModel(margin="nope").fit(snapshot)
     with pytest.raises(ParameterError, match="annual_discount_rate must be finite"):
-        LifetimeValueModel(annual_discount_rate=-0.1).fit(snapshot)
+        LifetimeValueModel(annual_discount_rate=-0.1, margin=1.0).fit(snapshot)
     with pytest.raises(ParameterError, match="n_posterior_draws must be 0 or >= 2"):
-        LifetimeValueModel(n_posterior_draws=1).fit(snapshot)
+        LifetimeValueModel(n_posterior_draws=1, margin=1.0).fit(snapshot)
     broken = Snapshot.from_frame(
         snapshot.frame.assign(margin_ratio=np.nan), cutoff="2024-01-01", time_unit="week"
     )
     with pytest.raises(DataError, match="margin ratio must be a finite number <= 1"):
         LifetimeValueModel(margin="margin_ratio").fit(broken)
     with pytest.raises(NotFittedError, match="LifetimeValueModel is not fitted"):
-        LifetimeValueModel().clv(snapshot, "52W")
+        LifetimeValueModel(margin=1.0).clv(snapshot, "52W")
 
 
 def test_bad_levels_and_groups_are_refused(model, snapshot):
@@ -250,7 +252,9 @@ def test_storage_is_plain_json_and_every_prediction_comes_back(model, snapshot):
 
 def test_the_models_given_are_left_unfitted_and_fits_repeat(snapshot, model):
     given = ModifiedBetaGeoModel()
-    fitted = LifetimeValueModel(purchase_model=given, n_posterior_draws=20).fit(snapshot)
+    fitted = LifetimeValueModel(purchase_model=given, n_posterior_draws=20, margin=1.0).fit(
+        snapshot
+    )
     assert not hasattr(given, "params_")
     assert isinstance(fitted.purchase_model_, ModifiedBetaGeoModel)
     again = LifetimeValueModel(margin=0.3, n_posterior_draws=60).fit(snapshot)
@@ -260,7 +264,7 @@ def test_the_models_given_are_left_unfitted_and_fits_repeat(snapshot, model):
 @pytest.mark.parametrize("purchases", [ModifiedBetaGeoModel, ParetoNBDModel])
 def test_quantiles_work_with_every_purchase_process(purchases, snapshot):
     some = few(snapshot)
-    fitted = LifetimeValueModel(purchase_model=purchases(), n_posterior_draws=20).fit(
+    fitted = LifetimeValueModel(purchase_model=purchases(), n_posterior_draws=20, margin=1.0).fit(
         snapshot.subset(np.arange(len(snapshot)) < 800)
     )
     found = fitted.clv_quantiles(some, "26W", LEVELS).to_numpy()
@@ -277,8 +281,8 @@ def test_totals_add_up_and_their_intervals_respect_shared_parameters(model, snap
     assert whole.loc["all", 0.1] < whole.loc["all", "expected"] < whole.loc["all", 0.9]
     # Fitted to few and asked of many, the parameters are most of the uncertainty.
     some = snapshot.subset(np.arange(len(snapshot)) < 300)
-    unsure = LifetimeValueModel(n_posterior_draws=60).fit(some)
-    certain = LifetimeValueModel(n_posterior_draws=0).fit(some)
+    unsure = LifetimeValueModel(n_posterior_draws=60, margin=1.0).fit(some)
+    certain = LifetimeValueModel(n_posterior_draws=0, margin=1.0).fit(some)
     wide, narrow = (m.total(snapshot, "52W").loc["all"] for m in (unsure, certain))
     assert wide[0.9] - wide[0.1] > 1.5 * (narrow[0.9] - narrow[0.1])
     assert narrow[0.1] < narrow["expected"] < narrow[0.9]
@@ -299,7 +303,7 @@ def test_customers_with_net_returns_keep_a_row_and_their_loss(snapshot):
     frame.loc[loser, "monetary_value"] = -500.0
     losing = Snapshot.from_frame(frame, cutoff="2024-01-01", time_unit="week")
     with pytest.warns(FitWarning, match="left out of the spend fit"):
-        fitted = LifetimeValueModel(n_posterior_draws=20).fit(losing)
+        fitted = LifetimeValueModel(n_posterior_draws=20, margin=1.0).fit(losing)
     value = fitted.clv(losing, "52W")
     who = frame.loc[loser, "customer_id"]
     assert value[who] < 0
@@ -408,7 +412,9 @@ def test_thinned_counts_keep_the_mean_and_the_small_counts():
 
 
 def test_mean_of_the_quantile_function_is_the_expectation(snapshot):
-    certain = LifetimeValueModel(n_posterior_draws=0, annual_discount_rate=0.2).fit(snapshot)
+    certain = LifetimeValueModel(n_posterior_draws=0, annual_discount_rate=0.2, margin=1.0).fit(
+        snapshot
+    )
     some = few(snapshot, 9)
     grid = (np.arange(400) + 0.5) / 400
     values = certain.clv_quantiles(some, "52W", grid.tolist()).to_numpy()

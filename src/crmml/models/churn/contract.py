@@ -12,7 +12,9 @@ import pandas as pd
 from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, TooLittleDataError
 from crmml.features.snapshot import Distinct
+from crmml.models.arguments import check_contracts
 from crmml.models.estimator import Estimator, warn_of_fit
+from crmml.models.summary import WithLikelihood
 from crmml.stats import mle, sbg
 from crmml.stats.discounting import discount_rate_per_unit, in_units
 
@@ -21,7 +23,7 @@ _FLAT = 1e-5
 CONTRACT_COLUMNS = ("customer_id", "renewals", "ended")
 
 
-class ShiftedBetaGeoModel(Estimator):
+class ShiftedBetaGeoModel(WithLikelihood, Estimator):
     """Shifted beta-geometric model of contract renewal, Fader and Hardie (2007).
 
     Customers differ in a constant chance ``theta ~ Beta(alpha, beta)`` of ending the contract at
@@ -240,6 +242,7 @@ class ShiftedBetaGeoModel(Estimator):
 
 def _contract_columns(contracts: pd.DataFrame) -> tuple[pd.Index[Any], FloatArray, BoolArray]:
     """Validate a table of contracts; the rules all stand here."""
+    check_contracts(contracts, ShiftedBetaGeoModel.__name__)
     frame = contracts.reset_index() if contracts.index.name == "customer_id" else contracts
     missing = [name for name in CONTRACT_COLUMNS if name not in frame.columns]
     if missing:

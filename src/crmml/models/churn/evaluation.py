@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from crmml._typing import Duration, FloatArray
+from crmml._typing import FloatArray
+from crmml.card import Card, Result, moment
 from crmml.exceptions import FutureLeakError, ParameterError
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
@@ -31,8 +32,8 @@ class ChurnPredictor(Protocol):
         """Return the probability of no purchase in the outcome window, keyed by customer."""
 
 
-@dataclass(frozen=True)
-class ChurnEvaluation:
+@dataclass(frozen=True, repr=False)
+class ChurnEvaluation(Result):
     """How churn models did on a window that none of them has seen.
 
     Attributes
@@ -67,6 +68,20 @@ class ChurnEvaluation:
     cutoff: pd.Timestamp
     n_customers: int
     churn_rate: float
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table of metrics."""
+        return self.table.copy()
+
+    def _card(self) -> Card:
+        rows = (
+            ("window", f"from {moment(self.cutoff)} on, seen by none of the models"),
+            ("churned", f"{self.churn_rate:.1%} of the customers"),
+            *((f"grade of {name}", f"{grade} against {self.reference}")
+              for name, grade in self.grades.items()),
+            ("more", "to_pandas() is the table of metrics, plot() the reliability"),
+        )  # fmt: skip
+        return Card(f"ChurnEvaluation on {self.n_customers:,} customers", rows)
 
     @property
     def gains(self) -> pd.DataFrame:
@@ -178,9 +193,7 @@ def _judged(
     labelled: LabelledSnapshot, candidate_horizons: float, max_customers: int, seed: int
 ) -> tuple[Snapshot, FloatArray]:
     """Take the alive candidates, or a sample of them, with their outcomes."""
-    window = labelled.window
-    horizon = Duration((window.closes - window.opens) / pd.Timedelta(days=1), "day")
-    keep = find_candidates(labelled.snapshot, horizon, candidate_horizons)
+    keep = find_candidates(labelled.snapshot, labelled.window.horizon, candidate_horizons)
     keep &= in_sample(labelled.snapshot, -(-len(labelled) // max_customers), seed)
     return labelled.snapshot.subset(keep), labels(labelled)[keep]
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from crmml._typing import BoolArray, Duration
 from crmml.exceptions import ParameterError, TooLittleDataError
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
-from crmml.features.windows import customer_folds
+from crmml.features.windows import Window, customer_folds
 from crmml.stats.discounting import in_units
 
 
@@ -77,14 +76,9 @@ def check_window(
     ParameterError
         If they differ.
     """
-    days = in_units(horizon, "day")
-    skipped = in_units(gap, "day") if gap is not None else 0.0
     window = part.window
-    want = (
-        window.cutoff + pd.Timedelta(days=skipped),
-        window.cutoff + pd.Timedelta(days=skipped + days),
-    )
-    if (window.opens, window.closes) != want:
+    want = Window(window.cutoff, horizon, gap)
+    if (window.opens, window.closes) != (want.opens, want.closes):
         raise ParameterError(
             "history",
             f"labelled over {horizon} after a gap of {gap or 'nothing'}",

@@ -16,6 +16,7 @@ from crmml.features.selection import choose_features, feature_matrix
 from crmml.features.snapshot import Snapshot
 from crmml.features.windows import customer_folds
 from crmml.metrics.bootstrap import hash_keys
+from crmml.models.arguments import check_history, check_snapshot
 from crmml.models.boosting import Boosting, Trees
 from crmml.models.churn.calibration import MonotoneCalibration
 from crmml.models.churn.history import (
@@ -173,6 +174,7 @@ class ChurnModel(WithPurchaseModel):
         LeakWarning
             If one feature of the snapshot does so.
         """
+        check_history(history, self)
         self._check_settings()
         train, calibration, embargoed = split_history(history)
         for part in (*train, calibration):
@@ -204,6 +206,7 @@ class ChurnModel(WithPurchaseModel):
         MissingColumnsError
             If the snapshot lacks a feature that the trees use.
         """
+        check_snapshot(snapshot, self)
         self._check_fitted()
         margin = self._trees().score(self._matrix(snapshot))
         p = MonotoneCalibration.from_dict(self.calibration_)(margin)
@@ -218,6 +221,7 @@ class ChurnModel(WithPurchaseModel):
             Keyed by customer; columns ``features_`` and ``baseline`` (the same for everybody).
             A row adds up to the trees' score. Tree Shapley values (Lundberg et al. 2020).
         """
+        check_snapshot(snapshot, self)
         self._check_fitted()
         parts = self._trees().contributions(self._matrix(snapshot))
         return pd.DataFrame(parts, snapshot.customer_id, [*self.features_, "baseline"])

@@ -12,6 +12,7 @@ from crmml._typing import Duration, FloatArray
 from crmml.exceptions import TooLittleDataError
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
+from crmml.models.arguments import check_history, check_snapshot
 from crmml.models.churn.calibration import MonotoneCalibration
 from crmml.models.churn.history import check_window, find_candidates, sort_history, whole_length
 from crmml.models.estimator import Estimator
@@ -102,6 +103,8 @@ class PurchaseChurn(WithPurchaseModel):
         TooLittleDataError
             If there is no snapshot.
         """
+        if not isinstance(history, Snapshot):
+            check_history(history, self)
         if not isinstance(history, Snapshot) and not history:
             raise TooLittleDataError("a purchase model needs at least one snapshot; got none")
         newest = history if isinstance(history, Snapshot) else sort_history(history)[-1]
@@ -119,6 +122,7 @@ class PurchaseChurn(WithPurchaseModel):
 
     def churn_probability(self, snapshot: Snapshot) -> pd.Series[float]:
         """Return the probability of no purchase in the outcome window, keyed by customer."""
+        check_snapshot(snapshot, self)
         self._check_fitted()
         p = self.no_purchase(snapshot, self._length())
         if self.calibration_ is not None:

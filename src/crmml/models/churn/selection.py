@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from crmml._typing import Duration
+from crmml.card import Card, Result
 from crmml.exceptions import TooLittleDataError
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
@@ -21,8 +24,8 @@ WINDOWS_NEEDED = 3
 """Windows that do not overlap: one to train on, one to calibrate on, one to judge on."""
 
 
-@dataclass(frozen=True)
-class ChurnSelection:
+@dataclass(frozen=True, repr=False)
+class ChurnSelection(Result):
     """The churn model that the data allow, and why.
 
     Attributes
@@ -45,6 +48,20 @@ class ChurnSelection:
     evaluation: ChurnEvaluation | None
     n_windows: int
     n_needed: int = WINDOWS_NEEDED
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table of the evaluation; empty where the history was too short for one."""
+        return pd.DataFrame() if self.evaluation is None else self.evaluation.to_pandas()
+
+    def _card(self) -> Card:
+        judged = "nothing: the history is too short"
+        rows = (
+            ("because", self.reason),
+            ("model", repr(self.model)),
+            ("judged on", judged if self.evaluation is None else repr(self.evaluation)),
+            ("windows", f"{self.n_windows} of the {self.n_needed} that a learned model needs"),
+        )
+        return Card(f"ChurnSelection: {self.name}", rows)
 
 
 def select_churn(

@@ -23,6 +23,7 @@ from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import LOYALTY_CLASSES
 from crmml.metrics.classification import auc
+from crmml.models.arguments import check_history, check_snapshot
 from crmml.models.churn.calibration import MonotoneCalibration
 from crmml.models.estimator import Estimator
 from crmml.stats.discounting import in_units
@@ -83,6 +84,7 @@ class RecencyRule(Estimator):
         TooLittleDataError
             If there is no snapshot, or only one of the two outcomes occurs.
         """
+        check_history(history, self)
         churned = np.concatenate([labels(part) for part in history] or [np.empty(0)])
         if len(np.unique(churned)) < 2:
             raise TooLittleDataError(
@@ -107,6 +109,7 @@ class RecencyRule(Estimator):
 
     def score(self, snapshot: Snapshot) -> pd.Series[float]:
         """Return the ranking score, higher for more likely churn, keyed by customer."""
+        check_snapshot(snapshot, self)
         self._check_fitted()
         if snapshot.time_unit != self.time_unit_:
             raise CrmmlError(
@@ -267,6 +270,7 @@ class LifetimesBaseline(Estimator):
         TooLittleDataError
             If lifetimes does not converge, as on small samples.
         """
+        check_snapshot(snapshot, self)
         gathered = snapshot.distinct()
         weights = np.bincount(gathered.inverse, sample_weight).astype(np.float64)
         columns = [gathered.rows[name].to_numpy() for name in ("frequency", "recency", "T")]
@@ -287,6 +291,7 @@ class LifetimesBaseline(Estimator):
         NotFittedError, CrmmlError
             If not fitted, or the time units differ.
         """
+        check_snapshot(snapshot, self)
         return self._predict(
             snapshot,
             "conditional_expected_number_of_purchases_up_to_time",
@@ -350,6 +355,7 @@ class LifetimesSpendBaseline(Estimator):
         TooLittleDataError
             If there is no repeat buyer, or lifetimes does not converge, as on small samples.
         """
+        check_snapshot(snapshot, self)
         x, spend = _spend_columns(snapshot)
         keep = (x > 0) & (spend > 0)
         if not keep.any():
@@ -367,6 +373,7 @@ class LifetimesSpendBaseline(Estimator):
 
     def expected_spend(self, snapshot: Snapshot) -> pd.Series[float]:
         """Return the expected spend per purchase, keyed by customer."""
+        check_snapshot(snapshot, self)
         self._check_fitted()
         x, spend = _spend_columns(snapshot)
         model = _lifetimes_class("GammaGammaFitter")()

@@ -16,6 +16,7 @@ from crmml.exceptions import (
 )
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
+from crmml.models.arguments import check_history, check_snapshot
 from crmml.models.fits import Fits
 from crmml.models.forecast.forecaster import Forecaster, in_order
 
@@ -58,6 +59,8 @@ class BlendForecaster(Forecaster):
         fits: Fits | None = None,
     ) -> Self:
         """Weigh the members on the newest training window, and fit them on the snapshot."""
+        check_snapshot(snapshot, self)
+        check_history(windows, self)
         fits = Fits() if fits is None else fits
         closed = in_order(snapshot, windows)
         if not closed:
@@ -94,6 +97,7 @@ class BlendForecaster(Forecaster):
 
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:
         """Return ``purchases`` and ``spend`` in the horizon, keyed by customer."""
+        check_snapshot(snapshot, self)
         self._check_fitted()
         parts = [
             weight * member.forecast(snapshot)

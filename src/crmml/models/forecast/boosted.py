@@ -18,6 +18,7 @@ from crmml.features.labels import LabelledSnapshot
 from crmml.features.selection import choose_features, feature_matrix
 from crmml.features.snapshot import Snapshot
 from crmml.features.windows import customer_folds
+from crmml.models.arguments import check_history, check_snapshot
 from crmml.models.boosting import Boosting, Objective, Trees
 from crmml.models.fits import Fits
 from crmml.models.forecast.forecaster import Forecaster, in_order, keyed
@@ -164,6 +165,8 @@ class BoostedForecaster(Forecaster):
         fits: Fits | None = None,
     ) -> Self:
         """Grow the trees on the training windows."""
+        check_snapshot(snapshot, self)
+        check_history(windows, self)
         del fits
         if self.kind not in ("tweedie", "hurdle"):
             raise ParameterError("kind", "'tweedie' or 'hurdle'", self.kind)
@@ -202,6 +205,7 @@ class BoostedForecaster(Forecaster):
 
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:
         """Return ``purchases`` and ``spend`` in the horizon, keyed by customer."""
+        check_snapshot(snapshot, self)
         self._check_fitted()
         X = feature_matrix(snapshot, self.features_)
         purchases, spend = (np.exp(self._score(name, X)) for name in ("purchases", "spend"))

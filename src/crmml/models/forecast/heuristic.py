@@ -12,6 +12,7 @@ import pandas as pd
 from crmml._typing import BoolArray, Duration, FloatArray, IntArray
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import CORE_COLUMNS, Snapshot
+from crmml.models.arguments import check_history, check_snapshot
 from crmml.models.estimator import Estimator
 from crmml.models.fits import Fits
 from crmml.models.forecast.forecaster import Forecaster, in_order, keyed
@@ -32,12 +33,14 @@ class OwnMeanSpend(Estimator):
 
     def fit(self, snapshot: Snapshot) -> Self:
         """Find the mean spend per repeat purchase; 0 if there is none."""
+        check_snapshot(snapshot, self)
         x, spend = (snapshot.frame[name].to_numpy() for name in ("frequency", "monetary_value"))
         self.level_ = math.fsum(x * spend) / max(math.fsum(x), 1.0)
         return self
 
     def expected_spend(self, snapshot: Snapshot) -> pd.Series[float]:
         """Return the expected spend per purchase, keyed by customer."""
+        check_snapshot(snapshot, self)
         self._check_fitted()
         own = snapshot.frame["monetary_value"].to_numpy(dtype=np.float64)
         repeated = snapshot.frame["frequency"].to_numpy() > 0
@@ -94,6 +97,8 @@ class HeuristicForecaster(Forecaster):
         fits: Fits | None = None,
     ) -> Self:
         """Find the cut and the means on the newest training window."""
+        check_snapshot(snapshot, self)
+        check_history(windows, self)
         del fits
         closed = in_order(snapshot, windows)
         self.cut_, self.means_ = 1.0, [[0.0] * (len(self._edges) + 1) for _ in range(2)]
@@ -113,6 +118,7 @@ class HeuristicForecaster(Forecaster):
 
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:
         """Return ``purchases`` and ``spend`` in the horizon, keyed by customer."""
+        check_snapshot(snapshot, self)
         purchases = self.track(snapshot, [Duration.parse(self.horizon)])[:, 0]
         spend = self.spend_model_.expected_spend(snapshot).to_numpy()
         return keyed(snapshot, purchases, purchases * spend)

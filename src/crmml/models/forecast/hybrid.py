@@ -22,6 +22,7 @@ from crmml.features.labels import LabelledSnapshot
 from crmml.features.selection import choose_features, feature_matrix
 from crmml.features.snapshot import Snapshot
 from crmml.metrics.bootstrap import hash_keys
+from crmml.models.arguments import check_history, check_snapshot
 from crmml.models.boosting import Trees
 from crmml.models.fits import Fits
 from crmml.models.forecast.boosted import Rows, boosting_of, gather
@@ -145,6 +146,8 @@ class HybridForecaster(Forecaster):
         fits: Fits | None = None,
     ) -> Self:
         """Fit the process at each cutoff and the trees on what it missed after it."""
+        check_snapshot(snapshot, self)
+        check_history(windows, self)
         fits = Fits() if fits is None else fits
         closed = [part for part in in_order(snapshot, windows) if part.outcomes["purchases"].any()]
         if not closed:
@@ -252,6 +255,7 @@ class HybridForecaster(Forecaster):
 
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:
         """Return ``purchases`` and ``spend`` in the horizon, keyed by customer."""
+        check_snapshot(snapshot, self)
         self._check_fitted()
         expected = self.process_.forecast(snapshot)
         factor = self._factor(snapshot, expected["purchases"].to_numpy())

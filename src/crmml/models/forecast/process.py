@@ -16,6 +16,7 @@ from crmml.exceptions import (
 )
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
+from crmml.models.arguments import check_history, check_snapshot
 from crmml.models.fits import Fits
 from crmml.models.forecast.forecaster import Forecaster, in_order, keyed
 from crmml.models.forecast.heuristic import OwnMeanSpend
@@ -68,6 +69,8 @@ class ProcessForecaster(Forecaster):
         FitWarning
             If spend falls back on each customer's own mean.
         """
+        check_snapshot(snapshot, self)
+        check_history(windows, self)
         fits = Fits() if fits is None else fits
         self.purchase_model_ = fit_purchase_model(
             self.purchase_model, snapshot, in_order(snapshot, windows), fits

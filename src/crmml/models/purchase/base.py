@@ -26,6 +26,7 @@ from crmml.exceptions import (
 )
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Distinct, Snapshot
+from crmml.models.arguments import check_snapshot
 from crmml.models.estimator import (
     Estimator,
     row_weights,
@@ -58,6 +59,7 @@ from crmml.models.purchase.joint_fit import (
 )
 from crmml.models.purchase.predictions import Predictions
 from crmml.models.purchase.predictive import purchase_posterior
+from crmml.models.summary import WithLikelihood
 from crmml.stats import joint, mle
 from crmml.stats.discounting import in_units
 from crmml.stats.newcomer import Settling
@@ -89,7 +91,7 @@ CLOCK_STATE = (
 """Fitted attributes of models with clocks."""
 
 
-class PurchaseModel(Predictions, Estimator):
+class PurchaseModel(Predictions, WithLikelihood, Estimator):
     """A purchase process fitted to (frequency, recency, T); see :mod:`crmml.stats.process`.
 
     A concrete model names its process module in ``_process`` and says which parameters carry the
@@ -288,6 +290,7 @@ class PurchaseModel(Predictions, Estimator):
         ConvergenceWarning
             If the optimiser stopped early.
         """
+        check_snapshot(snapshot, self)
         self._check_settings()
         # A failed fit leaves a fitted model as it was.
         trial = copy.copy(self)
@@ -879,6 +882,7 @@ class PurchaseModel(Predictions, Estimator):
 
     def _check_snapshot(self, snapshot: Snapshot) -> None:
         self._check_fitted()
+        check_snapshot(snapshot, self)
         if snapshot.time_unit != self.time_unit_:
             raise CrmmlError(
                 f"{type(self).__name__} was fitted in units of {self.time_unit_!r}, the snapshot "

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from crmml._typing import FloatArray, Grain
+from crmml._typing import MONTHS, FloatArray, Grain
 from crmml.exceptions import (
     CrmmlError,
     ParameterError,
@@ -17,6 +17,7 @@ from crmml.exceptions import (
 )
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
+from crmml.features.windows import end_of_observation, start_of_calendar
 from crmml.stats import operational_time as ot
 from crmml.stats.discounting import UNIT_DAYS
 
@@ -198,7 +199,7 @@ def grain_edge(moment: pd.Timestamp, grain: Grain, *, up: bool = False) -> float
     Parameters
     ----------
     moment : Timestamp
-    grain : {"hour", "day", "week"}
+    grain : {"hour", "day", "week", "month", "quarter"}
     up : bool
         The end of the period instead, unless the moment is itself a start.
 
@@ -208,7 +209,14 @@ def grain_edge(moment: pd.Timestamp, grain: Grain, *, up: bool = False) -> float
     4.0
     >>> grain_edge(pd.Timestamp("1970-01-07 13:00"), "day", up=True)
     7.0
+    >>> grain_edge(pd.Timestamp("1970-02-07 13:00"), "month", up=True)
+    59.0
     """
+    if grain in MONTHS:
+        start = start_of_calendar(moment, grain)
+        if up and start != moment:
+            start = end_of_observation(moment, grain)
+        return float((start - _EPOCH) / pd.Timedelta(days=1))
     anchor = _EPOCH + pd.Timedelta(days=ot.FIRST_MONDAY if grain == "week" else 0.0)
     step = pd.Timedelta(days=UNIT_DAYS[grain])
     periods = -((anchor - moment) // step) if up else (moment - anchor) // step

@@ -12,6 +12,7 @@ from scipy import stats
 from crmml._typing import Duration
 from crmml.exceptions import ParameterError
 from crmml.features.snapshot import Snapshot
+from crmml.features.windows import units_between
 from crmml.models.purchase.base import PurchaseModel
 from crmml.models.purchase.newcomer import NewcomerModel
 from crmml.models.value.lifetime_value import LifetimeValueModel
@@ -277,8 +278,7 @@ def compute_tracking(
         Indexed like ``actual``; ``actual`` and one column per model, purchases per period.
     """
     unit = snapshot.time_unit
-    elapsed = float((snapshot.cutoff - pd.Timestamp(start)) / pd.Timedelta(1, unit="h"))
-    observed = elapsed / {"hour": 1.0, "day": 24.0, "week": 168.0}[unit]
+    observed = units_between(pd.Timestamp(start), snapshot.cutoff, unit)
     ages, customers = np.unique(snapshot.frame["T"].to_numpy(), return_counts=True)
     ends = actual.index.to_numpy(dtype=np.float64)
     born = observed - ages

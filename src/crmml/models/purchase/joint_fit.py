@@ -121,7 +121,7 @@ class ClockedProblem:
             is_old = np.zeros(len(times.first), dtype=bool)
             if old is not None:
                 origin, margin = old
-                first_ends = times.starts(times.first) + UNIT_DAYS[times.grain]
+                first_ends = times.ends(times.first)
                 is_old = first_ends - origin <= margin + 1e-6
             # The first purchase of a customer older than the data counts like all others.
             counted = (times.at > times.first) | is_old
@@ -186,7 +186,7 @@ class ClockedProblem:
         if self.times is None:
             return np.zeros(n)
         its = self.times.subset(self.counted)
-        at = its.starts(its.at) + UNIT_DAYS[its.grain] / 2.0
+        at = (its.starts(its.at) + its.ends(its.at)) / 2.0
         piece = np.clip(np.searchsorted(edges, at, side="right") - 1, 0, n - 1)
         return np.bincount(piece, weights=its.count, minlength=n).astype(np.float64)
 

@@ -14,10 +14,11 @@ from scipy.linalg import block_diag
 from sklearn.base import clone
 
 import crmml.models
-from crmml._typing import BoolArray, Duration, FloatArray
+from crmml._typing import MONTHS, BoolArray, Duration, FloatArray
 from crmml.exceptions import CrmmlError, ParameterError, TooLittleDataError
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
+from crmml.models.arguments import check_snapshot
 from crmml.models.estimator import _plain
 from crmml.models.purchase.base import CLOCK_STATE, Group, PurchaseModel
 from crmml.models.purchase.beta_geo import BETA_GEO_BOUNDARIES, BetaGeoModel
@@ -29,7 +30,6 @@ from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.stats.entry import Entry, judge_entry
 from crmml.stats.left_censored import SeenEarly
-from crmml.stats.operational_time import DAYS_PER_WEEK, week_edges
 from crmml.stats.posterior import Posterior
 from crmml.stats.process import PurchaseProcess
 
@@ -65,11 +65,11 @@ def detect_left_censoring(snapshot: Snapshot) -> Entry:
             "repeat purchases, which the provenance of this snapshot lacks; give the margin as a "
             "duration like '4W'"
         )
-    first_week, firsts, repeats = (np.asarray(v, dtype=np.float64) for v in times.by_week())
-    start = grain_edge(origin, "day")
-    end = grain_edge(snapshot.cutoff, "day", up=True)
-    mondays = week_edges(int(first_week), len(firsts))[:-1]
-    begins, ends = np.maximum(mondays, start), np.minimum(mondays + DAYS_PER_WEEK, end)
+    edges, firsts, repeats = (np.asarray(v, dtype=np.float64) for v in times.by_span())
+    grain = snapshot.grain if snapshot.grain in MONTHS else "day"
+    start = grain_edge(origin, grain)
+    end = grain_edge(snapshot.cutoff, grain, up=True)
+    begins, ends = np.maximum(edges[:-1], start), np.minimum(edges[1:], end)
     return judge_entry((start, end), begins, ends, firsts, firsts + repeats)
 
 
@@ -293,6 +293,7 @@ class LeftCensoredModel(PurchaseModel):
         FitWarning
             As the two models do.
         """
+        check_snapshot(snapshot, self)
         base = ModifiedBetaGeoModel() if self.base is None else clone(self.base)
         if not isinstance(base, (BetaGeoModel, ModifiedBetaGeoModel)):
             raise ParameterError("base", "a BetaGeoModel or ModifiedBetaGeoModel", self.base)

@@ -23,6 +23,7 @@ from crmml.exceptions import (
     RegularityWarning,
 )
 from crmml.features.snapshot import Distinct, Snapshot
+from crmml.models.arguments import check_snapshot
 from crmml.models.estimator import row_weights
 from crmml.models.purchase.base import CLOCK_STATE, Group, PurchaseModel
 from crmml.models.purchase.beta_geo import BETA_GEO_BOUNDARIES
@@ -301,6 +302,7 @@ class RegularPurchaseModel(PurchaseModel):
         FitWarning
             If k > 1 and there is a clock: ``log_likelihood_`` lacks the gaps.
         """
+        check_snapshot(snapshot, self)
         self._check_settings()
         has_gaps = GAPS in snapshot.frame.columns
         if self.k is not None:

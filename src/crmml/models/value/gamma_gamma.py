@@ -19,6 +19,7 @@ from crmml.exceptions import (
     TooLittleDataError,
 )
 from crmml.features.snapshot import Snapshot
+from crmml.models.arguments import check_snapshot
 from crmml.models.estimator import (
     Estimator,
     check_levels,
@@ -27,6 +28,7 @@ from crmml.models.estimator import (
     warn_of_fit,
 )
 from crmml.models.purchase.predictive import spend_posterior
+from crmml.models.summary import WithLikelihood
 from crmml.models.value.spend_drift import correlate_first_order, measure_spend_drift
 from crmml.stats import gamma_gamma, mle
 from crmml.stats.posterior import Posterior
@@ -35,7 +37,7 @@ MATERIAL_CORRELATION = 0.3
 """Correlation of spend and frequency from which the fit warns (CDNOW: 0.11)."""
 
 
-class GammaGammaModel(Estimator):
+class GammaGammaModel(WithLikelihood, Estimator):
     """Gamma-Gamma model of the mean spend per purchase (Fader and Hardie 2013).
 
     The model is fitted to customers with at least one repeat purchase and a positive
@@ -124,6 +126,7 @@ class GammaGammaModel(Estimator):
             and frequency are materially correlated, or order values drift within customers
             (:func:`crmml.models.value.spend_drift.measure_spend_drift`).
         """
+        check_snapshot(snapshot, self)
         x, m = _spend_columns(snapshot)
         usable = (x > 0) & (m > 0)
         self.n_left_out_ = int(((x > 0) & (m <= 0)).sum())
@@ -205,6 +208,7 @@ class GammaGammaModel(Estimator):
         with a negative ``monetary_value``, and may then be negative. Without repeat purchases it
         is :meth:`expected_spend_new_customer`.
         """
+        check_snapshot(snapshot, self)
         future, offset = self._after(snapshot)
         values = gamma_gamma.expected_spend(future) + offset
         return pd.Series(values, index=snapshot.customer_id, name="expected_spend")
@@ -310,6 +314,7 @@ class GammaGammaModel(Estimator):
 
     def _after(self, snapshot: Snapshot) -> tuple[Any, FloatArray]:
         """Posterior parameters, and the loss per purchase of customers with net returns."""
+        check_snapshot(snapshot, self)
         self._check_fitted()
         x, m = _spend_columns(snapshot)
         m = np.where(x > 0, m, 0.0)

@@ -22,6 +22,7 @@ from crmml.exceptions import (
     ParameterError,
 )
 from crmml.features.snapshot import Snapshot
+from crmml.models.arguments import check_snapshot
 from crmml.models.estimator import Estimator, check_levels
 from crmml.models.fits import Fits
 from crmml.models.purchase.base import PurchaseModel
@@ -69,7 +70,8 @@ class LifetimeValueModel(Estimator):
         Effective annual rate, finite and >= 0; a year is 365 days and discounting continuous.
     margin : float or str
         Share of net spend that is margin: a number in (0, 1], or the snapshot column that holds
-        each customer's own ratio (at most 1, possibly negative).
+        each customer's own ratio (at most 1, possibly negative). It must be given: with 1 all
+        values are revenue, not profit.
     n_posterior_draws : int
         Draws of the parameters kept with the model, for intervals; 0 keeps none, and intervals
         then take the estimates as certain.
@@ -119,7 +121,7 @@ class LifetimeValueModel(Estimator):
         purchase_model: PurchaseModel | None = None,
         spend_model: GammaGammaModel | None = None,
         annual_discount_rate: float = 0.10,
-        margin: float | str = 1.0,
+        margin: float | str | None = None,
         n_posterior_draws: int = 200,
         random_state: int = 0,
     ) -> None:
@@ -161,13 +163,15 @@ class LifetimeValueModel(Estimator):
         Raises
         ------
         ParameterError, DataError, MissingColumnsError
-            If a setting is out of range or the margin column does not hold ratios.
+            If a setting is out of range, no margin is given, or the margin column does not hold
+            ratios.
 
         Warns
         -----
         FitWarning
             Whatever the two models say.
         """
+        check_snapshot(snapshot, self)
         discount_rate_per_unit(self.annual_discount_rate, snapshot.time_unit)
         if self.n_posterior_draws != 0 and self.n_posterior_draws < 2:
             raise ParameterError("n_posterior_draws", "0 or >= 2", self.n_posterior_draws)
@@ -209,6 +213,7 @@ class LifetimeValueModel(Estimator):
         horizon : str, Duration or None
             ``None`` looks to infinity.
         """
+        check_snapshot(snapshot, self)
         self._check_fitted()
         return ValueAhead(self, snapshot, horizon)
 
@@ -300,6 +305,13 @@ class LifetimeValueModel(Estimator):
         return (((1.0 + rate**2) * (1.0 + spend**2) - 1.0) ** 0.5).rename("margin_variation")
 
     def _margins(self, snapshot: Snapshot) -> FloatArray:
+        if self.margin is None:
+            raise ParameterError(
+                "margin",
+                "given: the share of revenue that is profit, or the column with each customer's "
+                "own; with margin=1 values are revenue, not profit",
+                None,
+            )
         if isinstance(self.margin, str):
             if self.margin not in snapshot.frame.columns:
                 raise MissingColumnsError(

@@ -1,0 +1,227 @@
+"""Judge models of contracts on rolling cutoffs, against the best rule."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from crmml._typing import Duration, FloatArray
+from crmml.card import Card, Result, listed, moment
+from crmml.data.tables import Tables
+from crmml.exceptions import BoundaryWarning, TooLittleDataError
+from crmml.features.contracts import (
+    Contracts,
+    PersonPeriods,
+    build_contract_outcomes,
+    build_contracts,
+    build_person_periods,
+    contract_span,
+)
+from crmml.features.windows import length_of, rolling_windows
+from crmml.metrics import classification
+from crmml.metrics.bootstrap import hash_keys, replicate
+from crmml.metrics.calibration import compute_reliability
+from crmml.metrics.challenge import Challenge, challenge
+from crmml.models.churn.beta_weibull import BetaDiscreteWeibullModel
+from crmml.models.churn.contract_rules import ContractRule
+from crmml.models.churn.evaluation import LEVEL, grade_gain
+from crmml.models.churn.hazard import HazardModel
+
+SIMPLE: tuple[str, ...] = ("rule", "beta_discrete_weibull")
+"""Candidates without features, or with one."""
+
+
+class ContractPredictor(Protocol):
+    """Whatever gives each contract a chance of ending."""
+
+    def churn_probability(self, contracts: Contracts, horizon: str | Duration) -> pd.Series[float]:
+        """P(the contract ends within the horizon), keyed by ``customer_id``."""
+
+
+@dataclass(frozen=True, repr=False)
+class ContractBacktest(Result):
+    """How models of contracts did on cutoffs that none of them had seen beyond.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Index ``candidate, metric``: ``value, lower, upper`` and the difference to the rule with
+        its interval, over all cutoffs.
+    challenges : dict of str to Challenge
+        Log loss of each hazard model against the simple candidates.
+    grades : dict of str to str
+        Of the AUC against the rule, see :func:`crmml.models.churn.evaluation.grade_gain`.
+    reliability : dict of str to DataFrame
+        Calibration curve of each candidate.
+    causes : DataFrame
+        Index ``candidate, cause``: ``said`` and ``happened``, ends within the horizon.
+    chosen : str
+        ``hazard_logistic``, or ``hazard_boosting`` where it is better beyond chance, if it beats
+        the simple candidates beyond chance; else the best of those.
+    cutoffs : list of Timestamp
+    n_contracts, n_ended : int
+        Judged, over all cutoffs.
+    horizon : Duration
+    """
+
+    table: pd.DataFrame
+    challenges: dict[str, Challenge]
+    grades: dict[str, str]
+    reliability: dict[str, pd.DataFrame]
+    causes: pd.DataFrame
+    chosen: str
+    cutoffs: list[pd.Timestamp]
+    n_contracts: int
+    n_ended: int
+    horizon: Duration
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table of metrics."""
+        return self.table.copy()
+
+    def _card(self) -> Card:
+        rows = (
+            ("judged", f"{self.n_contracts:,} contracts, of which {self.n_ended:,} ended"),
+            ("cutoffs", listed(map(moment, self.cutoffs), most=5)),
+            *((f"grade of {name}", f"{grade} against the rule")
+              for name, grade in self.grades.items()),
+            ("more", "to_pandas() is the table of metrics, plot() the reliability of the chosen"),
+        )  # fmt: skip
+        return Card(f"ContractBacktest of {self.horizon}, {self.chosen} chosen", rows)
+
+
+def backtest_contracts(
+    tables: Tables,
+    *,
+    horizon: str | Duration = "90D",
+    period: str | Duration = "30D",
+    grace: str | Duration | None = None,
+    trailing: str | Duration = "90D",
+    n_windows: int = 3,
+    seed: int = 0,
+    n_boot: int = 200,
+) -> ContractBacktest:
+    """Fit all candidates before each of the latest cutoffs, and judge them on what came after.
+
+    Parameters
+    ----------
+    tables : Tables
+        With ``subscriptions``.
+    horizon : str or Duration
+        Outcome window; cutoffs are one horizon apart.
+    period, grace, trailing
+        As in :func:`crmml.features.contracts.build_contracts`.
+    n_windows : int
+        Most cutoffs.
+    seed, n_boot : int
+        Of the paired bootstrap.
+
+    Raises
+    ------
+    TooLittleDataError
+        If the data hold no cutoff with a history and an outcome, or too few ends.
+    """
+    first, last = contract_span(tables)
+    pause = pd.Timedelta(0) if grace is None else length_of(grace)
+    windows = rolling_windows(first, last - pause, horizon=horizon)[-n_windows:]
+    how: dict[str, Any] = {"period": period, "grace": grace, "trailing": trailing}
+    said: dict[str, list[FloatArray]] = {}
+    parts: list[pd.DataFrame] = []
+    by_cause: list[tuple[str, pd.Series[float]]] = []
+    for window in windows:
+        known = tables.before(window.cutoff)
+        periods = build_person_periods(known, window.cutoff, **how)
+        contracts = build_contracts(known, window.cutoff, **how)
+        parts.append(build_contract_outcomes(tables, contracts, horizon, grace=grace))
+        for name, model in fit_candidates(periods, horizon, seed).items():
+            p = model.churn_probability(contracts, horizon).to_numpy(dtype=np.float64)
+            said.setdefault(name, []).append(p)
+            if isinstance(model, HazardModel):
+                by_cause.append((name, model.churn_by_cause(contracts, horizon).sum()))
+    outcomes = pd.concat(parts)
+    return _judge(
+        {name: np.concatenate(p) for name, p in said.items()},
+        outcomes,
+        _causes(by_cause, outcomes),
+        [window.cutoff for window in windows],
+        Duration.parse(horizon),
+        seed,
+        n_boot,
+    )
+
+
+def fit_candidates(
+    periods: PersonPeriods, horizon: str | Duration, seed: int = 0
+) -> Mapping[str, Any]:
+    """Fit the rule, the model without features and both hazard models to the same periods."""
+    with warnings.catch_warnings():
+        # Contracts that are all alike lead to the boundary, where its forecasts stand.
+        warnings.simplefilter("ignore", BoundaryWarning)
+        plain = BetaDiscreteWeibullModel().fit(periods)
+    return {
+        "rule": ContractRule().fit(periods),
+        "beta_discrete_weibull": plain,
+        "hazard_logistic": HazardModel(calibration=horizon, seed=seed).fit(periods),
+        "hazard_boosting": HazardModel(learner="boosting", calibration=horizon, seed=seed).fit(
+            periods
+        ),
+    }
+
+
+def _judge(
+    said: dict[str, FloatArray],
+    outcomes: pd.DataFrame,
+    causes: pd.DataFrame,
+    cutoffs: list[pd.Timestamp],
+    horizon: Duration,
+    seed: int,
+    n_boot: int,
+) -> ContractBacktest:
+    churned = outcomes["churned"].to_numpy(dtype=np.float64)
+    if not 0 < churned.sum() < len(churned):
+        raise TooLittleDataError(
+            f"of {len(churned):,} contracts {int(churned.sum()):,} ended in the test windows: "
+            "both outcomes are needed to judge a model"
+        )
+    measures = {name: classification.statistics(churned, p) for name, p in said.items()}
+    # A customer who is judged at several cutoffs is drawn with all of them.
+    found = replicate(measures, hash_keys(outcomes.index), n_replicates=n_boot, seed=seed)
+    table = found.table("rule", LEVEL)
+    learned = [name for name in said if name not in SIMPLE]
+    challenges = {
+        name: challenge(found, name, SIMPLE, metric="log_loss", level=LEVEL) for name in learned
+    }
+    losses = {name: float(table["value"].loc[(name, "log_loss")]) for name in said}
+    trees = challenge(found, "hazard_boosting", ["hazard_logistic"], metric="log_loss", level=LEVEL)
+    best = "hazard_boosting" if trees.won else "hazard_logistic"
+    bounds = table.xs("auc", level="metric")[["difference_lower", "difference_upper"]]
+    return ContractBacktest(
+        table=table,
+        challenges=challenges,
+        grades={name: grade_gain(*map(float, bounds.loc[name])) for name in said if name != "rule"},
+        reliability={name: compute_reliability(churned, p) for name, p in said.items()},
+        causes=causes,
+        chosen=best if challenges[best].won else min(SIMPLE, key=lambda name: losses[name]),
+        cutoffs=cutoffs,
+        n_contracts=len(churned),
+        n_ended=int(churned.sum()),
+        horizon=horizon,
+    )
+
+
+def _causes(by_cause: list[tuple[str, pd.Series[float]]], outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Compare the ends that were said with those that happened, by cause, over all cutoffs."""
+    rows = [
+        {"candidate": name, "cause": cause, "said": float(ends)}
+        for name, sums in by_cause
+        for cause, ends in sums.items()
+    ]
+    table = pd.DataFrame(rows).groupby(["candidate", "cause"]).sum()
+    happened = outcomes["cause"].value_counts()
+    table["happened"] = happened.reindex(table.index.get_level_values("cause")).fillna(0).to_numpy()
+    return table

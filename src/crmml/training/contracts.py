@@ -1,0 +1,130 @@
+"""Contracts in a training: compare models, choose one, fit it on all that is known, bundle it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from crmml.config import Config
+from crmml.data.tables import Tables
+from crmml.exceptions import TooLittleDataError
+from crmml.features.contracts import build_person_periods
+from crmml.models.churn.contract_evaluation import (
+    ContractBacktest,
+    backtest_contracts,
+    fit_candidates,
+)
+from crmml.notes import Note
+from crmml.scoring.bundle import ScoringBundle
+from crmml.scoring.contracts import ContractRisk
+from crmml.scoring.decisions import Actions
+from crmml.scoring.predictors import Predictor
+
+
+@dataclass(frozen=True)
+class ContractChoice:
+    """The model of contracts that the data allow, and why.
+
+    Attributes
+    ----------
+    predictor : ContractRisk or None
+        None where there are no contracts, or too few.
+    backtest : ContractBacktest or None
+        None likewise.
+    notes : tuple of Note
+        Why.
+    """
+
+    predictor: ContractRisk | None
+    backtest: ContractBacktest | None
+    notes: tuple[Note, ...]
+
+
+def fit_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> ContractChoice:
+    """Compare the models of contracts before a cutoff, and fit the chosen one to all periods.
+
+    Parameters
+    ----------
+    config : Config
+        Its section ``contracts``, and the horizons.
+    tables : Tables
+        The validated data.
+    cutoff : Timestamp
+        Of the training.
+    """
+    if "subscriptions" not in tables:
+        return ContractChoice(None, None, ())
+    section, horizon = config.contracts, config.outcome.horizon
+    how: dict[str, Any] = {"period": section.period, "grace": section.grace}
+    known = tables.before(cutoff)
+    try:
+        found = backtest_contracts(
+            known,
+            horizon=horizon,
+            n_windows=section.max_windows,
+            seed=config.seed,
+            n_boot=config.backtest.bootstrap,
+            trailing=section.trailing,
+            **how,
+        )
+        periods = build_person_periods(known, cutoff, trailing=section.trailing, **how)
+        model = fit_candidates(periods, horizon, config.seed)[found.chosen]
+    except TooLittleDataError as error:
+        text = f"contracts are not scored: {error}"
+        return ContractChoice(None, None, (Note("contracts_too_few", "warn", text, "contracts"),))
+    predictor = ContractRisk(
+        model=model,
+        horizon=horizon,
+        value_horizon=config.value.horizon,
+        period=section.period,
+        grace=section.grace,
+        trailing=section.trailing,
+        margin=config.value.margin,
+        annual_discount_rate=config.value.annual_discount_rate,
+    )
+    return ContractChoice(predictor, found, (_reason(found), *_truncation(periods.truncated)))
+
+
+def add_contracts(bundle: ScoringBundle, choice: ContractChoice) -> ScoringBundle:
+    """Put the predictor of contracts before the actions of a bundle, if there is one."""
+    if choice.predictor is None:
+        return bundle
+    before: list[Predictor] = [p for p in bundle.predictors if not isinstance(p, Actions)]
+    after: list[Predictor] = [p for p in bundle.predictors if isinstance(p, Actions)]
+    return ScoringBundle(bundle.manifest, (*before, choice.predictor, *after))
+
+
+def _reason(found: ContractBacktest) -> Note:
+    """Say which model was chosen, with the figures."""
+
+    def value(candidate: str, metric: str, column: str = "value") -> float:
+        return float(found.table[column].loc[(candidate, metric)])
+
+    chosen = found.chosen
+    text = (
+        f"contracts: on {found.n_contracts:,} contracts at {len(found.cutoffs)} cutoffs, of which "
+        f"{found.n_ended:,} ended within {found.horizon}, {chosen} is chosen (log loss "
+        f"{value(chosen, 'log_loss'):.4f}, AUC {value(chosen, 'auc'):.3f}"
+    )
+    if chosen == "rule":
+        text += "): no model beats the best rule beyond chance"
+    else:
+        low, high = (value(chosen, "auc", f"difference_{side}") for side in ("lower", "upper"))
+        text += (
+            f"; against the best rule {value('rule', 'log_loss'):.4f}, AUC "
+            f"{value('rule', 'auc'):.3f}, difference [{low:+.3f}, {high:+.3f}], 95 %), grade "
+            f"{found.grades[chosen]}"
+        )
+    return Note("contract_choice", "info", text, "contracts", "models")
+
+
+def _truncation(truncated: int) -> tuple[Note, ...]:
+    if not truncated:
+        return ()
+    text = (
+        f"{truncated:,} contracts are older than the first end in the data: they count from then "
+        "on, since those that had ended before were never seen"
+    )
+    return (Note("contracts_truncated", "info", text, "contracts"),)

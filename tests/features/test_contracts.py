@@ -1,0 +1,107 @@
+"""Contracts become spells and person-periods: by hand, and whatever comes later."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from crmml.data.tables import open_tables
+from crmml.exceptions import ParameterError
+from crmml.features.contracts import build_contracts, build_person_periods
+from crmml.testing.contracts import simulate_contracts
+
+DAY = pd.Timedelta(days=1)
+
+
+def tables_of(*rows, **more):
+    columns = ["customer_id", "started_at", "ended_at", "plan", "end_reason"]
+    frame = pd.DataFrame(rows, columns=columns)
+    for name in ("started_at", "ended_at"):
+        frame[name] = pd.to_datetime(frame[name])
+    return open_tables({"subscriptions": frame, **more})
+
+
+BY_HAND = (
+    ("a", "2024-01-01", "2024-03-31", "x", "voluntary"),  # three periods of 30 days to the day
+    ("b", "2024-01-01", "2024-02-20", "x", "competitor"),  # ends in its second period
+    ("c", "2024-01-01", None, "x", None),
+    ("d", "2024-01-01", "2024-02-10", "x", None),
+    ("d", "2024-02-13", None, "y", None),  # three days later, another plan
+)
+
+
+def test_periods_by_hand():
+    found = build_person_periods(
+        tables_of(*BY_HAND), "2024-06-01", since="2024-01-01", grace="2D"
+    ).frame
+    told = {
+        who: rows["cause"].astype("object").where(rows["cause"].notna(), "-").tolist()
+        for who, rows in found.groupby("customer_id")
+    }
+    assert told["a"] == ["-", "-", "voluntary"]
+    assert told["b"] == ["-", "competitor"]
+    assert told["c"] == ["-"] * 5  # 152 days: five whole periods
+    assert told["d"] == ["-", "unknown", "-", "-", "-"]
+    assert found.loc[found["customer_id"] == "d", "spell"].tolist() == [0, 0, 1, 1, 1]
+    assert found.loc[found["cause"] == "voluntary", "position"].tolist() == [1.0]
+
+
+def test_a_renewal_within_the_grace_period_continues_the_spell():
+    found = build_person_periods(
+        tables_of(*BY_HAND), "2024-06-01", since="2024-01-01", grace="3D"
+    ).frame
+    mine = found[found["customer_id"] == "d"]
+    assert mine["spell"].unique().tolist() == [0]
+    assert mine["cause"].isna().all()
+    assert mine["plan_changes"].tolist() == [0, 0, 1, 1, 1]
+    assert mine["plan"].tolist() == ["x", "x", "y", "y", "y"]
+
+
+def test_an_end_that_may_yet_be_renewed_is_neither_active_nor_over():
+    tables = tables_of(*BY_HAND)
+    contracts = build_contracts(tables, "2024-04-02", grace="5D")
+    assert contracts.in_grace.tolist() == ["a"]
+    assert contracts.customer_id.tolist() == ["c", "d"]
+    rows = build_person_periods(tables, "2024-04-02", since="2024-01-01", grace="5D").frame
+    mine = rows[rows["customer_id"] == "a"]
+    assert mine["cause"].isna().all()
+    assert len(mine) == 2
+
+
+def test_older_contracts_come_in_late():
+    found = build_person_periods(tables_of(*BY_HAND), "2024-06-01", since="2024-02-01")
+    assert found.frame["age"].min() == 0  # d's second contract; those of January start at 2
+    assert found.frame.loc[found.frame["customer_id"] == "c", "age"].tolist() == [2, 3, 4]
+    assert found.truncated == 4
+
+
+def test_nothing_that_comes_later_is_known():
+    world = simulate_contracts(300, seed=3)
+    cutoff = pd.Timestamp("2023-06-01")
+    whole = open_tables(world)
+    later = {
+        "subscriptions": ("started_at",),
+        "interactions": ("timestamp",),
+    }
+    changed = {name: frame.copy() for name, frame in world.items()}
+    for name, (column,) in later.items():
+        changed[name] = changed[name][changed[name][column] < cutoff].reset_index(drop=True)
+    ended = changed["subscriptions"]["ended_at"]
+    moved = ended.where(ended.isna() | (ended < cutoff), ended + 11 * DAY)
+    changed["subscriptions"]["ended_at"] = moved
+    other = open_tables(changed)
+    for build in (build_contracts, build_person_periods):
+        one, two = build(whole, cutoff).frame, build(other, cutoff).frame
+        pd.testing.assert_frame_equal(one, two)
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    world = simulate_contracts(200, seed=4)
+    turned = {name: frame.iloc[::-1].reset_index(drop=True) for name, frame in world.items()}
+    one, two = (build_person_periods(open_tables(t)).frame for t in (world, turned))
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_a_period_below_a_day_is_refused():
+    with pytest.raises(ParameterError, match="at least one day"):
+        build_contracts(tables_of(*BY_HAND), period="2H")
