@@ -77,7 +77,11 @@ class ContractRisk:
         """Look at the contracts at the cutoff, and ask the model."""
         del so_far
         cutoff = moment.snapshot.cutoff
-        how = {"period": self.period, "grace": self.grace, "trailing": self.trailing}
+        how: dict[str, Any] = {
+            "period": self.period,
+            "grace": self.grace,
+            "trailing": self.trailing,
+        }
         try:
             everybody = moment.shared(
                 ("contracts", cutoff, *how.values()),
