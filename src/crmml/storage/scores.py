@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -505,8 +505,10 @@ def _write_database(batches: Iterator[pd.DataFrame], path: Path, cutoff: pd.Time
                 connection.unregister("incoming")
             connection.commit()
         except BaseException as error:
-            connection.rollback()
+            with suppress(duckdb.Error):  # a full disk has ended the transaction already
+                connection.rollback()
             if isinstance(error, duckdb.Error):
-                raise StorageError(f"cannot write the table 'scores' of {path}: {error}") from error
+                why = str(error).partition("\n")[0]
+                raise StorageError(f"cannot write the table 'scores' of {path}: {why}") from error
             raise
     return path

@@ -338,7 +338,6 @@ def log_training(
     """
     home = experiment or start()
     client = MlflowClient(home.uri)
-    values = _flat_metrics(metrics)
     facts = {
         FINGERPRINT: data_fingerprint,
         LABELS: digest(label_specification),
@@ -346,34 +345,25 @@ def log_training(
     }
     with explained(home.uri):
         sweep_killed(client, home.id)
-        begun = tags_of_this_process(shelf)
-        run = client.create_run(home.id, run_name=f"{name} {_cutoff(bundle)}", tags=begun)
-        run_id = run.info.run_id
+        run_name, begun = f"{name} {_cutoff(bundle)}", tags_of_this_process(shelf)
+        run_id = client.create_run(home.id, run_name=run_name, tags=begun).info.run_id
         try:
             model_id = _log_model(client, home, run_id, bundle, name)
-            now = int(time.time() * 1000)
-            client.log_batch(
-                run_id,
-                metrics=[Metric(k, v, now, 0, model_id=model_id) for k, v in values.items()],
-                params=[Param(k, v) for k, v in _flat_params(params) if len(v) <= _LONGEST_PARAM],
-                tags=[RunTag(k, str(v)) for k, v in {**(tags or {}), **facts}.items()],
+            _log_values(
+                client, run_id, model_id, _flat_metrics(metrics), params, {**(tags or {}), **facts}
             )
-            source = json.dumps({"fingerprint": data_fingerprint})
-            data = Dataset("data", data_fingerprint[:36], "crmml", source)
-            client.log_inputs(run_id, [DatasetInput(data)])
-            with tempfile.TemporaryDirectory(dir=private_folder()) as scratch:
-                _write_artifacts(
-                    Path(scratch),
-                    texts={
-                        "params": dict(params),
-                        "label_specification": label_specification,
-                        "notes": [note.to_dict() for note in bundle.manifest.notes],
-                    },
-                    tables={"metrics": _metric_table(metrics)} | _replicate_table(replicates),
-                    more_tables={"glossary": bundle.glossary(), **(tables or {})},
-                    figures=figures or {},
-                )
-                client.log_artifacts(run_id, scratch)
+            _log_artifacts(
+                client,
+                run_id,
+                texts={
+                    "params": dict(params),
+                    "label_specification": label_specification,
+                    "notes": [note.to_dict() for note in bundle.manifest.notes],
+                },
+                tables={"metrics": _metric_table(metrics)} | _replicate_table(replicates),
+                more_tables={"glossary": bundle.glossary(), **(tables or {})},
+                figures=figures or {},
+            )
             version = _register(client, name, model_id, run_id, facts)
             client.set_terminated(run_id, "FINISHED")
             client.set_registered_model_alias(name, alias, str(version))
@@ -460,6 +450,32 @@ def read_replicates(client: MlflowClient, run_id: str, metric: str) -> Replicate
         return None
     draws = table[[metric]].to_numpy(dtype=np.float64).T
     return Replicates([("served", metric)], np.array([run.data.metrics[metric]]), draws)
+
+
+def _log_values(
+    client: MlflowClient,
+    run_id: str,
+    model_id: str,
+    values: Mapping[str, float],
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> None:
+    now = int(time.time() * 1000)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(k, v, now, 0, model_id=model_id) for k, v in values.items()],
+        params=[Param(k, v) for k, v in _flat_params(params) if len(v) <= _LONGEST_PARAM],
+        tags=[RunTag(k, str(v)) for k, v in tags.items()],
+    )
+    source = json.dumps({"fingerprint": tags[FINGERPRINT]})
+    data = Dataset("data", tags[FINGERPRINT][:36], "crmml", source)
+    client.log_inputs(run_id, [DatasetInput(data)])
+
+
+def _log_artifacts(client: MlflowClient, run_id: str, **artifacts: Any) -> None:
+    with tempfile.TemporaryDirectory(dir=private_folder()) as scratch:
+        _write_artifacts(Path(scratch), **artifacts)
+        client.log_artifacts(run_id, scratch)
 
 
 def _write_artifacts(
