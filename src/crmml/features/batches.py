@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from crmml._typing import MONTHS, Grain, TimeUnit
-from crmml.data.engine import is_embedded, kept, sparing
+from crmml.data.engine import is_embedded, kept, sparing, store
+from crmml.data.schema import table_named
 from crmml.data.tables import Tables
 from crmml.features.margins import MarginRates
 from crmml.features.purchases import HOURS, insist
@@ -146,6 +147,29 @@ def _beside(
     whole = found.with_profit(frame, grain, margins).set_index("customer_id")
     added = whole.drop(columns=asked[1:])
     return added if len(added.columns) else None
+
+
+def keep_customers(tables: Tables, customer_id: pd.Index[Any]) -> Tables:
+    """Keep some customers only, with their lines in the engine: for many questions to few.
+
+    Reports, counts and spans stay those of all.
+
+    Parameters
+    ----------
+    tables : Tables
+    customer_id : Index
+        Whom to keep.
+    """
+    engine = tables.transactions.get_backend()
+    who = store(pa.table({"customer_id": pa.array(customer_id)}), engine)
+    found = {}
+    for name in tables:
+        facts = tables.facts(name)
+        if table_named(name).has_customers:
+            table = facts.table.semi_join(who, "customer_id")
+            facts = facts._replace(table=store(table, engine))
+        found[name] = facts
+    return Tables(found, tables.policies)
 
 
 def _cut(periods: ir.Table | None, size: int) -> list[tuple[int, int]]:
