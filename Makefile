@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage check format doors bench pymc notebooks constraints clean
+.PHONY: help setup demo test coverage check format doors torture bench pymc notebooks constraints clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -52,6 +52,11 @@ format: $(VENV)/.ready-dev ## put the code in the house format
 
 doors: $(VENV)/.ready-dev ## put some two hundred kinds of files through init and check: understood, asked, refused, wrong
 	@OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m doors.run
+
+KILLS ?= 60
+torture: $(VENV)/.ready-dev ## kill train, promote, score and the first database at random moments; search for new examples
+	@OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m faults.torture --kills $(KILLS)
+	@OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -n 2 -q -m hypothesis
 
 CUSTOMERS ?= 1000000
 PYMC ?= $(wildcard .venv-pymc/bin/python)

@@ -43,7 +43,8 @@ CDNOW = "data: {transactions: {dataset: cdnow}}\n"
     [
         (CDNOW + "outcom: {}", [], "unknown key 'outcom'; did you mean 'outcome'"),
         (CDNOW + "actions: {bugdet: 1}", [], "'actions.bugdet'; did you mean 'budget'"),
-        (CDNOW + "outcome: {horizon: 3M}", [], "outcome.horizon: a duration is"),
+        (CDNOW + "outcome: {horizon: 3Y}", [], "outcome.horizon: a duration is"),
+        (CDNOW + "outcome: {horizon: 3M}", [], "yaml: outcome.horizon is 3M: months and quarters"),
         ("data: {transactions: {}}", [], "exactly one of"),
         ("data: {labelled: {path: a.csv, dataset: cdnow}}", [], "data.labelled: give exactly one"),
         ("data: {interactions: {pth: a.csv}}", [], "'data.interactions.pth'; did you mean 'path'"),

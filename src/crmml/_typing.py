@@ -38,7 +38,15 @@ _SYMBOLS: dict[str, TimeUnit] = {
     name: unit for unit in get_args(TimeUnit) for name in (unit[0].upper(), unit.upper())
 }
 _PATTERN = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]+)\s*")
-_MOST = 1e9
+_MOST: dict[str, float] = {
+    "hour": 16_800_000.0,
+    "day": 700_000.0,
+    "week": 100_000.0,
+    "month": 23_000.0,
+    "quarter": 7_600.0,
+    "period": 100_000.0,
+}
+"""So many at most: times far beyond that are none that a calendar knows."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Duration:
     Parameters
     ----------
     number : float
-        How many units; positive, at most 1,000,000,000.
+        How many units; positive, at most 100,000 weeks or opportunities.
     unit : {"hour", "day", "week", "month", "quarter", "period"}
         The unit. Months and quarters are those of the calendar, of no fixed length; they go with
         the grains of these names. Years are refused: write weeks, or months.
@@ -63,6 +71,10 @@ class Duration:
 
     number: float
     unit: TimeUnit
+
+    def __post_init__(self) -> None:
+        if self.unit not in TIME_UNITS or not 0.0 < self.number < float("inf"):
+            raise DurationError(f"{self.number} {self.unit}")
 
     @classmethod
     def parse(cls, text: str | Duration) -> Self:
@@ -80,7 +92,7 @@ class Duration:
         match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
         symbol = "" if match is None else match[2].upper()
         unit = _SYMBOLS.get(symbol) or _SYMBOLS.get(symbol[:-1] if len(symbol) > 2 else "")
-        if match is None or unit is None or not 0 < float(match[1]) <= _MOST:
+        if match is None or unit is None or not 1e-6 <= float(match[1]) <= _MOST[unit]:
             raise DurationError(text)
         return cls(float(match[1]), unit)
 

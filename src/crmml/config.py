@@ -78,7 +78,7 @@ def _by_calendar(raw: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,8 +265,10 @@ class TrackingSection(_Section):
 class Config(_Section):
     """All settings of a job."""
 
-    name: str = Field("crmml", pattern=r"^[A-Za-z0-9_-]+$", description="name in the registry")
-    seed: int = Field(1, ge=0, description="source of all randomness")
+    name: str = Field(
+        "crmml", pattern=r"^[A-Za-z0-9_-]+$", max_length=100, description="name in the registry"
+    )
+    seed: int = Field(1, ge=0, lt=2**32, description="source of all randomness")
     cutoff: Annotated[str | None, BeforeValidator(_dates_as_text)] = Field(
         None, description="train on what lies before this date (default: after the last row)"
     )
@@ -422,7 +424,8 @@ def parse_config(raw: Mapping[str, Any], origin: str = "the configuration") -> C
         got = (
             "" if first["type"] in {"missing", "value_error"} else f"; got {first['input']!r:.200}"
         )
-        raise ConfigError(f"{origin}: {key}: {message}{got}{more}") from None
+        where = f"{origin}: {key}" if key else origin  # a rule between sections names its own
+        raise ConfigError(f"{where}: {message}{got}{more}") from None
 
 
 def _override(raw: dict[str, Any], text: str) -> None:

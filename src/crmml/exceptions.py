@@ -32,8 +32,8 @@ class DurationError(CrmmlError, ValueError):
     def __init__(self, got: object) -> None:
         super().__init__(
             "a duration is a positive number and a unit, H (hours), D (days), W (weeks), "
-            "M (months), Q (quarters) or P (purchase opportunities), like '52W', and at most a "
-            f"billion of them; years have no fixed length, write weeks or months; got {_short(got)}"
+            "M (months), Q (quarters) or P (purchase opportunities), like '52W', at most 100000W; "
+            f"years have no fixed length, write weeks or months; got {_short(got)}"
         )
 
 

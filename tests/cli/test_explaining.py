@@ -42,6 +42,15 @@ def test_explain_shows_the_row_that_score_wrote(shop) -> None:
         assert key not in done.stderr
 
 
+def test_explain_takes_the_champion_and_a_configuration(cdnow_shelf, command_line) -> None:
+    done = command_line.here(
+        cdnow_shelf.folder, "explain", "-c", "shop.yaml", "--customer", "00004"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "4 purchases from 1997-01-01 to 1997-12-12" in done.stdout
+    assert "scored alone" in done.stdout.lower()
+
+
 def test_explain_writes_a_page_and_a_picture(shop) -> None:
     folder, run = shop
     key = read_scores(folder / "out", "1998-07-01")["customer_id"].iloc[0]

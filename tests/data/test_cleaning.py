@@ -178,3 +178,10 @@ def test_rows_read_less_rows_dropped_are_the_rows_kept(rows, policies):
     dropped = sum(effect.rows for effect in report.effects if effect.dropped)
     assert report.rows_read - dropped == report.rows_kept == len(want)
     assert float(tables.transactions.amount.sum().execute()) == pytest.approx(want["amount"].sum())
+
+
+def test_hashes_only_ever_spare_the_comparison_of_repeated_lines():
+    lines = pd.DataFrame({"customer_id": [1, 1, 2], "timestamp": pd.Timestamp("2024-01-02"),
+                          "amount": [5.0, 5.0, 5.0]})  # fmt: skip
+    assert open_tables(lines).report.rows("duplicates") == 1
+    assert open_tables(lines.iloc[1:]).report.rows("duplicates") == 0

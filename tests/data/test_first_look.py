@@ -13,7 +13,7 @@ import yaml
 import crmml
 from crmml.cli import jobs
 from crmml.config import load_config
-from crmml.data.first_look import ReadTables
+from crmml.data.first_look import ReadTables, take_look
 from crmml.data.mapping import propose_tables
 from crmml.data.settings import Policies
 from crmml.data.tables import open_tables
@@ -173,3 +173,37 @@ def test_the_mapping_travels_with_the_bundle(file, tmp_path):
         assert open_for(bundle, data).counts == {"transactions": len(few)}
     with pytest.raises(MissingColumnsError, match="'Kunde'"):
         open_for(bundle, few.drop(columns="Kunde"))
+
+
+def test_a_time_zone_that_is_needed_is_said_to_be_open(tmp_path):
+    lines = [
+        f'{{"customer": "c{i % 7}", "order_ts": "2024-0{1 + i % 9}-03T10:0{i % 10}:00Z", '
+        f'"total": {i}.5}}'
+        for i in range(40)
+    ]
+    path = tmp_path / "orders.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    (proposal,) = propose_tables([(path, None)])
+    look = take_look(proposal)
+    assert "data.transactions.timezone must be given first" in look.why_not
+    assert look.facts["customers"] == 7
+    assert take_look(proposal, "Europe/Berlin").why_not == ""
+
+
+@pytest.mark.parametrize(
+    ("dates", "grain"),
+    [
+        ([f"2024-{m:02}-01" for m in range(1, 10)], "month"),
+        (["2023-03-31", "2023-06-30", "2023-09-30", "2023-12-31", "2024-03-31"], "quarter"),
+        ([f"Mai {y}" for y in range(2015, 2024)], "month"),
+        (["Q1 2024", "Q2 2024", "Q3 2024", "Q4 2024"], "quarter"),
+        ([f"2024{m:02}" for m in range(1, 10)], "month"),
+        ([f"2024-01-{d:02}" for d in range(1, 10)], "day"),
+        (["2024-01-01", "2024-02-01", "2024-03-01"], "day"),  # three may be chance
+    ],
+)
+def test_months_and_quarters_are_proposed_as_the_grain(dates, grain):
+    rows = [(f"c{i % 5}", date, 10.5 + i) for i, date in enumerate(dates * 6)]
+    frame = pd.DataFrame(rows, columns=["customer", "date", "amount"])
+    (proposal,) = propose_tables([(frame, "transactions")])
+    assert proposal.grain == grain

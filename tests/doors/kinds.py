@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 from collections.abc import Iterable
 from dataclasses import replace
 
-from doors.truth import MINUTE, ROWS, Door, Row, Truth, flip, money, simulate, text, truth
+from doors.truth import (
+    GERMAN_MONTHS,
+    MINUTE,
+    ROWS,
+    Door,
+    Row,
+    Truth,
+    flip,
+    money,
+    simulate,
+    text,
+    truth,
+)
 
 PAID = [row for row in ROWS if row.i % 7]
 CLOSED = [row for row in ROWS if row.i % 3]
@@ -394,4 +407,35 @@ OTHERS = [
          refuse="no log|do not split"),
 ]  # fmt: skip
 
-KINDS = [*SHOPS, *RETAIL, *STATUS, *TOTALS, *MONEY, *OTHERS]
+
+def quarter(row: Row) -> str:
+    """The quarter as a German ledger has it."""
+    return f"{(row.when.month + 2) // 3}. Quartal {row.when.year}"
+
+
+FAR = replace(ROWS[0], when=dt.datetime(2099, 1, 1))
+CALENDAR = [
+    Door("calendar/first_of_month.csv",
+         text("customer,date,amount", lambda r: f"K{r.who},{r.when:%Y-%m}-01,{r.amount}"),
+         truth(grain="%Y-%m")),
+    Door("calendar/german_months.csv",
+         text("Kunde;Monat;Umsatz",
+              lambda r: f"K{r.who};{GERMAN_MONTHS[r.when.month - 1]} {r.when.year};{r.comma}"),
+         truth(grain="%Y-%m")),
+    Door("calendar/quarters.csv",
+         text("Kunde;Zeitraum;Umsatz", lambda r: f"K{r.who};{quarter(r)};{r.comma}"),
+         replace(truth(), first="2023-01-01", last="2023-10-01")),
+    Door("calendar/iso_week.csv",
+         text("customer,date,amount", lambda r: f"K{r.who},{r.when:%G-W%V-%u},{r.amount}"),
+         truth()),
+    Door("calendar/far_ahead.csv",
+         text("customer,date,amount", lambda r: f"K{r.who},{r.day},{r.amount}", [*ROWS, FAR]),
+         truth(), ask=("2099-01-01",), refuse="far from all others",
+         answer=("data.policies.unlikely_dates=drop",)),
+    Door("calendar/events.csv",
+         text("event_time,event_type,product_id,price,user_id",
+              lambda r: f"{r.day},{'purchase' if r.i % 7 else 'cart'},{r.i % 40},{r.amount},{r.who}"),
+         truth(PAID), ask=("event_type", "cart")),
+]  # fmt: skip
+
+KINDS = [*CALENDAR, *SHOPS, *RETAIL, *STATUS, *TOTALS, *MONEY, *OTHERS]

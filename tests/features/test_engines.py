@@ -19,6 +19,7 @@ import pytest
 import crmml.features
 from crmml.data.settings import Policies
 from crmml.data.tables import Tables, open_tables
+from crmml.features.batches import in_batches
 from crmml.features.labels import build_labelled, build_outcomes, check_no_future
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.purchases import fetch
@@ -156,6 +157,17 @@ def snapshot(tables: Tables, **settings: Any) -> dict[str, Any]:
     return {"frame": found.frame, "provenance": dict(found.provenance)}
 
 
+def batched(tables: Tables, **settings: Any) -> dict[str, Any]:
+    how = {**settings, "channels": None, "own_seller": seller(tables)}
+    with in_batches(tables, CUTOFF, size=3, lengths=["9W"], **how) as found:
+        assert found.count > 1
+        pieces = [found.snapshot(k).frame for k in range(found.count)]
+        wallets = [found.wallet(k, "9W", None).frame for k in range(found.count)]
+    whole = pd.concat(pieces).sort_values("customer_id", ignore_index=True)
+    pd.testing.assert_frame_equal(whole, snapshot(tables, **settings)["frame"], check_exact=True)
+    return {"frame": whole, "wallets": pd.concat(wallets).sort_index()}
+
+
 def labelled(tables: Tables, **settings: Any) -> dict[str, Any]:
     window = Window("2023-05-01 06:30", "9W", gap="1W")
     found = build_labelled(tables, window, own_seller=seller(tables), **settings)
@@ -201,6 +213,7 @@ ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] 
             {"grain": "hour", "behaviour": False},
         ],
     ),
+    in_batches: (batched, [{"grain": "day", "time_unit": "week"}]),
     build_labelled: (labelled, [{"grain": "day"}]),
     check_no_future: (labelled, [{"grain": "hour", "behaviour": False}]),
     build_outcomes: (outcomes, [{"grain": "hour"}, {"grain": "week"}]),
@@ -295,6 +308,7 @@ def test_every_function_on_tables_has_a_row():
         and not node.name.startswith("_")
     }
     within = {"of", "rebuild", "attach_profit", "find_unknown_costs", "columns_beside"}
+    within |= {"summarised", "keep_customers"}
     assert on_tables - within == {function.__name__ for function in ROWS}
 
 

@@ -338,7 +338,9 @@ LEARNERS = {
     "OwnMeanSpend": (models.OwnMeanSpend, fit_snapshot, ask_spend),
 }
 learners = pytest.mark.parametrize("name", LEARNERS)
-WALKED_IN_OTHER_TESTS = {"LifetimeValueModel"}
+CONTRACTS = {"BetaDiscreteWeibullModel", "ContractRule", "HazardModel"}
+"""Walked in the tests of :mod:`crmml.models.churn.hazard`."""
+WALKED_IN_OTHER_TESTS = {"LifetimeValueModel", *CONTRACTS}
 
 
 def chosen(part, rows):
@@ -575,3 +577,19 @@ def test_a_learner_refuses_what_is_of_another_kind(histories, name):
     }[fit]
     with pytest.raises(WrongArgumentError, match=told):
         make().fit([given] if fit is fit_forecast else given)
+
+
+@learners
+def test_a_learner_refuses_to_predict_for_what_is_of_another_kind(learned, name):
+    model, _, _ = learned[name]
+    ask = {
+        fit_forecast: lambda wrong: model.forecast(wrong),
+        fit_churn: lambda wrong: model.churn_probability(wrong),
+        fit_contracts: lambda wrong: model.churn_probability(wrong, "3P"),
+        fit_loyalty: lambda wrong: model.loyalty_probabilities(wrong),
+        fit_snapshot: lambda wrong: LEARNERS[name][2](model, type("Part", (), {"snapshot": wrong})),
+    }[LEARNERS[name][1]]
+    needed = {fit_contracts: "a DataFrame of contracts", fit_loyalty: "a Wallet"}
+    told = needed.get(LEARNERS[name][1], "a Snapshot")
+    with pytest.raises(WrongArgumentError, match=f"needs {told}.*; got the text or path"):
+        ask("purchases.csv")

@@ -358,3 +358,13 @@ def test_a_bundle_edited_and_signed_anew_is_one_sentence(file, old, new, bundle,
         (folder / name).write_bytes(content)
     with pytest.raises(BundleError, match=f"{file} of the bundle"):
         load_bundle(folder)
+
+
+def test_a_log_or_a_model_in_place_of_a_bundle_gets_the_right_name():
+    from crmml import models
+    from crmml.exceptions import WrongArgumentError
+
+    log = pd.DataFrame({"customer_id": [1], "timestamp": ["2024-01-01"], "amount": [3.0]})
+    for wrong in (log, models.BetaGeoModel(), None):
+        with pytest.raises(WrongArgumentError, match=r"crmml\.score needs a ScoringBundle first"):
+            score(wrong, log)

@@ -47,6 +47,11 @@ def scores(bundle, cdnow_eighth):
     return score(bundle, cdnow_eighth, AFTER, budget=1.0)
 
 
+@pytest.fixture(scope="module")
+def before(bundle, cdnow_eighth):
+    return score(bundle, cdnow_eighth, BEFORE, budget=1.0)
+
+
 def changed(found) -> dict[str, set[str]]:
     table = found.table
     return {x: set(table.loc[table[f"{x}_changed"], f"{x}_cause"]) for x in ("tier", "action")}
@@ -98,9 +103,8 @@ def test_another_model_is_model(scores, bundle, refit, cdnow_eighth) -> None:
 
 
 def test_what_acted_together_is_told_apart_by_scoring_between(
-    bundle, refit, cdnow_eighth, scores
+    refit, cdnow_eighth, before, scores
 ) -> None:
-    before = score(bundle, cdnow_eighth, BEFORE, budget=1.0)
     after = score(refit, cdnow_eighth, AFTER, budget=0.2)
     found = crmml.diff(before, after)
     assert set(found.table.loc[found.table["tier_changed"], "tier_cause"]) <= {
@@ -148,8 +152,8 @@ def test_who_came_and_who_went_is_counted(scores) -> None:
     assert int(found.flows().to_numpy().sum()) == len(scores.table) - 5
 
 
-def test_plain_values_hold_no_ids(scores, bundle, cdnow_eighth) -> None:
-    found = crmml.diff(scores, score(bundle, cdnow_eighth, BEFORE))
+def test_plain_values_hold_no_ids(before, scores) -> None:
+    found = crmml.diff(before, scores)
     text = json.dumps(found.to_dict(), allow_nan=False) + str(found) + repr(found)
     ids = scores.table["customer_id"].astype(str)
     assert not [one for one in ids if f'"{one}"' in text]

@@ -48,7 +48,7 @@ def test_the_first_database_is_moved_to_its_place_whole(made):
 
 @pytest.mark.skipif(os.name != "posix", reason="a kill that cannot be caught")
 @pytest.mark.parametrize("after", [0.4])
-def test_a_kill_while_the_first_database_is_made_harms_nobody(tmp_path, after, monkeypatch):
+def test_a_kill_while_the_first_database_is_made_harms_nobody(tmp_path, after):
     file = tmp_path / "mlflow.db"
     job = subprocess.Popen([sys.executable, "-c", MAKE, str(file)], stdout=subprocess.PIPE)
     assert job.stdout is not None
@@ -59,7 +59,6 @@ def test_a_kill_while_the_first_database_is_made_harms_nobody(tmp_path, after, m
     job.stdout.close()
     if file.exists():  # made whole already
         database.check_database(file, write=True)
-    monkeypatch.setattr(database, "_ABANDONED", -1.0)
     start(f"sqlite:///{file}")
     assert [one.name for one in tmp_path.iterdir()] == ["mlflow.db"]  # the leftovers are swept
 

@@ -22,6 +22,7 @@ import pytest
 from matplotlib.figure import Figure
 from mlflow.tracking import MlflowClient
 
+from crmml.atomic import owner
 from crmml.exceptions import BundleError, ComparisonError, ParameterError, TrackingError
 from crmml.metrics.bootstrap import Replicates
 from crmml.scoring.frames import input_columns
@@ -37,6 +38,7 @@ from crmml.tracking.runs import (
     requirements,
     start,
 )
+from crmml.tracking.unfinished import OWNER
 
 matplotlib.use("agg")
 
@@ -105,7 +107,7 @@ def shelf(tmp_path_factory, fresh_mlflow) -> Iterator[Experiment]:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
-def train(shelf: Experiment, name: str, **changes: Any) -> LoggedModel:
+def train(home: Experiment, name: str, **changes: Any) -> LoggedModel:
     logged = {
         "bundle": a_bundle(),
         "params": {"horizon": "52W", "churn": {"learning_rate": 0.05}},
@@ -114,7 +116,7 @@ def train(shelf: Experiment, name: str, **changes: Any) -> LoggedModel:
         "label_specification": LABELS,
         "gates": GATES,
     }
-    return log_training(name=name, experiment=shelf, **{**logged, **changes})
+    return log_training(name=name, experiment=home, **{**logged, **changes})
 
 
 # ------------------------------------------------------------------------------- logging
@@ -427,3 +429,20 @@ def test_telemetry_is_off():
 
     assert is_telemetry_disabled()
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_what_killed_trainings_left_is_undone_or_completed(shelf, tmp_path):
+    client, dead = MlflowClient(shelf.uri), owner().rpartition("-")[0] + "-999999999"
+    home = start(shelf.uri, "killed")
+    begun = [train(home, f"killed{number}", shelf=tmp_path) for number in range(2)]
+    mine = train(home, "mine", shelf=tmp_path)
+    for logged in begun:
+        client.set_tag(logged.run_id, OWNER, dead)
+    client.update_run(begun[0].run_id, status="RUNNING")
+    train(home, "next")
+    assert client.search_model_versions("name='killed0'") == []
+    assert len(client.search_model_versions("name='killed1'")) == 1
+    assert (tmp_path / "1" / "manifest.json").is_file()
+    states = [client.get_run(logged.run_id) for logged in (*begun, mine)]
+    assert [run.info.status for run in states] == ["KILLED", "FINISHED", "FINISHED"]
+    assert [OWNER in run.data.tags for run in states] == [False, False, True]

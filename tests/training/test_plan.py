@@ -6,14 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crmml.config import parse_config
 from crmml.data.datasets import load_cdnow
+from crmml.data.tables import open_tables
 from crmml.models.churn.purchase import PurchaseChurn
 from crmml.models.fits import Fits
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.storage.files import save_bundle
-from crmml.training import windows
+from crmml.testing.simulate import simulate_world
+from crmml.training import plan, windows
 from crmml.training.candidates import make_candidate
 from crmml.training.choose import process_for_value
 from crmml.training.pipeline import train
@@ -123,3 +126,30 @@ def test_a_hybrid_fits_no_process_again_that_a_candidate_has_fitted(counted):
     assert len(added) <= 1
     assert all(snapshot is first.snapshot for snapshot, *_ in added)
     assert any(hybrid.process_.purchase_model_ is fitted for _, _, fitted, _ in fits._known)
+
+
+def test_a_log_in_place_of_settings_gets_the_right_name():
+    import crmml
+    from crmml.exceptions import WrongArgumentError
+
+    with pytest.raises(WrongArgumentError, match=r"crmml\.train\(\{\}, log\) takes the defaults"):
+        crmml.train(pd.DataFrame({"customer_id": [1]}))
+
+
+def test_of_many_customers_a_sample_by_their_ids_judges(monkeypatch):
+    world = simulate_world(400, seed=4, weeks=70, tables=())
+    settings = parse_config(
+        {
+            "outcome": {"horizon": "13W"},
+            "backtest": {"candidates": ["mbg_nbd"], "bootstrap": 20, "max_windows": 1},
+        }
+    )
+    whole = plan.make_plan(settings, open_tables(world.transactions))
+    assert plan.plan_judging(whole) is whole
+    monkeypatch.setattr(plan, "MOST_JUDGES", 200)
+    some = plan.plan_judging(whole)
+    turned = plan.make_plan(settings, open_tables(world.transactions.iloc[::-1]))
+    assert 150 < len(some.newest) < 250
+    its = whole.newest.frame.set_index("customer_id").loc[some.newest.customer_id].reset_index()
+    pd.testing.assert_frame_equal(some.newest.frame, its, check_exact=True)
+    assert plan.plan_judging(turned).newest.customer_id.equals(some.newest.customer_id)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.actions.catalogue import NO_ACTION, ActionCatalogue, Option
-from crmml.actions.economics import NetGains
 from crmml.card import Card, Result, listed
 from crmml.exceptions import CrmmlError, ParameterError, few
 from crmml.metrics.bootstrap import hash_keys, keyed_uniforms
@@ -21,6 +20,22 @@ _ALIKE = 1e-9  # share of their gain that customers may lose by changing places
 
 Choice: TypeAlias = tuple[str, str | None]
 """An action and its channel; the channel of no action is None."""
+
+
+class Gains(Protocol):
+    """What an allocation asks of :class:`~crmml.actions.economics.NetGains`."""
+
+    @property
+    def customer_id(self) -> pd.Index[Any]: ...  # noqa: D102
+    @property
+    def options(self) -> tuple[Option, ...]: ...  # noqa: D102
+    @property
+    def catalogue(self) -> ActionCatalogue: ...  # noqa: D102
+    @property
+    def net(self) -> FloatArray: ...  # noqa: D102
+    @property
+    def cost(self) -> FloatArray: ...  # noqa: D102
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -168,6 +183,10 @@ class Allocation(Result):
         """Distance to the bound as a share of the bound."""
         return 0.0 if self.bound <= 0 else (self.bound - self.value) / self.bound
 
+    def part(self, rows: slice) -> Allocation:
+        """Cut to some of the customers; prices, totals and certificate stay those of all."""
+        return replace(self, customer_id=self.customer_id[rows], choice=self.choice[rows])
+
     @property
     def assignment(self) -> pd.DataFrame:
         """Action and channel per customer; the channel is null for no action."""
@@ -180,7 +199,7 @@ class Allocation(Result):
 
 
 def allocate(
-    gains: NetGains,
+    gains: Gains,
     *,
     budget: float | None = None,
     capacities: Mapping[str, float] | None = None,
@@ -192,7 +211,7 @@ def allocate(
     Parameters
     ----------
     gains : NetGains
-        From :func:`crmml.actions.economics.compute_net_gains`.
+        From :func:`crmml.actions.economics.compute_net_gains`; net gain and cost are enough.
     budget : float, optional
         Largest total expected cost; unlimited by default.
     capacities : mapping of channel to number, optional
@@ -257,7 +276,7 @@ def allocate(
     )
 
 
-def apply_prices(gains: NetGains, prices: Prices, *, draws: FloatArray | None = None) -> IntArray:
+def apply_prices(gains: Gains, prices: Prices, *, draws: FloatArray | None = None) -> IntArray:
     """Return what each customer takes alone at stored prices, -1 for no action.
 
     No customer's answer depends on another customer, so the total may miss the budget slightly.
@@ -277,9 +296,7 @@ def apply_prices(gains: NetGains, prices: Prices, *, draws: FloatArray | None = 
     return choice
 
 
-def tie_chances(
-    gains: NetGains, prices: Prices, choice: IntArray, chance: FloatArray
-) -> FloatArray:
+def tie_chances(gains: Gains, prices: Prices, choice: IntArray, chance: FloatArray) -> FloatArray:
     """Return the probability of each customer's choice before the hold-out.
 
     Parameters
@@ -303,12 +320,12 @@ def tie_chances(
     return chance
 
 
-def tie_draws(gains: NetGains) -> FloatArray:
+def tie_draws(gains: Gains) -> FloatArray:
     """Draw a number in (0, 1) for each customer from the id alone."""
     return keyed_uniforms(hash_keys(gains.customer_id), 0)
 
 
-def _open(gains: NetGains, prices: Prices) -> Iterator[tuple[Tie, IntArray, IntArray]]:
+def _open(gains: Gains, prices: Prices) -> Iterator[tuple[Tie, IntArray, IntArray]]:
     """Yield each tie with the customers whose best choices are those of it, and their positions."""
     if not prices.ties:
         return
@@ -327,7 +344,7 @@ def _open(gains: NetGains, prices: Prices) -> Iterator[tuple[Tie, IntArray, IntA
 
 
 def _settle_ties(
-    gains: NetGains,
+    gains: Gains,
     prices: Prices,
     choice: IntArray,
     served: BoolArray,
@@ -382,9 +399,7 @@ def _settle_ties(
     return tuple(ties)
 
 
-def _change(
-    gains: NetGains, rows: IntArray, before: IntArray, after: IntArray
-) -> tuple[float, float]:
+def _change(gains: Gains, rows: IntArray, before: IntArray, after: IntArray) -> tuple[float, float]:
     """Return by how much net gain and cost rise from one choice of some customers to another."""
 
     def total(table: FloatArray) -> float:
@@ -396,13 +411,13 @@ def _change(
     return total(gains.net), total(gains.cost)
 
 
-def _choices(gains: NetGains) -> list[Choice]:
+def _choices(gains: Gains) -> list[Choice]:
     """Return the options and, last, no action, by name."""
     return [*((o.action, o.channel) for o in gains.options), (NO_ACTION, None)]
 
 
 def budget_curve(
-    gains: NetGains,
+    gains: Gains,
     budgets: Sequence[float],
     *,
     capacities: Mapping[str, float] | None = None,

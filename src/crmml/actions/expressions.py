@@ -35,6 +35,7 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.NotEq: operator.ne,
 }
 
+_MOST_DIGITS = 40
 _A = {"numbers": "a number", "flags": "True or False", "text": "a text"}
 
 _Truth: TypeAlias = tuple[BoolArray, BoolArray]  # (is true, is known)
@@ -203,6 +204,8 @@ class Expression:
 
     def _literal(self, node: ast.expr) -> Any:
         match node:
+            case ast.Constant(value=int()) if len(ast.unparse(node)) > _MOST_DIGITS:
+                raise self._error(f"a number has at most {_MOST_DIGITS} digits", node)
             case ast.Constant(value=bool() | int() | float() | str() as value):
                 return value
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):

@@ -168,6 +168,7 @@ def recommend(
     seed: int = 0,
     consent: Consent = "assumed",
     prices: Prices | None = None,
+    allocation: Allocation | None = None,
     level: float = 0.8,
 ) -> Recommendation:
     """Recommend one action (or none) for every customer.
@@ -234,12 +235,66 @@ def recommend(
         experiment=experiment,
         seed=seed,
         cutoff=cutoff,
+        allocation=allocation,
     )
     table = _tabulate(scores, gains, chosen, cutoff=cutoff, level=level, checked=memory is not None)
     table["experiment"] = experiment
     table["control_share"] = holdout_share
     notes = _notes(gains, checked=memory is not None)
     return Recommendation(table, chosen.prices, chosen.allocation, gains, notes)
+
+
+class Offers(NamedTuple):
+    """What an allocation among all customers must know of some of them.
+
+    Attributes
+    ----------
+    gains : NetGains
+        What each option would bring for each of them, and cost.
+    held_out : ndarray of bool, shape (n,)
+        Who is left alone by chance.
+    draws : ndarray, shape (n,)
+        Numbers in (0, 1) that decide ties.
+    """
+
+    gains: NetGains
+    held_out: BoolArray
+    draws: FloatArray
+
+
+def make_offers(
+    scores: pd.DataFrame,
+    catalogue: ActionCatalogue,
+    *,
+    cutoff: str | pd.Timestamp,
+    stakes: Stakes,
+    memory: ContactMemory | None = None,
+    limit: ContactLimit | None = None,
+    holdout_share: float | FloatArray = 0.0,
+    experiment: str = "1",
+    seed: int = 0,
+    consent: Consent = "assumed",
+) -> Offers:
+    """Work out what :func:`recommend` would allocate among; see there."""
+    gains = compute_net_gains(
+        scores, catalogue, stakes, consent=consent, memory=memory, limit=limit
+    )
+    holdout, draws = _draw(gains.customer_id, holdout_share, experiment, seed, cutoff)
+    return Offers(gains, holdout.held_out, draws)
+
+
+def _draw(
+    ids: pd.Index[Any],
+    holdout_share: float | FloatArray,
+    experiment: str,
+    seed: int,
+    cutoff: str | pd.Timestamp,
+) -> tuple[Holdout, FloatArray]:
+    """Draw the control group, and what decides ties; each customer alone."""
+    keys = hash_keys(ids)
+    holdout = assign_holdout(share=holdout_share, seed=seed, experiment=experiment, keys=keys)
+    occasion = pd.Timestamp(cutoff).isoformat()
+    return holdout, draw(keys, seed=seed, occasion=occasion, purpose="ties")
 
 
 class _Chosen(NamedTuple):
@@ -263,20 +318,19 @@ def _choose(
     experiment: str,
     seed: int,
     cutoff: str | pd.Timestamp,
+    allocation: Allocation | None,
 ) -> _Chosen:
     """Draw the control group, then allocate among the others, or let stored prices choose."""
-    keys = hash_keys(gains.customer_id)
-    holdout = assign_holdout(share=holdout_share, seed=seed, experiment=experiment, keys=keys)
-    draws = draw(keys, seed=seed, occasion=pd.Timestamp(cutoff).isoformat(), purpose="ties")
-    allocation = None
+    holdout, draws = _draw(gains.customer_id, holdout_share, experiment, seed, cutoff)
     if prices is None:
-        allocation = allocate(
-            gains,
-            budget=budget,
-            capacities=capacities,
-            available=~holdout.held_out,
-            draws=draws,
-        )
+        if allocation is None:
+            allocation = allocate(
+                gains,
+                budget=budget,
+                capacities=capacities,
+                available=~holdout.held_out,
+                draws=draws,
+            )
         prices = allocation.prices
         at_prices = apply_prices(gains, prices, draws=draws)
         # What the policy would give those held out is known only at its prices.

@@ -332,6 +332,10 @@ def main() -> None:
     except SystemExit as stop:
         if stop.code != 130:
             raise
+    except OSError as error:  # a full disk, say, where nothing else has told so
+        if not _interrupted.is_set():
+            _complain(f"cannot use {error.filename or 'a file'}: {error.strerror or error}")
+            sys.exit(2)
     except (Exception, KeyboardInterrupt):
         if not _interrupted.is_set():
             raise

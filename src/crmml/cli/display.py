@@ -18,11 +18,11 @@ from crmml.metrics.table import metric_named
 from crmml.notes import Note, most_pressing
 
 if TYPE_CHECKING:
+    from crmml.actions.allocation import Allocation
     from crmml.data.first_look import FirstLook
     from crmml.data.mapping import Proposal
     from crmml.data.profile import Profile
     from crmml.data.sections import TableProfile
-    from crmml.scoring.scorer import Scores
     from crmml.training.backtest import Backtest
     from crmml.training.pipeline import TrainingResult
 
@@ -85,44 +85,54 @@ def _grid(title: str, *headings: str) -> Table:
     return table
 
 
-def tier_table(scores: Scores) -> pd.DataFrame:
-    """Tabulate the tiers: customers, value, churn, actions bought and what they should bring."""
-    table = scores.table
+def sum_tiers(table: pd.DataFrame) -> pd.DataFrame:
+    """Add up the scores of some customers by tier; sums of several batches add up in turn."""
     bought = table["recommended_action"].fillna("no_action") != "no_action"
     groups = table.assign(bought=bought).groupby("value_tier", observed=True)
-    tiers = groups.agg(
+    sums = groups.agg(
         customers=("customer_id", "size"),
         clv=("clv", "sum"),
-        mean_clv=("clv", "mean"),
-        churn=("churn_probability", "mean"),
+        churn=("churn_probability", "sum"),
         actions=("bought", "sum"),
         cost=("expected_cost", "sum"),
         gain=("expected_net_gain", "sum"),
-    ).reindex(list("ABCDE"), fill_value=0)
+    )
+    return sums.reindex(list("ABCDE"), fill_value=0)
+
+
+def tier_table(sums: pd.DataFrame) -> pd.DataFrame:
+    """Tabulate the tiers: customers, value, churn, actions bought and what they should bring."""
+    tiers = sums.copy()
+    customers = tiers["customers"].where(tiers["customers"] > 0, 1)
     tiers.insert(2, "share_of_value", tiers["clv"] / tiers["clv"].sum())
+    tiers.insert(3, "mean_clv", tiers["clv"] / customers)
+    tiers["churn"] = tiers["churn"] / customers
     return tiers
 
 
-def show_tiers(scores: Scores) -> None:
+def show_tiers(
+    tiers: pd.DataFrame,
+    cutoff: pd.Timestamp,
+    allocation: Allocation | None,
+    absent: Mapping[str, str],
+) -> None:
     """Print one row per value tier, and the certificate of the allocation."""
-    moment = scores.snapshot.cutoff.date()
+    moment = cutoff.date()
     grid = _grid(
         f"Value tiers on {moment}",
         "tier", "customers", "share of value", "mean CLV", "mean churn", "actions", "cost",
         "expected\nnet gain",
     )  # fmt: skip
-    for tier, row in tier_table(scores).iterrows():
+    for tier, row in tiers.iterrows():
         grid.add_row(
             str(tier), f"{row['customers']:,.0f}", f"{row['share_of_value']:.1%}",
             f"{row['mean_clv']:,.2f}", f"{row['churn']:.1%}", f"{row['actions']:,.0f}",
             f"{row['cost']:,.2f}", f"{row['gain']:,.2f}",
         )  # fmt: skip
     console.print(grid)
-    show_pyramids(scores)
-    if scores.found is None:
-        say(f"No actions are recommended: {scores.absent['recommended_action']}.")
+    if "recommended_action" in absent:
+        say(f"No actions are recommended: {absent['recommended_action']}.")
         return
-    allocation = scores.recommendation.allocation
     if allocation is not None and allocation.budget is not None:
         price = allocation.prices.budget
         more = f"one more unit would bring {price:.2f}" if price > 0 else "more would bring nothing"
@@ -134,19 +144,19 @@ def show_tiers(scores: Scores) -> None:
         )
 
 
-def pyramid_table(scores: Scores) -> pd.DataFrame | None:
+def pyramid_table(scored: pd.DataFrame) -> pd.DataFrame | None:
     """Tabulate the pyramids by value and by profit; None where the scores hold no profit."""
     from crmml.segments.pyramids import compute_pyramids
 
-    table = scores.table.set_index("customer_id")
+    table = scored.set_index("customer_id")
     if "profit_to_date" not in table or table[["net_clv", "profit_to_date"]].isna().any(axis=None):
         return None
     return compute_pyramids(table["net_clv"], table["profit_to_date"])
 
 
-def show_pyramids(scores: Scores) -> None:
+def show_pyramids(scored: pd.DataFrame) -> None:
     """Print the shares of value and of profit by tier beside the reference profile."""
-    table = pyramid_table(scores)
+    table = pyramid_table(scored)
     if table is None:
         return
     grid = _grid(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from crmml.atomic import named
 from crmml.cli import display, stop_if_interrupted
 from crmml.config import Config, parse_config
 from crmml.exceptions import ParameterError, StorageError
@@ -31,9 +32,9 @@ def init(
     from crmml.data.mapping import propose_tables
     from crmml.data.schema import TABLES
 
+    _check_writable(out)
     if out.exists() and not force:
         raise StorageError(f"{out} is there already; give another --out, or --force to replace it")
-    _check_writable(out)
     if table is not None:
         if len(files) > 1:
             rule = "given with a single file; write FILE::TABLE where there are several"
@@ -49,10 +50,12 @@ def init(
         proposals = propose_tables(asked)
         say("reading")
         looks = [take_look(proposal) for proposal in proposals]
+        proposals = [look.proposal for look in looks]
     text = display.config_text(proposals, relative_to=out.resolve().parent)
     with replacing(out) as target:
         target.write_text(text, encoding="utf-8")
     chosen = [f"data.{p.schema.name}.columns.{name}" for p in proposals for name in p.missing]
+    chosen += [f"data.{p.schema.name}.timezone" for p in proposals if p.needs_timezone]
     if as_json:
         tables = [look.to_dict() for look in looks]
         display.show_json({"configuration": str(out), "choose": chosen, "tables": tables})
@@ -111,6 +114,7 @@ def train(config: Config) -> None:
     """Train, log, store the folder, and show what came out."""
     result, logged, folder = _train_and_log(config)
     display.show_training(result, _notes_beside(folder))
+    display.show_pyramids(result.scores.table)
     named = "" if logged.name == "crmml" else f" --name {logged.name}"
     where = f" --tracking-uri {tracking_address(config)}" if config.tracking.uri else ""
     display.say(
@@ -189,7 +193,7 @@ def score(
     _check_writable(out)
     with working() as say:
         bundle, tables, given = open_to_score(model, config, transactions, tracking_uri, say)
-        from crmml.scoring.scorer import score as score_tables
+        from crmml.scoring.batches import score_in_batches
         from crmml.scoring.scorer import scoring_cutoff
         from crmml.storage.scores import read_control, read_plans, write_scores
 
@@ -197,19 +201,27 @@ def score(
         moment = scoring_cutoff(bundle, tables, moment, whole=True)
         plans = read_plans(out, moment)
         control = read_control(out, moment, bundle.policy.experiment)
-        scores = score_tables(
+        sums: list[pd.DataFrame] = []
+
+        def summed(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+            for batch in batches:
+                sums.append(display.sum_tiers(batch))
+                yield batch
+
+        with score_in_batches(
             bundle, tables, moment, plans=plans, control=control, strict=strict, **given
-        )
-        say("writing")
-        written = write_scores(scores.table, out, scores.snapshot.cutoff, file_format)  # type: ignore[arg-type]
-    silent = (scores.snapshot.cutoff - tables.last_timestamp).days
+        ) as scores:
+            say("writing")
+            written = write_scores(summed(scores), out, scores.cutoff, file_format)  # type: ignore[arg-type]
+    silent = (scores.cutoff - tables.last_timestamp).days
     if silent > 7:
         display.remark(
             f"the data end {silent:,} days before the cutoff, so customers look that much more "
             "inactive than they may be"
         )
-    display.show_tiers(scores)
-    display.say(f"Wrote {len(scores.table):,} customers to {written}")
+    tiers = display.tier_table(sum(sums[1:], sums[0]))
+    display.show_tiers(tiers, scores.cutoff, scores.allocation, scores.absent)
+    display.say(f"Wrote {len(scores):,} customers to {written}")
 
 
 def open_to_score(
@@ -263,7 +275,10 @@ def demo(out: Path) -> None:
         pictures = save_figures(training_figures(result), out / "plots")
     display.show_training(result, _notes_beside(folder))
     display.say(promotion.reason)
-    display.show_tiers(scores)
+    tiers = display.tier_table(display.sum_tiers(scores.table))
+    allocation = scores.recommendation.allocation
+    display.show_tiers(tiers, scores.snapshot.cutoff, allocation, scores.absent)
+    display.show_pyramids(scores.table)
     display.show_places(
         {
             "scores": written,
@@ -347,7 +362,7 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
         tables = open_configured(config)
         _refuse_few_repeats(config, tables)
         say("reaching MLflow")
-        from crmml.tracking.runs import log_training, start
+        from crmml.tracking.runs import log_training, start, stored
 
         experiment = start(config.tracking.uri, config.tracking.experiment)
         result = run_training(config, tables, announce=say)
@@ -368,8 +383,10 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
             figures=figures,
             name=config.name,
             experiment=experiment,
+            shelf=shelf,
         )
         folder = shelve_bundle(result.bundle, shelf / str(logged.version))
+        stored(logged, experiment)
         with replacing(_notes_beside(folder)) as target:
             target.write_text(to_json(result.notes), encoding="utf-8")
     return result, logged, folder
@@ -390,7 +407,7 @@ def _notes_beside(folder: Path) -> Path:
 def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
     tables = {
         "leaderboard": result.backtest.leaderboard,
-        "tiers": display.tier_table(result.scores).reset_index(),
+        "tiers": display.tier_table(display.sum_tiers(result.scores.table)).reset_index(),
         "actions": result.scores.recommendation.by_action().reset_index(),
     }
     if result.churn.evaluation is not None:
@@ -399,7 +416,7 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
         tables["churn_as_served"] = result.calibration.reset_index()
     if result.upgrades is not None:
         tables["upgrades_as_served"] = result.upgrades.reset_index()
-    if (pyramids := display.pyramid_table(result.scores)) is not None:
+    if (pyramids := display.pyramid_table(result.scores.table)) is not None:
         tables["pyramids"] = pyramids.reset_index()
     return tables
 
@@ -421,7 +438,8 @@ def _reevaluation(config: Config) -> Reevaluation:
 
 def _check_writable(out: Path) -> None:
     """Refuse an output that cannot be written before the work, not after it."""
-    nearest = next(p for p in (out, *out.resolve().parents) if p.exists())
+    with named(out):
+        nearest = next(p for p in (out, *out.resolve().parents) if p.exists())
     if not os.access(nearest, os.W_OK):
         raise StorageError(f"cannot write to {out}: {nearest} is not writable")
     file = out.suffix in (".duckdb", ".yaml", ".yml") and nearest == out

@@ -22,6 +22,8 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from crmml.data import engine
+from crmml.data.columns import is_rounded
+from crmml.data.outlying import Bulk, find_bulk
 from crmml.data.schema import SUBSCRIPTIONS, TRANSACTIONS, TableSchema
 from crmml.data.settings import CONCEALED, Policies, concealed
 from crmml.exceptions import DataError, few
@@ -182,7 +184,11 @@ def clean(
     if schema is SUBSCRIPTIONS:
         table = _measure_cover(table, policies)
     columns = [name for name in table.columns if not name.startswith("__")]
-    steps = _steps(table, policies, schema)
+    bulk = None
+    if schema is TRANSACTIONS and policies.unlikely_dates != "keep":
+        at = table[str(schema.time)]
+        bulk = find_bulk(ibis.ifelse(_is_likely(at), at, ibis.null(at.type())))
+    steps = _steps(table, policies, schema, bulk)
     # a row is counted by the first policy that drops it, so the counts add up
     alive: ir.BooleanValue = ibis.literal(True)
     masks: dict[str, ir.BooleanValue] = {}
@@ -206,6 +212,13 @@ def clean(
         raise DataError(
             f"the policies must leave at least one row, but they left out all {facts['n_rows']:,}",
             table=schema.name,
+        )
+    notes = list(notes)
+    if policies.unlikely_dates == "drop" and facts.get("unlikely_dates"):
+        said = _say_dates(table.filter(masks["unlikely_dates"]), schema)
+        notes.append(
+            f"{facts['unlikely_dates']:,} rows are dated where no line can be ({said}) and are "
+            "left out by policies.unlikely_dates"
         )
     report = CleaningReport(
         rows_read=facts["n_rows"],
@@ -288,8 +301,11 @@ def _refuse(
     for step in of.steps:
         if step.choice == "error" and facts[step.policy]:
             rows = table.filter(of.masks[step.policy])
+            rule = step.rule
+            if step.policy == "unlikely_dates":
+                rule = f"{rule}; {_say_dates(rows, schema)}"
             raise DataError(
-                step.rule,
+                rule,
                 table=schema.name,
                 column=names.get(step.column, step.column),
                 n_rows=facts[step.policy],
@@ -304,7 +320,9 @@ def _refuse(
             table=schema.name,
             column=names.get("customer_id", "customer_id"),
             n_rows=facts["n_rounded_ids"],
-            examples=first_values(table.filter(of.alive & _is_rounded(table)), "customer_id"),
+            examples=first_values(
+                table.filter(of.alive & is_rounded(table.customer_id)), "customer_id"
+            ),
         )
 
 
@@ -362,7 +380,25 @@ class Rule(NamedTuple):
     broken: ir.BooleanValue
 
 
-def _steps(table: ir.Table, policies: Policies, schema: TableSchema) -> list[_Step]:
+def _is_likely(at: ir.TimestampValue) -> ir.BooleanValue:
+    return (at >= EARLIEST) & (at < LATEST)
+
+
+def _say_dates(rows: ir.Table, schema: TableSchema) -> str:
+    """Say on which days some rows lie, and how many customers have them."""
+    days = first_values(
+        rows.mutate(day=rows[str(schema.time)].cast("date").cast("string")), "day", 3
+    )
+    said = f"some lie on {', '.join(map(str, days))}"
+    if not schema.has_customers:
+        return said
+    ids = int(rows.customer_id.nunique().execute())
+    return f"{said}, of {ids:,} customer{'s' if ids > 1 else ''}"
+
+
+def _steps(
+    table: ir.Table, policies: Policies, schema: TableSchema, bulk: Bulk | None = None
+) -> list[_Step]:
     """Each policy on single rows, in order: which rows it concerns, whether it drops them."""
     steps = []
     if KEPT in table.columns:
@@ -380,15 +416,22 @@ def _steps(table: ir.Table, policies: Policies, schema: TableSchema) -> list[_St
         steps.append(_Step(rule.name, policies.unreadable, broken, True, rule.column, says))
     if schema.time is not None:
         at = table[schema.time]
+        far = ~_is_likely(at)
+        says = f"dates must lie from {EARLIEST:%Y-%m-%d} to before {LATEST:%Y-%m-%d}"
+        if bulk is not None:
+            far = far | bulk.leaves_out(at)
+            says = (
+                f"dates must not lie far from all others, which run from {bulk.first:%Y-%m-%d} to "
+                f"{bulk.last:%Y-%m-%d}"
+            )
         steps.append(
             _Step(
                 "unlikely_dates",
                 policies.unlikely_dates,
-                (at < EARLIEST) | (at >= LATEST),
+                far,
                 policies.unlikely_dates != "keep",
                 schema.time,
-                f"dates must lie from {EARLIEST:%Y-%m-%d} to before {LATEST:%Y-%m-%d} "
-                "(else set the policy unlikely_dates to drop or keep)",
+                f"{says} (else set the policy unlikely_dates to drop or keep)",
             )
         )
     return steps + (_steps_by_amount(table, policies) if schema is TRANSACTIONS else [])
@@ -554,7 +597,7 @@ def _measure(
         code = ibis.ifelse(alive, _code(table), ibis.null())
         measures |= {"n_currencies": code.nunique(), "currency": code.min()}
     if schema.has_customers and table.customer_id.type().is_string():
-        measures["n_rounded_ids"] = ibis.ifelse(alive & _is_rounded(table), 1, 0).sum()
+        measures["n_rounded_ids"] = ibis.ifelse(alive & is_rounded(table.customer_id), 1, 0).sum()
     if EXACT in table.columns:
         change = table.amount.cast("float64") - table[EXACT]
         # the tolerance of float64 arithmetic: what is below is representation, not rounding
@@ -563,11 +606,6 @@ def _measure(
         measures |= {"n_rounded": ibis.ifelse(rounded, 1, 0).sum(), "rounding": cents.sum()}
     found: dict[str, Any] = table.aggregate(**measures).to_pyarrow().to_pylist()[0]
     return found | {name: found[name] or 0 for name in ("n_kept", *masks)}
-
-
-def _is_rounded(table: ir.Table) -> ir.BooleanValue:
-    """Whether a spreadsheet wrote the id as 1.00003E+19."""
-    return table.customer_id.re_search(r"^[0-9]([.,][0-9]+)?[eE]\+[0-9]{2}$")
 
 
 def _code(table: ir.Table) -> ir.StringValue:

@@ -12,10 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import ibis
+import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 import yaml
 
+from crmml.data import engine
 from crmml.data.amounts import is_number, is_whole
 from crmml.data.schema import TRANSACTIONS, Kind, TableSchema
 from crmml.data.times import is_clock, is_date, is_stamp
@@ -27,6 +30,8 @@ SURE = 0.5
 ENOUGH = 30
 """Rows from which it says something that no value, or hardly any, repeats."""
 
+ROUNDED = r"^[0-9](?:[.,]([0-9]+))?[eE]\+?([0-9]+)$"
+"""How a spreadsheet writes numbers of many digits: digits, and how many places there are."""
 _YES_NO = (
     "true false",
     "t f",
@@ -154,9 +159,18 @@ def look(values: pd.Series[Any]) -> Look:
 
 
 def _is_rounded(text: str) -> bool:
-    """Say whether a whole number was written with fewer digits than it has, as 1.00003E+19."""
-    found = re.fullmatch(r"\d(?:[.,](\d+))?E\+?(\d+)", text, re.I)
+    found = re.fullmatch(ROUNDED, text)
     return found is not None and int(found[2]) > len(found[1] or "")
+
+
+def is_rounded(ids: ir.StringValue) -> ir.BooleanValue:
+    """Write in the engine whether a spreadsheet has rounded an id, as 1.00003E+19.
+
+    It is then a whole number with fewer digits than it has.
+    """
+    exponent = engine.cast_or_null(ids.re_extract(ROUNDED, 2), ibis.dtype("int64"))
+    more = exponent > ids.re_extract(ROUNDED, 1).length()
+    return ids.re_search(ROUNDED) & more.fill_null(False)
 
 
 def _skew(numbers: pd.Series[Any]) -> float:

@@ -9,8 +9,8 @@ nor loaded by themselves.
 from __future__ import annotations
 
 import glob
-import os
 import re
+import secrets
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,8 @@ import sqlglot
 from ibis.backends import BaseBackend
 from ibis.backends.duckdb import Backend
 
-from crmml.exceptions import DataError, ParameterError, SourceError
+from crmml.atomic import private_folder
+from crmml.exceptions import CrmmlError, DataError, ParameterError, SourceError
 
 TIMESTAMP = dt.Timestamp(scale=6)
 INSTANT = dt.Timestamp(scale=6, timezone="UTC")
@@ -49,7 +50,7 @@ def connect() -> BaseBackend:
     >>> connect().name
     'duckdb'
     """
-    spill = Path(tempfile.gettempdir()) / f"crmml-spill-{os.getpid()}"
+    spill = private_folder() / f"spill-{secrets.token_hex(4)}"
     con = ibis.duckdb.connect(
         temp_directory=str(spill),
         preserve_insertion_order=False,
@@ -104,20 +105,22 @@ def store(table: ir.Table | pa.Table, engine: BaseBackend) -> ir.Table:
 
 
 @contextmanager
-def kept(table: ir.Table) -> Iterator[ir.Table]:
+def kept(table: ir.Table | pa.Table, engine: BaseBackend | None = None) -> Iterator[ir.Table]:
     """Compute a table once, for several questions, and drop it afterwards.
 
     Parameters
     ----------
-    table : Ibis table
+    table : Ibis table, or Arrow table
         On any engine.
+    engine : Ibis backend, optional
+        Where an Arrow table is kept.
 
     Yields
     ------
     Ibis table
         The same rows, stored in the engine.
     """
-    engine = table.get_backend()
+    engine = engine or table.get_backend()
     if not engine.supports_temporary_tables:
         with table.cache() as stored:
             yield stored
@@ -152,6 +155,29 @@ def has_only_distinct(table: ir.Table, columns: Sequence[str], n_rows: int) -> b
     hashed = ibis.struct({name: table[name] for name in columns}).hash()
     found = table.select(hashed=hashed).distinct().count().execute()
     return int(found) == n_rows
+
+
+@contextmanager
+def sparing(table: ir.Table, megabytes: int = 1_100) -> Iterator[None]:
+    """Let the embedded engine of a table work in little memory, and spill to disk beyond it.
+
+    Parameters
+    ----------
+    table : Ibis table
+        On any engine; others are left alone.
+    megabytes : int
+        What it may take, about.
+    """
+    engine = table.get_backend()
+    if not is_embedded(engine):
+        yield
+        return
+    before = engine.con.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
+    engine.con.execute("SET memory_limit = ?", [f"{megabytes}MB"])
+    try:
+        yield
+    finally:
+        engine.con.execute("SET memory_limit = ?", [before])
 
 
 # --- reading files and databases -----------------------------------------------------------------
@@ -256,7 +282,7 @@ def stage(table: ir.Table, engine: BaseBackend) -> ir.Table:
     engine : Ibis backend
         The embedded engine.
     """
-    folder = tempfile.TemporaryDirectory(prefix="crmml-")
+    folder = tempfile.TemporaryDirectory(dir=private_folder())
     weakref.finalize(engine, folder.cleanup)
     target = Path(folder.name) / "rows.parquet"
     table.to_parquet(target)
@@ -321,6 +347,11 @@ def plain_errors(source: object, skipped: int = 0) -> Iterator[None]:
         yield
     except duckdb.Error as error:
         raise SourceError(source, _sentence(error, skipped)) from error
+    except CrmmlError:
+        raise
+    except OSError as error:  # a name that is too long, a file that may not be read, a full disk
+        shown = f"{str(source)[:80]}..." if len(str(source)) > 200 else source
+        raise SourceError(shown, (error.strerror or str(error)).lower()) from error
     except Exception as error:
         # errors of drivers that need not be installed are known by their module
         if type(error).__module__.partition(".")[0] not in _DRIVERS:

@@ -55,7 +55,7 @@ class FirstLook(Shown):
         Of a log: ``rows``, ``left_out``, ``customers``, ``first``, ``last``, ``purchases``,
         ``revenue`` (currency) and ``one_time_share``; empty where it cannot be read yet.
     why_not : str
-        Why it cannot be read as proposed; empty where it can.
+        What must be given, or why it cannot be read as proposed; empty where it can.
     """
 
     proposal: Proposal
@@ -179,11 +179,20 @@ def take_look(proposal: Proposal, timezone: str | None = None) -> FirstLook:
         why = f"{' and '.join(proposal.missing)} must be chosen first" if proposal.missing else ""
         return FirstLook(proposal, sample, {}, why)
     zone = timezone or ("UTC" if proposal.needs_timezone else None)
+    why = ""
+    if proposal.needs_timezone and timezone is None:
+        why = (
+            f"times carry an offset, so data.{proposal.schema.name}.timezone must be given first; "
+            "shown here are times of UTC"
+        )
     policies = proposal.to_policies(unreadable="drop", unlikely_dates="drop")
     try:
         source = replace(proposal.to_source(zone), data=proposal.opened)
         tables = open_tables({"transactions": source}, policies=policies)
-        return FirstLook(proposal, _first_rows(tables.transactions), _facts(tables))
+        far = [note for note in tables.report.notes if "policies.unlikely_dates" in note]
+        doubts = tuple(Doubt(note, "data.policies.unlikely_dates: drop") for note in far)
+        proposal = replace(proposal, doubts=(*doubts, *proposal.doubts))
+        return FirstLook(proposal, _first_rows(tables.transactions), _facts(tables), why)
     except CrmmlError as error:
         return FirstLook(proposal, sample, {}, str(error))
 

@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 from ibis.backends import BaseBackend
 
+from crmml.atomic import private_folder
 from crmml.data import databases, engine, files
 from crmml.data.amounts import currency_of, pointed
 from crmml.data.cleaning import EXACT, KEPT, RAW
@@ -89,7 +90,7 @@ def open_raw(source: Source, schema: TableSchema = TRANSACTIONS) -> ir.Table:
     if own is None:
         engine.keep_row_order(con)
     with (
-        tempfile.TemporaryDirectory(prefix="crmml-") as folder,
+        tempfile.TemporaryDirectory(dir=private_folder()) as folder,
         engine.plain_errors(source.name, source.skip_above),
     ):
         if isinstance(source.data, pd.DataFrame):
@@ -277,6 +278,9 @@ def _from_frame(data: pd.DataFrame, source: Source | None, schema: TableSchema) 
         frame = frame[_needed(list(frame.columns), source, schema)]
     arrays = {}
     for name, values in frame.items():
+        if mixed := _mixture(values):
+            rule = f"values must be of one type ({mixed})"
+            raise DataError(rule, table=schema.name, column=str(name))
         try:
             if isinstance(values.dtype, pd.DatetimeTZDtype):
                 instants = pa.array(values.dt.tz_convert(None).to_numpy(), from_pandas=True)
@@ -287,6 +291,18 @@ def _from_frame(data: pd.DataFrame, source: Source | None, schema: TableSchema) 
             rule = f"values must be of one type ({str(error).rstrip('.')})"
             raise DataError(rule, table=schema.name, column=str(name)) from None
     return pa.table(arrays)
+
+
+def _mixture(values: pd.Series[Any]) -> str | None:
+    """Say what a column of Python objects mixes that would be read as something else."""
+    if values.dtype != object:
+        return None
+    kind = pd.api.types.infer_dtype(values, skipna=True)
+    if kind.startswith("mixed") and any(map(pd.api.types.is_bool, values)):
+        return "True and False among others"
+    if kind == "datetime" and len({one.tzinfo is None for one in values.dropna()}) > 1:
+        return "times with and without a time zone"
+    return None
 
 
 # --- conforming to the contract ------------------------------------------------------------------
@@ -327,7 +343,7 @@ def read_table(source: Source, schema: TableSchema, con: BaseBackend) -> Conform
     at_home = isinstance(source.data, ir.Table) and engine.engine_of(source.data) is con
     reader = con if at_home or engine.is_embedded(con) else engine.connect()
     with (
-        tempfile.TemporaryDirectory(prefix="crmml-") as folder,
+        tempfile.TemporaryDirectory(dir=private_folder()) as folder,
         engine.plain_errors(source.name, source.skip_above),
     ):
         opened = _open(source, reader, schema, Path(folder))

@@ -95,7 +95,38 @@ def understand_revenue(columns: Mapping[str, Guess], figures: Figures) -> Revenu
     if "amount" in made or "unit_price" in made:
         found.doubts += _ask_status(made, figures, found)
         _find_totals(made, figures, found)
+    found.doubts += _ask_events(made, figures, found)
     return found
+
+
+def _ask_events(made: Mapping[str, Guess], figures: Figures, found: Revenue) -> Iterator[Doubt]:
+    """Yield what a log of events holds beside purchases: views and carts are none."""
+    used = {g.column for g in made.values()} | set(found.keep)
+    for column, look in figures.seen.looks.items():
+        if column in used or not _holds_events(look):
+            continue
+        rows = _by(figures, column, ibis.literal(0))
+        bought = set(map(plain, spellings("words")["bought"]))
+        kept = [value for value in rows if plain(value) in bought]
+        if not kept or len(kept) == len(rows):
+            continue
+        found.keep[column] = tuple(kept)
+        told = ", ".join(f"{value!r} in {n:,} rows" for value, (n, _) in list(rows.items())[:8])
+        listed = ", ".join(f'"{value}"' for value in kept)
+        yield Doubt(
+            f"{column!r} says what happened: {told}; only {listed} is taken for a purchase, all "
+            "else is left out; name others, or remove the line to count all",
+            f"data.transactions.keep: {{{column}: [{listed}]}}",
+        )
+
+
+def _holds_events(look: Look) -> bool:
+    """Say whether a column holds purchases beside what comes before one, as views and carts."""
+    if not 2 <= look.distinct <= 40:
+        return False
+    words = spellings("words")
+    values = set(map(plain, look.common))
+    return bool(values & set(map(plain, words["browsed"])))
 
 
 def _with_numbers(columns: Mapping[str, Guess], money: list[str], figures: Figures) -> Figures:
@@ -106,7 +137,9 @@ def _with_numbers(columns: Mapping[str, Guess], money: list[str], figures: Figur
     numbers |= {c for c, s in looks.items() if fits_kind("money", s)
                 and by_name(c, "transactions", "unit_price")[0]}  # fmt: skip
     numbers -= {c for c in numbers if not fits_kind("money", looks[c])}
-    others = {c for c, look in looks.items() if any(_kind_of_status(c, look))}
+    others = {
+        c for c, look in looks.items() if any(_kind_of_status(c, look)) or _holds_events(look)
+    }
     if "customer_id" in columns:
         others.add(columns["customer_id"].column)
     return figures.with_numbers(sorted(numbers - others), sorted(others))

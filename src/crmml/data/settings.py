@@ -39,7 +39,9 @@ class Policies:
         break a rule of their table. (With ``drop`` an unreadable value of an optional column
         becomes null and its row stays.)
     unlikely_dates : {"error", "drop", "keep"}
-        Rows dated before 1970-01-02 or from 2100 on: place-holders of some system, usually.
+        Rows dated before 1970-01-02 or from 2100 on, and in a log the few that lie far from all
+        others: place-holders of some system, or slips of the pen
+        (:mod:`crmml.data.outlying`).
     test_customers : tuple of int or str
         Ids that are not customers (test accounts, the till itself); their rows are left out. An
         id may be given as its hash (:func:`conceal`), as a stored bundle does.
@@ -136,8 +138,9 @@ class ReadSettings:
     date_format : str, optional
         How times are written that are text or numbers; ISO 8601 by default. Codes of ``strptime``;
         or ``epoch_s``, ``epoch_ms``, ``epoch_us``, ``epoch_ns`` (since 1970, UTC),
-        ``excel_serial`` (days of a spreadsheet), ``quarter`` (2023-Q1); or ``jalali:`` or
-        ``buddhist:`` before the codes of a date in these calendars.
+        ``excel_serial`` (days of a spreadsheet), ``quarter`` (2023-Q1), ``iso_week``
+        (2024-W05-3, 2024-W05); or ``jalali:`` or ``buddhist:`` before the codes of a date in
+        these calendars.
     decimal : {".", ","}
         Decimal sign of amounts that are text. The other one may group thousands.
     currency_signs : tuple of str
@@ -217,6 +220,8 @@ class ReadSettings:
         except LookupError:
             rule = "an encoding that Python knows, like 'utf-8' or 'cp1252'"
             raise ParameterError("encoding", rule, self.encoding) from None
+        if self.delimiter is not None and len(self.delimiter) != 1:
+            raise ParameterError("delimiter", "one character", self.delimiter)
         for name in ("skip_above", "skip_below"):
             if getattr(self, name) < 0:
                 raise ParameterError(name, "0 or a number of lines", getattr(self, name))

@@ -1,9 +1,9 @@
 """The forms of times: what text can be a date, which form a column has, and how it is read.
 
 A form is ``None`` (ISO 8601), codes of ``strptime``, ``epoch_s`` (``_ms``, ``_us``, ``_ns``),
-``excel_serial``, ``quarter``, or ``jalali:`` or ``buddhist:`` before the codes of a date in these
-calendars. Words of the week are passed over, months may be named in many languages, and digits
-may be Persian, Arabic or of full width.
+``excel_serial``, ``quarter``, ``iso_week`` (2024-W05-3, 2024-W05), or ``jalali:`` or ``buddhist:``
+before the codes of a date in these calendars. Words of the week are passed over, months may be
+named in many languages, and digits may be Persian, Arabic or of full width.
 """
 
 from __future__ import annotations
@@ -184,6 +184,7 @@ _NUMBERS = re.compile(r"^(\d{1,4})([-/. ]|\. |年|/ )(\d{1,2})([-/. ]|\. |月|/ 
 _DAY_WORD = re.compile(r"^(\d{1,2})(\W{0,2})([A-Za-z]{3})(\W{0,2})(\d{4}|\d{2})$")
 _WORD_DAY = re.compile(r"^([A-Za-z]{3})(\W{1,2})(\d{1,2})(\W{1,2})(\d{4}|\d{2})$")
 _YEAR_WORD = re.compile(r"^(\d{4})(\W{1,2})([A-Za-z]{3})(\W{1,2})(\d{1,2})$")
+_ISO_WEEK = re.compile(r"^(19[789]|20\d)\d-?W(0[1-9]|[1-4]\d|5[0-3])(-?[1-7])?$", re.I)
 _QUARTER = re.compile(
     r"^(\d{4} ?[-/.]? ?(q|t|k|кв\.? ?|第)[1-4](季度)?|(q|t|k)[1-4] ?[-/.]? ?\d{4}"
     r"|[1-4]\.? ?(q|quartal|trimestre|trim\.?|кв\.?|квартал) ?\d{4})$",
@@ -211,6 +212,8 @@ def _forms_of(text: str) -> tuple[str, ...]:
     text = neat(text)
     if _QUARTER.match(text):
         return ("quarter",)
+    if _ISO_WEEK.match(text):
+        return ("iso_week",)
     whole = _whole(text)
     if whole:
         return whole
@@ -383,7 +386,7 @@ def check_form(form: str) -> None:
     ParameterError
         If it is none of those that the head of this module lists.
     """
-    if form not in (*_EPOCHS, "excel_serial", "quarter"):
+    if form not in (*_EPOCHS, "excel_serial", "quarter", "iso_week"):
         engine.check_date_format(re.sub("^(jalali|buddhist):", "", form))
 
 
@@ -406,6 +409,8 @@ def read_times(value: ir.Value, form: str | None, timezone: str | None = None) -
     text = text.strip()
     if form == "quarter":
         return _read_quarters(text.translate(*DIGITS))
+    if form == "iso_week":
+        return _read_weeks(text.translate(*DIGITS).upper())
     if found := re.match("(jalali|buddhist):(.*)", form or ""):
         return _parse(*_to_common(_neat(text), found[1], found[2]), timezone)
     read = engine.parse_timestamp(text, form, timezone)
@@ -421,7 +426,7 @@ def _try_forms(value: ir.Value, forms: Iterable[str]) -> dict[str, ir.Value]:
     A text that reads in one of them as it stands is plain: where another form fails on it, looking
     at it letter by letter, which is slow, would change nothing.
     """
-    whole = {*_EPOCHS, "excel_serial", "quarter"}
+    whole = {*_EPOCHS, "excel_serial", "quarter", "iso_week"}
     plain = [f for f in forms if f not in whole and not f.startswith(("jalali:", "buddhist:"))]
     if len(plain) < 2 or not isinstance(value, ir.StringValue):
         return {form: read_times(value, _code(form), "UTC") for form in forms}
@@ -485,6 +490,15 @@ def _read_quarters(text: ir.StringValue) -> ir.Value:
     quarter = text.re_replace(r"\d{4}", "").re_extract("([1-4])", 1)
     month = (engine.cast_or_null(quarter, ibis.dtype("int64")) * 3 - 2).cast("string")
     return engine.parse_timestamp(year + "-" + month + "-1", "%Y-%m-%d")
+
+
+def _read_weeks(text: ir.StringValue) -> ir.Value:
+    """Read weeks of ISO 8601; one without a day stands for its Monday."""
+    part = r"^(\d{4})-?W(\d{2})(?:-?([1-7]))?$"
+    day = text.re_extract(part, 3)
+    day = ibis.ifelse(day == "", "1", day)
+    written = text.re_extract(part, 1) + "-W" + text.re_extract(part, 2) + "-" + day
+    return engine.parse_timestamp(written, "%G-W%V-%u")
 
 
 @functools.cache

@@ -9,7 +9,7 @@ before that date. Inside the engine all moments are whole seconds since 1970-01-
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import ibis
@@ -69,6 +69,11 @@ class Contracts:
         """Ids in row order."""
         ids: pd.Index[Any] = pd.Index(self.frame["customer_id"], name="customer_id")
         return ids
+
+    def subset(self, customer_id: pd.Index[Any]) -> Contracts:
+        """Keep the contracts of some customers."""
+        kept = self.frame[self.frame["customer_id"].isin(customer_id)].reset_index(drop=True)
+        return replace(self, frame=kept)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -475,6 +475,89 @@ def build_snapshot(
     1            2        0.0     0.00   0.00             0.0
     """
     # The engine is loaded when a log is read; models need the class only.
+    from crmml.features import purchases
+
+    with summarised(
+        tables,
+        cutoff,
+        grain=grain,
+        time_unit=time_unit,
+        behaviour=behaviour,
+        channels=channels,
+        own_seller=own_seller,
+    ) as found:
+        frame = purchases.fetch(found.query)
+        if found.periods is not None:
+            found.provenance["purchase_times"] = PurchaseTimes.gather(found.periods, grain)
+        bought = (frame["frequency"] >= 0).to_numpy()
+        found.provenance["customers_without_purchase"] = int((~bought).sum())
+        frame = frame if bought.all() else frame.loc[bought].reset_index(drop=True)
+        frame = found.with_profit(frame, grain, margins)
+    return Snapshot(frame, found.cutoff, grain, time_unit, found.provenance)
+
+
+class Summarised(NamedTuple):
+    """A snapshot that the engine has still to compute.
+
+    Attributes
+    ----------
+    query : Ibis table
+        One row per customer; who only returned has a negative ``frequency``.
+    periods : Ibis table or None
+        A row for each customer and period, where behaviour is asked for.
+    cutoff : Timestamp
+    last_period : int
+        The last period of which something is observed.
+    provenance : dict
+    beside : tuple of Tables and Ibis table, or None
+        The data and the own lines before the cutoff, where behaviour is asked for.
+    """
+
+    query: ir.Table
+    periods: ir.Table | None
+    cutoff: pd.Timestamp
+    last_period: int
+    provenance: dict[str, Any]
+    beside: tuple[Tables, ir.Table] | None
+
+    def with_profit(
+        self, frame: pd.DataFrame, grain: Grain, margins: MarginRates | None
+    ) -> pd.DataFrame:
+        """Add costs, profit and shrunk margins, where behaviour is asked for.
+
+        The provenance then says which features these data cannot give, and why.
+        """
+        from crmml.features import behaviour as traits
+        from crmml.features.profit import attach_profit
+
+        if self.beside is None:
+            return frame
+        tables, lines = self.beside
+        frame, unknown, rates = attach_profit(frame, tables, lines, self.cutoff, margins)
+        known = [*lines.columns, *traits.columns_beside(tables)]
+        absent = traits.find_absent(known, grain)
+        self.provenance.update(absent=absent | unknown, margins=rates)
+        return frame
+
+
+@contextmanager
+def summarised(
+    tables: Tables | Readable | Source,
+    cutoff: str | pd.Timestamp,
+    *,
+    grain: Grain,
+    time_unit: TimeUnit,
+    behaviour: bool = True,
+    channels: Mapping[str, str] | None = None,
+    own_seller: str | None = None,
+) -> Iterator[Summarised]:
+    """Write a snapshot as a query, which can be asked while the context lasts.
+
+    Parameters
+    ----------
+    tables, cutoff, grain, time_unit, behaviour, channels, own_seller
+        See :func:`build_snapshot`.
+    """
     from crmml.data.engine import kept
     from crmml.data.tables import Tables, open_tables
     from crmml.features import behaviour as traits
@@ -499,6 +582,8 @@ def build_snapshot(
     names: dict[str, str] = {}
     if behaviour and "channel" in lines.columns:
         names = dict(channels) if channels is not None else _rank_channels(lines)
+    if behaviour:
+        provenance["channels"] = names
     margin = purchases.margin_cents(lines) if behaviour else None
     measures = {} if margin is None else {"margin": purchases.sum_cents(margin)}
     collapsed = purchases.collapse_lines(lines, grain, **measures)
@@ -516,34 +601,9 @@ def build_snapshot(
             columns |= traits.feature_columns(
                 customers, cutoff=end, channels=names.values(), time_unit=time_unit, **clock
             )
-        frame = purchases.fetch(customers.select("customer_id", **columns))
-        if behaviour:
-            provenance["purchase_times"] = PurchaseTimes.gather(periods, grain)
-
-    bought = (frame["frequency"] >= 0).to_numpy()
-    provenance["customers_without_purchase"] = int((~bought).sum())
-    frame = frame if bought.all() else frame.loc[bought].reset_index(drop=True)
-    if behaviour:
-        frame, found = _with_profit(frame, opened, lines, end, grain, margins)
-        provenance |= {"channels": names, **found}
-    return Snapshot(frame, end, grain, time_unit, provenance)
-
-
-def _with_profit(
-    frame: pd.DataFrame,
-    opened: Tables,
-    lines: ir.Table,
-    end: pd.Timestamp,
-    grain: Grain,
-    margins: MarginRates | None,
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Add costs, profit and shrunk margins; say which features these data cannot give, and why."""
-    from crmml.features import behaviour as traits
-    from crmml.features.profit import attach_profit
-
-    frame, unknown, rates = attach_profit(frame, opened, lines, end, margins)
-    absent = traits.find_absent([*lines.columns, *traits.columns_beside(opened)], grain)
-    return frame, {"absent": absent | unknown, "margins": rates}
+        query = customers.select("customer_id", **columns)
+        beside = (opened, lines) if behaviour else None
+        yield Summarised(query, periods if behaviour else None, end, last, provenance, beside)
 
 
 def _lines_before(

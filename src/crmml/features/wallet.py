@@ -235,7 +235,7 @@ def build_wallet(
     many past windows who still bought in this one, that is whose need goes on: a bound from
     above, because need that goes on unseen may also be met by nobody.
     """
-    spans = _Spans.of(_opened(tables), cutoff, length, grain, own_seller, by_category)
+    spans = Spans.of(_opened(tables), cutoff, length, grain, own_seller, by_category)
     return spans.wallet(0, signals, peers)
 
 
@@ -277,7 +277,7 @@ def rolling_wallets(
     if room < 1:
         return []
     back = range(room - 1, -1, -1)
-    with _Spans.of(opened, cutoff, length, grain, own_seller, by_category).kept() as spans:
+    with Spans.of(opened, cutoff, length, grain, own_seller, by_category).kept() as spans:
         return [spans.wallet(k, signals if k == 0 else (), None) for k in back]
 
 
@@ -288,8 +288,11 @@ def _windows_back(
     if length.unit == "month" or length.unit == "quarter":
         last = period_at(closes - pd.Timedelta(microseconds=1), length.unit)
         return (last - period_of(timestamp, length.unit)) // int(length.number)
-    step = int(length_of(length).total_seconds())
-    return (seconds_at(closes) - seconds_of(timestamp) - 1) // step
+    step, day = length_of(length), pd.Timedelta(days=1)
+    if closes == closes.normalize() and step % day == pd.Timedelta(0):
+        # Whole days say it too, and cost an engine a fifth of the seconds.
+        return (period_at(closes, "day") - 1 - period_of(timestamp, "day")) // (step // day)
+    return (seconds_at(closes) - seconds_of(timestamp) - 1) // int(step.total_seconds())
 
 
 def _opened(tables: Any) -> Tables:
@@ -297,13 +300,14 @@ def _opened(tables: Any) -> Tables:
 
 
 @dataclass(frozen=True)
-class _Spans:
+class Spans:
     """Spend and occasions of each customer in each window, counted back from a cutoff."""
 
     spend: Any
-    """Ibis table: keys, ``window`` (0 is the newest), ``spend`` and, of a panel, ``seller``."""
+    """Ibis table: keys, ``window`` (0 is the newest), ``spend`` and, of a panel, ``seller``, else
+    ``occasions``."""
     occasions: Any
-    """Ibis table: keys, ``window``, ``occasions``."""
+    """Ibis table of a panel: keys, ``window``, ``occasions``; else None."""
     keys: list[str]
     closes: pd.Timestamp
     length: Duration
@@ -318,7 +322,8 @@ class _Spans:
         grain: Grain,
         own_seller: str | None,
         by_category: bool,
-    ) -> _Spans:
+    ) -> Spans:
+        """Write them as expressions; see :func:`build_wallet`."""
         closes, lines = read_moment(cutoff, "cutoff"), tables.transactions
         span = Duration.parse(length)
         check_edge(closes, grain, "cutoff")
@@ -334,29 +339,50 @@ class _Spans:
             window=_windows_back(seen.timestamp, closes, span),
             occasion=is_purchase(seen).ifelse(occasion, ibis.null("int64")),
         )
+        if not seller:
+            # Periods first: one pass over the lines, and occasions are counted, not gathered.
+            days = past.group_by([*keys, "window", "occasion"]).aggregate(spend=_.amount.sum())
+            spend = days.group_by([*keys, "window"]).aggregate(
+                spend=_.spend.sum(), occasions=_.occasion.count()
+            )
+            return cls(spend, None, keys, closes, span, own_seller)
         spend = past.group_by([*keys, *seller, "window"]).aggregate(spend=_.amount.sum())
         occasions = past.group_by([*keys, "window"]).aggregate(occasions=_.occasion.nunique())
         return cls(spend, occasions, keys, closes, span, own_seller)
 
     @contextmanager
-    def kept(self) -> Iterator[_Spans]:
+    def kept(self) -> Iterator[Spans]:
         """Compute once, in the engine, what several windows need."""
-        with kept(self.spend) as spend, kept(self.occasions) as occasions:
-            yield replace(self, spend=spend, occasions=occasions)
+        with kept(self.spend) as spend:
+            if self.occasions is None:
+                yield replace(self, spend=spend)
+                return
+            with kept(self.occasions) as occasions:
+                yield replace(self, spend=spend, occasions=occasions)
 
-    def wallet(self, k: int, signals: Collection[Any], peers: Peers | None) -> Wallet:
-        """Measure the window that closes ``k`` windows before the newest."""
-        closes = shifted(self.closes, self.length, -k)
+    def query(self, k: int = 0) -> Any:
+        """Ask for the window that closes ``k`` windows before the newest, a row per key."""
         spend, occasions = (
-            table.filter(table.window >= k).mutate(window=table.window - k)
+            None
+            if table is None
+            else table.filter(table.window >= k).mutate(window=table.window - k)
             for table in (self.spend, self.occasions)
         )
-        query = (
-            _own(spend, occasions, self.keys)
-            if self.own_seller is None
-            else _seen(spend, occasions, self.keys, self.own_seller)
-        )
-        frame = fetch(query, self.keys)
+        if self.own_seller is None:
+            return _own(spend, self.keys)
+        return _seen(spend, occasions, self.keys, self.own_seller)
+
+    def wallet(
+        self,
+        k: int,
+        signals: Collection[Any],
+        peers: Peers | None,
+        frame: pd.DataFrame | None = None,
+    ) -> Wallet:
+        """Measure that window, from the answer to its query where that is at hand."""
+        closes = shifted(self.closes, self.length, -k)
+        if frame is None:
+            frame = fetch(self.query(k), self.keys)
         if frame.empty:
             raise TooLittleDataError(f"no transaction lies before the cutoff {closes.date()}")
         if self.own_seller is None:
@@ -374,19 +400,15 @@ class _Spans:
         return Wallet(pd.DataFrame(columns).set_index(index), opens, closes, peers)
 
 
-def _own(spend: Any, occasions: Any, keys: list[str]) -> Any:
+def _own(spend: Any, keys: list[str]) -> Any:
     """Spend and occasions at the house, now and in the best earlier window."""
     now, before = _.window == 0, _.window > 0
-    return (
-        spend.join(occasions, [*keys, "window"])
-        .group_by(keys)
-        .aggregate(
-            spend=_.spend.sum(where=now).cast("float64").fill_null(0.0),
-            occasions=_.occasions.sum(where=now).fill_null(0),
-            peak=_.spend.max(where=before).cast("float64").fill_null(0.0),
-            peak_occasions=_.occasions.max(where=before).fill_null(0),
-            past_windows=_.window.nunique(where=before & (_.occasions > 0)),
-        )
+    return spend.group_by(keys).aggregate(
+        spend=_.spend.sum(where=now).cast("float64").fill_null(0.0),
+        occasions=_.occasions.sum(where=now).fill_null(0),
+        peak=_.spend.max(where=before).cast("float64").fill_null(0.0),
+        peak_occasions=_.occasions.max(where=before).fill_null(0),
+        past_windows=_.count(where=before & (_.occasions > 0)),
     )
 
 

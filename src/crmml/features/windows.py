@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -111,7 +112,10 @@ def read_moment(value: str | pd.Timestamp, name: str) -> pd.Timestamp:
         12:00, now) may mean several moments.
     """
     rule = "a date like '2024-01-31', or a moment like '2024-01-31 18:00', without a time zone"
-    if isinstance(value, str) and not _ISO.fullmatch(value.strip()):
+    kinds = (str, datetime.date, np.datetime64)
+    if not isinstance(value, kinds) or (
+        isinstance(value, str) and not _ISO.fullmatch(value.strip())
+    ):
         raise ParameterError(name, rule, value)
     try:
         moment = pd.Timestamp(value)
@@ -125,6 +129,10 @@ def read_moment(value: str | pd.Timestamp, name: str) -> pd.Timestamp:
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?")
 
 
+_LONGEST_WINDOW = 5000 * 7 * 24
+"""Hours: a century, so that no window ends beyond the calendar of the computer."""
+
+
 def length_of(duration: str | Duration) -> pd.Timedelta:
     """Return the length of a duration in calendar time; of months and quarters the mean one.
 
@@ -133,7 +141,10 @@ def length_of(duration: str | Duration) -> pd.Timedelta:
     >>> length_of("2W")
     Timedelta('14 days 00:00:00')
     """
-    return pd.Timedelta(hours=in_units(duration, "hour"))
+    hours = in_units(duration, "hour")
+    if hours > _LONGEST_WINDOW:
+        raise ParameterError("a window of calendar time", "at most 5000W long", str(duration))
+    return pd.Timedelta(hours=hours)
 
 
 def shifted(moment: pd.Timestamp, duration: str | Duration, times: int = 1) -> pd.Timestamp:
@@ -204,6 +215,9 @@ def start_of_calendar(moment: pd.Timestamp, grain: Grain) -> pd.Timestamp:
     return pd.Timestamp(moment.year, (moment.month - 1) // months * months + 1, 1)
 
 
+_MOST_WINDOWS = 10_000
+
+
 def rolling_windows(
     first_timestamp: str | pd.Timestamp,
     last_timestamp: str | pd.Timestamp,
@@ -254,6 +268,11 @@ def rolling_windows(
     if gap is not None:
         cutoff = shifted(cutoff, gap, -1)
     windows: list[Window] = []
+    if (cutoff - earliest) / (cutoff - shifted(cutoff, step or length, -1)) > _MOST_WINDOWS:
+        rule = f"so long that the data hold at most {_MOST_WINDOWS:,} windows"
+        raise ParameterError(
+            "the horizon, or the step from window to window,", rule, f"{step or length}"
+        )
     while cutoff >= earliest:
         windows.append(Window(cutoff, length, gap))
         cutoff = shifted(cutoff, step or length, -1)

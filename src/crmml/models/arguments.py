@@ -67,6 +67,21 @@ def check_wallets(value: object, who: object) -> None:
     _check_all(value, Wallet, who, "a list of wallets, one for each window of the past", remedy)
 
 
+def check_wallet(value: object, who: object) -> None:
+    """Refuse what is no wallet.
+
+    Raises
+    ------
+    WrongArgumentError
+        Which says what makes one.
+    """
+    from crmml.features.wallet import Wallet  # loads the engine
+
+    if not isinstance(value, Wallet):
+        remedy = "crmml.features.wallet.build_wallet(tables, cutoff, ...) makes one"
+        raise WrongArgumentError(_name(who), "a Wallet", describe(value), remedy)
+
+
 def check_contracts(value: object, who: object) -> None:
     """Refuse what is no table of contracts.
 

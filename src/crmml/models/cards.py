@@ -14,6 +14,7 @@ NEEDS: Mapping[str, str] = {
     "snapshot": "a Snapshot: crmml.build_snapshot(log, cutoff) makes it",
     "history": "windows of the past with their outcomes: see crmml.features.labels.build_labelled",
     "LoyaltyModel": "windows of wallets: crmml.features.wallet.rolling_wallets makes them",
+    "periods": "a row per contract and period: crmml.features.contracts makes them",
     "contracts": "a table of contracts with customer_id, renewals and ended",
 }
 """What ``fit`` takes, by the name of its first argument, or by class."""

@@ -146,6 +146,14 @@ CONSEQUENCES: Mapping[str, Callable[[Any], str]] = {
     "penalizer_coef": lambda v: "parameters are shrunk" if v else "parameters are not shrunk",
     "strength": _always("prior of the transition matrix, in customers"),
     "n_boot": _always("bootstrap replicates of the comparison"),
+    "learner": lambda v: (
+        "boosted trees on the features of a contract"
+        if v == "boosting"
+        else "a line in the features of a contract"
+    ),
+    "calibration": _always("the last {} before the cutoff calibrate"),
+    "by": lambda v: "the rule that says most is taken" if v == "best" else "the rule that is taken",
+    "HazardModel.ridge": _always("coefficients are shrunk by this penalty"),
     "kind": lambda v: (
         "P(any purchase) times the mean of buyers"
         if v == "hurdle"

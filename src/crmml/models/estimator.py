@@ -203,7 +203,10 @@ def warn_of_fit(model: Estimator, fitted: mle.Fit, meanings: Mapping[tuple[str, 
 
 def check_levels(q: float | Sequence[float]) -> FloatArray:
     """Return quantile levels as an array; refuse those outside (0, 1)."""
-    levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
+    try:
+        levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise ParameterError("q", "strictly between 0 and 1", q) from None
     if not ((levels > 0) & (levels < 1)).all():
         raise ParameterError("q", "strictly between 0 and 1", q)
     return levels
@@ -241,5 +244,5 @@ def row_weights(
 
 
 def _check_whole(name: str, value: int, least: int) -> None:
-    if not isinstance(value, (int, np.integer)) or value < least:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ParameterError(name, f"a whole number >= {least}", value)

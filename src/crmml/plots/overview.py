@@ -108,7 +108,7 @@ def plot_estimates(table: pd.DataFrame, *, title: str, ax: Axes | None = None) -
     in_logs = part.index.astype(str).str.startswith("log_")
     of_scale = (part["kind"] == "parameter").to_numpy() | in_logs
     if not of_scale.all():
-        ax.set_xlabel("parameters: multiple of the estimate; coefficients: factor per unit")
+        ax.set_xlabel("parameters: multiple of the estimate\ncoefficients: factor per unit")
     raw = (part["kind"] == "parameter").to_numpy()
     value, lower, upper = (np.where(raw, v, np.exp(np.where(raw, 0.0, v)))
                            for v in (value, lower, upper))  # fmt: skip

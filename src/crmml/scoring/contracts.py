@@ -76,17 +76,21 @@ class ContractRisk:
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Look at the contracts at the cutoff, and ask the model."""
         del so_far
+        cutoff = moment.snapshot.cutoff
+        how: dict[str, Any] = {
+            "period": self.period,
+            "grace": self.grace,
+            "trailing": self.trailing,
+        }
         try:
-            contracts = build_contracts(
-                moment.tables,
-                moment.snapshot.cutoff,
-                period=self.period,
-                grace=self.grace,
-                trailing=self.trailing,
+            everybody = moment.shared(
+                ("contracts", cutoff, *how.values()),
+                lambda: build_contracts(moment.tables, cutoff, **how),
             )
         except TooLittleDataError as error:
             moment.leave_out([output.name for output in self.outputs], str(error))
             return pd.DataFrame(index=moment.snapshot.customer_id)
+        contracts = everybody.subset(moment.snapshot.customer_id)
         by_cause = self.model.churn_by_cause(contracts, self.horizon)
         table = pd.DataFrame(index=contracts.customer_id)
         table["contract_status"] = "active"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,7 +17,7 @@ from crmml.actions.catalogue import ActionCatalogue
 from crmml.actions.contacts import ContactLimit, ContactMemory
 from crmml.actions.economics import Consent, Stakes
 from crmml.actions.holdout import Strata
-from crmml.actions.recommendation import recommend
+from crmml.actions.recommendation import Offers, make_offers, recommend
 from crmml.exceptions import CrmmlError
 from crmml.models.churn.outside import carry_over
 from crmml.scoring.outlooks import MARGIN_VARIATION, buys_if, margin_if
@@ -320,15 +320,19 @@ class Actions:
 
     def _memory(self, moment: Moment) -> ContactMemory | None:
         """Gather earlier contacts from treatments and earlier plans, if either is known."""
-        cutoff = moment.snapshot.cutoff
-        sources: dict[str, pd.DataFrame] = {}
-        treatments = moment.table("treatments")
-        if treatments is not None:
-            wanted = treatments.select("customer_id", "timestamp", "action")
-            sources["treatments"] = wanted.to_pyarrow().to_pandas()
-        if moment.plans is not None:
-            sources["plans"] = moment.plans
-        return ContactMemory.gather(cutoff, sources) if sources else None
+
+        def gather() -> ContactMemory | None:
+            sources: dict[str, pd.DataFrame] = {}
+            treatments = moment.table("treatments")
+            if treatments is not None:
+                wanted = treatments.select("customer_id", "timestamp", "action")
+                sources["treatments"] = wanted.to_pyarrow().to_pandas()
+            if moment.plans is not None:
+                sources["plans"] = moment.plans
+            cutoff = moment.snapshot.cutoff
+            return ContactMemory.gather(cutoff, sources) if sources else None
+
+        return moment.shared(self.name, gather)
 
     def _control_share(self, moment: Moment, so_far: pd.DataFrame) -> float | FloatArray:
         """Return each customer's probability of being in the control group.
@@ -353,6 +357,34 @@ class Actions:
         known = first.reindex(so_far.index).to_numpy(dtype=np.float64)
         return np.where(np.isnan(known), share, known)
 
+    def offer(self, moment: Moment, so_far: pd.DataFrame) -> Offers | None:
+        """Say what each option would bring for some of the customers; None if nobody is asked."""
+        if self._lacks_consents(moment):
+            return None
+        return make_offers(so_far, self.catalogue, **self._rules(moment, so_far))
+
+    def fit_strata(self, risk: pd.Series[float], value: pd.Series[float]) -> Actions:
+        """Return the predictor with the strata of all customers, where it has none yet."""
+        policy = self.policy
+        if policy.strata is not None:
+            return self
+        strata = Strata.fit(risk, value, share=policy.holdout_share, least=policy.holdout_least)
+        return replace(self, policy=replace(policy, strata=strata))
+
+    def _rules(self, moment: Moment, so_far: pd.DataFrame) -> dict[str, Any]:
+        """Gather what decides about each customer alone."""
+        policy = self.policy
+        return {
+            "cutoff": moment.snapshot.cutoff,
+            "stakes": self._stakes(so_far),
+            "memory": self._memory(moment),
+            "limit": policy.contact_limit,
+            "holdout_share": self._control_share(moment, so_far),
+            "experiment": policy.experiment,
+            "seed": policy.seed,
+            "consent": policy.consent,
+        }
+
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Recommend; the whole :class:`Recommendation` is found in ``moment.found``."""
         policy = self.policy
@@ -368,17 +400,11 @@ class Actions:
         recommendation = recommend(
             so_far,
             self.catalogue,
-            cutoff=moment.snapshot.cutoff,
-            stakes=self._stakes(so_far),
             budget=policy.budget,
             capacities=policy.capacities,
-            memory=self._memory(moment),
-            limit=policy.contact_limit,
-            holdout_share=self._control_share(moment, so_far),
-            experiment=policy.experiment,
-            seed=policy.seed,
-            consent=policy.consent,
             prices=policy.prices if self.at_stored_prices else None,
+            allocation=moment.allocation,
+            **self._rules(moment, so_far),
         )
         moment.found[self.name] = recommendation
         return recommendation.table

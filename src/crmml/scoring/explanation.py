@@ -25,7 +25,7 @@ from crmml.scoring.scorer import (
     Bundle,
     Origin,
     Scores,
-    _deciding,
+    deciding,
     open_for,
     scoring_cutoff,
 )
@@ -183,7 +183,7 @@ def explain(
     at = scoring_cutoff(bundle, tables, cutoff)
     if unknown := set(given) - {"budget", "capacities", "catalogue"}:
         raise TypeError(f"explain() got an unexpected argument {sorted(unknown)[0]!r}")
-    known = tuple(_deciding(bundle.predictors, tables, given, stored_prices=False))
+    known = tuple(deciding(bundle.predictors, tables, given, stored_prices=False))
     origin = Origin(bundle.manifest, known, bundle.version, tables, plans, control)
     return _explain(origin, customer_id, at, served, None)
 

@@ -96,9 +96,13 @@ class Attributes:
         wanted = {name: column for name, column in source.items() if column in known}
         if not wanted:
             return pd.DataFrame(index=moment.snapshot.customer_id)
-        columns = {name: people[column] for name, column in wanted.items()}
-        table: pd.DataFrame = people.select("customer_id", **columns).to_pandas()
-        return table.set_index("customer_id").reindex(moment.snapshot.customer_id)
+
+        def read() -> pd.DataFrame:
+            columns = {name: people[column] for name, column in wanted.items()}
+            table: pd.DataFrame = people.select("customer_id", **columns).to_pandas()
+            return table.set_index("customer_id")
+
+        return moment.shared(self.name, read).reindex(moment.snapshot.customer_id)
 
 
 @dataclass(frozen=True)

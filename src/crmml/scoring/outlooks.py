@@ -11,7 +11,7 @@ import pandas as pd
 
 from crmml.exceptions import CrmmlError
 from crmml.features.snapshot import Snapshot
-from crmml.features.wallet import LOYALTY_CLASSES, build_wallet
+from crmml.features.wallet import LOYALTY_CLASSES
 from crmml.models.churn.history import find_candidates
 from crmml.models.churn.outside import OutsideCalibration
 from crmml.scoring.predictors import Moment, Output
@@ -316,14 +316,7 @@ class Loyalty:
                 "the model was fitted on rivals' sales too and needs the column `seller`",
             )
             return pd.DataFrame(index=snapshot.customer_id)
-        wallet = build_wallet(
-            moment.tables,
-            snapshot.cutoff,
-            length=self.window,
-            grain=snapshot.grain,
-            own_seller=snapshot.provenance["own_seller"],
-            peers=self.model.peers,
-        )
+        wallet = moment.wallet(self.window, self.model.peers)
         ids = snapshot.customer_id
         now = wallet.frame.reindex(ids)
         table = now[["loyalty_class", "loyalty_evidence", "probability_competitor"]].copy()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import pandas as pd
 
+from crmml.actions.allocation import Allocation
 from crmml.data.schema import TABLES
 from crmml.data.tables import Tables
 from crmml.exceptions import CrmmlError
 from crmml.features.snapshot import Snapshot
+from crmml.features.wallet import Peers, Wallet, build_wallet
 
 Dtype: TypeAlias = Literal["number", "integer", "flag", "text", "timestamp", "any"]
 """What a column holds; each has a null. ``any`` is for columns that only the user knows."""
@@ -79,6 +81,8 @@ class Moment:
         ``experiment``, ``control_share``, the earliest first.
     found : dict of str to object
         What predictors found besides columns, by the predictor's name.
+    allocation : Allocation or None
+        Of the budget among all customers, where these are a batch of them; in the order of these.
     """
 
     tables: Tables
@@ -87,6 +91,7 @@ class Moment:
     found: dict[str, Any] = field(default_factory=dict)
     plans: pd.DataFrame | None = None
     control: pd.DataFrame | None = None
+    allocation: Allocation | None = None
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def shared(self, key: Hashable, compute: Callable[[], _T]) -> _T:
@@ -104,6 +109,18 @@ class Moment:
     def table(self, name: str) -> Any:
         """Return a checked table by its name; None if it was not given."""
         return self.tables.get(name)
+
+    def wallet(self, length: str, peers: Peers | None) -> Wallet:
+        """Measure the wallets of these customers over the window of that length."""
+        snapshot = self.snapshot
+        return build_wallet(
+            self.tables,
+            snapshot.cutoff,
+            length=length,
+            grain=snapshot.grain,
+            own_seller=snapshot.provenance["own_seller"],
+            peers=peers,
+        )
 
 
 @runtime_checkable
@@ -191,10 +208,34 @@ def predict_all(predictors: Sequence[Predictor], moment: Moment) -> pd.DataFrame
     DataFrame
         The served columns, in the declared types, keyed by ``customer_id``.
     """
+    columns = predict_columns(predictors, moment)
+    names = served_names(predictors)
+    order = {name: place for place, name in enumerate(names)}
+    for name in sorted(moment.absent, key=lambda name: order.get(name, len(order))):
+        moment.absent[name] = moment.absent.pop(name)
     ids = moment.snapshot.customer_id
-    columns: dict[str, pd.Series[Any]] = {}
+    return pd.DataFrame({name: columns[name] for name in names}, index=ids)
+
+
+def predict_columns(
+    predictors: Sequence[Predictor],
+    moment: Moment,
+    known: Mapping[str, pd.Series[Any]] | None = None,
+) -> dict[str, pd.Series[Any]]:
+    """Let every predictor give its columns, those too that are not served.
+
+    Parameters
+    ----------
+    predictors : sequence of Predictor
+        In any order.
+    moment : Moment
+    known : mapping of str to Series, optional
+        Columns that other predictors gave before.
+    """
+    ids = moment.snapshot.customer_id
+    columns: dict[str, pd.Series[Any]] = dict(known or {})
     for predictor in in_order(predictors):
-        reason = _obstacle(predictor, moment, columns)
+        reason = obstacle(predictor, moment, columns)
         given = pd.DataFrame(index=ids)
         if reason is None:
             known = {name: columns[name] for name in columns if name in predictor.reads}
@@ -207,16 +248,15 @@ def predict_all(predictors: Sequence[Predictor], moment: Moment) -> pd.DataFrame
             if output.name not in given and output.name not in moment.absent:
                 raise CrmmlError(f"{predictor.name} gives no column {output.name!r} and no reason")
             columns[output.name] = as_declared(given.get(output.name), output.dtype, ids)
-    names = [o.name for predictor in predictors for o in predictor.outputs if o.served]
-    order = {name: place for place, name in enumerate(names)}
-    for name in sorted(moment.absent, key=lambda name: order.get(name, len(order))):
-        moment.absent[name] = moment.absent.pop(name)
-    return pd.DataFrame({name: columns[name] for name in names}, index=ids)
+    return columns
 
 
-def _obstacle(
-    predictor: Predictor, moment: Moment, columns: dict[str, pd.Series[Any]]
-) -> str | None:
+def served_names(predictors: Sequence[Predictor]) -> list[str]:
+    """Return the names of the columns that are served, in their order."""
+    return [o.name for predictor in predictors for o in predictor.outputs if o.served]
+
+
+def obstacle(predictor: Predictor, moment: Moment, columns: Collection[str]) -> str | None:
     """Say what keeps a predictor from predicting; None if nothing does."""
     for schema in TABLES:
         if schema.name in predictor.tables and moment.table(schema.name) is None:

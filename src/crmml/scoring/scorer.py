@@ -27,10 +27,12 @@ from crmml.exceptions import (
     SilenceWarning,
     UnlikeTrainingError,
     UnlikeTrainingWarning,
+    WrongArgumentError,
 )
 from crmml.features.margins import MarginRates
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import end_of_observation, read_moment, shifted
+from crmml.models.arguments import describe
 from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
 from crmml.scoring.decisions import Actions
 from crmml.scoring.guards import compare_ranges, measure_range
@@ -240,21 +242,22 @@ def score(
     Every optional column of the log may be left out, also one that was there at training: what
     rests on it is then unknown, and the models take it as they take any missing value.
     """
+    if not hasattr(bundle, "predictors"):
+        remedy = "crmml.train(config, log).bundle is one, crmml.load(folder) reads one"
+        if hasattr(bundle, "bundle"):
+            remedy = "give its .bundle"
+        raise WrongArgumentError("crmml.score", "a ScoringBundle first", describe(bundle), remedy)
     manifest = bundle.manifest
     tables = open_for(bundle, transactions, customers)
-    at = _checked(bundle, tables, scoring_cutoff(bundle, tables, cutoff))
+    at = checked_cutoff(bundle, tables, scoring_cutoff(bundle, tables, cutoff))
     if snapshot is None or not _fits(snapshot, manifest, at):
         snapshot = _snapshot(manifest, tables, at)
     moment = Moment(tables, snapshot, plans=plans, control=control)
     given = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
-    predictors = _deciding(bundle.predictors, tables, given, stored_prices)
+    predictors = deciding(bundle.predictors, tables, given, stored_prices)
     table = predict_all(predictors, moment)
-    _compare(manifest, tables, snapshot, table, strict)
-    table["model_version"] = bundle.version
-    for predictor in predictors:
-        if isinstance(predictor, Actions):
-            table["policy_version"] = predictor.version
-    table.insert(0, "cutoff", snapshot.cutoff)
+    compare_with_training(manifest, tables, snapshot, table, strict)
+    table = framed(table, bundle.version, predictors, snapshot.cutoff)
     actions = moment.found.get(Actions.name)
     if is_counted(manifest):
         money = money_outputs(predictors)
@@ -263,6 +266,18 @@ def score(
             table, actions = without_money(table, money), None
     origin = Origin(manifest, tuple(predictors), bundle.version, tables, plans, control)
     return Scores(table.sort_index().reset_index(), snapshot, actions, moment.absent, origin)
+
+
+def framed(
+    table: pd.DataFrame, version: str, predictors: Sequence[Predictor], cutoff: pd.Timestamp
+) -> pd.DataFrame:
+    """Put the cutoff before the predictions, and the versions behind them."""
+    table.insert(0, "cutoff", cutoff)
+    table["model_version"] = version
+    for predictor in predictors:
+        if isinstance(predictor, Actions):
+            table["policy_version"] = predictor.version
+    return table
 
 
 def open_for(bundle: Bundle, transactions: Any, customers: Any = None) -> Tables:
@@ -371,7 +386,7 @@ def scoring_cutoff(
     return moment
 
 
-def _checked(bundle: Bundle, tables: Tables, moment: pd.Timestamp) -> pd.Timestamp:
+def checked_cutoff(bundle: Bundle, tables: Tables, moment: pd.Timestamp) -> pd.Timestamp:
     """Warn of a log that ends long before the cutoff, refuse another currency."""
     manifest = bundle.manifest
     end = end_of_observation(tables.last_timestamp, manifest.grain)
@@ -401,16 +416,24 @@ def _checked(bundle: Bundle, tables: Tables, moment: pd.Timestamp) -> pd.Timesta
 
 def _snapshot(manifest: Manifest, tables: Tables, moment: pd.Timestamp) -> Snapshot:
     """Build the snapshot of the training's settings, with all of the training's columns."""
-    known = tables.transactions.columns
-    snapshot = build_snapshot(
-        tables,
-        moment,
-        grain=manifest.grain,
-        time_unit=manifest.time_unit,
-        channels=manifest.channels,
-        own_seller=manifest.own_seller if "seller" in known else None,
-        margins=None if manifest.margins is None else MarginRates.from_dict(manifest.margins),
-    )
+    settings = settings_of_snapshot(manifest, tables)
+    return with_all_columns(build_snapshot(tables, moment, **settings), manifest)
+
+
+def settings_of_snapshot(manifest: Manifest, tables: Tables) -> dict[str, Any]:
+    """Return the settings of the training's snapshots, for a log that may lack the sellers."""
+    sellers = "seller" in tables.transactions.columns
+    return {
+        "grain": manifest.grain,
+        "time_unit": manifest.time_unit,
+        "channels": manifest.channels,
+        "own_seller": manifest.own_seller if sellers else None,
+        "margins": None if manifest.margins is None else MarginRates.from_dict(manifest.margins),
+    }
+
+
+def with_all_columns(snapshot: Snapshot, manifest: Manifest) -> Snapshot:
+    """Add the columns of the training that the data cannot give, as missing."""
     lost = [name for name in manifest.features if name not in snapshot.frame]
     if not lost:
         return snapshot
@@ -426,7 +449,7 @@ def _fits(snapshot: Snapshot, manifest: Manifest, moment: pd.Timestamp) -> bool:
     } == set(snapshot.frame)
 
 
-def _deciding(
+def deciding(
     predictors: Sequence[Predictor],
     tables: Tables,
     given: Mapping[str, Any],
@@ -449,7 +472,7 @@ def _deciding(
     ]
 
 
-def _compare(
+def compare_with_training(
     manifest: Manifest, tables: Tables, snapshot: Snapshot, table: pd.DataFrame, strict: bool
 ) -> None:
     """Warn of customers unlike those of the training, or refuse them."""

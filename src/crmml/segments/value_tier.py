@@ -38,6 +38,7 @@ POSTURE: Mapping[str, str] = MappingProxyType(
 """What the house does for each tier."""
 
 _KNOTS = 1001
+_ROUNDING = 1e-12
 
 
 class ValueTiers:
@@ -107,7 +108,10 @@ class ValueTiers:
         """
         self._check_fitted()
         worth = _finite(values)
-        above = np.searchsorted(self.cut_points_[::-1], worth, side="right")
+        # The last bits of a value must not part a customer from the cut point that is its own.
+        above = np.searchsorted(
+            self.cut_points_[::-1], worth + _ROUNDING * np.abs(worth), side="right"
+        )
         place = np.where(worth < 0, len(TIERS) - 1, len(TIERS) - 1 - above)
         names = np.array(TIERS, dtype=object)[place]
         return pd.Series(names, index=values.index, name="value_tier", dtype="str")

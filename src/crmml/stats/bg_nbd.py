@@ -168,6 +168,81 @@ def _log_odds_left(
     return np.where(passed > 0, odds, -np.inf)
 
 
+def _add_rows(
+    params: tuple[float, float, float, float],
+    chances: int,
+    chunk: tuple[FloatArray, ...],
+    stay: IntArray,
+    space: FloatArray,
+    active: FloatArray,
+    slope: FloatArray,
+    curve: FloatArray,
+) -> float:
+    """Add what some rows contribute to the sums of which :func:`counted` is made.
+
+    Parameters
+    ----------
+    params : (r, alpha, a, b)
+    chances : int
+        See :func:`counted`.
+    chunk : tuple of ndarray
+        ``x``, ``t_x`` and ``T``, shape (n,), and the weights and their products with x, shape
+        (2, n).
+    stay : ndarray of int
+        Rows before the first chance to leave.
+    space : ndarray, shape (13, n)
+        Overwritten.
+    active, slope, curve : ndarray
+        The sums so far, changed in place.
+
+    Returns
+    -------
+    float
+        What the chance of having left adds to the value.
+    """
+    r, alpha, a, b = params
+    x_, t_, T_, w_wx = chunk
+    silent, by = space[:3], space[3:7]
+    until, last, turn, either, left, stays = space[7:]
+    np.add(T_, alpha, out=until)
+    np.log(until, out=silent[0])
+    np.divide(alpha, until, out=silent[1])
+    np.square(silent[1], out=silent[2])
+    active += w_wx @ silent.T
+    # Of the log odds of having left: slopes by log r over r, log alpha, log a, log b.
+    np.add(t_, alpha, out=last)
+    np.subtract(silent[0], np.log(last, out=by[0]), out=by[0])
+    np.divide(alpha, last, out=last)
+    np.subtract(silent[1], last, out=turn)
+    n = np.add(x_, r, out=until)
+    np.multiply(n, turn, out=by[1])
+    by[2] = 1.0
+    np.add(x_, b + chances - 1.0, out=left)
+    left[stay] = b
+    np.divide(-b, left, out=by[3])
+    drift = np.multiply(n, by[0], out=n)
+    np.exp(np.negative(drift, out=stays), out=stays)
+    odds = np.multiply(by[3], -a / b, out=left)
+    odds[stay] = 0.0
+    np.add(stays, odds, out=either)
+    left /= either
+    stays /= either
+    np.add(drift, np.log(either, out=either), out=either)
+    w = w_wx[0]
+    value = float(w @ either)
+    left *= w
+    stays *= left
+    by_left = by @ left
+    slope += by_left
+    for i in range(4):  # quicker than (by * stays) @ by.T, half of which is the other half
+        curve[i, i:] += by[i:] @ np.multiply(by[i], stays, out=either)
+    curve[0, 1] += left @ turn
+    last += silent[1]
+    curve[1, 1] += by_left[1] - np.multiply(left, by[1], out=either) @ last
+    curve[3, 3] += by_left[3] + np.multiply(left, by[3], out=either) @ by[3]
+    return value
+
+
 def counted(
     x: FloatArray, t_x: FloatArray, T: FloatArray, weights: FloatArray, *, chances: int = 0
 ) -> Callable[[FloatArray], tuple[float, FloatArray, Callable[[], FloatArray]]]:
@@ -208,46 +283,9 @@ def counted(
         active = np.zeros((2, 3))
         # What the chance of having left adds, its slopes and curvatures.
         value, slope, curve = 0.0, np.zeros(4), np.zeros((4, 4))
-        for (x_, t_, T_, w_wx), stay in zip(chunks, never, strict=True):
-            space = room[:, : len(x_)]
-            silent, by = space[:3], space[3:7]
-            until, last, turn, either, left, stays = space[7:]
-            np.add(T_, alpha, out=until)
-            np.log(until, out=silent[0])
-            np.divide(alpha, until, out=silent[1])
-            np.square(silent[1], out=silent[2])
-            active += w_wx @ silent.T
-            # Of the log odds of having left: slopes by log r over r, log alpha, log a, log b.
-            np.add(t_, alpha, out=last)
-            np.subtract(silent[0], np.log(last, out=by[0]), out=by[0])
-            np.divide(alpha, last, out=last)
-            np.subtract(silent[1], last, out=turn)
-            n = np.add(x_, r, out=until)
-            np.multiply(n, turn, out=by[1])
-            by[2] = 1.0
-            np.add(x_, b + chances - 1.0, out=left)
-            left[stay] = b
-            np.divide(-b, left, out=by[3])
-            drift = np.multiply(n, by[0], out=n)
-            np.exp(np.negative(drift, out=stays), out=stays)
-            odds = np.multiply(by[3], -a / b, out=left)
-            odds[stay] = 0.0
-            np.add(stays, odds, out=either)
-            left /= either
-            stays /= either
-            np.add(drift, np.log(either, out=either), out=either)
-            w = w_wx[0]
-            value += w @ either
-            left *= w
-            stays *= left
-            by_left = by @ left
-            slope += by_left
-            for i in range(4):  # quicker than (by * stays) @ by.T, half of which is the other half
-                curve[i, i:] += by[i:] @ np.multiply(by[i], stays, out=either)
-            curve[0, 1] += left @ turn
-            last += silent[1]
-            curve[1, 1] += by_left[1] - np.multiply(left, by[1], out=either) @ last
-            curve[3, 3] += by_left[3] + np.multiply(left, by[3], out=either) @ by[3]
+        for chunk, stay in zip(chunks, never, strict=True):
+            space = room[:, : len(chunk[0])]
+            value += _add_rows((r, alpha, a, b), chances, chunk, stay, space, active, slope, curve)
         scale = np.array([r, 1.0, 1.0, 1.0])
         curve *= np.outer(scale, scale)
         slope *= scale
@@ -561,7 +599,8 @@ def dropout_rule(
     p : ndarray, shape (rows, n + 2)
         The nodes; 0 for the left tail, 1 for the right one.
     """
-    y = np.linspace(left, right, n, axis=1)
+    # Row by row in memory: else the order of the sums would depend on the number of rows.
+    y = np.ascontiguousarray(np.linspace(left, right, n, axis=1))
     step = (right - left) / (n - 1.0)
     peak = -a * np.log1p(b / a) - b * np.log1p(a / b)
     log_p, log_stay = -np.logaddexp(0.0, -y), -np.logaddexp(0.0, y)

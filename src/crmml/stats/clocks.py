@@ -44,7 +44,7 @@ class Pace:
     --------
     >>> pace = Pace(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0]), np.empty((0, 2)))
     >>> pace.until(np.array([0.5, 1.5, 4.0])).tolist()
-    [[0.5, 2.5, 10.0]]
+    [[-3.5, -1.5, 6.0]]
     """
 
     edges: FloatArray
@@ -57,9 +57,10 @@ class Pace:
 
     @cached_property
     def _passed(self) -> FloatArray:
-        """Integrals from the first edge to each edge."""
+        """Integrals from the last edge back to each edge: none is above 0."""
         passed = np.zeros((len(self._rows), len(self.edges)))
-        np.cumsum(self._rows * np.diff(self.edges), axis=1, out=passed[:, 1:])
+        steps = self._rows * np.diff(self.edges)
+        passed[:, :-1] = -np.cumsum(steps[:, ::-1], axis=1)[:, ::-1]
         return passed
 
     def _piece(self, t: FloatArray) -> Any:
@@ -67,10 +68,14 @@ class Pace:
         return np.clip(inside, 0, len(self.rate) - 1)
 
     def until(self, t: FloatArray) -> FloatArray:
-        """Integral of the pace from the first edge to ``t``, and its slopes: (1 + n_c, n)."""
-        piece = self._piece(t)
-        since = t - self.edges[piece]
-        return np.asarray(self._passed[:, piece] + self._rows[:, piece] * since)
+        """Integral of the pace from the last edge to ``t``, and its slopes: (1 + n_c, n).
+
+        Counted from the last edge, where a past ends for all, no figure depends on how far back
+        the pace of other customers begins.
+        """
+        after = self._piece(t) + 1
+        before = self._rows[:, after - 1] * (self.edges[after] - t)
+        return np.asarray(self._passed[:, after] - before)
 
     def fading(self, t: FloatArray, decay: float) -> FloatArray:
         r"""``D(t)``, its slope by :math:`\log\kappa`, those by the coefficients: (2 + n_c, n)."""

@@ -198,7 +198,7 @@ def compound_quantiles(
     """
     n_w, size = table.cdf.shape[1:]
     bought = np.maximum(1.0 - none, 1e-300)
-    cdf = (weights @ table.cdf.reshape(len(weights.T), -1)).reshape(-1, n_w, size)
+    cdf = times(weights, table.cdf.reshape(len(weights.T), -1)).reshape(-1, n_w, size)
     cdf /= bought[:, None, None]
     out = np.full((len(none), n_w, len(levels)), -np.inf)
     for k, level in enumerate(levels):
@@ -221,6 +221,29 @@ def compound_quantiles(
         low, high = table.log_u[at]
         out[open_rows, :, k] = low + share * (high - low)
     return out
+
+
+_BLOCK = 256
+
+
+def times(rows: FloatArray, matrix: FloatArray) -> FloatArray:
+    """Multiply rows by a matrix, to the same bits whatever rows stand beside one.
+
+    Libraries of linear algebra sum in an order that depends on the number of rows, so they are
+    multiplied in blocks of one size, the last of them filled up.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (n, k)
+    matrix : ndarray, shape (k, m)
+    """
+    whole = -(-len(rows) // _BLOCK)
+    filled = np.zeros((whole * _BLOCK, rows.shape[1]))
+    filled[: len(rows)] = rows
+    out = np.empty((len(filled), matrix.shape[1]))
+    for begin in range(0, len(filled), _BLOCK):
+        np.matmul(filled[begin : begin + _BLOCK], matrix, out=out[begin : begin + _BLOCK])
+    return out[: len(rows)]
 
 
 def interpolate_share(log_quantile: FloatArray, w: FloatArray) -> FloatArray:

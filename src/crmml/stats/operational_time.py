@@ -172,9 +172,24 @@ def discounted_purchases(
     ndarray, shape (n,)
     """
     r, alpha, a, b = np.broadcast_arrays(*(np.atleast_1d(v) for v in params))
+    # The time in which the expectation of a customer bends, rounded down to a power of four: those
+    # of one such time share their nodes, so that no figure depends on who else is there.
+    bends = alpha / (1.0 + r * (a + 4.0) / (a + b + 4.0))
+    powers = np.floor(0.5 * np.log2(bends))
+    total = np.empty(len(r))
+    for power in np.unique(powers):
+        rows = np.flatnonzero(powers == power)
+        nodes, shares = _along(float(4.0**power), calendar, clock, delta)
+        its = bg_nbd.Params(r[rows], alpha[rows], a[rows], b[rows])
+        total[rows] = bg_nbd.weighted_expectations(its, nodes, shares)
+    return total
+
+
+def _along(
+    bend: float, calendar: FloatArray, clock: FloatArray, delta: float
+) -> tuple[FloatArray, FloatArray]:
+    """Nodes and weights that make discounted purchases of expectations that bend in ``bend``."""
     end = float(clock[-1])
-    # The time in which the expectation of the quickest customer bends.
-    bend = float((alpha / (1.0 + r * (a + 4.0) / (a + b + 4.0))).min())
     length = np.log1p(end / bend)
     # The nearest pole sets how fast Chebyshev coefficients fall, and so how many nodes are needed.
     ellipse = np.arcsinh(2.0 * np.pi / length)
@@ -196,4 +211,4 @@ def discounted_purchases(
         functional += mass.ravel() @ np.polynomial.chebyshev.chebvander(where.ravel(), n - 1)
     functional[1:] *= 2.0
     shares = np.cos(np.outer(angle, np.arange(n))) @ functional / n
-    return bg_nbd.weighted_expectations(bg_nbd.Params(r, alpha, a, b), nodes, shares)
+    return nodes, shares

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from crmml.atomic import reported, write_folder
+from crmml.atomic import named, reported, write_folder
 from crmml.exceptions import BundleError, StorageError
 from crmml.scoring.manifest import DIGEST, MANIFEST, check_digest
 
@@ -143,14 +143,16 @@ def read_bundle_files(folder: str | Path, *, newest: int) -> dict[str, bytes]:
         See :func:`load_bundle`.
     """
     home = Path(folder)
-    if not (home / MANIFEST).is_file():
+    with named(home):
+        there = (home / MANIFEST).is_file()
+    if not there:
         raise BundleError(f"no bundle at {home}: {MANIFEST} is missing")
     with reported("read", home):
         manifest_bytes = (home / MANIFEST).read_bytes()
     try:
         manifest = json.loads(manifest_bytes)
         version, hashes = int(manifest["format_version"]), dict(manifest["hashes"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise BundleError(
             f"the bundle at {home} is damaged: {MANIFEST} is not a readable manifest "
             f"({error!s:.200})"

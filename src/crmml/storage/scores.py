@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import pandas as pd
 
-from crmml.atomic import replacing, reported
+from crmml.atomic import replacing, reported, sweep
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, StorageError
+from crmml.features.windows import read_moment
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 ScoreFormat: TypeAlias = Literal["parquet", "csv"]
 
 KEY = "customer_id"
+
+_ROW_GROUP = 131_072
 
 _PATIENCE = 10.0  # seconds for another process that holds a database
 
@@ -75,10 +78,11 @@ def write_scores(
 
     Notes
     -----
-    The same scores give the same bytes, whatever the order of the rows. As usual in a folder
-    partitioned by a column, the Parquet file does not repeat the column ``cutoff``.
+    The same scores give the same bytes, whatever the order of the rows and the size of the
+    batches. As usual in a folder partitioned by a column, the Parquet file does not repeat the
+    column ``cutoff``.
     """
-    moment = pd.Timestamp(cutoff)
+    moment = read_moment(cutoff, "cutoff")
     path = Path(target)
     if format not in get_args(ScoreFormat):
         raise ParameterError("format", f"one of {get_args(ScoreFormat)}", format)
@@ -86,6 +90,11 @@ def write_scores(
     if path.suffix == ".duckdb":
         return _write_database(batches, path, moment)
     out = path / f"cutoff={_partition(moment)}" / f"scores.{format}"
+    with reported("write", path):
+        for part in path.glob("cutoff=*/"):  # a run at another cutoff may have been killed
+            sweep(part)
+            if part.is_dir() and not any(part.iterdir()):
+                part.rmdir()
     with replacing(out) as partial:
         if format == "parquet":
             _write_parquet(batches, partial)
@@ -112,7 +121,7 @@ def read_scores(target: str | Path, cutoff: str | pd.Timestamp) -> pd.DataFrame:
     import duckdb
     import pyarrow.parquet as pq
 
-    moment, path = pd.Timestamp(cutoff), Path(target)
+    moment, path = read_moment(cutoff, "cutoff"), Path(target)
     if path.suffix == ".duckdb":
         with _database(path, read_only=True) as connection:
             if not _has_table(connection):
@@ -155,7 +164,7 @@ def read_plans(target: str | Path, before: str | pd.Timestamp) -> pd.DataFrame:
     DataFrame
         ``customer_id``, ``timestamp`` (the cutoff of the plan) and ``action``, sorted.
     """
-    moment, path = pd.Timestamp(before), Path(target)
+    moment, path = read_moment(before, "before"), Path(target)
     parts: list[pd.DataFrame] = []
     if path.suffix == ".duckdb" and path.exists():
         parts = [_plans_of_database(path, moment)]
@@ -184,7 +193,7 @@ def read_control(target: str | Path, before: str | pd.Timestamp, experiment: str
     DataFrame
         ``customer_id``, ``experiment`` and ``control_share``, one row per customer.
     """
-    moment, path = pd.Timestamp(before), Path(target)
+    moment, path = read_moment(before, "before"), Path(target)
     found = pd.DataFrame({"customer_id": [], "experiment": [], "control_share": []})
     if path.suffix == ".duckdb" and path.exists():
         with _database(path, read_only=True) as connection:
@@ -319,21 +328,32 @@ def _write_parquet(batches: Iterator[pd.DataFrame], path: Path) -> None:
     import pyarrow.parquet as pq
 
     writer: pq.ParquetWriter | None = None
+    schema: pa.Schema | None = None
+    rest: pa.Table | None = None
     try:
         for frame in batches:
             table = _to_arrow(frame.drop(columns="cutoff", errors="ignore"))
             if writer is None:
+                schema = table.schema
                 # Dictionaries of distinct floats make files larger and writing five times slower.
-                text = [field.name for field in table.schema if pa.types.is_string(field.type)]
+                text = [field.name for field in schema if pa.types.is_string(field.type)]
                 writer = pq.ParquetWriter(
                     path,
-                    table.schema,
+                    schema,
                     version="2.6",
                     compression="zstd",
                     compression_level=1,
                     use_dictionary=text,
                 )
-            writer.write_table(_as_schema(table, writer.schema, pa.ArrowInvalid), 131_072)
+            table = _as_schema(table, schema, pa.ArrowInvalid)
+            rest = table if rest is None else pa.concat_tables([rest, table])
+            full = rest.num_rows // _ROW_GROUP * _ROW_GROUP
+            if full:
+                # One array per column, so that the bytes do not tell the batches.
+                writer.write_table(rest.slice(0, full).combine_chunks(), _ROW_GROUP)
+                rest = rest.slice(full)
+        if writer is not None and rest is not None and rest.num_rows:
+            writer.write_table(rest.combine_chunks(), _ROW_GROUP)
     finally:
         if writer is not None:
             writer.close()
@@ -485,8 +505,10 @@ def _write_database(batches: Iterator[pd.DataFrame], path: Path, cutoff: pd.Time
                 connection.unregister("incoming")
             connection.commit()
         except BaseException as error:
-            connection.rollback()
+            with suppress(duckdb.Error):  # a full disk has ended the transaction already
+                connection.rollback()
             if isinstance(error, duckdb.Error):
-                raise StorageError(f"cannot write the table 'scores' of {path}: {error}") from error
+                why = str(error).partition("\n")[0]
+                raise StorageError(f"cannot write the table 'scores' of {path}: {why}") from error
             raise
     return path

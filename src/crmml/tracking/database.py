@@ -16,6 +16,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from crmml.atomic import is_dead, owner
 from crmml.exceptions import TrackingError
 
 _PATIENCE = 5.0  # seconds for another process that writes
@@ -56,7 +57,8 @@ def make_database(file: Path) -> None:
 
     file.parent.mkdir(parents=True, exist_ok=True)
     _sweep(file)
-    with tempfile.TemporaryDirectory(prefix=_prefix(file), dir=file.parent) as folder:
+    prefix = f"{_prefix(file)}{owner()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=file.parent) as folder:
         made = Path(folder) / "new.db"
         store = SqlAlchemyStore(  # type: ignore[no-untyped-call]
             f"sqlite:///{made}", (file.parent / "mlruns").resolve().as_uri()
@@ -113,7 +115,9 @@ def _prefix(file: Path) -> str:
 def _sweep(file: Path) -> None:
     """Remove what killed processes left unfinished."""
     for folder in file.parent.glob(f"{_prefix(file)}*"):
-        if folder.is_dir() and time.time() - folder.stat().st_mtime > _ABANDONED:
+        if folder.is_dir() and (
+            is_dead(folder.name) or time.time() - folder.stat().st_mtime > _ABANDONED
+        ):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crmml._typing import FloatArray
+from crmml.atomic import private_folder
 from crmml.exceptions import BundleError, ComparisonError, ParameterError, TrackingError
 from crmml.metrics.bootstrap import Replicates
 from crmml.metrics.table import metric_named
@@ -23,6 +25,7 @@ from crmml.tracking.runs import (
     LABELS,
     digest,
     explained,
+    masked,
     reach,
     read_replicates,
 )
@@ -108,18 +111,40 @@ def load_registered(model: str, *, uri: str | None = None) -> ScoringBundle:
     address = client.tracking_uri
     with explained(address):
         found = _version(client, match["name"], match["alias"] or int(match["version"]))
-        with tempfile.TemporaryDirectory() as scratch:
-            try:
-                folder = mlflow.artifacts.download_artifacts(
-                    artifact_uri=f"models:/{found.name}/{found.version}/artifacts/bundle",
-                    dst_path=scratch,
-                    tracking_uri=address,
-                )
-            except (MlflowException, OSError) as error:
-                raise BundleError(
-                    f"{model} holds no crmml bundle, or its files are gone: {error}"
-                ) from error
-            return load_bundle(Path(folder))
+        with fetch_bundle_files(client, found) as folder:
+            return load_bundle(folder)
+
+
+@contextmanager
+def fetch_bundle_files(client: MlflowClient, version: ModelVersion) -> Iterator[Path]:
+    """Yield a private folder with the files of a registered bundle.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        Of the server.
+    version : ModelVersion
+        Which.
+
+    Raises
+    ------
+    BundleError
+        If it holds no bundle, or the files are gone.
+    """
+    name = f"models:/{version.name}/{version.version}"
+    with tempfile.TemporaryDirectory(dir=private_folder()) as scratch:
+        try:
+            folder = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{name}/artifacts/bundle",
+                dst_path=scratch,
+                tracking_uri=client.tracking_uri,
+            )
+        except (MlflowException, OSError) as error:
+            why = masked(str(error).partition("\n")[0])
+            raise BundleError(
+                f"{name} holds no crmml bundle, or its files are gone: {why:.400}"
+            ) from error
+        yield Path(folder)
 
 
 def set_alias(name: str, alias: str, version: int, *, uri: str | None = None) -> None:

@@ -38,7 +38,7 @@ from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSp
 from sqlalchemy.exc import SQLAlchemyError
 
 import crmml
-from crmml.atomic import write_folder
+from crmml.atomic import private_folder, write_folder
 from crmml.data.schema import TRANSACTIONS
 from crmml.exceptions import CrmmlError, TrackingError
 from crmml.metrics.bootstrap import Replicates
@@ -47,6 +47,7 @@ from crmml.scoring.counted import without_amounts
 from crmml.scoring.frames import InputColumn, input_columns
 from crmml.storage.scores import write_csv
 from crmml.tracking.database import check_database, make_database, sqlite_file
+from crmml.tracking.unfinished import settle, sweep_killed, tags_of_this_process
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -286,6 +287,7 @@ def log_training(
     name: str = "crmml",
     alias: str = "challenger",
     experiment: Experiment | None = None,
+    shelf: Path | None = None,
 ) -> LoggedModel:
     """Log a training and register its bundle as a new version of a model.
 
@@ -321,6 +323,9 @@ def log_training(
         Alias that the new version gets.
     experiment : Experiment, optional
         Where; ``start()`` by default.
+    shelf : Path, optional
+        Folder in which the caller will store the bundle under its version, and then call
+        :func:`stored`. If the caller is killed before, the next training stores it.
 
     Returns
     -------
@@ -333,48 +338,50 @@ def log_training(
     """
     home = experiment or start()
     client = MlflowClient(home.uri)
-    values = _flat_metrics(metrics)
     facts = {
         FINGERPRINT: data_fingerprint,
         LABELS: digest(label_specification),
         GATES: json.dumps(dict(gates), sort_keys=True),
     }
     with explained(home.uri):
-        run_id = client.create_run(home.id, run_name=f"{name} {_cutoff(bundle)}").info.run_id
+        sweep_killed(client, home.id)
+        run_name, begun = f"{name} {_cutoff(bundle)}", tags_of_this_process(shelf)
+        run_id = client.create_run(home.id, run_name=run_name, tags=begun).info.run_id
         try:
             model_id = _log_model(client, home, run_id, bundle, name)
-            now = int(time.time() * 1000)
-            client.log_batch(
-                run_id,
-                metrics=[Metric(k, v, now, 0, model_id=model_id) for k, v in values.items()],
-                params=[Param(k, v) for k, v in _flat_params(params) if len(v) <= _LONGEST_PARAM],
-                tags=[RunTag(k, str(v)) for k, v in {**(tags or {}), **facts}.items()],
+            _log_values(
+                client, run_id, model_id, _flat_metrics(metrics), params, {**(tags or {}), **facts}
             )
-            source = json.dumps({"fingerprint": data_fingerprint})
-            data = Dataset("data", data_fingerprint[:36], "crmml", source)
-            client.log_inputs(run_id, [DatasetInput(data)])
-            with tempfile.TemporaryDirectory() as scratch:
-                _write_artifacts(
-                    Path(scratch),
-                    texts={
-                        "params": dict(params),
-                        "label_specification": label_specification,
-                        "notes": [note.to_dict() for note in bundle.manifest.notes],
-                    },
-                    tables={"metrics": _metric_table(metrics)} | _replicate_table(replicates),
-                    more_tables={"glossary": bundle.glossary(), **(tables or {})},
-                    figures=figures or {},
-                )
-                client.log_artifacts(run_id, scratch)
+            _log_artifacts(
+                client,
+                run_id,
+                texts={
+                    "params": dict(params),
+                    "label_specification": label_specification,
+                    "notes": [note.to_dict() for note in bundle.manifest.notes],
+                },
+                tables={"metrics": _metric_table(metrics)} | _replicate_table(replicates),
+                more_tables={"glossary": bundle.glossary(), **(tables or {})},
+                figures=figures or {},
+            )
             version = _register(client, name, model_id, run_id, facts)
+            client.set_terminated(run_id, "FINISHED")
             client.set_registered_model_alias(name, alias, str(version))
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             with suppress(MlflowException):  # the first error is the one to tell
                 client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
+                settle(client, run_id)
             raise
-        client.set_terminated(run_id, "FINISHED")
+        if shelf is None:
+            settle(client, run_id)
     return LoggedModel(run_id, name, version)
+
+
+def stored(logged: LoggedModel, experiment: Experiment) -> None:
+    """Say that the bundle of a training stands on the shelf that was named to it."""
+    with explained(experiment.uri):
+        settle(MlflowClient(experiment.uri), logged.run_id)
 
 
 def digest(specification: Mapping[str, Any]) -> str:
@@ -436,13 +443,39 @@ def read_replicates(client: MlflowClient, run_id: str, metric: str) -> Replicate
     files = {file.path for file in client.list_artifacts(run_id)}
     if metric not in run.data.metrics or f"{REPLICATES}.csv" not in files:
         return None
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=private_folder()) as scratch:
         file = client.download_artifacts(run_id, f"{REPLICATES}.csv", scratch)
         table = pd.read_csv(file, encoding="utf-8-sig")
     if metric not in table:
         return None
     draws = table[[metric]].to_numpy(dtype=np.float64).T
     return Replicates([("served", metric)], np.array([run.data.metrics[metric]]), draws)
+
+
+def _log_values(
+    client: MlflowClient,
+    run_id: str,
+    model_id: str,
+    values: Mapping[str, float],
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> None:
+    now = int(time.time() * 1000)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(k, v, now, 0, model_id=model_id) for k, v in values.items()],
+        params=[Param(k, v) for k, v in _flat_params(params) if len(v) <= _LONGEST_PARAM],
+        tags=[RunTag(k, str(v)) for k, v in tags.items()],
+    )
+    source = json.dumps({"fingerprint": tags[FINGERPRINT]})
+    data = Dataset("data", tags[FINGERPRINT][:36], "crmml", source)
+    client.log_inputs(run_id, [DatasetInput(data)])
+
+
+def _log_artifacts(client: MlflowClient, run_id: str, **artifacts: Any) -> None:
+    with tempfile.TemporaryDirectory(dir=private_folder()) as scratch:
+        _write_artifacts(Path(scratch), **artifacts)
+        client.log_artifacts(run_id, scratch)
 
 
 def _write_artifacts(
@@ -481,7 +514,7 @@ def _log_model(
     logged = client.create_logged_model(home.id, name, source_run_id=run_id, model_type="crmml")
     package = Path(crmml.__file__).parent
     example = invented_transactions(bundle.manifest)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=private_folder()) as scratch:
         stored = Path(scratch) / "bundle"
         write_folder(bundle.to_files(), stored)
         save_model(

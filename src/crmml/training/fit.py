@@ -46,7 +46,9 @@ class Fitted:
     notes: tuple[Note, ...]
 
 
-def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
+def fit_bundle(
+    plan: Plan, snapshot: Snapshot, backtest: Backtest, judging: Plan | None = None
+) -> Fitted:
     """Fit forecast, lifetime value, churn and loyalty on a snapshot, and bundle them.
 
     Parameters
@@ -57,6 +59,9 @@ def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
         At the cutoff: that of the plan, or that of a test window.
     backtest : Backtest
         The choice.
+    judging : Plan, optional
+        Of the customers on whom the backtest judged, where these are not all: the churn model is
+        chosen and learned on them, as more of them would be left out again.
 
     Raises
     ------
@@ -64,6 +69,7 @@ def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
         If the data before the cutoff cannot carry a model.
     """
     config, chosen, cutoff = plan.config, backtest.chosen, snapshot.cutoff
+    judging = judging or plan
     horizon = config.outcome.horizon
     process = process_for_value(chosen, backtest.leaderboard)
     notes: list[Note] = []
@@ -88,7 +94,7 @@ def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
         found = (*lifetime_value.purchase_model_.notes, *lifetime_value.spend_model_.notes)
         notes += [Note("finding", "info", text, fit_of(process, cutoff)) for text in found]
         churn = select_churn(
-            label_churn_history(plan, cutoff),
+            label_churn_history(judging, cutoff),
             horizon=horizon,
             gap=config.outcome.gap,
             snapshot=snapshot,
@@ -108,7 +114,7 @@ def fit_bundle(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Fitted:
         forecast=forecast,
         churn=churn.model,
         outside=calibrate_outside(
-            plan, snapshot, backtest, lambda known: fit_process(plan, known, process)
+            judging, snapshot, backtest, lambda known: fit_process(judging, known, process)
         ),
         loyalty=loyalty,
         margin=config.value.margin,

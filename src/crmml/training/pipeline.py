@@ -17,7 +17,9 @@ import pandas as pd
 from crmml.card import Card, Result, listed
 from crmml.config import Config, load_config, parse_config
 from crmml.data.tables import Tables
+from crmml.exceptions import WrongArgumentError
 from crmml.metrics.bootstrap import Replicates
+from crmml.models.arguments import describe
 from crmml.models.churn.selection import ChurnSelection
 from crmml.notes import Note, merge_notes
 from crmml.scoring.bundle import ScoringBundle
@@ -31,7 +33,7 @@ from crmml.training.evaluate import Announce
 from crmml.training.fit import fit_bundle
 from crmml.training.gates import find_gates
 from crmml.training.opening import open_configured
-from crmml.training.plan import Plan, find_test_windows, make_plan, specify_labels
+from crmml.training.plan import Plan, find_test_windows, make_plan, plan_judging, specify_labels
 from crmml.training.served import evaluate_served
 from crmml.training.upgrade_evaluation import upgrade_note
 
@@ -177,18 +179,24 @@ def train(
     say("opening the data")
     tables = open_configured(settings, tables, customers, transactions=transactions)
     plan = make_plan(settings, tables)
-    backtest = evaluate_candidates(plan, say)
+    judging = plan_judging(plan)
+    backtest = evaluate_candidates(judging, say)
     say("evaluating what would have been served")
-    served = evaluate_served(plan, backtest)
+    served = evaluate_served(judging, backtest)
     figures = {metric: value for (_, metric), value in _rows(served.replicates.table())}
     say("fitting on all data")
-    fitted = fit_bundle(plan, plan.newest, backtest)
+    fitted = fit_bundle(plan, plan.newest, backtest, judging)
     contracts = fit_contracts(settings, tables, plan.cutoff)
     bundle = add_contracts(fitted.bundle, contracts)
     say("scoring")
     scores = score(bundle, tables, plan.cutoff, snapshot=plan.newest, keep_counts=True)
     gates = find_gates(served, fitted.churn, backtest.chosen)
-    told = [*fitted.notes, *contracts.notes, *(gate.note for gate in gates)]
+    told = [
+        *_judged_by(plan, judging),
+        *fitted.notes,
+        *contracts.notes,
+        *(gate.note for gate in gates),
+    ]
     if served.upgrades is not None:
         told.append(upgrade_note(served.upgrades))
     notes = gather_notes(backtest, told, scores)
@@ -210,6 +218,18 @@ def train(
     )
 
 
+def _judged_by(plan: Plan, judging: Plan) -> list[Note]:
+    """Say so where a sample of the customers judged."""
+    if judging is plan:
+        return []
+    text = (
+        f"candidates, churn models and what is served were judged on {len(judging.newest):,} of "
+        f"{len(plan.newest):,} customers, drawn by their ids; what is served is fitted on all, "
+        "the churn model on those"
+    )
+    return [Note("judged_on_sample", "info", text)]
+
+
 def backtest_configured(config: Config, *, announce: Announce | None = None) -> Backtest:
     """Compare the candidates of a configuration on its rolling windows, and train nothing else.
 
@@ -223,7 +243,7 @@ def backtest_configured(config: Config, *, announce: Announce | None = None) -> 
     say = announce or (lambda _: None)
     check_settings(config)
     say("opening the data")
-    return evaluate_candidates(make_plan(config, open_configured(config)), say)
+    return evaluate_candidates(plan_judging(make_plan(config, open_configured(config))), say)
 
 
 def evaluate_candidates(plan: Plan, announce: Announce) -> Backtest:
@@ -303,4 +323,11 @@ def gather_notes(backtest: Backtest, fitted: Sequence[Note], scores: Scores) -> 
 def _as_config(config: Config | Mapping[str, Any] | str | Path) -> Config:
     if isinstance(config, Config):
         return config
+    if not isinstance(config, (str, Path, Mapping)):
+        raise WrongArgumentError(
+            "crmml.train",
+            "settings first: a mapping, a file or a Config",
+            describe(config),
+            "crmml.train({}, log) takes the defaults",
+        )
     return load_config(config) if isinstance(config, (str, Path)) else parse_config(config)

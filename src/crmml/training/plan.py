@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from crmml.config import Config
 from crmml.data.tables import Tables
 from crmml.exceptions import TooLittleDataError
+from crmml.features.batches import keep_customers
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import Window, rolling_windows
+from crmml.metrics.bootstrap import hash_keys
 from crmml.models.fits import Fits
 from crmml.training.opening import training_cutoff
 from crmml.training.windows import LabelledCache, label_once
@@ -49,6 +52,43 @@ class Plan:
     build: Mapping[str, Any]
     labelled: LabelledCache = field(default_factory=dict)
     fits: Fits = field(default_factory=Fits)
+
+
+MOST_JUDGES = 100_000
+"""Customers on whom candidates are judged: more make no interval that decides narrower."""
+
+
+def plan_judging(plan: Plan) -> Plan:
+    """Return the plan of a sample of the customers, on whom candidates are compared.
+
+    They are drawn by the hash of the id, whatever the order of the rows; of no more than
+    :data:`MOST_JUDGES` customers all are taken, and the plan is the same.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of all customers.
+    """
+    tables = keep_judges(plan.tables, plan.newest.customer_id)
+    if tables is plan.tables:
+        return plan
+    newest = build_snapshot(tables, plan.cutoff, **plan.build)
+    return Plan(plan.config, tables, plan.cutoff, newest, plan.build)
+
+
+def keep_judges(tables: Tables, customer_id: pd.Index[Any]) -> Tables:
+    """Keep the customers who judge, drawn by the hashes of the ids known at the cutoff.
+
+    Parameters
+    ----------
+    tables : Tables
+    customer_id : Index
+        All customers at the cutoff of the training.
+    """
+    if len(customer_id) <= MOST_JUDGES:
+        return tables
+    limit = np.uint64(MOST_JUDGES / len(customer_id) * (2**64 - 2**11))
+    return keep_customers(tables, customer_id[hash_keys(customer_id) <= limit])
 
 
 def make_plan(config: Config, tables: Tables) -> Plan:

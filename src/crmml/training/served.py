@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from crmml.config import Config
 from crmml.data.tables import Tables
 from crmml.exceptions import ComparisonError
 from crmml.features.labels import build_outcomes
-from crmml.features.snapshot import Snapshot
+from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import Window
 from crmml.metrics import classification, counts, ranking
 from crmml.metrics.bootstrap import (
@@ -41,7 +42,7 @@ from crmml.training.backtest import Backtest
 from crmml.training.evaluate import DECIDED_BY
 from crmml.training.fit import fit_bundle
 from crmml.training.opening import training_cutoff
-from crmml.training.plan import Plan, find_test_windows
+from crmml.training.plan import Plan, find_test_windows, keep_judges
 from crmml.training.upgrade_evaluation import evaluate_upgrades
 from crmml.training.windows import build_training_windows
 
@@ -155,9 +156,11 @@ def evaluate_champion(bundle: ScoringBundle, config: Config, tables: Tables) -> 
             f"window that begins on {window.cutoff.date()}, so it cannot be evaluated fairly; "
             f"a challenger whose data run to {ready.date()} can be compared with it"
         )
-    happened = build_outcomes(
-        tables, window, grain=section.grain, own_seller=config.data.own_seller
-    )
+    how: dict[str, Any] = {"grain": section.grain, "own_seller": config.data.own_seller}
+    cutoff = training_cutoff(config, tables)
+    known = build_snapshot(tables, cutoff, behaviour=False, time_unit=section.time_unit, **how)
+    tables = keep_judges(tables, known.customer_id)
+    happened = build_outcomes(tables, window, **how)
     return evaluate_bundle(bundle, config, tables, window, happened).replicates
 
 

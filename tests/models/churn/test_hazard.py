@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 
+from crmml import models
 from crmml.data.tables import open_tables
-from crmml.exceptions import CensoredWindowError, TooLittleDataError
+from crmml.exceptions import BoundaryWarning, CensoredWindowError, TooLittleDataError
 from crmml.features.contracts import (
     build_contract_outcomes,
     build_contracts,
     build_person_periods,
 )
+from crmml.models.churn.beta_weibull import BetaDiscreteWeibullModel
 from crmml.models.churn.contract_rules import ContractRule
 from crmml.models.churn.hazard import HazardModel
 from crmml.testing.contracts import CAUSE_EFFECTS, simulate_contracts
@@ -37,9 +42,29 @@ def contracts(telecom):
     return build_contracts(telecom, CUTOFF)
 
 
-@pytest.fixture(scope="module", params=["logistic", "boosting"])
-def model(request, periods):
-    return HazardModel(learner=request.param).fit(periods)
+MODELS = {
+    "logistic": HazardModel,
+    "boosting": lambda: HazardModel(learner="boosting"),
+    "beta_discrete_weibull": BetaDiscreteWeibullModel,
+    "rule": ContractRule,
+}
+
+
+@pytest.fixture(scope="module")
+def fitted(periods):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BoundaryWarning)
+        return {name: make().fit(periods) for name, make in MODELS.items()}
+
+
+@pytest.fixture(params=["logistic", "boosting"])
+def model(request, fitted):
+    return fitted[request.param]
+
+
+@pytest.fixture(params=MODELS)
+def any_model(request, fitted):
+    return fitted[request.param]
 
 
 def test_known_effects_come_back(periods):
@@ -68,9 +93,9 @@ def test_probabilities_are_what_happens_by_cause(telecom, contracts, model):
         assert said.loc[happened, cause].mean() > 1.1 * said.loc[~happened, cause].mean()
 
 
-def test_the_model_beats_the_best_rule(telecom, contracts, periods, model):
+def test_the_model_beats_the_best_rule(telecom, contracts, fitted, model):
     outcome = build_contract_outcomes(telecom, contracts, "90D")["churned"].to_numpy()
-    rule = ContractRule().fit(periods)
+    rule = fitted["rule"]
 
     def loss(said: pd.Series[float]) -> float:
         p = said.to_numpy()
@@ -81,7 +106,8 @@ def test_the_model_beats_the_best_rule(telecom, contracts, periods, model):
     )
 
 
-def test_survival_and_causes_add_up(contracts, model):
+def test_survival_and_causes_add_up(contracts, any_model):
+    model = any_model
     survival = model.survival(contracts, 6)
     assert (np.diff(survival.to_numpy(), axis=1) <= 0).all()
     hazards = model.hazards(contracts, 1)[:, :, 0].sum(axis=0)
@@ -91,7 +117,8 @@ def test_survival_and_causes_add_up(contracts, model):
     assert (longer[1] <= longer[2]).all()
 
 
-def test_value_lies_in_its_interval_and_grows_with_the_margin(contracts, model):
+def test_value_lies_in_its_interval_and_grows_with_the_margin(contracts, any_model):
+    model = any_model
     value = model.contract_value(contracts, "360D", margin=0.5, annual_discount_rate=0.0)
     assert (value["lower"] <= value["upper"]).all()
     double = model.contract_value(contracts, "360D", margin=1.0, annual_discount_rate=0.0)
@@ -100,12 +127,23 @@ def test_value_lies_in_its_interval_and_grows_with_the_margin(contracts, model):
     assert ((lifetime > 0) & (lifetime <= 360.0 + 1e-9)).all()
 
 
-def test_a_stored_model_says_the_same(contracts, model):
-    stored = json.loads(json.dumps(model.to_dict()))
-    again = HazardModel.from_dict(stored)
-    pd.testing.assert_frame_equal(
-        again.churn_by_cause(contracts, "90D"), model.churn_by_cause(contracts, "90D")
-    )
+def test_a_stored_model_says_the_same(contracts, any_model):
+    stored = json.loads(json.dumps(any_model.to_dict()))
+    again = models.from_dict(stored)
+    said = any_model.churn_by_cause(contracts, "90D")
+    pd.testing.assert_frame_equal(again.churn_by_cause(contracts, "90D"), said)
+    assert clone(any_model).get_params() == any_model.get_params()
+
+
+def test_each_customer_is_asked_alone(contracts, any_model):
+    some = replace(contracts, frame=contracts.frame.iloc[[7, 3]].reset_index(drop=True))
+    whole = any_model.churn_probability(contracts, "90D").iloc[[7, 3]]
+    pd.testing.assert_series_equal(any_model.churn_probability(some, "90D"), whole)
+
+
+def test_a_model_shows_itself_on_one_line(any_model):
+    assert "\n" not in repr(any_model)
+    assert len(str(any_model).splitlines()) <= 15
 
 
 def test_too_few_ends_are_refused_with_the_figures():

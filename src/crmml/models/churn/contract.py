@@ -119,7 +119,6 @@ class ShiftedBetaGeoModel(WithLikelihood, Estimator):
         BoundaryWarning, ConvergenceWarning
             If a parameter ran off (nobody or everybody ended); if the optimiser stopped.
         """
-        check_contracts(contracts, self)
         self._discount(0.0)
         ids, renewals, ended = _contract_columns(contracts)
         weights = _weights(ids, sample_weight)
@@ -243,6 +242,7 @@ class ShiftedBetaGeoModel(WithLikelihood, Estimator):
 
 def _contract_columns(contracts: pd.DataFrame) -> tuple[pd.Index[Any], FloatArray, BoolArray]:
     """Validate a table of contracts; the rules all stand here."""
+    check_contracts(contracts, ShiftedBetaGeoModel.__name__)
     frame = contracts.reset_index() if contracts.index.name == "customer_id" else contracts
     missing = [name for name in CONTRACT_COLUMNS if name not in frame.columns]
     if missing:

@@ -213,6 +213,8 @@ class HazardModel(ContractModel):
 
     def _scores(self, X: FloatArray) -> FloatArray:
         """Log-odds of each cause against going on, shape (n, n_causes)."""
+        if not len(X):  # of which the trees would know nothing
+            return np.empty((0, len(self.causes_)))
         if self.trees_ is not None:
             raw = Trees(self.trees_, self.num_threads).score(X)
             raw = raw[:, None] if raw.ndim == 1 else raw[:, 1:] - raw[:, :1]

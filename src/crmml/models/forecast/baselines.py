@@ -291,6 +291,7 @@ class LifetimesBaseline(Estimator):
         NotFittedError, CrmmlError
             If not fitted, or the time units differ.
         """
+        check_snapshot(snapshot, self)
         return self._predict(
             snapshot,
             "conditional_expected_number_of_purchases_up_to_time",
@@ -372,6 +373,7 @@ class LifetimesSpendBaseline(Estimator):
 
     def expected_spend(self, snapshot: Snapshot) -> pd.Series[float]:
         """Return the expected spend per purchase, keyed by customer."""
+        check_snapshot(snapshot, self)
         self._check_fitted()
         x, spend = _spend_columns(snapshot)
         model = _lifetimes_class("GammaGammaFitter")()

@@ -97,6 +97,7 @@ class BlendForecaster(Forecaster):
 
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:
         """Return ``purchases`` and ``spend`` in the horizon, keyed by customer."""
+        check_snapshot(snapshot, self)
         self._check_fitted()
         parts = [
             weight * member.forecast(snapshot)

@@ -205,6 +205,7 @@ class BoostedForecaster(Forecaster):
 
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:
         """Return ``purchases`` and ``spend`` in the horizon, keyed by customer."""
+        check_snapshot(snapshot, self)
         self._check_fitted()
         X = feature_matrix(snapshot, self.features_)
         purchases, spend = (np.exp(self._score(name, X)) for name in ("purchases", "spend"))

@@ -40,6 +40,7 @@ class OwnMeanSpend(Estimator):
 
     def expected_spend(self, snapshot: Snapshot) -> pd.Series[float]:
         """Return the expected spend per purchase, keyed by customer."""
+        check_snapshot(snapshot, self)
         self._check_fitted()
         own = snapshot.frame["monetary_value"].to_numpy(dtype=np.float64)
         repeated = snapshot.frame["frequency"].to_numpy() > 0
@@ -117,6 +118,7 @@ class HeuristicForecaster(Forecaster):
 
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:
         """Return ``purchases`` and ``spend`` in the horizon, keyed by customer."""
+        check_snapshot(snapshot, self)
         purchases = self.track(snapshot, [Duration.parse(self.horizon)])[:, 0]
         spend = self.spend_model_.expected_spend(snapshot).to_numpy()
         return keyed(snapshot, purchases, purchases * spend)

@@ -255,6 +255,7 @@ class HybridForecaster(Forecaster):
 
     def forecast(self, snapshot: Snapshot) -> pd.DataFrame:
         """Return ``purchases`` and ``spend`` in the horizon, keyed by customer."""
+        check_snapshot(snapshot, self)
         self._check_fitted()
         expected = self.process_.forecast(snapshot)
         factor = self._factor(snapshot, expected["purchases"].to_numpy())

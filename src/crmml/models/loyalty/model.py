@@ -13,7 +13,7 @@ from crmml._typing import FloatArray
 from crmml.exceptions import CrmmlError, TooLittleDataError
 from crmml.features.wallet import LOYALTY_CLASSES, Peers, Wallet
 from crmml.features.windows import customer_folds
-from crmml.models.arguments import check_wallets
+from crmml.models.arguments import check_wallet, check_wallets
 from crmml.models.boosting import Boosting, Trees
 from crmml.models.estimator import Estimator
 from crmml.models.forecast.baselines import TransitionMatrix, class_positions, persistence
@@ -215,6 +215,7 @@ class LoyaltyModel(Estimator):
         return None if self.peers_ is None else Peers.from_dict(self.peers_)
 
     def _check_wallet(self, wallet: Wallet) -> None:
+        check_wallet(wallet, self)
         self._check_fitted()
         if evidence_of(wallet) != self.evidence_:
             raise CrmmlError(

@@ -29,8 +29,6 @@ from crmml.features.snapshot import Distinct, Snapshot
 from crmml.models.arguments import check_snapshot
 from crmml.models.estimator import (
     Estimator,
-    _check_whole,
-    check_levels,
     row_weights,
     warn_of_fit,
 )
@@ -40,12 +38,12 @@ from crmml.models.purchase.calendar import (
 )
 from crmml.models.purchase.clocks import (
     ClockSettings,
-    ScheduleClock,
     SeasonClock,
     Wanted,
     from_plain,
     to_plain,
 )
+from crmml.models.purchase.clockwork import Clockwork
 from crmml.models.purchase.distribution import (
     Future,
     Histories,
@@ -57,17 +55,13 @@ from crmml.models.purchase.joint_fit import (
     Chosen,
     ClockedProblem,
     _wald,
-    end_of,
-    log_factors,
-    pace_edges,
     profile_of,
 )
+from crmml.models.purchase.predictions import Predictions
 from crmml.models.purchase.predictive import purchase_posterior
 from crmml.models.summary import WithLikelihood
-from crmml.stats import joint, mle, newcomer
-from crmml.stats import operational_time as ot
-from crmml.stats.clocks import Intervals, Pace
-from crmml.stats.discounting import UNIT_DAYS, discount_rate_per_unit, in_units
+from crmml.stats import joint, mle
+from crmml.stats.discounting import in_units
 from crmml.stats.newcomer import Settling
 from crmml.stats.posterior import Posterior
 from crmml.stats.process import PurchaseProcess
@@ -79,11 +73,6 @@ _AT_BOUND = {
     ("half_life", "low"): "the change is over sooner than these data can show",
     ("half_life", "high"): "the change is so slow that it can hardly be told from dropout",
 }
-_REACH = 36.0
-_AGES = 12
-"""Values of exp(-age / decay) at which discounted purchases are found under a pace."""
-_WEEKS_OF_PROFILE = 5218
-"""A hundred years, after which a discounted sum to infinity takes the profile at its mean, 1."""
 
 CLOCK_STATE = (
     "calendar_",
@@ -102,7 +91,7 @@ CLOCK_STATE = (
 """Fitted attributes of models with clocks."""
 
 
-class PurchaseModel(WithLikelihood, Estimator):
+class PurchaseModel(Predictions, WithLikelihood, Estimator):
     """A purchase process fitted to (frequency, recency, T); see :mod:`crmml.stats.process`.
 
     A concrete model names its process module in ``_process`` and says which parameters carry the
@@ -702,63 +691,26 @@ class PurchaseModel(WithLikelihood, Estimator):
 
     def _histories(self, snapshot: Snapshot) -> Histories:
         """Gather the distinct histories of the snapshot, in the clock of the process."""
-        return self._on_clock(self._plain_histories(snapshot), snapshot)
+        h = self._plain_histories(snapshot)
+        clocks = self._clockwork
+        return h if clocks.even else clocks.histories(snapshot, h, self._ages(h))
 
     @property
-    def _even(self) -> bool:
-        """Whether the clock of the process is that of the calendar."""
-        return self.calendar_ is None and self._settling is None and self._schedules() is None
-
-    @property
-    def _settling(self) -> Settling | None:
-        if self.first_ == 1.0:
-            return None
-        return Settling(self.first_, self.half_life_ / math.log(2.0))
-
-    def _schedules(self) -> ScheduleClock | None:
-        """Return the schedules that act, with their coefficients in ``schedule_coefficients_``."""
-        return self._wanted().schedules if self.schedule_coefficients_ else None
-
-    def _pace_between(self, begin: float, end: float) -> Pace | None:
-        """Shared pace between two moments in days, its edges in days since 1970-01-01."""
-        schedules = self._schedules()
-        if self.calendar_ is None and schedules is None:
-            return None
-        edges = pace_edges(begin, end, self.calendar_ is not None, schedules)
-        logs = log_factors(edges, self.calendar_)
-        if schedules is not None:
-            coefficients = [
-                self.schedule_coefficients_[name]["estimate"] for name in schedules.names
-            ]
-            logs = logs + np.array(coefficients) @ schedules.columns((edges[1:] + edges[:-1]) / 2)
-        return Pace(edges, np.exp(logs), np.empty((0, len(logs))))
-
-    def _pace(self, snapshot: Snapshot, begin: float, end: float) -> Pace | None:
-        """Return the same with its edges in units after the end of the data."""
-        pace = self._pace_between(begin, end)
-        if pace is None:
-            return None
-        edges = (pace.edges - end_of(snapshot)) / UNIT_DAYS[snapshot.time_unit]
-        return replace(pace, edges=edges)
+    def _clockwork(self) -> Clockwork:
+        """The clocks at their values here."""
+        settling = None
+        if self.first_ != 1.0:
+            settling = Settling(self.first_, self.half_life_ / math.log(2.0))
+        # Schedules act with the coefficients that were estimated.
+        known = self.schedule_coefficients_
+        schedules = self._wanted().schedules if known else None
+        names = () if schedules is None else schedules.names
+        coefficients = np.array([known[name]["estimate"] for name in names])
+        return Clockwork(self.calendar_, settling, schedules, coefficients)
 
     def _ages(self, h: Histories) -> FloatArray:
         """Time since the first purchase at the cutoff of each distinct history."""
         return np.asarray(h.groups.values["T"], dtype=np.float64)
-
-    def _on_clock(self, h: Histories, snapshot: Snapshot) -> Histories:
-        if not len(h.T) or self._even:
-            return h
-        end, unit = end_of(snapshot), UNIT_DAYS.get(snapshot.time_unit, 1.0)
-        pace = self._pace(snapshot, end - float(h.T.max()) * unit, end)
-        settling = self._settling
-        if pace is None and settling is None:
-            return h
-        # The interval begins with the first purchase, but for those who are older than the data.
-        age = self._ages(h)
-        age = np.where(np.isinf(age), age, 0.0)
-        T = Intervals.of(-h.T, h.T, age).under(pace, settling).time
-        t_x = Intervals.of(-h.T, h.t_x, age).under(pace, settling).time
-        return Histories(h.x, np.where(h.x > 0, np.minimum(t_x, T), 0.0), T, h.covariates, h.groups)
 
     def _plain_lengths(self, h: Histories, horizon: str | Duration | None) -> FloatArray:
         t = np.inf if horizon is None else in_units(horizon, self.time_unit_)
@@ -768,21 +720,8 @@ class PurchaseModel(WithLikelihood, Estimator):
         self, snapshot: Snapshot, h: Histories, horizon: str | Duration | None
     ) -> FloatArray:
         """Length of the horizon after the cutoff for each history, in the clock of the process."""
-        lengths = self._plain_lengths(h, horizon)
-        if self._even:
-            return lengths
-        settling = self._settling
-        if horizon is None or not len(lengths):
-            return lengths if settling is None else settling.passed(self._ages(h), lengths)
-        end, unit = end_of(snapshot), UNIT_DAYS.get(snapshot.time_unit, 1.0)
-        pace = self._pace(snapshot, end, end + float(lengths[0]) * unit)
-        if pace is None and settling is None:
-            return lengths
-        if pace is None and settling is not None:
-            return settling.passed(self._ages(h), lengths)
-        return (
-            Intervals.of(np.zeros(len(lengths)), lengths, self._ages(h)).under(pace, settling).time
-        )
+        lengths, clocks = self._plain_lengths(h, horizon), self._clockwork
+        return lengths if clocks.even else clocks.lengths(snapshot, lengths, self._ages(h))
 
     def _discount(
         self,
@@ -793,71 +732,16 @@ class PurchaseModel(WithLikelihood, Estimator):
         delta: float,
     ) -> FloatArray:
         """E[sum of exp(-delta t) over the purchases] of each distinct future, if active."""
-        settling = self._settling
-        paced = self.calendar_ is not None or self._schedules() is not None
-        if not paced and settling is None:
+        clocks = self._clockwork
+        if clocks.even:
             values: FloatArray = self._process.discounted_purchases(future.params, future.t, delta)
             return values
         # Of one age are all whose future is the same.
         age, until = np.empty((2, len(future.t)))
         age[future.inverse] = self._ages(h)
         until[future.inverse] = self._plain_lengths(h, horizon)
-        if not paced and settling is not None:
-            return newcomer.discounted_purchases(future.params, age, until, delta, settling)
-        moments, beyond = self._path_ahead(snapshot, horizon, delta)
-        pace = self._pace(
-            snapshot,
-            end_of(snapshot),
-            end_of(snapshot) + moments[-1] * UNIT_DAYS[snapshot.time_unit],
-        )
-        if settling is None:
-            passed = Intervals.of(np.zeros(len(moments)), moments).under(pace, None).time
-            return _discounted(future.params, moments, passed, beyond, delta)
-        # The clock of an age is C(u) + e G(u) with e = exp(-age / decay): all customers follow one
-        # path at a few values of e, between which the result is smooth.
-        decay = settling.decay
-        fine = decay * np.arange(0.0, _REACH, 1.0 / 32.0)
-        at = np.union1d(moments, fine[fine < moments[-1]])
-        angle = np.pi * (np.arange(_AGES) + 0.5) / _AGES
-        nodes = np.cos(angle)
-        at_nodes = []
-        for share in (nodes + 1.0) / 2.0:
-            same = Intervals.of(np.zeros(len(at)), at, -decay * math.log(share))
-            passed = same.under(pace, settling).time
-            at_nodes.append(_discounted(future.params, at, passed, beyond, delta))
-        terms = 2.0 / _AGES * np.cos(np.outer(np.arange(_AGES), angle)) @ np.array(at_nodes)
-        terms[0] /= 2.0
-        basis = np.polynomial.chebyshev.chebvander(2.0 * np.exp(-age / decay) - 1.0, _AGES - 1)
-        return np.asarray((basis * terms.T).sum(axis=1))
-
-    def _path_ahead(
-        self, snapshot: Snapshot, horizon: str | Duration | None, delta: float
-    ) -> tuple[FloatArray, FloatArray]:
-        """Moments in units after the end of the data between which the pace is constant.
-
-        Returns
-        -------
-        moments : ndarray
-            From 0 to the horizon, or to where the profile is followed.
-        beyond : ndarray
-            Further moments, counted from the last one, at which the pace is 1.
-        """
-        unit = UNIT_DAYS[snapshot.time_unit]
-        beyond = np.empty(0)
-        if horizon is not None:
-            length = in_units(horizon, self.time_unit_)
-        else:
-            if self.calendar_ is not None and not self.calendar_.weekly:
-                raise ParameterError("horizon", "given where the profile is a table of dates", None)
-            reach = _REACH / delta
-            length = min(reach, _WEEKS_OF_PROFILE * ot.DAYS_PER_WEEK / unit)
-            if reach > length:
-                n = int(np.ceil(np.log(reach / length) / np.log(1.02))) + 1
-                beyond = np.geomspace(length, reach, n)[1:] - length
-        end = end_of(snapshot)
-        edges = pace_edges(end, end + length * unit, self.calendar_ is not None, self._schedules())
-        inside = edges[(edges > end) & (edges < end + length * unit)]
-        return np.concatenate([[0.0], (inside - end) / unit, [length]]), beyond
+        length = None if horizon is None else in_units(horizon, self.time_unit_)
+        return clocks.discounted(snapshot, future.params, age, until, length, delta)
 
     # -- predictions -----------------------------------------------------------------------------
 
@@ -883,53 +767,12 @@ class PurchaseModel(WithLikelihood, Estimator):
         """
         return look_ahead(self, snapshot, horizon, posterior)
 
-    def expected_purchases(self, snapshot: Snapshot, horizon: str | Duration) -> pd.Series[float]:
-        """E[purchases in (cutoff, cutoff + horizon] | history], keyed by customer.
-
-        Parameters
-        ----------
-        snapshot : Snapshot
-            In the time unit of the fit.
-        horizon : str or Duration
-            For example ``"52W"``.
-        """
-        return self.predictive(snapshot, horizon).mean()
-
-    def expected_purchases_if_alive(
-        self, snapshot: Snapshot, horizon: str | Duration
-    ) -> pd.Series[float]:
-        """E[purchases in the horizon | history and still active at the cutoff]."""
-        return self.predictive(snapshot, horizon).mean_if_alive()
-
-    def expected_purchases_if_staying(
-        self, snapshot: Snapshot, horizon: str | Duration
-    ) -> pd.Series[float]:
-        """E[purchases in the horizon | history, active at the cutoff, and never leaving]."""
-        return self.predictive(snapshot, horizon).mean_if_staying()
-
-    def purchase_chances(self, snapshot: Snapshot, horizon: str | Duration) -> pd.DataFrame:
-        """P(a purchase in the horizon) as things stand, if active, and if staying.
-
-        See :meth:`crmml.models.purchase.distribution.PredictiveDistribution.chances`.
-        """
-        return self.predictive(snapshot, horizon).chances()
-
-    def rate_variation(self, snapshot: Snapshot) -> pd.Series[float]:
-        """Coefficient of variation of an active customer's purchase rate, given the history."""
-        return self.predictive(snapshot, Duration(1.0, snapshot.time_unit)).rate_variation()
-
     def probability_alive(self, snapshot: Snapshot) -> pd.Series[float]:
         """P(still active at the cutoff | history), keyed by customer."""
         self._check_snapshot(snapshot)
         h = self._histories(snapshot)
         alive = self._process.probability_alive(self._row_params(h), h.x, h.t_x, h.T)
         return pd.Series(alive[h.inverse], snapshot.customer_id, name="probability_alive")
-
-    def probability_no_purchase(
-        self, snapshot: Snapshot, horizon: str | Duration
-    ) -> pd.Series[float]:
-        """P(no purchase in the horizon | history): dropped out, or active but silent."""
-        return self.predictive(snapshot, horizon).probability_no_purchase()
 
     def posterior(
         self,
@@ -946,74 +789,6 @@ class PurchaseModel(WithLikelihood, Estimator):
         ridge is one, and the method.
         """
         return purchase_posterior(self, snapshot, n_draws=n_draws, seed=seed, prior=prior)
-
-    def purchase_distribution(
-        self,
-        snapshot: Snapshot,
-        horizon: str | Duration,
-        n_max: int,
-        posterior: Posterior | None = None,
-    ) -> pd.DataFrame:
-        """P(n purchases in the horizon | history) for n = 0..n_max.
-
-        See :meth:`predictive` and
-        :meth:`crmml.models.purchase.distribution.PredictiveDistribution.pmf`.
-        """
-        _check_whole("n_max", n_max, 0)
-        return self.predictive(snapshot, horizon, posterior).pmf(n_max)
-
-    def purchase_quantiles(
-        self,
-        snapshot: Snapshot,
-        horizon: str | Duration,
-        q: float | Sequence[float],
-        posterior: Posterior | None = None,
-    ) -> pd.DataFrame:
-        """Smallest n with P(purchases <= n) >= q, for each level.
-
-        See :meth:`predictive` and
-        :meth:`crmml.models.purchase.distribution.PredictiveDistribution.quantiles`.
-        """
-        check_levels(q)
-        return self.predictive(snapshot, horizon, posterior).quantiles(q)
-
-    def sample(
-        self, snapshot: Snapshot, horizon: str | Duration, n_draws: int, seed: int
-    ) -> pd.DataFrame:
-        """Draw the number of purchases in the horizon.
-
-        A customer's draws depend on the seed and on the customer alone, not on the batch.
-
-        Returns
-        -------
-        DataFrame of int, shape (n_customers, n_draws)
-        """
-        _check_whole("n_draws", n_draws, 1)
-        return self.predictive(snapshot, horizon).sample(n_draws, seed)
-
-    def discounted_expected_purchases(
-        self,
-        snapshot: Snapshot,
-        horizon: str | Duration | None = None,
-        annual_discount_rate: float = 0.10,
-    ) -> pd.Series[float]:
-        """E[sum of exp(-delta t) over the purchases in the horizon | history].
-
-        Parameters
-        ----------
-        snapshot : Snapshot
-            In the time unit of the fit.
-        horizon : str, Duration or None
-            ``None`` looks to infinity (DERT: discounted expected residual transactions).
-        annual_discount_rate : float
-            Effective annual rate; discounting is continuous. Must be > 0 without a horizon.
-        """
-        delta = discount_rate_per_unit(annual_discount_rate, snapshot.time_unit)
-        if horizon is None and delta == 0.0:
-            raise ParameterError(
-                "annual_discount_rate", "> 0 when there is no horizon", annual_discount_rate
-            )
-        return self.predictive(snapshot, horizon).discounted(annual_discount_rate)
 
     def expected_purchases_new_customer(
         self, t: str | Duration, covariates: Mapping[str, float] | None = None
@@ -1039,8 +814,9 @@ class PurchaseModel(WithLikelihood, Estimator):
         alive = self._process.probability_alive(params, none, none, none)
         future = self._process.if_alive(params, none, none, none)
         length = np.array([in_units(t, self.time_unit_)])
-        if self._settling is not None:
-            length = self._settling.passed(none, length)
+        settling = self._clockwork.settling
+        if settling is not None:
+            length = settling.passed(none, length)
         return float((alive * self._process.expected_purchases(future, length))[0])
 
     # -- pieces ----------------------------------------------------------------------------------
@@ -1112,12 +888,3 @@ class PurchaseModel(WithLikelihood, Estimator):
                 f"{type(self).__name__} was fitted in units of {self.time_unit_!r}, the snapshot "
                 f"is in {snapshot.time_unit!r}"
             )
-
-
-def _discounted(
-    params: Any, moments: FloatArray, passed: FloatArray, beyond: FloatArray, delta: float
-) -> FloatArray:
-    """Discounted purchases along a path of the clock, and beyond it at a pace of 1."""
-    calendar = np.concatenate([moments, moments[-1] + beyond])
-    clock = np.concatenate([passed, passed[-1] + beyond])
-    return ot.discounted_purchases(params, calendar, clock, delta)

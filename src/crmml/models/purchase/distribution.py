@@ -161,8 +161,8 @@ class PredictiveDistribution:
         of_row: FloatArray = values[:, self.inverse]
         if len(self.alive) == 1:
             return np.asarray(of_row[0])
-        p = self.alive.mean(axis=0)
-        return np.asarray((self.alive * of_row).mean(axis=0) / np.where(p > 0, p, 1.0))
+        p = over_nodes(self.alive)
+        return np.asarray(over_nodes(self.alive * of_row) / np.where(p > 0, p, 1.0))
 
     def _silent(self, futures: list[Any]) -> FloatArray:
         """P(no purchase) of each future if active, shape (n_nodes, n_futures)."""
@@ -171,11 +171,11 @@ class PredictiveDistribution:
 
     def probability_alive(self) -> pd.Series[float]:
         """P(still active at the cutoff | history), keyed by customer."""
-        return self._series(self.alive.mean(axis=0), "probability_alive")
+        return self._series(over_nodes(self.alive), "probability_alive")
 
     def mean(self) -> pd.Series[float]:
         """E[purchases in the horizon | history], keyed by customer."""
-        values = (self.alive * self._means[:, self.inverse]).mean(axis=0)
+        values = over_nodes(self.alive * self._means[:, self.inverse])
         return self._series(values, "expected_purchases")
 
     def mean_if_alive(self) -> pd.Series[float]:
@@ -200,7 +200,7 @@ class PredictiveDistribution:
             1.0 - self._if_alive(self._silent(futures)) for futures in (self.futures, self._staying)
         )
         columns = {
-            "buys": self.alive.mean(axis=0) * active,
+            "buys": over_nodes(self.alive) * active,
             "buys_if_active": active,
             "buys_if_staying": np.maximum(staying, active),
         }
@@ -215,7 +215,7 @@ class PredictiveDistribution:
     def probability_no_purchase(self) -> pd.Series[float]:
         """P(no purchase in the horizon | history): dropped out, or active but silent."""
         silent = self._silent(self.futures)[:, self.inverse]
-        values = (1.0 - self.alive + self.alive * silent).mean(axis=0)
+        values = over_nodes(1.0 - self.alive + self.alive * silent)
         return self._series(values, "probability_no_purchase")
 
     def given_alive(self, futures: IntArray, n_max: int) -> FloatArray:
@@ -242,7 +242,7 @@ class PredictiveDistribution:
         for piece, mine, position in chunks(self.inverse, np.arange(self.n_futures), rows, size):
             alive = self.alive[:, mine]
             table[mine] = averaged(alive, self.given_alive(piece, n_max), position)
-            table[mine, 0] += 1.0 - alive.mean(axis=0)
+            table[mine, 0] += 1.0 - over_nodes(alive)
         columns = pd.RangeIndex(n_max + 1, name="n")
         return pd.DataFrame(table[self.rows], index=self.customer_id, columns=columns)
 
@@ -266,7 +266,7 @@ class PredictiveDistribution:
 
     def _mixture_quantiles(self, levels: FloatArray) -> IntArray:
         counts = np.zeros((self.alive.shape[1], len(levels)), dtype=np.int64)
-        open_rows = np.flatnonzero(self.alive.mean(axis=0) > 1.0 - levels.max())
+        open_rows = np.flatnonzero(over_nodes(self.alive) > 1.0 - levels.max())
         n_max = 3
         while len(open_rows):
             still: list[IntArray] = []
@@ -704,6 +704,14 @@ def chunks(inverse: IntArray, groups: IntArray, rows: IntArray, size: int) -> It
         piece = groups[begin : begin + size]
         low, high = np.searchsorted(place, [begin, begin + len(piece)])
         yield piece, rows[order[low:high]], place[low:high] - begin
+
+
+def over_nodes(values: FloatArray) -> FloatArray:
+    """Average values of shape (n_nodes, n) over the nodes, in their order whatever ``n`` is."""
+    total = values[0].copy()
+    for row in values[1:]:
+        total += row
+    return np.asarray(total / len(values))
 
 
 def averaged(alive: FloatArray, per_future: FloatArray, position: IntArray) -> FloatArray:

@@ -125,7 +125,7 @@ class OldCustomerModel(PurchaseModel):
     @property
     def _process(self) -> PurchaseProcess:  # type: ignore[override]
         begin, end = self.window
-        pace = self._pace_between(begin, end)
+        pace = self._clockwork.pace_between(begin, end)
         if pace is None:
             return cast(PurchaseProcess, SeenEarly(self.share))
         margin = begin + self.share * (end - begin)

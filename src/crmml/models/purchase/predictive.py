@@ -169,6 +169,37 @@ def _plain_density(
     return density_on
 
 
+def _joint_density(
+    parts: Sequence[joint.Part], clocks: joint.Clocks, normal: NormalPrior
+) -> Callable[[Sequence[IntArray]], Density]:
+    """Log-posterior density on some of the histories of each part, weighted up to all."""
+    cuts = np.cumsum([0, *(len(part.names) for part in parts)])
+
+    def density_on(indices: Sequence[IntArray]) -> Density:
+        terms = [
+            joint.part_objective(
+                part.thinned(index, float(part.weights.sum() / part.weights[index].sum())),
+                clocks, 0.0, 1.0,
+            )
+            for part, index in zip(parts, indices, strict=True)
+        ]  # fmt: skip
+
+        def gradient(z: FloatArray) -> tuple[float, FloatArray]:
+            psi = z[cuts[-1] :]
+            value, by_psi = clocks.log_rates(psi)
+            own = []
+            for term, low, high in zip(terms, cuts, cuts[1:], strict=False):
+                more, by_theta, pulled = term(z[low:high], psi)
+                value, by_psi = value + more, by_psi + pulled
+                own.append(by_theta)
+            prior_value, slope = normal.log_density(z)
+            return value + prior_value, np.concatenate([*own, by_psi]) + slope
+
+        return Density(lambda z: gradient(z)[0], gradient)
+
+    return density_on
+
+
 def _clocked_posterior(
     model: PurchaseModel, snapshot: Snapshot, prior: Prior | None, **settings: Any
 ) -> Posterior:
@@ -179,7 +210,7 @@ def _clocked_posterior(
     problem, clocks = model._joint_problem(snapshot)
     parts, names = problem.parts, model._parameter_names
     cuts = np.cumsum([0, *(len(part.names) for part in parts)])
-    n_own, n_rows = int(cuts[-1]), sum(len(part.x) for part in parts)
+    n_rows = sum(len(part.x) for part in parts)
     centres: dict[str, float] = {}
     ridged: dict[str, tuple[float, float]] = {}
     coefficients: list[str] = []
@@ -194,28 +225,7 @@ def _clocked_posterior(
         ridged["log_decay"] = (float(np.log(parts[0].scale() / 10.0)), PRIOR_SD)
     normal = build_prior(names, centres, {**ridged, **(prior or {})})
 
-    def density_on(indices: Sequence[IntArray]) -> Density:
-        terms = [
-            joint.part_objective(
-                part.thinned(index, float(part.weights.sum() / part.weights[index].sum())),
-                clocks, 0.0, 1.0,
-            )
-            for part, index in zip(parts, indices, strict=True)
-        ]  # fmt: skip
-
-        def gradient(z: FloatArray) -> tuple[float, FloatArray]:
-            psi = z[n_own:]
-            value, by_psi = clocks.log_rates(psi)
-            own = []
-            for term, low, high in zip(terms, cuts, cuts[1:], strict=False):
-                more, by_theta, pulled = term(z[low:high], psi)
-                value, by_psi = value + more, by_psi + pulled
-                own.append(by_theta)
-            prior_value, slope = normal.log_density(z)
-            return value + prior_value, np.concatenate([*own, by_psi]) + slope
-
-        return Density(lambda z: gradient(z)[0], gradient)
-
+    density_on = _joint_density(parts, clocks, normal)
     pairs = list(zip(problem.models, parts, strict=True))
     begins = [_at_mean_covariates(kind, part.blocks) for kind, part in pairs]
     start = np.concatenate([*begins, model.clock_estimates_])

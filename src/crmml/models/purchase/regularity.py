@@ -348,7 +348,7 @@ class RegularPurchaseModel(PurchaseModel):
         self.k_ = k
         self.log_likelihoods_ = []
         super().fit(snapshot, sample_weight)
-        if k > 1 and not self._even:
+        if k > 1 and not self._clockwork.even:
             warnings.warn(
                 f"RegularPurchaseModel: the gaps between purchases on the clock are unknown, so "
                 f"the log-likelihood for k = {k} lacks them and cannot be compared with that of "
@@ -396,7 +396,7 @@ class RegularPurchaseModel(PurchaseModel):
         horizon: str | Duration | None,
         delta: float,
     ) -> FloatArray:
-        if self.k_ == 1 or self._even:
+        if self.k_ == 1 or self._clockwork.even:
             return super()._discount(snapshot, h, future, horizon, delta)
         return self._discount_by_curve(snapshot, h, future, horizon, delta)
 

@@ -314,6 +314,7 @@ class GammaGammaModel(WithLikelihood, Estimator):
 
     def _after(self, snapshot: Snapshot) -> tuple[Any, FloatArray]:
         """Posterior parameters, and the loss per purchase of customers with net returns."""
+        check_snapshot(snapshot, self)
         self._check_fitted()
         x, m = _spend_columns(snapshot)
         m = np.where(x > 0, m, 0.0)

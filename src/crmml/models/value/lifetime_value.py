@@ -32,6 +32,7 @@ from crmml.models.purchase.distribution import (
     averaged,
     chunks,
     look_ahead,
+    over_nodes,
     take,
 )
 from crmml.models.purchase.predictive import spend_posterior
@@ -45,6 +46,7 @@ from crmml.stats.compound import (
     ladder,
     tabulate,
     thin_counts,
+    times,
 )
 from crmml.stats.discounting import discount_rate_per_unit
 from crmml.stats.posterior import Posterior
@@ -623,7 +625,7 @@ def _scaled_quantiles(
         At the three shares ``w``; ``-inf`` where the quantile is 0.
     """
     out = np.full((len(x), 3, len(levels)), -np.inf)
-    open_rows = np.flatnonzero(ahead.alive.mean(axis=0) > 1.0 - levels.max())
+    open_rows = np.flatnonzero(over_nodes(ahead.alive) > 1.0 - levels.max())
     n_max = 15
     while len(open_rows):
         still = []
@@ -635,9 +637,9 @@ def _scaled_quantiles(
             pmf = ahead.given_alive(piece, n_max)
             missing = np.maximum(1.0 - pmf.sum(axis=2), 0.0)
             # How far to count is decided by each future alone, never by its neighbours.
-            ready = (missing.mean(axis=0) < _TAIL)[position]
+            ready = (over_nodes(missing) < _TAIL)[position]
             pmf[:, :, n_max] += missing
-            thinned = pmf @ shares
+            thinned = times(pmf.reshape(-1, n_max + 1), shares).reshape(*pmf.shape[:2], -1)
             still.append(rows[~ready])
             rows, position = rows[ready], position[ready]
             for low in range(0, len(rows), _ROWS):

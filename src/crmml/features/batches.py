@@ -1,0 +1,227 @@
+"""Snapshots and wallets in batches of customers: computed once, kept on disk, read batch by batch.
+
+The engine answers one question about all customers and the answer goes to a private folder in
+pieces, so that no frame ever holds more than one batch.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from crmml._typing import MONTHS, Grain, TimeUnit
+from crmml.data.engine import is_embedded, kept, sparing, store
+from crmml.data.schema import table_named
+from crmml.data.tables import Tables
+from crmml.features.margins import MarginRates
+from crmml.features.purchases import HOURS, insist
+from crmml.features.snapshot import Snapshot, Summarised, summarised
+from crmml.features.wallet import Peers, Spans, Wallet
+
+
+@dataclass(frozen=True)
+class Batches:
+    """All customers who bought before a cutoff, batch by batch.
+
+    Attributes
+    ----------
+    folder : Path
+        Private; it lasts as long as the context of :func:`in_batches`.
+    count : int
+        Number of batches.
+    customer_id : Index
+        Ids of all customers, rising.
+    cutoff, grain, time_unit, provenance
+        See :class:`~crmml.features.snapshot.Snapshot`.
+    spans : mapping of str to Spans
+        Of each length of window that was asked for.
+    beside : DataFrame or None
+        Costs, profit and margins, indexed by ``customer_id``: a few numbers for each customer.
+    """
+
+    folder: Path
+    count: int
+    customer_id: pd.Index[Any]
+    cutoff: pd.Timestamp
+    grain: Grain
+    time_unit: TimeUnit
+    provenance: Mapping[str, Any]
+    spans: Mapping[str, Spans]
+    beside: pd.DataFrame | None = None
+
+    def snapshot(self, batch: int) -> Snapshot:
+        """Return the snapshot of one batch, sorted by customer."""
+        frame = _read(self.folder / "snapshot", batch)
+        if self.beside is not None:
+            # as a snapshot of all customers has them: its own columns, then those of profit
+            mine = self.beside.loc[pd.Index(frame["customer_id"])]
+            frame = frame.assign(**{name: mine[name].to_numpy() for name in mine})
+        return Snapshot(frame, self.cutoff, self.grain, self.time_unit, self.provenance)
+
+    def wallet(self, batch: int, length: str, peers: Peers | None) -> Wallet:
+        """Return the wallets of one batch over the window of that length before the cutoff."""
+        frame = _read(self.folder / f"wallet {length}", batch)
+        return self.spans[length].wallet(0, (), peers, frame)
+
+
+@contextmanager
+def in_batches(
+    tables: Tables,
+    cutoff: pd.Timestamp,
+    *,
+    size: int,
+    lengths: Iterable[str] = (),
+    grain: Grain,
+    time_unit: TimeUnit,
+    channels: Mapping[str, str] | None,
+    own_seller: str | None,
+    margins: MarginRates | None = None,
+) -> Iterator[Batches]:
+    """Compute snapshots, and wallets over windows of some lengths, for all customers.
+
+    Customers first seen at the same time, with as many purchases, come together: their futures are
+    alike, and each is computed once. Which batch a customer is in changes no figure.
+
+    Parameters
+    ----------
+    tables, cutoff, grain, time_unit, channels, own_seller, margins
+        See :func:`~crmml.features.snapshot.build_snapshot`.
+    size : int
+        Customers per batch, about: those who share one first period and one number of purchases
+        are never parted.
+    lengths : iterable of str
+        Of the windows of wallets.
+
+    Yields
+    ------
+    Batches
+    """
+    how: dict[str, Any] = {"grain": grain, "own_seller": own_seller}
+    with tempfile.TemporaryDirectory(prefix="crmml-") as private, sparing(tables.transactions):
+        folder, spans = Path(private), dict[str, Spans]()
+        with summarised(tables, cutoff, time_unit=time_unit, channels=channels, **how) as found:
+            bought = found.query.filter(found.query.frequency >= 0)
+            cuts = _cut(found.periods, size)
+            period = _length(grain) / _length(time_unit)
+            last = found.last_period
+            query = bought.mutate(batch=_batch_of(bought, cuts, last, period))
+            _scatter(query, folder / "snapshot")
+        count = len(cuts) + 1
+        who = ds.dataset(folder / "snapshot", format="parquet", partitioning="hive")
+        placed = who.to_table(["customer_id", "batch"])
+        beside = _beside(who, found, grain, margins)
+        ids = placed["customer_id"].combine_chunks().sort()
+        with kept(placed, tables.transactions.get_backend()) as places:
+            del placed
+            for length in lengths:
+                spans[length] = Spans.of(tables, cutoff, length, grain, own_seller, False)
+                wallets = spans[length].query().inner_join(places, "customer_id")
+                _scatter(wallets, folder / f"wallet {length}")
+        known = pd.Index(ids.to_pandas(), name="customer_id")
+        yield Batches(
+            folder, count, known, found.cutoff, grain, time_unit, found.provenance, spans, beside
+        )
+
+
+def _length(unit: str) -> int:
+    """Length of a grain or time unit: in hours, or in months where it is one of the calendar."""
+    return MONTHS.get(unit) or HOURS[unit]
+
+
+def _beside(
+    who: ds.Dataset, found: Summarised, grain: Grain, margins: MarginRates | None
+) -> pd.DataFrame | None:
+    """Return what is summed outside the query of the snapshot; None where nothing is."""
+    asked = [name for name in ("customer_id", "margin_to_date") if name in who.schema.names]
+    frame = who.to_table(asked).sort_by("customer_id").to_pandas()
+    whole = found.with_profit(frame, grain, margins).set_index("customer_id")
+    added = whole.drop(columns=asked[1:])
+    return added if len(added.columns) else None
+
+
+def keep_customers(tables: Tables, customer_id: pd.Index[Any]) -> Tables:
+    """Keep some customers only, with their lines in the engine: for many questions to few.
+
+    Reports, counts and spans stay those of all.
+
+    Parameters
+    ----------
+    tables : Tables
+    customer_id : Index
+        Whom to keep.
+    """
+    engine = tables.transactions.get_backend()
+    who = store(pa.table({"customer_id": pa.array(customer_id)}), engine)
+    found = {}
+    for name in tables:
+        facts = tables.facts(name)
+        if table_named(name).has_customers:
+            table = facts.table.semi_join(who, "customer_id")
+            facts = facts._replace(table=store(table, engine))
+        found[name] = facts
+    return Tables(found, tables.policies)
+
+
+def _cut(periods: ir.Table | None, size: int) -> list[tuple[int, int]]:
+    """Return first period and number of purchases with which each batch but the first begins."""
+    if periods is None:
+        return []
+    bought = periods.filter(periods.lines > 0)
+    kinds = bought.group_by("customer_id").agg(first=bought.period.min(), n=bought.count())
+    counted = kinds.group_by("first", "n").agg(customers=kinds.count()).order_by("first", "n")
+    rows = counted.to_pyarrow().to_pylist()
+    total = sum(row["customers"] for row in rows)
+    share = total / -(-total // size)
+    cuts: list[tuple[int, int]] = []
+    so_far = 0
+    for row in rows:
+        if so_far >= share * (len(cuts) + 1) - 0.5:
+            cuts.append((row["first"], row["n"]))
+        so_far += row["customers"]
+    return cuts
+
+
+def _batch_of(
+    query: ir.Table, cuts: list[tuple[int, int]], last: int, period: float
+) -> ir.IntegerValue:
+    """Write the number of each customer's batch."""
+    batch: ir.IntegerValue = ibis.literal(0, "int32")
+    for first, n in cuts:
+        # Half a period and half a purchase: no equality of floats decides.
+        age = (last - first) * period
+        later = query["T"] < age - period / 2
+        same = (query["T"] < age + period / 2) & (query.frequency > n - 1.5)
+        batch = batch + (later | same).cast("int32")
+    return batch.cast("int32")
+
+
+def _scatter(query: ir.Table, folder: Path) -> None:
+    """Write the answer to a query in pieces, by the column ``batch``."""
+    # The engine makes sums of whole numbers wider than Parquet knows.
+    whole = [name for name, kind in query.schema().items() if kind.is_int64()]
+    query = query.mutate(**{name: insist(query[name], "int64") for name in whole})
+    if is_embedded(query.get_backend()):
+        query.to_parquet(folder, partition_by="batch")
+        return
+    ds.write_dataset(
+        query.to_pyarrow(),
+        folder,
+        format="parquet",
+        partitioning=ds.partitioning(pa.schema([("batch", pa.int32())]), flavor="hive"),
+    )
+
+
+def _read(folder: Path, batch: int) -> pd.DataFrame:
+    piece = ds.dataset(folder / f"batch={batch}", format="parquet").to_table(use_threads=False)
+    frame: pd.DataFrame = piece.sort_by("customer_id").to_pandas(split_blocks=True)
+    return frame

@@ -1,0 +1,269 @@
+"""Scores in batches of customers: two passes, so that memory is that of one batch.
+
+The first pass predicts batch by batch, lays the predictions in a private folder, and gathers what
+needs the whole base: the gains among which a budget is allocated, the strata of the control group,
+the figures of the guards. The second decides and hands out the scores, in the order of the
+customers. Each customer gets what :func:`crmml.score` gives, whatever the size of the batches.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crmml._typing import FloatArray
+from crmml.actions.allocation import Allocation, allocate
+from crmml.actions.catalogue import ActionCatalogue, Option
+from crmml.data.tables import Tables
+from crmml.features.batches import Batches, in_batches
+from crmml.features.snapshot import Snapshot
+from crmml.features.wallet import Peers, Wallet
+from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
+from crmml.scoring.decisions import Actions
+from crmml.scoring.manifest import Manifest
+from crmml.scoring.outlooks import Loyalty
+from crmml.scoring.predictors import (
+    Moment,
+    Predictor,
+    obstacle,
+    predict_columns,
+    served_names,
+)
+from crmml.scoring.scorer import (
+    Bundle,
+    checked_cutoff,
+    compare_with_training,
+    deciding,
+    framed,
+    scoring_cutoff,
+    settings_of_snapshot,
+    with_all_columns,
+)
+from crmml.scoring.spool import Spool
+
+BATCH = 200_000
+"""Customers at a time: more save little, fewer compute the same futures again."""
+
+
+@dataclass(frozen=True)
+class _Gains:
+    """Net gain and cost of every option for all customers: all that an allocation asks for."""
+
+    customer_id: pd.Index[Any]
+    options: tuple[Option, ...]
+    catalogue: ActionCatalogue
+    net: FloatArray
+    cost: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.customer_id)
+
+
+@dataclass(frozen=True)
+class _BatchMoment(Moment):
+    """A moment of one batch, whose wallets are measured already."""
+
+    batches: Batches | None = None
+    batch: int = 0
+
+    def wallet(self, length: str, peers: Peers | None) -> Wallet:
+        """Read them."""
+        if self.batches is None:
+            return super().wallet(length, peers)
+        return self.batches.wallet(self.batch, length, peers)
+
+
+@dataclass(frozen=True)
+class ScoredBatches:
+    """Scores that are decided and handed out batch by batch; see :func:`score_in_batches`.
+
+    Attributes
+    ----------
+    cutoff : Timestamp
+    absent : dict of str to str
+        Columns that are null throughout, and why.
+    allocation : Allocation or None
+        Of the budget among all customers; None where actions are given out at stored prices, or
+        none are recommended.
+    """
+
+    cutoff: pd.Timestamp
+    absent: dict[str, str]
+    allocation: Allocation | None
+    _predictors: tuple[Predictor, ...]
+    _version: str
+    _manifest: Manifest
+    _spool: Spool
+    _shared: _Shared
+
+    def __len__(self) -> int:
+        return len(self._spool.customer_id)
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        """Yield the scores, a frame per batch, rising in ``customer_id`` from one to the next."""
+        late = [p for p in self._predictors if isinstance(p, Actions)]
+        names = served_names(self._predictors)
+        money = money_outputs(self._predictors) if is_counted(self._manifest) else []
+        for k in range(self._spool.count):
+            known = self._spool.read(k)
+            part = None
+            if self.allocation is not None:
+                part = self.allocation.part(self._spool.rows(k))
+            moment = self._shared.moment(self._spool.ids(k), self.absent, part)
+            columns = predict_columns(late, moment, known)
+            ids = moment.snapshot.customer_id
+            table = pd.DataFrame({name: columns[name] for name in names}, index=ids)
+            table = framed(table, self._version, self._predictors, self.cutoff)
+            yield without_money(table, money).reset_index()
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all batches share."""
+
+    tables: Tables
+    manifest: Manifest
+    cutoff: pd.Timestamp
+    given: dict[str, Any]
+
+    def moment(
+        self, ids: pd.Index[Any], absent: Mapping[str, str], part: Allocation | None = None
+    ) -> Moment:
+        """Return the moment at which is decided about some customers."""
+        grain, unit = self.manifest.grain, self.manifest.time_unit
+        known = Snapshot(pd.DataFrame({"customer_id": ids}), self.cutoff, grain, unit)
+        return Moment(self.tables, known, absent=dict(absent), allocation=part, **self.given)
+
+
+@contextmanager
+def score_in_batches(
+    bundle: Bundle,
+    tables: Tables,
+    cutoff: str | pd.Timestamp | None = None,
+    *,
+    size: int = BATCH,
+    stored_prices: bool = False,
+    budget: float | None = None,
+    capacities: Mapping[str, float] | None = None,
+    catalogue: ActionCatalogue | None = None,
+    plans: pd.DataFrame | None = None,
+    control: pd.DataFrame | None = None,
+    strict: bool = False,
+) -> Iterator[ScoredBatches]:
+    """Score every customer who bought before the cutoff, in the memory of one batch.
+
+    What grows with the base is the ids, net gain and cost of each option (16 bytes for each
+    customer and option), and the tables ``customers`` and ``treatments``, if they are given.
+
+    Parameters
+    ----------
+    bundle, tables, cutoff, stored_prices, budget, capacities, catalogue, plans, control, strict
+        See :func:`crmml.score`.
+    size : int
+        Customers in a batch, about; at least 1. It changes no figure.
+
+    Yields
+    ------
+    ScoredBatches
+        To be iterated while the context lasts; :func:`crmml.storage.scores.write_scores` takes it.
+
+    Raises
+    ------
+    DataError, TooLittleDataError, UnlikeTrainingError
+        As :func:`crmml.score`, before anything is handed out.
+    """
+    manifest = bundle.manifest
+    at = checked_cutoff(bundle, tables, scoring_cutoff(bundle, tables, cutoff))
+    given = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
+    predictors = deciding(bundle.predictors, tables, given, stored_prices)
+    shared = _Shared(tables, manifest, at, {"plans": plans, "control": control, "_shared": {}})
+    with tempfile.TemporaryDirectory(prefix="crmml-") as folder:
+        spool = Spool(Path(folder), [p for p in predictors if not isinstance(p, Actions)])
+        absent = _predict(spool, shared, size)
+        _guard(spool, shared, strict)
+        predictors = [_with_strata(p, spool) for p in predictors]
+        allocation = None if stored_prices else _allocate(predictors, spool, shared, absent)
+        if is_counted(manifest):
+            absent |= dict.fromkeys((o.name for o in money_outputs(predictors)), WHY)
+        yield ScoredBatches(
+            at, absent, allocation, tuple(predictors), bundle.version, manifest, spool, shared
+        )
+
+
+def _predict(spool: Spool, shared: _Shared, size: int) -> dict[str, str]:
+    """Predict batch by batch into the spool; return what is null throughout, and why."""
+    tables, manifest = shared.tables, shared.manifest
+    lengths = [p.window for p in spool.predictors if isinstance(p, Loyalty)]
+    settings = settings_of_snapshot(manifest, tables)
+    absent: dict[str, str] = {}
+    with in_batches(tables, shared.cutoff, size=size, lengths=lengths, **settings) as batches:
+        spool.part(batches.customer_id, size)
+        for k in range(batches.count):
+            snapshot = with_all_columns(batches.snapshot(k), manifest)
+            moment = _BatchMoment(tables, snapshot, batches=batches, batch=k, **shared.given)
+            spool.write(k, predict_columns(spool.predictors, moment))
+            absent |= moment.absent
+    return absent
+
+
+def _guard(spool: Spool, shared: _Shared, strict: bool) -> None:
+    """Compare all customers with those of the training."""
+    manifest = shared.manifest
+    if manifest.trained_on is None:
+        return
+    names = [n for n in ("frequency", "T", "net_spend", "value_tier") if n in spool.names]
+    table = pd.DataFrame(spool.gather(names))
+    snapshot = Snapshot(table, shared.cutoff, manifest.grain, manifest.time_unit)
+    compare_with_training(manifest, shared.tables, snapshot, table, strict)
+
+
+def _with_strata(predictor: Predictor, spool: Spool) -> Predictor:
+    """Fit the strata of the control group on all customers, where the bundle has none yet."""
+    asked = ("churn_probability", "clv")
+    if not isinstance(predictor, Actions) or not set(asked) <= set(spool.names):
+        return predictor
+    found = spool.gather(asked)
+    return predictor.fit_strata(found["churn_probability"], found["clv"])
+
+
+def _allocate(
+    predictors: Sequence[Predictor], spool: Spool, shared: _Shared, absent: dict[str, str]
+) -> Allocation | None:
+    """Allocate the budget among all customers; None where no actions are recommended."""
+    actions = next((p for p in predictors if isinstance(p, Actions)), None)
+    if actions is None:
+        return None
+    gains: _Gains | None = None
+    n = len(spool.customer_id)
+    available, draws = np.empty(n, dtype=bool), np.empty(n)
+    for k in range(spool.count):
+        rows, moment = spool.rows(k), shared.moment(spool.ids(k), absent)
+        if obstacle(actions, moment, spool.names) is not None:
+            return None
+        known = spool.read(k, [name for name in spool.names if name in actions.reads])
+        offers = actions.offer(moment, pd.DataFrame(known, index=moment.snapshot.customer_id))
+        if offers is None:
+            return None
+        its = offers.gains
+        if gains is None:
+            empty = (np.empty((n, len(its.options))) for _ in range(2))
+            gains = _Gains(spool.customer_id, its.options, its.catalogue, *empty)
+        gains.net[rows], gains.cost[rows] = its.net, its.cost
+        available[rows], draws[rows] = ~offers.held_out, offers.draws
+    if gains is None:
+        return None
+    policy = actions.policy
+    return allocate(
+        gains,
+        budget=policy.budget,
+        capacities=policy.capacities,
+        available=available,
+        draws=draws,
+    )

@@ -1,0 +1,33 @@
+"""The short form of ``make torture``: a few kills of each job."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a kill that cannot be caught, and forks")
+def test_kills_leave_no_half_output_and_the_next_command_works(cdnow_shelf):
+    tests = str(Path(__file__).parent.parent)
+    path = os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "faults.torture",
+            "--kills",
+            "7",
+            "--trained",
+            str(cdnow_shelf.folder),
+        ],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "0 half outputs, 0 commands that failed" in done.stdout
