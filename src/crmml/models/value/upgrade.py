@@ -77,7 +77,7 @@ def upgrade_probability(
     near = model._look_ahead(snapshot, horizon)
     if "gamma" in near.futures[0]._fields:
         raise CrmmlError("the chance of an upgrade is not known of a process of opportunities")
-    goal = threshold.reindex(snapshot.customer_id).to_numpy(np.float64)
+    goal: FloatArray = np.asarray(threshold.reindex(snapshot.customer_id), dtype=np.float64)
     factors: FloatArray = np.ones(len(snapshot))
     if costs is not None:
         factors = costs.factors(snapshot, ahead.purchases.probability_alive())
@@ -128,7 +128,8 @@ class _Later:
         later = _later_snapshot(snapshot, first, n, share, horizon)
         its = model._look_ahead(later, ahead.horizon)
         rate = model.annual_discount_rate
-        bought = its.discounted(rate).to_numpy().reshape(n.shape)
+        bought: FloatArray = np.asarray(its.discounted(rate), dtype=np.float64)
+        bought = bought.reshape(n.shape)
         cost: FloatArray = np.zeros(n.shape)
         if costs is not None:
             time = time_alive(its, rate).to_numpy().reshape(n.shape)
