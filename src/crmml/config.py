@@ -207,6 +207,9 @@ class TierSection(_Section):
     """Value tiers A to E."""
 
     shares: tuple[float, float, float, float, float] = (0.10, 0.15, 0.35, 0.20, 0.20)
+    by: Literal["clv", "profit"] = Field(
+        "clv", description="lifetime value less cost to serve, or profit to date"
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> TierSection:

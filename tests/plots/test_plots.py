@@ -23,6 +23,7 @@ from crmml.models.purchase.next_purchase import NextPurchase
 from crmml.plots.gallery import training_figures
 from crmml.plots.style import model_label
 from crmml.segments import ValueTiers
+from crmml.segments.pyramids import compute_pyramids
 from crmml.segments.value_tier import compute_pareto_curve
 
 WEEKS = pd.RangeIndex(1, 7, name="week")
@@ -134,7 +135,26 @@ def budget() -> pd.DataFrame:
     return pd.DataFrame({"budget": [0.0, 10, 20], "value": [0.0, 30, 40], "price": [9.0, 2, 0.5]})
 
 
+def periods() -> pd.DataFrame:
+    ends = pd.to_datetime(["2024-04-01", "2024-07-01"])
+    index = pd.MultiIndex.from_product([["2023Q1", "2023Q2"], ends], names=["cohort", "ends"])
+    money = {"expected": [4.0, 3, 2, 1], 0.1: [3.0, 2, 1, 0], 0.9: [5.0, 4, 3, 2]}
+    return pd.DataFrame({"customers": 10, "active": [9.0, 7, 8, 6], **money}, index=index)
+
+
+def newcomers() -> pd.DataFrame:
+    columns = {"value": [30.0, 20], "value_lower": [25.0, 12], "value_upper": [35.0, 28]}
+    costs = {"acquisition_cost": [np.nan, 9.0], "value_to_cost": [np.nan, 2.2]}
+    return pd.DataFrame({**columns, **costs}, index=["organic", "paid"])
+
+
+def pyramids() -> pd.DataFrame:
+    profit = pd.Series(np.linspace(-5, 60, 40), index=pd.RangeIndex(40, name="customer_id"))
+    return compute_pyramids(profit.abs() + 1, profit)
+
+
 DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
+    "plot_active": (periods, {}),
     "plot_alive_path": (path, {}),
     "plot_budget_curve": (budget, {"budget": 10.0}),
     "plot_calendar_profile": (calendar, {}),
@@ -149,12 +169,15 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_iso_value": (matrix, {"currency": "EUR"}),
     "plot_leaderboard": (board, {"metric": "purchases_rmse", "chosen": "mbg_nbd"}),
     "plot_matrix": (matrix, {"highest": 70.0}),
+    "plot_new_customers": (newcomers, {}),
     "plot_pareto_curve": (pareto, {"gini": 0.5}),
     "plot_pit_histogram": (pit, {}),
+    "plot_pyramids": (pyramids, {}),
     "plot_reliability": (reliability, {}),
     "plot_settling": (settling, {}),
     "plot_tier_profile": (tiers, {}),
     "plot_tracking": (tracking, {"cutoff": 4}),
+    "plot_value_by_period": (periods, {}),
 }
 
 

@@ -115,6 +115,7 @@ def show_tiers(
     cutoff: pd.Timestamp,
     allocation: Allocation | None,
     absent: Mapping[str, str],
+    pyramids: pd.DataFrame | None = None,
 ) -> None:
     """Print one row per value tier, and the certificate of the allocation."""
     moment = cutoff.date()
@@ -130,6 +131,7 @@ def show_tiers(
             f"{row['cost']:,.2f}", f"{row['gain']:,.2f}",
         )  # fmt: skip
     console.print(grid)
+    show_pyramids(pyramids)
     if "recommended_action" in absent:
         say(f"No actions are recommended: {absent['recommended_action']}.")
         return
@@ -142,6 +144,33 @@ def show_tiers(
             f"{allocation.gap:.4%} of the best possible. The effects are assumptions of the "
             "catalogue until an experiment has measured them."
         )
+
+
+def pyramid_table(
+    table: Mapping[str, pd.Series[float]] | pd.DataFrame,
+) -> pd.DataFrame | None:
+    """Tabulate the pyramids by value and by profit; None where the scores hold no profit."""
+    from crmml.segments.pyramids import compute_pyramids
+
+    if "profit_to_date" not in table:
+        return None
+    value, profit = table["net_clv"], table["profit_to_date"]
+    if value.isna().any() or profit.isna().any():
+        return None
+    return compute_pyramids(value, profit)
+
+
+def show_pyramids(table: pd.DataFrame | None) -> None:
+    """Print the shares of value and of profit by tier beside the reference profile."""
+    if table is None:
+        return
+    grid = _grid(
+        "Who brings the profit", "tier", "reference", "by lifetime value", "by profit to date"
+    )
+    for tier, row in table.iterrows():
+        shares = (row["reference_share"], row["share_of_value"], row["share_of_profit"])
+        grid.add_row(str(tier), *("" if pd.isna(s) else f"{s:.1%}" for s in shares))
+    console.print(grid)
 
 
 def show_backtest(backtest: Backtest) -> None:

@@ -212,6 +212,7 @@ def score(
         ) as scores:
             say("writing")
             written = write_scores(summed(scores), out, scores.cutoff, file_format)  # type: ignore[arg-type]
+            pyramids = display.pyramid_table(scores.gather(("net_clv", "profit_to_date")))
     silent = (scores.cutoff - tables.last_timestamp).days
     if silent > 7:
         display.remark(
@@ -219,7 +220,7 @@ def score(
             "inactive than they may be"
         )
     tiers = display.tier_table(sum(sums[1:], sums[0]))
-    display.show_tiers(tiers, scores.cutoff, scores.allocation, scores.absent)
+    display.show_tiers(tiers, scores.cutoff, scores.allocation, scores.absent, pyramids)
     display.say(f"Wrote {len(scores):,} customers to {written}")
 
 
@@ -276,7 +277,8 @@ def demo(out: Path) -> None:
     display.say(promotion.reason)
     tiers = display.tier_table(display.sum_tiers(scores.table))
     allocation = scores.recommendation.allocation
-    display.show_tiers(tiers, scores.snapshot.cutoff, allocation, scores.absent)
+    pyramids = display.pyramid_table(scores.table)
+    display.show_tiers(tiers, scores.snapshot.cutoff, allocation, scores.absent, pyramids)
     display.show_places(
         {
             "scores": written,
@@ -412,6 +414,10 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
         tables["churn"] = result.churn.evaluation.table.reset_index()
     if result.calibration is not None:
         tables["churn_as_served"] = result.calibration.reset_index()
+    if result.upgrades is not None:
+        tables["upgrades_as_served"] = result.upgrades.reset_index()
+    if (pyramids := display.pyramid_table(result.scores.table)) is not None:
+        tables["pyramids"] = pyramids.reset_index()
     return tables
 
 

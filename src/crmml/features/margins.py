@@ -179,7 +179,7 @@ def fit_rates(cells: ir.Table) -> MarginRates | None:
     sums = cells.group_by("category").agg(
         **{name: cells[name].sum().cast("float64") for name in ("a", "m", "aa", "am", "mm")}
     )
-    table = sums.to_pyarrow().to_pandas().sort_values("category", ignore_index=True)
+    table = fetch(sums, by=("category",))
     a, m, aa, am, mm = (table[n].to_numpy(np.float64) for n in ("a", "m", "aa", "am", "mm"))
     if not a.sum() > 0:
         return None

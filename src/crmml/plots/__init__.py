@@ -12,6 +12,12 @@ from crmml.plots.judgement import (
     plot_pit_histogram,
     plot_reliability,
 )
+from crmml.plots.over_time import (
+    plot_active,
+    plot_new_customers,
+    plot_pyramids,
+    plot_value_by_period,
+)
 from crmml.plots.purchases import (
     plot_alive_path,
     plot_calendar_profile,
@@ -25,6 +31,7 @@ from crmml.plots.purchases import (
 from crmml.plots.value import plot_pareto_curve, plot_tier_profile
 
 __all__ = [
+    "plot_active",
     "plot_alive_path",
     "plot_budget_curve",
     "plot_calendar_profile",
@@ -36,10 +43,13 @@ __all__ = [
     "plot_iso_value",
     "plot_leaderboard",
     "plot_matrix",
+    "plot_new_customers",
     "plot_pareto_curve",
     "plot_pit_histogram",
+    "plot_pyramids",
     "plot_reliability",
     "plot_settling",
     "plot_tier_profile",
     "plot_tracking",
+    "plot_value_by_period",
 ]

@@ -22,6 +22,7 @@ from crmml.scoring.decisions import Actions, Policy, Stages, Tiers, as_json
 from crmml.scoring.manifest import DIGEST, FORMAT_VERSION, MANIFEST, Manifest, digest, form_digest
 from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseForecast
 from crmml.scoring.predictors import Output, Predictor, in_order, tabulate_glossary
+from crmml.scoring.profit import PROFIT
 from crmml.scoring.scorer import score
 from crmml.scoring.stored import read_stored
 from crmml.scoring.upgrades import upgrade
@@ -169,6 +170,11 @@ class ScoringBundle(Shown):
     def tiers(self) -> ValueTiers:
         """Value tiers, with their cut points."""
         return self._one(Tiers).segments
+
+    @property
+    def tiers_by(self) -> str:
+        """What the tiers were cut by: ``clv`` or ``profit``."""
+        return "profit" if self._one(Tiers).by == PROFIT else "clv"
 
     @property
     def lifecycle(self) -> LifecycleStages:

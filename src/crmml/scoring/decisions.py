@@ -94,36 +94,43 @@ def as_json(value: Any) -> bytes:
 
 @dataclass(frozen=True)
 class Tiers:
-    """Value tiers by lifetime value, with what follows from them.
+    """Value tiers by lifetime value or by profit to date, with what follows from them.
 
     Attributes
     ----------
     segments : ValueTiers
         With its cut points.
+    by : {"clv", "net_clv", "profit_to_date"}
+        The column that is cut. Bundles of before 0.3 cut lifetime value before the cost to serve.
     """
 
     segments: ValueTiers
+    by: str = "clv"
 
     name: ClassVar[str] = "tiers"
     tables: ClassVar[frozenset[str]] = _NOTHING
-    reads: ClassVar[frozenset[str]] = frozenset({"clv"})
     optional: ClassVar[frozenset[str]] = _NOTHING
     outputs: ClassVar[tuple[Output, ...]] = (
-        Output("value_tier", "text", "", "A to E by lifetime value; A is worth most"),
+        Output("value_tier", "text", "", "A to E by lifetime value or profit; A is worth most"),
         Output("service_priority", "integer", "1 to 5", "whom to serve first at peak load"),
         Output("posture", "text", "", "what the house does for the tier"),
         Output("pareto_share", "number", "share", "value held by who is worth at least as much"),
     )
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """The column that is cut."""
+        return frozenset({self.by})
+
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Cut."""
-        tier = self.segments.assign(so_far["clv"])
+        tier = self.segments.assign(so_far[self.by])
         return pd.DataFrame(
             {
                 "value_tier": tier,
                 "service_priority": service_priority(tier),
                 "posture": posture(tier),
-                "pareto_share": self.segments.pareto_share(so_far["clv"]),
+                "pareto_share": self.segments.pareto_share(so_far[self.by]),
             }
         )
 
@@ -163,16 +170,17 @@ class Roles:
 
     name: ClassVar[str] = "roles"
     tables: ClassVar[frozenset[str]] = _NOTHING
-    reads: ClassVar[frozenset[str]] = frozenset({"value_tier"})
-    optional: ClassVar[frozenset[str]] = _NOTHING
+    reads: ClassVar[frozenset[str]] = frozenset({"value_tier", "tier_by_value"})
+    optional: ClassVar[frozenset[str]] = frozenset({"tier_by_value"})
     outputs: ClassVar[tuple[Output, ...]] = (
         Output("strategic_role", "text", "", "high_lifetime_value for tier A; null for others"),
     )
 
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
-        """Name the customers of the highest tier."""
+        """Name the customers of the highest tier by lifetime value."""
+        tier = so_far["tier_by_value" if "tier_by_value" in so_far else "value_tier"]
         role = pd.Series("high_lifetime_value", so_far.index, dtype="str")
-        return pd.DataFrame({"strategic_role": role.where(so_far["value_tier"] == "A")})
+        return pd.DataFrame({"strategic_role": role.where(tier == "A")})
 
 
 @dataclass(frozen=True)

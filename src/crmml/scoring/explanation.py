@@ -267,11 +267,11 @@ def _parts(
         missing["value"] = missing["tier"] = WHY
     else:
         value = value_parts(ltv, alone.snapshot, row, origin.manifest)
-        tiers = next((p.segments for p in origin.predictors if isinstance(p, Tiers)), None)
+        tiers = next((p for p in origin.predictors if isinstance(p, Tiers)), None)
         if tiers is None or pd.isna(row.get("value_tier")):
             missing["tier"] = "the bundle gives no value tiers"
         else:
-            move = tier_move(tiers, value, str(row["value_tier"]), ltv, alone.snapshot)
+            move = tier_move(tiers, value, row, ltv, alone.snapshot)
     runner_up: RunnerUp | None = None
     reasons: tuple[Reason, ...] = ()
     why = _no_actions(origin, row, alone)

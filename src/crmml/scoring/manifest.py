@@ -41,6 +41,7 @@ _DESCRIPTIVE = {
     "hashes",
     "forms",
     "reading",
+    "margins",
 }
 """What people read; it changes no score, and no ``model_version``."""
 
@@ -93,6 +94,9 @@ class Manifest(BaseModel):
         Columns of the snapshot at training; one that cannot be computed when scoring is null.
     channels : mapping of str to str
         Channel to the column that counts it.
+    margins : mapping, optional
+        Margin ratios of base and categories (:class:`crmml.features.margins.MarginRates`), which
+        every customer's own is shrunk to.
     own_seller : str, optional
         The own house, where a column ``seller`` holds rivals' sales too.
     currency : str, optional
@@ -134,6 +138,7 @@ class Manifest(BaseModel):
     columns: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     features: tuple[str, ...] = ()
     channels: Mapping[str, str] = Field(default_factory=dict)
+    margins: Mapping[str, Any] | None = None
     own_seller: str | None = None
     currency: str | None = None
     policies: Annotated[Mapping[str, Mapping[str, Any]], AfterValidator(_policies)] = Field(
@@ -167,7 +172,8 @@ class Manifest(BaseModel):
     def identity(self) -> dict[str, Any]:
         """Return the plain values that decide what is scored: part of ``model_version``."""
         plain = self.model_dump(mode="json", exclude=_DESCRIPTIVE)
-        return plain | ({"reading": self.plain()["reading"]} if self.reading else {})
+        late = {name: getattr(self, name) for name in ("reading", "margins")}
+        return plain | {name: self.plain()[name] for name, value in late.items() if value}
 
     def plain(self) -> dict[str, Any]:
         """Return plain JSON values."""

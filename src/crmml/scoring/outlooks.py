@@ -163,6 +163,7 @@ class LifetimeValue:
         ltv, snapshot = self.model, moment.snapshot
         ahead = cache(lambda horizon: ltv.ahead(snapshot, horizon))
         near, far = ahead(self.horizon), ahead(self.value_horizon)
+        moment.found[self.name] = far
         table = pd.DataFrame(index=snapshot.customer_id)
         if self.counts != "forecast":
             table = count_columns(near.doubted)

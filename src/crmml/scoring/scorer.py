@@ -29,6 +29,7 @@ from crmml.exceptions import (
     UnlikeTrainingWarning,
     WrongArgumentError,
 )
+from crmml.features.margins import MarginRates
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import end_of_observation, read_moment, shifted
 from crmml.models.arguments import describe
@@ -427,6 +428,7 @@ def settings_of_snapshot(manifest: Manifest, tables: Tables) -> dict[str, Any]:
         "time_unit": manifest.time_unit,
         "channels": manifest.channels,
         "own_seller": manifest.own_seller if sellers else None,
+        "margins": None if manifest.margins is None else MarginRates.from_dict(manifest.margins),
     }
 
 

@@ -11,11 +11,13 @@ from crmml.actions.catalogue import ActionCatalogue
 from crmml.data.tables import Tables
 from crmml.exceptions import BundleError
 from crmml.models.churn.outside import OutsideCalibration
+from crmml.models.value.cost_to_serve import CostToServe
 from crmml.scoring.contracts import ContractRisk
 from crmml.scoring.decisions import Actions, Policy, Roles, Stages, Tiers
 from crmml.scoring.history import Attributes, ExperienceZone, History, TasteSegment
 from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseForecast
 from crmml.scoring.predictors import Dtype, Output, Predictor
+from crmml.scoring.profit import NET_VALUE, PROFIT, Profit, Upgrades
 from crmml.segments.lifecycle import LifecycleStages
 from crmml.segments.value_tier import ValueTiers
 
@@ -27,7 +29,9 @@ KINDS: dict[str, type[Any]] = {
         LifetimeValue,
         ChurnRisk,
         Loyalty,
+        Profit,
         Tiers,
+        Upgrades,
         Stages,
         Roles,
         Attributes,
@@ -39,8 +43,13 @@ KINDS: dict[str, type[Any]] = {
 }
 """Predictors by class name, in the order of their columns."""
 
-_PARTS = {"catalogue": ActionCatalogue, "policy": Policy, "outside": OutsideCalibration}
-_SEGMENTS: dict[str, Any] = {"Tiers": ValueTiers, "Stages": LifecycleStages}
+_PARTS: dict[str, Any] = {
+    "catalogue": ActionCatalogue,
+    "policy": Policy,
+    "outside": OutsideCalibration,
+    "costs": CostToServe,
+}
+_SEGMENTS: dict[str, Any] = {"Tiers": ValueTiers, "Upgrades": ValueTiers, "Stages": LifecycleStages}
 _TRANSIENT = "at_stored_prices"
 
 
@@ -52,6 +61,10 @@ def standard_predictors(
     outside: OutsideCalibration | None,
     loyalty: Any,
     tiers: ValueTiers,
+    tiers_by: str = "clv",
+    by_value: ValueTiers | None = None,
+    margin: float = 1.0,
+    costs: CostToServe | None = None,
     lifecycle: LifecycleStages,
     catalogue: ActionCatalogue,
     policy: Policy,
@@ -73,6 +86,14 @@ def standard_predictors(
         Whose distribution gives the interval of purchases and the probability of none.
     tiers, lifecycle : fitted segments
         With their cut points.
+    tiers_by : {"clv", "profit"}
+        What the tiers were cut by.
+    by_value : ValueTiers, optional
+        Tiers by net lifetime value, where those served are not.
+    margin : float
+        Margin per unit of revenue that stands in where the data have none.
+    costs : CostToServe, optional
+        What serving costs.
     catalogue, policy
         What can be done, and how it is given out.
     horizon, value_horizon : str
@@ -95,7 +116,9 @@ def standard_predictors(
         ),
         ChurnRisk(churn, horizon, outside),
         Loyalty(loyalty, horizon),
-        Tiers(tiers),
+        Profit(margin, value_horizon, costs),
+        Tiers(tiers, PROFIT if tiers_by == "profit" else NET_VALUE),
+        Upgrades(by_value or tiers, horizon, costs),
         Stages(lifecycle),
         Roles(),
         Attributes(dict(attributes or {})),
@@ -166,7 +189,9 @@ def check_conditions(catalogue: ActionCatalogue) -> None:
         LifetimeValue(None, _ANY, _ANY),
         ChurnRisk(None, _ANY),
         Loyalty(None, _ANY),
+        Profit(0.3, _ANY),
         Tiers,
+        Upgrades(ValueTiers(), _ANY),
         Stages,
         Roles,
         Attributes(),
@@ -243,7 +268,7 @@ def predictor_from_dict(stored: Mapping[str, Any]) -> Predictor:
         elif name == "segments":
             read[name] = _SEGMENTS[kind].from_dict(part)
         elif name in _PARTS and part is not None:
-            read[name] = _PARTS[name].from_dict(part)  # type: ignore[attr-defined]
+            read[name] = _PARTS[name].from_dict(part)
         else:
             read[name] = tuple(part) if isinstance(part, list) else part
     predictor: Predictor = KINDS[kind](**read)

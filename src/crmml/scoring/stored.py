@@ -100,6 +100,10 @@ def _duration(value: Any) -> bool:
     return all(in_units(one, "hour") > 0 or Duration.parse(one).unit == "period" for one in given)
 
 
+def _margin(value: Any) -> bool:
+    return value == "expected_margin_ratio" or _within(_TINY, _MOST)(value)
+
+
 def _chances(value: Any) -> bool:
     rows = value["state"]["matrix_"] if isinstance(value, dict) else value
     sums = [sum(_numbers(row)) for row in rows]
@@ -125,6 +129,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
             "peak",
             "peak_occasions",
             "typical_gap_",
+            "per_time",
+            "per_purchase",
+            "spread",
+            "noise",
         ),
         (_within(0.0, _MOST), "numbers from 0"),
     ),
@@ -154,7 +162,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         (_duration, "durations like '13W'"),
     ),
     "n_posterior_draws": (_within(1, 1e6), "a number from 1"),
-    "margin": (_within(_TINY, _MOST), "a positive number"),
+    "margin": (_margin, "a positive number, or the column of each customer's own ratio"),
     "cut_points": (
         lambda v: len(v) == 4 and all(map(math.isfinite, _numbers(v))) and _falling(v),
         "four falling numbers",

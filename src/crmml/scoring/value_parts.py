@@ -9,9 +9,11 @@ from typing import Any
 import pandas as pd
 
 from crmml.features.snapshot import Snapshot
+from crmml.scoring.decisions import Tiers
 from crmml.scoring.manifest import Manifest
 from crmml.scoring.outlooks import LifetimeValue
-from crmml.segments.value_tier import TIERS, ValueTiers
+from crmml.scoring.profit import PROFIT
+from crmml.segments.value_tier import TIERS
 
 
 @dataclass(frozen=True)
@@ -131,36 +133,40 @@ def value_parts(
 
 
 def tier_move(
-    tiers: ValueTiers, value: ValueParts, tier: str, ltv: LifetimeValue, snapshot: Snapshot
+    cut: Tiers, value: ValueParts, row: pd.Series[Any], ltv: LifetimeValue, snapshot: Snapshot
 ) -> TierMove:
     """Say how far the next and the lower tier are.
 
     Parameters
     ----------
-    tiers : ValueTiers
-        With the stored cut points.
+    cut : Tiers
+        With the stored cut points, and the column that they cut.
     value : ValueParts
-    tier : str
-        As served.
+    row : Series
+        As served: the tier and that column are read. What a purchase would change is said of
+        lifetime value only; the cost to serve is taken to stay.
     ltv : LifetimeValue
     snapshot : Snapshot
         Of the one customer.
     """
+    tiers, tier, worth = cut.segments, str(row["value_tier"]), float(row[cut.by])
     place = TIERS.index(tier)
     cuts = tiers.cut_points_
-    cut = cuts[place - 1] if place > 0 else None
+    above = cuts[place - 1] if place > 0 else None
     floor = cuts[place] if place < len(cuts) else None
-    missing = None if cut is None else max(cut - value.clv, 0.0)
+    missing = None if above is None else max(above - worth, 0.0)
     expected = value.probability_alive * value.purchases_if_alive * value.discounting
-    then = _if_bought_now(ltv, snapshot, value)
+    ahead = cut.by != PROFIT
+    then = _if_bought_now(ltv, snapshot, value) if ahead else None
+    then = None if then is None else then - (value.clv - worth)
     return TierMove(
         tier=tier,
-        cut_point=cut,
+        cut_point=above,
         missing=missing,
-        in_purchases=_over(missing, value.per_purchase),
-        in_spend=_over(missing, expected * value.margin),
+        in_purchases=_over(missing, value.per_purchase) if ahead else None,
+        in_spend=_over(missing, expected * value.margin) if ahead else None,
         floor=floor,
-        to_floor=None if floor is None else value.clv - floor,
+        to_floor=None if floor is None else worth - floor,
         if_bought_now=then,
         tier_if_bought_now=None if then is None else str(tiers.assign(pd.Series([then])).iloc[0]),
     )

@@ -116,6 +116,23 @@ class ValueTiers:
         names = np.array(TIERS, dtype=object)[place]
         return pd.Series(names, index=values.index, name="value_tier", dtype="str")
 
+    def next_cut_point(self, values: pd.Series[float]) -> pd.Series[float]:
+        """Return the value at which the next higher tier begins; null in A.
+
+        From E it is at least 0, since a negative value is in E whatever the cut points say.
+
+        Examples
+        --------
+        >>> tiers = ValueTiers().fit(np.arange(100.0))
+        >>> tiers.next_cut_point(pd.Series([95.0, 80.0, -1.0])).tolist()
+        [nan, 90.0, 20.0]
+        """
+        self._check_fitted()
+        place = self.assign(values).map({tier: k for k, tier in enumerate(TIERS)}).to_numpy()
+        cuts = np.array([np.nan, *self.cut_points_])
+        cuts[-1] = max(cuts[-1], 0.0)
+        return pd.Series(cuts[place.astype(np.int64)], index=values.index, name="next_cut_point")
+
     def pareto_share(self, values: pd.Series[float]) -> pd.Series[float]:
         """Return the share of the training customers' positive value held at or above each value.
 

@@ -45,7 +45,10 @@ def add_profit(
     truth: pd.DataFrame,
     unprofitable: float,
 ) -> None:
-    """Draw the cost to serve; ``truth`` gains ``profit`` and ``profitable``, over the whole span.
+    """Draw the cost to serve; ``truth`` gains what was left, over the whole span.
+
+    That is ``profit``, ``profitable`` and ``unprofitable_by``: ``returns`` (no margin is left after
+    them), ``thin_margin`` (it does not pay for winning and contacts), ``service``, or nothing.
 
     Profit is the margin of all lines, returns included, less the cost of acquisition, touch
     points, actions and service, as far as these tables are drawn. Some are unprofitable before any
@@ -54,10 +57,12 @@ def add_profit(
     """
     people = tables["customers"]
     left = _sum_by_customer(tables["transactions"], "margin", truth)
+    reason = np.where(left <= 0, "returns", "thin_margin").astype(object)
     for name in ("interactions", "treatments"):
         left -= _sum_by_customer(tables[name], "cost", truth)
     if len(people):
         left -= people["acquisition_cost"].to_numpy()
+        reason[left > 0] = "service"
         share = rng.uniform(0.05, 0.5, len(left))
         order = rng.permutation(np.flatnonzero(left > 0))
         wanted = round(unprofitable * len(left)) - int((left <= 0).sum())
@@ -68,6 +73,7 @@ def add_profit(
         left -= service
     truth["profit"] = np.round(left, 2)
     truth["profitable"] = truth["profit"] > 0
+    truth["unprofitable_by"] = pd.Series(reason, truth.index, dtype="str").mask(truth["profitable"])
 
 
 def _sum_by_customer(table: pd.DataFrame, column: str, truth: pd.DataFrame) -> FloatArray:

@@ -59,11 +59,12 @@ class World:
         Indexed by ``customer_id``: ``rate`` (per week), ``dropout_probability`` or
         ``dropout_rate`` (per week), ``first_purchase``, ``lost_at`` (missing while active at the
         end), ``mean_spend``, ``margin_rate``, ``return_rate``, ``satisfaction``, ``profit`` (over
-        the whole span) and ``profitable``. With the table in question also ``<kind>_rate`` of the
-        touch points (per year), ``churn_probability`` of the subscription per period,
-        ``outcome_log_odds`` of the labelled table, ``house_share`` of a panel, and for each action
-        ``effect_<action>`` (extra purchases that the action brings, in expectation) and
-        ``gain_<action>`` (the same in margin).
+        the whole span), ``profitable`` and ``unprofitable_by`` (``returns``, ``thin_margin`` or
+        ``service``; missing where there is a profit). With the table in question also
+        ``<kind>_rate`` of the touch points (per year), ``churn_probability`` of the subscription
+        per period, ``outcome_log_odds`` of the labelled table, ``house_share`` of a panel, and for
+        each action ``effect_<action>`` (extra purchases that the action brings, in expectation)
+        and ``gain_<action>`` (the same in margin).
     start, end : Timestamp
         The span of the world; ``end`` is exclusive.
     """

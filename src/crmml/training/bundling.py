@@ -20,11 +20,13 @@ from crmml.data.tables import Tables
 from crmml.features.snapshot import Snapshot
 from crmml.models.churn.outside import OutsideCalibration
 from crmml.models.forecast.forecasters import Forecaster
+from crmml.models.value.cost_to_serve import CostToServe
 from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.notes import Note
 from crmml.scoring.bundle import Policy, ScoringBundle
 from crmml.scoring.guards import measure_range
 from crmml.scoring.manifest import Manifest
+from crmml.scoring.profit import profit_to_date
 from crmml.scoring.scorer import Scores
 from crmml.scoring.served_distribution import serves_own_distribution
 from crmml.scoring.standard import check_conditions, standard_predictors, with_catalogue
@@ -42,6 +44,7 @@ def make_bundle(
     churn: Any,
     outside: OutsideCalibration | None,
     loyalty: Any,
+    margin: float,
 ) -> ScoringBundle:
     """Bundle models that were fitted on a snapshot; tiers and stages are cut here.
 
@@ -57,13 +60,15 @@ def make_bundle(
         What predicts.
     outside : OutsideCalibration or None
         Churn of those who are no candidates.
+    margin : float
+        Margin per unit of revenue where the data have none.
 
     Returns
     -------
     ScoringBundle
         Without shadow prices; see :func:`finish_bundle`.
     """
-    worth = lifetime_value.clv(snapshot, config.value.horizon)
+    costs, cut = cut_tiers(config, snapshot, lifetime_value, margin)
     catalogue, limit = read_catalogue(config), config.actions.contact_limit
     parts: dict[str, Any] = {
         "lifetime_value": lifetime_value,
@@ -71,7 +76,11 @@ def make_bundle(
         "churn": churn,
         "outside": outside,
         "loyalty": loyalty,
-        "tiers": ValueTiers(config.tiers.shares).fit(worth),
+        "tiers": cut[config.tiers.by],
+        "tiers_by": config.tiers.by,
+        "by_value": cut["clv"],
+        "margin": margin,
+        "costs": costs,
         "lifecycle": LifecycleStages().fit(snapshot.frame.set_index("customer_id")),
         "catalogue": catalogue,
         "policy": Policy(
@@ -93,6 +102,31 @@ def make_bundle(
     return ScoringBundle(make_manifest(config, tables, snapshot), tuple(predictors))
 
 
+def cut_tiers(
+    config: Config, snapshot: Snapshot, lifetime_value: LifetimeValueModel, margin: float
+) -> tuple[CostToServe | None, dict[str, ValueTiers]]:
+    """Learn what serving costs, and cut the tiers by net lifetime value and by profit to date.
+
+    Parameters
+    ----------
+    config : Config
+        Settings of the training.
+    snapshot : Snapshot
+        What the models were fitted on.
+    lifetime_value : LifetimeValueModel
+        Fitted.
+    margin : float
+        Margin per unit of revenue where the data have none.
+    """
+    far = lifetime_value.ahead(snapshot, config.value.horizon)
+    costs = CostToServe.fit(snapshot, far.purchases.probability_alive())
+    worth = far.clv() if costs is None else far.clv() - costs.expected(far)
+    profit = profit_to_date(snapshot.frame.set_index("customer_id"), margin)
+    values = {"clv": worth, "profit": profit}
+    shares = config.tiers.shares
+    return costs, {name: ValueTiers(shares).fit(value) for name, value in values.items()}
+
+
 def make_manifest(config: Config, tables: Tables, snapshot: Snapshot) -> Manifest:
     """Say what was trained on what: all that scoring must repeat.
 
@@ -108,6 +142,7 @@ def make_manifest(config: Config, tables: Tables, snapshot: Snapshot) -> Manifes
     ids = snapshot.frame["customer_id"]
     policies = asdict(tables.policies)
     policies["test_customers"] = list(conceal(tables.policies.test_customers))
+    margins = snapshot.provenance.get("margins")
     return Manifest(
         name=config.name,
         cutoff=str(snapshot.cutoff),
@@ -120,6 +155,7 @@ def make_manifest(config: Config, tables: Tables, snapshot: Snapshot) -> Manifes
         columns={name: tuple(table.columns) for name, table in tables.items()},
         features=tuple(name for name in snapshot.frame if name != "customer_id"),
         channels=dict(snapshot.provenance["channels"]),
+        margins=None if margins is None else margins.to_dict(),
         own_seller=config.data.own_seller,
         currency=tables.currency,
         policies={"transactions": policies},

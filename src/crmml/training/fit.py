@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from crmml.exceptions import FitWarning, TooLittleDataError
 from crmml.features.labels import LabelledSnapshot
+from crmml.features.profit import COSTS
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import rolling_wallets
 from crmml.models.churn.selection import ChurnSelection, select_churn
@@ -88,7 +89,7 @@ def fit_bundle(
         model = fit_process(plan, snapshot, process)
         notes += age_of_base(snapshot, process, model)
         margin, source = find_margin(config.value.margin, snapshot)
-        notes.append(source)
+        notes += [source, *unknown_costs(snapshot)]
         lifetime_value = fit_lifetime_value(plan, snapshot, process, model, margin, correction)
         found = (*lifetime_value.purchase_model_.notes, *lifetime_value.spend_model_.notes)
         notes += [Note("finding", "info", text, fit_of(process, cutoff)) for text in found]
@@ -116,6 +117,7 @@ def fit_bundle(
             judging, snapshot, backtest, lambda known: fit_process(judging, known, process)
         ),
         loyalty=loyalty,
+        margin=config.value.margin,
     )
     return Fitted(bundle, churn, tuple(notes))
 
@@ -182,7 +184,7 @@ def fit_lifetime_value(
     snapshot: Snapshot,
     process: str,
     model: Any,
-    margin: float,
+    margin: float | str,
     correction: HybridForecaster | None = None,
 ) -> LifetimeValueModel:
     """Fit lifetime value on a fitted purchase process of that name and Gamma-Gamma spend.
@@ -217,11 +219,11 @@ def fit_loyalty(plan: Plan, snapshot: Snapshot) -> LoyaltyModel:
     return LoyaltyModel(seed=plan.config.seed).fit(wallets)
 
 
-def find_margin(configured: float, snapshot: Snapshot) -> tuple[float, Note]:
-    """Return the margin per unit of revenue, as the data show or else as configured, and say so."""
+def find_margin(configured: float, snapshot: Snapshot) -> tuple[float | str, Note]:
+    """Return where margins come from: the column of each customer's own ratio, or as configured."""
     frame = snapshot.frame
     assumed = f"{configured:.1%} of revenue, as configured"
-    if "margin_to_date" not in frame:
+    if "margin_to_date" not in frame or "expected_margin_ratio" not in frame:
         text = f"{assumed} (an assumption: the data have no column margin or cost)"
         return configured, Note("margin_assumed", "warn", text, "margin", "decisions")
     earned, spent = float(frame["margin_to_date"].sum()), float(frame["net_spend"].sum())
@@ -229,8 +231,21 @@ def find_margin(configured: float, snapshot: Snapshot) -> tuple[float, Note]:
     if not 0.0 < observed <= 1.0:
         text = f"{assumed}; the data's own ({earned:,.2f} on {spent:,.2f}) is no share of it"
         return configured, Note("margin_unusable", "ask", text, "margin", "data")
-    text = f"{observed:.1%} of revenue, as observed before {snapshot.cutoff.date()}"
-    return observed, Note("margin_observed", "info", text, "margin", "decisions")
+    text = (
+        f"{observed:.1%} of revenue, as observed before {snapshot.cutoff.date()}; each customer's "
+        "own ratio is shrunk to it and to the categories bought"
+    )
+    return "expected_margin_ratio", Note("margin_observed", "info", text, "margin", "decisions")
+
+
+def unknown_costs(snapshot: Snapshot) -> list[Note]:
+    """Say which costs are left out of profit to date, where some are known."""
+    absent = snapshot.provenance.get("absent", {})
+    unknown = {part.name: absent[part.name] for part in COSTS if part.name in absent}
+    if len(unknown) in (0, len(COSTS)):
+        return []
+    text = "profit to date leaves out " + "; ".join(f"{n}: {why}" for n, why in unknown.items())
+    return [Note("costs_unknown", "info", text, "profit", "data")]
 
 
 def age_of_base(snapshot: Snapshot, process: str, model: Any) -> list[Note]:

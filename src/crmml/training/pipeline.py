@@ -35,6 +35,7 @@ from crmml.training.gates import find_gates
 from crmml.training.opening import open_configured
 from crmml.training.plan import Plan, find_test_windows, make_plan, plan_judging, specify_labels
 from crmml.training.served import evaluate_served
+from crmml.training.upgrade_evaluation import upgrade_note
 
 Interval = tuple[float, float, float]
 """Value, lower and upper bound (90 %)."""
@@ -75,6 +76,8 @@ class TrainingResult(Result):
         Conditions for promotion, and whether they are met.
     config : Config
         As used.
+    upgrades : DataFrame or None
+        Mean upgrade probability as served and the share that moved up, by tier.
     """
 
     bundle: ScoringBundle
@@ -90,6 +93,7 @@ class TrainingResult(Result):
     label_specification: dict[str, Any]
     gates: dict[str, bool]
     config: Config
+    upgrades: pd.DataFrame | None = None
 
     def to_pandas(self) -> pd.DataFrame:
         """Return :attr:`metrics`: value with lower and upper bound, missing where there is none."""
@@ -192,6 +196,7 @@ def train(
         *fitted.notes,
         *contracts.notes,
         *(gate.note for gate in gates),
+        *([] if served.upgrades is None else [upgrade_note(served.upgrades)]),
     ]
     notes = gather_notes(backtest, told, scores)
     return TrainingResult(
@@ -204,6 +209,7 @@ def train(
         served=figures,
         replicates=served.replicates,
         calibration=served.churn,
+        upgrades=served.upgrades,
         notes=notes,
         label_specification=specify_labels(settings, tables),
         gates={gate.name: gate.met for gate in gates},

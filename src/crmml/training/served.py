@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -43,6 +43,7 @@ from crmml.training.evaluate import DECIDED_BY
 from crmml.training.fit import fit_bundle
 from crmml.training.opening import training_cutoff
 from crmml.training.plan import Plan, find_test_windows, keep_judges
+from crmml.training.upgrade_evaluation import evaluate_upgrades
 from crmml.training.windows import build_training_windows
 
 PREFIX = "served_"
@@ -62,11 +63,15 @@ class Served:
         gap is not over.
     heuristic : Replicates or None
         The deciding metric of what was served and of the heuristic, on the same customers.
+    upgrades : DataFrame or None
+        Upgrade probabilities and who moved up; see
+        :func:`crmml.training.upgrade_evaluation.evaluate_upgrades`.
     """
 
     replicates: Replicates
     churn: pd.DataFrame | None
     heuristic: Replicates | None = None
+    upgrades: pd.DataFrame | None = None
 
 
 def evaluate_served(plan: Plan, backtest: Backtest) -> Served:
@@ -81,7 +86,7 @@ def evaluate_served(plan: Plan, backtest: Backtest) -> Served:
     """
     graded = backtest.graded.labelled
     bundle = fit_bundle(plan, graded.snapshot, backtest).bundle
-    return evaluate_bundle(
+    found = evaluate_bundle(
         bundle,
         plan.config,
         plan.tables,
@@ -90,6 +95,8 @@ def evaluate_served(plan: Plan, backtest: Backtest) -> Served:
         snapshot=graded.snapshot,
         heuristic=_heuristic(plan, backtest)["purchases"],
     )
+    upgrades = evaluate_upgrades(bundle, plan.tables, graded.window, graded.snapshot)
+    return replace(found, upgrades=upgrades)
 
 
 def _heuristic(plan: Plan, backtest: Backtest) -> pd.DataFrame:

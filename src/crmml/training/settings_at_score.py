@@ -65,6 +65,7 @@ _OF_BUNDLE: Mapping[str, Callable[[ScoringBundle], Any]] = {
     "contracts.grace": lambda b: _contracts(b, "grace"),
     "contracts.trailing": lambda b: _contracts(b, "trailing"),
     "tiers.shares": lambda b: tuple(b.tiers.shares),
+    "tiers.by": lambda b: b.tiers_by,
     "actions.holdout_share": lambda b: b.policy.holdout_share,
     "actions.holdout_least": lambda b: b.policy.holdout_least,
     "actions.experiment": lambda b: b.policy.experiment,

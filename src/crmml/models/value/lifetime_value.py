@@ -37,6 +37,7 @@ from crmml.models.purchase.distribution import (
 )
 from crmml.models.purchase.predictive import spend_posterior
 from crmml.models.value.gamma_gamma import GammaGammaModel
+from crmml.models.value.over_time import ValueOverTime
 from crmml.stats.compound import (
     CompoundTable,
     SpendParams,
@@ -55,7 +56,7 @@ _ROWS = 4_000
 _WORLDS = 20
 
 
-class LifetimeValueModel(Estimator):
+class LifetimeValueModel(ValueOverTime, Estimator):
     """Expected discounted margin: purchase process x spend per purchase x margin.
 
     Lifetime value is **forward-looking**: what the customer did until the cutoff enters only as
@@ -421,6 +422,12 @@ class LifetimeValueModel(Estimator):
             return found
         corrected: PredictiveDistribution = self.correction_.correct(found, snapshot)
         return corrected
+
+    @staticmethod
+    def _groups(
+        snapshot: Snapshot, by: str | pd.Series[Any] | None
+    ) -> tuple[npt.NDArray[np.intp], pd.Index[Any]]:
+        return _groups(snapshot, by)
 
     def _spend_nodes(self) -> SpendParams:
         if self.spend_posterior_ is None:

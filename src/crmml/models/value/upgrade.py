@@ -1,0 +1,233 @@
+"""P(the lifetime value scored one horizon later reaches a threshold), from the predictive law.
+
+One horizon on, a customer has bought *n* times more, last at a moment *u*, and spent *Z*. What the
+model will then say is computed as it will be: from the history ``x + n``, ``u``, ``T + h``, and the
+spend so far. Without a purchase (whose probability is known exactly) it is one number. Otherwise
+*n* and *u* are simulated, given that there is a purchase, on 16 points of a low-discrepancy
+sequence, the same for every customer, so that nobody's probability depends on who else is there;
+and P(Z is enough) is exact: over ``gamma + x m``, *Z* is beta-prime.
+
+What cannot be foreseen stands still: the margin ratio, the factor of the cost to serve, covariates
+and features that a correction reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import betainc, betaincinv, gammaincinv, pdtr
+from scipy.stats import poisson, qmc
+
+from crmml._typing import Duration, FloatArray, IntArray
+from crmml.exceptions import CrmmlError
+from crmml.features.snapshot import Snapshot
+from crmml.features.windows import length_of
+from crmml.models.purchase.distribution import PredictiveDistribution
+from crmml.models.value.cost_to_serve import CostToServe, time_alive
+from crmml.models.value.lifetime_value import LifetimeValueModel, ValueAhead
+from crmml.stats.discounting import in_units
+
+N_DRAWS = 16
+_ROWS = 20_000
+_TINY = 1e-12
+
+
+@cache
+def _points() -> FloatArray:
+    """Return the points on which futures are simulated, shape (6, N_DRAWS)."""
+    sequence = qmc.Sobol(6, scramble=True, rng=np.random.default_rng(20))
+    return np.clip(sequence.random(N_DRAWS).T, 1e-9, 1 - 1e-9)
+
+
+def upgrade_probability(
+    ahead: ValueAhead,
+    horizon: str | Duration,
+    threshold: pd.Series[float],
+    costs: CostToServe | None = None,
+) -> pd.Series[float]:
+    """P(net lifetime value scored ``horizon`` later is at or above a threshold of each customer).
+
+    Parameters
+    ----------
+    ahead : ValueAhead
+        Over the horizon of lifetime value.
+    horizon : str or Duration
+        How much later the customer is scored again.
+    threshold : Series
+        In currency, keyed by customer; null where there is nothing to reach.
+    costs : CostToServe, optional
+        Taken from the lifetime value, as in the scores.
+
+    Returns
+    -------
+    Series
+        Between 0 and 1; null where the threshold is.
+
+    Raises
+    ------
+    CrmmlError
+        If the process of the model cannot be simulated so (BG/BB).
+    """
+    model, snapshot = ahead.model, ahead.snapshot
+    near = model._look_ahead(snapshot, horizon)
+    if "gamma" in near.futures[0]._fields:
+        raise CrmmlError("the chance of an upgrade is not known of a process of opportunities")
+    goal = np.asarray(threshold.reindex(snapshot.customer_id), dtype=np.float64)
+    factors: FloatArray = np.ones(len(snapshot))
+    if costs is not None:
+        factors = costs.factors(snapshot, ahead.purchases.probability_alive())
+    p_buys: FloatArray = near.chances()["buys"].to_numpy(np.float64)
+    first = np.empty(near.alive.shape[1], dtype=np.int64)
+    first[near.rows] = np.arange(len(near.rows))
+    place = np.argsort(near.rows, kind="stable")
+    starts = np.searchsorted(near.rows[place], np.arange(0, len(first) + _ROWS, _ROWS))
+    found = np.full(len(snapshot), np.nan)
+    for block, (low, high) in enumerate(pairwise(starts)):
+        begin = block * _ROWS
+        rows = np.arange(begin, min(begin + _ROWS, len(first)))
+        mine = place[low:high]
+        again = _Later.of(ahead, near, horizon, rows, first[rows], costs)
+        found[mine] = again.reached(
+            near.rows[mine] - begin, mine, goal[mine], factors[mine], p_buys[mine]
+        )
+    values = np.where(np.isnan(goal), np.nan, np.clip(found, 0.0, 1.0))
+    return pd.Series(values, index=snapshot.customer_id, name="upgrade_probability")
+
+
+class _Later:
+    """What the model will say of some distinct histories one horizon later.
+
+    Arrays have the shape (n_rows, 1 + N_DRAWS): the first column is the future without a purchase.
+    """
+
+    def __init__(
+        self, ahead: ValueAhead, n: FloatArray, weight: FloatArray, bought: FloatArray,
+        cost: FloatArray,
+    ) -> None:  # fmt: skip
+        self._ahead, self._n, self._weight = ahead, n, weight
+        self._bought, self._cost = bought, cost
+
+    @classmethod
+    def of(
+        cls,
+        ahead: ValueAhead,
+        near: PredictiveDistribution,
+        horizon: str | Duration,
+        rows: IntArray,
+        first: IntArray,
+        costs: CostToServe | None,
+    ) -> _Later:
+        """Simulate the futures of some rows, and ask the model about each."""
+        n, share, weight = _simulate(near, near.inverse[rows])
+        snapshot, model = ahead.snapshot, ahead.model
+        later = _later_snapshot(snapshot, first, n, share, horizon)
+        its = model._look_ahead(later, ahead.horizon)
+        rate = model.annual_discount_rate
+        bought = np.asarray(its.discounted(rate), dtype=np.float64).reshape(n.shape)
+        cost: FloatArray = np.zeros(n.shape)
+        if costs is not None:
+            time = time_alive(its, rate).to_numpy().reshape(n.shape)
+            cost = costs.per_time * time + costs.per_purchase * bought
+        return cls(ahead, n, weight, bought, cost)
+
+    def reached(
+        self, row: IntArray, at: IntArray, goal: FloatArray, factor: FloatArray, buys: FloatArray
+    ) -> FloatArray:
+        """P(the goal is reached) of customers, given the row of each and P(a purchase)."""
+        model: LifetimeValueModel = self._ahead.model
+        frame = self._ahead.snapshot.frame
+        params = model.spend_model_.params_
+        p, q, gamma = params["p"], params["q"], params["gamma"]
+        x = frame["frequency"].to_numpy(np.float64)[at][:, None]
+        m = np.where(x > 0, frame["monetary_value"].to_numpy(np.float64)[at][:, None], 0.0)
+        ratio = self._ahead._margins[at][:, None]
+        n = self._n[row]
+        unit = gamma + x * m
+        per_money = ratio * self._bought[row] * p / np.maximum(p * (x + n) + q - 1.0, _TINY)
+        wanted = goal[:, None] + factor[:, None] * self._cost[row]
+        possible = per_money > 0
+        more = np.where(possible, wanted / np.where(possible, per_money, 1.0) - unit, np.inf)
+        more = np.where(~possible & (wanted <= 0), -1.0, more)
+        scale = np.maximum(gamma + x * np.maximum(m, 0.0), _TINY)
+        with np.errstate(invalid="ignore"):
+            level = np.where(np.isinf(more), 1.0, more / (more + scale))
+        spends = 1.0 - betainc(np.maximum(p * n, _TINY), p * x + q, np.clip(level, 0.0, 1.0))
+        enough = np.where(more <= 0, 1.0, np.where(n > 0, spends, 0.0))
+        after = (self._weight[row] * enough[:, 1:]).sum(axis=1)
+        return np.asarray((1.0 - buys) * enough[:, 0] + buys * after)
+
+
+def _simulate(
+    near: PredictiveDistribution, future: IntArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Draw purchases and the time of the last, given that there is one and the customer is active.
+
+    Returns
+    -------
+    n, share : ndarray, shape (n_rows, 1 + N_DRAWS)
+        Number of purchases, and the moment of the last as a share of the horizon; 0 in the first
+        column, which is no purchase.
+    weight : ndarray, shape (n_rows, N_DRAWS)
+        Of the draws; they add up to 1.
+    """
+    params, t = near.futures[0], near.t[0][future][:, None]
+    fields = {
+        name: (value[future] if np.ndim(value) else np.full(len(future), value))[:, None]
+        for name, value in params._asdict().items()
+    }
+    u = _points()[:, None, :]
+    k = int(getattr(near.process, "k", 1))
+    stage: Any = 0
+    if k > 1:
+        _, stages = near.process._silence(fields["r"][:, 0], fields["silence"][:, 0])
+        reached = np.cumsum(stages, axis=0).T[:, None, :]
+        stage = (u[5][..., None] > reached[..., :-1]).sum(axis=-1)
+    rate = gammaincinv(fields["r"] + stage, u[0]) / fields["alpha"]
+    span = np.broadcast_to(t, rate.shape)
+    if "s" in fields:
+        departure = np.maximum(gammaincinv(fields["s"], u[1]), 1e-300) / fields["beta"]
+        span = np.minimum(span, -np.log(u[2]) / departure)
+    least = np.broadcast_to(k - stage, rate.shape)
+    none = pdtr(least - 1.0, rate * span)
+    weight = 1.0 - none
+    ticks = np.maximum(poisson.ppf(none + weight * u[3], rate * span), least)
+    due = (ticks + stage) // k
+    n = due
+    if "a" in fields:
+        p = np.clip(betaincinv(fields["a"], fields["b"], u[1]), 1e-300, 1 - 1e-12)
+        last = np.ceil(np.log(u[2]) / np.log1p(-p))
+        n = np.minimum(due, np.maximum(last, 1.0))
+    tick = n * k - stage
+    moment = betaincinv(tick, np.maximum(ticks - tick, 0.0) + 1.0, u[4]) * span / t
+    total = weight.sum(axis=1, keepdims=True)
+    weight = np.where(total > 0, weight / np.where(total > 0, total, 1.0), 1.0 / N_DRAWS)
+    zero = np.zeros((len(future), 1))
+    return np.hstack([zero, n]), np.hstack([zero, moment]), weight
+
+
+def _later_snapshot(
+    snapshot: Snapshot, first: IntArray, n: FloatArray, share: FloatArray, horizon: str | Duration
+) -> Snapshot:
+    """Write the histories of some customers one horizon later, one row per draw."""
+    length = in_units(horizon, snapshot.time_unit)
+    at = np.repeat(first, n.shape[1])
+    frame = snapshot.frame.iloc[at].reset_index(drop=True)
+    more, moment = n.ravel(), share.ravel()
+    x, T = (frame[name].to_numpy(np.float64) for name in ("frequency", "T"))
+    bought = np.minimum(T + np.maximum(moment, 1e-9) * length, T + length)
+    frame = frame.assign(
+        customer_id=np.arange(len(frame)),
+        frequency=x + more,
+        recency=np.where(more > 0, bought, frame["recency"].to_numpy(np.float64)),
+        T=T + length,
+    )
+    if "inactivity" in frame:
+        frame["inactivity"] = frame["T"] - frame["recency"]
+    cutoff = snapshot.cutoff + length_of(Duration.parse(horizon))
+    provenance = {k: v for k, v in snapshot.provenance.items() if k != "purchase_times"}
+    return replace(snapshot, frame=frame, cutoff=cutoff, provenance=provenance)

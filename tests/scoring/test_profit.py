@@ -1,0 +1,92 @@
+"""Profit, net value, tiers and upgrades as they are served, and alone as among all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import crmml
+from crmml.scoring.bundle import ScoringBundle
+from crmml.scoring.profit import PROFIT
+from crmml.testing.simulate import simulate_world
+from crmml.training.pipeline import TrainingResult
+
+SETTINGS = {
+    "backtest": {"candidates": ["mbg_nbd"], "bootstrap": 20, "max_windows": 1},
+    "tiers": {"by": "profit"},
+}
+
+
+@pytest.fixture(scope="module")
+def world():
+    return simulate_world(300, weeks=80, seed=5, tables=("customers", "interactions", "treatments"))
+
+
+@pytest.fixture(scope="module")
+def trained(world) -> TrainingResult:
+    return crmml.train(SETTINGS, world.tables)
+
+
+@pytest.fixture(scope="module")
+def scores(trained) -> pd.DataFrame:
+    return trained.scores.table.set_index("customer_id")
+
+
+def test_profit_and_net_value_are_made_of_their_parts(world, scores):
+    np.testing.assert_allclose(scores[PROFIT], world.truth["profit"].loc[scores.index], atol=1e-6)
+    parts = ["acquisition_cost", "service_cost", "contact_cost", "action_cost"]
+    left = scores["margin_to_date"] - scores[parts].sum(axis=1)
+    np.testing.assert_allclose(scores[PROFIT], left, atol=1e-6)
+    np.testing.assert_allclose(scores["net_clv"], scores["clv"] - scores["cost_to_serve"])
+    assert (scores["net_clv_lower"] <= scores["net_clv_upper"]).all()
+    assert (scores["cost_to_serve"] >= 0).all()
+    assert set(scores["margin_basis"]) <= {"purchases", "base"}
+    assert scores["profit_unknown"].isna().all()
+
+
+def test_tiers_by_profit_put_every_loss_into_e(world, scores):
+    lost = scores[PROFIT] < 0
+    assert lost.any()
+    assert (scores.loc[lost, "value_tier"] == "E").all()
+    by_tier = scores[PROFIT].groupby(scores["value_tier"]).mean()
+    assert by_tier["A"] > by_tier["B"] > by_tier["C"] > by_tier["E"]
+    best = scores["net_clv"].groupby(scores["strategic_role"].notna()).min()
+    assert best[True] >= scores.loc[scores["strategic_role"].isna(), "net_clv"].max()
+
+
+def test_upgrades_are_judged_in_training_and_null_for_the_best_only(trained, scores):
+    chance = scores["upgrade_probability"]
+    assert chance.dropna().between(0, 1).all()
+    assert chance.isna().equals(scores["strategic_role"].notna())
+    table = trained.upgrades
+    assert table.loc["all", "customers"] > 100
+    notes = [note for note in trained.notes if note.code == "upgrade_calibration"]
+    assert len(notes) == 1
+    assert "moved up" in notes[0].text
+
+
+def test_the_bundle_keeps_it_all_and_one_customer_gets_the_same_alone(trained, world, scores):
+    bundle = ScoringBundle.from_files(trained.bundle.to_files())
+    assert bundle.version == trained.bundle.version
+    assert bundle.tiers_by == "profit"
+    some = [3, 5, 9]
+    few = {name: table[table["customer_id"].isin(some)] for name, table in world.tables.items()}
+    alone = bundle.score(few, trained.scores.snapshot.cutoff).set_index("customer_id")
+    columns = [PROFIT, "net_clv", "net_clv_lower", "margin_ratio", "upgrade_probability"]
+    pd.testing.assert_frame_equal(alone[columns], scores.loc[some, columns])
+    assert alone["value_tier"].tolist() == scores.loc[some, "value_tier"].tolist()
+
+
+def test_without_costs_the_parts_are_null_and_named(trained, world):
+    log = world.transactions.drop(columns="margin")
+    bare = crmml.score(trained.bundle, log, trained.scores.snapshot.cutoff)
+    table = bare.table
+    assert set(table["profit_unknown"]) == {
+        "acquisition_cost,service_cost,contact_cost,action_cost"
+    }
+    assert table["contact_cost"].isna().all()
+    assert bare.absent["contact_cost"] == "the data have no column 'interactions.cost'"
+    rate = trained.bundle.manifest.margins["base"]
+    np.testing.assert_allclose(table[PROFIT], rate * table["net_spend"], atol=1e-6)
+    assert set(table["margin_basis"]) == {"base"}
