@@ -16,7 +16,6 @@ import pandas as pd
 from crmml._typing import GRAINS, TIME_UNITS, FloatArray, Grain, IntArray, TimeUnit
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, TooLittleDataError
 from crmml.features.purchase_times import PurchaseTimes
-from crmml.features.windows import read_moment
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -413,8 +412,7 @@ def build_snapshot(
     from crmml.features import purchases
 
     purchases.check_grain(grain, time_unit)
-    end = read_moment(cutoff, "cutoff")
-    purchases.check_edge(end, grain, "cutoff")
+    end = purchases.read_edge(cutoff, grain, "cutoff")
     opened = tables if isinstance(tables, Tables) else open_tables(tables)
     lines, n_lines, has_returns = _lines_before(opened, end, own_seller)
     last = purchases.last_period_before(end, grain)

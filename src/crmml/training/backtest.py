@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from crmml._typing import MONTHS, Grain, TimeUnit
+from crmml._typing import MONTHS, FloatArray, Grain, TimeUnit
 from crmml.data.tables import Tables
 from crmml.exceptions import ParameterError, TooLittleDataError
 from crmml.features.tracking import count_weekly_purchases
@@ -193,11 +193,8 @@ def run_backtest(
             cache=kept,
             **build,
         )
-        weekly = None
-        if grain not in MONTHS:  # the week of a purchase is known
-            weekly = count_weekly_purchases(
-                tables, window, labelled.snapshot.customer_id, grain=grain, own_seller=own_seller
-            )
+        ids = labelled.snapshot.customer_id
+        weekly = _by_week(tables, window, ids, grain=grain, own_seller=own_seller)
         evaluated.append(
             evaluate_window(
                 labelled,
@@ -211,6 +208,13 @@ def run_backtest(
             )
         )
     return choose_and_grade(evaluated)
+
+
+def _by_week(tables: Tables, window: Window, ids: Any, **how: Any) -> FloatArray | None:
+    """Count purchases by week; None where a date is a month or a quarter."""
+    if how["grain"] in MONTHS:
+        return None
+    return count_weekly_purchases(tables, window, ids, **how)
 
 
 def choose_and_grade(evaluated: list[EvaluatedWindow]) -> Backtest:
