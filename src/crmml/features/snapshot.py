@@ -17,7 +17,6 @@ from crmml._typing import GRAINS, TIME_UNITS, FloatArray, Grain, IntArray, TimeU
 from crmml.card import Card, Result, listed, moment
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, TooLittleDataError
 from crmml.features.purchase_times import PurchaseTimes
-from crmml.features.windows import read_moment
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -564,8 +563,7 @@ def summarised(
     from crmml.features import purchases
 
     purchases.check_grain(grain, time_unit)
-    end = read_moment(cutoff, "cutoff")
-    purchases.check_edge(end, grain, "cutoff")
+    end = purchases.read_edge(cutoff, grain, "cutoff")
     opened = tables if isinstance(tables, Tables) else open_tables(tables)
     lines, n_lines, has_returns = _lines_before(opened, end, own_seller)
     last = purchases.last_period_before(end, grain)
