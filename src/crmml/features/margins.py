@@ -17,8 +17,7 @@ The ratios of the categories are shrunk to the base by the same rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -130,68 +129,84 @@ def _six(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-@contextmanager
-def margin_cells(lines: ir.Table) -> Iterator[ir.Table | None]:
-    """Gather margins by customer and category, for as long as they are needed.
+def customer_ratios(
+    lines: ir.Table, rates: MarginRates | None = None
+) -> tuple[pd.DataFrame, MarginRates] | None:
+    """Return the shrunk ratio of each customer, and the weight of the customer's own lines.
 
     Parameters
     ----------
     lines : Ibis table
-        Own lines before the cutoff, with ``cents``.
+        Own lines before the cutoff, with ``cents``; those without a known margin are left out.
+    rates : MarginRates, optional
+        Stored; by default fitted on these lines.
 
-    Yields
-    ------
-    Ibis table or None
-        ``customer_id``, ``category`` (null without one) and the sums over the lines of a known
-        margin: ``a`` of the amounts in cents, ``m`` of the margins, ``aa``, ``am``, ``mm`` of the
-        products. None where no line has a margin.
+    Returns
+    -------
+    frame : DataFrame
+        On ``customer_id``: ``expected_margin_ratio`` (at most 1) and ``margin_weight`` (0 to 1),
+        to six decimals.
+    rates : MarginRates
+        What they rest on. None in place of both where no line has a margin, or no revenue is left.
     """
-    from crmml.data.engine import kept
-
     margin = margin_cents(lines)
     if margin is None:
-        yield None
-        return
+        return None
     named = lines.category if "category" in lines.columns else ibis.null("string")
-    known = lines.select("customer_id", "cents", category=named, margin=margin)
-    known = known.filter(known.margin.notnull())
-    a, m = known.cents, known.margin
-    wide_a, wide_m = a.cast("decimal(18,0)"), m.cast("decimal(18,0)")
-    cells = known.group_by("customer_id", "category").agg(
-        a=sum_cents(a),
-        m=sum_cents(m),
-        aa=(wide_a * wide_a).sum(),
-        am=(wide_a * wide_m).sum(),
-        mm=(wide_m * wide_m).sum(),
+    known = lines.select("customer_id", a=lines.cents, category=named, m=margin)
+    known = known.filter(known.m.notnull())
+    fitted = rates is None
+    if rates is None:
+        rates = _fit_categories(known)
+    if rates is None:
+        return None
+    frame = fetch(_sum_customers(known, rates))
+    sums = {name: frame[name].to_numpy(np.float64) for name in frame.columns[1:]}
+    s, q, own = sums["s"], sums["q"], sums["m"] - sums["expected"]
+    mix = sums["expected"] - rates.base * s
+    if fitted:
+        between, within = _variances_of(s, q, own, sums["own_residual"])
+        mixed = _variances_of(s, q, mix, sums["mix_residual"])
+        rates = MarginRates(rates.base, rates.categories, between, within, *mixed)
+    own_added, own_weight = shrink(s, q, own, rates.between, rates.within)
+    mix_added, mix_weight = shrink(s, q, mix, rates.mix_between, rates.mix_within)
+    columns = {
+        "expected_margin_ratio": np.minimum(rates.base + mix_added + own_added, 1.0).round(6),
+        "margin_weight": np.maximum(own_weight, mix_weight).round(6),
+    }
+    index = pd.Index(frame["customer_id"], name="customer_id")
+    return pd.DataFrame(columns, index=index), rates
+
+
+def _variances_of(
+    s: FloatArray, q: FloatArray, surplus: FloatArray, residual: FloatArray
+) -> tuple[float, float]:
+    some = q > 0
+    of = q[some]
+    return find_variances(
+        int(some.sum()),
+        float((s[some] ** 2 / of).sum()),
+        float((surplus[some] ** 2 / of).sum()),
+        float((residual[some] / of).sum()),
     )
-    with kept(cells) as stored:
-        yield stored
 
 
-def fit_rates(cells: ir.Table) -> MarginRates | None:
-    """Fit the ratios of base and categories and the two variances; None without revenue.
-
-    Parameters
-    ----------
-    cells : Ibis table
-        From :func:`margin_cells`.
-    """
-    sums = cells.group_by("category").agg(
-        **{name: cells[name].sum().cast("float64") for name in ("a", "m", "aa", "am", "mm")}
+def _fit_categories(lines: ir.Table) -> MarginRates | None:
+    """Fit the ratios of base and categories; None without revenue."""
+    a, m = lines.a.cast("float64"), lines.m.cast("float64")
+    sums = lines.group_by("category").agg(
+        a=sum_cents(lines.a).cast("float64"),
+        m=sum_cents(lines.m).cast("float64"),
+        aa=(a * a).sum(),
+        am=(a * m).sum(),
+        mm=(m * m).sum(),
     )
     table = fetch(sums, by=("category",))
-    a, m, aa, am, mm = (table[n].to_numpy(np.float64) for n in ("a", "m", "aa", "am", "mm"))
-    if not a.sum() > 0:
+    found = [table[name].to_numpy(np.float64) for name in table.columns[1:]]
+    if not found[0].sum() > 0:
         return None
-    base = round(float(m.sum() / a.sum()), 6)
-    rates = MarginRates(base, _category_rates(table["category"], base, a, m, aa, am, mm))
-    found = _sum_customers(cells, rates)
-    moments = found.agg(**_moments("own"), **_moments("mix")).to_pyarrow().to_pylist()[0]
-    own, mix = (
-        find_variances(*(float(moments[f"{what}_{i}"] or 0.0) for i in range(4)))
-        for what in ("own", "mix")
-    )
-    return MarginRates(rates.base, rates.categories, *own, *mix)
+    base = round(float(found[1].sum() / found[0].sum()), 6)
+    return MarginRates(base, _category_rates(table["category"], base, *found))
 
 
 def _category_rates(names: pd.Series[str], base: float, *sums: FloatArray) -> dict[str, float]:
@@ -210,68 +225,31 @@ def _category_rates(names: pd.Series[str], base: float, *sums: FloatArray) -> di
     return {name: rate for name, rate in rates.items() if rate != base}
 
 
-def _moments(what: str) -> dict[str, Any]:
-    """Write the sums that :func:`find_variances` needs, as expressions of the engine."""
-    c = ibis._
-    q, surplus, residual = c.q.nullif(0.0), c[f"{what}_surplus"], c[f"{what}_residual"]
-    return {
-        f"{what}_0": c.q.count(where=c.q > 0),
-        f"{what}_1": (c.s * c.s / q).sum(),
-        f"{what}_2": (surplus * surplus / q).sum(),
-        f"{what}_3": (residual / q).sum(),
-    }
+def _sum_customers(lines: ir.Table, rates: MarginRates) -> ir.Table:
+    """Sum lines to one row per customer, in floating point cents.
 
-
-def _sum_customers(cells: ir.Table, rates: MarginRates) -> ir.Table:
-    """Sum cells to one row per customer, in floating point cents."""
-    # Ratios in millionths: products of whole numbers are summed exactly, in any order.
+    Sums of whole numbers below 2**53, so in any order the same: products of cents with each other
+    and with ratios in millionths. Beyond that, and in the residuals, the last digits may depend on
+    the order; what is made of them is rounded.
+    """
     rate: Any = ibis.literal(_millionths(rates.base), type="int64")
     if rates.categories:
         pairs = rates.categories.items()
-        rate = cells.category.cases(
+        rate = lines.category.cases(
             *((name, ibis.literal(_millionths(r), type="int64")) for name, r in pairs), else_=rate
         )
-    plain, rate = rate.cast("float64") / 1e6, rate.cast("decimal(18,0)")
-    aa, am, mm = (cells[name].cast("float64") for name in ("aa", "am", "mm"))
-    sums = cells.group_by("customer_id").agg(
-        s=cells.a.sum().cast("float64"),
-        q=cells.aa.sum().cast("float64"),
-        m=cells.m.sum().cast("float64"),
-        expected=(cells.a.cast("decimal(18,0)") * rate).sum().cast("float64") / 1e6,
-        own_residual=(mm - 2.0 * plain * am + plain * plain * aa).sum(),
-        mix_residual=((plain - rates.base) * (plain - rates.base) * aa).sum(),
-    )
-    return sums.mutate(
-        own_surplus=sums.m - sums.expected, mix_surplus=sums.expected - sums.s * rates.base
+    lines = lines.mutate(rate=rate.cast("float64"), a=lines.a.cast("float64"))
+    a, share = lines.a, lines.rate
+    own, mix = lines.m.cast("float64") - share * a / 1e6, (share / 1e6 - rates.base) * a
+    return lines.group_by("customer_id").agg(
+        s=a.sum(),
+        q=(a * a).sum(),
+        m=sum_cents(lines.m).cast("float64"),
+        expected=(a * share).sum() / 1e6,
+        own_residual=(own * own).sum(),
+        mix_residual=(mix * mix).sum(),
     )
 
 
 def _millionths(ratio: float) -> int:
     return round(ratio * 1e6)
-
-
-def customer_ratios(cells: ir.Table, rates: MarginRates) -> pd.DataFrame:
-    """Return the shrunk ratio of each customer, and the weight of the customer's own lines.
-
-    Parameters
-    ----------
-    cells : Ibis table
-        From :func:`margin_cells`.
-    rates : MarginRates
-        Fitted on these customers or stored.
-
-    Returns
-    -------
-    DataFrame
-        On ``customer_id``: ``expected_margin_ratio`` (at most 1) and ``margin_weight`` (0 to 1).
-    """
-    sums = _sum_customers(cells, rates)
-    frame = fetch(sums.select("customer_id", "s", "q", "own_surplus", "mix_surplus"))
-    s, q, own, mix = (frame[n].to_numpy(np.float64) for n in frame.columns[1:])
-    own_added, own_weight = shrink(s, q, own, rates.between, rates.within)
-    mix_added, mix_weight = shrink(s, q, mix, rates.mix_between, rates.mix_within)
-    columns = {
-        "expected_margin_ratio": np.minimum(rates.base + mix_added + own_added, 1.0),
-        "margin_weight": np.maximum(own_weight, mix_weight),
-    }
-    return pd.DataFrame(columns, index=pd.Index(frame["customer_id"], name="customer_id"))

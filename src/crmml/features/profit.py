@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from crmml.features.margins import MarginRates, customer_ratios, fit_rates, margin_cells
+from crmml.features.margins import MarginRates, customer_ratios
 from crmml.features.purchases import cents, fetch, sum_cents
 
 if TYPE_CHECKING:
@@ -122,18 +122,16 @@ def attach_profit(
         whole = _sum_cost(tables, part, cutoff, ids)
         spent += np.nan_to_num(whole)
         added[part.name] = whole / 100.0
-    with margin_cells(lines) as cells:
-        if cells is not None:
-            rates = fit_rates(cells) if rates is None else rates
-        if cells is not None and rates is not None:
-            own = customer_ratios(cells, rates)
-            own = own if own.index.equals(ids) else own.reindex(ids)
-            base = {"expected_margin_ratio": rates.base, "margin_weight": 0.0}
-            added |= {name: own[name].fillna(base[name]).to_numpy() for name in base}
-        elif rates is not None:
-            # Trained with margins, scored without: the ratio of the base stands in.
-            added["expected_margin_ratio"] = np.full(len(frame), rates.base)
-            added["margin_weight"] = np.zeros(len(frame))
+    found = customer_ratios(lines, rates)
+    if found is not None:
+        own, rates = found
+        own = own if own.index.equals(ids) else own.reindex(ids)
+        base = {"expected_margin_ratio": rates.base, "margin_weight": 0.0}
+        added |= {name: own[name].fillna(base[name]).to_numpy() for name in base}
+    elif rates is not None:
+        # Trained with margins, scored without: the ratio of the base stands in.
+        added["expected_margin_ratio"] = np.full(len(frame), rates.base)
+        added["margin_weight"] = np.zeros(len(frame))
     if "margin_to_date" in frame:
         earned = np.rint(frame["margin_to_date"].to_numpy(np.float64) * 100.0)
         added["profit_to_date"] = (earned - spent) / 100.0
