@@ -461,7 +461,7 @@ def build_snapshot(
 
     Of a grain of a month or quarter a customer has one purchase in each at most. Processes in
     continuous time then expect somewhat too many purchases of those who buy in most of them: at a
-    purchase in every eighth month on average, and rates as different as usual, about a tenth.
+    purchase in every eighth month on average, and rates as different as usual, a tenth to a fifth.
 
     Examples
     --------
