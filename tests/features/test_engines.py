@@ -20,6 +20,11 @@ import crmml.features
 from crmml.data.settings import Policies
 from crmml.data.tables import Tables, open_tables
 from crmml.features.batches import in_batches
+from crmml.features.contracts import (
+    build_contract_outcomes,
+    build_contracts,
+    build_person_periods,
+)
 from crmml.features.labels import build_labelled, build_outcomes, check_no_future
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.purchases import fetch
@@ -119,8 +124,22 @@ def embedded(world: str) -> Tables:
         "customers": people,
         "interactions": events.assign(kind="contact"),
         "treatments": events.assign(action="call"),
+        "subscriptions": periods_of(ids),
     }
     return open_tables(given, policies=Policies(unlikely_dates="keep"))
+
+
+def periods_of(ids: list[Any]) -> pd.DataFrame:
+    """Write contracts: one that ends, one renewed late under another plan, one that goes on."""
+    rows = []
+    for place, who in enumerate(ids):
+        begins = pd.Timestamp("2022-11-01") + pd.Timedelta(days=9 * place)
+        ends = begins + pd.Timedelta(days=60 + 31 * (place % 3))
+        rows.append((who, begins, ends, "light", 9.5, "voluntary" if place % 2 else "competitor"))
+        if place % 3 == 0:
+            rows.append((who, ends + pd.Timedelta(days=4), pd.NaT, "large", 19.0, None))
+    columns = ["customer_id", "started_at", "ended_at", "plan", "fee", "end_reason"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def move(table: ibis.Table, con: Any) -> ibis.Table:
@@ -202,6 +221,17 @@ def weekly(tables: Tables, **settings: Any) -> pd.DataFrame:
     return pd.DataFrame(counts, index=everyone)
 
 
+def contracts(tables: Tables, **settings: Any) -> dict[str, Any]:
+    found = build_contracts(tables, CUTOFF, **settings)
+    past = build_contracts(tables, "2023-03-01", **settings)
+    told = build_contract_outcomes(tables, past, "30D")
+    return {"frame": found.frame, "waiting": found.in_grace.tolist(), "outcomes": told}
+
+
+def at_risk(tables: Tables, **settings: Any) -> pd.DataFrame:
+    return build_person_periods(tables, CUTOFF, **settings).frame
+
+
 ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] = {
     build_snapshot: (
         snapshot,
@@ -223,6 +253,9 @@ ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] 
         repeats,
         [{"grain": "hour", "time_unit": "day"}, {"grain": "week"}],
     ),
+    build_contracts: (contracts, [{}, {"grace": "5D", "trailing": "30D"}]),
+    build_contract_outcomes: (contracts, [{"period": "28D"}]),
+    build_person_periods: (at_risk, [{}, {"grace": "5D", "since": "2022-12-01"}]),
     count_weekly_purchases: (weekly, [{"grain": "hour"}, {"grain": "week"}]),
 }
 CASES = [(measure, settings) for measure, many in ROWS.values() for settings in many]
@@ -307,8 +340,11 @@ def test_every_function_on_tables_has_a_row():
         if any(argument.arg == "tables" for argument in node.args.args)
         and not node.name.startswith("_")
     }
-    within = {"of", "rebuild", "attach_profit", "find_unknown_costs", "columns_beside"}
-    within |= {"summarised", "keep_customers"}
+    within = {
+        *("of", "rebuild", "summarised", "keep_customers"),
+        *("attach_profit", "find_unknown_costs", "columns_beside"),
+        *("contract_span", "gather_purchases"),
+    }
     assert on_tables - within == {function.__name__ for function in ROWS}
 
 
@@ -341,7 +377,9 @@ def test_rows_leave_the_engine_in_one_function_only():
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
         and node.func.attr in {"execute", "to_pandas", "to_polars", "to_pyarrow_batches"}
     }  # fmt: skip
-    assert taken <= {("purchases.py", "to_pandas")}
+    # batches are read back from private files, and labels show the table of their snapshot
+    files, shown = ("batches.py", "to_pandas"), ("labels.py", "to_pandas")
+    assert taken <= {("purchases.py", "to_pandas"), files, shown}
 
 
 def test_text_is_sorted_by_its_bytes():

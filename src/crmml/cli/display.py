@@ -115,6 +115,7 @@ def show_tiers(
     cutoff: pd.Timestamp,
     allocation: Allocation | None,
     absent: Mapping[str, str],
+    pyramids: pd.DataFrame | None = None,
 ) -> None:
     """Print one row per value tier, and the certificate of the allocation."""
     moment = cutoff.date()
@@ -130,6 +131,7 @@ def show_tiers(
             f"{row['cost']:,.2f}", f"{row['gain']:,.2f}",
         )  # fmt: skip
     console.print(grid)
+    show_pyramids(pyramids)
     if "recommended_action" in absent:
         say(f"No actions are recommended: {absent['recommended_action']}.")
         return
@@ -144,19 +146,22 @@ def show_tiers(
         )
 
 
-def pyramid_table(scored: pd.DataFrame) -> pd.DataFrame | None:
+def pyramid_table(
+    table: Mapping[str, pd.Series[float]] | pd.DataFrame,
+) -> pd.DataFrame | None:
     """Tabulate the pyramids by value and by profit; None where the scores hold no profit."""
     from crmml.segments.pyramids import compute_pyramids
 
-    table = scored.set_index("customer_id")
-    if "profit_to_date" not in table or table[["net_clv", "profit_to_date"]].isna().any(axis=None):
+    if "profit_to_date" not in table:
         return None
-    return compute_pyramids(table["net_clv"], table["profit_to_date"])
+    value, profit = table["net_clv"], table["profit_to_date"]
+    if value.isna().any() or profit.isna().any():
+        return None
+    return compute_pyramids(value, profit)
 
 
-def show_pyramids(scored: pd.DataFrame) -> None:
+def show_pyramids(table: pd.DataFrame | None) -> None:
     """Print the shares of value and of profit by tier beside the reference profile."""
-    table = pyramid_table(scored)
     if table is None:
         return
     grid = _grid(

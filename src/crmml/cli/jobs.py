@@ -213,6 +213,7 @@ def score(
         ) as scores:
             say("writing")
             written = write_scores(summed(scores), out, scores.cutoff, file_format)  # type: ignore[arg-type]
+            pyramids = display.pyramid_table(scores.gather(("net_clv", "profit_to_date")))
     silent = (scores.cutoff - tables.last_timestamp).days
     if silent > 7:
         display.remark(
@@ -220,7 +221,7 @@ def score(
             "inactive than they may be"
         )
     tiers = display.tier_table(sum(sums[1:], sums[0]))
-    display.show_tiers(tiers, scores.cutoff, scores.allocation, scores.absent)
+    display.show_tiers(tiers, scores.cutoff, scores.allocation, scores.absent, pyramids)
     display.say(f"Wrote {len(scores):,} customers to {written}")
 
 
@@ -277,8 +278,8 @@ def demo(out: Path) -> None:
     display.say(promotion.reason)
     tiers = display.tier_table(display.sum_tiers(scores.table))
     allocation = scores.recommendation.allocation
-    display.show_tiers(tiers, scores.snapshot.cutoff, allocation, scores.absent)
-    display.show_pyramids(scores.table)
+    pyramids = display.pyramid_table(scores.table)
+    display.show_tiers(tiers, scores.snapshot.cutoff, allocation, scores.absent, pyramids)
     display.show_places(
         {
             "scores": written,

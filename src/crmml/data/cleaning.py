@@ -184,11 +184,7 @@ def clean(
     if schema is SUBSCRIPTIONS:
         table = _measure_cover(table, policies)
     columns = [name for name in table.columns if not name.startswith("__")]
-    bulk = None
-    if schema is TRANSACTIONS and policies.unlikely_dates != "keep":
-        at = table[str(schema.time)]
-        bulk = find_bulk(ibis.ifelse(_is_likely(at), at, ibis.null(at.type())))
-    steps = _steps(table, policies, schema, bulk)
+    steps = _steps(table, policies, schema, _bulk_of(table, policies, schema))
     # a row is counted by the first policy that drops it, so the counts add up
     alive: ir.BooleanValue = ibis.literal(True)
     masks: dict[str, ir.BooleanValue] = {}
@@ -235,6 +231,13 @@ def clean(
         None if facts.get("last") is None else pd.Timestamp(facts["last"]),
         facts.get("currency"),
     )
+
+
+def _bulk_of(table: ir.Table, policies: Policies, schema: TableSchema) -> Bulk | None:
+    if schema is not TRANSACTIONS or policies.unlikely_dates == "keep":
+        return None
+    at = table[str(schema.time)]
+    return find_bulk(ibis.ifelse(_is_likely(at), at, ibis.null(at.type())))
 
 
 def _spell(table: ir.Table, schema: TableSchema) -> ir.Table:

@@ -495,9 +495,7 @@ def _propose(
     if schema is TRANSACTIONS:
         evidence += _join_clock(columns, looks)
         doubts += _doubt_zeros(columns, figures)
-    grain: Grain = "day"
-    if schema is TRANSACTIONS and "timestamp" in columns and "time_of_day" not in columns:
-        grain = _find_grain(table, columns["timestamp"].column, date_format, evidence)
+    grain = _find_grain(table, columns, schema, date_format, evidence)
     currencies = _currencies(table, columns, doubts)
     used = {guess.column for guess in columns.values()}
     apart = revenue.apart if revenue else ()
@@ -639,7 +637,16 @@ def _decide_times(
     return date_format, needs_timezone
 
 
-def _find_grain(table: ir.Table, name: str, date_format: str | None, evidence: list[str]) -> Grain:
+def _find_grain(
+    table: ir.Table,
+    columns: Mapping[str, Guess],
+    schema: TableSchema,
+    date_format: str | None,
+    evidence: list[str],
+) -> Grain:
+    if schema is not TRANSACTIONS or "timestamp" not in columns or "time_of_day" in columns:
+        return "day"
+    name = columns["timestamp"].column
     grain = find_grain(table, name, date_format)
     if grain != "day" and grain_of(date_format) is None:
         evidence.append(

@@ -254,9 +254,7 @@ def compute_profile(
     """
     lines = opened(tables)["transactions"]
     totals = _totals(lines)
-    bought = lines.filter(is_purchase(lines))
-    days = bought.select("customer_id", day=bought.timestamp.cast("date")).distinct()
-    with kept(days) as visits:
+    with kept(_days_of(lines)) as visits:
         histories = visits.group_by("customer_id").agg(n=visits.count(), first=visits.day.min())
         with kept(histories) as people:
             counts = _counts(people.group_by(value=people.n).agg(n=people.count()))
@@ -266,16 +264,14 @@ def compute_profile(
         raise TooLittleDataError(
             f"there must be at least one purchase; all {totals['rows']:,} lines are returns"
         )
-    first, last = daily.index[0], daily.index[-1]
     spans = _spans(daily, grain)
-    weeks = float(spans["days"].sum()) / 7
+    weeks = spans["days"].sum() / 7.0
     silent, longest, since = _silence(spans)
     entry = _entry(spans)
-    # the decline of a closed cohort would pass for a season
-    season, month = (None, None) if entry.base == "closed_cohort" else _season(spans)
+    season, month = _season(spans, entry)
     return Profile(
-        first=first,
-        last=last,
+        first=daily.index[0],
+        last=daily.index[-1],
         weeks=weeks,
         rows=totals["rows"],
         customers=totals["customers"],
@@ -293,7 +289,7 @@ def compute_profile(
         silent_days=silent,
         longest_silence=longest,
         silence_from=since,
-        closed_weekdays=() if grain in MONTHS else _closed_weekdays(daily),
+        closed_weekdays=_closed_weekdays(daily, grain),
         entry=entry,
         last_newcomer=daily.index[daily["new_customers"] > 0][-1],
         monthly=daily.groupby(_dates(daily).to_period("M")).sum(),
@@ -306,8 +302,14 @@ def compute_profile(
         counted=_is_counted(tables),
         reach=_reach(lines.columns, weeks, float(counts.get(1, 0) / counts.sum()),
                      Duration.parse(history), Duration.parse(horizon), _is_counted(tables)),
-        dated_by=None if grain in MONTHS else grain_of_days(daily.index[daily["purchases"] > 0]),
+        dated_by=_dated_by(daily, grain),
     )  # fmt: skip
+
+
+def _days_of(lines: ir.Table) -> ir.Table:
+    """Return the days on which each customer bought."""
+    bought = lines.filter(is_purchase(lines))
+    return bought.select("customer_id", day=bought.timestamp.cast("date")).distinct()
 
 
 def _is_counted(tables: Tables) -> bool:
@@ -318,8 +320,7 @@ def _is_counted(tables: Tables) -> bool:
 def count_buyers(tables: Tables) -> tuple[int, float]:
     """Return the number of buyers, and the share of them that bought on one day only."""
     lines = tables.transactions
-    bought = lines.filter(is_purchase(lines))
-    days = bought.select("customer_id", day=bought.timestamp.cast("date")).distinct()
+    days = _days_of(lines)
     each = days.group_by("customer_id").agg(n=days.count())
     found = each.aggregate(n=each.count(), once=(each.n == 1).sum()).to_pyarrow().to_pylist()[0]
     return found["n"], (found["once"] or 0) / max(found["n"], 1)
@@ -498,8 +499,14 @@ def _silence(spans: pd.DataFrame) -> tuple[int, int, pd.Timestamp | None]:
     return int(days.sum()), longest, start
 
 
-def _closed_weekdays(daily: pd.DataFrame) -> tuple[str, ...]:
-    if len(daily) < 8 * 7:
+def _dated_by(daily: pd.DataFrame, grain: Grain) -> str | None:
+    if grain in MONTHS:
+        return None
+    return grain_of_days(_dates(daily)[daily["purchases"].to_numpy() > 0])
+
+
+def _closed_weekdays(daily: pd.DataFrame, grain: Grain) -> tuple[str, ...]:
+    if len(daily) < 8 * 7 or grain in MONTHS:
         return ()
     sums = daily["purchases"].groupby(_dates(daily).day_of_week).sum()
     return tuple(calendar.day_name[day] for day in sums.index[sums == 0])
@@ -511,12 +518,13 @@ def _entry(spans: pd.DataFrame) -> Entry:
     return judge_entry((0.0, float(ends[-1])), np.r_[0.0, ends[:-1]], ends, new, bought)
 
 
-def _season(spans: pd.DataFrame) -> tuple[float | None, int | None]:
+def _season(spans: pd.DataFrame, entry: Entry) -> tuple[float | None, int | None]:
     """Return purchases per day of the strongest calendar month over the mean one, and which."""
     months = spans.groupby(_dates(spans).to_period("M"))[["purchases", "days"]].sum()
     whole = months["days"] == pd.PeriodIndex(months.index).days_in_month
     per_day = (months["purchases"] / months["days"])[whole]
-    if len(per_day) < 12:
+    # the decline of a closed cohort would pass for a season
+    if len(per_day) < 12 or entry.base == "closed_cohort":
         return None, None
     # growth over the years would pass for a season, so each month is held against its year
     level = per_day.rolling(12, center=True).mean().bfill().ffill()

@@ -224,8 +224,8 @@ def build_person_periods(
     at = _at_risk(spells, lengths, now, begin)
     known = _covariates(at, rows, seen, lengths)
     known = known.inner_join(at.select(*_KEY, "cause", "position"), list(_KEY))
-    known = known.mutate(starts_at=known["at"].as_timestamp("s")).drop("at")
-    frame = fetch(known, ["customer_id", "spell", "age"])
+    frame = fetch(known, _KEY)
+    frame["starts_at"] = pd.to_datetime(frame.pop("at"), unit="s")
     if not len(frame):
         raise TooLittleDataError(f"no contract was seen through a whole period before {moment}")
     older = spells.filter(spells.started < begin, spells.until >= begin)
@@ -329,8 +329,8 @@ def _spells(tables: Tables, lengths: _Lengths) -> tuple[ir.Table, ir.Table]:
     renewed = (rows.start <= rows.before) | (rows.start - rows.before <= lengths.grace)
     begins = rows.before.isnull() | ~renewed
     rows = rows.mutate(
-        begins=begins.cast("int64"),
-        changed=(~begins & (rows.plan != rows.former)).fill_null(False).cast("int64"),
+        begins=ibis.ifelse(begins, 1, 0),
+        changed=ibis.ifelse(~begins & (rows.plan != rows.former), 1, 0),
     )
     order = [rows.start, rows.until, rows.plan]
     number = rows.begins.sum().over(ibis.cumulative_window(group_by="customer_id", order_by=order))

@@ -17,6 +17,7 @@ import pandas as pd
 
 from crmml._typing import GRAINS, MONTHS, UNITS_OF, Grain, TimeUnit
 from crmml.exceptions import ParameterError
+from crmml.features.windows import read_moment
 
 HOURS: dict[str, int] = {"hour": 1, "day": 24, "week": 168}
 """Length of a grain or time unit in hours; months and quarters have none that is fixed."""
@@ -63,6 +64,13 @@ def check_grain(grain: Grain, time_unit: TimeUnit | None = None) -> None:
     if time_unit is not None and time_unit not in units:
         rule = f"one of {units} where the grain of a transaction log is {grain!r}"
         raise ParameterError("time_unit", rule, time_unit)
+
+
+def read_edge(value: str | pd.Timestamp, grain: Grain, name: str) -> pd.Timestamp:
+    """Read a moment that must not lie inside a month or quarter of the grain."""
+    moment = read_moment(value, name)
+    check_edge(moment, grain, name)
+    return moment
 
 
 def check_edge(moment: pd.Timestamp, grain: Grain, name: str) -> None:

@@ -17,7 +17,6 @@ from crmml._typing import GRAINS, TIME_UNITS, FloatArray, Grain, IntArray, TimeU
 from crmml.card import Card, Result, listed, moment
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, TooLittleDataError
 from crmml.features.purchase_times import PurchaseTimes
-from crmml.features.windows import read_moment
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -462,7 +461,7 @@ def build_snapshot(
 
     Of a grain of a month or quarter a customer has one purchase in each at most. Processes in
     continuous time then expect somewhat too many purchases of those who buy in most of them: at a
-    purchase in every eighth month on average, and rates as different as usual, about a tenth.
+    purchase in every eighth month on average, and rates as different as usual, a tenth to a fifth.
 
     Examples
     --------
@@ -564,8 +563,7 @@ def summarised(
     from crmml.features import purchases
 
     purchases.check_grain(grain, time_unit)
-    end = read_moment(cutoff, "cutoff")
-    purchases.check_edge(end, grain, "cutoff")
+    end = purchases.read_edge(cutoff, grain, "cutoff")
     opened = tables if isinstance(tables, Tables) else open_tables(tables)
     lines, n_lines, has_returns = _lines_before(opened, end, own_seller)
     last = purchases.last_period_before(end, grain)

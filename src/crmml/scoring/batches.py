@@ -106,6 +106,10 @@ class ScoredBatches:
     def __len__(self) -> int:
         return len(self._spool.customer_id)
 
+    def gather(self, names: Sequence[str]) -> dict[str, pd.Series[Any]]:
+        """Return those of some predicted columns that there are, of all customers."""
+        return self._spool.gather([name for name in names if name in self._spool.names])
+
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Yield the scores, a frame per batch, rising in ``customer_id`` from one to the next."""
         late = [p for p in self._predictors if isinstance(p, Actions)]

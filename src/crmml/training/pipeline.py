@@ -196,9 +196,8 @@ def train(
         *fitted.notes,
         *contracts.notes,
         *(gate.note for gate in gates),
+        *([] if served.upgrades is None else [upgrade_note(served.upgrades)]),
     ]
-    if served.upgrades is not None:
-        told.append(upgrade_note(served.upgrades))
     notes = gather_notes(backtest, told, scores)
     return TrainingResult(
         bundle=finish_bundle(bundle, figures, notes, scores, tables),

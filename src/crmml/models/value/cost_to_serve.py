@@ -210,13 +210,12 @@ def net_quantiles(
     k = np.where(p > 0, spent / np.where(p > 0, p, 1.0), 0.0)
     grid = np.unique(np.concatenate([levels, _GRID]))
     margin = ahead.clv_quantiles(grid.tolist()).to_numpy()
-    quiet = ahead.doubted.probability_no_purchase()
-    silent: FloatArray = np.asarray(quiet, dtype=np.float64)
+    silent = np.asarray(ahead.doubted.probability_no_purchase(), dtype=np.float64)
     loses = margin[:, 0] < 0
     out = np.empty((len(p), len(levels)))
     for j, level in enumerate(levels):
         upper = margin[:, int(np.searchsorted(grid, level))] - k
-        lower = _interpolated(grid, margin, level + 1.0 - p, silent) - k
+        lower = _interpolated(grid, margin, np.asarray(level + 1.0 - p), silent) - k
         gains = np.where(lower < 0, lower, np.maximum(upper, 0.0))
         out[:, j] = np.where(loses, np.where(level < p, upper, 0.0), gains)
     columns = pd.Index(levels, name="q")

@@ -77,11 +77,11 @@ def upgrade_probability(
     near = model._look_ahead(snapshot, horizon)
     if "gamma" in near.futures[0]._fields:
         raise CrmmlError("the chance of an upgrade is not known of a process of opportunities")
-    goal: FloatArray = np.asarray(threshold.reindex(snapshot.customer_id), dtype=np.float64)
+    goal = np.asarray(threshold.reindex(snapshot.customer_id), dtype=np.float64)
     factors: FloatArray = np.ones(len(snapshot))
     if costs is not None:
         factors = costs.factors(snapshot, ahead.purchases.probability_alive())
-    p_buys = near.chances()["buys"].to_numpy()
+    p_buys: FloatArray = near.chances()["buys"].to_numpy(np.float64)
     first = np.empty(near.alive.shape[1], dtype=np.int64)
     first[near.rows] = np.arange(len(near.rows))
     place = np.argsort(near.rows, kind="stable")
@@ -128,8 +128,7 @@ class _Later:
         later = _later_snapshot(snapshot, first, n, share, horizon)
         its = model._look_ahead(later, ahead.horizon)
         rate = model.annual_discount_rate
-        bought: FloatArray = np.asarray(its.discounted(rate), dtype=np.float64)
-        bought = bought.reshape(n.shape)
+        bought = np.asarray(its.discounted(rate), dtype=np.float64).reshape(n.shape)
         cost: FloatArray = np.zeros(n.shape)
         if costs is not None:
             time = time_alive(its, rate).to_numpy().reshape(n.shape)
