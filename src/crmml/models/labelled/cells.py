@@ -45,7 +45,11 @@ def as_text(column: pd.Series[Any]) -> pd.Series[Any]:
 
 def _plain(value: Any) -> str:
     # one column may be whole in one file and have decimals in the next
-    if isinstance(value, (float, np.floating)) and float(value).is_integer() and abs(value) < 1e15:
+    if (
+        isinstance(value, (float, np.floating))
+        and float(value).is_integer()
+        and abs(float(value)) < 1e15
+    ):
         return str(int(value))
     return str(value).strip()
 
@@ -80,9 +84,9 @@ def read_cells(text: pd.Series[Any], form: Form) -> FloatArray:
     [1234.5, 7.0, 12.0, nan, nan]
     """
     filled = text.dropna()
-    out = pd.Series(np.nan, index=text.index)
+    out: pd.Series[Any] = pd.Series(np.nan, index=text.index)
     if filled.empty:
-        return out.to_numpy(dtype=np.float64)
+        return np.asarray(out, dtype=np.float64)
     if form in _DATES:
         for code in _DATES[form]:
             # words that only look like dates, such as 12, are no dates
@@ -91,7 +95,7 @@ def read_cells(text: pd.Series[Any], form: Form) -> FloatArray:
                 days = pd.to_datetime(some, format=code, errors="coerce", utc=True)
                 seconds = (days - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
                 out.loc[some.index] = out.loc[some.index].fillna(seconds / 86_400.0)
-        return out.to_numpy(dtype=np.float64)
+        return np.asarray(out, dtype=np.float64)
     bare = filled.str.replace(r"[\s\u00a0\u202f$€£%']", "", regex=True)
     if form == "number_comma":
         bare = bare.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)

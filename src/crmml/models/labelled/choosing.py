@@ -15,6 +15,7 @@ from crmml.metrics import classification
 from crmml.metrics.bootstrap import Replicates, hash_keys, keyed_uniforms, replicate
 from crmml.metrics.calibration import compute_reliability, expected_calibration_error
 from crmml.metrics.profit import expected_maximum_profit
+from crmml.metrics.ranking import Order
 from crmml.models.churn.evaluation import grade_gain
 from crmml.models.labelled.encoding import TableEncoding, texts_of
 from crmml.models.labelled.leaks import Finding, find_leaks
@@ -151,14 +152,15 @@ def fit_labelled(
     ]
     judgement = _judge(Replicates.mean(parts), said, y, ranked[0], few)
     chosen = next(one for one in LEARNERS if one.name == judgement.chosen)
-    final = encoding.with_rates(texts, y)
     learner = chosen.fit(X, y, tuned[chosen.name])
     line = Line.fit(np.mean([one[chosen.name] for one in raw], axis=0), y)
     bands = tuple(
-        (float(b.predicted), float(b.low), float(b.high))
-        for b in judgement.reliability.itertuples()
+        (float(p), float(low), float(high))
+        for p, low, high in judgement.reliability[["predicted", "low", "high"]].to_numpy()
     )
-    model = LabelledModel(chosen.name, final, learner, line, bands, profit_threshold())
+    model = LabelledModel(
+        chosen.name, encoding.with_rates(texts, y), learner, line, bands, profit_threshold()
+    )
     return LabelledFit(model, judgement, findings)
 
 
@@ -301,7 +303,7 @@ def _judge(
     metrics: dict[str, Any] = {}
     for metric in ("auc", "log_loss", "brier"):
         row = table.loc[(chosen, metric), ["value", "lower", "upper"]]
-        metrics[f"served_churn_{metric}"] = tuple(map(float, row))
+        metrics[f"served_churn_{metric}"] = tuple(row.to_numpy(dtype=np.float64).tolist())
     for metric in ("average_precision", "top_decile_lift"):
         metrics[f"served_churn_{metric}"] = float(table["value"].loc[(chosen, metric)])
     profits = [expected_maximum_profit(y, p) for p in probability]
@@ -321,7 +323,7 @@ def _judge(
         ).of([chosen]),
         chosen=chosen,
         best_column=column,
-        grade=grade_gain(*map(float, bounds)),
+        grade=grade_gain(*bounds.to_numpy(dtype=np.float64).tolist()),
         metrics=metrics,
         reliability=compute_reliability(y, mean),
         gain_curve=compute_gain_curve(y, mean),
@@ -366,6 +368,6 @@ def compute_gain_curve(y: FloatArray, score: FloatArray) -> pd.DataFrame:
     >>> compute_gain_curve(np.array([0.0, 1.0]), np.array([0.1, 0.9]))["found"].tolist()[5]
     1.0
     """
-    order = classification.Order.of(score)
+    order = Order.of(score)
     shares = np.linspace(0, 1, 11)
     return pd.DataFrame({"contacted": shares, "found": order.reached_at(y, shares) / y.sum()})

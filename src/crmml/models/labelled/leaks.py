@@ -139,7 +139,7 @@ def _runs_on(text: pd.Series[Any], form: Any, filled: int, distinct: int) -> boo
 def _skill(text: pd.Series[Any], form: Any, y: FloatArray) -> float:
     """AUC of a column alone in the better direction; words by the shares of the other rows."""
     missing = text.isna().to_numpy(dtype=np.float64)
-    scores = [missing]
+    scores: list[FloatArray] = [missing]
     if form is not None:
         values = read_cells(text, form)
         scores.append(np.where(np.isnan(values), -np.inf, values))

@@ -163,7 +163,8 @@ class AdditiveLearner:
         trees = Boosting(objective="binary", **_MAIN).grow(X, y, found.rounds)  # type: ignore[arg-type]
         weight = np.abs(trees.contributions(X)[:, :-1]).mean(axis=0)
         leading = sorted(np.argsort(-weight, kind="stable")[:PAIR_FEATURES].tolist())
-        outside, pairs = found.outside, []
+        outside = found.outside
+        pairs: list[tuple[int, int]] = []
         before = float(log_loss(y, _logistic(outside)))
         judged = fold == fold.min()
         gains = {}
