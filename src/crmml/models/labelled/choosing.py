@@ -154,14 +154,22 @@ def fit_labelled(
     chosen = next(one for one in LEARNERS if one.name == judgement.chosen)
     learner = chosen.fit(X, y, tuned[chosen.name])
     line = Line.fit(np.mean([one[chosen.name] for one in raw], axis=0), y)
-    bands = tuple(
+    model = LabelledModel(
+        chosen.name,
+        encoding.with_rates(texts, y),
+        learner,
+        line,
+        _bands(judgement),
+        profit_threshold(),
+    )
+    return LabelledFit(model, judgement, findings)
+
+
+def _bands(judgement: LabelledJudgement) -> tuple[tuple[float, float, float], ...]:
+    return tuple(
         (float(p), float(low), float(high))
         for p, low, high in judgement.reliability[["predicted", "low", "high"]].to_numpy()
     )
-    model = LabelledModel(
-        chosen.name, encoding.with_rates(texts, y), learner, line, bands, profit_threshold()
-    )
-    return LabelledFit(model, judgement, findings)
 
 
 def profit_threshold() -> float:
@@ -323,7 +331,7 @@ def _judge(
         ).of([chosen]),
         chosen=chosen,
         best_column=column,
-        grade=grade_gain(*bounds.to_numpy(dtype=np.float64).tolist()),
+        grade=grade_gain(float(np.ravel(bounds)[0]), float(np.ravel(bounds)[1])),
         metrics=metrics,
         reliability=compute_reliability(y, mean),
         gain_curve=compute_gain_curve(y, mean),

@@ -138,7 +138,7 @@ def _runs_on(text: pd.Series[Any], form: Any, filled: int, distinct: int) -> boo
 
 def _skill(text: pd.Series[Any], form: Any, y: FloatArray) -> float:
     """AUC of a column alone in the better direction; words by the shares of the other rows."""
-    missing = text.isna().to_numpy(dtype=np.float64)
+    missing = text.isna().to_numpy().astype(np.float64)
     scores: list[FloatArray] = [missing]
     if form is not None:
         values = read_cells(text, form)
