@@ -138,18 +138,7 @@ def fit_labelled(
     best = [_single_columns(encoding, texts, y, fold, [ranked[0]]) for fold in folds[1:]]
     few = _few_columns(encoding, texts, y, folds[1], ranked[:FEW_COLUMNS])
     announce("judging")
-    parts = [
-        replicate(
-            {
-                name: classification.statistics(y, p)
-                for name, p in {**one, BEST_COLUMN: alone[ranked[0]]}.items()
-            },
-            keys,
-            n_replicates=n_boot,
-            seed=seed,
-        )
-        for one, alone in zip(said, best, strict=True)
-    ]
+    parts = _replicated(said, [alone[ranked[0]] for alone in best], y, keys, n_boot, seed)
     judgement = _judge(Replicates.mean(parts), said, y, ranked[0], few)
     chosen = next(one for one in LEARNERS if one.name == judgement.chosen)
     learner = chosen.fit(X, y, tuned[chosen.name])
@@ -163,6 +152,28 @@ def fit_labelled(
         profit_threshold(),
     )
     return LabelledFit(model, judgement, findings)
+
+
+def _replicated(
+    said: list[dict[str, FloatArray]],
+    best: list[FloatArray],
+    y: FloatArray,
+    keys: Any,
+    n_boot: int,
+    seed: int,
+) -> list[Replicates]:
+    return [
+        replicate(
+            {
+                name: classification.statistics(y, p)
+                for name, p in {**one, BEST_COLUMN: alone}.items()
+            },
+            keys,
+            n_replicates=n_boot,
+            seed=seed,
+        )
+        for one, alone in zip(said, best, strict=True)
+    ]
 
 
 def _bands(judgement: LabelledJudgement) -> tuple[tuple[float, float, float], ...]:
