@@ -1,0 +1,1 @@
+"""A ready-made table with an outcome: learned as it stands, without time and without a history."""

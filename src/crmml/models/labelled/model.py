@@ -1,0 +1,133 @@
+"""The model of a ready-made table: encoding, learner and calibration, stored as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from crmml._typing import FloatArray
+from crmml.metrics.classification import log_loss
+from crmml.models.labelled.encoding import TableEncoding
+from crmml.models.labelled.learners import Fitted, learner_from_dict
+
+BASIS = "cross_fitted"
+"""Where probability and interval come from: customers whom the judged fits had not seen."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Log-odds from a score by a rising line (Platt 1999).
+
+    Attributes
+    ----------
+    intercept, slope : float
+        ``slope`` is positive.
+    """
+
+    intercept: float
+    slope: float
+
+    @classmethod
+    def fit(cls, score: FloatArray, y: FloatArray) -> Self:
+        """Fit to scores of rows that the learner had not seen."""
+
+        def loss(at: FloatArray) -> float:
+            return float(log_loss(y, expit(at[0] + np.exp(at[1]) * score)))
+
+        found = minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-6})
+        return cls(float(found.x[0]), float(np.exp(found.x[1])))
+
+    def __call__(self, score: FloatArray) -> FloatArray:
+        """Return probabilities."""
+        return np.asarray(expit(self.intercept + self.slope * score))
+
+
+@dataclass(frozen=True)
+class LabelledModel:
+    """Probability of the outcome for a row of a ready-made table.
+
+    Attributes
+    ----------
+    name : str
+        Of the learner.
+    encoding : TableEncoding
+    learner : Fitted
+    line : Line
+        Calibration.
+    bands : tuple of (said, low, high)
+        Mean probability of each tenth of the training's customers outside, and the 95 % interval
+        of the share to whom it happened.
+    threshold : float
+        Probability from which a contact pays.
+    """
+
+    name: str
+    encoding: TableEncoding
+    learner: Fitted
+    line: Line
+    bands: tuple[tuple[float, float, float], ...]
+    threshold: float
+
+    def predict(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+        """Return probabilities of new rows, and what is unlike the training.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            Columns as at training, in any order; further ones are not looked at.
+
+        Returns
+        -------
+        DataFrame
+            ``churn_probability``, ``_lower``, ``_upper``, ``churn_basis`` and ``contact_pays``.
+        list of str
+            A sentence for each column that is missing or holds what cannot be read.
+
+        Raises
+        ------
+        UnlikeTrainingError
+            If more than half of the columns are missing.
+        """
+        texts, told = self.encoding.read(rows)
+        probability = self.line(self.learner.score(self.encoding.matrix(texts)))
+        said, low, high = np.array(self.bands, dtype=np.float64).T
+        table = pd.DataFrame(index=rows.index)
+        table["churn_probability"] = probability
+        table["churn_probability_lower"] = np.minimum(
+            probability, np.interp(probability, said, low)
+        )
+        table["churn_probability_upper"] = np.maximum(
+            probability, np.interp(probability, said, high)
+        )
+        table["churn_basis"] = BASIS
+        table["contact_pays"] = probability >= self.threshold
+        return table, told
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "name": self.name,
+            "encoding": self.encoding.to_dict(),
+            "learner": self.learner.to_dict(),
+            "line": [self.line.intercept, self.line.slope],
+            "bands": [list(band) for band in self.bands],
+            "threshold": self.threshold,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Rebuild from :meth:`to_dict`."""
+        return cls(
+            name=stored["name"],
+            encoding=TableEncoding.from_dict(stored["encoding"]),
+            learner=learner_from_dict(stored["learner"]),
+            line=Line(*map(float, stored["line"])),
+            bands=tuple((float(a), float(b), float(c)) for a, b, c in stored["bands"]),
+            threshold=float(stored["threshold"]),
+        )
