@@ -66,12 +66,15 @@ class Served:
     upgrades : DataFrame or None
         Upgrade probabilities and who moved up; see
         :func:`crmml.training.upgrade_evaluation.evaluate_upgrades`.
+    scored : DataFrame or None
+        The scores that were compared, keyed by customer.
     """
 
     replicates: Replicates
     churn: pd.DataFrame | None
     heuristic: Replicates | None = None
     upgrades: pd.DataFrame | None = None
+    scored: pd.DataFrame | None = None
 
 
 def evaluate_served(plan: Plan, backtest: Backtest) -> Served:
@@ -95,8 +98,9 @@ def evaluate_served(plan: Plan, backtest: Backtest) -> Served:
         snapshot=graded.snapshot,
         heuristic=_heuristic(plan, backtest)["purchases"],
     )
-    upgrades = evaluate_upgrades(bundle, plan.tables, graded.window, graded.snapshot)
-    return replace(found, upgrades=upgrades)
+    assert found.scored is not None  # noqa: S101 - for the reader of types
+    upgrades = evaluate_upgrades(bundle, plan.tables, graded.window, found.scored)
+    return replace(found, upgrades=upgrades, scored=None)
 
 
 def _heuristic(plan: Plan, backtest: Backtest) -> pd.DataFrame:
@@ -206,7 +210,7 @@ def evaluate_bundle(
     uniforms = keyed_uniforms(hash_keys(ids), config.seed, Stream.PIT)
     bought = happened["purchases"].loc[ids].to_numpy(dtype=np.float64)
     pit = transform_counts(bundle.predictors, scores.snapshot, bought, uniforms)
-    return evaluate_scores(
+    found = evaluate_scores(
         scored,
         happened,
         churned,
@@ -216,6 +220,7 @@ def evaluate_bundle(
         n_boot=config.backtest.bootstrap,
         seed=config.seed,
     )
+    return replace(found, scored=scored)
 
 
 def evaluate_scores(

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 
 from crmml.data.tables import Tables
-from crmml.features.margins import MarginRates
-from crmml.features.snapshot import Snapshot, build_snapshot
+from crmml.features.snapshot import build_snapshot
 from crmml.features.windows import Window
 from crmml.metrics.calibration import compare_mean_probability
 from crmml.notes import Note, Severity
 from crmml.scoring.bundle import ScoringBundle
-from crmml.scoring.outlooks import LifetimeValue
-from crmml.scoring.predictors import Moment, Predictor, predict_all
 from crmml.scoring.profit import NET_VALUE, Profit, Upgrades
+from crmml.scoring.scorer import settings_of_snapshot
 
 
 def evaluate_upgrades(
-    bundle: ScoringBundle, tables: Tables, window: Window, snapshot: Snapshot
+    bundle: ScoringBundle, tables: Tables, window: Window, scored: pd.DataFrame
 ) -> pd.DataFrame | None:
     """Compare upgrade probabilities at the cutoff of a window with who moved up by its end.
 
-    The same bundle scores at both ends: what is judged is the forecast of its own later value, not
-    the value itself, which the other metrics judge.
+    The same bundle values the customers at both ends: what is judged is the forecast of its own
+    later value, not the value itself, which the other metrics judge.
 
     Parameters
     ----------
@@ -35,8 +31,8 @@ def evaluate_upgrades(
         The checked data, to the end of the window at least.
     window : Window
         Without a gap.
-    snapshot : Snapshot
-        At its cutoff.
+    scored : DataFrame
+        What the bundle served at its cutoff, keyed by customer.
 
     Returns
     -------
@@ -44,44 +40,30 @@ def evaluate_upgrades(
         See :func:`crmml.metrics.calibration.compare_mean_probability`: ``all``, and by the tier
         from which customers set out. None where the bundle gives no such probability.
     """
-    asked = _predictors(bundle)
-    upgrades = next((p for p in asked if isinstance(p, Upgrades)), None)
-    if upgrades is None:
+    upgrades = next((p for p in bundle.predictors if isinstance(p, Upgrades)), None)
+    if upgrades is None or not {NET_VALUE, "upgrade_probability"} <= set(scored):
         return None
-    before = predict_all(asked, Moment(tables, snapshot))
-    manifest = bundle.manifest
-    later = build_snapshot(
-        tables,
-        window.closes,
-        grain=manifest.grain,
-        time_unit=manifest.time_unit,
-        channels=manifest.channels,
-        own_seller=manifest.own_seller,
-        margins=None if manifest.margins is None else MarginRates.from_dict(manifest.margins),
-    )
-    values = [p for p in asked if not isinstance(p, Upgrades)]
-    after = predict_all(values, Moment(tables, later))[NET_VALUE].loc[before.index]
-    goal = upgrades.segments.next_cut_point(before[NET_VALUE])
-    below = goal.notna().to_numpy()
+    goal = upgrades.segments.next_cut_point(scored[NET_VALUE])
+    below = (goal.notna() & scored["upgrade_probability"].notna()).to_numpy()
     if not below.any():
         return None
-    tier = upgrades.segments.assign(before[NET_VALUE])[below]
+    after = _net_value(bundle, tables, window.closes).reindex(scored.index)
+    tier = upgrades.segments.assign(scored[NET_VALUE])[below]
     groups = {"all": np.ones(int(below.sum()), dtype=bool)}
     groups |= {f"from {name}": (tier == name).to_numpy() for name in "BCDE" if (tier == name).any()}
     return compare_mean_probability(
         (after >= goal)[below].to_numpy().astype(np.float64),
-        before["upgrade_probability"][below].to_numpy(np.float64),
+        scored["upgrade_probability"][below].to_numpy(np.float64),
         groups,
     )
 
 
-def _predictors(bundle: ScoringBundle) -> list[Predictor]:
-    """Return what an upgrade rests on, without what other predictors ask for."""
-    return [
-        replace(p, margin_horizons=(), windows=()) if isinstance(p, LifetimeValue) else p
-        for p in bundle.predictors
-        if isinstance(p, (LifetimeValue, Profit, Upgrades))
-    ]
+def _net_value(bundle: ScoringBundle, tables: Tables, cutoff: pd.Timestamp) -> pd.Series[float]:
+    """Value the customers at a later cutoff as the scores would, without their intervals."""
+    profit = next(p for p in bundle.predictors if isinstance(p, Profit))
+    snapshot = build_snapshot(tables, cutoff, **settings_of_snapshot(bundle.manifest, tables))
+    ahead = bundle.lifetime_value.ahead(snapshot, profit.value_horizon)
+    return ahead.clv() if profit.costs is None else ahead.clv() - profit.costs.expected(ahead)
 
 
 def upgrade_note(table: pd.DataFrame) -> Note:
