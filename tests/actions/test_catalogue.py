@@ -168,7 +168,7 @@ def test_options_are_the_channels_of_each_action():
     ("changes", "match"),
     [
         ({"save_rate": {"mean": 1.5, "sample_size": 9}}, "action 'call', field 'save_rate'.*1.5"),
-        ({"horizon": "1 month"}, "action 'call'|the catalogue: a duration is"),
+        ({"horizon": "1 year"}, "action 'call'|the catalogue: a duration is"),
         ({"colour": 1}, "action 'call', field 'colour': extra inputs are not permitted"),
         ({"contact_cost": {"fax": 1.0}}, "contact_cost must name exactly the channels"),
         ({"contact_cost": -1.0}, "contact_cost must be >= 0"),

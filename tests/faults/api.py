@@ -141,7 +141,7 @@ ROWS = [
     Row("None as a horizon", _asked("expected_purchases", None), ("a duration is",)),
     Row("a number as a horizon", _asked("expected_purchases", 26), ("a duration is",)),
     Row("True as a horizon", _asked("expected_purchases", True), ("a duration is",)),
-    Row("a horizon of months", _asked("expected_purchases", "6M"), ("a duration is",)),
+    Row("a horizon of years", _asked("expected_purchases", "6Y"), ("a duration is",)),
     Row(
         "a horizon of 400 digits", _asked("expected_purchases", "9" * 400 + "W"), ("a duration is",)
     ),

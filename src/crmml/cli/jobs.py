@@ -114,7 +114,7 @@ def train(config: Config) -> None:
     """Train, log, store the folder, and show what came out."""
     result, logged, folder = _train_and_log(config)
     display.show_training(result, _notes_beside(folder))
-    display.show_pyramids(result.scores.table)
+    display.show_pyramids(display.pyramid_table(result.scores.table))
     named = "" if logged.name == "crmml" else f" --name {logged.name}"
     where = f" --tracking-uri {tracking_address(config)}" if config.tracking.uri else ""
     display.say(

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from crmml._typing import MONTHS, Grain, TimeUnit
+from crmml.atomic import private_folder
 from crmml.data.engine import is_embedded, kept, sparing, store
 from crmml.data.schema import table_named
 from crmml.data.tables import Tables
@@ -107,7 +108,7 @@ def in_batches(
     Batches
     """
     how: dict[str, Any] = {"grain": grain, "own_seller": own_seller}
-    with tempfile.TemporaryDirectory(prefix="crmml-") as private, sparing(tables.transactions):
+    with tempfile.TemporaryDirectory(dir=private_folder()) as private, sparing(tables.transactions):
         folder, spans = Path(private), dict[str, Spans]()
         with summarised(tables, cutoff, time_unit=time_unit, channels=channels, **how) as found:
             bought = found.query.filter(found.query.frequency >= 0)

@@ -21,6 +21,7 @@ import pandas as pd
 from crmml._typing import FloatArray
 from crmml.actions.allocation import Allocation, allocate
 from crmml.actions.catalogue import ActionCatalogue, Option
+from crmml.atomic import private_folder
 from crmml.data.tables import Tables
 from crmml.features.batches import Batches, in_batches
 from crmml.features.snapshot import Snapshot
@@ -188,7 +189,7 @@ def score_in_batches(
     given = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
     predictors = deciding(bundle.predictors, tables, given, stored_prices)
     shared = _Shared(tables, manifest, at, {"plans": plans, "control": control, "_shared": {}})
-    with tempfile.TemporaryDirectory(prefix="crmml-") as folder:
+    with tempfile.TemporaryDirectory(dir=private_folder()) as folder:
         spool = Spool(Path(folder), [p for p in predictors if not isinstance(p, Actions)])
         absent = _predict(spool, shared, size)
         _guard(spool, shared, strict)

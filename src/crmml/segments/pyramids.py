@@ -59,7 +59,7 @@ def compute_pyramids(
     >>> value = pd.Series([8.0, 5.0, 4.0, 3.0, 2.0, 1.0, 1.0, 1.0, 0.5, 0.1])
     >>> profit = pd.Series([2.0, 5.0, 4.0, 3.0, 2.0, 1.0, 1.0, 1.0, 0.5, -2.0])
     >>> compute_pyramids(value, profit)["share_of_profit"].round(2).tolist()
-    [0.29, 0.4, 0.34, 0.06, -0.09]
+    [0.29, 0.4, 0.23, 0.17, -0.09]
     """
     tiers = cut_pyramids(value, profit, shares)
 

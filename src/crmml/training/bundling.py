@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crmml.actions.catalogue import ActionCatalogue
+from crmml._typing import MONTHS, Duration
+from crmml.actions.catalogue import ActionCatalogue, CatalogueError
 from crmml.actions.contacts import ContactLimit
 from crmml.actions.holdout import Strata
 from crmml.config import Config
@@ -211,6 +212,14 @@ def read_catalogue(config: Config) -> ActionCatalogue:
     path = config.actions.catalogue
     found = ActionCatalogue.default() if path is None else ActionCatalogue.from_yaml(path)
     check_conditions(found)
+    grain = config.snapshot.grain
+    for action in found.actions:
+        for length in (action.horizon, action.valid_for):
+            if length and grain not in MONTHS and Duration.parse(length).unit in MONTHS:
+                raise CatalogueError(
+                    f"action {action.name!r} looks {length} ahead: months and quarters go with the "
+                    f"grains of these names; the grain is {grain}, so write weeks or days"
+                )
     return found
 
 

@@ -72,7 +72,8 @@ def plan_judging(plan: Plan) -> Plan:
     tables = keep_judges(plan.tables, plan.newest.customer_id)
     if tables is plan.tables:
         return plan
-    newest = build_snapshot(tables, plan.cutoff, **plan.build)
+    margins = plan.newest.provenance["margins"]  # of all customers, as everybody is scored
+    newest = build_snapshot(tables, plan.cutoff, margins=margins, **plan.build)
     return Plan(plan.config, tables, plan.cutoff, newest, plan.build)
 
 

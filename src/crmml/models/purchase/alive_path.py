@@ -60,10 +60,11 @@ def _on_dates(model: PurchaseModel, snapshot: Snapshot, days: DailyHistory) -> F
     h = model._plain_histories(days.at_once())
     end, unit = end_of(snapshot), UNIT_DAYS[snapshot.time_unit]
     begin = np.full(len(h.T), -float(days.T[-1]))
-    pace = model._pace(snapshot, end - float(days.T[-1]) * unit, end)
+    clocks = model._clockwork
+    pace = clocks.pace(snapshot, end - float(days.T[-1]) * unit, end)
 
     def passed(length: FloatArray) -> FloatArray:
-        return np.asarray(Intervals.of(begin, length).under(pace, model._settling).time)
+        return np.asarray(Intervals.of(begin, length).under(pace, clocks.settling).time)
 
     T = passed(h.T)
     t_x = np.where(h.x > 0, np.minimum(passed(h.t_x), T), 0.0)

@@ -67,7 +67,7 @@ class Clockwork:
             logs = logs + self.coefficients @ self.schedules.columns(middle)
         return Pace(edges, np.exp(logs), np.empty((0, len(logs))))
 
-    def _pace(self, snapshot: Snapshot, begin: float, end: float) -> Pace | None:
+    def pace(self, snapshot: Snapshot, begin: float, end: float) -> Pace | None:
         """Return the same with its edges in units after the end of the data."""
         pace = self.pace_between(begin, end)
         if pace is None:
@@ -89,7 +89,7 @@ class Clockwork:
         if not len(h.T):
             return h
         end, unit = end_of(snapshot), UNIT_DAYS.get(snapshot.time_unit, 1.0)
-        pace = self._pace(snapshot, end - float(h.T.max()) * unit, end)
+        pace = self.pace(snapshot, end - float(h.T.max()) * unit, end)
         # The interval begins with the first purchase, but for those who are older than the data.
         begins = np.where(np.isinf(age), age, 0.0)
         T = Intervals.of(-h.T, h.T, begins).under(pace, self.settling).time
@@ -109,7 +109,7 @@ class Clockwork:
         pace = None
         if len(lengths) and np.isfinite(lengths[0]):
             end, unit = end_of(snapshot), UNIT_DAYS.get(snapshot.time_unit, 1.0)
-            pace = self._pace(snapshot, end, end + float(lengths[0]) * unit)
+            pace = self.pace(snapshot, end, end + float(lengths[0]) * unit)
         if pace is not None:
             return (
                 Intervals.of(np.zeros(len(lengths)), lengths, age).under(pace, self.settling).time
@@ -143,7 +143,7 @@ class Clockwork:
         if not self._paced and settling is not None:
             return newcomer.discounted_purchases(params, age, until, delta, settling)
         moments, beyond = self._path_ahead(snapshot, length, delta)
-        pace = self._pace(
+        pace = self.pace(
             snapshot,
             end_of(snapshot),
             end_of(snapshot) + moments[-1] * UNIT_DAYS[snapshot.time_unit],
