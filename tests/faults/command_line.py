@@ -377,8 +377,8 @@ _CATALOGUE = [
     Row(
         "an endless sample", catalogue(save_rate="{mean: .1, sample_size: .inf}"), _TRAIN, ("line",)
     ),
-    Row("a horizon of years", catalogue(horizon="6Y"), _TRAIN, ("a duration is", "line")),
-    Row("a horizon of months", catalogue(horizon="6M"), _TRAIN, ("months", "the grain is day")),
+    Row("an action over years", catalogue(horizon="6Y"), _TRAIN, ("a duration is", "line")),
+    Row("an action over months", catalogue(horizon="6M"), _TRAIN, ("months", "the grain is day")),
     Row("no channel", catalogue(channels="[]"), _TRAIN, ("channel", "line")),
     Row("no name", catalogue(name=""), _TRAIN, ("name", "line")),
     Row("an unknown purpose", catalogue(purpose="annoy"), _TRAIN, ("purpose", "line")),

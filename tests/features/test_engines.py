@@ -298,6 +298,8 @@ def assert_same(here: Any, there: Any, where: str = "") -> None:
         for world, (_, columns, _) in WORLDS.items()
         for measure, settings in CASES
         if "category" in columns or not settings.get("by_category")
+        # contracts do not look at the log, in which the worlds differ
+        if measure not in (contracts, at_risk) or world == "text ids and margin"
     ],
 )
 def test_postgres_gives_the_figures_of_duckdb(on_postgres, world, measure, settings):

@@ -17,7 +17,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def world():
-    found = simulate_world(600, seed=2, weeks=130)
+    found = simulate_world(500, seed=2, weeks=110)
     return {name: found.tables[name] for name in ("transactions", "subscriptions")}
 
 

@@ -63,7 +63,7 @@ def test_parameters_come_back_from_truncated_contracts():
 
 
 def test_the_hazard_is_chosen_where_features_matter():
-    found = backtest_contracts(open_tables(simulate_contracts(4_000, seed=1)), n_boot=100)
+    found = backtest_contracts(open_tables(simulate_contracts(4_000, seed=1)), n_boot=40)
     assert found.chosen.startswith("hazard")
     assert found.grades[found.chosen] in "ABC"
     assert len(found.cutoffs) == 3
