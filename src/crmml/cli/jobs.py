@@ -18,6 +18,7 @@ from crmml.exceptions import ParameterError, StorageError
 if TYPE_CHECKING:
     from crmml.data.tables import Tables
     from crmml.scoring.bundle import ScoringBundle
+    from crmml.scoring.scorer import Scores
     from crmml.tracking.registry import Reevaluation
     from crmml.tracking.runs import LoggedModel
     from crmml.training.pipeline import TrainingResult
@@ -114,7 +115,7 @@ def train(config: Config) -> None:
     """Train, log, store the folder, and show what came out."""
     result, logged, folder = _train_and_log(config)
     display.show_training(result, _notes_beside(folder))
-    display.show_pyramids(display.pyramid_table(result.scores.table))
+    display.show_pyramids(_pyramids(result.scores))
     named = "" if logged.name == "crmml" else f" --name {logged.name}"
     where = f" --tracking-uri {tracking_address(config)}" if config.tracking.uri else ""
     display.say(
@@ -213,7 +214,8 @@ def score(
         ) as scores:
             say("writing")
             written = write_scores(summed(scores), out, scores.cutoff, file_format)  # type: ignore[arg-type]
-            pyramids = display.pyramid_table(scores.gather(("net_clv", "profit_to_date")))
+            known = [n for n in ("net_clv", "profit_to_date") if n not in scores.absent]
+            pyramids = display.pyramid_table(scores.gather(known))
     silent = (scores.cutoff - tables.last_timestamp).days
     if silent > 7:
         display.remark(
@@ -223,6 +225,11 @@ def score(
     tiers = display.tier_table(sum(sums[1:], sums[0]))
     display.show_tiers(tiers, scores.cutoff, scores.allocation, scores.absent, pyramids)
     display.say(f"Wrote {len(scores):,} customers to {written}")
+
+
+def _pyramids(scores: Scores) -> pd.DataFrame | None:
+    """Tabulate the pyramids of scores; None of a log without amounts, whose counts are no money."""
+    return None if "profit_to_date" in scores.absent else display.pyramid_table(scores.table)
 
 
 def open_to_score(
@@ -278,7 +285,7 @@ def demo(out: Path) -> None:
     display.say(promotion.reason)
     tiers = display.tier_table(display.sum_tiers(scores.table))
     allocation = scores.recommendation.allocation
-    pyramids = display.pyramid_table(scores.table)
+    pyramids = _pyramids(scores)
     display.show_tiers(tiers, scores.snapshot.cutoff, allocation, scores.absent, pyramids)
     display.show_places(
         {
@@ -417,7 +424,7 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
         tables["churn_as_served"] = result.calibration.reset_index()
     if result.upgrades is not None:
         tables["upgrades_as_served"] = result.upgrades.reset_index()
-    if (pyramids := display.pyramid_table(result.scores.table)) is not None:
+    if (pyramids := _pyramids(result.scores)) is not None:
         tables["pyramids"] = pyramids.reset_index()
     return tables
 

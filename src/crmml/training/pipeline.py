@@ -23,6 +23,7 @@ from crmml.models.arguments import describe
 from crmml.models.churn.selection import ChurnSelection
 from crmml.notes import Note, merge_notes
 from crmml.scoring.bundle import ScoringBundle
+from crmml.scoring.counted import is_counted
 from crmml.scoring.scorer import Scores, score
 from crmml.stats.threads import on_one_thread
 from crmml.training.backtest import Backtest, run_backtest
@@ -191,9 +192,10 @@ def train(
     say("scoring")
     scores = score(bundle, tables, plan.cutoff, snapshot=plan.newest, keep_counts=True)
     gates = find_gates(served, fitted.churn, backtest.chosen)
+    counted = is_counted(bundle.manifest)
     told = [
         *_judged_by(plan, judging),
-        *fitted.notes,
+        *(note for note in fitted.notes if not (counted and note.code.startswith("margin_"))),
         *contracts.notes,
         *(gate.note for gate in gates),
         *([] if served.upgrades is None else [upgrade_note(served.upgrades)]),
