@@ -12,11 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+_T = TypeVar("_T")
 
 LINES = 15
 """Most lines of a printed card."""
@@ -84,7 +86,7 @@ def brief(value: object) -> str:
     >>> brief(0.25), brief({"a": 1, "b": 2}), brief(list("abc"))
     ('0.25', '2 by name: a, b', '3 of str')
     """
-    if isinstance(value, Shown):
+    if hasattr(value, "_shown"):
         return repr(value)
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple):
@@ -206,6 +208,19 @@ class Shown:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"text/plain": str(self), "text/html": self._repr_html_()}
+
+
+_WAYS = ("_shown", "__repr__", "__str__", "_repr_html_", "_repr_mimebundle_")
+
+
+def shows_itself(kind: type[_T]) -> type[_T]:
+    """Give a class the ways of :class:`Shown`, without one more level of inheritance.
+
+    For a class that has its own levels below it; it defines ``_card``.
+    """
+    for name in _WAYS:
+        setattr(kind, name, getattr(Shown, name))
+    return kind
 
 
 def _told(error: Exception) -> str:

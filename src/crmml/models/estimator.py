@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, clone
 
 from crmml import models
 from crmml._typing import Duration, FloatArray
-from crmml.card import Card, Shown
+from crmml.card import Card, shows_itself
 from crmml.exceptions import (
     BoundaryWarning,
     ConvergenceWarning,
@@ -30,7 +30,8 @@ from crmml.models.cards import estimator_card
 from crmml.stats import mle
 
 
-class Estimator(Shown, BaseEstimator):  # type: ignore[misc]
+@shows_itself
+class Estimator(BaseEstimator):  # type: ignore[misc]
     """Base of all estimators: ``fit(snapshot) -> self``, keyword-only settings, state in ``*_``.
 
     A fitted estimator is stored as plain JSON values by :meth:`to_dict` and comes back through
@@ -175,6 +176,20 @@ def keyed_uniforms(
         for draw in range(n_draws)
     ]
     return np.stack(columns, axis=1) if columns else np.empty((len(keys), 0))
+
+
+def keep_fit(model: Any, names: Sequence[str], fitted: mle.Fit) -> None:
+    """Keep a maximised likelihood in the fitted attributes of a model of positive parameters.
+
+    Standard errors are those of the parameters themselves, by the delta method.
+    """
+    values = np.exp(fitted.theta)
+    deviations = values * np.sqrt(np.diag(fitted.covariance))
+    model.params_ = dict(zip(names, values.tolist(), strict=True))
+    model.standard_errors_ = dict(zip(names, deviations.tolist(), strict=True))
+    model.covariance_ = fitted.covariance.tolist()
+    model.log_likelihood_ = fitted.log_likelihood
+    model.converged_ = fitted.converged
 
 
 def warn_of_fit(model: Estimator, fitted: mle.Fit, meanings: Mapping[tuple[str, str], str]) -> None:

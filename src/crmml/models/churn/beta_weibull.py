@@ -11,7 +11,7 @@ from crmml.exceptions import TooLittleDataError
 from crmml.features.contracts import Contracts, PersonPeriods
 from crmml.features.snapshot import Distinct
 from crmml.models.churn.contract_model import ContractModel, check_period
-from crmml.models.estimator import warn_of_fit
+from crmml.models.estimator import keep_fit, warn_of_fit
 from crmml.stats import hazard, mle
 
 
@@ -101,13 +101,7 @@ class BetaDiscreteWeibullModel(ContractModel):
             return mle.differentiated(objective)
 
         fitted = mle.fit_rows(hazard.NAMES, objective_of, totals, np.zeros(3))
-        values = np.exp(fitted.theta)
-        deviations = values * np.sqrt(np.diag(fitted.covariance))
-        self.params_ = dict(zip(hazard.NAMES, values.tolist(), strict=True))
-        self.standard_errors_ = dict(zip(hazard.NAMES, deviations.tolist(), strict=True))
-        self.covariance_ = fitted.covariance.tolist()
-        self.log_likelihood_ = fitted.log_likelihood
-        self.converged_ = fitted.converged
+        keep_fit(self, hazard.NAMES, fitted)
         self.n_customers_ = int(totals.sum())
         self.causes_ = ["unknown"]
         self._learn_calendar(periods)

@@ -13,7 +13,7 @@ from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, TooLittleDataError
 from crmml.features.snapshot import Distinct
 from crmml.models.arguments import check_contracts
-from crmml.models.estimator import Estimator, warn_of_fit
+from crmml.models.estimator import Estimator, keep_fit, warn_of_fit
 from crmml.models.summary import WithLikelihood
 from crmml.stats import mle, sbg
 from crmml.stats.discounting import discount_rate_per_unit, in_units
@@ -137,13 +137,7 @@ class ShiftedBetaGeoModel(WithLikelihood, Estimator):
         fitted = mle.fit_rows(sbg.NAMES, objective_of, totals, np.zeros(2))
         if fitted.boundary and fitted.gradient_norm < _FLAT:
             fitted = replace(fitted, converged=True)
-        values = np.exp(fitted.theta)
-        deviations = values * np.sqrt(np.diag(fitted.covariance))
-        self.params_ = dict(zip(sbg.NAMES, values.tolist(), strict=True))
-        self.standard_errors_ = dict(zip(sbg.NAMES, deviations.tolist(), strict=True))
-        self.covariance_ = fitted.covariance.tolist()
-        self.log_likelihood_ = fitted.log_likelihood
-        self.converged_ = fitted.converged
+        keep_fit(self, sbg.NAMES, fitted)
         self.n_customers_ = len(ids)
         warn_of_fit(self, fitted, self._boundaries)
         return self

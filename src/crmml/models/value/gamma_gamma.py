@@ -24,6 +24,7 @@ from crmml.models.estimator import (
     Estimator,
     check_levels,
     customer_weights,
+    keep_fit,
     keyed_uniforms,
     warn_of_fit,
 )
@@ -144,14 +145,7 @@ class GammaGammaModel(WithLikelihood, Estimator):
         same = bool(np.ptp(m) <= 1e-9 * m.mean())
         fitted = _of_one_spend(float(m.mean()), x, m, weights) if same else _maximise(x, m, weights)
         self.n_customers_ = int(usable.sum())
-        values = np.exp(fitted.theta)
-        deviations = values * np.sqrt(np.diag(fitted.covariance))
-        names = gamma_gamma.NAMES
-        self.params_ = dict(zip(names, values.tolist(), strict=True))
-        self.standard_errors_ = dict(zip(names, deviations.tolist(), strict=True))
-        self.covariance_ = fitted.covariance.tolist()
-        self.log_likelihood_ = fitted.log_likelihood
-        self.converged_ = fitted.converged
+        keep_fit(self, gamma_gamma.NAMES, fitted)
         self.spend_frequency_correlation_ = _correlation(x, m, weights)
         if not same:
             warn_of_fit(self, fitted, self._boundaries)
