@@ -14,7 +14,7 @@ from crmml.features.contracts import build_person_periods
 from crmml.models.churn.contract_evaluation import (
     ContractBacktest,
     backtest_contracts,
-    fit_candidates,
+    fit_candidate,
 )
 from crmml.notes import Note
 from crmml.scoring.bundle import ScoringBundle
@@ -70,7 +70,7 @@ def fit_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Contr
             **how,
         )
         periods = build_person_periods(known, cutoff, trailing=section.trailing, **how)
-        model = fit_candidates(periods, horizon, config.seed)[found.chosen]
+        model = fit_candidate(found.chosen, periods, horizon, config.seed)
     except TooLittleDataError as error:
         text = f"contracts are not scored: {error}"
         return ContractChoice(None, None, (Note("contracts_too_few", "warn", text, "contracts"),))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,6 @@ from crmml.card import Card, Result, listed, moment
 from crmml.data.tables import Tables
 from crmml.exceptions import BoundaryWarning, TooLittleDataError
 from crmml.features.contracts import (
-    Contracts,
     PersonPeriods,
     build_contract_outcomes,
     build_contracts,
@@ -28,6 +27,7 @@ from crmml.metrics.bootstrap import hash_keys, replicate
 from crmml.metrics.calibration import compute_reliability
 from crmml.metrics.challenge import Challenge, challenge
 from crmml.models.churn.beta_weibull import BetaDiscreteWeibullModel
+from crmml.models.churn.contract_model import ContractModel
 from crmml.models.churn.contract_rules import ContractRule
 from crmml.models.churn.evaluation import LEVEL, grade_gain
 from crmml.models.churn.hazard import HazardModel
@@ -35,12 +35,8 @@ from crmml.models.churn.hazard import HazardModel
 SIMPLE: tuple[str, ...] = ("rule", "beta_discrete_weibull")
 """Candidates without features, or with one."""
 
-
-class ContractPredictor(Protocol):
-    """Whatever gives each contract a chance of ending."""
-
-    def churn_probability(self, contracts: Contracts, horizon: str | Duration) -> pd.Series[float]:
-        """P(the contract ends within the horizon), keyed by ``customer_id``."""
+CANDIDATES: tuple[str, ...] = (*SIMPLE, "hazard_logistic", "hazard_boosting")
+"""All that compete."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,11 +134,12 @@ def backtest_contracts(
         periods = build_person_periods(known, window.cutoff, **how)
         contracts = build_contracts(known, window.cutoff, **how)
         parts.append(build_contract_outcomes(tables, contracts, horizon, grace=grace))
-        for name, model in fit_candidates(periods, horizon, seed).items():
-            p = model.churn_probability(contracts, horizon).to_numpy(dtype=np.float64)
-            said.setdefault(name, []).append(p)
-            if isinstance(model, HazardModel):
-                by_cause.append((name, model.churn_by_cause(contracts, horizon).sum()))
+        for name in CANDIDATES:
+            model = fit_candidate(name, periods, horizon, seed)
+            ends = model.churn_by_cause(contracts, horizon)
+            said.setdefault(name, []).append(ends.sum(axis=1).to_numpy(dtype=np.float64))
+            if name not in SIMPLE:
+                by_cause.append((name, ends.sum()))
     outcomes = pd.concat(parts)
     return _judge(
         {name: np.concatenate(p) for name, p in said.items()},
@@ -155,22 +152,32 @@ def backtest_contracts(
     )
 
 
-def fit_candidates(
-    periods: PersonPeriods, horizon: str | Duration, seed: int = 0
-) -> Mapping[str, Any]:
-    """Fit the rule, the model without features and both hazard models to the same periods."""
-    with warnings.catch_warnings():
-        # Contracts that are all alike lead to the boundary, where its forecasts stand.
-        warnings.simplefilter("ignore", BoundaryWarning)
-        plain = BetaDiscreteWeibullModel().fit(periods)
-    return {
-        "rule": ContractRule().fit(periods),
-        "beta_discrete_weibull": plain,
-        "hazard_logistic": HazardModel(calibration=horizon, seed=seed).fit(periods),
-        "hazard_boosting": HazardModel(learner="boosting", calibration=horizon, seed=seed).fit(
-            periods
-        ),
+def fit_candidate(
+    name: str, periods: PersonPeriods, horizon: str | Duration, seed: int = 0
+) -> ContractModel:
+    """Fit one of :data:`CANDIDATES`.
+
+    Parameters
+    ----------
+    name : str
+    periods : PersonPeriods
+    horizon : str or Duration
+        The hazards are calibrated on the latest stretch of this length.
+    seed : int
+        Of the trees.
+    """
+    how: dict[str, Any] = {"calibration": horizon, "seed": seed}
+    makers: dict[str, Any] = {
+        "rule": ContractRule,
+        "beta_discrete_weibull": BetaDiscreteWeibullModel,
+        "hazard_logistic": partial(HazardModel, **how),
+        "hazard_boosting": partial(HazardModel, learner="boosting", **how),
     }
+    with warnings.catch_warnings():
+        # Contracts that are all alike lead to the boundary, where forecasts stand.
+        warnings.simplefilter("ignore", BoundaryWarning)
+        fitted: ContractModel = makers[name]().fit(periods)
+    return fitted
 
 
 def _judge(

@@ -178,16 +178,17 @@ class HazardModel(ContractModel):
         self._check_fitted()
         check_period(contracts, self.period_)
         found = np.empty((len(self.causes_), len(contracts), n_periods))
-        ages = contracts.frame["age"].to_numpy()
+        ages = contracts.frame["age"].to_numpy(dtype=np.float64)
+        fixed = self.design_.matrix(contracts.frame)  # only the age goes on
         for step in range(n_periods):
-            columns = self._columns(contracts.frame, ages + step)
+            columns = np.column_stack([_age_columns(ages + step, self.period_), fixed])
             found[:, :, step] = self._probabilities(self._scores(columns))[:, 1:].T
         return found
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _columns(self, frame: pd.DataFrame, age: FloatArray | IntArray | None = None) -> FloatArray:
-        ages = np.asarray(frame["age"] if age is None else age, dtype=np.float64)
+    def _columns(self, frame: pd.DataFrame) -> FloatArray:
+        ages = frame["age"].to_numpy(dtype=np.float64)
         return np.column_stack([_age_columns(ages, self.period_), self.design_.matrix(frame)])
 
     def _learn(self, X: FloatArray, y: IntArray, judge: BoolArray) -> None:
