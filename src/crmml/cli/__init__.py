@@ -127,9 +127,7 @@ def promote(
     set_: SetOption = None,
 ) -> None:
     """Compare the challenger with the champion; move the alias, or say why not."""
-    if set_ and config is None:
-        raise CrmmlError("--set overrides a configuration, so it needs --config")
-    settings = _load(config, set_) if config else None
+    settings = _load_if_given(config, set_)
     from crmml.cli import jobs
 
     jobs.promote(name, settings, tracking_uri)
@@ -169,9 +167,7 @@ def score(
     set_: SetOption = None,
 ) -> None:
     """Score every customer: one row each, written whole, idempotent per cutoff."""
-    if set_ and config is None:
-        raise CrmmlError("--set overrides a configuration, so it needs --config")
-    settings = _load(config, set_) if config else None
+    settings = _load_if_given(config, set_)
     from crmml.cli import jobs
 
     jobs.score(
@@ -214,9 +210,7 @@ def explain(
     set_: SetOption = None,
 ) -> None:
     """Say why one customer has these scores: history, value, tier, action, runner-up, reasons."""
-    if set_ and config is None:
-        raise CrmmlError("--set overrides a configuration, so it needs --config")
-    settings = _load(config, set_) if config else None
+    settings = _load_if_given(config, set_)
     from crmml.cli import explaining
 
     explaining.explain(
@@ -314,6 +308,13 @@ def _load(config: Path, overrides: list[str] | None) -> Any:
     from crmml.config import load_config
 
     return load_config(config, overrides or ())
+
+
+def _load_if_given(config: Path | None, overrides: list[str] | None) -> Any:
+    """Read the settings where a command can do without; None where there are none."""
+    if config is None and overrides:
+        raise CrmmlError("--set overrides a configuration, so it needs --config")
+    return None if config is None else _load(config, overrides)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
 from crmml.plots.style import BLUE, GREY, ORANGE, dressed
+from crmml.plots.value import draw_tier_shares
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,20 +106,9 @@ def plot_pyramids(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         Where to draw.
     """
     ax = dressed(ax, title="Who brings the profit", x="tier", y="share")
-    at = np.arange(len(table))
     bars = (
         ("reference_share", "reference profile", GREY),
         ("share_of_value", "of lifetime value, tiers by lifetime value", BLUE),
         ("share_of_profit", "of profit, tiers by profit", ORANGE),
     )
-    for place, (column, label, colour) in enumerate(bars):
-        known = table[column].notna().to_numpy()
-        drawn = ax.bar(at[known] + (place - 1) * 0.27, table[column][known], 0.25, label=label,
-                       color=colour)  # fmt: skip
-        ax.bar_label(drawn, fmt="{:.0%}", fontsize=8, padding=2)
-    ax.axhline(0, color="#333333", linewidth=0.8)
-    ax.set_xticks(at, [str(tier) for tier in table.index])
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    ax.legend(frameon=False)
-    ax.margins(y=0.12)
-    return ax
+    return draw_tier_shares(ax, table, bars)

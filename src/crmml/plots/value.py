@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,19 +60,32 @@ def plot_tier_profile(profile: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         Where to draw.
     """
     ax = dressed(ax, title="Value tiers: who they are and what they are worth", x="tier", y="share")
-    at = np.arange(len(profile))
     bars = (
         ("share_of_customers", "customers", GREY),
         ("share_of_value", "value, in these data", BLUE),
         ("reference_share_of_value", "value, reference profile", ORANGE),
     )
-    for i, (column, label, colour) in enumerate(bars):
-        known = profile[column].notna().to_numpy()
-        drawn = ax.bar(at[known] + (i - 1) * 0.27, profile[column][known], 0.25, label=label,
+    return draw_tier_shares(ax, profile, bars)
+
+
+def draw_tier_shares(ax: Axes, table: pd.DataFrame, bars: Sequence[tuple[str, str, str]]) -> Axes:
+    """Draw three shares of each tier side by side.
+
+    Parameters
+    ----------
+    ax : Axes
+    table : DataFrame
+        Indexed by tier; shares that are not known are left out.
+    bars : sequence of (column, label, colour)
+    """
+    at = np.arange(len(table))
+    for place, (column, label, colour) in enumerate(bars):
+        known = table[column].notna().to_numpy()
+        drawn = ax.bar(at[known] + (place - 1) * 0.27, table[column][known], 0.25, label=label,
                        color=colour)  # fmt: skip
         ax.bar_label(drawn, fmt="{:.0%}", fontsize=8, padding=2)
     ax.axhline(0, color="#333333", linewidth=0.8)
-    ax.set_xticks(at, [str(tier) for tier in profile.index])
+    ax.set_xticks(at, [str(tier) for tier in table.index])
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.legend(frameon=False)
     ax.margins(y=0.12)
