@@ -78,6 +78,9 @@ class Manifest(BaseModel):
     ----------
     name : str
         Of the model in the registry.
+    kind : {"transactions", "contracts", "labelled"}
+        What the customers are known by: a log of purchases (contracts may stand beside it),
+        contracts alone, or a labelled table.
     cutoff : str
         Of the training, ISO 8601.
     grain, time_unit : str
@@ -126,6 +129,7 @@ class Manifest(BaseModel):
     format_version: Literal[2] = FORMAT_VERSION
     crmml_version: str = __version__
     name: str = "crmml"
+    kind: Literal["transactions", "contracts", "labelled"] = "transactions"
     model_version: str = ""
     policy_version: str = ""
     cutoff: Annotated[str, AfterValidator(_moment)]
@@ -172,6 +176,8 @@ class Manifest(BaseModel):
     def identity(self) -> dict[str, Any]:
         """Return the plain values that decide what is scored: part of ``model_version``."""
         plain = self.model_dump(mode="json", exclude=_DESCRIPTIVE)
+        if self.kind == "transactions":  # bundles of before 0.4 know no other
+            del plain["kind"]
         late = {name: getattr(self, name) for name in ("reading", "margins")}
         return plain | {name: self.plain()[name] for name, value in late.items() if value}
 
