@@ -96,9 +96,9 @@ class Chart:
         """Return each line as the path of an SVG, broken where values are missing."""
         return [(line, " ".join(self._pieces(line, width, height))) for line in self.lines]
 
-    def points(self, line: Line, width: float = 640.0, height: float = 200.0) -> list[
-        tuple[float, float, str, str]
-    ]:
+    def points(
+        self, line: Line, width: float = 640.0, height: float = 200.0
+    ) -> list[tuple[float, float, str, str]]:
         """Return the marked points of a line: place, label and value."""
         found = []
         for k in line.marked:

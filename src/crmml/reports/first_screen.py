@@ -35,7 +35,7 @@ def acting(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _worth(of: Reported, w: Language) -> str:
-    horizon = w.figures(str(of.summary.get("value_horizon", "")) or w.text("its_horizon"))
+    horizon = _length(of, w, "value_horizon")
     if not of.has("clv"):
         return w.text("worth_unknown", customers=w.count(len(of.scores)), why=of.why_null("clv"))
     worth = w.text(
@@ -45,9 +45,9 @@ def _worth(of: Reported, w: Language) -> str:
         horizon=horizon,
     )
     served = of.summary.get("served", {})
-    if "spend_bias" not in served:
+    if "served_spend_bias" not in served:
         return f"{worth} {w.text('sure_unknown')}"
-    value, low, high = (w.share(figure) for figure in served["spend_bias"])
+    value, low, high = (w.share(figure) for figure in served["served_spend_bias"])
     return f"{worth} {w.text('sure', value=value, low=low, high=high)}"
 
 
@@ -63,7 +63,7 @@ def _leaving(of: Reported, w: Language) -> str:
         "leaving",
         likely=w.count(len(likely)),
         best=w.count(len(best)),
-        horizon=w.figures(str(of.summary.get("horizon", "")) or w.text("its_horizon")),
+        horizon=_length(of, w, "horizon"),
         value=w.money(value),
         share=w.share(value / total if total > 0 else float("nan")),
     )
@@ -116,3 +116,8 @@ def _changed(of: Reported, w: Language) -> str:
         up=w.count(up),
         down=w.count(int(moved.sum()) - up),
     )
+
+
+def _length(of: Reported, w: Language, name: str) -> str:
+    length = of.summary.get(name)
+    return w.length(length) if length else w.text("its_horizon")

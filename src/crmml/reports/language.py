@@ -13,6 +13,7 @@ import yaml
 from persiantools import digits
 from persiantools.jdatetime import JalaliDate
 
+from crmml._typing import Duration
 from crmml.exceptions import ParameterError
 
 Lang: TypeAlias = Literal["en", "fa"]
@@ -38,6 +39,8 @@ class Language:
     ('1,234.50', '12,345,678 EUR')
     >>> Language("fa").count(1234), Language("fa").date(pd.Timestamp("1998-07-01"))
     ('۱٬۲۳۴', '۱۳۷۷/۰۴/۱۰')
+    >>> Language("en").length("52W"), Language("fa").length("3M")
+    ('52 weeks', '۳ ماه')
     """
 
     code: Lang
@@ -89,7 +92,13 @@ class Language:
         """Write a day: ISO 8601, or of the Jalali calendar."""
         if self.code == "en":
             return f"{moment:%Y-%m-%d}"
-        return str(digits.en_to_fa(JalaliDate(moment.date()).strftime("%Y/%m/%d")))
+        jalali: Any = JalaliDate
+        return str(digits.en_to_fa(jalali(moment.date()).strftime("%Y/%m/%d")))
+
+    def length(self, text: str) -> str:
+        """Write a duration such as ``52W`` in words."""
+        length = Duration.parse(text)
+        return self.text(f"length_{length.unit}", number=self.number(length.number, 0))
 
     def figures(self, text: str) -> str:
         """Write the digits of a text in those of the language."""
@@ -98,8 +107,11 @@ class Language:
     def _write(self, value: float, form: str) -> str:
         if value is None or not math.isfinite(value):
             return _UNKNOWN
-        written = form.format(value)
-        return self.figures(written.translate(_PERSIAN)) if self.code == "fa" else written
+        written = form.format(value).replace("-", "\N{MINUS SIGN}")
+        if self.code == "en":
+            return written
+        sign = "\N{LEFT-TO-RIGHT MARK}" if written.startswith("\N{MINUS SIGN}") else ""
+        return sign + self.figures(written.translate(_PERSIAN))
 
 
 @cache

@@ -17,9 +17,12 @@ import pandas as pd
 
 from crmml.actions.allocation import Allocation
 from crmml.atomic import write_folder
+from crmml.data.tables import Tables
+from crmml.reports.language import Language
 from crmml.reports.totals import sum_tiers, tier_table
 from crmml.reports.workbook import write_workbook
 from crmml.scoring.bundle import ScoringBundle
+from crmml.stats.discounting import UNIT_DAYS
 from crmml.storage.scores import csv_bytes, partition_of
 
 LISTS = "_lists"
@@ -39,18 +42,14 @@ class Lists:
     ----------
     bundle : ScoringBundle
         What scores.
-    names : Series, optional
-        Names of customers on ``customer_id``, where the table ``customers`` holds them.
-    days : float
-        Days in one unit of time of the scores, > 0.
+    tables : Tables, optional
+        What is scored: the lists show the ``name`` of ``customers``, where there is one.
     """
 
     bundle: ScoringBundle
-    names: pd.Series[str] | None = None
-    days: float = 7.0
+    tables: Tables | None = None
     _sums: list[pd.DataFrame] = field(default_factory=list, repr=False)
     _acting: list[pd.DataFrame] = field(default_factory=list, repr=False)
-    _actions: list[pd.DataFrame] = field(default_factory=list, repr=False)
 
     def passing(self, batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         """Hand batches of scores on, and keep what the lists need of them.
@@ -61,12 +60,16 @@ class Lists:
             Scores, a row per customer.
         """
         for batch in batches:
-            self._sums.append(sum_tiers(batch))
-            if "recommended_action" in batch:
-                acts = batch["recommended_action"].fillna("no_action") != "no_action"
-                known = [name for name in _OF_A_LIST if name in batch]
-                self._acting.append(batch.loc[acts, known])
+            self.add(batch)
             yield batch
+
+    def add(self, batch: pd.DataFrame) -> None:
+        """Keep what the lists need of some scores."""
+        self._sums.append(sum_tiers(batch))
+        if "recommended_action" in batch:
+            acts = batch["recommended_action"].fillna("no_action") != "no_action"
+            known = [name for name in _OF_A_LIST if name in batch]
+            self._acting.append(batch.loc[acts, known])
 
     @property
     def tiers(self) -> pd.DataFrame:
@@ -135,8 +138,8 @@ class Lists:
     def _for_people(self, rows: pd.DataFrame) -> pd.DataFrame:
         table = pd.DataFrame({"priority": range(1, len(rows) + 1)}, index=rows.index)
         table["customer_id"] = rows["customer_id"]
-        if self.names is not None:
-            table["name"] = rows["customer_id"].map(self.names)
+        if (names := self._names()) is not None:
+            table["name"] = rows["customer_id"].map(names)
         table["tier"] = rows["value_tier"]
         table["action"] = rows["recommended_action"]
         table["channel"] = rows["channel"]
@@ -148,15 +151,29 @@ class Lists:
             table["currency"] = currency
         return table.reset_index(drop=True)
 
+    def _names(self) -> pd.Series[str] | None:
+        known = None if self.tables is None else self.tables.get("customers")
+        if known is None or "name" not in known.columns:
+            return None
+        frame: pd.DataFrame = known.select("customer_id", "name").to_pandas()
+        return frame.set_index("customer_id")["name"]
+
     def _why(self, rows: pd.DataFrame) -> pd.Series[str]:
         """Say in a sentence why this customer, with figures of their own."""
         bought = (rows["frequency"] + 1).astype("int64").map("{:,}".format)
-        silent = (rows["inactivity"] * self.days).round().astype("int64").map("{:,}".format)
+        silent = (
+            (rows["inactivity"] * UNIT_DAYS[self.bundle.manifest.time_unit])
+            .round()
+            .astype("int64")
+            .map("{:,}".format)
+        )
         alive = rows["probability_alive"].map("{:.0%}".format)
         worth = rows["clv"].map("{:,.2f}".format)
         sentence = "Bought " + bought + " times, last " + silent + " days ago; "
-        sentence = sentence.str.replace("Bought 1 times, last", "Bought once,", regex=False)
-        horizon = self.bundle.manifest.value_horizon
+        for plural, single in (("Bought 1 times, last", "Bought once,"), (" 0 days ago", " today"),
+                               (" 1 days ago", " 1 day ago")):  # fmt: skip
+            sentence = sentence.str.replace(plural, single, regex=False)
+        horizon = Language("en").length(self.bundle.manifest.value_horizon)
         sentence += alive + " likely to be a customer still, worth " + worth + f" in {horizon}. "
         return (sentence + rows["explanation"].fillna("")).str.strip()
 
@@ -230,6 +247,6 @@ def _plain(value: Any) -> float | None:
 
 
 def _as_rows(summary: Mapping[str, Any]) -> pd.DataFrame:
-    """The single values of a summary as rows, for a sheet."""
+    """Return the single values of a summary as rows, for a sheet."""
     single = {k: v for k, v in summary.items() if not isinstance(v, (list, dict))}
     return pd.DataFrame({"what": [*single], "value": [*map(str, single.values())]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -24,7 +25,7 @@ _GROUPS = ("lifecycle_stage", "experience_zone", "taste_segment", "strategic_rol
 
 
 def tiers(of: Reported, w: Language) -> Section:
-    """Value tiers beside the reference profile."""
+    """Show the value tiers beside the reference profile."""
     if not of.has("value_tier"):
         return _absent(of, w, "tiers", "value_tier")
     scores = of.scores
@@ -57,7 +58,7 @@ def tiers(of: Reported, w: Language) -> Section:
 
 
 def portfolio(of: Reported, w: Language) -> Section:
-    """Customers by value and risk as one map, and who moved between tiers."""
+    """Map the customers by value and risk, and show who moved between tiers."""
     if not (of.has("value_tier") and of.has("churn_probability")):
         return _absent(of, w, "portfolio", "churn_probability")
     scores = of.scores
@@ -67,7 +68,7 @@ def portfolio(of: Reported, w: Language) -> Section:
     )
     most = max(int(counts.to_numpy().max()), 1)
     heads = [w.text("tier"), *(f"{w.share(a, 0)}–{w.share(b, 0)}" for a, b in
-                               zip(RISKS[:-1], RISKS[1:], strict=True))]  # fmt: skip
+                               pairwise(RISKS))]  # fmt: skip
     rows = [
         [Cell(str(tier), str(tier)), *(Cell(w.count(n), n, bar=n / most) for n in line)]
         for tier, line in zip(counts.index, counts.to_numpy().tolist(), strict=True)
@@ -89,7 +90,7 @@ def portfolio(of: Reported, w: Language) -> Section:
 
 
 def churn(of: Reported, w: Language) -> Section:
-    """How many leave, by stage, and how good the model is."""
+    """Say how many leave, by stage."""
     if not of.has("churn_probability"):
         return _absent(of, w, "churn", "churn_probability")
     p = of.scores["churn_probability"]
@@ -102,7 +103,7 @@ def churn(of: Reported, w: Language) -> Section:
 
 
 def loyalty(of: Reported, w: Language) -> Section:
-    """Loyalty classes and their flows."""
+    """Show the loyalty classes and their flows."""
     if not of.has("loyalty_class"):
         return _absent(of, w, "loyalty", "loyalty_class")
     grids = [_by(of, w, "loyalty_class", w.text("loyalty_grid"))]
@@ -117,7 +118,7 @@ def loyalty(of: Reported, w: Language) -> Section:
 
 
 def groups(of: Reported, w: Language) -> Section:
-    """What customers are like: stages, experience, taste, roles, groups."""
+    """Show what customers are like: experience, taste, roles, groups."""
     grids = [_by(of, w, name, w.text(f"by_{name}")) for name in _GROUPS[1:] if of.has(name)]
     missing = [
         f"{w.text(f'by_{name}')}: {of.why_null(name) or w.text('not_scored')}"
@@ -127,7 +128,7 @@ def groups(of: Reported, w: Language) -> Section:
 
 
 def actions(of: Reported, w: Language) -> Section:
-    """What is recommended, what it costs and what it should bring."""
+    """Show what is recommended, what it costs and what it should bring."""
     if not of.has("recommended_action"):
         return _absent(of, w, "actions", "recommended_action")
     rows = acting(of.scores)
@@ -136,17 +137,18 @@ def actions(of: Reported, w: Language) -> Section:
         gain=("expected_net_gain", "sum"),
     ).reset_index().sort_values("gain", ascending=False)  # fmt: skip
     top = float(sums["gain"].max()) if len(sums) else 0.0
-    body = [
-        [
-            Cell(w.label(row.recommended_action), str(row.recommended_action)),
-            Cell(w.label(row.channel), str(row.channel)),
-            Cell(w.count(row.customers), row.customers),
-            Cell(w.money(row.cost), row.cost),
-            Cell(w.money(row.gain), row.gain, bar=row.gain / top if top > 0 else None),
-            Cell(w.label(row.basis), str(row.basis)),
-        ]
-        for row in sums.itertuples()
-    ]
+    body = []
+    for row in sums.to_dict("records"):
+        cost, gain = float(row["cost"]), float(row["gain"])
+        action, channel, basis = (str(row[n]) for n in ("recommended_action", "channel", "basis"))
+        body.append([
+            Cell(w.label(action), action),
+            Cell(w.label(channel), channel),
+            Cell(w.count(row["customers"]), row["customers"]),
+            Cell(w.money(cost), cost),
+            Cell(w.money(gain), gain, bar=gain / top if top > 0 else None),
+            Cell(w.label(basis), basis),
+        ])  # fmt: skip
     heads = ("action", "channel", "customers", "cost", "gain", "basis")
     held = int(of.scores["held_out"].fillna(False).sum()) if of.has("held_out") else 0
     said = [
@@ -159,21 +161,24 @@ def actions(of: Reported, w: Language) -> Section:
 
 
 def models(of: Reported, w: Language) -> Section:
-    """How good the models were at the newest cutoff whose outcome is known, in words."""
+    """Say in words how good the models were at the newest cutoff whose outcome is known."""
     served = of.summary.get("served", {})
     if not served:
         return Section("models", w.text("models_title"), missing=[w.text("no_lists")])
-    known = (("churn_auc", "auc"), ("churn_ece", "ece"), ("spend_bias", "bias"),
-             ("purchases_bias", "purchases_bias"), ("coverage_80", "coverage"))  # fmt: skip
+    known = (("churn_auc", "auc"), ("churn_mean_error", "mean"), ("spend_bias", "bias"),
+             ("purchases_bias", "purchases_bias"), ("pit_80", "coverage"))  # fmt: skip
     said = []
     for metric, key in known:
-        if metric in served:
-            value, low, high = served[metric]
+        if f"served_{metric}" in served:
+            value, low, high = served[f"served_{metric}"]
             write = w.number if key == "auc" else w.share
             said.append(w.text(f"model_{key}", value=write(value), low=write(low),
                                high=write(high)))  # fmt: skip
     rows = [
-        [Cell(name.replace("_", " "), name), *(Cell(w.number(v, 3), v) for v in value)]
+        [
+            Cell(name.removeprefix("served_").replace("_", " "), name),
+            *(Cell(w.number(v, 3), v) for v in value),
+        ]
         for name, value in sorted(served.items())
     ]
     heads = ("figure", "value", "lower", "upper")
@@ -182,12 +187,12 @@ def models(of: Reported, w: Language) -> Section:
 
 
 def data_quality(of: Reported, w: Language) -> Section:
-    """What limits the meaning of the figures, and what is null."""
+    """Say what limits the meaning of the figures, and what is null."""
     if of.notes is None:
         return Section("quality", w.text("quality_title"), missing=[w.text("no_lists")])
     shown = of.notes[of.notes["severity"] != "info"]
-    said = [f"{note.about}: {note.text}" if note.about else str(note.text)
-            for note in shown.itertuples()]  # fmt: skip
+    said = [f"{about}: {text}" if about else text
+            for about, text in zip(shown["about"], shown["text"], strict=True)]  # fmt: skip
     nulls: dict[str, list[str]] = {}
     for name, reason in of.summary.get("null_columns", {}).items():
         nulls.setdefault(reason, []).append(name)
@@ -198,7 +203,7 @@ def data_quality(of: Reported, w: Language) -> Section:
 
 
 def glossary(of: Reported, w: Language) -> Section:
-    """What each column of the scores means."""
+    """Explain each column of the scores."""
     if of.glossary is None:
         return Section("glossary", w.text("glossary_title"), missing=[w.text("no_lists")])
     names = ("name", "unit", "meaning", "horizon")
@@ -222,7 +227,7 @@ def _absent(of: Reported, w: Language, key: str, column: str) -> Section:
 
 
 def _by(of: Reported, w: Language, name: str, title: str) -> Grid:
-    """Customers, value and risk by the values of a column."""
+    """Tabulate customers, value and risk by the values of a column."""
     scores = of.scores
     parts = scores.groupby(name, observed=True)
     table = pd.DataFrame({"customers": parts.size()})
@@ -247,7 +252,7 @@ def _by(of: Reported, w: Language, name: str, title: str) -> Grid:
 
 
 def _flows(of: Reported, before: pd.DataFrame, w: Language, name: str, title: str) -> Grid:
-    """Where those of each class stand now."""
+    """Show where those of each class stand now."""
     then = before.set_index("customer_id")[name].astype("object")
     now = of.scores.set_index("customer_id")[name].astype("object").reindex(then.index)
     counts = pd.crosstab(then.fillna("–"), now.fillna("–"), normalize="index")
@@ -256,4 +261,4 @@ def _flows(of: Reported, before: pd.DataFrame, w: Language, name: str, title: st
         for a, line in zip(counts.index, counts.to_numpy().tolist(), strict=True)
     ]
     return Grid(title, [w.text("head_from"), *map(w.label, counts.columns)], rows,
-                w.text("flows_note", date=w.date(of.cutoff_before)))  # fmt: skip
+                w.text("flows_note", date=w.date(of.cutoff_before or of.cutoff)))  # fmt: skip

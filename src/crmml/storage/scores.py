@@ -165,7 +165,9 @@ def read_scores(
         return _to_pandas(table)
     file = path / f"cutoff={partition_of(moment)}" / "scores.parquet"
     if not file.is_file():
-        raise StorageError(f"no scores for the cutoff {partition_of(moment)}: {file} does not exist")
+        raise StorageError(
+            f"no scores for the cutoff {partition_of(moment)}: {file} does not exist"
+        )
     with reported("read", file):
         known = pq.read_schema(file).names
         names = known if columns is None else [n for n in known if n in {*columns, KEY}]
