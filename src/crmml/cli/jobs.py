@@ -221,7 +221,8 @@ def score(
             f"the data end {silent:,} days before the cutoff, so customers look that much more "
             "inactive than they may be"
         )
-    display.show_tiers(lists.tiers, scores.cutoff, scores.allocation, scores.absent, pyramids)
+    if lists.tiers is not None:
+        display.show_tiers(lists.tiers, scores.cutoff, scores.allocation, scores.absent, pyramids)
     display.say(f"Wrote {len(scores):,} customers to {written}")
     if listed is not None:
         display.say(f"Lists for people lie in {listed}; crmml report makes a page of them")
@@ -290,7 +291,9 @@ def demo(out: Path) -> None:
     display.show_training(result, _notes_beside(folder))
     display.say(promotion.reason)
     pyramids = _pyramids(scores)
-    display.show_tiers(lists.tiers, scores.snapshot.cutoff, allocation, scores.absent, pyramids)
+    if lists.tiers is not None:
+        moment = scores.snapshot.cutoff
+        display.show_tiers(lists.tiers, moment, allocation, scores.absent, pyramids)
     display.show_places(
         {
             "scores": written,

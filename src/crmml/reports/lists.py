@@ -33,6 +33,12 @@ _OF_A_LIST = (
     *("frequency", "inactivity", "probability_alive", "clv"),
 )
 
+_SINGULAR = (
+    ("Bought 1 times, last", "Bought once,"),
+    (" 0 days ago", " today"),
+    (" 1 days ago", " 1 day ago"),
+)
+
 
 @dataclass
 class Lists:
@@ -48,6 +54,7 @@ class Lists:
 
     bundle: ScoringBundle
     tables: Tables | None = None
+    _count: int = 0
     _sums: list[pd.DataFrame] = field(default_factory=list, repr=False)
     _acting: list[pd.DataFrame] = field(default_factory=list, repr=False)
 
@@ -65,16 +72,17 @@ class Lists:
 
     def add(self, batch: pd.DataFrame) -> None:
         """Keep what the lists need of some scores."""
-        self._sums.append(sum_tiers(batch))
-        if "recommended_action" in batch:
+        self._count += len(batch)
+        if {"value_tier", "recommended_action"} <= set(batch):
+            self._sums.append(sum_tiers(batch))
             acts = batch["recommended_action"].fillna("no_action") != "no_action"
             known = [name for name in _OF_A_LIST if name in batch]
             self._acting.append(batch.loc[acts, known])
 
     @property
-    def tiers(self) -> pd.DataFrame:
-        """The table of tiers of all that was handed on."""
-        return tier_table(sum(self._sums[1:], self._sums[0]))
+    def tiers(self) -> pd.DataFrame | None:
+        """The table of tiers of all that was handed on; None where the scores have no tiers."""
+        return tier_table(sum(self._sums[1:], self._sums[0])) if self._sums else None
 
     def write(
         self,
@@ -108,8 +116,9 @@ class Lists:
         """
         home = Path(folder) / LISTS / f"cutoff={partition_of(cutoff)}"
         lists = self._lists()
+        tiers = self.tiers
         tables = {
-            "tiers": self.tiers.round(4).reset_index(),
+            **({} if tiers is None else {"tiers": tiers.round(4).reset_index()}),
             **{f"actions-{action}-{channel}": rows for (action, channel), rows in lists.items()},
             "columns": self._glossary(absent),
             "notes": self._notes(absent),
@@ -160,21 +169,20 @@ class Lists:
 
     def _why(self, rows: pd.DataFrame) -> pd.Series[str]:
         """Say in a sentence why this customer, with figures of their own."""
-        bought = (rows["frequency"] + 1).astype("int64").map("{:,}".format)
-        silent = (
-            (rows["inactivity"] * UNIT_DAYS[self.bundle.manifest.time_unit])
-            .round()
-            .astype("int64")
-            .map("{:,}".format)
-        )
-        alive = rows["probability_alive"].map("{:.0%}".format)
-        worth = rows["clv"].map("{:,.2f}".format)
-        sentence = "Bought " + bought + " times, last " + silent + " days ago; "
-        for plural, single in (("Bought 1 times, last", "Bought once,"), (" 0 days ago", " today"),
-                               (" 1 days ago", " 1 day ago")):  # fmt: skip
-            sentence = sentence.str.replace(plural, single, regex=False)
-        horizon = Language("en").length(self.bundle.manifest.value_horizon)
-        sentence += alive + " likely to be a customer still, worth " + worth + f" in {horizon}. "
+        sentence = pd.Series("", index=rows.index)
+        if {"frequency", "inactivity"} <= set(rows):
+            bought = (rows["frequency"] + 1).astype("int64").map("{:,}".format)
+            days = rows["inactivity"] * UNIT_DAYS[self.bundle.manifest.time_unit]
+            silent = days.round().astype("int64").map("{:,}".format)
+            sentence += "Bought " + bought + " times, last " + silent + " days ago; "
+            for plural, single in _SINGULAR:
+                sentence = sentence.str.replace(plural, single, regex=False)
+        if {"probability_alive", "clv"} <= set(rows):
+            horizon = Language("en").length(self.bundle.manifest.value_horizon)
+            alive = rows["probability_alive"].map("{:.0%}".format)
+            worth = rows["clv"].map("{:,.2f}".format)
+            sentence += alive + " likely to be a customer still, "
+            sentence += "worth " + worth + f" in {horizon}. "
         return (sentence + rows["explanation"].fillna("")).str.strip()
 
     def _glossary(self, absent: Mapping[str, str]) -> pd.DataFrame:
@@ -225,7 +233,7 @@ class Lists:
             "currency": manifest.currency,
             "model_version": self.bundle.version,
             "trained_at": manifest.cutoff,
-            "customers": int(tiers["customers"].sum()),
+            "customers": self._count,
             "budget": budget,
             "spent": None if allocation is None else _plain(allocation.spend),
             "expected_net_gain": None if allocation is None else _plain(allocation.value),
@@ -233,8 +241,10 @@ class Lists:
                 "nothing that can be done for these customers is expected to bring more than it "
                 "costs, or they belong to the control group"
             ),
-            "tiers": [{"tier": str(tier), **{k: _plain(v) for k, v in row.items()}}
-                      for tier, row in tiers.iterrows()],
+            "tiers": [] if tiers is None else [
+                {"tier": str(tier), **{k: _plain(v) for k, v in row.items()}}
+                for tier, row in tiers.iterrows()
+            ],
             "actions": actions,
             "served": {name: list(value) for name, value in manifest.metrics.items()},
             "null_columns": dict(absent),
