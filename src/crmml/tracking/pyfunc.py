@@ -57,7 +57,8 @@ class BundleModel(PythonModel):
             Not needed after :meth:`load_context`.
         model_input : DataFrame
             Transactions: ``customer_id``, ``timestamp``, ``amount`` and further columns as at
-            training, each of which may be left out. Rows of other tables have their name in the
+            training, each of which may be left out; rows of ``subscriptions`` for a bundle of
+            contracts alone. Rows of other tables have their name in the
             column ``table`` (:mod:`crmml.scoring.frames`). The cleaning rounds money to cents.
         params : dict, optional
             ``cutoff``: score as of this date, ISO 8601; the cutoff of the training by default.
@@ -87,6 +88,7 @@ class BundleModel(PythonModel):
 
     def _score(self, rows: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
         from crmml.exceptions import ParameterError
+        from crmml.scoring.bases import main_table
         from crmml.scoring.frames import split_tables
 
         given = dict(params)
@@ -94,7 +96,8 @@ class BundleModel(PythonModel):
         budget = given.pop("budget", None)
         if given:
             raise ParameterError("params", "cutoff and budget: all else is trained", [*given])
-        scores: pd.DataFrame = self.bundle.score(split_tables(rows), cutoff, budget=budget)
+        main = main_table(self.bundle.manifest)
+        scores: pd.DataFrame = self.bundle.score(split_tables(rows, main), cutoff, budget=budget)
         for name in [name for name in scores if scores[name].hasnans]:
             scores[name] = scores[name].astype(object).where(scores[name].notna(), None)
         return scores

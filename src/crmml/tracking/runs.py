@@ -43,6 +43,7 @@ from crmml.data.schema import TRANSACTIONS
 from crmml.exceptions import CrmmlError, TrackingError
 from crmml.metrics.bootstrap import Replicates
 from crmml.metrics.table import describe_metric
+from crmml.scoring.bases import main_table
 from crmml.scoring.counted import without_amounts
 from crmml.scoring.frames import InputColumn, input_columns
 from crmml.storage.scores import write_csv
@@ -513,7 +514,7 @@ def _log_model(
 
     logged = client.create_logged_model(home.id, name, source_run_id=run_id, model_type="crmml")
     package = Path(crmml.__file__).parent
-    example = invented_transactions(bundle.manifest)
+    example = invented_rows(bundle.manifest)
     with tempfile.TemporaryDirectory(dir=private_folder()) as scratch:
         stored = Path(scratch) / "bundle"
         write_folder(bundle.to_files(), stored)
@@ -561,9 +562,10 @@ def requirements() -> list[str]:
 def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
     """Describe input, output and parameters of a bundle to MLflow.
 
-    Every column that the bundle's tables had at training is an input, and only the three required
-    ones of the log are required; the rows of further tables come in the same frame, told apart by
-    its column ``table`` (:mod:`crmml.scoring.frames`). Outputs are what the predictors declare.
+    Every column that the bundle's tables had at training is an input, and only the required ones
+    of the log (or of the main table of another base) are required; the rows of further tables come
+    in the same frame, told apart by its column ``table`` (:mod:`crmml.scoring.frames`). Outputs
+    are what the predictors declare.
 
     Timestamps are of any type, pandas timestamps or ISO 8601 text, and left to the cleaning:
     MLflow's own ``datetime`` refuses text from pandas, and over REST a column in which a time or
@@ -575,10 +577,14 @@ def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
     bundle : ScoringBundle
         To describe.
     example : DataFrame
-        Transactions, which are scored to see that the model can.
+        Rows of the main table, which are scored to see that the model can.
     """
     bundle.score(example, _cutoff(bundle))
-    inputs = [_input_column(c, bundle.manifest) for c in input_columns(bundle.manifest.columns)]
+    manifest = bundle.manifest
+    inputs = [
+        _input_column(column, manifest)
+        for column in input_columns(manifest.columns, main_table(manifest))
+    ]
     outputs = [
         ColSpec(_OUTPUT_TYPES[output.dtype], output.name, required=output.name == "customer_id")
         for output in bundle.outputs
@@ -599,6 +605,34 @@ def _input_column(column: InputColumn, manifest: Manifest) -> ColSpec:
         kind = _TYPES.get(str(column.kind), _ANYTHING)
     needed = column.required and not (column.name == "amount" and without_amounts(manifest))
     return ColSpec(kind, column.name, required=needed)
+
+
+def invented_rows(manifest: Manifest) -> pd.DataFrame:
+    """Invent rows of the table that a bundle starts from: an example that holds nobody's data."""
+    if manifest.kind == "contracts":
+        return invented_subscriptions(manifest)
+    return invented_transactions(manifest)
+
+
+def invented_subscriptions(manifest: Manifest) -> pd.DataFrame:
+    """Invent the contracts of three customers, of which one has ended.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of a bundle of contracts: columns, type of the id, cutoff.
+    """
+    cutoff, who = pd.Timestamp(manifest.cutoff), [1, 2, 3]
+    values: dict[str, Any] = {
+        "customer_id": who if manifest.id_type == "integer" else [f"customer {i}" for i in who],
+        "started_at": [cutoff - pd.Timedelta(weeks=w) for w in (60, 25, 9)],
+        "ended_at": [None, None, cutoff - pd.Timedelta(weeks=2)],
+        "plan": ["plan 1", "plan 2", "plan 1"],
+        "fee": [19.9, 29.9, 19.9],
+        "end_reason": [None, None, "voluntary"],
+        "paid_until": [cutoff + pd.Timedelta(weeks=w) for w in (2, 3, -2)],
+    }
+    return pd.DataFrame({name: values[name] for name in manifest.columns["subscriptions"]})
 
 
 def invented_transactions(manifest: Manifest) -> pd.DataFrame:
