@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import pandas as pd
 
@@ -14,6 +14,9 @@ from crmml.data.settings import Policies, ReadSettings
 from crmml.data.tables import STARTS, Tables, by_name, open_tables
 from crmml.exceptions import TooLittleDataError
 from crmml.features.windows import end_of_observation, read_moment
+
+Kind: TypeAlias = Literal["transactions", "contracts", "labelled"]
+"""What the customers of a training are known by; see :class:`crmml.scoring.manifest.Manifest`."""
 
 
 def open_configured(
@@ -53,6 +56,13 @@ def open_configured(
     if config.value.per_purchase is not None and "transactions" in every:
         every["transactions"] = _priced(every["transactions"], config.value.per_purchase)
     return open_tables(every, policies=policies or section.policies)
+
+
+def kind_of(tables: Tables) -> Kind:
+    """Say what customers are known by: a log if there is one, else contracts, else an outcome."""
+    if "transactions" in tables:
+        return "transactions"
+    return "contracts" if "subscriptions" in tables else "labelled"
 
 
 def _priced(log: Any, worth: float) -> Source:
