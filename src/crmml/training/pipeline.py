@@ -30,6 +30,7 @@ from crmml.stats.threads import on_one_thread
 from crmml.training.backtest import Backtest, run_backtest
 from crmml.training.bundling import finish_bundle, read_catalogue
 from crmml.training.candidates import find_competitors, make_candidate
+from crmml.training.churn_notes import churn_notes
 from crmml.training.contracts import ContractChoice, add_contracts, fit_contracts
 from crmml.training.evaluate import Announce
 from crmml.training.fit import fit_bundle
@@ -203,6 +204,7 @@ def train(
         *_judged_by(plan, judging),
         *(note for note in fitted.notes if not (counted and note.code.startswith("margin_"))),
         *contracts.notes,
+        *churn_notes(served, fitted.churn),
         *(gate.note for gate in gates),
         *([] if served.upgrades is None else [upgrade_note(served.upgrades)]),
     ]
