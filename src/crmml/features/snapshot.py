@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -597,13 +597,10 @@ def summarised(
     measures = {} if margin is None else {"margin": purchases.sum_cents(margin)}
     collapsed = purchases.collapse_lines(lines, grain, **measures)
     shelves = traits.fill_shelves(lines, has_returns=has_returns) if behaviour else None
-    with (
-        kept(collapsed) if behaviour else nullcontext(collapsed) as periods,
-        # with margins they are asked three times
-        kept(shelves)
-        if shelves is not None and margin is not None
-        else nullcontext(shelves) as shelves,
-    ):
+    with ExitStack() as stack:
+        periods = stack.enter_context(kept(collapsed)) if behaviour else collapsed
+        if shelves is not None and margin is not None:  # then they are asked three times
+            shelves = stack.enter_context(kept(shelves))
         followed = periods
         if behaviour or has_returns:
             followed = purchases.follow_purchases(periods, has_returns=has_returns)
@@ -612,9 +609,7 @@ def summarised(
         customers = purchases.sum_periods(followed, has_returns=has_returns, **sums)
         if behaviour:
             more = traits.sum_lines(lines, channels=names, has_returns=has_returns)
-            if more is not None:
-                customers = _join(customers, more)
-            customers = _with_shelves(customers, shelves, opened.customers, clock)
+            customers = _with_lines(customers, more, shelves, opened.customers, clock)
         columns = purchases.core_columns(customers, **clock, time_unit=time_unit)
         if behaviour:
             columns |= traits.feature_columns(
@@ -646,15 +641,18 @@ def _lines_before(
     return lines, n_lines, least < 0
 
 
-def _with_shelves(
+def _with_lines(
     customers: ir.Table,
+    more: ir.Table | None,
     shelves: ir.Table | None,
     people: ir.Table | None,
     clock: Mapping[str, Any],
 ) -> ir.Table:
-    """Join what categories and the table of customers say of each customer."""
+    """Join what lines, their categories and the table of customers say of each customer."""
     from crmml.features.behaviour import sum_categories
 
+    if more is not None:
+        customers = _join(customers, more)
     if shelves is not None and "bought" in shelves.columns:
         customers = _join(customers, sum_categories(shelves, **clock))
     if people is not None and "acquisition_cost" in people.columns:
