@@ -159,18 +159,21 @@ def backtest(config: Config, out: Path | None) -> None:
         display.say(f"Wrote {out / 'leaderboard.csv'} and {out / 'leaderboard.png'}")
 
 
-def promote(name: str | None, config: Config | None, tracking_uri: str | None) -> None:
+def promote(
+    name: str | None, config: Config | None, tracking_uri: str | None, *, force: bool = False
+) -> None:
     """Let the challenger meet the champion, on the data of the configuration if there is one."""
     from crmml.tracking.registry import promote as meet
 
     if config is None:
-        display.say(meet(name or "crmml", uri=tracking_uri).reason)
+        display.say(meet(name or "crmml", force=force, uri=tracking_uri).reason)
         return
     with working() as say:
         say("reading and validating")
         again = _reevaluation(config)
         say("comparing")
-        found = meet(name or config.name, again=again, uri=tracking_uri or config.tracking.uri)
+        address = tracking_uri or config.tracking.uri
+        found = meet(name or config.name, again=again, force=force, uri=address)
     display.say(found.reason)
 
 

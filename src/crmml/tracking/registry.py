@@ -176,6 +176,7 @@ def promote(
     *,
     metric: str = "served_purchases_deviance",
     again: Reevaluation | None = None,
+    force: bool = False,
     challenger: str = "challenger",
     champion: str = "champion",
     uri: str | None = None,
@@ -198,6 +199,9 @@ def promote(
         What decides; :mod:`crmml.metrics.table` says which values of it are better.
     again : Reevaluation, optional
         Evaluates the champion on the challenger's data where it was evaluated on others.
+    force : bool, default False
+        Promote although a gate is missed, a model is not graded, or the comparison is not won; the
+        reason says what was passed over.
     challenger, champion : str
         Aliases.
     uri : str, optional
@@ -233,8 +237,10 @@ def promote(
                 )
                 why = _compare(theirs, ours)
         except ComparisonError as against:
-            reason = f"version {new.version} of {name} is not promoted: {against}"
-            return Promotion(False, int(new.version), previous, reason)
+            if not force or (old is not None and old.version == new.version):
+                reason = f"version {new.version} of {name} is not promoted: {against}"
+                return Promotion(False, int(new.version), previous, reason)
+            why = f"by force, although {against}"
         client.set_registered_model_alias(name, champion, str(new.version))
     verb = "is the first champion" if old is None else f"replaces version {previous}"
     reason = f"version {new.version} of {name} {verb}: {why}"
