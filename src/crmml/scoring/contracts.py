@@ -9,7 +9,7 @@ import pandas as pd
 
 from crmml.data.schema import END_REASONS
 from crmml.exceptions import TooLittleDataError
-from crmml.features.contracts import build_contracts
+from crmml.features.contracts import Contracts, build_contracts
 from crmml.scoring.predictors import Moment, Output
 
 _NOTHING: frozenset[str] = frozenset()
@@ -73,25 +73,37 @@ class ContractRisk:
             Output("contract_value_upper", "number", "currency", "90 % quantile of it", far),
         )
 
+    @property
+    def prices(self) -> dict[str, float]:
+        """What a fee is worth: its margin, and the rate at which later ones are discounted."""
+        return {"margin": self.margin, "annual_discount_rate": self.annual_discount_rate}
+
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Look at the contracts at the cutoff, and ask the model."""
         del so_far
-        cutoff = moment.snapshot.cutoff
+        cutoff = moment.base.cutoff
         how: dict[str, Any] = {
             "period": self.period,
             "grace": self.grace,
             "trailing": self.trailing,
         }
         try:
-            everybody = moment.shared(
-                ("contracts", cutoff, *how.values()),
-                lambda: build_contracts(moment.tables, cutoff, **how),
+            everybody = (
+                moment.base
+                if isinstance(moment.base, Contracts)
+                else moment.shared(
+                    ("contracts", cutoff, *how.values()),
+                    lambda: build_contracts(moment.tables, cutoff, **how),
+                )
             )
         except TooLittleDataError as error:
             moment.leave_out([output.name for output in self.outputs], str(error))
-            return pd.DataFrame(index=moment.snapshot.customer_id)
-        contracts = everybody.subset(moment.snapshot.customer_id)
-        by_cause = self.model.churn_by_cause(contracts, self.horizon)
+            return pd.DataFrame(index=moment.base.customer_id)
+        contracts = everybody.subset(moment.base.customer_id)
+        ahead = self.model.ahead(contracts)
+        moment.found[self.name] = ahead
+        days = ahead.residual_lifetime(self.value_horizon)  # the longest horizon first
+        by_cause = ahead.churn_by_cause(self.horizon)
         table = pd.DataFrame(index=contracts.customer_id)
         table["contract_status"] = "active"
         table["contract_churn_probability"] = by_cause.sum(axis=1)
@@ -104,21 +116,13 @@ class ContractRisk:
         lacking = [_by_cause(cause) for cause in END_REASONS if cause not in told]
         absent = why if not told else "no contract ended for this cause in the training"
         moment.leave_out([*lacking, *([] if told else ["contract_cause"])], absent)
-        table["contract_days"] = self.model.expected_residual_lifetime(
-            contracts, self.value_horizon
-        )
+        table["contract_days"] = days
         values = ["contract_value", "contract_value_lower", "contract_value_upper"]
         if "fee" in contracts.frame and contracts.frame["fee"].notna().any():
-            worth = self.model.contract_value(
-                contracts,
-                self.value_horizon,
-                margin=self.margin,
-                annual_discount_rate=self.annual_discount_rate,
-            )
-            table[values] = worth.to_numpy()
+            table[values] = ahead.value(self.value_horizon, **self.prices).to_numpy()
         else:
             moment.leave_out(values, "needs the column `fee` of the table `subscriptions`")
-        ids = moment.snapshot.customer_id
+        ids = moment.base.customer_id
         table = table.reindex(ids)
         waits = ids.isin(contracts.in_grace)
         status = table["contract_status"].astype("object").mask(waits, "in_grace").fillna("none")

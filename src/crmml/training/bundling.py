@@ -162,7 +162,7 @@ def make_manifest(config: Config, tables: Tables, snapshot: Snapshot) -> Manifes
         policies={"transactions": policies},
         reading={n: dict(r) for n in tables if (r := tables.facts(n).reading)},
         seed=config.seed,
-        config_hash=_digest(config.shareable()),
+        config_hash=digest_of(config.shareable()),
         test_customers_left_out=len(tables.policies.test_customers),
     )
 
@@ -223,5 +223,6 @@ def read_catalogue(config: Config) -> ActionCatalogue:
     return found
 
 
-def _digest(value: Any) -> str:
+def digest_of(value: Any) -> str:
+    """Hash plain values: equal contents give equal text."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

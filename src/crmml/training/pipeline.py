@@ -22,6 +22,7 @@ from crmml.metrics.bootstrap import Replicates
 from crmml.models.arguments import describe
 from crmml.models.churn.selection import ChurnSelection
 from crmml.notes import Note, merge_notes
+from crmml.scoring.bases import kind_of
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.counted import is_counted
 from crmml.scoring.scorer import Scores, score
@@ -34,6 +35,7 @@ from crmml.training.contracts import ContractChoice, add_contracts, fit_contract
 from crmml.training.evaluate import Announce
 from crmml.training.fit import fit_bundle
 from crmml.training.gates import find_gates
+from crmml.training.labelled_pipeline import train_labelled
 from crmml.training.opening import open_configured
 from crmml.training.plan import Plan, find_test_windows, make_plan, plan_judging, specify_labels
 from crmml.training.served import evaluate_served
@@ -150,7 +152,7 @@ def train(
     *,
     transactions: Any = None,
     announce: Announce | None = None,
-) -> TrainingResult:
+) -> Any:
     """Backtest, choose, fit and bundle.
 
     Parameters
@@ -167,11 +169,13 @@ def train(
     Returns
     -------
     TrainingResult
+        Where there is no log and no contracts but a labelled table,
+        :class:`~crmml.training.labelled_pipeline.LabelledResult`.
 
     Raises
     ------
     ConfigError
-        If a setting is wrong, or no transactions are named.
+        If a setting is wrong, or no table is named from which anything can be computed.
     DataError, TooLittleDataError
         If the data break a rule or cannot carry a model.
     """
@@ -180,6 +184,8 @@ def train(
     check_settings(settings)
     say("opening the data")
     tables = open_configured(settings, tables, customers, transactions=transactions)
+    if kind_of(tables) == "labelled":
+        return train_labelled(settings, tables, say)
     plan = make_plan(settings, tables)
     judging = plan_judging(plan)
     backtest = evaluate_candidates(judging, say)
