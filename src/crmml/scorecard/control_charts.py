@@ -189,23 +189,22 @@ def control_chart(
     first = _baseline(len(known), baseline)
     watched = len(known) - first
     alpha = 1.0 - (1.0 - false_alarm) ** (1.0 / (charts * watched * (_RULES + 1)))
-    x = known.to_numpy()
-    centre, sigma, spread, df = _level(x[:first], None if size is None else size.to_numpy(), kind,
-                                       first)  # fmt: skip
+    x: FloatArray = np.asarray(known, dtype=np.float64)
+    behind = None if size is None else np.asarray(size, dtype=np.float64)
+    centre, sigma, spread, df = _level(x[:first], behind, kind, first)
     width = float(t.isf(alpha / 2, df)) * np.sqrt(1.0 + 1.0 / first)
+    shown, sd = x, sigma
     if kind == "ewma":
         shown, sd = _moving_average(x, centre, sigma, first)
         width = float(t.isf(alpha / 2, df))
-    else:
-        shown, sd = x, sigma
-    lower, upper = _limits(centre, sd, width, kind, spread, size, alpha)
+    lower, upper = _limits(centre, sd, width, kind, spread, behind, alpha)
     signals = _signals(shown, centre, lower, upper, first, alpha, runs=kind != "ewma")
     table = pd.DataFrame(
         {"value": shown, "centre": centre, "lower": lower, "upper": upper,
          "baseline": np.arange(len(x)) < first, "signal": signals},
         index=known.index,
     )  # fmt: skip
-    step = _step(x, None if size is None else size.to_numpy(), first, alpha, [*known.index])
+    step = _step(x, behind, first, alpha, [*known.index])
     return ControlChart(name, kind, table, step, spread, false_alarm)
 
 
@@ -270,18 +269,17 @@ def _moving_average(
 
 def _limits(
     centre: float, sigma: FloatArray | float, width: float, kind: Kind, spread: float,
-    sizes: pd.Series[float] | None, alpha: float,
+    sizes: FloatArray | None, alpha: float,
 ) -> tuple[FloatArray | float, FloatArray | float]:  # fmt: skip
     lower, upper = centre - width * np.asarray(sigma), centre + width * np.asarray(sigma)
     if kind in ("share", "rate") and sizes is not None:
-        n = sizes.to_numpy()
-        few = (centre * n < _FEW) & (spread == 1.0)
-        law = binom(np.round(n).astype(int), min(centre, 1.0)) if kind == "share" else (
-            poisson(centre * n)
+        few = (centre * sizes < _FEW) & (spread == 1.0)
+        law = binom(np.round(sizes).astype(int), min(centre, 1.0)) if kind == "share" else (
+            poisson(centre * sizes)
         )  # fmt: skip
         # of few events the exact quantiles: a normal limit would cry wolf on one event too many
-        lower = np.where(few, (law.ppf(alpha / 2) - 1.0) / n, lower)
-        upper = np.where(few, (law.isf(alpha / 2) + 0.5) / n, upper)
+        lower = np.where(few, (law.ppf(alpha / 2) - 0.5) / sizes, lower)
+        upper = np.where(few, (law.isf(alpha / 2) + 0.5) / sizes, upper)
         lower = np.maximum(lower, 0.0)
         upper = np.minimum(upper, 1.0) if kind == "share" else upper
     return lower, upper
