@@ -21,7 +21,7 @@ def _quiet(rng, kind, n=24):
 @pytest.mark.parametrize("kind", ["share", "rate", "individuals", "ewma"])
 def test_false_alarms_stay_at_what_was_asked_over_a_family_of_charts(kind):
     rng = np.random.default_rng(7)
-    families, charts = 150, 10
+    families, charts = 80, 5
     alarmed = 0
     for _ in range(families):
         found = [
