@@ -8,6 +8,7 @@ from crmml.plots.changes import plot_flows
 from crmml.plots.customer import plot_customer
 from crmml.plots.judgement import (
     plot_calibration,
+    plot_gain_curve,
     plot_leaderboard,
     plot_pit_histogram,
     plot_reliability,
@@ -38,6 +39,7 @@ __all__ = [
     "plot_calibration",
     "plot_customer",
     "plot_flows",
+    "plot_gain_curve",
     "plot_heterogeneity",
     "plot_holdout_by_frequency",
     "plot_iso_value",

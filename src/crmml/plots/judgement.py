@@ -82,6 +82,28 @@ def plot_reliability(
     return ax
 
 
+def plot_gain_curve(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw which share of those who leave stands in the first shares of the ranking.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``contacted`` and ``found``, shares. From
+        :func:`crmml.models.labelled.choosing.compute_gain_curve`.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = dressed(ax, title="Whom the ranking finds first",
+                 x="share of the customers contacted, the likeliest first",
+                 y="share of the events among them")  # fmt: skip
+    ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="at random")
+    ax.plot(table["contacted"], table["found"], color=BLUE, marker="o", label="by the model")
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.legend(frameon=False, loc="lower right")
+    return ax
+
+
 def plot_pit_histogram(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the PIT histogram: flat if the predictive distributions are right.
 
