@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from crmml.atomic import named
-from crmml.cli import display, stop_if_interrupted
+from crmml.cli import display, labelled, stop_if_interrupted
 from crmml.config import Config, parse_config
 from crmml.exceptions import ParameterError, StorageError
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from crmml.scoring.scorer import Scores
     from crmml.tracking.registry import Reevaluation
     from crmml.tracking.runs import LoggedModel
-    from crmml.training.pipeline import TrainingResult
 
 
 def init(
@@ -99,11 +98,13 @@ def check(config: Config, *, as_json: bool = False) -> None:
         return
     told = no_log_here(tables)
     if as_json:
-        display.show_json({"tables": tables.counts, "reach": told})
+        display.show_json({"tables": tables.counts, "reach": "; ".join(told)})
         return
     display.show_sections(sections)
-    display.show_additions(additions)
-    display.say(f"* {told}")
+    if "labelled" not in tables:
+        display.show_additions(additions)
+    for sentence in told:
+        display.say(f"* {sentence}")
 
 
 def _compare_horizons(config: Config, tables: Tables) -> pd.DataFrame:
@@ -121,28 +122,34 @@ def _compare_horizons(config: Config, tables: Tables) -> pd.DataFrame:
     )
 
 
-def no_log_here(tables: Mapping[str, Any]) -> str:
+def no_log_here(tables: Tables) -> list[str]:
     """Say what can be done with tables among which there is no log."""
-    told = "there is no log of transactions: this version trains on a log only"
-    if "labelled" in tables:
-        told += (
-            "; of a labelled table it checks ids and outcome, and in Python Snapshot.from_frame "
-            "takes its columns as features of the churn models"
-        )
-    return told
+    from crmml.scoring.bases import kind_of
+    from crmml.training.labelled_pipeline import look_at
+
+    if kind_of(tables) == "labelled":
+        return look_at(tables)
+    return ["there is no log of transactions: this version trains on a log only"]
 
 
 def train(config: Config) -> None:
     """Train, log, store the folder, and show what came out."""
     result, logged, folder = _train_and_log(config)
-    display.show_training(result, _notes_beside(folder))
-    display.show_pyramids(_pyramids(result.scores))
+    _show_training(result, _notes_beside(folder))
     named = "" if logged.name == "crmml" else f" --name {logged.name}"
     where = f" --tracking-uri {tracking_address(config)}" if config.tracking.uri else ""
     display.say(
         f"Registered {logged.name} version {logged.version}, alias challenger; folder {folder}. "
         f"Next: crmml promote{named}{where}"
     )
+
+
+def _show_training(result: Any, notes: Path) -> None:
+    if result.bundle.manifest.kind == "labelled":
+        labelled.show_training(result, notes)
+        return
+    display.show_training(result, notes)
+    display.show_pyramids(_pyramids(result.scores))
 
 
 def backtest(config: Config, out: Path | None) -> None:
@@ -187,14 +194,14 @@ def promote(
     from crmml.tracking.registry import promote as meet
 
     if config is None:
-        display.say(meet(name or "crmml", force=force, uri=tracking_uri).reason)
+        display.say(meet(name or "crmml", uri=tracking_uri, force=force).reason)
         return
     with working() as say:
         say("reading and validating")
         again = _reevaluation(config)
         say("comparing")
-        address = tracking_uri or config.tracking.uri
-        found = meet(name or config.name, again=again, force=force, uri=address)
+        where = tracking_uri or config.tracking.uri
+        found = meet(name or config.name, again=again, uri=where, force=force)
     display.say(found.reason)
 
 
@@ -203,6 +210,7 @@ def score(
     model: str | None,
     config: Config | None,
     transactions: str | None,
+    rows: str | None,
     cutoff: str | None,
     out: Path,
     file_format: str,
@@ -217,7 +225,12 @@ def score(
     moment = None if cutoff is None else read_moment(cutoff, "--cutoff")
     _check_writable(out)
     with working() as say:
-        bundle, tables, given = open_to_score(model, config, transactions, tracking_uri, say)
+        bundle = load_to_score(model, config, tracking_uri, say)
+        if bundle.manifest.kind == "labelled":
+            asked = labelled.rows_to_score(config, rows or transactions)
+            labelled.score(bundle, asked, out, file_format, cutoff=cutoff, strict=strict, say=say)
+            return
+        tables, given = open_to_score(bundle, config, transactions, rows, say)
         from crmml.reports.lists import Lists
         from crmml.scoring.batches import score_in_batches
         from crmml.scoring.scorer import scoring_cutoff
@@ -257,31 +270,40 @@ def _pyramids(scores: Scores) -> pd.DataFrame | None:
     return None if "profit_to_date" in scores.absent else display.pyramid_table(scores.table)
 
 
-def open_to_score(
-    model: str | None,
-    config: Config | None,
-    transactions: str | None,
-    tracking_uri: str | None,
-    say: Callable[[str], None],
-) -> tuple[ScoringBundle, Tables, dict[str, Any]]:
-    """Load a bundle and open the data that it is to score, with the settings that count then."""
-    if (config is None) == (transactions is None):
-        raise ParameterError("the data to score", "one of --config and --transactions", None)
+def load_to_score(
+    model: str | None, config: Config | None, tracking_uri: str | None, say: Callable[[str], None]
+) -> ScoringBundle:
+    """Load the bundle that a command names, by default the champion of the configuration's name."""
     model = model or f"models:/{config.name if config else 'crmml'}@champion"
     say(f"loading {model}")
+    return load_model(model, tracking_uri or (config.tracking.uri if config else None))
+
+
+def open_to_score(
+    bundle: ScoringBundle,
+    config: Config | None,
+    transactions: str | None,
+    rows: str | None,
+    say: Callable[[str], None],
+) -> tuple[Tables, dict[str, Any]]:
+    """Open the data that a bundle is to score, with the settings that count then."""
+    if rows is not None:
+        rule = "left out: the model is of a log; give --config or --transactions"
+        raise ParameterError("--rows", rule, rows)
+    if (config is None) == (transactions is None):
+        raise ParameterError("the data to score", "one of --config and --transactions", None)
     from crmml.scoring.scorer import open_for
     from crmml.training import settings_at_score
     from crmml.training.opening import open_configured
 
-    bundle = load_model(model, tracking_uri or (config.tracking.uri if config else None))
     if config is None:
         say("reading and validating")
-        return bundle, open_for(bundle, transactions), {}
+        return open_for(bundle, transactions), {}
     settings_at_score.check_settings_at_score(config, bundle)
     given = settings_at_score.honoured_settings(config)
     say("reading and validating")
     policies = settings_at_score.policies_at_score(config, bundle)
-    return bundle, open_configured(config, policies=policies), given
+    return open_configured(config, policies=policies), given
 
 
 def demo(out: Path) -> None:
@@ -385,7 +407,7 @@ def working() -> Iterator[Callable[[str], None]]:
         yield say
 
 
-def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
+def _train_and_log(config: Config) -> tuple[Any, LoggedModel, Path]:
     from crmml.atomic import replacing
     from crmml.notes import to_json
     from crmml.storage.bundles import shelve_bundle
@@ -420,6 +442,7 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
             label_specification=result.label_specification,
             gates=result.gates,
             tables=_tables_of(result),
+            decided_by=_decided_by(result),
             figures=figures,
             name=config.name,
             experiment=experiment,
@@ -444,9 +467,18 @@ def _notes_beside(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.notes.json")
 
 
-def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
+def _decided_by(result: Any) -> str:
+    """Return the metric in which a later challenger must be better."""
+    of_log = result.bundle.manifest.kind == "transactions"
+    return "served_purchases_deviance" if of_log else str(result.decided_by)
+
+
+def _tables_of(result: Any) -> dict[str, pd.DataFrame]:
     from crmml.reports.totals import sum_tiers, tier_table
 
+    if result.bundle.manifest.kind == "labelled":
+        logged: dict[str, pd.DataFrame] = result.logged_tables()
+        return logged
     tables = {
         "leaderboard": result.backtest.leaderboard,
         "tiers": tier_table(sum_tiers(result.scores.table)).reset_index(),
@@ -464,13 +496,21 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
 
 
 def _reevaluation(config: Config) -> Reevaluation:
+    from crmml.scoring.bases import kind_of
     from crmml.storage.fingerprint import fingerprint
     from crmml.tracking.registry import Reevaluation
+    from crmml.training.labelled_pipeline import refuse_champion, specify_outcome
     from crmml.training.opening import open_configured
     from crmml.training.plan import specify_labels
     from crmml.training.served import evaluate_champion
 
     tables = open_configured(config)
+    if kind_of(tables) == "labelled":
+        return Reevaluation(
+            data_fingerprint=fingerprint(tables),
+            label_specification=specify_outcome(config, tables),
+            evaluate=refuse_champion,
+        )
     return Reevaluation(
         data_fingerprint=fingerprint(tables),
         label_specification=specify_labels(config, tables),
