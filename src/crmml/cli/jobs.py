@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from crmml.scoring.scorer import Scores
     from crmml.tracking.registry import Reevaluation
     from crmml.tracking.runs import LoggedModel
+    from crmml.training.contract_pipeline import ContractTraining
     from crmml.training.pipeline import TrainingResult
 
 
@@ -114,8 +115,7 @@ def no_log_here(tables: Mapping[str, Any]) -> str:
 def train(config: Config) -> None:
     """Train, log, store the folder, and show what came out."""
     result, logged, folder = _train_and_log(config)
-    display.show_training(result, _notes_beside(folder))
-    display.show_pyramids(_pyramids(result.scores))
+    _show_training(result, _notes_beside(folder))
     named = "" if logged.name == "crmml" else f" --name {logged.name}"
     where = f" --tracking-uri {tracking_address(config)}" if config.tracking.uri else ""
     display.say(
@@ -216,7 +216,9 @@ def score(
             written = write_scores(summed(scores), out, scores.cutoff, file_format)  # type: ignore[arg-type]
             known = [n for n in ("net_clv", "profit_to_date") if n not in scores.absent]
             pyramids = display.pyramid_table(scores.gather(known))
-    silent = (scores.cutoff - tables.last_timestamp).days
+    from crmml.scoring.bases import last_event
+
+    silent = (scores.cutoff - last_event(bundle.manifest, tables)).days
     if silent > 7:
         display.remark(
             f"the data end {silent:,} days before the cutoff, so customers look that much more "
@@ -259,34 +261,33 @@ def open_to_score(
     return bundle, open_configured(config, policies=policies), given
 
 
-def demo(out: Path) -> None:
-    """Train, promote, score and draw, on full CDNOW."""
-    from crmml.data.datasets import load_cdnow
-    from crmml.plots.gallery import training_figures
+def demo(out: Path, world: str = "cdnow") -> None:
+    """Train, promote, score and draw, on full CDNOW or on a simulated telecom."""
     from crmml.scoring.scorer import score as score_tables
     from crmml.storage.scores import write_scores
     from crmml.tracking.registry import promote as meet
+    from crmml.training.opening import open_configured
 
+    if world not in WORLDS:
+        raise ParameterError("--world", f"one of {', '.join(WORLDS)}", world)
     _check_writable(out)
-    config = parse_config(DEMO)
-    display.say(
-        "CDNOW: 23,570 customers of a music shop, 69,659 order lines, January 1997 to June 1998"
-    )
+    story, config = WORLDS[world](out)
+    display.say(story)
     result, logged, folder = _train_and_log(config)
     promotion = meet(config.name, uri=config.tracking.uri)
     with working() as say:
         say("scoring with the champion")
         bundle = load_model(f"models:/{config.name}@champion", config.tracking.uri)
-        scores = score_tables(bundle, load_cdnow(), result.scores.snapshot.cutoff)
-        written = write_scores(scores.table, out, scores.snapshot.cutoff)
+        scores = score_tables(bundle, open_configured(config), result.scores.cutoff)
+        written = write_scores(scores.table, out, scores.cutoff)
         say("drawing")
-        pictures = save_figures(training_figures(result), out / "plots")
-    display.show_training(result, _notes_beside(folder))
+        pictures = save_figures(_picture(result)[1], out / "plots")
+    _show_training(result, _notes_beside(folder), pyramids=False)
     display.say(promotion.reason)
     tiers = display.tier_table(display.sum_tiers(scores.table))
     allocation = scores.recommendation.allocation
     pyramids = _pyramids(scores)
-    display.show_tiers(tiers, scores.snapshot.cutoff, allocation, scores.absent, pyramids)
+    display.show_tiers(tiers, scores.cutoff, allocation, scores.absent, pyramids)
     display.show_places(
         {
             "scores": written,
@@ -304,6 +305,47 @@ DEMO = {
     "value": {"margin": 0.30},
     "actions": {"budget": 1000, "holdout_share": 0.05},
 }
+
+TELECOM = {
+    "name": "subscriptions",
+    "outcome": {"horizon": "90D"},
+    "contracts": {"period": "30D"},
+    "value": {"margin": 0.30},
+    "actions": {"budget": 1000, "holdout_share": 0.05},
+}
+"""The settings of ``configs/subscriptions.yaml``."""
+
+
+def _cdnow(out: Path) -> tuple[str, Config]:
+    del out
+    story = "CDNOW: 23,570 customers of a music shop, 69,659 order lines, January 1997 to June 1998"
+    return story, parse_config(DEMO)
+
+
+def _telecom(out: Path) -> tuple[str, Config]:
+    """Simulate the telecom, and write its tables where the configuration reads them."""
+    from crmml.storage.scores import write_csv
+    from crmml.testing.contracts import simulate_contracts
+
+    tables = simulate_contracts(4_000, seed=1)
+    paths = {name: out / "telecom" / f"{name}.csv" for name in tables}
+    (out / "telecom").mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        write_csv(table, paths[name])
+    ended = int(tables["subscriptions"]["ended_at"].notna().sum())
+    story = (
+        f"A simulated telecom: {len(tables['subscriptions']):,} contracts of 30 days, of which "
+        f"{ended:,} ended for one of three causes; tables in {out / 'telecom'}"
+    )
+    data = {name: {"path": str(path)} for name, path in paths.items()}
+    return story, parse_config({**TELECOM, "data": data})
+
+
+WORLDS: Mapping[str, Callable[[Path], tuple[str, Config]]] = {
+    "cdnow": _cdnow,
+    "subscriptions": _telecom,
+}
+"""What ``crmml demo`` shows, by name."""
 
 
 def load_model(model: str, uri: str | None) -> ScoringBundle:
@@ -353,7 +395,39 @@ def working() -> Iterator[Callable[[str], None]]:
         yield say
 
 
-def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
+def _show_training(
+    result: TrainingResult | ContractTraining, stored: Path, *, pyramids: bool = True
+) -> None:
+    """Show what came out, by the kind of the training."""
+    from crmml.training.contract_pipeline import ContractTraining
+
+    if isinstance(result, ContractTraining):
+        from crmml.cli.contracts import show_contract_training
+
+        show_contract_training(result, stored)
+        return
+    display.show_training(result, stored)
+    if pyramids:
+        display.show_pyramids(_pyramids(result.scores))
+
+
+def _picture(
+    result: TrainingResult | ContractTraining,
+) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Gather tables and pictures of a training, by its kind."""
+    from crmml.plots.gallery import contract_figures, training_figures
+    from crmml.training.contract_pipeline import ContractTraining
+
+    if isinstance(result, ContractTraining):
+        from crmml.cli.contracts import tables_of_contracts
+
+        return tables_of_contracts(result), contract_figures(result)
+    return _tables_of(result), training_figures(result)
+
+
+def _train_and_log(
+    config: Config,
+) -> tuple[TrainingResult | ContractTraining, LoggedModel, Path]:
     from crmml.atomic import replacing
     from crmml.notes import to_json
     from crmml.storage.bundles import shelve_bundle
@@ -375,9 +449,7 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
         experiment = start(config.tracking.uri, config.tracking.experiment)
         result = run_training(config, tables, announce=say)
         say("drawing")
-        from crmml.plots.gallery import training_figures
-
-        figures = training_figures(result)
+        shown, figures = _picture(result)
         say("logging to MLflow")
         logged = log_training(
             bundle=result.bundle,
@@ -387,7 +459,8 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
             data_fingerprint=fingerprint(result.tables),
             label_specification=result.label_specification,
             gates=result.gates,
-            tables=_tables_of(result),
+            decided_by=result.decided_by,
+            tables=shown,
             figures=figures,
             name=config.name,
             experiment=experiment,

@@ -12,6 +12,7 @@ from crmml.data.tables import Tables
 from crmml.exceptions import BundleError
 from crmml.models.churn.outside import OutsideCalibration
 from crmml.models.value.cost_to_serve import CostToServe
+from crmml.scoring.contract_outlook import ContractOutlook, ContractTerms
 from crmml.scoring.contracts import ContractRisk
 from crmml.scoring.decisions import Actions, Policy, Roles, Stages, Tiers
 from crmml.scoring.history import Attributes, ExperienceZone, History, TasteSegment
@@ -37,7 +38,9 @@ KINDS: dict[str, type[Any]] = {
         Attributes,
         ExperienceZone,
         TasteSegment,
+        ContractTerms,
         ContractRisk,
+        ContractOutlook,
         Actions,
     )
 }
@@ -197,6 +200,7 @@ def check_conditions(catalogue: ActionCatalogue) -> None:
         Attributes(),
         ExperienceZone(),
         TasteSegment(),
+        ContractTerms(),
     )
     kinds = {output.name: output.dtype for one in given for output in one.outputs}
     for action in catalogue.actions:
@@ -231,6 +235,10 @@ def with_catalogue(
     further = attributes_of(tables, [*asked, *by_channel])
     changes: dict[type[Any], dict[str, Any]] = {
         LifetimeValue: {
+            "margin_horizons": catalogue.horizons,
+            "windows": _windows(catalogue, horizon),
+        },
+        ContractOutlook: {
             "margin_horizons": catalogue.horizons,
             "windows": _windows(catalogue, horizon),
         },

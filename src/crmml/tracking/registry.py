@@ -20,6 +20,7 @@ from crmml.metrics.bootstrap import Replicates
 from crmml.metrics.table import metric_named
 from crmml.storage.bundles import load_bundle
 from crmml.tracking.runs import (
+    DECIDES,
     FINGERPRINT,
     GATES,
     LABELS,
@@ -174,7 +175,7 @@ def set_alias(name: str, alias: str, version: int, *, uri: str | None = None) ->
 def promote(
     name: str = "crmml",
     *,
-    metric: str = "served_purchases_deviance",
+    metric: str | None = None,
     again: Reevaluation | None = None,
     challenger: str = "challenger",
     champion: str = "champion",
@@ -194,8 +195,9 @@ def promote(
     ----------
     name : str, default "crmml"
         Registered model.
-    metric : str, default "served_purchases_deviance"
-        What decides; :mod:`crmml.metrics.table` says which values of it are better.
+    metric : str, optional
+        What decides, by default what the challenger's training says; :mod:`crmml.metrics.table`
+        says which values of it are better.
     again : Reevaluation, optional
         Evaluates the champion on the challenger's data where it was evaluated on others.
     challenger, champion : str
@@ -214,11 +216,13 @@ def promote(
     TrackingError
         If there is no such model or no challenger.
     """
-    metric_named(metric)
+    if metric is not None:
+        metric_named(metric)
     client = reach(uri, write=True)
     address = client.tracking_uri
     with explained(address):
         new = _version(client, name, challenger)
+        metric = metric or new.tags.get(DECIDES, "served_purchases_deviance")
         aliases = client.get_registered_model(name).aliases
         old = _version(client, name, champion) if champion in aliases else None
         previous = None if old is None else int(old.version)

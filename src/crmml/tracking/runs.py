@@ -61,6 +61,7 @@ MetricValue: TypeAlias = float | tuple[float, float, float]
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 FINGERPRINT, LABELS, GATES = "crmml.data_fingerprint", "crmml.label_specification", "crmml.gates"
+DECIDES = "crmml.decided_by"
 
 _REQUIREMENTS = (
     "mlflow",
@@ -282,6 +283,7 @@ def log_training(
     data_fingerprint: str,
     label_specification: Mapping[str, Any],
     gates: Mapping[str, bool],
+    decided_by: str = "served_purchases_deviance",
     tables: Mapping[str, pd.DataFrame] | None = None,
     figures: Mapping[str, Figure] | None = None,
     tags: Mapping[str, str] | None = None,
@@ -312,6 +314,8 @@ def log_training(
         models are only compared where fingerprint and specification are equal.
     gates : mapping of str to bool
         Named conditions and whether the model met them, such as "beats the recency rule".
+    decided_by : str, default "served_purchases_deviance"
+        The metric by which it will meet the champion.
     tables : mapping of str to DataFrame, optional
         Logged as ``tables/<name>.csv``.
     figures : mapping of str to Figure, optional
@@ -343,6 +347,7 @@ def log_training(
         FINGERPRINT: data_fingerprint,
         LABELS: digest(label_specification),
         GATES: json.dumps(dict(gates), sort_keys=True),
+        DECIDES: decided_by,
     }
     with explained(home.uri):
         sweep_killed(client, home.id)

@@ -10,7 +10,7 @@ import pandas as pd
 from crmml.config import Config
 from crmml.data.tables import Tables
 from crmml.exceptions import TooLittleDataError
-from crmml.features.contracts import build_person_periods
+from crmml.features.contracts import build_contracts, build_person_periods
 from crmml.models.churn.contract_evaluation import (
     ContractBacktest,
     backtest_contracts,
@@ -56,24 +56,36 @@ def fit_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Contr
     """
     if "subscriptions" not in tables:
         return ContractChoice(None, None, ())
-    section, horizon = config.contracts, config.outcome.horizon
-    how: dict[str, Any] = {"period": section.period, "grace": section.grace}
-    known = tables.before(cutoff)
     try:
-        found = backtest_contracts(
-            known,
-            horizon=horizon,
-            n_windows=section.max_windows,
-            seed=config.seed,
-            n_boot=config.backtest.bootstrap,
-            trailing=section.trailing,
-            **how,
-        )
-        periods = build_person_periods(known, cutoff, trailing=section.trailing, **how)
-        model = fit_candidate(found.chosen, periods, horizon, config.seed)
+        return choose_contracts(config, tables, cutoff)
     except TooLittleDataError as error:
         text = f"contracts are not scored: {error}"
         return ContractChoice(None, None, (Note("contracts_too_few", "warn", text, "contracts"),))
+
+
+def choose_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> ContractChoice:
+    """Do what :func:`fit_contracts` does, and refuse where the data cannot carry it.
+
+    Raises
+    ------
+    TooLittleDataError
+        With the figures.
+    """
+    section, horizon = config.contracts, config.outcome.horizon
+    how: dict[str, Any] = {"period": section.period, "grace": section.grace}
+    known = tables.before(cutoff)
+    found = backtest_contracts(
+        known,
+        horizon=horizon,
+        n_windows=section.max_windows,
+        seed=config.seed,
+        n_boot=config.backtest.bootstrap,
+        trailing=section.trailing,
+        **how,
+    )
+    periods = build_person_periods(known, cutoff, trailing=section.trailing, **how)
+    model = fit_candidate(found.chosen, periods, horizon, config.seed)
+    now = build_contracts(known, cutoff, trailing=section.trailing, **how)
     predictor = ContractRisk(
         model=model,
         horizon=horizon,
@@ -83,6 +95,7 @@ def fit_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Contr
         trailing=section.trailing,
         margin=config.value.margin,
         annual_discount_rate=config.value.annual_discount_rate,
+        features=tuple(str(name) for name in now.frame),
     )
     return ContractChoice(predictor, found, (_reason(found), *_truncation(periods.truncated)))
 

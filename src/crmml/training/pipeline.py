@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from crmml.metrics.bootstrap import Replicates
 from crmml.models.arguments import describe
 from crmml.models.churn.selection import ChurnSelection
 from crmml.notes import Note, merge_notes
+from crmml.scoring.bases import kind_of
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.counted import is_counted
 from crmml.scoring.scorer import Scores, score
@@ -29,13 +30,14 @@ from crmml.stats.threads import on_one_thread
 from crmml.training.backtest import Backtest, run_backtest
 from crmml.training.bundling import finish_bundle, read_catalogue
 from crmml.training.candidates import find_competitors, make_candidate
+from crmml.training.contract_pipeline import ContractTraining, train_contracts
 from crmml.training.contracts import ContractChoice, add_contracts, fit_contracts
-from crmml.training.evaluate import Announce
+from crmml.training.evaluate import DECIDED_BY, Announce
 from crmml.training.fit import fit_bundle
 from crmml.training.gates import find_gates
 from crmml.training.opening import open_configured
 from crmml.training.plan import Plan, find_test_windows, make_plan, plan_judging, specify_labels
-from crmml.training.served import evaluate_served
+from crmml.training.served import PREFIX, evaluate_served
 from crmml.training.upgrade_evaluation import upgrade_note
 
 Interval = tuple[float, float, float]
@@ -80,6 +82,8 @@ class TrainingResult(Result):
     upgrades : DataFrame or None
         Mean upgrade probability as served and the share that moved up, by tier.
     """
+
+    decided_by: ClassVar[str] = f"{PREFIX}{DECIDED_BY}"
 
     bundle: ScoringBundle
     scores: Scores
@@ -149,7 +153,7 @@ def train(
     *,
     transactions: Any = None,
     announce: Announce | None = None,
-) -> TrainingResult:
+) -> TrainingResult | ContractTraining:
     """Backtest, choose, fit and bundle.
 
     Parameters
@@ -165,12 +169,13 @@ def train(
 
     Returns
     -------
-    TrainingResult
+    TrainingResult or ContractTraining
+        The latter where there are contracts and no log.
 
     Raises
     ------
     ConfigError
-        If a setting is wrong, or no transactions are named.
+        If a setting is wrong, or no table is named that can be trained on.
     DataError, TooLittleDataError
         If the data break a rule or cannot carry a model.
     """
@@ -179,6 +184,13 @@ def train(
     check_settings(settings)
     say("opening the data")
     tables = open_configured(settings, tables, customers, transactions=transactions)
+    if kind_of(tables) == "contracts":
+        return train_contracts(settings, tables, say)
+    return _train_log(settings, tables, say)
+
+
+def _train_log(settings: Config, tables: Tables, say: Announce) -> TrainingResult:
+    """Train on a log, beside which there may be contracts."""
     plan = make_plan(settings, tables)
     judging = plan_judging(plan)
     backtest = evaluate_candidates(judging, say)

@@ -1,0 +1,80 @@
+"""How a training on contracts alone looks on a terminal, and which tables of it are logged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from crmml.cli import display
+
+if TYPE_CHECKING:
+    from crmml.models.churn.contract_evaluation import ContractBacktest
+    from crmml.training.contract_pipeline import ContractTraining
+
+_BOARD = ("log_loss", "auc", "average_precision", "brier", "top_decile_lift")
+
+
+def show_contract_training(result: ContractTraining, stored: Path) -> None:
+    """Print how the models did against the best rule, causes, notes and gates.
+
+    Parameters
+    ----------
+    result : ContractTraining
+        What came out.
+    stored : Path
+        Where all its notes lie.
+    """
+    show_contract_backtest(result.backtest)
+    display.show_notes(result.notes, stored)
+    if result.scores.absent:
+        display.say(f"* null throughout: {', '.join(result.scores.absent)} (why: {stored})")
+    for gate, met in result.gates.items():
+        display.say(f"{'✓' if met else '✗'} {gate}")
+
+
+def show_contract_backtest(found: ContractBacktest) -> None:
+    """Print the leaderboard with the grades against the best rule, and the causes told apart."""
+    board = found.table["value"].unstack("metric")
+    shown = [metric for metric in _BOARD if metric in board]
+    n = len(found.cutoffs)
+    first, ended = found.cutoffs[0].date(), f"{found.n_ended:,} of {found.n_contracts:,}"
+    grid = display._grid(
+        f"Contracts: {ended} ended within {found.horizon} of {n} cutoff{'s' if n > 1 else ''}, "
+        f"from {first} on",
+        "model", *(metric.replace("_", " ") for metric in shown), "AUC less rule (95 %)", "grade",
+    )  # fmt: skip
+    for name in board["log_loss"].sort_values().index:
+        values = [float(board[metric].to_dict()[name]) for metric in shown]
+        low, high = (
+            float(found.table[f"difference_{end}"].loc[(name, "auc")]) for end in ("lower", "upper")
+        )
+        against = "-" if name == "rule" else f"{low:+.3f} to {high:+.3f}"
+        grid.add_row(
+            str(name), *(f"{value:.3f}" for value in values), against,
+            found.grades.get(str(name), "-"), style="bold green" if name == found.chosen else None,
+        )  # fmt: skip
+    display.console.print(grid)
+    if found.chosen in found.causes.index.get_level_values("candidate"):
+        told = found.causes.xs(found.chosen, level="candidate")
+        each = (
+            f"{cause} {row.said:,.0f} said, {row.happened:,.0f} happened"
+            for cause, row in zip(told.index, told.itertuples(), strict=True)
+        )
+        display.say(f"Ends by cause, by {found.chosen}: {'; '.join(each)}")
+
+
+def tables_of_contracts(result: ContractTraining) -> dict[str, pd.DataFrame]:
+    """Gather the tables that are logged with a training on contracts alone."""
+    tables = {
+        "leaderboard": result.backtest.to_pandas().reset_index(),
+        "causes": result.backtest.causes.reset_index(),
+        "churn_as_served": result.backtest.calibration.reset_index(),
+    }
+    if "value_tier" in result.scores.table:
+        tiers = display.tier_table(display.sum_tiers(result.scores.table))
+        tables["tiers"] = tiers.reset_index()
+    if result.scores.found is not None:
+        tables["actions"] = result.scores.found.by_action().reset_index()
+    return tables
