@@ -18,6 +18,7 @@ _HOME = {
     "explain": "crmml.scoring.explanation",
     "load_cdnow": "crmml.data.datasets",
     "read": "crmml.data.first_look",
+    "report": "crmml.reports.page",
     "ScoringBundle": "crmml.scoring.bundle",
     "score": "crmml.scoring.scorer",
     "train": "crmml.training.pipeline",
@@ -33,6 +34,7 @@ __all__ = [
     "load",
     "load_cdnow",
     "read",
+    "report",
     "score",
     "train",
 ]

@@ -67,14 +67,15 @@ def show_contract_backtest(found: ContractBacktest) -> None:
 
 def tables_of_contracts(result: ContractTraining) -> dict[str, pd.DataFrame]:
     """Gather the tables that are logged with a training on contracts alone."""
+    from crmml.reports.totals import sum_tiers, tier_table
+
     tables = {
         "leaderboard": result.backtest.to_pandas().reset_index(),
         "causes": result.backtest.causes.reset_index(),
         "churn_as_served": result.backtest.calibration.reset_index(),
     }
     if "value_tier" in result.scores.table:
-        tiers = display.tier_table(display.sum_tiers(result.scores.table))
-        tables["tiers"] = tiers.reset_index()
+        tables["tiers"] = tier_table(sum_tiers(result.scores.table)).reset_index()
     if result.scores.found is not None:
         tables["actions"] = result.scores.found.by_action().reset_index()
     return tables

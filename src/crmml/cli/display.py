@@ -85,31 +85,6 @@ def _grid(title: str, *headings: str) -> Table:
     return table
 
 
-def sum_tiers(table: pd.DataFrame) -> pd.DataFrame:
-    """Add up the scores of some customers by tier; sums of several batches add up in turn."""
-    bought = table["recommended_action"].fillna("no_action") != "no_action"
-    groups = table.assign(bought=bought).groupby("value_tier", observed=True)
-    sums = groups.agg(
-        customers=("customer_id", "size"),
-        clv=("clv", "sum"),
-        churn=("churn_probability", "sum"),
-        actions=("bought", "sum"),
-        cost=("expected_cost", "sum"),
-        gain=("expected_net_gain", "sum"),
-    )
-    return sums.reindex(list("ABCDE"), fill_value=0)
-
-
-def tier_table(sums: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate the tiers: customers, value, churn, actions bought and what they should bring."""
-    tiers = sums.copy()
-    customers = tiers["customers"].where(tiers["customers"] > 0, 1)
-    tiers.insert(2, "share_of_value", tiers["clv"] / tiers["clv"].sum())
-    tiers.insert(3, "mean_clv", tiers["clv"] / customers)
-    tiers["churn"] = tiers["churn"] / customers
-    return tiers
-
-
 def show_tiers(
     tiers: pd.DataFrame,
     cutoff: pd.Timestamp,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,6 +194,7 @@ def score(
     _check_writable(out)
     with working() as say:
         bundle, tables, given = open_to_score(model, config, transactions, tracking_uri, say)
+        from crmml.reports.lists import Lists
         from crmml.scoring.batches import score_in_batches
         from crmml.scoring.scorer import scoring_cutoff
         from crmml.storage.scores import read_control, read_plans, write_scores
@@ -202,18 +203,16 @@ def score(
         moment = scoring_cutoff(bundle, tables, moment, whole=True)
         plans = read_plans(out, moment)
         control = read_control(out, moment, bundle.policy.experiment)
-        sums: list[pd.DataFrame] = []
-
-        def summed(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-            for batch in batches:
-                sums.append(display.sum_tiers(batch))
-                yield batch
-
+        lists = Lists(bundle, tables)
         with score_in_batches(
             bundle, tables, moment, plans=plans, control=control, strict=strict, **given
         ) as scores:
             say("writing")
-            written = write_scores(summed(scores), out, scores.cutoff, file_format)  # type: ignore[arg-type]
+            batches = lists.passing(scores)
+            written = write_scores(batches, out, scores.cutoff, file_format)  # type: ignore[arg-type]
+            listed = None
+            if out.suffix != ".duckdb":
+                listed = lists.write(out, scores.cutoff, scores.absent, scores.allocation)
             known = [n for n in ("net_clv", "profit_to_date") if n not in scores.absent]
             pyramids = display.pyramid_table(scores.gather(known))
     from crmml.scoring.bases import last_event
@@ -224,9 +223,11 @@ def score(
             f"the data end {silent:,} days before the cutoff, so customers look that much more "
             "inactive than they may be"
         )
-    tiers = display.tier_table(sum(sums[1:], sums[0]))
-    display.show_tiers(tiers, scores.cutoff, scores.allocation, scores.absent, pyramids)
+    if lists.tiers is not None:
+        display.show_tiers(lists.tiers, scores.cutoff, scores.allocation, scores.absent, pyramids)
     display.say(f"Wrote {len(scores):,} customers to {written}")
+    if listed is not None:
+        display.say(f"Lists for people lie in {listed}; crmml report makes a page of them")
 
 
 def _pyramids(scores: Scores) -> pd.DataFrame | None:
@@ -263,6 +264,7 @@ def open_to_score(
 
 def demo(out: Path, world: str = "cdnow") -> None:
     """Train, promote, score and draw, on full CDNOW or on a simulated telecom."""
+    from crmml.reports import Lists, write_report
     from crmml.scoring.scorer import score as score_tables
     from crmml.storage.scores import write_scores
     from crmml.tracking.registry import promote as meet
@@ -280,20 +282,25 @@ def demo(out: Path, world: str = "cdnow") -> None:
         bundle = load_model(f"models:/{config.name}@champion", config.tracking.uri)
         scores = score_tables(bundle, open_configured(config), result.scores.cutoff)
         written = write_scores(scores.table, out, scores.cutoff)
+        lists = Lists(bundle)
+        lists.add(scores.table)
+        allocation = scores.recommendation.allocation
+        lists.write(out, scores.cutoff, scores.absent, allocation)
+        page = write_report(out, out)
         say("drawing")
         pictures = save_figures(_picture(result)[1], out / "plots")
     _show_training(result, _notes_beside(folder), pyramids=False)
     display.say(promotion.reason)
-    tiers = display.tier_table(display.sum_tiers(scores.table))
-    allocation = scores.recommendation.allocation
     pyramids = _pyramids(scores)
-    display.show_tiers(tiers, scores.cutoff, allocation, scores.absent, pyramids)
+    if lists.tiers is not None:
+        display.show_tiers(lists.tiers, scores.cutoff, allocation, scores.absent, pyramids)
     display.show_places(
         {
             "scores": written,
             "plots": f"{out / 'plots'} ({', '.join(sorted(p.stem for p in pictures))})",
             "bundle": folder,
             "MLflow": f"{tracking_address(config)}, run {logged.run_id}",
+            "report": f"{page} (open it in a browser)",
             "open it": f"{_command('mlflow')} ui --backend-store-uri {tracking_address(config)}",
         }
     )
@@ -486,9 +493,11 @@ def _notes_beside(folder: Path) -> Path:
 
 
 def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
+    from crmml.reports.totals import sum_tiers, tier_table
+
     tables = {
         "leaderboard": result.backtest.leaderboard,
-        "tiers": display.tier_table(display.sum_tiers(result.scores.table)).reset_index(),
+        "tiers": tier_table(sum_tiers(result.scores.table)).reset_index(),
         "actions": result.scores.recommendation.by_action().reset_index(),
     }
     if result.churn.evaluation is not None:

@@ -328,8 +328,19 @@ LABELLED = TableSchema(
     (_ID, Column("outcome", "flag", "what happened: 1 or 0", required=True)),
     key=("customer_id",),
     open_ended=True,
-    adds=_NOT_YET,
+    adds="the probability of its outcome, in a training of its own",
 )
+"""Where no column names customers, the rows are numbered."""
+
+LEFT = (
+    *("churned", "churn", "churner", "left", "exited", "attrited", "attrited customer", "lost"),
+    *("cancelled", "canceled", "terminated"),
+)
+STAYED = (
+    *("stayed", "retained", "existing", "existing customer", "active", "current", "kept"),
+    *("not churned", "no churn", "non-churner"),
+)
+"""Words of an outcome, beside yes and no: it happened, and it did not."""
 
 TABLES: tuple[TableSchema, ...] = (
     TRANSACTIONS,

@@ -26,8 +26,10 @@ from crmml.models.purchase.left_censored import LeftCensoredModel
 from crmml.plots.budget import plot_budget_curve
 from crmml.plots.judgement import (
     plot_calibration,
+    plot_gain_curve,
     plot_leaderboard,
     plot_pit_histogram,
+    plot_profit_curve,
     plot_reliability,
 )
 from crmml.plots.purchases import (
@@ -202,6 +204,8 @@ def _draw_churn(result: TrainingResult, canvas: _Canvas) -> None:
     evaluation = result.churn.evaluation
     if evaluation is not None:
         plot_reliability(evaluation.reliability[result.churn.name], ax=canvas("churn_reliability"))
+        plot_gain_curve(evaluation.profit[result.churn.name], ax=canvas("churn_gain"))
+        plot_profit_curve(evaluation.profit[result.churn.name], ax=canvas("churn_profit"))
     elif (pmf := newest.fitted[chosen].distribution(snapshot, 0)) is not None:
         plot_reliability(
             compute_reliability(outcomes["churned"], pmf[0]),

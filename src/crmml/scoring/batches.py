@@ -257,11 +257,12 @@ def _allocate(
     gains: _Gains | None = None
     n = len(spool.customer_id)
     available, draws = np.empty(n, dtype=bool), np.empty(n)
+    reads = actions.reads
     for k in range(spool.count):
         rows, moment = spool.rows(k), shared.moment(spool.ids(k), absent)
         if obstacle(actions, moment, spool.names) is not None:
             return None
-        known = spool.read(k, [name for name in spool.names if name in actions.reads])
+        known = spool.read(k, [name for name in spool.names if name in reads])
         offers = actions.offer(moment, pd.DataFrame(known, index=moment.base.customer_id))
         if offers is None:
             return None

@@ -19,6 +19,7 @@ from crmml.models.forecast.forecasters import Forecaster
 from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.scoring import standard
 from crmml.scoring.decisions import Actions, Policy, Stages, Tiers, as_json
+from crmml.scoring.labelled import card_of
 from crmml.scoring.manifest import DIGEST, FORMAT_VERSION, MANIFEST, Manifest, digest, form_digest
 from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseForecast
 from crmml.scoring.predictors import Output, Predictor, in_order, tabulate_glossary
@@ -66,6 +67,8 @@ class ScoringBundle(Shown):
 
     def _card(self) -> Card:
         known = self.manifest
+        if known.kind == "labelled":
+            return card_of(self)
         rows = [
             ("trained", f"at {moment(known.cutoff)} by crmml {known.crmml_version}"),
             ("horizon", f"{known.horizon}: {_CHURNED[known.kind]}"),
@@ -130,7 +133,7 @@ class ScoringBundle(Shown):
             One row per customer; see :func:`crmml.score`.
         """
         prices = budget is None and any(isinstance(p, Actions) for p in self.predictors)
-        return score(
+        table: pd.DataFrame = score(
             self,
             transactions,
             cutoff,
@@ -138,6 +141,7 @@ class ScoringBundle(Shown):
             stored_prices=prices,
             budget=budget,
         ).table
+        return table
 
     def with_policy(self, policy: Policy) -> Self:
         """Return the bundle with another policy of its actions."""
@@ -213,7 +217,8 @@ class ScoringBundle(Shown):
 
     def _described(self) -> list[tuple[str, Output]]:
         acts = any(isinstance(p, Actions) for p in self.predictors)
-        keys, versions = standard.frame_outputs(self.manifest.id_type, policy=acts)
+        timed = self.manifest.kind != "labelled"
+        keys, versions = standard.frame_outputs(self.manifest.id_type, policy=acts, timed=timed)
         return [
             *(("", output) for output in keys),
             *((p.name, output) for p in self.predictors for output in p.outputs),

@@ -267,7 +267,8 @@ def predict_columns(
         reason = obstacle(predictor, moment, columns)
         given = pd.DataFrame(index=ids)
         if reason is None:
-            known = {name: columns[name] for name in columns if name in predictor.reads}
+            reads = predictor.reads
+            known = {name: columns[name] for name in columns if name in reads}
             given = predictor.predict(moment, pd.DataFrame(known, index=ids))
         else:
             moment.leave_out([output.name for output in predictor.outputs], reason)

@@ -181,7 +181,7 @@ def shared_fields(config: Config, tables: Tables, base: Base) -> dict[str, Any]:
         "policies": {"transactions": policies},
         "reading": {n: dict(r) for n in tables if (r := tables.facts(n).reading)},
         "seed": config.seed,
-        "config_hash": _digest(config.shareable()),
+        "config_hash": digest_of(config.shareable()),
         "test_customers_left_out": len(tables.policies.test_customers),
     }
 
@@ -244,5 +244,6 @@ def read_catalogue(config: Config, kind: Kind = "transactions") -> ActionCatalog
     return found
 
 
-def _digest(value: Any) -> str:
+def digest_of(value: Any) -> str:
+    """Hash plain values: equal contents give equal text."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

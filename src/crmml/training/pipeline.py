@@ -30,11 +30,13 @@ from crmml.stats.threads import on_one_thread
 from crmml.training.backtest import Backtest, run_backtest
 from crmml.training.bundling import finish_bundle, read_catalogue
 from crmml.training.candidates import find_competitors, make_candidate
-from crmml.training.contract_pipeline import ContractTraining, train_contracts
+from crmml.training.churn_notes import churn_notes
+from crmml.training.contract_pipeline import train_contracts
 from crmml.training.contracts import ContractChoice, add_contracts, fit_contracts
 from crmml.training.evaluate import DECIDED_BY, Announce
 from crmml.training.fit import fit_bundle
 from crmml.training.gates import find_gates
+from crmml.training.labelled_pipeline import train_labelled
 from crmml.training.opening import open_configured
 from crmml.training.plan import Plan, find_test_windows, make_plan, plan_judging, specify_labels
 from crmml.training.served import PREFIX, evaluate_served
@@ -153,7 +155,7 @@ def train(
     *,
     transactions: Any = None,
     announce: Announce | None = None,
-) -> TrainingResult | ContractTraining:
+) -> Any:
     """Backtest, choose, fit and bundle.
 
     Parameters
@@ -169,13 +171,15 @@ def train(
 
     Returns
     -------
-    TrainingResult or ContractTraining
-        The latter where there are contracts and no log.
+    TrainingResult
+        Where there is no log but contracts,
+        :class:`~crmml.training.contract_pipeline.ContractTraining`; where there is neither but a
+        labelled table, :class:`~crmml.training.labelled_pipeline.LabelledResult`.
 
     Raises
     ------
     ConfigError
-        If a setting is wrong, or no table is named that can be trained on.
+        If a setting is wrong, or no table is named from which anything can be computed.
     DataError, TooLittleDataError
         If the data break a rule or cannot carry a model.
     """
@@ -184,8 +188,11 @@ def train(
     check_settings(settings)
     say("opening the data")
     tables = open_configured(settings, tables, customers, transactions=transactions)
-    if kind_of(tables) == "contracts":
+    kind = kind_of(tables)
+    if kind == "contracts":
         return train_contracts(settings, tables, say)
+    if kind == "labelled":
+        return train_labelled(settings, tables, say)
     return _train_log(settings, tables, say)
 
 
@@ -209,6 +216,7 @@ def _train_log(settings: Config, tables: Tables, say: Announce) -> TrainingResul
         *_judged_by(plan, judging),
         *(note for note in fitted.notes if not (counted and note.code.startswith("margin_"))),
         *contracts.notes,
+        *churn_notes(served, fitted.churn),
         *(gate.note for gate in gates),
         *([] if served.upgrades is None else [upgrade_note(served.upgrades)]),
     ]

@@ -75,7 +75,7 @@ def test_probabilities_are_calibrated_and_rank(history, fitted):
         fitted, test, baselines={"recency_rule": rule, "purchase_model": process}, n_boot=50
     )
     assert judged.value("churn_model", "auc") > 0.7
-    assert judged.calibration_error["churn_model"] < 0.1
+    assert judged.value("churn_model", "calibration_error") < 0.1
     assert set(judged.grades) == {"churn_model", "purchase_model"}
     assert judged.gains.index.tolist() == ["recency_rule", "purchase_model"]
     gain = judged.gains.loc["recency_rule"]

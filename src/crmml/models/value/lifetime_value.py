@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -629,8 +629,8 @@ def _scaled_quantiles(
     n_max = 15
     while len(open_rows):
         still = []
-        counts, shares = thin_counts(n_max)
-        totals = _ScaledTotals(counts, params, gamma, x)
+        _, shares = thin_counts(n_max)
+        totals = _ScaledTotals(n_max, params, gamma, x)
         groups = np.unique(ahead.inverse[open_rows])
         size = max(1, 1_000_000 // ((n_max + 1) * len(ahead.futures)))
         for piece, rows, position in chunks(ahead.inverse, groups, open_rows, size):
@@ -652,20 +652,20 @@ def _scaled_quantiles(
 
 
 class _ScaledTotals:
-    """Tables of the scaled total on a ladder of ``x``, made when first needed.
+    """Tables of the scaled total on a ladder of ``x``.
 
     Between two rungs the logarithm of a quantile, less its leading term ``-log(q + p x)``, is
     taken as linear in ``x``.
     """
 
-    def __init__(self, counts: IntArray, params: SpendParams, gamma: float, x: FloatArray) -> None:
-        self._counts, self._params, self._gamma = counts, params, gamma
+    def __init__(self, n_max: int, params: SpendParams, gamma: float, x: FloatArray) -> None:
+        self._n_max, self._params, self._gamma = n_max, params, gamma
+        self._key = tuple(tuple(values.tolist()) for values in params)
         self._rungs = np.concatenate([[0], ladder(x.max())])
         self._lower = np.searchsorted(self._rungs, x, side="right") - 1
         low, high = self._rungs[self._lower], self._rungs[self._lower + 1]
         self._share = (x - low) / (high - low)
         self._x = x
-        self._tables: dict[int, CompoundTable] = {}
 
     def log_quantiles(self, rows: IntArray, weights: FloatArray, levels: FloatArray) -> FloatArray:
         """Quantiles of some histories, given P(each count): (n_rows, 3, n_levels)."""
@@ -678,7 +678,7 @@ class _ScaledTotals:
                 found = compound_quantiles(
                     1.0 - weights[mine].sum(axis=1),
                     weights[mine],
-                    self._table(int(rung) + side),
+                    _table(float(self._rungs[rung + side]), self._n_max, self._key, self._gamma),
                     levels,
                 )
                 lead = self._lead(self._rungs[rung + side]) - self._lead(self._x[rows[mine]])
@@ -689,8 +689,11 @@ class _ScaledTotals:
     def _lead(self, x: FloatArray) -> FloatArray:
         return np.asarray(np.log(self._params.q.mean() + self._params.p.mean() * x))
 
-    def _table(self, rung: int) -> CompoundTable:
-        if rung not in self._tables:
-            x = float(self._rungs[rung])
-            self._tables[rung] = tabulate(x, self._counts, self._params, self._gamma)
-        return self._tables[rung]
+
+@lru_cache(maxsize=512)
+def _table(
+    x: float, n_max: int, params: tuple[tuple[float, ...], ...], gamma: float
+) -> CompoundTable:
+    """Tabulate once for all batches of customers; a table takes some 50 kB."""
+    counts, _ = thin_counts(n_max)
+    return tabulate(x, counts, SpendParams(*map(np.array, params)), gamma)
