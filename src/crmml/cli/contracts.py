@@ -79,3 +79,32 @@ def tables_of_contracts(result: ContractTraining) -> dict[str, pd.DataFrame]:
     if result.scores.found is not None:
         tables["actions"] = result.scores.found.by_action().reset_index()
     return tables
+
+
+def config_text_of_contracts(section: str) -> str:
+    """Write a whole, commented configuration of contracts alone around its data section."""
+    return f"""# Written by `crmml init`. A key that is left out keeps its default, which
+# `crmml config -c FILE` prints.
+name: crmml
+seed: 1
+
+{section}
+
+contracts:
+  period: 30D           # time between two renewal dates; for yearly contracts 365D
+  grace: null           # a contract renewed within it, like 14D, has not ended
+  trailing: 90D         # window in which touch points are counted, if there are any
+
+outcome:
+  horizon: 90D          # churned = the contract ended in this time after the cutoff
+
+value:
+  horizon: 52W          # how far the value of a contract looks ahead
+  annual_discount_rate: 0.10
+  margin: 0.30          # an assumption: margin per unit of the fee; replace it by your own
+
+actions:
+  catalogue: null       # your own YAML of actions; null takes the built-in assumptions
+  # budget: 1000        # of one round; written here, it also overrides that of the training
+  holdout_share: 0.05   # left alone at random, so that the effect can be measured
+"""

@@ -92,7 +92,7 @@ def check(config: Config, *, as_json: bool = False) -> None:
     if profile is not None:
         display.show_json(profile.to_dict()) if as_json else display.show_profile(profile)
         return
-    told = no_log_here(tables)
+    told = no_log_here(config, tables)
     if as_json:
         display.show_json({"tables": tables.counts, "reach": told})
         return
@@ -101,8 +101,12 @@ def check(config: Config, *, as_json: bool = False) -> None:
     display.say(f"* {told}")
 
 
-def no_log_here(tables: Mapping[str, Any]) -> str:
+def no_log_here(config: Config, tables: Mapping[str, Any]) -> str:
     """Say what can be done with tables among which there is no log."""
+    if "subscriptions" in tables:
+        from crmml.training.contracts import describe_reach
+
+        return describe_reach(config, tables)
     told = "there is no log of transactions: this version trains on a log only"
     if "labelled" in tables:
         told += (

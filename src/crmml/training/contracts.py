@@ -10,7 +10,8 @@ import pandas as pd
 from crmml.config import Config
 from crmml.data.tables import Tables
 from crmml.exceptions import TooLittleDataError
-from crmml.features.contracts import build_contracts, build_person_periods
+from crmml.features.contracts import build_contracts, build_person_periods, contract_span
+from crmml.features.windows import length_of, rolling_windows
 from crmml.models.churn.contract_evaluation import (
     ContractBacktest,
     backtest_contracts,
@@ -98,6 +99,33 @@ def choose_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Co
         features=tuple(str(name) for name in now.frame),
     )
     return ContractChoice(predictor, found, (_reason(found), *_truncation(periods.truncated)))
+
+
+def describe_reach(config: Config, tables: Any) -> str:
+    """Say in one sentence whether contracts alone can carry a training, and on how many cutoffs.
+
+    Parameters
+    ----------
+    config : Config
+        Its horizon and grace period.
+    tables : Tables
+        With ``subscriptions``.
+    """
+    table, horizon = tables["subscriptions"], config.outcome.horizon
+    ended = int(table.filter(table.ended_at.notnull()).count().execute())
+    lead = f"contracts without a log of transactions: {ended:,} have ended, "
+    grace = config.contracts.grace
+    try:
+        first, last = contract_span(tables)
+        pause = pd.Timedelta(0) if grace is None else length_of(grace)
+        windows = rolling_windows(first, last - pause, horizon=horizon)
+    except TooLittleDataError as error:
+        return f"{lead}which carries no training: {error}"
+    n = len(windows[-config.contracts.max_windows :])
+    return (
+        f"{lead}and {len(windows)} outcome windows of {horizon} fit, of which a training judges on "
+        f"the latest {n}; crmml train compares the models of contracts with the best rule"
+    )
 
 
 def add_contracts(bundle: ScoringBundle, choice: ContractChoice) -> ScoringBundle:
