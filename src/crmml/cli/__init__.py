@@ -154,7 +154,13 @@ def score(
         ),
     ] = None,
     transactions: Annotated[
-        str | None, typer.Option(help="Instead of --config: a file of transactions.")
+        str | None,
+        typer.Option(
+            "--transactions",
+            "--subscriptions",
+            help="Instead of --config: a file of transactions (or of contracts, for a bundle of "
+            "contracts alone).",
+        ),
     ] = None,
     rows: Annotated[
         str | None,
@@ -309,11 +315,14 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for scores and plots.")] = Path(
         "output/demo"
     ),
+    world: Annotated[
+        str, typer.Option(help="cdnow, or subscriptions: a simulated telecom.")
+    ] = "cdnow",
 ) -> None:
-    """Train, promote and score on the 23,570 real customers of CDNOW."""
+    """Train, promote and score on the 23,570 real customers of CDNOW, or on a simulated telecom."""
     from crmml.cli import jobs
 
-    jobs.demo(out)
+    jobs.demo(out, world)
 
 
 @app.command(name="config")

@@ -346,13 +346,17 @@ _OF_A_LABEL = """
 
 def config_text(proposals: list[Proposal], relative_to: Path) -> str:
     """Write a whole, commented configuration around the proposed data section."""
+    from crmml.cli.contracts import config_text_of_contracts
     from crmml.data.mapping import write_section
 
     paths = [proposal.path.resolve() for proposal in proposals]
     shown = [p.relative_to(relative_to) if p.is_relative_to(relative_to) else p for p in paths]
     section = write_section(zip(proposals, shown, strict=True)).rstrip()
-    if [proposal.schema.name for proposal in proposals] == ["labelled"]:
+    given = {proposal.schema.name for proposal in proposals}
+    if given == {"labelled"}:
         return _HEAD + section + _OF_A_LABEL
+    if "subscriptions" in given and "transactions" not in given:
+        return config_text_of_contracts(section)
     grain = next((p.grain for p in proposals if p.schema.name == "transactions"), "day")
     unit, outcome, value, before = _LENGTHS[grain]
     return f"""{_HEAD}{section}
