@@ -22,9 +22,6 @@ MAIN_TABLES: Mapping[Kind, str] = {
 }
 """Kind of a bundle to the table that it starts from; the first one that is there decides."""
 
-SCORED: tuple[Kind, ...] = ("transactions", "contracts")
-"""Kinds that this version trains and scores."""
-
 
 def kind_of(tables: Collection[str]) -> Kind:
     """Say what kind of bundle the tables given allow.
@@ -37,18 +34,18 @@ def kind_of(tables: Collection[str]) -> Kind:
     Raises
     ------
     MissingTableError
-        If none of them starts a bundle that this version trains.
+        If none of them starts a bundle.
 
     Examples
     --------
     >>> kind_of({"subscriptions", "customers"}), kind_of({"subscriptions", "transactions"})
     ('contracts', 'transactions')
     """
-    for kind in SCORED:
-        if MAIN_TABLES[kind] in tables:
+    for kind, table in MAIN_TABLES.items():
+        if table in tables:
             return kind
     why = "this version trains and scores on one of them, and checks the other tables"
-    raise MissingTableError([MAIN_TABLES[kind] for kind in SCORED], tables, why)
+    raise MissingTableError([*MAIN_TABLES.values()], tables, why)
 
 
 def main_table(manifest: Manifest) -> str:

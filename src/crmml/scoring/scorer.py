@@ -38,6 +38,7 @@ from crmml.scoring.contract_base import build_contract_base
 from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
 from crmml.scoring.decisions import Actions
 from crmml.scoring.guards import compare_ranges, measure_base
+from crmml.scoring.labelled import score_labelled
 from crmml.scoring.manifest import Manifest
 from crmml.scoring.predictors import Base, Moment, Predictor, predict_all, snapshot_of
 from crmml.scoring.served_distribution import INTERVAL
@@ -201,8 +202,8 @@ def score(
     snapshot: Snapshot | None = None,
     strict: bool = False,
     keep_counts: bool = False,
-) -> Scores:
-    """Score every customer who bought before the cutoff.
+) -> Any:
+    """Score every customer who bought before the cutoff, or every row of a labelled table.
 
     Parameters
     ----------
@@ -241,6 +242,8 @@ def score(
     Returns
     -------
     Scores
+        By a bundle of a labelled table :class:`~crmml.scoring.labelled.LabelledScores`; it takes
+        rows of such a table in the place of the log, and of the other arguments ``strict`` alone.
 
     Raises
     ------
@@ -261,11 +264,14 @@ def score(
             remedy = "give its .bundle"
         raise WrongArgumentError("crmml.score", "a ScoringBundle first", describe(bundle), remedy)
     manifest = bundle.manifest
+    given = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
+    if manifest.kind == "labelled":
+        timed = {"cutoff": cutoff, "customers": customers}
+        return score_labelled(bundle, transactions, strict=strict, **timed, **given)
     tables = open_for(bundle, transactions, customers)
     at = checked_cutoff(bundle, tables, scoring_cutoff(bundle, tables, cutoff))
     base = _base(bundle, tables, at, snapshot)
     moment = Moment(tables, base, plans=plans, control=control)
-    given = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
     predictors = deciding(bundle.predictors, tables, given, stored_prices)
     table = predict_all(predictors, moment)
     compare_with_training(manifest, tables, base, table, strict)

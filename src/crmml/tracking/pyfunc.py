@@ -58,8 +58,9 @@ class BundleModel(PythonModel):
         model_input : DataFrame
             Transactions: ``customer_id``, ``timestamp``, ``amount`` and further columns as at
             training, each of which may be left out; rows of ``subscriptions`` for a bundle of
-            contracts alone. Rows of other tables have their name in the
-            column ``table`` (:mod:`crmml.scoring.frames`). The cleaning rounds money to cents.
+            contracts alone, of the labelled table, without the outcome, for a model of one. Rows
+            of other tables have their name in the column ``table``
+            (:mod:`crmml.scoring.frames`). The cleaning rounds money to cents.
         params : dict, optional
             ``cutoff``: score as of this date, ISO 8601; the cutoff of the training by default.
             ``budget``: allocate it among these customers, instead of asking the stored prices.
@@ -92,12 +93,19 @@ class BundleModel(PythonModel):
         from crmml.scoring.frames import split_tables
 
         given = dict(params)
+        if self.bundle.manifest.kind == "labelled":
+            if given:
+                raise ParameterError("params", "left out: a labelled table has no time", [*given])
+            return self._plain(self.bundle.score(rows))
         cutoff = given.pop("cutoff", None) or self.bundle.manifest.cutoff
         budget = given.pop("budget", None)
         if given:
             raise ParameterError("params", "cutoff and budget: all else is trained", [*given])
         main = main_table(self.bundle.manifest)
-        scores: pd.DataFrame = self.bundle.score(split_tables(rows, main), cutoff, budget=budget)
+        return self._plain(self.bundle.score(split_tables(rows, main), cutoff, budget=budget))
+
+    @staticmethod
+    def _plain(scores: pd.DataFrame) -> pd.DataFrame:
         for name in [name for name in scores if scores[name].hasnans]:
             scores[name] = scores[name].astype(object).where(scores[name].notna(), None)
         return scores
