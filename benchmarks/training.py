@@ -1,6 +1,6 @@
-"""Training: of a simulated log of 1 million customers and 10 million lines, and of Complete Journey.
+"""Training: of a simulated log of 1 million customers, and of the Complete Journey.
 
-Printed are the lines, the customers, seconds of the processor and by the clock, the peak of the
+Printed are lines, customers, seconds of the processor and by the clock, the peak of the
 memory, and the purchase model that was chosen, beside what is asked: 10 million lines in 4 minutes
 by the clock of two processors and 5 GB, Complete Journey (four-week horizon, where the extra
 ``journey`` is installed) in 30 s. Each training runs in a process of its own. ``--customers`` makes
