@@ -16,6 +16,8 @@ from crmml.config import Config, parse_config
 from crmml.exceptions import ParameterError, StorageError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from crmml.data.tables import Tables
     from crmml.scoring.bundle import ScoringBundle
     from crmml.scoring.scorer import Scores
@@ -113,7 +115,7 @@ def no_log_here(tables: Mapping[str, Any]) -> str:
 
 def train(config: Config) -> None:
     """Train, log, store the folder, and show what came out."""
-    result, logged, folder = _train_and_log(config)
+    result, logged, folder, _ = _train_and_log(config)
     display.show_training(result, _notes_beside(folder))
     display.show_pyramids(_pyramids(result.scores))
     named = "" if logged.name == "crmml" else f" --name {logged.name}"
@@ -261,8 +263,6 @@ def open_to_score(
 
 def demo(out: Path) -> None:
     """Train, promote, score and draw, on full CDNOW."""
-    from crmml.data.datasets import load_cdnow
-    from crmml.plots.gallery import training_figures
     from crmml.scoring.scorer import score as score_tables
     from crmml.storage.scores import write_scores
     from crmml.tracking.registry import promote as meet
@@ -272,15 +272,15 @@ def demo(out: Path) -> None:
     display.say(
         "CDNOW: 23,570 customers of a music shop, 69,659 order lines, January 1997 to June 1998"
     )
-    result, logged, folder = _train_and_log(config)
+    result, logged, folder, figures = _train_and_log(config)
     promotion = meet(config.name, uri=config.tracking.uri)
     with working() as say:
         say("scoring with the champion")
         bundle = load_model(f"models:/{config.name}@champion", config.tracking.uri)
-        scores = score_tables(bundle, load_cdnow(), result.scores.snapshot.cutoff)
+        scores = score_tables(bundle, result.tables, result.scores.snapshot.cutoff)
         written = write_scores(scores.table, out, scores.snapshot.cutoff)
         say("drawing")
-        pictures = save_figures(training_figures(result), out / "plots")
+        pictures = save_figures(figures, out / "plots")
     display.show_training(result, _notes_beside(folder))
     display.say(promotion.reason)
     tiers = display.tier_table(display.sum_tiers(scores.table))
@@ -353,7 +353,9 @@ def working() -> Iterator[Callable[[str], None]]:
         yield say
 
 
-def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
+def _train_and_log(
+    config: Config,
+) -> tuple[TrainingResult, LoggedModel, Path, dict[str, Figure]]:
     from crmml.atomic import replacing
     from crmml.notes import to_json
     from crmml.storage.bundles import shelve_bundle
@@ -397,7 +399,7 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
         stored(logged, experiment)
         with replacing(_notes_beside(folder)) as target:
             target.write_text(to_json(result.notes), encoding="utf-8")
-    return result, logged, folder
+    return result, logged, folder, figures
 
 
 def _refuse_few_repeats(config: Config, tables: Tables) -> None:
