@@ -153,6 +153,12 @@ def pyramids() -> pd.DataFrame:
     return compute_pyramids(profit.abs() + 1, profit)
 
 
+def earned() -> pd.DataFrame:
+    at = pd.Index([0.0, 0.5, 1.0], name="contacted")
+    columns = {"found": [0.0, 0.8, 1.0], "profit": [0.0, 4.0, -1.0]}
+    return pd.DataFrame({**columns, "own_value_profit": [0.0, 2.0, 1.0]}, index=at)
+
+
 DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_active": (periods, {}),
     "plot_alive_path": (path, {}),
@@ -164,6 +170,7 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
         {"purchases": BOUGHT, "cutoff": pd.Timestamp("2024-01-06"), "next_purchase": NEXT},
     ),
     "plot_flows": (flows, {"causes": {"model": 10}}),
+    "plot_gain_curve": (earned, {}),
     "plot_heterogeneity": (latent, {"quantity": "purchase rate"}),
     "plot_holdout_by_frequency": (by_frequency, {}),
     "plot_iso_value": (matrix, {"currency": "EUR"}),
@@ -172,6 +179,7 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_new_customers": (newcomers, {}),
     "plot_pareto_curve": (pareto, {"gini": 0.5}),
     "plot_pit_histogram": (pit, {}),
+    "plot_profit_curve": (earned, {}),
     "plot_pyramids": (pyramids, {}),
     "plot_reliability": (reliability, {}),
     "plot_settling": (settling, {}),
@@ -265,6 +273,12 @@ def test_reliability_draws_rates_with_their_intervals() -> None:
     points, _, (bars,) = ax.containers[0]
     assert points.get_xydata().tolist() == [[0.2, 0.3], [0.8, 0.7]]
     np.testing.assert_allclose(bars.get_segments()[0], [[0.2, 0.2], [0.2, 0.4]])
+
+
+def test_profit_is_drawn_relative_to_the_best_share() -> None:
+    ax = draw("plot_profit_curve")
+    assert curve(ax) == ([0, 0.5, 1], [0, 1, -0.25])
+    assert words(ax) == ["one value for all: best at 50%", "each customer's own value: best at 50%"]
 
 
 def test_pit_histogram_draws_densities_between_their_edges() -> None:
@@ -484,8 +498,12 @@ def result():
     return crmml.train(settings)
 
 
-def test_gallery_draws_a_training_without_pyplot(result) -> None:
-    figures = training_figures(result)
+@pytest.fixture(scope="module")
+def figures(result):
+    return training_figures(result)
+
+
+def test_gallery_draws_a_training_without_pyplot(figures) -> None:
     assert set(figures) >= {
         "pareto_curve", "tier_profile", "calibration", "pit_histogram", "holdout_by_frequency",
         "tracking", "tracking_by_period", "matrix_expected_purchases", "matrix_probability_alive",
@@ -497,8 +515,8 @@ def test_gallery_draws_a_training_without_pyplot(result) -> None:
     assert plt.get_fignums() == []
 
 
-def test_gallery_marks_the_cutoff_where_the_holdout_begins(result) -> None:
-    ax = training_figures(result)["tracking"].axes[0]
+def test_gallery_marks_the_cutoff_where_the_holdout_begins(result, figures) -> None:
+    ax = figures["tracking"].axes[0]
     window = result.backtest.windows[-1].labelled.window
     weeks = (window.cutoff - pd.Timestamp("1997-01-01")) / pd.Timedelta(weeks=1)
     assert ax.lines[-1].get_xdata()[0] == weeks

@@ -20,7 +20,7 @@ import yaml
 
 from crmml.data import engine
 from crmml.data.amounts import is_number, is_whole
-from crmml.data.schema import TRANSACTIONS, Kind, TableSchema
+from crmml.data.schema import LABELLED, LEFT, STAYED, TRANSACTIONS, Kind, TableSchema
 from crmml.data.times import is_clock, is_date, is_stamp
 
 READS = 0.9
@@ -352,6 +352,12 @@ def fits_kind(kind: Kind | None, seen: Look) -> bool:
     }.get(kind or "text", True)
 
 
+def holds_outcomes(seen: Look) -> bool:
+    """Say whether a column says of each customer in words that he left or stayed."""
+    words = {value.strip().lower() for value in seen.common}
+    return seen.distinct == 2 and bool(words & {*LEFT}) and words <= {*LEFT, *STAYED}
+
+
 def fits_id(schema: TableSchema, name: str, seen: Look, score: float) -> bool:
     """Say whether a column can be the id that its name tells of: evidence, not names alone."""
     n = seen.filled
@@ -390,6 +396,7 @@ def assign(schema: TableSchema, looks: Mapping[str, Look]) -> dict[str, Guess]:
             # an end that is still to come is a column without values
             open_end = canonical == "ended_at" and not seen.filled and score > 0.8
             good = fits_kind(kind, seen) and fits_id(schema, canonical, seen, score)
+            good |= schema is LABELLED and kind == "flag" and holds_outcomes(seen)
             if score and (good or open_end):
                 found.append((score, column, why))
         scored[canonical] = sorted(found, key=lambda item: -item[0])

@@ -23,7 +23,7 @@ from crmml.data import databases, engine, files
 from crmml.data.amounts import currency_of, pointed
 from crmml.data.cleaning import EXACT, KEPT, RAW
 from crmml.data.money import READ_ONLY, compute_amount, describe, is_made
-from crmml.data.schema import TRANSACTIONS, Kind, TableSchema
+from crmml.data.schema import LABELLED, LEFT, STAYED, TRANSACTIONS, Kind, TableSchema
 from crmml.data.settings import ReadSettings
 from crmml.data.times import check_form, read_clock, read_times
 from crmml.exceptions import (
@@ -35,6 +35,9 @@ from crmml.exceptions import (
 
 Readable: TypeAlias = str | Path | pd.DataFrame | pa.Table | ir.Table
 """A path (Parquet file or folder, CSV, DuckDB file), a data frame, an Arrow or an Ibis table."""
+
+NUMBERED = "no column names customers: the rows are numbered from 1, as they stand in the file"
+"""The note of a labelled table without ids."""
 
 CLOCK = "time_of_day"
 """Name that a mapping may use for a column that holds the clock of the times of its table."""
@@ -376,6 +379,8 @@ def _chosen(
     needed = set(schema.required)
     if "unit_price" in chosen:
         needed = (needed - {"amount"}) | {"quantity"}
+    if schema.name == LABELLED.name and mapping.get("customer_id") is None:
+        needed -= {"customer_id"}
     if source.without_amounts and log:
         needed -= {"amount", "quantity"}
         chosen = {n: c for n, c in chosen.items() if n != "amount" and n not in READ_ONLY}
@@ -454,6 +459,10 @@ def _conform(
     if source.without_amounts and schema is TRANSACTIONS:
         read = _count_purchases(read, order, source.amount_per_purchase or 1.0)
         notes.append("there are no amounts: a day on which a customer has a row is one purchase")
+    if schema.name == LABELLED.name and "customer_id" not in order:
+        numbered = (ibis.row_number() + 1).cast("int64")
+        read = read.select(customer_id=numbered, **{name: read[name] for name in read.columns})
+        notes.append(NUMBERED)
     return read, names, notes
 
 
@@ -549,7 +558,7 @@ def _read(
             _read_number(value, source), MONEY if kind == "money" else NUMBER
         )
     elif kind == "flag":
-        read = _read_flag(value)
+        read = _read_flag(value, schema)
     elif kind == "text":
         read = _present(value).cast("string")
     if read is None:
@@ -625,14 +634,15 @@ def _as_float(table: ir.Table, name: str, source: Source) -> ir.Value:
     return engine.cast_or_null(_read_number(_present(table[name]), source), dt.float64)
 
 
-def _read_flag(value: ir.Value) -> ir.Value | None:
+def _read_flag(value: ir.Value, schema: TableSchema) -> ir.Value | None:
     if isinstance(value, ir.BooleanValue):
         return value
     if isinstance(value, ir.NumericValue):
         return ibis.cases((value == 1, True), (value == 0, False))
     if isinstance(value, ir.StringValue):
         word = value.strip().lower()
-        return ibis.cases((word.isin(_YES), True), (word.isin(_NO), False))
+        yes, no = (_YES, _NO) if schema is not LABELLED else (_YES + LEFT, _NO + STAYED)
+        return ibis.cases((word.isin(yes), True), (word.isin(no), False))
     return None
 
 

@@ -8,8 +8,10 @@ from crmml.plots.changes import plot_flows
 from crmml.plots.customer import plot_customer
 from crmml.plots.judgement import (
     plot_calibration,
+    plot_gain_curve,
     plot_leaderboard,
     plot_pit_histogram,
+    plot_profit_curve,
     plot_reliability,
 )
 from crmml.plots.over_time import (
@@ -38,6 +40,7 @@ __all__ = [
     "plot_calibration",
     "plot_customer",
     "plot_flows",
+    "plot_gain_curve",
     "plot_heterogeneity",
     "plot_holdout_by_frequency",
     "plot_iso_value",
@@ -46,6 +49,7 @@ __all__ = [
     "plot_new_customers",
     "plot_pareto_curve",
     "plot_pit_histogram",
+    "plot_profit_curve",
     "plot_pyramids",
     "plot_reliability",
     "plot_settling",

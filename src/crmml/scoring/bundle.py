@@ -19,6 +19,7 @@ from crmml.models.forecast.forecasters import Forecaster
 from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.scoring import standard
 from crmml.scoring.decisions import Actions, Policy, Stages, Tiers, as_json
+from crmml.scoring.labelled import card_of
 from crmml.scoring.manifest import DIGEST, FORMAT_VERSION, MANIFEST, Manifest, digest, form_digest
 from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseForecast
 from crmml.scoring.predictors import Output, Predictor, in_order, tabulate_glossary
@@ -33,6 +34,12 @@ __all__ = ["FORMAT_VERSION", "Manifest", "Policy", "ScoringBundle"]
 
 _OF_POLICY = {"policy", "catalogue", "margin_horizons", "windows"}
 """Parts of predictors that the catalogue and the policy decide, and what is computed for them."""
+
+_CHURNED: Mapping[str, str] = {
+    "transactions": "churned is who buys nothing in it",
+    "contracts": "churned is whose contract ends in it",
+}
+"""What churn means, by the kind of the bundle."""
 
 _P = TypeVar("_P")
 
@@ -60,11 +67,13 @@ class ScoringBundle(Shown):
 
     def _card(self) -> Card:
         known = self.manifest
+        if known.kind == "labelled":
+            return card_of(self)
         rows = [
             ("trained", f"at {moment(known.cutoff)} by crmml {known.crmml_version}"),
-            ("horizon", f"{known.horizon}: churned is who buys nothing in it"),
+            ("horizon", f"{known.horizon}: {_CHURNED[known.kind]}"),
             ("value", f"lifetime value looks {known.value_horizon} ahead"),
-            ("one purchase", f"all lines of one {known.grain}"),
+            *_grain_row(known),
             ("gives", listed((predictor.name for predictor in self.predictors), most=20)),
             *((f"null: {name}", why) for name, why in [*known.absent.items()][:5]),
             ("more", "crmml.score(bundle, log) scores; glossary() describes the columns"),
@@ -124,7 +133,7 @@ class ScoringBundle(Shown):
             One row per customer; see :func:`crmml.score`.
         """
         prices = budget is None and any(isinstance(p, Actions) for p in self.predictors)
-        return score(
+        table: pd.DataFrame = score(
             self,
             transactions,
             cutoff,
@@ -132,6 +141,7 @@ class ScoringBundle(Shown):
             stored_prices=prices,
             budget=budget,
         ).table
+        return table
 
     def with_policy(self, policy: Policy) -> Self:
         """Return the bundle with another policy of its actions."""
@@ -207,7 +217,8 @@ class ScoringBundle(Shown):
 
     def _described(self) -> list[tuple[str, Output]]:
         acts = any(isinstance(p, Actions) for p in self.predictors)
-        keys, versions = standard.frame_outputs(self.manifest.id_type, policy=acts)
+        timed = self.manifest.kind != "labelled"
+        keys, versions = standard.frame_outputs(self.manifest.id_type, policy=acts, timed=timed)
         return [
             *(("", output) for output in keys),
             *((p.name, output) for p in self.predictors for output in p.outputs),
@@ -252,6 +263,12 @@ class ScoringBundle(Shown):
                     raise BundleError(f"the bundle is damaged: {name:.60}.json is missing")
             read = [_read_predictor(current, name, manifest) for name in manifest.predictors]
             return cls(manifest, tuple(read))
+
+
+def _grain_row(known: Manifest) -> list[tuple[str, str]]:
+    if known.kind != "transactions":
+        return []
+    return [("one purchase", f"all lines of one {known.grain}")]
 
 
 def _read_predictor(files: Mapping[str, bytes], name: str, manifest: Manifest) -> Predictor:

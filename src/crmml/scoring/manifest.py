@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from crmml import __version__
 from crmml._typing import Duration, Grain, TimeUnit
@@ -54,7 +54,8 @@ _NAMES_OF_0_1: dict[str, Callable[[Any], Any]] = {
 
 
 def _moment(text: str) -> str:
-    read_moment(text, "cutoff")
+    if text:
+        read_moment(text, "cutoff")
     return text
 
 
@@ -82,7 +83,7 @@ class Manifest(BaseModel):
         What the customers are known by: a log of purchases (contracts may stand beside it),
         contracts alone, or a labelled table.
     cutoff : str
-        Of the training, ISO 8601.
+        Of the training, ISO 8601; empty for a labelled table, which has no time.
     grain, time_unit : str
         What counts as one purchase; what ``recency`` and ``T`` are measured in.
     horizon, gap : str
@@ -160,6 +161,12 @@ class Manifest(BaseModel):
     hashes: Mapping[str, str] = Field(default_factory=dict)
     forms: Mapping[str, str] = Field(default_factory=dict)
     reading: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_timed(self) -> Self:
+        if not self.cutoff and self.kind != "labelled":
+            raise ValueError("the cutoff of the training is missing")
+        return self
 
     def __getitem__(self, key: str) -> Any:
         """Read a field by name, as in 0.1, where the manifest was a mapping."""

@@ -113,14 +113,15 @@ def _score(origin: Origin, cutoff: pd.Timestamp) -> pd.DataFrame:
     found = _actions(origin.predictors)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnlikeTrainingWarning)
-        return score(
+        scores: Scores = score(
             origin,
             origin.tables,
             cutoff,
             stored_prices=found is not None and found.at_stored_prices,
             plans=origin.plans,
             control=origin.control,
-        ).table
+        )
+    return scores.table
 
 
 def compare_settings(a: Bundle, b: Bundle) -> pd.DataFrame:

@@ -43,7 +43,7 @@ def score_alone(origin: Origin, at: pd.Timestamp) -> Scores:
     with warnings.catch_warnings():
         # one customer is never like a base
         warnings.simplefilter("ignore", UnlikeTrainingWarning)
-        return score(
+        scores: Scores = score(
             origin,
             origin.tables,
             at,
@@ -51,6 +51,7 @@ def score_alone(origin: Origin, at: pd.Timestamp) -> Scores:
             plans=origin.plans,
             control=origin.control,
         )
+    return scores
 
 
 def find_runner_up(

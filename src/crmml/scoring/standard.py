@@ -11,10 +11,13 @@ from crmml.actions.catalogue import ActionCatalogue
 from crmml.data.tables import Tables
 from crmml.exceptions import BundleError
 from crmml.models.churn.outside import OutsideCalibration
+from crmml.models.labelled.model import LabelledModel
 from crmml.models.value.cost_to_serve import CostToServe
+from crmml.scoring.contract_outlook import ContractOutlook, ContractTerms
 from crmml.scoring.contracts import ContractRisk
 from crmml.scoring.decisions import Actions, Policy, Roles, Stages, Tiers
 from crmml.scoring.history import Attributes, ExperienceZone, History, TasteSegment
+from crmml.scoring.labelled import LabelledOutcome
 from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseForecast
 from crmml.scoring.predictors import Dtype, Output, Predictor
 from crmml.scoring.profit import NET_VALUE, PROFIT, Profit, Upgrades
@@ -37,7 +40,10 @@ KINDS: dict[str, type[Any]] = {
         Attributes,
         ExperienceZone,
         TasteSegment,
+        ContractTerms,
         ContractRisk,
+        ContractOutlook,
+        LabelledOutcome,
         Actions,
     )
 }
@@ -48,6 +54,7 @@ _PARTS: dict[str, Any] = {
     "policy": Policy,
     "outside": OutsideCalibration,
     "costs": CostToServe,
+    "table_model": LabelledModel,
 }
 _SEGMENTS: dict[str, Any] = {"Tiers": ValueTiers, "Upgrades": ValueTiers, "Stages": LifecycleStages}
 _TRANSIENT = "at_stored_prices"
@@ -197,6 +204,7 @@ def check_conditions(catalogue: ActionCatalogue) -> None:
         Attributes(),
         ExperienceZone(),
         TasteSegment(),
+        ContractTerms(),
     )
     kinds = {output.name: output.dtype for one in given for output in one.outputs}
     for action in catalogue.actions:
@@ -231,6 +239,10 @@ def with_catalogue(
     further = attributes_of(tables, [*asked, *by_channel])
     changes: dict[type[Any], dict[str, Any]] = {
         LifetimeValue: {
+            "margin_horizons": catalogue.horizons,
+            "windows": _windows(catalogue, horizon),
+        },
+        ContractOutlook: {
             "margin_horizons": catalogue.horizons,
             "windows": _windows(catalogue, horizon),
         },
@@ -281,15 +293,18 @@ def _plain(part: Any) -> Any:
     return list(part) if isinstance(part, tuple) else part
 
 
-def frame_outputs(id_type: str, *, policy: bool) -> tuple[tuple[Output, ...], tuple[Output, ...]]:
+def frame_outputs(
+    id_type: str, *, policy: bool, timed: bool = True
+) -> tuple[tuple[Output, ...], tuple[Output, ...]]:
     """Return the columns before and after those of the predictors: keys, and versions."""
+    cutoff = Output("cutoff", "timestamp", "date", "exclusive end of what is known")
     of_policy = Output("policy_version", "text", "", "hash of catalogue and policy, prices apart")
     return (
         (
             Output(
                 "customer_id", "integer" if id_type == "integer" else "text", "", "the customer"
             ),
-            Output("cutoff", "timestamp", "date", "exclusive end of what is known"),
+            *((cutoff,) if timed else ()),
         ),
         (
             Output("model_version", "text", "", "hash of models and settings"),

@@ -20,6 +20,7 @@ from crmml.metrics.bootstrap import Replicates
 from crmml.metrics.table import metric_named
 from crmml.storage.bundles import load_bundle
 from crmml.tracking.runs import (
+    DECIDES,
     FINGERPRINT,
     GATES,
     LABELS,
@@ -174,11 +175,12 @@ def set_alias(name: str, alias: str, version: int, *, uri: str | None = None) ->
 def promote(
     name: str = "crmml",
     *,
-    metric: str = "served_purchases_deviance",
+    metric: str | None = None,
     again: Reevaluation | None = None,
     challenger: str = "challenger",
     champion: str = "champion",
     uri: str | None = None,
+    force: bool = False,
 ) -> Promotion:
     """Make the challenger champion if it has earned it, else say why not.
 
@@ -194,14 +196,17 @@ def promote(
     ----------
     name : str, default "crmml"
         Registered model.
-    metric : str, default "served_purchases_deviance"
-        What decides; :mod:`crmml.metrics.table` says which values of it are better.
+    metric : str, optional
+        What decides, by default what the challenger's training says;
+        :mod:`crmml.metrics.table` says which values of it are better.
     again : Reevaluation, optional
         Evaluates the champion on the challenger's data where it was evaluated on others.
     challenger, champion : str
         Aliases.
     uri : str, optional
         Tracking URI.
+    force : bool
+        Promote it whatever its gates and the comparison say; the reason says what was overridden.
 
     Returns
     -------
@@ -214,7 +219,8 @@ def promote(
     TrackingError
         If there is no such model or no challenger.
     """
-    metric_named(metric)
+    if metric is not None:
+        metric_named(metric)
     client = reach(uri, write=True)
     address = client.tracking_uri
     with explained(address):
@@ -222,22 +228,33 @@ def promote(
         aliases = client.get_registered_model(name).aliases
         old = _version(client, name, champion) if champion in aliases else None
         previous = None if old is None else int(old.version)
+        decides = metric or new.tags.get(DECIDES, "served_purchases_deviance")
         try:
             why = _claim(new, old)
             if old is not None:
-                theirs = _served(client, new, metric)
+                theirs = _served(client, new, decides)
                 ours = (
-                    _served(client, old, metric)
+                    _served(client, old, decides)
                     if _unlike(new, old) is None
-                    else _evaluated_again(new, old, metric, again, address)
+                    else _evaluated_again(new, old, decides, again, address)
                 )
                 why = _compare(theirs, ours)
         except ComparisonError as against:
+            if force and previous != int(new.version):
+                return _force(client, new, previous, champion, against)
             reason = f"version {new.version} of {name} is not promoted: {against}"
             return Promotion(False, int(new.version), previous, reason)
         client.set_registered_model_alias(name, champion, str(new.version))
     verb = "is the first champion" if old is None else f"replaces version {previous}"
     reason = f"version {new.version} of {name} {verb}: {why}"
+    return Promotion(True, int(new.version), previous, reason)
+
+
+def _force(
+    client: MlflowClient, new: ModelVersion, previous: int | None, champion: str, against: Exception
+) -> Promotion:
+    client.set_registered_model_alias(new.name, champion, str(new.version))
+    reason = f"version {new.version} of {new.name} is champion by force, though {against}"
     return Promotion(True, int(new.version), previous, reason)
 
 

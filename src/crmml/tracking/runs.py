@@ -43,8 +43,10 @@ from crmml.data.schema import TRANSACTIONS
 from crmml.exceptions import CrmmlError, TrackingError
 from crmml.metrics.bootstrap import Replicates
 from crmml.metrics.table import describe_metric
+from crmml.scoring.bases import main_table
 from crmml.scoring.counted import without_amounts
 from crmml.scoring.frames import InputColumn, input_columns
+from crmml.scoring.labelled import id_column, invent_rows
 from crmml.storage.scores import write_csv
 from crmml.tracking.database import check_database, make_database, sqlite_file
 from crmml.tracking.unfinished import settle, sweep_killed, tags_of_this_process
@@ -60,6 +62,8 @@ MetricValue: TypeAlias = float | tuple[float, float, float]
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 FINGERPRINT, LABELS, GATES = "crmml.data_fingerprint", "crmml.label_specification", "crmml.gates"
+DECIDES = "crmml.decided_by"
+"""The metric in which a challenger must be better."""
 
 _REQUIREMENTS = (
     "mlflow",
@@ -288,6 +292,7 @@ def log_training(
     alias: str = "challenger",
     experiment: Experiment | None = None,
     shelf: Path | None = None,
+    decided_by: str = "served_purchases_deviance",
 ) -> LoggedModel:
     """Log a training and register its bundle as a new version of a model.
 
@@ -326,6 +331,8 @@ def log_training(
     shelf : Path, optional
         Folder in which the caller will store the bundle under its version, and then call
         :func:`stored`. If the caller is killed before, the next training stores it.
+    decided_by : str, default "served_purchases_deviance"
+        The metric in which a later challenger must be better.
 
     Returns
     -------
@@ -342,10 +349,11 @@ def log_training(
         FINGERPRINT: data_fingerprint,
         LABELS: digest(label_specification),
         GATES: json.dumps(dict(gates), sort_keys=True),
+        DECIDES: decided_by,
     }
     with explained(home.uri):
         sweep_killed(client, home.id)
-        run_name, begun = f"{name} {_cutoff(bundle)}", tags_of_this_process(shelf)
+        run_name, begun = f"{name} {_cutoff(bundle)}".strip(), tags_of_this_process(shelf)
         run_id = client.create_run(home.id, run_name=run_name, tags=begun).info.run_id
         try:
             model_id = _log_model(client, home, run_id, bundle, name)
@@ -513,7 +521,7 @@ def _log_model(
 
     logged = client.create_logged_model(home.id, name, source_run_id=run_id, model_type="crmml")
     package = Path(crmml.__file__).parent
-    example = invented_transactions(bundle.manifest)
+    example = input_example(bundle)
     with tempfile.TemporaryDirectory(dir=private_folder()) as scratch:
         stored = Path(scratch) / "bundle"
         write_folder(bundle.to_files(), stored)
@@ -561,9 +569,10 @@ def requirements() -> list[str]:
 def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
     """Describe input, output and parameters of a bundle to MLflow.
 
-    Every column that the bundle's tables had at training is an input, and only the three required
-    ones of the log are required; the rows of further tables come in the same frame, told apart by
-    its column ``table`` (:mod:`crmml.scoring.frames`). Outputs are what the predictors declare.
+    Every column that the bundle's tables had at training is an input, and only the required ones
+    of the log (or of the main table of another base) are required; the rows of further tables come
+    in the same frame, told apart by its column ``table`` (:mod:`crmml.scoring.frames`). Outputs
+    are what the predictors declare.
 
     Timestamps are of any type, pandas timestamps or ISO 8601 text, and left to the cleaning:
     MLflow's own ``datetime`` refuses text from pandas, and over REST a column in which a time or
@@ -575,19 +584,50 @@ def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
     bundle : ScoringBundle
         To describe.
     example : DataFrame
-        Transactions, which are scored to see that the model can.
+        Rows of the main table, which are scored to see that the model can.
     """
+    if bundle.manifest.kind == "labelled":
+        bundle.score(example)
+        ids = _input_id(bundle.manifest)
+        others = [str(name) for name in example if name not in ids]
+        anything = [ColSpec(_ANYTHING, name, required=False) for name in others]
+        return ModelSignature(Schema([*ids.values(), *anything]), _outputs(bundle))
     bundle.score(example, _cutoff(bundle))
-    inputs = [_input_column(c, bundle.manifest) for c in input_columns(bundle.manifest.columns)]
-    outputs = [
-        ColSpec(_OUTPUT_TYPES[output.dtype], output.name, required=output.name == "customer_id")
-        for output in bundle.outputs
+    manifest = bundle.manifest
+    inputs = [
+        _input_column(column, manifest)
+        for column in input_columns(manifest.columns, main_table(manifest))
     ]
     params = [
         ParamSpec("cutoff", DataType.string, _cutoff(bundle)),
         ParamSpec("budget", DataType.double, None),
     ]
-    return ModelSignature(Schema([*inputs]), Schema([*outputs]), ParamSchema(params))
+    return ModelSignature(Schema([*inputs]), _outputs(bundle), ParamSchema(params))
+
+
+def _outputs(bundle: ScoringBundle) -> Schema:
+    return Schema(
+        [
+            ColSpec(_OUTPUT_TYPES[output.dtype], output.name, required=output.name == "customer_id")
+            for output in bundle.outputs
+        ]
+    )
+
+
+def _input_id(manifest: Manifest) -> dict[str, ColSpec]:
+    """Return the column of ids of a labelled table; none where its rows are numbered."""
+    name = id_column(manifest)
+    kind = DataType.long if manifest.id_type == "integer" else DataType.string
+    return {} if name is None else {name: ColSpec(kind, name, required=True)}
+
+
+def input_example(bundle: ScoringBundle) -> pd.DataFrame:
+    """Invent rows of the kind that a bundle scores: an example that can hold nobody's data."""
+    if bundle.manifest.kind == "labelled":
+        return invent_rows(bundle)
+    if bundle.manifest.kind == "contracts":
+        return invented_subscriptions(bundle.manifest)
+    return invented_transactions(bundle.manifest)
 
 
 def _input_column(column: InputColumn, manifest: Manifest) -> ColSpec:
@@ -599,6 +639,27 @@ def _input_column(column: InputColumn, manifest: Manifest) -> ColSpec:
         kind = _TYPES.get(str(column.kind), _ANYTHING)
     needed = column.required and not (column.name == "amount" and without_amounts(manifest))
     return ColSpec(kind, column.name, required=needed)
+
+
+def invented_subscriptions(manifest: Manifest) -> pd.DataFrame:
+    """Invent the contracts of three customers, of which one has ended.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of a bundle of contracts: columns, type of the id, cutoff.
+    """
+    cutoff, who = pd.Timestamp(manifest.cutoff), [1, 2, 3]
+    values: dict[str, Any] = {
+        "customer_id": who if manifest.id_type == "integer" else [f"customer {i}" for i in who],
+        "started_at": [cutoff - pd.Timedelta(weeks=w) for w in (60, 25, 9)],
+        "ended_at": [None, None, cutoff - pd.Timedelta(weeks=2)],
+        "plan": ["plan 1", "plan 2", "plan 1"],
+        "fee": [19.9, 29.9, 19.9],
+        "end_reason": [None, None, "voluntary"],
+        "paid_until": [cutoff + pd.Timedelta(weeks=w) for w in (2, 3, -2)],
+    }
+    return pd.DataFrame({name: values[name] for name in manifest.columns["subscriptions"]})
 
 
 def invented_transactions(manifest: Manifest) -> pd.DataFrame:

@@ -32,14 +32,14 @@ def as_text(column: pd.Series[Any]) -> pd.Series[Any]:
     >>> as_text(pd.Series([" yes", "N/A", 3, 2.0, None])).tolist()
     ['yes', None, '3', '2', None]
     """
-    if pd.api.types.is_bool_dtype(column.dtype):
-        column = column.map({True: "yes", False: "no"})
     known = column.notna()
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         text = column.map(lambda value: value.isoformat() if not pd.isna(value) else "")
     else:
         text = column.astype(object).where(known, "").map(_plain)
     text = text.astype(object)
+    truth = text.str.lower().isin(("true", "false"))
+    text = text.where(~truth, text.str.lower())  # frames and files write it differently
     return text.where(~text.str.lower().isin(MISSING), None)
 
 

@@ -33,6 +33,9 @@ class Fitted(Protocol):
     def score(self, X: FloatArray) -> FloatArray:
         """Return log-odds, shape (n_rows,)."""
 
+    def contributions(self, X: FloatArray) -> FloatArray:
+        """Return what each feature adds to the log-odds, shape (n_rows, n_features)."""
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
 
@@ -68,9 +71,16 @@ class Logistic:
 
     def score(self, X: FloatArray) -> FloatArray:
         """Return log-odds, shape (n_rows,)."""
+        return np.asarray(self._terms(X).sum(axis=1) + self.intercept)
+
+    def contributions(self, X: FloatArray) -> FloatArray:
+        """Return what each feature adds to the log-odds of the mean customer."""
+        terms, n = self._terms(X), X.shape[1]
+        return np.asarray(terms[:, :n] + terms[:, n:])
+
+    def _terms(self, X: FloatArray) -> FloatArray:
         # row by row, so that a customer's score does not depend on the batch
-        terms = _standard(X, self.centre, self.scale) * self.coefficients
-        return np.asarray(terms.sum(axis=1) + self.intercept)
+        return _standard(X, self.centre, self.scale) * self.coefficients
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -98,6 +108,13 @@ class Additive:
     def score(self, X: FloatArray) -> FloatArray:
         """Return log-odds, shape (n_rows,)."""
         return np.asarray(sum(trees.score(X[:, list(seen)]) for seen, trees in self.parts))
+
+    def contributions(self, X: FloatArray) -> FloatArray:
+        """Return what each feature adds to the log-odds of the mean customer (TreeSHAP)."""
+        found = np.zeros(X.shape)
+        for seen, trees in self.parts:
+            found[:, list(seen)] += trees.contributions(X[:, list(seen)])[:, :-1]
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -13,11 +13,14 @@ from scipy.special import expit
 
 from crmml._typing import FloatArray
 from crmml.metrics.classification import log_loss
+from crmml.models.labelled.cells import read_cells
 from crmml.models.labelled.encoding import TableEncoding
 from crmml.models.labelled.learners import Fitted, learner_from_dict
 
 BASIS = "cross_fitted"
 """Where probability and interval come from: customers whom the judged fits had not seen."""
+MOST_REASONS, LEAST_REASON = 3, 0.1
+"""Reasons that a score names, each of which moves the log-odds by so much."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,11 @@ class LabelledModel:
     bands: tuple[tuple[float, float, float], ...]
     threshold: float
 
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the table that it reads."""
+        return [rule.name for rule in self.encoding.rules]
+
     def predict(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         """Return probabilities of new rows, and what is unlike the training.
 
@@ -85,7 +93,8 @@ class LabelledModel:
         Returns
         -------
         DataFrame
-            ``churn_probability``, ``_lower``, ``_upper``, ``churn_basis`` and ``contact_pays``.
+            ``churn_probability``, ``_lower``, ``_upper``, ``churn_basis``, ``contact_pays`` and
+            ``churn_reasons``.
         list of str
             A sentence for each column that is missing or holds what cannot be read.
 
@@ -95,7 +104,8 @@ class LabelledModel:
             If more than half of the columns are missing.
         """
         texts, told = self.encoding.read(rows)
-        probability = self.line(self.learner.score(self.encoding.matrix(texts)))
+        X = self.encoding.matrix(texts)
+        probability = self.line(self.learner.score(X))
         said, low, high = np.array(self.bands, dtype=np.float64).T
         table = pd.DataFrame(index=rows.index)
         table["churn_probability"] = probability
@@ -107,7 +117,43 @@ class LabelledModel:
         )
         table["churn_basis"] = BASIS
         table["contact_pays"] = probability >= self.threshold
+        table["churn_reasons"] = _reasons(self._shown(texts), self._by_column(X))
         return table, told
+
+    def explain(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return what each column adds to the log-odds of the mean customer of the training.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        DataFrame
+            One column for each column of the table, rows as given.
+        """
+        texts, _ = self.encoding.read(rows)
+        added = self._by_column(self.encoding.matrix(texts))
+        return pd.DataFrame(added, index=rows.index, columns=self.columns)
+
+    def _shown(self, texts: pd.DataFrame) -> pd.DataFrame:
+        """Return the cells as people read them, alike whatever kind of file they come from."""
+        shown = {}
+        for rule in self.encoding.rules:
+            cells = texts[rule.name].astype(object)
+            if rule.form is not None and rule.form.startswith("number"):
+                values = pd.Series(read_cells(cells, rule.form), index=cells.index)
+                cells = values.map(lambda value: f"{value:.10g}").astype(object)
+                cells = cells.where(values.notna(), None)
+            shown[rule.name] = cells.where(cells.notna(), "unknown").map(lambda c: str(c)[:40])
+        return pd.DataFrame(shown, index=texts.index)
+
+    def _by_column(self, X: FloatArray) -> FloatArray:
+        of_feature = self.line.slope * self.learner.contributions(X)
+        owners = np.array(self.encoding.owners)
+        parts = [of_feature[:, owners == name].sum(axis=1) for name in self.columns]
+        return np.column_stack(parts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -131,3 +177,17 @@ class LabelledModel:
             bands=tuple((float(a), float(b), float(c)) for a, b, c in stored["bands"]),
             threshold=float(stored["threshold"]),
         )
+
+
+def _reasons(shown: pd.DataFrame, added: FloatArray) -> list[str]:
+    """Name the cells that move a customer furthest from the mean one, and whither."""
+    first = np.argsort(-np.abs(added), axis=1, kind="stable")[:, :MOST_REASONS]
+    names, cells = list(shown.columns), shown.to_numpy()
+    return [
+        "; ".join(
+            f"{names[k]} = {cells[i, k]} ({'raises' if added[i, k] > 0 else 'lowers'} it)"
+            for k in ranked
+            if abs(added[i, k]) >= LEAST_REASON
+        )
+        for i, ranked in enumerate(first)
+    ]
