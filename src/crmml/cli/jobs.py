@@ -138,7 +138,7 @@ def no_log_here(config: Config, tables: Tables) -> list[str]:
 
 def train(config: Config) -> None:
     """Train, log, store the folder, and show what came out."""
-    result, logged, folder = _train_and_log(config)
+    result, logged, folder, _ = _train_and_log(config)
     _show_training(result, _notes_beside(folder))
     named = "" if logged.name == "crmml" else f" --name {logged.name}"
     where = f" --tracking-uri {tracking_address(config)}" if config.tracking.uri else ""
@@ -310,19 +310,18 @@ def demo(out: Path, world: str = "cdnow") -> None:
     from crmml.scoring.scorer import score as score_tables
     from crmml.storage.scores import write_scores
     from crmml.tracking.registry import promote as meet
-    from crmml.training.opening import open_configured
 
     if world not in WORLDS:
         raise ParameterError("--world", f"one of {', '.join(WORLDS)}", world)
     _check_writable(out)
     story, config = WORLDS[world](out)
     display.say(story)
-    result, logged, folder = _train_and_log(config)
+    result, logged, folder, figures = _train_and_log(config)
     promotion = meet(config.name, uri=config.tracking.uri)
     with working() as say:
         say("scoring with the champion")
         bundle = load_model(f"models:/{config.name}@champion", config.tracking.uri)
-        scores = score_tables(bundle, open_configured(config), result.scores.cutoff)
+        scores = score_tables(bundle, result.tables, result.scores.cutoff)
         written = write_scores(scores.table, out, scores.cutoff)
         lists = Lists(bundle)
         lists.add(scores.table)
@@ -330,7 +329,7 @@ def demo(out: Path, world: str = "cdnow") -> None:
         lists.write(out, scores.cutoff, scores.absent, allocation)
         page = write_report(out, out)
         say("drawing")
-        pictures = save_figures(_picture(result)[1], out / "plots")
+        pictures = save_figures(figures, out / "plots")
     _show_training(result, _notes_beside(folder), pyramids=False)
     display.say(promotion.reason)
     pyramids = _pyramids(scores)
@@ -473,7 +472,7 @@ def _picture(result: Any) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     return _tables_of(result), training_figures(result)
 
 
-def _train_and_log(config: Config) -> tuple[Any, LoggedModel, Path]:
+def _train_and_log(config: Config) -> tuple[Any, LoggedModel, Path, dict[str, Any]]:
     from crmml.atomic import replacing
     from crmml.notes import to_json
     from crmml.storage.bundles import shelve_bundle
@@ -516,7 +515,7 @@ def _train_and_log(config: Config) -> tuple[Any, LoggedModel, Path]:
         stored(logged, experiment)
         with replacing(_notes_beside(folder)) as target:
             target.write_text(to_json(result.notes), encoding="utf-8")
-    return result, logged, folder
+    return result, logged, folder, figures
 
 
 def _refuse_few_repeats(config: Config, tables: Tables) -> None:
