@@ -280,14 +280,14 @@ def test_a_bundle_from_a_newer_format_or_none_or_damaged(refused, write, log, tm
     assert "damaged" in refused(tmp_path, *score, "models/crmml/1")
 
 
-def test_training_without_a_log_says_what_this_version_does(refused, tmp_path):
+def test_a_labelled_table_that_carries_no_model_is_refused(refused, tmp_path):
     rows = pd.DataFrame({"customer_id": [1, 2, 3], "outcome": [0, 1, 0], "calls": [1, 4, 2]})
     rows.to_csv(tmp_path / "people.csv", index=False)
     (tmp_path / "job.yaml").write_text("data: {labelled: {path: people.csv}}\n", encoding="utf-8")
-    for command in ("train", "backtest"):
-        sentence = refused(tmp_path, command, "-c", "job.yaml")
-        assert "this version trains and scores on a log only" in sentence
-        assert "given are 'labelled'" in sentence
+    assert "too few customers: 3" in refused(tmp_path, "train", "-c", "job.yaml")
+    sentence = refused(tmp_path, "backtest", "-c", "job.yaml")
+    assert "a labelled table has no time" in sentence
+    assert "given are 'labelled'" in sentence
 
 
 def test_a_missing_mlflow_server_is_told_within_seconds(refused, write, log, tmp_path):
