@@ -123,11 +123,10 @@ def promote(
             help="The challenger's YAML: compare on its newest data, where the champion's differ.",
         ),
     ] = None,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Promote it ungraded, or although it has not earned it."),
-    ] = False,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow tracking URI.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote it whatever gates and comparison say.")
+    ] = False,
     set_: SetOption = None,
 ) -> None:
     """Compare the challenger with the champion; move the alias, or say why not."""
@@ -155,7 +154,17 @@ def score(
         ),
     ] = None,
     transactions: Annotated[
-        str | None, typer.Option(help="Instead of --config: a file of transactions.")
+        str | None,
+        typer.Option(
+            "--transactions",
+            "--subscriptions",
+            help="Instead of --config: a file of transactions (or of contracts, for a bundle of "
+            "contracts alone).",
+        ),
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(help="Instead of --config, for a model of a labelled table: a file of rows."),
     ] = None,
     cutoff: Annotated[
         str | None, typer.Option(help="Score as of this date (default: after the last row).")
@@ -178,6 +187,7 @@ def score(
         model=model,
         config=settings,
         transactions=transactions,
+        rows=rows,
         cutoff=cutoff,
         out=out,
         file_format=format_,
@@ -198,6 +208,10 @@ def explain(
     ] = None,
     transactions: Annotated[
         str | None, typer.Option(help="Instead of --config: a file of transactions.")
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(help="Instead of --config, for a model of a labelled table: a file of rows."),
     ] = None,
     scores: Annotated[
         Path | None,
@@ -222,6 +236,7 @@ def explain(
         model=model,
         config=settings,
         transactions=transactions,
+        rows=rows,
         scores=scores,
         cutoff=cutoff,
         out=out,
@@ -300,11 +315,14 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for scores and plots.")] = Path(
         "output/demo"
     ),
+    world: Annotated[
+        str, typer.Option(help="cdnow, or subscriptions: a simulated telecom.")
+    ] = "cdnow",
 ) -> None:
-    """Train, promote and score on the 23,570 real customers of CDNOW."""
+    """Train, promote and score on the 23,570 real customers of CDNOW, or on a simulated telecom."""
     from crmml.cli import jobs
 
-    jobs.demo(out)
+    jobs.demo(out, world)
 
 
 @app.command(name="config")
