@@ -15,10 +15,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ibis
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import settings
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from crmml.data.tables import Tables
     from crmml.features.labels import LabelledSnapshot
     from crmml.features.snapshot import Snapshot
+    from crmml.scoring.bundle import ScoringBundle
+    from crmml.scoring.scorer import Scores
+    from crmml.testing.simulate import World
 
 
 # The same examples in every run: a push does not fail for what it did not change.
@@ -268,11 +273,85 @@ def cdnow_shelf(tmp_path_factory: pytest.TempPathFactory, command_line: CommandL
         (folder / "shop.yaml").write_text("data: {transactions: {dataset: cdnow_sample}}\n")
         small = ("--set", "backtest.bootstrap=20", "--set", "backtest.max_windows=1")
         candidates = ("--set", "backtest.candidates=[mbg_nbd,heuristic]")
-        for command in (("train", "-c", "shop.yaml", *small, *candidates), ("promote",)):
+        for command in (("train", "-c", "shop.yaml", *small, *candidates), ("promote", "--force")):
             done = command_line.here(folder, *command)
             assert done.returncode == 0, done.stderr
 
     return Shelf(once_for_all(tmp_path_factory, "shelf", build))
+
+
+SHOP: dict[str, Any] = {
+    "data": {"own_seller": "own"},
+    "backtest": {"bootstrap": 20, "max_windows": 1, "candidates": ["tweedie"]},
+}
+"""What :func:`trained_shop` is trained with."""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A simulated shop with all seven tables, and the truth behind them in ``world``.
+
+    Its log has every column of the contract. All read it, nobody changes it in place.
+    """
+
+    world: World
+    tables: dict[str, pd.DataFrame]
+
+    @property
+    def log(self) -> pd.DataFrame:
+        return self.tables["transactions"]
+
+    @property
+    def customers(self) -> pd.DataFrame:
+        return self.tables["customers"]
+
+
+@pytest.fixture(scope="session")
+def shop() -> Shop:
+    """Return two years of 300 customers."""
+    from crmml.testing.simulate import simulate_world
+
+    world = simulate_world(300, seed=5, weeks=104)
+    log = world.transactions
+    elsewhere = np.random.default_rng(1).random(len(log)) < 0.1
+    log = log.assign(
+        cost=(log["amount"] * 0.6).round(2),
+        currency="EUR",
+        seller=np.where(elsewhere, "rival", "own"),
+    )
+    return Shop(world, {**world.tables, "transactions": log})
+
+
+@dataclass(frozen=True)
+class TrainedShop(Shop):
+    """The shop, and the bundle of learned trees that training on all its tables gave.
+
+    ``folder`` holds that bundle; who changes a bundle copies it first.
+    """
+
+    folder: Path
+    bundle: ScoringBundle
+
+    @cached_property
+    def scores(self) -> Scores:
+        """All tables, scored at the cutoff of the training."""
+        from crmml.scoring.scorer import score
+
+        return score(self.bundle, self.tables, self.bundle.manifest.cutoff)
+
+
+@pytest.fixture(scope="session")
+def trained_shop(tmp_path_factory: pytest.TempPathFactory, shop: Shop) -> TrainedShop:
+    """Train on the shop once for all workers: what is asked of *some* bundle takes this one."""
+    from crmml.storage.bundles import load_bundle, save_bundle
+
+    def build(folder: Path) -> None:
+        from crmml.training.pipeline import train
+
+        save_bundle(train(SHOP, shop.tables).bundle, folder / "bundle")
+
+    folder = once_for_all(tmp_path_factory, "trained_shop", build) / "bundle"
+    return TrainedShop(shop.world, shop.tables, folder, load_bundle(folder))
 
 
 # ------------------------------------------------------------------------------- a labelled table
@@ -280,8 +359,6 @@ def cdnow_shelf(tmp_path_factory: pytest.TempPathFactory, command_line: CommandL
 
 def draw_people(n: int = 500) -> pd.DataFrame:
     """Draw customers who leave by contract and calls, with an id and one column that tells it."""
-    import numpy as np
-
     rng = np.random.default_rng(4)
     calls, monthly = rng.poisson(1.5, n), rng.random(n) < 0.5
     left = rng.random(n) < 1 / (1 + np.exp(2.2 - 0.7 * calls - 1.6 * monthly))

@@ -66,6 +66,12 @@ def test_compare_says_which_model_is_better_and_by_how_much():
         "top_decile_lift": False,
         "brier": True,
         "log_loss": True,
+        "calibration_error": True,
+        "brier_reliability": True,
+        "brier_resolution": False,
+        "brier_uncertainty": True,
+        "empc": False,
+        "empc_share": True,
     }
     table = compare(candidates, range(2000), reference="noise")
     row = table.loc[("good", "auc")]

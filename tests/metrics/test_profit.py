@@ -3,7 +3,12 @@ import pytest
 from scipy import integrate, stats
 
 from crmml.exceptions import ParameterError, TooLittleDataError
-from crmml.metrics.profit import expected_maximum_profit
+from crmml.metrics.profit import (
+    compute_profit_curve,
+    expected_gain,
+    expected_maximum_profit,
+    statistics,
+)
 
 
 def sample(n=300, seed=0):
@@ -59,3 +64,33 @@ def test_refusals():
         expected_maximum_profit(y, p, alpha=0)
     with pytest.raises(TooLittleDataError, match="of 300 customers all have the same"):
         expected_maximum_profit(np.ones(300), p)
+
+
+def test_with_own_values_it_equals_the_best_share_of_every_save_rate():
+    y, p = sample(200, seed=3)
+    value = np.random.default_rng(4).gamma(0.8, 60.0, len(y))
+    score = expected_gain(p, value)
+    found = expected_maximum_profit(y, score, clv=value, incentive_cost=2.0, contact_cost=0.2)
+    cuts = np.concatenate([[np.inf], np.unique(score)[::-1]])
+    inside = score >= cuts[:, None]
+    rates = (np.arange(4000) + 0.5) / 4000
+    won = inside @ (y * (value - 2.0))
+    spent = inside @ (0.2 + 2.0 * (1 - y))
+    earned = rates[:, None] * won - spent
+    density = stats.beta.pdf(rates, 6, 14) / 4000
+    assert found.profit == pytest.approx(density @ earned.max(axis=1) / 200, rel=1e-5)
+    shares = inside.mean(axis=1)[earned.argmax(axis=1)]
+    assert found.share == pytest.approx(density @ shares, abs=1e-3)
+
+
+def test_the_curve_ends_where_all_are_contacted_and_its_top_is_near_the_measure():
+    y, p = sample(2000, seed=5)
+    value = np.full(2000, 200.0)
+    curve = compute_profit_curve(y, p, value)
+    assert curve["found"].iloc[[0, -1]].tolist() == [0.0, 1.0]
+    np.testing.assert_allclose(curve["own_value_profit"], curve["profit"], atol=1e-9)
+    said = statistics(y, p, value)
+    assert said["own_value_profit"] == pytest.approx(said["empc"])
+    assert curve["profit"].max() <= said["empc"] + 1e-9
+    assert curve["profit"].idxmax() == pytest.approx(said["empc_share"], abs=0.12)
+    assert set(statistics(y, p, -value)) == {"empc", "empc_share"}

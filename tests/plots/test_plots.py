@@ -153,6 +153,12 @@ def pyramids() -> pd.DataFrame:
     return compute_pyramids(profit.abs() + 1, profit)
 
 
+def earned() -> pd.DataFrame:
+    at = pd.Index([0.0, 0.5, 1.0], name="contacted")
+    columns = {"found": [0.0, 0.8, 1.0], "profit": [0.0, 4.0, -1.0]}
+    return pd.DataFrame({**columns, "own_value_profit": [0.0, 2.0, 1.0]}, index=at)
+
+
 DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_active": (periods, {}),
     "plot_alive_path": (path, {}),
@@ -164,6 +170,7 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
         {"purchases": BOUGHT, "cutoff": pd.Timestamp("2024-01-06"), "next_purchase": NEXT},
     ),
     "plot_flows": (flows, {"causes": {"model": 10}}),
+    "plot_gain_curve": (earned, {}),
     "plot_heterogeneity": (latent, {"quantity": "purchase rate"}),
     "plot_holdout_by_frequency": (by_frequency, {}),
     "plot_iso_value": (matrix, {"currency": "EUR"}),
@@ -172,6 +179,7 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_new_customers": (newcomers, {}),
     "plot_pareto_curve": (pareto, {"gini": 0.5}),
     "plot_pit_histogram": (pit, {}),
+    "plot_profit_curve": (earned, {}),
     "plot_pyramids": (pyramids, {}),
     "plot_reliability": (reliability, {}),
     "plot_settling": (settling, {}),
@@ -265,6 +273,12 @@ def test_reliability_draws_rates_with_their_intervals() -> None:
     points, _, (bars,) = ax.containers[0]
     assert points.get_xydata().tolist() == [[0.2, 0.3], [0.8, 0.7]]
     np.testing.assert_allclose(bars.get_segments()[0], [[0.2, 0.2], [0.2, 0.4]])
+
+
+def test_profit_is_drawn_relative_to_the_best_share() -> None:
+    ax = draw("plot_profit_curve")
+    assert curve(ax) == ([0, 0.5, 1], [0, 1, -0.25])
+    assert words(ax) == ["one value for all: best at 50%", "each customer's own value: best at 50%"]
 
 
 def test_pit_histogram_draws_densities_between_their_edges() -> None:

@@ -17,6 +17,7 @@ import ast
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -78,7 +79,7 @@ class Expression:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_tree", self._parse())
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that the condition reads, in order of appearance."""
         names = [n for n in ast.walk(self._root) if isinstance(n, ast.Name)]

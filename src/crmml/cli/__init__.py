@@ -154,7 +154,13 @@ def score(
         ),
     ] = None,
     transactions: Annotated[
-        str | None, typer.Option(help="Instead of --config: a file of transactions.")
+        str | None,
+        typer.Option(
+            "--transactions",
+            "--subscriptions",
+            help="Instead of --config: a file of transactions (or of contracts, for a bundle of "
+            "contracts alone).",
+        ),
     ] = None,
     rows: Annotated[
         str | None,
@@ -286,15 +292,37 @@ def diff(
 
 
 @app.command()
+def report(
+    scores: Annotated[Path, typer.Option("--scores", help="The folder that score wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.")],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="YAML that names the data: adds what they tell."),
+    ] = None,
+    cutoff: Annotated[str | None, typer.Option(help="Which scores (default: the newest).")] = None,
+    lang: Annotated[str, typer.Option("--lang", help="en or fa.")] = "en",
+    set_: SetOption = None,
+) -> None:
+    """Write one page for people who open neither notebooks nor Parquet."""
+    settings = _load_if_given(config, set_)
+    from crmml.cli import reporting
+
+    reporting.report(scores, out, config=settings, cutoff=cutoff, lang=lang)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for scores and plots.")] = Path(
         "output/demo"
     ),
+    world: Annotated[
+        str, typer.Option(help="cdnow, or subscriptions: a simulated telecom.")
+    ] = "cdnow",
 ) -> None:
-    """Train, promote and score on the 23,570 real customers of CDNOW."""
+    """Train, promote and score on the 23,570 real customers of CDNOW, or on a simulated telecom."""
     from crmml.cli import jobs
 
-    jobs.demo(out)
+    jobs.demo(out, world)
 
 
 @app.command(name="config")

@@ -85,31 +85,6 @@ def _grid(title: str, *headings: str) -> Table:
     return table
 
 
-def sum_tiers(table: pd.DataFrame) -> pd.DataFrame:
-    """Add up the scores of some customers by tier; sums of several batches add up in turn."""
-    bought = table["recommended_action"].fillna("no_action") != "no_action"
-    groups = table.assign(bought=bought).groupby("value_tier", observed=True)
-    sums = groups.agg(
-        customers=("customer_id", "size"),
-        clv=("clv", "sum"),
-        churn=("churn_probability", "sum"),
-        actions=("bought", "sum"),
-        cost=("expected_cost", "sum"),
-        gain=("expected_net_gain", "sum"),
-    )
-    return sums.reindex(list("ABCDE"), fill_value=0)
-
-
-def tier_table(sums: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate the tiers: customers, value, churn, actions bought and what they should bring."""
-    tiers = sums.copy()
-    customers = tiers["customers"].where(tiers["customers"] > 0, 1)
-    tiers.insert(2, "share_of_value", tiers["clv"] / tiers["clv"].sum())
-    tiers.insert(3, "mean_clv", tiers["clv"] / customers)
-    tiers["churn"] = tiers["churn"] / customers
-    return tiers
-
-
 def show_tiers(
     tiers: pd.DataFrame,
     cutoff: pd.Timestamp,
@@ -313,6 +288,33 @@ def show_rows(rows: pd.DataFrame, title: str, most: int = 7) -> None:
     console.print(grid)
 
 
+def show_horizons(table: pd.DataFrame, chosen: str) -> None:
+    """Print the table by which one chooses when a customer counts as lapsed.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`crmml.features.horizons.compare_horizons`.
+    chosen : str
+        The horizon of the configuration.
+    """
+    headings = ("no purchase within", "median\ngaps", "windows", "customers", "churned", "lowest",
+                "highest", "came back\nlater")  # fmt: skip
+    grid = _grid("When a customer counts as churned", *headings)
+    for name, row in table.iterrows():
+        rates = [row[column] for column in ("base_rate", "lowest", "highest", "came_back")]
+        grid.add_row(
+            f"{name}{' (chosen)' if name == chosen else ''}",
+            "-" if pd.isna(row["per_gap"]) else f"{row['per_gap']:.1f}",
+            f"{row['windows']:,}",
+            f"{row['customers']:,}" if row["windows"] else "-",
+            *("-" if pd.isna(rate) else f"{rate:.1%}" for rate in rates),
+        )
+    console.print(grid)
+    if bool(table["too_short"].get(chosen, False)):
+        say(f"! {chosen} is shorter than the median gap: training would refuse it")
+
+
 def show_json(value: Mapping[str, Any]) -> None:
     """Print plain values as JSON, for programs."""
     print(json.dumps(value, ensure_ascii=False, indent=1))
@@ -344,13 +346,17 @@ _OF_A_LABEL = """
 
 def config_text(proposals: list[Proposal], relative_to: Path) -> str:
     """Write a whole, commented configuration around the proposed data section."""
+    from crmml.cli.contracts import config_text_of_contracts
     from crmml.data.mapping import write_section
 
     paths = [proposal.path.resolve() for proposal in proposals]
     shown = [p.relative_to(relative_to) if p.is_relative_to(relative_to) else p for p in paths]
     section = write_section(zip(proposals, shown, strict=True)).rstrip()
-    if [proposal.schema.name for proposal in proposals] == ["labelled"]:
+    given = {proposal.schema.name for proposal in proposals}
+    if given == {"labelled"}:
         return _HEAD + section + _OF_A_LABEL
+    if "subscriptions" in given and "transactions" not in given:
+        return config_text_of_contracts(section)
     grain = next((p.grain for p in proposals if p.schema.name == "transactions"), "day")
     unit, outcome, value, before = _LENGTHS[grain]
     return f"""{_HEAD}{section}

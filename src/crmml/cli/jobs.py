@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from crmml.scoring.scorer import Scores
     from crmml.tracking.registry import Reevaluation
     from crmml.tracking.runs import LoggedModel
+    from crmml.training.pipeline import TrainingResult
 
 
 def init(
@@ -87,10 +88,16 @@ def check(config: Config, *, as_json: bool = False) -> None:
                 grain=config.snapshot.grain,
             )
             refuse_few_repeats(profile.buyers, profile.one_time_share, config.data.few_repeats)
+            horizons = _compare_horizons(config, tables)
     if profile is not None:
-        display.show_json(profile.to_dict()) if as_json else display.show_profile(profile)
+        if as_json:
+            rows = horizons.astype("object").where(horizons.notna(), None).reset_index()
+            display.show_json({**profile.to_dict(), "horizons": rows.to_dict("records")})
+            return
+        display.show_profile(profile)
+        display.show_horizons(horizons, config.outcome.horizon)
         return
-    told = no_log_here(tables)
+    told = no_log_here(config, tables)
     if as_json:
         display.show_json({"tables": tables.counts, "reach": "; ".join(told)})
         return
@@ -101,14 +108,32 @@ def check(config: Config, *, as_json: bool = False) -> None:
         display.say(f"* {sentence}")
 
 
-def no_log_here(tables: Tables) -> list[str]:
-    """Say what can be done with tables among which there is no log."""
-    from crmml.training.labelled_pipeline import look_at
-    from crmml.training.opening import kind_of
+def _compare_horizons(config: Config, tables: Tables) -> pd.DataFrame:
+    """Return the table by which one chooses when a customer counts as lapsed."""
+    from crmml.features.horizons import HORIZONS, compare_horizons
+    from crmml.stats.discounting import in_units
 
-    if kind_of(tables) == "labelled":
+    chosen = {config.outcome.horizon, *HORIZONS}
+    return compare_horizons(
+        tables,
+        config.cutoff,
+        horizons=sorted(chosen, key=lambda horizon: in_units(horizon, "day")),
+        grain=config.snapshot.grain,
+        own_seller=config.data.own_seller,
+    )
+
+
+def no_log_here(config: Config, tables: Tables) -> list[str]:
+    """Say what can be done with tables among which there is no log."""
+    if "subscriptions" in tables:
+        from crmml.training.contracts import describe_reach
+
+        return [describe_reach(config, tables)]
+    if "labelled" in tables:
+        from crmml.training.labelled_pipeline import look_at
+
         return look_at(tables)
-    return ["there is no log of transactions: this version trains on a log only"]
+    return ["there is no log, no contracts and no labelled table: a model needs one of them"]
 
 
 def train(config: Config) -> None:
@@ -121,14 +146,6 @@ def train(config: Config) -> None:
         f"Registered {logged.name} version {logged.version}, alias challenger; folder {folder}. "
         f"Next: crmml promote{named}{where}"
     )
-
-
-def _show_training(result: Any, notes: Path) -> None:
-    if result.bundle.manifest.kind == "labelled":
-        labelled.show_training(result, notes)
-        return
-    display.show_training(result, notes)
-    display.show_pyramids(_pyramids(result.scores))
 
 
 def backtest(config: Config, out: Path | None) -> None:
@@ -210,6 +227,7 @@ def score(
             labelled.score(bundle, asked, out, file_format, cutoff=cutoff, strict=strict, say=say)
             return
         tables, given = open_to_score(bundle, config, transactions, rows, say)
+        from crmml.reports.lists import Lists
         from crmml.scoring.batches import score_in_batches
         from crmml.scoring.scorer import scoring_cutoff
         from crmml.storage.scores import read_control, read_plans, write_scores
@@ -218,29 +236,31 @@ def score(
         moment = scoring_cutoff(bundle, tables, moment, whole=True)
         plans = read_plans(out, moment)
         control = read_control(out, moment, bundle.policy.experiment)
-        sums: list[pd.DataFrame] = []
-
-        def summed(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-            for batch in batches:
-                sums.append(display.sum_tiers(batch))
-                yield batch
-
+        lists = Lists(bundle, tables)
         with score_in_batches(
             bundle, tables, moment, plans=plans, control=control, strict=strict, **given
         ) as scores:
             say("writing")
-            written = write_scores(summed(scores), out, scores.cutoff, file_format)  # type: ignore[arg-type]
+            batches = lists.passing(scores)
+            written = write_scores(batches, out, scores.cutoff, file_format)  # type: ignore[arg-type]
+            listed = None
+            if out.suffix != ".duckdb":
+                listed = lists.write(out, scores.cutoff, scores.absent, scores.allocation)
             known = [n for n in ("net_clv", "profit_to_date") if n not in scores.absent]
             pyramids = display.pyramid_table(scores.gather(known))
-    silent = (scores.cutoff - tables.last_timestamp).days
+    from crmml.scoring.bases import last_event
+
+    silent = (scores.cutoff - last_event(bundle.manifest, tables)).days
     if silent > 7:
         display.remark(
             f"the data end {silent:,} days before the cutoff, so customers look that much more "
             "inactive than they may be"
         )
-    tiers = display.tier_table(sum(sums[1:], sums[0]))
-    display.show_tiers(tiers, scores.cutoff, scores.allocation, scores.absent, pyramids)
+    if lists.tiers is not None:
+        display.show_tiers(lists.tiers, scores.cutoff, scores.allocation, scores.absent, pyramids)
     display.say(f"Wrote {len(scores):,} customers to {written}")
+    if listed is not None:
+        display.say(f"Lists for people lie in {listed}; crmml report makes a page of them")
 
 
 def _pyramids(scores: Scores) -> pd.DataFrame | None:
@@ -284,40 +304,45 @@ def open_to_score(
     return open_configured(config, policies=policies), given
 
 
-def demo(out: Path) -> None:
-    """Train, promote, score and draw, on full CDNOW."""
-    from crmml.data.datasets import load_cdnow
-    from crmml.plots.gallery import training_figures
+def demo(out: Path, world: str = "cdnow") -> None:
+    """Train, promote, score and draw, on full CDNOW or on a simulated telecom."""
+    from crmml.reports import Lists, write_report
     from crmml.scoring.scorer import score as score_tables
     from crmml.storage.scores import write_scores
     from crmml.tracking.registry import promote as meet
+    from crmml.training.opening import open_configured
 
+    if world not in WORLDS:
+        raise ParameterError("--world", f"one of {', '.join(WORLDS)}", world)
     _check_writable(out)
-    config = parse_config(DEMO)
-    display.say(
-        "CDNOW: 23,570 customers of a music shop, 69,659 order lines, January 1997 to June 1998"
-    )
+    story, config = WORLDS[world](out)
+    display.say(story)
     result, logged, folder = _train_and_log(config)
     promotion = meet(config.name, uri=config.tracking.uri)
     with working() as say:
         say("scoring with the champion")
         bundle = load_model(f"models:/{config.name}@champion", config.tracking.uri)
-        scores = score_tables(bundle, load_cdnow(), result.scores.snapshot.cutoff)
-        written = write_scores(scores.table, out, scores.snapshot.cutoff)
+        scores = score_tables(bundle, open_configured(config), result.scores.cutoff)
+        written = write_scores(scores.table, out, scores.cutoff)
+        lists = Lists(bundle)
+        lists.add(scores.table)
+        allocation = scores.recommendation.allocation
+        lists.write(out, scores.cutoff, scores.absent, allocation)
+        page = write_report(out, out)
         say("drawing")
-        pictures = save_figures(training_figures(result), out / "plots")
-    display.show_training(result, _notes_beside(folder))
+        pictures = save_figures(_picture(result)[1], out / "plots")
+    _show_training(result, _notes_beside(folder), pyramids=False)
     display.say(promotion.reason)
-    tiers = display.tier_table(display.sum_tiers(scores.table))
-    allocation = scores.recommendation.allocation
     pyramids = _pyramids(scores)
-    display.show_tiers(tiers, scores.snapshot.cutoff, allocation, scores.absent, pyramids)
+    if lists.tiers is not None:
+        display.show_tiers(lists.tiers, scores.cutoff, allocation, scores.absent, pyramids)
     display.show_places(
         {
             "scores": written,
             "plots": f"{out / 'plots'} ({', '.join(sorted(p.stem for p in pictures))})",
             "bundle": folder,
             "MLflow": f"{tracking_address(config)}, run {logged.run_id}",
+            "report": f"{page} (open it in a browser)",
             "open it": f"{_command('mlflow')} ui --backend-store-uri {tracking_address(config)}",
         }
     )
@@ -329,6 +354,47 @@ DEMO = {
     "value": {"margin": 0.30},
     "actions": {"budget": 1000, "holdout_share": 0.05},
 }
+
+TELECOM = {
+    "name": "subscriptions",
+    "outcome": {"horizon": "90D"},
+    "contracts": {"period": "30D"},
+    "value": {"margin": 0.30},
+    "actions": {"budget": 1000, "holdout_share": 0.05},
+}
+"""The settings of ``configs/subscriptions.yaml``."""
+
+
+def _cdnow(out: Path) -> tuple[str, Config]:
+    del out
+    story = "CDNOW: 23,570 customers of a music shop, 69,659 order lines, January 1997 to June 1998"
+    return story, parse_config(DEMO)
+
+
+def _telecom(out: Path) -> tuple[str, Config]:
+    """Simulate the telecom, and write its tables where the configuration reads them."""
+    from crmml.storage.scores import write_csv
+    from crmml.testing.contracts import simulate_contracts
+
+    tables = simulate_contracts(4_000, seed=1)
+    paths = {name: out / "telecom" / f"{name}.csv" for name in tables}
+    (out / "telecom").mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        write_csv(table, paths[name])
+    ended = int(tables["subscriptions"]["ended_at"].notna().sum())
+    story = (
+        f"A simulated telecom: {len(tables['subscriptions']):,} contracts of 30 days, of which "
+        f"{ended:,} ended for one of three causes; tables in {out / 'telecom'}"
+    )
+    data = {name: {"path": str(path)} for name, path in paths.items()}
+    return story, parse_config({**TELECOM, "data": data})
+
+
+WORLDS: Mapping[str, Callable[[Path], tuple[str, Config]]] = {
+    "cdnow": _cdnow,
+    "subscriptions": _telecom,
+}
+"""What ``crmml demo`` shows, by name."""
 
 
 def load_model(model: str, uri: str | None) -> ScoringBundle:
@@ -378,6 +444,35 @@ def working() -> Iterator[Callable[[str], None]]:
         yield say
 
 
+def _show_training(result: Any, stored: Path, *, pyramids: bool = True) -> None:
+    """Show what came out, by the kind of the training."""
+    kind = result.bundle.manifest.kind
+    if kind == "contracts":
+        from crmml.cli.contracts import show_contract_training
+
+        show_contract_training(result, stored)
+        return
+    if kind == "labelled":
+        labelled.show_training(result, stored)
+        return
+    display.show_training(result, stored)
+    if pyramids:
+        display.show_pyramids(_pyramids(result.scores))
+
+
+def _picture(result: Any) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Gather tables and pictures of a training, by its kind."""
+    from crmml.plots.gallery import contract_figures, training_figures
+
+    if result.bundle.manifest.kind == "contracts":
+        from crmml.cli.contracts import tables_of_contracts
+
+        return tables_of_contracts(result), contract_figures(result)
+    if result.bundle.manifest.kind == "labelled":
+        return result.logged_tables(), training_figures(result)
+    return _tables_of(result), training_figures(result)
+
+
 def _train_and_log(config: Config) -> tuple[Any, LoggedModel, Path]:
     from crmml.atomic import replacing
     from crmml.notes import to_json
@@ -400,9 +495,7 @@ def _train_and_log(config: Config) -> tuple[Any, LoggedModel, Path]:
         experiment = start(config.tracking.uri, config.tracking.experiment)
         result = run_training(config, tables, announce=say)
         say("drawing")
-        from crmml.plots.gallery import training_figures
-
-        figures = training_figures(result)
+        shown, figures = _picture(result)
         say("logging to MLflow")
         logged = log_training(
             bundle=result.bundle,
@@ -412,8 +505,8 @@ def _train_and_log(config: Config) -> tuple[Any, LoggedModel, Path]:
             data_fingerprint=fingerprint(result.tables),
             label_specification=result.label_specification,
             gates=result.gates,
-            tables=_tables_of(result),
-            decided_by=_decided_by(result),
+            decided_by=result.decided_by,
+            tables=shown,
             figures=figures,
             name=config.name,
             experiment=experiment,
@@ -438,19 +531,12 @@ def _notes_beside(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.notes.json")
 
 
-def _decided_by(result: Any) -> str:
-    """Return the metric in which a later challenger must be better."""
-    of_log = result.bundle.manifest.kind == "transactions"
-    return "served_purchases_deviance" if of_log else str(result.decided_by)
+def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
+    from crmml.reports.totals import sum_tiers, tier_table
 
-
-def _tables_of(result: Any) -> dict[str, pd.DataFrame]:
-    if result.bundle.manifest.kind == "labelled":
-        logged: dict[str, pd.DataFrame] = result.logged_tables()
-        return logged
     tables = {
         "leaderboard": result.backtest.leaderboard,
-        "tiers": display.tier_table(display.sum_tiers(result.scores.table)).reset_index(),
+        "tiers": tier_table(sum_tiers(result.scores.table)).reset_index(),
         "actions": result.scores.recommendation.by_action().reset_index(),
     }
     if result.churn.evaluation is not None:
@@ -465,10 +551,11 @@ def _tables_of(result: Any) -> dict[str, pd.DataFrame]:
 
 
 def _reevaluation(config: Config) -> Reevaluation:
+    from crmml.scoring.bases import kind_of
     from crmml.storage.fingerprint import fingerprint
     from crmml.tracking.registry import Reevaluation
     from crmml.training.labelled_pipeline import refuse_champion, specify_outcome
-    from crmml.training.opening import kind_of, open_configured
+    from crmml.training.opening import open_configured
     from crmml.training.plan import specify_labels
     from crmml.training.served import evaluate_champion
 

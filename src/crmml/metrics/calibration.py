@@ -83,6 +83,35 @@ def expected_calibration_error(
     return float((gap * table["n"]).sum() / table["n"].sum())
 
 
+def decompose_brier(outcome: FloatArray, probability: FloatArray) -> dict[str, float]:
+    """Split the Brier score into reliability, resolution and uncertainty (Murphy 1973).
+
+    Parameters
+    ----------
+    outcome : ndarray of 0 and 1, shape (n,)
+    probability : ndarray, shape (n,)
+
+    Returns
+    -------
+    dict
+        ``brier_reliability`` (less is better), ``brier_resolution`` (more is better) and
+        ``brier_uncertainty``, over tenths.
+
+    Examples
+    --------
+    >>> decompose_brier(np.array([0.0, 1.0]), np.array([0.0, 1.0]))["brier_resolution"]
+    0.25
+    """
+    table = compute_reliability(outcome, probability)
+    weight = table["n"] / table["n"].sum()
+    rate = float(outcome.mean())
+    return {
+        "brier_reliability": float((weight * (table["predicted"] - table["observed"]) ** 2).sum()),
+        "brier_resolution": float((weight * (table["observed"] - rate) ** 2).sum()),
+        "brier_uncertainty": rate * (1 - rate),
+    }
+
+
 def _binned(
     outcome: npt.ArrayLike, probability: npt.ArrayLike, n_bins: int
 ) -> tuple[FloatArray, FloatArray, IntArray]:

@@ -13,7 +13,9 @@ import numpy as np
 
 from crmml._typing import FloatArray
 from crmml.exceptions import ParameterError, TooLittleDataError
+from crmml.metrics import profit
 from crmml.metrics.bootstrap import Statistic, weighted_mean
+from crmml.metrics.calibration import decompose_brier, expected_calibration_error
 from crmml.metrics.ranking import Order, top_share_lift
 
 
@@ -111,7 +113,9 @@ def _surprises(actual: FloatArray, probability: FloatArray) -> FloatArray:
     return np.asarray(-actual * np.log(p) - (1 - actual) * np.log1p(-p))
 
 
-def statistics(actual: FloatArray, probability: FloatArray) -> dict[str, Statistic | float]:
+def statistics(
+    actual: FloatArray, probability: FloatArray, value: FloatArray | None = None
+) -> dict[str, Statistic | float]:
     """Statistics of one candidate, for :func:`crmml.metrics.bootstrap.compare`.
 
     Parameters
@@ -119,11 +123,15 @@ def statistics(actual: FloatArray, probability: FloatArray) -> dict[str, Statist
     actual : ndarray of 0 and 1, shape (n,)
     probability : ndarray, shape (n,)
         Between 0 and 1.
+    value : ndarray, shape (n,), optional
+        Each customer's own, for the profit of contacting by it.
 
     Returns
     -------
     dict of str to Statistic or float
-        ``auc, brier, log_loss``, and without intervals ``average_precision, top_decile_lift``.
+        ``auc, brier, log_loss``, and without intervals ``average_precision, top_decile_lift,
+        calibration_error``, the parts of :func:`crmml.metrics.calibration.decompose_brier` and
+        those of :func:`crmml.metrics.profit.statistics`.
 
     Raises
     ------
@@ -145,4 +153,7 @@ def statistics(actual: FloatArray, probability: FloatArray) -> dict[str, Statist
         "top_decile_lift": top_share_lift(actual, probability),
         "brier": partial(weighted_mean, (probability - actual) ** 2),
         "log_loss": partial(weighted_mean, _surprises(actual, probability)),
+        "calibration_error": expected_calibration_error(actual, probability),
+        **decompose_brier(actual, probability),
+        **profit.statistics(actual, probability, value),
     }

@@ -11,6 +11,7 @@ from crmml.plots.judgement import (
     plot_gain_curve,
     plot_leaderboard,
     plot_pit_histogram,
+    plot_profit_curve,
     plot_reliability,
 )
 from crmml.plots.over_time import (
@@ -48,6 +49,7 @@ __all__ = [
     "plot_new_customers",
     "plot_pareto_curve",
     "plot_pit_histogram",
+    "plot_profit_curve",
     "plot_pyramids",
     "plot_reliability",
     "plot_settling",

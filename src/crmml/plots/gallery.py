@@ -29,6 +29,7 @@ from crmml.plots.judgement import (
     plot_gain_curve,
     plot_leaderboard,
     plot_pit_histogram,
+    plot_profit_curve,
     plot_reliability,
 )
 from crmml.plots.purchases import (
@@ -44,6 +45,7 @@ from crmml.training.labelled_pipeline import LabelledResult
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from crmml.training.contract_pipeline import ContractTraining
     from crmml.training.pipeline import TrainingResult
 
     _Canvas: TypeAlias = Callable[[str], Axes]
@@ -70,7 +72,9 @@ def training_figures(result: TrainingResult | LabelledResult) -> dict[str, Figur
 
     if isinstance(result, LabelledResult):
         plot_reliability(result.fit.judgement.reliability, ax=canvas("churn_reliability"))
-        plot_gain_curve(result.fit.judgement.gain_curve, ax=canvas("churn_gain"))
+        plot_gain_curve(
+            result.fit.judgement.gain_curve.set_index("contacted"), ax=canvas("churn_gain")
+        )
         return figures
     _draw_value(result, canvas)
     _draw_window(result, canvas)
@@ -83,16 +87,45 @@ def training_figures(result: TrainingResult | LabelledResult) -> dict[str, Figur
         ax=canvas("leaderboard"),
     )
     _draw_churn(result, canvas)
+    _draw_budget(result, canvas)
+    return figures
+
+
+def contract_figures(result: ContractTraining) -> dict[str, Figure]:
+    """Draw what is worth looking at after a training on contracts alone.
+
+    Parameters
+    ----------
+    result : ContractTraining
+        From :func:`crmml.train`.
+    """
+    figures: dict[str, Figure] = {}
+
+    def canvas(name: str) -> Axes:
+        figures[name] = Figure(figsize=(7.0, 4.4), dpi=110, layout="constrained")
+        return figures[name].subplots()
+
+    if "value_tier" in result.scores.table:
+        _draw_value(result, canvas)
+    chosen = result.backtest.chosen
+    title = f"Reliability of the chance of ending: {chosen.replace('_', ' ')}"
+    plot_reliability(result.backtest.reliability[chosen], title=title, ax=canvas("reliability"))
+    if result.scores.found is not None:
+        _draw_budget(result, canvas)
+    return figures
+
+
+def _draw_budget(result: TrainingResult | ContractTraining, canvas: _Canvas) -> None:
+    """Draw what a budget would buy."""
     budget = result.bundle.policy.budget
     grid = np.linspace(0.0, 3.0 * max(budget, 1.0), 31)
     gains = budget_curve(
         result.scores.gains, grid.tolist(), capacities=result.bundle.policy.capacities
     )
     plot_budget_curve(gains, budget=budget, ax=canvas("budget_curve"))
-    return figures
 
 
-def _draw_value(result: TrainingResult, canvas: _Canvas) -> None:
+def _draw_value(result: TrainingResult | ContractTraining, canvas: _Canvas) -> None:
     """Draw how value is spread over the customers."""
     table, bundle = result.scores.table, result.bundle
     curve = compute_pareto_curve(table["clv"])
@@ -178,6 +211,8 @@ def _draw_churn(result: TrainingResult, canvas: _Canvas) -> None:
     evaluation = result.churn.evaluation
     if evaluation is not None:
         plot_reliability(evaluation.reliability[result.churn.name], ax=canvas("churn_reliability"))
+        plot_gain_curve(evaluation.profit[result.churn.name], ax=canvas("churn_gain"))
+        plot_profit_curve(evaluation.profit[result.churn.name], ax=canvas("churn_profit"))
     elif (pmf := newest.fitted[chosen].distribution(snapshot, 0)) is not None:
         plot_reliability(
             compute_reliability(outcomes["churned"], pmf[0]),

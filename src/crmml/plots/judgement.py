@@ -82,25 +82,61 @@ def plot_reliability(
     return ax
 
 
-def plot_gain_curve(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw which share of those who leave stands in the first shares of the ranking.
+def plot_gain_curve(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw which share of the churners the first customers of the ranking hold.
 
     Parameters
     ----------
-    table : DataFrame
-        ``contacted`` and ``found``, shares. From
-        :func:`crmml.models.labelled.choosing.compute_gain_curve`.
+    curve : DataFrame
+        Index ``contacted``; ``found``. From :func:`crmml.metrics.profit.compute_profit_curve`.
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Whom the ranking finds first",
-                 x="share of the customers contacted, the likeliest first",
-                 y="share of the events among them")  # fmt: skip
+    ax = dressed(ax, title="Churners found by contacting the most likely first",
+                 x="customers contacted", y="churners found")  # fmt: skip
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="at random")
-    ax.plot(table["contacted"], table["found"], color=BLUE, marker="o", label="by the model")
+    ax.plot(curve.index, curve["found"], color=BLUE, linewidth=2, label="by probability of churn")
+    ax.set(xlim=(0, 1), ylim=(0, 1.02))
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.legend(frameon=False, loc="lower right")
+    return ax
+
+
+def plot_profit_curve(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw what contacting so many customers earns, relative to the best, and where the best lies.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        Index ``contacted``; ``profit`` and, where known, ``own_value_profit``. From
+        :func:`crmml.metrics.profit.compute_profit_curve`.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = dressed(ax, title="Profit of contacting the most likely churners first",
+                 x="customers contacted", y="profit, best = 100 %")  # fmt: skip
+    kinds = {"profit": (BLUE, "-", "one value for all"),
+             "own_value_profit": (ORANGE, "--", "each customer's own value")}  # fmt: skip
+    lowest = 0.0
+    for column, (colour, dash, meaning) in kinds.items():
+        if column not in curve:
+            continue
+        best = float(curve[column].max())
+        at = float(curve.index[int(curve[column].to_numpy().argmax())])
+        if best <= 0:
+            ax.plot([], [], color=colour, linestyle=dash, label=f"{meaning}: no contact pays")
+            continue
+        relative = curve[column] / best
+        lowest = min(lowest, float(relative.min()))
+        ax.plot(curve.index, relative, color=colour, linestyle=dash, linewidth=2,
+                label=f"{meaning}: best at {at:.0%}")  # fmt: skip
+        ax.plot([at], [1.0], color=colour, marker="o")
+    ax.axhline(0.0, color=GREY, linewidth=1)
+    ax.set(xlim=(0, 1.02), ylim=(max(lowest, -1.0) - 0.05, 1.12))
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.1))
     return ax
 
 

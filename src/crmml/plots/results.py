@@ -30,6 +30,7 @@ from crmml.scoring.labelled import LabelledScores
 from crmml.scoring.scorer import Scores
 from crmml.segments.value_tier import compute_pareto_curve
 from crmml.training.backtest import Backtest
+from crmml.training.contract_pipeline import ContractTraining
 from crmml.training.evaluate import DECIDED_BY, EvaluatedWindow
 from crmml.training.labelled_pipeline import LabelledResult
 from crmml.training.pipeline import TrainingResult
@@ -112,6 +113,11 @@ def _(result: ChurnSelection, ax: Axes | None = None) -> Axes:
 def _(result: ContractBacktest, ax: Axes | None = None) -> Axes:
     title = f"Reliability of the chance of ending: {result.chosen.replace('_', ' ')}"
     return plot_reliability(result.reliability[result.chosen], title=title, ax=ax)
+
+
+@draw.register
+def _(result: ContractTraining, ax: Axes | None = None) -> Axes:
+    return draw(result.backtest, ax)
 
 
 @draw.register

@@ -43,11 +43,13 @@ from crmml.scoring.scorer import (
     compare_with_training,
     deciding,
     framed,
+    score,
     scoring_cutoff,
     settings_of_snapshot,
     with_all_columns,
 )
 from crmml.scoring.spool import Spool
+from crmml.scoring.whole import WholeScores
 
 BATCH = 200_000
 """Customers at a time: more save little, fewer compute the same futures again."""
@@ -123,8 +125,9 @@ class ScoredBatches:
                 part = self.allocation.part(self._spool.rows(k))
             moment = self._shared.moment(self._spool.ids(k), self.absent, part)
             columns = predict_columns(late, moment, known)
-            ids = moment.snapshot.customer_id
-            table = pd.DataFrame({name: columns[name] for name in names}, index=ids)
+            ids = moment.base.customer_id
+            served = {name: columns[name] for name in names}
+            table = pd.DataFrame(served, index=ids, copy=False)
             table = framed(table, self._version, self._predictors, self.cutoff)
             yield without_money(table, money).reset_index()
 
@@ -161,7 +164,7 @@ def score_in_batches(
     plans: pd.DataFrame | None = None,
     control: pd.DataFrame | None = None,
     strict: bool = False,
-) -> Iterator[ScoredBatches]:
+) -> Iterator[ScoredBatches | WholeScores]:
     """Score every customer who bought before the cutoff, in the memory of one batch.
 
     What grows with the base is the ids, net gain and cost of each option (16 bytes for each
@@ -176,8 +179,9 @@ def score_in_batches(
 
     Yields
     ------
-    ScoredBatches
-        To be iterated while the context lasts; :func:`crmml.storage.scores.write_scores` takes it.
+    ScoredBatches or WholeScores
+        The latter where the base is no log. To be iterated while the context lasts;
+        :func:`crmml.storage.scores.write_scores` takes it.
 
     Raises
     ------
@@ -185,8 +189,14 @@ def score_in_batches(
         As :func:`crmml.score`, before anything is handed out.
     """
     manifest = bundle.manifest
+    given: dict[str, Any] = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
+    if manifest.kind != "transactions":
+        how: dict[str, Any] = {"plans": plans, "control": control, "strict": strict}
+        yield WholeScores(
+            score(bundle, tables, cutoff, stored_prices=stored_prices, **given, **how)
+        )
+        return
     at = checked_cutoff(bundle, tables, scoring_cutoff(bundle, tables, cutoff))
-    given = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
     predictors = deciding(bundle.predictors, tables, given, stored_prices)
     shared = _Shared(tables, manifest, at, {"plans": plans, "control": control, "_shared": {}})
     with tempfile.TemporaryDirectory(dir=private_folder()) as folder:
@@ -248,12 +258,14 @@ def _allocate(
     gains: _Gains | None = None
     n = len(spool.customer_id)
     available, draws = np.empty(n, dtype=bool), np.empty(n)
+    reads = actions.reads
     for k in range(spool.count):
         rows, moment = spool.rows(k), shared.moment(spool.ids(k), absent)
         if obstacle(actions, moment, spool.names) is not None:
             return None
-        known = spool.read(k, [name for name in spool.names if name in actions.reads])
-        offers = actions.offer(moment, pd.DataFrame(known, index=moment.snapshot.customer_id))
+        known = spool.read(k, [name for name in spool.names if name in reads])
+        so_far = pd.DataFrame(known, index=moment.base.customer_id, copy=False)
+        offers = actions.offer(moment, so_far)
         if offers is None:
             return None
         its = offers.gains

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 
 from crmml.data.schema import END_REASONS
+from crmml.data.tables import Tables
 from crmml.exceptions import TooLittleDataError
-from crmml.features.contracts import build_contracts
+from crmml.features.contracts import Contracts, build_contracts
 from crmml.scoring.predictors import Moment, Output
 
 _NOTHING: frozenset[str] = frozenset()
@@ -36,6 +38,8 @@ class ContractRisk:
     margin : float
         Share of the fee that is margin.
     annual_discount_rate : float
+    features : tuple of str
+        Columns of the contracts at training; what the data to score do not give is missing.
     """
 
     model: Any
@@ -46,6 +50,7 @@ class ContractRisk:
     trailing: str
     margin: float
     annual_discount_rate: float
+    features: tuple[str, ...] = ()
 
     name: ClassVar[str] = "contracts"
     tables: ClassVar[frozenset[str]] = frozenset({"subscriptions"})
@@ -73,25 +78,47 @@ class ContractRisk:
             Output("contract_value_upper", "number", "currency", "90 % quantile of it", far),
         )
 
+    def look(self, tables: Tables, cutoff: pd.Timestamp) -> Contracts:
+        """Take the contracts that are active at a cutoff, with all columns of the training.
+
+        Raises
+        ------
+        TooLittleDataError
+            If none is active.
+        """
+        found = build_contracts(
+            tables, cutoff, period=self.period, grace=self.grace, trailing=self.trailing
+        )
+        lost = [name for name in self.features if name not in found.frame]
+        if not lost:
+            return found
+        return replace(found, frame=found.frame.assign(**dict.fromkeys(lost, np.nan)))
+
+    @property
+    def prices(self) -> dict[str, float]:
+        """What a fee is worth: its margin, and the rate at which later ones are discounted."""
+        return {"margin": self.margin, "annual_discount_rate": self.annual_discount_rate}
+
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Look at the contracts at the cutoff, and ask the model."""
         del so_far
-        cutoff = moment.snapshot.cutoff
-        how: dict[str, Any] = {
-            "period": self.period,
-            "grace": self.grace,
-            "trailing": self.trailing,
-        }
         try:
-            everybody = moment.shared(
-                ("contracts", cutoff, *how.values()),
-                lambda: build_contracts(moment.tables, cutoff, **how),
+            everybody = (
+                moment.base
+                if isinstance(moment.base, Contracts)
+                else moment.shared(
+                    (self.name, self.period, self.grace, self.trailing),
+                    lambda: self.look(moment.tables, moment.base.cutoff),
+                )
             )
         except TooLittleDataError as error:
             moment.leave_out([output.name for output in self.outputs], str(error))
-            return pd.DataFrame(index=moment.snapshot.customer_id)
-        contracts = everybody.subset(moment.snapshot.customer_id)
-        by_cause = self.model.churn_by_cause(contracts, self.horizon)
+            return pd.DataFrame(index=moment.base.customer_id)
+        contracts = everybody.subset(moment.base.customer_id)
+        ahead = self.model.ahead(contracts)
+        moment.found[self.name] = ahead
+        days = ahead.residual_lifetime(self.value_horizon)  # the longest horizon first
+        by_cause = ahead.churn_by_cause(self.horizon)
         table = pd.DataFrame(index=contracts.customer_id)
         table["contract_status"] = "active"
         table["contract_churn_probability"] = by_cause.sum(axis=1)
@@ -104,21 +131,13 @@ class ContractRisk:
         lacking = [_by_cause(cause) for cause in END_REASONS if cause not in told]
         absent = why if not told else "no contract ended for this cause in the training"
         moment.leave_out([*lacking, *([] if told else ["contract_cause"])], absent)
-        table["contract_days"] = self.model.expected_residual_lifetime(
-            contracts, self.value_horizon
-        )
+        table["contract_days"] = days
         values = ["contract_value", "contract_value_lower", "contract_value_upper"]
         if "fee" in contracts.frame and contracts.frame["fee"].notna().any():
-            worth = self.model.contract_value(
-                contracts,
-                self.value_horizon,
-                margin=self.margin,
-                annual_discount_rate=self.annual_discount_rate,
-            )
-            table[values] = worth.to_numpy()
+            table[values] = ahead.value(self.value_horizon, **self.prices).to_numpy()
         else:
             moment.leave_out(values, "needs the column `fee` of the table `subscriptions`")
-        ids = moment.snapshot.customer_id
+        ids = moment.base.customer_id
         table = table.reindex(ids)
         waits = ids.isin(contracts.in_grace)
         status = table["contract_status"].astype("object").mask(waits, "in_grace").fillna("none")

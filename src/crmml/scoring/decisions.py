@@ -329,7 +329,7 @@ class Actions:
                 sources["treatments"] = wanted.to_pyarrow().to_pandas()
             if moment.plans is not None:
                 sources["plans"] = moment.plans
-            cutoff = moment.snapshot.cutoff
+            cutoff = moment.base.cutoff
             return ContactMemory.gather(cutoff, sources) if sources else None
 
         return moment.shared(self.name, gather)
@@ -375,7 +375,7 @@ class Actions:
         """Gather what decides about each customer alone."""
         policy = self.policy
         return {
-            "cutoff": moment.snapshot.cutoff,
+            "cutoff": moment.base.cutoff,
             "stakes": self._stakes(so_far),
             "memory": self._memory(moment),
             "limit": policy.contact_limit,

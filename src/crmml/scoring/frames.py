@@ -11,7 +11,7 @@ from crmml.data.schema import TABLES, TRANSACTIONS, Kind, table_named
 from crmml.exceptions import DataError
 
 TABLE = "table"
-"""The column that says to which table a row belongs; null or absent: to the transactions."""
+"""The column that says to which table a row belongs; null or absent: to the main one."""
 
 
 class InputColumn(NamedTuple):
@@ -24,7 +24,7 @@ class InputColumn(NamedTuple):
         What it holds (:data:`crmml.data.schema.Kind`); None where the tables do not agree or the
         contract does not know it.
     required : bool
-        Whether the log needs it.
+        Whether the main table needs it.
     sparse : bool
         Whether rows of some table have no value in it.
     """
@@ -35,13 +35,17 @@ class InputColumn(NamedTuple):
     sparse: bool
 
 
-def input_columns(columns: Mapping[str, Sequence[str]]) -> list[InputColumn]:
+def input_columns(
+    columns: Mapping[str, Sequence[str]], main: str = TRANSACTIONS.name
+) -> list[InputColumn]:
     """Describe the one frame that holds several tables.
 
     Parameters
     ----------
     columns : mapping of str to sequence of str
         Columns by table.
+    main : str
+        The table that a bundle starts from (:func:`crmml.scoring.bases.main_table`).
 
     Returns
     -------
@@ -66,21 +70,23 @@ def input_columns(columns: Mapping[str, Sequence[str]]) -> list[InputColumn]:
             InputColumn(
                 name,
                 kinds.pop() if len(kinds) == 1 else None,
-                required=name in TRANSACTIONS.required,
+                required=name in table_named(main).required,
                 sparse=len(holders) < len(tables),
             )
         )
     return found
 
 
-def split_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def split_tables(frame: pd.DataFrame, main: str = TRANSACTIONS.name) -> dict[str, pd.DataFrame]:
     """Part a frame into its tables by the column ``table``.
 
     Parameters
     ----------
     frame : DataFrame
         Rows of one or several tables of :data:`crmml.data.schema.TABLES`; rows without a table
-        belong to the transactions.
+        belong to the main one.
+    main : str
+        The table that a bundle starts from.
 
     Returns
     -------
@@ -101,8 +107,8 @@ def split_tables(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     {'transactions': ['customer_id', 'amount'], 'customers': ['customer_id', 'industry']}
     """
     if TABLE not in frame.columns:
-        return {TRANSACTIONS.name: frame}
-    names = frame[TABLE].astype(object).where(frame[TABLE].notna(), TRANSACTIONS.name)
+        return {main: frame}
+    names = frame[TABLE].astype(object).where(frame[TABLE].notna(), main)
     known = [schema.name for schema in TABLES]
     unknown = ~names.isin(known)
     if unknown.any():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from crmml._typing import BoolArray, FloatArray
 from crmml.data.tables import Tables
+from crmml.features.contracts import Contracts
 from crmml.features.snapshot import Snapshot
 from crmml.stats.discounting import in_units
 
@@ -51,6 +54,30 @@ class TrainingRange(BaseModel):
     tiers: Mapping[str, float]
 
 
+def measure_base(
+    tables: Tables, base: Snapshot | Contracts | Any, table: pd.DataFrame, horizon: str
+) -> TrainingRange:
+    """Measure what the customers of a base of any kind are like; see :func:`measure_range`.
+
+    Of contracts the fee stands for the spend per purchase, and periods paid for purchases.
+    """
+    if not isinstance(base, Contracts):
+        return measure_range(tables, base, table, horizon)
+    frame = base.frame
+    paid = frame["age"].to_numpy(dtype=np.float64) + 1.0
+    days = in_units(base.period, "day")
+    known = frame["fee"].dropna() if "fee" in frame else frame["age"].iloc[:0]
+    fees = known.to_numpy(dtype=np.float64) if len(known) else np.zeros(1)
+    return _range(
+        tables.span("subscriptions"),
+        base.cutoff,
+        paid,
+        fees,
+        paid * days < in_units(horizon, "day"),
+        table,
+    )
+
+
 def measure_range(
     tables: Tables, snapshot: Snapshot, table: pd.DataFrame, horizon: str
 ) -> TrainingRange:
@@ -69,23 +96,35 @@ def measure_range(
     """
     frame = snapshot.frame
     purchases = frame["frequency"].to_numpy(dtype=np.float64) + 1.0
-    low = typical = high = 0.0  # a log without amounts
+    spend = np.zeros(1)  # a log without amounts
     if "net_spend" in frame:
         spend = frame["net_spend"].to_numpy(dtype=np.float64) / purchases
-        low, typical, high = np.quantile(spend, (0.01, 0.5, 0.99)).tolist()
     age = frame["T"].to_numpy(dtype=np.float64)
+    young = age < in_units(horizon, snapshot.time_unit)
+    return _range(tables.span("transactions"), snapshot.cutoff, purchases, spend, young, table)
+
+
+def _range(
+    span: tuple[pd.Timestamp, pd.Timestamp],
+    cutoff: pd.Timestamp,
+    purchases: FloatArray,
+    spend: FloatArray,
+    young: BoolArray,
+    table: pd.DataFrame,
+) -> TrainingRange:
+    low, typical, high = np.quantile(spend, (0.01, 0.5, 0.99)).tolist()
     shares: dict[str, float] = {}
     if "value_tier" in table:
         counted = table["value_tier"].value_counts(normalize=True).sort_index()
         shares = {str(tier): float(share) for tier, share in counted.items()}
-    first, last = tables.span("transactions")
+    first, last = span
     return TrainingRange(
-        customers=len(frame),
+        customers=len(purchases),
         first=str(first),
-        last=str(min(last, snapshot.cutoff)),
+        last=str(min(last, cutoff)),
         spend_per_purchase=(low, typical, high),
         purchases=float(purchases.mean()),
-        newly_acquired=float((age < in_units(horizon, snapshot.time_unit)).mean()),
+        newly_acquired=float(young.mean()),
         tiers={str(tier): float(share) for tier, share in shares.items()},
     )
 

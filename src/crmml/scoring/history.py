@@ -95,14 +95,14 @@ class Attributes:
                 moment.leave_out(name, reason)
         wanted = {name: column for name, column in source.items() if column in known}
         if not wanted:
-            return pd.DataFrame(index=moment.snapshot.customer_id)
+            return pd.DataFrame(index=moment.base.customer_id)
 
         def read() -> pd.DataFrame:
             columns = {name: people[column] for name, column in wanted.items()}
             table: pd.DataFrame = people.select("customer_id", **columns).to_pandas()
             return table.set_index("customer_id")
 
-        return moment.shared(self.name, read).reindex(moment.snapshot.customer_id)
+        return moment.shared(self.name, read).reindex(moment.base.customer_id)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class ExperienceZone:
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Say that it is not known."""
         moment.leave_out("experience_zone", "surveys and complaints are not read by this version")
-        return pd.DataFrame(index=moment.snapshot.customer_id)
+        return pd.DataFrame(index=moment.base.customer_id)
 
 
 @dataclass(frozen=True)
@@ -138,4 +138,4 @@ class TasteSegment:
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Say that it is not known."""
         moment.leave_out("taste_segment", "categories are not clustered by this version")
-        return pd.DataFrame(index=moment.snapshot.customer_id)
+        return pd.DataFrame(index=moment.base.customer_id)

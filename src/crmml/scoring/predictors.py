@@ -61,6 +61,17 @@ class Output:
     served: bool = True
 
 
+@runtime_checkable
+class Base(Protocol):
+    """Who is scored: one row per customer at a cutoff, such as a snapshot of a log."""
+
+    @property
+    def customer_id(self) -> pd.Index[Any]: ...  # noqa: D102
+    @property
+    def cutoff(self) -> pd.Timestamp: ...  # noqa: D102
+    def __len__(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Moment:
     """What all predictors share at one cutoff.
@@ -69,8 +80,8 @@ class Moment:
     ----------
     tables : Tables
         The validated tables.
-    snapshot : Snapshot
-        One row per customer at the cutoff.
+    base : Base
+        One row per customer at the cutoff: the snapshot of a log, or contracts without one.
     absent : dict of str to str
         Columns that are null throughout, and why; filled by :meth:`leave_out`.
     plans : DataFrame or None
@@ -86,13 +97,18 @@ class Moment:
     """
 
     tables: Tables
-    snapshot: Snapshot
+    base: Base
     absent: dict[str, str] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
     plans: pd.DataFrame | None = None
     control: pd.DataFrame | None = None
     allocation: Allocation | None = None
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The base of a log."""
+        return snapshot_of(self.base)
 
     def shared(self, key: Hashable, compute: Callable[[], _T]) -> _T:
         """Compute something once for all predictors that ask for it by the same key."""
@@ -121,6 +137,19 @@ class Moment:
             own_seller=snapshot.provenance["own_seller"],
             peers=peers,
         )
+
+
+def snapshot_of(base: Base) -> Snapshot:
+    """Return a base that is a snapshot of a log.
+
+    Raises
+    ------
+    CrmmlError
+        If it is none.
+    """
+    if not isinstance(base, Snapshot):
+        raise CrmmlError(f"purchases are asked for, and the base has none: {type(base).__name__}")
+    return base
 
 
 @runtime_checkable
@@ -213,8 +242,8 @@ def predict_all(predictors: Sequence[Predictor], moment: Moment) -> pd.DataFrame
     order = {name: place for place, name in enumerate(names)}
     for name in sorted(moment.absent, key=lambda name: order.get(name, len(order))):
         moment.absent[name] = moment.absent.pop(name)
-    ids = moment.snapshot.customer_id
-    return pd.DataFrame({name: columns[name] for name in names}, index=ids)
+    ids = moment.base.customer_id
+    return pd.DataFrame({name: columns[name] for name in names}, index=ids, copy=False)
 
 
 def predict_columns(
@@ -232,14 +261,15 @@ def predict_columns(
     known : mapping of str to Series, optional
         Columns that other predictors gave before.
     """
-    ids = moment.snapshot.customer_id
+    ids = moment.base.customer_id
     columns: dict[str, pd.Series[Any]] = dict(known or {})
     for predictor in in_order(predictors):
         reason = obstacle(predictor, moment, columns)
         given = pd.DataFrame(index=ids)
         if reason is None:
-            known = {name: columns[name] for name in columns if name in predictor.reads}
-            given = predictor.predict(moment, pd.DataFrame(known, index=ids))
+            reads = predictor.reads
+            known = {name: columns[name] for name in columns if name in reads}
+            given = predictor.predict(moment, pd.DataFrame(known, index=ids, copy=False))
         else:
             moment.leave_out([output.name for output in predictor.outputs], reason)
         if not given.index.equals(ids):

@@ -31,20 +31,23 @@ from crmml.exceptions import (
 )
 from crmml.features.margins import MarginRates
 from crmml.features.snapshot import Snapshot, build_snapshot
-from crmml.features.windows import end_of_observation, read_moment, shifted
+from crmml.features.windows import read_moment, shifted
 from crmml.models.arguments import describe
+from crmml.scoring.bases import end_of_data, last_event, main_table
+from crmml.scoring.contract_base import build_contract_base
 from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
 from crmml.scoring.decisions import Actions
-from crmml.scoring.guards import compare_ranges, measure_range
+from crmml.scoring.guards import compare_ranges, measure_base
 from crmml.scoring.labelled import score_labelled
 from crmml.scoring.manifest import Manifest
-from crmml.scoring.predictors import Moment, Predictor, predict_all
+from crmml.scoring.predictors import Base, Moment, Predictor, predict_all, snapshot_of
 from crmml.scoring.served_distribution import INTERVAL
 from crmml.scoring.standard import with_catalogue
 from crmml.stats.threads import on_one_thread
 
 __all__ = ["INTERVAL", "Scores", "open_for", "score"]
 
+_DATA_END = {"transactions": "log ends", "contracts": "events of contracts end"}
 _SILENCE = pd.Timedelta(days=7)
 
 
@@ -92,8 +95,8 @@ class Scores(Result):
     ----------
     table : DataFrame
         One row per customer, sorted by ``customer_id``.
-    snapshot : Snapshot
-        What was scored.
+    base : Base
+        What was scored: the snapshot of a log, or the contracts.
     recommendation : Recommendation
         With the gains of all actions, the allocation, its prices and its certificate.
     absent : dict of str to str
@@ -103,10 +106,20 @@ class Scores(Result):
     """
 
     table: pd.DataFrame
-    snapshot: Snapshot
+    base: Base
     found: Recommendation | None
     absent: dict[str, str]
     origin: Origin | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The snapshot of the log that was scored."""
+        return snapshot_of(self.base)
+
+    @property
+    def cutoff(self) -> pd.Timestamp:
+        """As of when."""
+        return self.base.cutoff
 
     def explain(self, customer_id: Any) -> Any:
         """Say why one customer has these scores.
@@ -144,12 +157,12 @@ class Scores(Result):
                 actions += f" for an expected net gain of {allocation.value:,.2f}"
         rows = [
             ("columns", f"{len(names):,}: {listed(names, most=6)}"),
-            ("scored", repr(self.snapshot)),
+            ("scored", _shown(self.base)),
             ("actions", actions),
             *((f"null: {name}", why) for name, why in [*self.absent.items()][:8]),
             ("more", "to_pandas() is the table, plot() shows who brings the value"),
         ]
-        when = self.snapshot.cutoff.date()
+        when = self.cutoff.date()
         return Card(f"Scores of {len(self.table):,} customers at {when}", tuple(rows))
 
     @property
@@ -257,13 +270,12 @@ def score(
         return score_labelled(bundle, transactions, strict=strict, **timed, **given)
     tables = open_for(bundle, transactions, customers)
     at = checked_cutoff(bundle, tables, scoring_cutoff(bundle, tables, cutoff))
-    if snapshot is None or not _fits(snapshot, manifest, at):
-        snapshot = _snapshot(manifest, tables, at)
-    moment = Moment(tables, snapshot, plans=plans, control=control)
+    base = _base(bundle, tables, at, snapshot)
+    moment = Moment(tables, base, plans=plans, control=control)
     predictors = deciding(bundle.predictors, tables, given, stored_prices)
     table = predict_all(predictors, moment)
-    compare_with_training(manifest, tables, snapshot, table, strict)
-    table = framed(table, bundle.version, predictors, snapshot.cutoff)
+    compare_with_training(manifest, tables, base, table, strict)
+    table = framed(table, bundle.version, predictors, at)
     actions = moment.found.get(Actions.name)
     if is_counted(manifest):
         money = money_outputs(predictors)
@@ -271,7 +283,7 @@ def score(
         if not keep_counts:
             table, actions = without_money(table, money), None
     origin = Origin(manifest, tuple(predictors), bundle.version, tables, plans, control)
-    return Scores(table.sort_index().reset_index(), snapshot, actions, moment.absent, origin)
+    return Scores(table.sort_index().reset_index(), base, actions, moment.absent, origin)
 
 
 def framed(
@@ -306,6 +318,8 @@ def open_for(bundle: Bundle, transactions: Any, customers: Any = None) -> Tables
     policies = trained_policies(bundle.manifest)
     if isinstance(transactions, Mapping) and customers is not None:
         transactions, customers = {**transactions, "customers": customers}, None
+    if not isinstance(transactions, Mapping):
+        transactions = {main_table(bundle.manifest): transactions}
     given, reading = by_name(transactions, customers), bundle.manifest.reading
     rows = {n: {k: v for k, v in how.items() if k != "columns"} for n, how in reading.items()}
     first: MissingColumnsError | None = None
@@ -379,9 +393,8 @@ def scoring_cutoff(
     ParameterError
         If the cutoff is no moment, or lies too far after the data.
     """
-    tables.require_log()
     manifest = bundle.manifest
-    end = end_of_observation(tables.last_timestamp, manifest.grain)
+    end = end_of_data(manifest, tables)
     trained = pd.Timestamp(manifest.cutoff)
     latest = max(end, trained)
     moment = latest if cutoff is None else read_moment(cutoff, "cutoff")
@@ -395,19 +408,16 @@ def scoring_cutoff(
 def checked_cutoff(bundle: Bundle, tables: Tables, moment: pd.Timestamp) -> pd.Timestamp:
     """Warn of a log that ends long before the cutoff, refuse another currency."""
     manifest = bundle.manifest
-    end = end_of_observation(tables.last_timestamp, manifest.grain)
+    last = last_event(manifest, tables)
+    end = end_of_data(manifest, tables)
     if moment > max(end, pd.Timestamp(manifest.cutoff)) + _SILENCE:
         warnings.warn(
-            f"the log ends on {tables.last_timestamp.date()}, {(moment - end).days:,} days before "
+            f"the {_DATA_END[manifest.kind]} on {last.date()}, {(moment - end).days:,} days before "
             f"the cutoff {moment.date()}: those days count as silence of every customer",
             SilenceWarning,
             stacklevel=3,
         )
-    if None not in (tables.currency, manifest.currency) and tables.currency != manifest.currency:
-        raise CrmmlError(
-            f"the bundle was trained in {manifest.currency}, these transactions are in "
-            f"{tables.currency}"
-        )
+    _same_currency(manifest, tables)
     if "treatments" in tables and tables.span("treatments")[1] >= max(moment, end):
         given = tables["treatments"]
         ahead = int(given.filter(given.timestamp >= moment).count().execute())
@@ -418,6 +428,32 @@ def checked_cutoff(bundle: Bundle, tables: Tables, moment: pd.Timestamp) -> pd.T
             stacklevel=3,
         )
     return moment
+
+
+def _same_currency(manifest: Manifest, tables: Tables) -> None:
+    if "transactions" not in tables or None in (tables.currency, manifest.currency):
+        return
+    if tables.currency != manifest.currency:
+        raise CrmmlError(
+            f"the bundle was trained in {manifest.currency}, these transactions are in "
+            f"{tables.currency}"
+        )
+
+
+def _base(
+    bundle: Bundle, tables: Tables, at: pd.Timestamp, snapshot: Snapshot | None = None
+) -> Base:
+    """Gather who is scored, by the kind of the bundle; a snapshot at hand is taken if it fits."""
+    manifest = bundle.manifest
+    if manifest.kind == "contracts":
+        return build_contract_base(bundle.predictors, tables, at)
+    if snapshot is None or not _fits(snapshot, manifest, at):
+        return _snapshot(manifest, tables, at)
+    return snapshot
+
+
+def _shown(base: Base) -> str:
+    return repr(base) if isinstance(base, Snapshot) else f"{len(base):,} contracts"
 
 
 def _snapshot(manifest: Manifest, tables: Tables, moment: pd.Timestamp) -> Snapshot:
@@ -479,12 +515,12 @@ def deciding(
 
 
 def compare_with_training(
-    manifest: Manifest, tables: Tables, snapshot: Snapshot, table: pd.DataFrame, strict: bool
+    manifest: Manifest, tables: Tables, base: Base, table: pd.DataFrame, strict: bool
 ) -> None:
     """Warn of customers unlike those of the training, or refuse them."""
     if manifest.trained_on is None:
         return
-    now = measure_range(tables, snapshot, table, manifest.horizon)
+    now = measure_base(tables, base, table, manifest.horizon)
     unlike = compare_ranges(manifest.trained_on, now)
     if unlike is None:
         return

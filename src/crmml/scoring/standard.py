@@ -13,6 +13,7 @@ from crmml.exceptions import BundleError
 from crmml.models.churn.outside import OutsideCalibration
 from crmml.models.labelled.model import LabelledModel
 from crmml.models.value.cost_to_serve import CostToServe
+from crmml.scoring.contract_outlook import ContractOutlook, ContractTerms
 from crmml.scoring.contracts import ContractRisk
 from crmml.scoring.decisions import Actions, Policy, Roles, Stages, Tiers
 from crmml.scoring.history import Attributes, ExperienceZone, History, TasteSegment
@@ -39,7 +40,9 @@ KINDS: dict[str, type[Any]] = {
         Attributes,
         ExperienceZone,
         TasteSegment,
+        ContractTerms,
         ContractRisk,
+        ContractOutlook,
         LabelledOutcome,
         Actions,
     )
@@ -201,6 +204,7 @@ def check_conditions(catalogue: ActionCatalogue) -> None:
         Attributes(),
         ExperienceZone(),
         TasteSegment(),
+        ContractTerms(),
     )
     kinds = {output.name: output.dtype for one in given for output in one.outputs}
     for action in catalogue.actions:
@@ -235,6 +239,10 @@ def with_catalogue(
     further = attributes_of(tables, [*asked, *by_channel])
     changes: dict[type[Any], dict[str, Any]] = {
         LifetimeValue: {
+            "margin_horizons": catalogue.horizons,
+            "windows": _windows(catalogue, horizon),
+        },
+        ContractOutlook: {
             "margin_horizons": catalogue.horizons,
             "windows": _windows(catalogue, horizon),
         },

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import betainc, expit, gammaln, psi
+from scipy.special import betainc, expit, psi
 
 from crmml._typing import FloatArray, IntArray
 from crmml.stats.quadrature import legendre
@@ -448,25 +448,37 @@ def pmf(params: Params, t: FloatArray, n_max: int) -> FloatArray:
     .. math::
         P(X = n) = \frac{B(a, b+n)}{B(a,b)} P(N = n)
                  + 1_{n>0} \frac{B(a+1, b+n-1)}{B(a,b)} I_z(n, r).
+
+    :math:`I_z(n, r)` is P(N >= n), so it is evaluated at powers of two only, from which the others
+    follow backwards by adding P(N = n): sums of positive terms, the same whatever ``n_max`` is.
     """
     r, alpha, a, b, t = np.broadcast_arrays(
         *(np.asarray(value, dtype=np.float64) for value in (*params, t))
     )
-    probabilities = np.empty((len(t), n_max + 1))
-    log_none = -r * np.log1p(t / alpha)
-    log_z = -np.log1p(alpha / t)
-    log_stays = np.zeros(len(t))
-    for n in range(n_max + 1):
-        log_count = log_none + log_rising(r, float(n)) - gammaln(n + 1.0)
-        if n:
-            log_leaves = log_stays + np.log(a / (a + b + n - 1.0))
-            log_stays = log_stays + np.log((b + n - 1.0) / (a + b + n - 1.0))
-            at_least = betainc(float(n), r, t / (alpha + t))
-            probabilities[:, n] = np.exp(log_stays + log_count + n * log_z)
-            probabilities[:, n] += np.exp(log_leaves) * at_least
-        else:
-            probabilities[:, 0] = np.exp(log_count)
-    return probabilities
+    size = max(4, 2 ** int(n_max).bit_length()) if n_max else 1
+    log_none, log_z = -r * np.log1p(t / alpha), -np.log1p(alpha / t)
+    count = np.empty((size, len(t)))
+    count[0] = np.exp(log_none)
+    rising = np.zeros(len(t))
+    for n in range(1, size):
+        rising += np.log((r + (n - 1.0)) / n)
+        count[n] = np.exp(log_none + rising + n * log_z)
+    table = count[: n_max + 1].copy()
+    stays = np.ones(len(t))
+    begin, end = 1, 4
+    while begin <= n_max:
+        at_least = np.empty((end - begin + 1, len(t)))
+        at_least[-1] = betainc(float(end), r, t / (alpha + t))
+        for n in range(end - 1, begin - 1, -1):
+            at_least[n - begin] = at_least[n - begin + 1] + count[n]
+        for n in range(begin, min(end, n_max + 1)):
+            tried = a + b + (n - 1.0)
+            leaves = stays * (a / tried)
+            stays *= (b + (n - 1.0)) / tried
+            table[n] = table[n] * stays + leaves * at_least[n - begin]
+        begin, end = end, 2 * end
+    # Row by row in memory: else the order of sums would depend on the number of rows.
+    return np.ascontiguousarray(table.T)
 
 
 def discounted_purchases(

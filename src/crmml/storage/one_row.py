@@ -9,7 +9,7 @@ import pandas as pd
 
 from crmml.atomic import reported
 from crmml.exceptions import StorageError
-from crmml.storage.scores import _database, _has_table, _partition, _to_pandas
+from crmml.storage.scores import _database, _has_table, _to_pandas, partition_of
 
 
 def read_row(
@@ -38,7 +38,7 @@ def read_row(
         rows = _of_folder(path, moment, customer_id)
     if rows.empty:
         raise StorageError(
-            f"the scores of {_partition(moment)} in {path} hold no row of this customer"
+            f"the scores of {partition_of(moment)} in {path} hold no row of this customer"
         )
     row: pd.Series[Any] = rows.iloc[0].astype(object)
     row["cutoff"] = moment
@@ -49,11 +49,11 @@ def _of_folder(path: Path, moment: pd.Timestamp, customer_id: int | str) -> pd.D
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = path / f"cutoff={_partition(moment)}" / "scores.parquet"
+    file = path / f"cutoff={partition_of(moment)}" / "scores.parquet"
     if not file.is_file():
         raise StorageError(
-            f"no scores for the cutoff {_partition(moment)}: {file} does not exist; give --cutoff, "
-            "or leave the scores out to score the customer alone"
+            f"no scores for the cutoff {partition_of(moment)}: {file} does not exist; give "
+            "--cutoff, or leave the scores out to score the customer alone"
         )
     with reported("read", file):
         try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, get_args
 
 import pandas as pd
 
@@ -89,7 +90,7 @@ def write_scores(
     batches = _in_order([scores] if isinstance(scores, pd.DataFrame) else scores, moment)
     if path.suffix == ".duckdb":
         return _write_database(batches, path, moment)
-    out = path / f"cutoff={_partition(moment)}" / f"scores.{format}"
+    out = path / f"cutoff={partition_of(moment)}" / f"scores.{format}"
     with reported("write", path):
         for part in path.glob("cutoff=*/"):  # a run at another cutoff may have been killed
             sweep(part)
@@ -101,6 +102,24 @@ def write_scores(
         else:
             _write_csv((_with_cutoff(frame, moment) for frame in batches), partial)
     return out
+
+
+def list_cutoffs(target: str | Path) -> list[pd.Timestamp]:
+    """Return the cutoffs of which a folder or database holds scores, the earliest first.
+
+    Parameters
+    ----------
+    target : str or Path
+        The folder or DuckDB file given to :func:`write_scores`.
+    """
+    path = Path(target)
+    if path.suffix == ".duckdb":
+        with _database(path, read_only=True) as connection:
+            if not _has_table(connection):
+                return []
+            rows = connection.sql("SELECT DISTINCT cutoff FROM scores ORDER BY 1").fetchall()
+        return [pd.Timestamp(row[0]) for row in rows]
+    return [moment for moment, _ in _earlier_files(path, pd.Timestamp.max)]
 
 
 def write_untimed_scores(
@@ -156,7 +175,11 @@ def _replace_table(frame: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-def read_scores(target: str | Path, cutoff: str | pd.Timestamp) -> pd.DataFrame:
+def read_scores(
+    target: str | Path,
+    cutoff: str | pd.Timestamp,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """Read the scores of one cutoff back, sorted by ``customer_id``, with the column ``cutoff``.
 
     Parameters
@@ -165,6 +188,8 @@ def read_scores(target: str | Path, cutoff: str | pd.Timestamp) -> pd.DataFrame:
         The folder or DuckDB file given to :func:`write_scores`.
     cutoff : str or Timestamp
         Which cutoff.
+    columns : sequence of str, optional
+        Only those of these that there are; default: all.
 
     Raises
     ------
@@ -187,13 +212,19 @@ def read_scores(target: str | Path, cutoff: str | pd.Timestamp) -> pd.DataFrame:
             except duckdb.Error as error:
                 raise StorageError(f"cannot read the table 'scores' of {path}: {error}") from error
         if table.num_rows == 0:
-            raise StorageError(f"{path} holds no scores for the cutoff {_partition(moment)}")
+            raise StorageError(f"{path} holds no scores for the cutoff {partition_of(moment)}")
+        if columns is not None:
+            table = table.select([n for n in table.column_names if n in {*columns, KEY, "cutoff"}])
         return _to_pandas(table)
-    file = path / f"cutoff={_partition(moment)}" / "scores.parquet"
+    file = path / f"cutoff={partition_of(moment)}" / "scores.parquet"
     if not file.is_file():
-        raise StorageError(f"no scores for the cutoff {_partition(moment)}: {file} does not exist")
+        raise StorageError(
+            f"no scores for the cutoff {partition_of(moment)}: {file} does not exist"
+        )
     with reported("read", file):
-        frame = _to_pandas(pq.read_table(file, partitioning=None))
+        known = pq.read_schema(file).names
+        names = known if columns is None else [n for n in known if n in {*columns, KEY}]
+        frame = _to_pandas(pq.read_table(file, columns=names, partitioning=None))
     frame.insert(1, "cutoff", moment.as_unit("us"))
     return frame
 
@@ -309,7 +340,14 @@ def _plans_of_file(file: Path) -> pd.DataFrame:
     return acts.set_axis(["customer_id", "action"], axis=1)
 
 
-def _partition(cutoff: pd.Timestamp) -> str:
+def partition_of(cutoff: pd.Timestamp) -> str:
+    """Return the name of a cutoff in the names of folders.
+
+    Examples
+    --------
+    >>> partition_of(pd.Timestamp("1998-07-01"))
+    '1998-07-01'
+    """
     whole_day = cutoff == cutoff.normalize()
     return cutoff.strftime("%Y-%m-%d" if whole_day else "%Y-%m-%dT%H%M%S")
 
@@ -337,7 +375,7 @@ def _in_order(
             other = pd.to_datetime(frame["cutoff"]) != cutoff
             if other.any():
                 raise DataError(
-                    f"scores written for the cutoff {_partition(cutoff)} must be of that cutoff",
+                    f"scores written for the cutoff {partition_of(cutoff)} must be of that cutoff",
                     table="scores",
                     column="cutoff",
                     n_rows=int(other.sum()),
@@ -438,6 +476,13 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     _write_csv(iter([frame]), path)
 
 
+def csv_bytes(frame: pd.DataFrame) -> bytes:
+    """Return a table for people as :func:`write_csv` writes it."""
+    target = BytesIO()
+    _csv_into(iter([frame]), target)
+    return target.getvalue()
+
+
 def _cells(values: pd.Series) -> pa.Array:
     r"""One column for people; text that a spreadsheet would run is led by a quote (OWASP).
 
@@ -474,23 +519,27 @@ def _as_text(value: Any) -> str | None:
 
 
 def _write_csv(batches: Iterator[pd.DataFrame], path: Path) -> None:
+    with path.open("wb") as file:
+        _csv_into(batches, file)
+
+
+def _csv_into(batches: Iterator[pd.DataFrame], file: BinaryIO) -> None:
     import pyarrow as pa
     from pyarrow.csv import CSVWriter
 
     writer: CSVWriter | None = None
     schema: pa.Schema | None = None
-    with path.open("wb") as file:
-        file.write("\N{BYTE ORDER MARK}".encode())
-        for frame in batches:
-            names = _cells(pd.Series(frame.columns.astype(str))).to_pylist()
-            table = pa.table([_cells(frame[name]) for name in frame.columns], names=names)
-            if writer is None:
-                schema = table.schema
-                writer = CSVWriter(file, schema)
-            writer.write_table(_as_schema(table, schema, pa.ArrowInvalid))
+    file.write("\N{BYTE ORDER MARK}".encode())
+    for frame in batches:
+        names = _cells(pd.Series(frame.columns.astype(str))).to_pylist()
+        table = pa.table([_cells(frame[name]) for name in frame.columns], names=names)
         if writer is None:
-            raise DataError("scores need at least one batch", table="scores")
-        writer.close()
+            schema = table.schema
+            writer = CSVWriter(file, schema)
+        writer.write_table(_as_schema(table, schema, pa.ArrowInvalid))
+    if writer is None:
+        raise DataError("scores need at least one batch", table="scores")
+    writer.close()
 
 
 def _with_cutoff(frame: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:

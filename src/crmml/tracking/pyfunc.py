@@ -57,9 +57,10 @@ class BundleModel(PythonModel):
             Not needed after :meth:`load_context`.
         model_input : DataFrame
             Transactions: ``customer_id``, ``timestamp``, ``amount`` and further columns as at
-            training, each of which may be left out. Rows of other tables have their name in the
-            column ``table`` (:mod:`crmml.scoring.frames`). The cleaning rounds money to cents. Of
-            a model of a labelled table: rows of that table, without the outcome.
+            training, each of which may be left out; rows of ``subscriptions`` for a bundle of
+            contracts alone, of the labelled table, without the outcome, for a model of one. Rows
+            of other tables have their name in the column ``table``
+            (:mod:`crmml.scoring.frames`). The cleaning rounds money to cents.
         params : dict, optional
             ``cutoff``: score as of this date, ISO 8601; the cutoff of the training by default.
             ``budget``: allocate it among these customers, instead of asking the stored prices.
@@ -88,6 +89,7 @@ class BundleModel(PythonModel):
 
     def _score(self, rows: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
         from crmml.exceptions import ParameterError
+        from crmml.scoring.bases import main_table
         from crmml.scoring.frames import split_tables
 
         given = dict(params)
@@ -99,7 +101,8 @@ class BundleModel(PythonModel):
         budget = given.pop("budget", None)
         if given:
             raise ParameterError("params", "cutoff and budget: all else is trained", [*given])
-        return self._plain(self.bundle.score(split_tables(rows), cutoff, budget=budget))
+        main = main_table(self.bundle.manifest)
+        return self._plain(self.bundle.score(split_tables(rows, main), cutoff, budget=budget))
 
     @staticmethod
     def _plain(scores: pd.DataFrame) -> pd.DataFrame:

@@ -43,6 +43,7 @@ from crmml.data.schema import TRANSACTIONS
 from crmml.exceptions import CrmmlError, TrackingError
 from crmml.metrics.bootstrap import Replicates
 from crmml.metrics.table import describe_metric
+from crmml.scoring.bases import main_table
 from crmml.scoring.counted import without_amounts
 from crmml.scoring.frames import InputColumn, input_columns
 from crmml.scoring.labelled import id_column, invent_rows
@@ -568,9 +569,10 @@ def requirements() -> list[str]:
 def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
     """Describe input, output and parameters of a bundle to MLflow.
 
-    Every column that the bundle's tables had at training is an input, and only the three required
-    ones of the log are required; the rows of further tables come in the same frame, told apart by
-    its column ``table`` (:mod:`crmml.scoring.frames`). Outputs are what the predictors declare.
+    Every column that the bundle's tables had at training is an input, and only the required ones
+    of the log (or of the main table of another base) are required; the rows of further tables come
+    in the same frame, told apart by its column ``table`` (:mod:`crmml.scoring.frames`). Outputs
+    are what the predictors declare.
 
     Timestamps are of any type, pandas timestamps or ISO 8601 text, and left to the cleaning:
     MLflow's own ``datetime`` refuses text from pandas, and over REST a column in which a time or
@@ -582,7 +584,7 @@ def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
     bundle : ScoringBundle
         To describe.
     example : DataFrame
-        Transactions, which are scored to see that the model can.
+        Rows of the main table, which are scored to see that the model can.
     """
     if bundle.manifest.kind == "labelled":
         bundle.score(example)
@@ -591,7 +593,11 @@ def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
         anything = [ColSpec(_ANYTHING, name, required=False) for name in others]
         return ModelSignature(Schema([*ids.values(), *anything]), _outputs(bundle))
     bundle.score(example, _cutoff(bundle))
-    inputs = [_input_column(c, bundle.manifest) for c in input_columns(bundle.manifest.columns)]
+    manifest = bundle.manifest
+    inputs = [
+        _input_column(column, manifest)
+        for column in input_columns(manifest.columns, main_table(manifest))
+    ]
     params = [
         ParamSpec("cutoff", DataType.string, _cutoff(bundle)),
         ParamSpec("budget", DataType.double, None),
@@ -619,6 +625,8 @@ def input_example(bundle: ScoringBundle) -> pd.DataFrame:
     """Invent rows of the kind that a bundle scores: an example that can hold nobody's data."""
     if bundle.manifest.kind == "labelled":
         return invent_rows(bundle)
+    if bundle.manifest.kind == "contracts":
+        return invented_subscriptions(bundle.manifest)
     return invented_transactions(bundle.manifest)
 
 
@@ -631,6 +639,27 @@ def _input_column(column: InputColumn, manifest: Manifest) -> ColSpec:
         kind = _TYPES.get(str(column.kind), _ANYTHING)
     needed = column.required and not (column.name == "amount" and without_amounts(manifest))
     return ColSpec(kind, column.name, required=needed)
+
+
+def invented_subscriptions(manifest: Manifest) -> pd.DataFrame:
+    """Invent the contracts of three customers, of which one has ended.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of a bundle of contracts: columns, type of the id, cutoff.
+    """
+    cutoff, who = pd.Timestamp(manifest.cutoff), [1, 2, 3]
+    values: dict[str, Any] = {
+        "customer_id": who if manifest.id_type == "integer" else [f"customer {i}" for i in who],
+        "started_at": [cutoff - pd.Timedelta(weeks=w) for w in (60, 25, 9)],
+        "ended_at": [None, None, cutoff - pd.Timedelta(weeks=2)],
+        "plan": ["plan 1", "plan 2", "plan 1"],
+        "fee": [19.9, 29.9, 19.9],
+        "end_reason": [None, None, "voluntary"],
+        "paid_until": [cutoff + pd.Timedelta(weeks=w) for w in (2, 3, -2)],
+    }
+    return pd.DataFrame({name: values[name] for name in manifest.columns["subscriptions"]})
 
 
 def invented_transactions(manifest: Manifest) -> pd.DataFrame:

@@ -10,7 +10,8 @@ import pandas as pd
 from crmml.config import Config
 from crmml.data.tables import Tables
 from crmml.exceptions import TooLittleDataError
-from crmml.features.contracts import build_person_periods
+from crmml.features.contracts import build_contracts, build_person_periods, contract_span
+from crmml.features.windows import length_of, rolling_windows
 from crmml.models.churn.contract_evaluation import (
     ContractBacktest,
     backtest_contracts,
@@ -56,24 +57,36 @@ def fit_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Contr
     """
     if "subscriptions" not in tables:
         return ContractChoice(None, None, ())
-    section, horizon = config.contracts, config.outcome.horizon
-    how: dict[str, Any] = {"period": section.period, "grace": section.grace}
-    known = tables.before(cutoff)
     try:
-        found = backtest_contracts(
-            known,
-            horizon=horizon,
-            n_windows=section.max_windows,
-            seed=config.seed,
-            n_boot=config.backtest.bootstrap,
-            trailing=section.trailing,
-            **how,
-        )
-        periods = build_person_periods(known, cutoff, trailing=section.trailing, **how)
-        model = fit_candidate(found.chosen, periods, horizon, config.seed)
+        return choose_contracts(config, tables, cutoff)
     except TooLittleDataError as error:
         text = f"contracts are not scored: {error}"
         return ContractChoice(None, None, (Note("contracts_too_few", "warn", text, "contracts"),))
+
+
+def choose_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> ContractChoice:
+    """Do what :func:`fit_contracts` does, and refuse where the data cannot carry it.
+
+    Raises
+    ------
+    TooLittleDataError
+        With the figures.
+    """
+    section, horizon = config.contracts, config.outcome.horizon
+    how: dict[str, Any] = {"period": section.period, "grace": section.grace}
+    known = tables.before(cutoff)
+    found = backtest_contracts(
+        known,
+        horizon=horizon,
+        n_windows=section.max_windows,
+        seed=config.seed,
+        n_boot=config.backtest.bootstrap,
+        trailing=section.trailing,
+        **how,
+    )
+    periods = build_person_periods(known, cutoff, trailing=section.trailing, **how)
+    model = fit_candidate(found.chosen, periods, horizon, config.seed)
+    now = build_contracts(known, cutoff, trailing=section.trailing, **how)
     predictor = ContractRisk(
         model=model,
         horizon=horizon,
@@ -83,8 +96,36 @@ def fit_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Contr
         trailing=section.trailing,
         margin=config.value.margin,
         annual_discount_rate=config.value.annual_discount_rate,
+        features=tuple(str(name) for name in now.frame),
     )
     return ContractChoice(predictor, found, (_reason(found), *_truncation(periods.truncated)))
+
+
+def describe_reach(config: Config, tables: Any) -> str:
+    """Say in one sentence whether contracts alone can carry a training, and on how many cutoffs.
+
+    Parameters
+    ----------
+    config : Config
+        Its horizon and grace period.
+    tables : Tables
+        With ``subscriptions``.
+    """
+    table, horizon = tables["subscriptions"], config.outcome.horizon
+    ended = int(table.filter(table.ended_at.notnull()).count().execute())
+    lead = f"contracts without a log of transactions: {ended:,} have ended, "
+    grace = config.contracts.grace
+    try:
+        first, last = contract_span(tables)
+        pause = pd.Timedelta(0) if grace is None else length_of(grace)
+        windows = rolling_windows(first, last - pause, horizon=horizon)
+    except TooLittleDataError as error:
+        return f"{lead}which carries no training: {error}"
+    n = len(windows[-config.contracts.max_windows :])
+    return (
+        f"{lead}and {len(windows)} outcome windows of {horizon} fit, of which a training judges on "
+        f"the latest {n}; crmml train compares the models of contracts with the best rule"
+    )
 
 
 def add_contracts(bundle: ScoringBundle, choice: ContractChoice) -> ScoringBundle:

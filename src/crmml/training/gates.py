@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from crmml.models.churn.selection import ChurnSelection
 from crmml.notes import Note, Severity
 from crmml.training.evaluate import DECIDED_BY
-from crmml.training.served import PREFIX, Served
+from crmml.training.served import GATED, PREFIX, Served
 
 PIT_RANGE = (0.77, 0.83)
 """Shares of customers inside the central 80 % between which the intervals are held to be right."""
@@ -90,8 +90,9 @@ def _interval_is_right(served: Served) -> Gate:
 def _churn_is_true(served: Served) -> Iterator[Gate]:
     if served.churn is None:
         return
-    missed = served.churn[~served.churn["met"]]
-    shown = missed if len(missed) else served.churn.loc[["all"]]
+    gated = served.churn[served.churn.index.str.startswith(GATED)]
+    missed = gated[~gated["met"]]
+    shown = missed if len(missed) else gated.loc[["all"]]
     figures = "; ".join(
         f"{group}: mean probability {row.probability:.1%}, happened to {row.happened:.1%} of "
         f"{row.customers:,} ({row.low:.1%} to {row.high:.1%})"
@@ -106,9 +107,11 @@ def _churn_is_true(served: Served) -> Iterator[Gate]:
 
 def _churn_is_no_worse(churn: ChurnSelection) -> Iterator[Gate]:
     if churn.evaluation is None:
+        yield Gate("churn is graded", False, churn.reason)
         return
     # Where the recency rule itself is served there is nothing to be worse than.
     grade = churn.evaluation.grades.get(churn.name, "D")
+    yield Gate("churn is graded", True, f"on {churn.evaluation.n_customers:,} customers")
     yield Gate(
         "churn is not shown to be worse than the best recency rule",
         churn.name == "recency_rule" or grade != "E",

@@ -270,9 +270,10 @@ def evaluate_scores(
         p = column(predicted, "churn_probability")
         groups = group_customers(
             column(predicted, "frequency"), column(predicted, "inactivity") / horizon
-        )
+        ) | _group_further(predicted, horizon)
         table = compare_mean_probability(gone, p, groups)
-        measures |= _measure_churn(gone, p, {name: groups[name] for name in table.index})
+        members = {name: groups[name] for name in table.index}
+        measures |= _measure_churn(gone, p, column(predicted, "clv"), members)
     statistics: dict[str, dict[str, Statistic | float]] = {
         "served": {f"{PREFIX}{name}": how for name, how in measures.items()}
     }
@@ -323,15 +324,70 @@ def _size_of_bias(
 
 
 def _measure_churn(
-    gone: FloatArray, p: FloatArray, groups: Mapping[str, BoolArray]
+    gone: FloatArray, p: FloatArray, value: FloatArray, groups: Mapping[str, BoolArray]
 ) -> dict[str, Statistic | float]:
     measures: dict[str, Statistic | float] = {}
     if 0 < gone.sum() < len(gone):
-        measures = {f"churn_{k}": v for k, v in classification.statistics(gone, p).items()}
+        judged = classification.statistics(gone, p, value)
+        measures = {f"churn_{name}": how for name, how in judged.items()}
     for name, member in groups.items():
         within = "" if name == "all" else f"_{name.replace(' ', '_')}"
         measures[f"churn{within}_mean_error"] = partial(mean_error, gone, p, member)
     return measures
+
+
+TENURE_EDGES = (1.0, 2.0, 4.0)
+"""Horizons since the first purchase from which the groups after the first begin."""
+
+GATED = ("all", "frequency", "inactivity")
+"""First words of the groups in which the mean probability of churn decides about promotion."""
+
+
+def _group_further(predicted: pd.DataFrame, horizon: float) -> dict[str, BoolArray]:
+    """Group by value tier, by time since the first purchase, and as the customers table says."""
+    found: dict[str, BoolArray] = {}
+    for column, word in (("value_tier", "tier"), ("group", "group")):
+        if column in predicted:
+            named = predicted[column].astype("object")
+            most = named.value_counts().sort_index().nlargest(10, keep="first").index
+            found |= {f"{word} {name}": (named == name).to_numpy(bool) for name in sorted(most)}
+    tenure = predicted["T"].to_numpy(dtype=np.float64) / horizon
+    edges = ["0", *(f"{edge:g}" for edge in TENURE_EDGES)]
+    place = np.searchsorted(TENURE_EDGES, tenure, side="right")
+    for group, least in enumerate(edges):
+        rest = f" to {edges[group + 1]}" if group + 1 < len(edges) else " or more"
+        found[f"tenure {least}{rest}"] = place == group
+    return found
+
+
+def worst_group(table: pd.DataFrame) -> str:
+    """Name the group whose mean probability of churn is furthest from what happened.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`crmml.metrics.calibration.compare_mean_probability`, with the row ``all``.
+
+    Examples
+    --------
+    >>> said = pd.DataFrame(
+    ...     {"customers": [90, 60], "probability": [0.4, 0.5], "happened": [0.4, 0.7],
+    ...      "low": [0.3, 0.6], "high": [0.5, 0.8], "met": [True, True]}, ["all", "tier A"])
+    >>> worst_group(said)
+    'churn is told worst in tier A: said 50.0%, happened to 70.0% of 60 customers, beyond chance'
+    """
+    parts = table.drop(index="all", errors="ignore")
+    if parts.empty:
+        return ""
+    gap = (parts["probability"] - parts["happened"]).abs()
+    beyond = (parts["probability"] < parts["low"]) | (parts["probability"] > parts["high"])
+    name = str((gap[beyond] if beyond.any() else gap).idxmax())
+    row = parts.loc[[name]].iloc[0]
+    return (
+        f"churn is told worst in {name}: said {row['probability']:.1%}, happened to "
+        f"{row['happened']:.1%} of {int(row['customers']):,} customers, "
+        f"{'beyond' if beyond.any() else 'within'} chance"
+    )
 
 
 def group_customers(frequency: FloatArray, inactivity: FloatArray) -> dict[str, BoolArray]:

@@ -53,6 +53,14 @@ class ContractModel(Estimator, ABC):
         """Learn how long a period is, and where in it contracts end."""
         self.period_, self.at_renewal_ = str(periods.period), _at_renewal(periods)
 
+    def ahead(self, contracts: Contracts) -> ContractsAhead:
+        """Look ahead: what is asked of the same contracts over several horizons is followed once.
+
+        Ask for the longest horizon first.
+        """
+        self._check_fitted()
+        return ContractsAhead(self, contracts)
+
     def survival(self, contracts: Contracts, n_periods: int) -> pd.DataFrame:
         """P(still under contract at the end of each coming period); the present one is the first.
 
@@ -61,8 +69,7 @@ class ContractModel(Estimator, ABC):
         DataFrame
             Index ``customer_id``, columns 1 to ``n_periods``.
         """
-        exposure = self._exposure(contracts, n_periods, float(n_periods))
-        survival, _ = hazard.incidence(self.hazards(contracts, n_periods), exposure)
+        survival, _ = self.ahead(contracts).incidence(n_periods, float(n_periods))
         return pd.DataFrame(
             survival, index=contracts.customer_id, columns=range(1, n_periods + 1)
         ).rename_axis(columns="period")
@@ -79,14 +86,7 @@ class ContractModel(Estimator, ABC):
         DataFrame
             Index ``customer_id``; one column per cause of ``causes_``.
         """
-        self._check_fitted()
-        length = length_of(horizon) / length_of(self.period_)
-        n_periods = int(np.ceil(length)) + 1
-        exposure = self._exposure(contracts, n_periods, length)
-        _, by_cause = hazard.incidence(self.hazards(contracts, n_periods), exposure)
-        return pd.DataFrame(
-            by_cause[:, :, -1].T, index=contracts.customer_id, columns=pd.Index(self.causes_)
-        )
+        return self.ahead(contracts).churn_by_cause(horizon)
 
     def expected_residual_lifetime(
         self, contracts: Contracts, horizon: str | Duration
@@ -96,16 +96,7 @@ class ContractModel(Estimator, ABC):
         A longer life than the horizon counts as the horizon: beyond what the data have seen a
         hazard is a guess, so there is no value "for ever".
         """
-        length = length_of(horizon) / length_of(self.period_)
-        n_periods = int(np.ceil(length)) + 1
-        exposure = self._exposure(contracts, n_periods, length)
-        survival, _ = hazard.incidence(self.hazards(contracts, n_periods), exposure)
-        before = np.concatenate([np.ones((len(survival), 1)), survival[:, :-1]], axis=1)
-        time = self._time(contracts, n_periods, length)
-        # Ends on renewal dates: the whole period is lived. Else half of it is, on average.
-        lived = before if self.at_renewal_ else (before + survival) / 2.0
-        days = (lived * time).sum(axis=1) * in_units(self.period_, "day")
-        return pd.Series(days, index=contracts.customer_id, name="expected_residual_lifetime")
+        return self.ahead(contracts).residual_lifetime(horizon)
 
     def contract_value(
         self,
@@ -138,23 +129,68 @@ class ContractModel(Estimator, ABC):
         DataFrame
             Index ``customer_id``: ``contract_value, lower, upper``, currency.
         """
-        if not 0 < margin <= 1:
-            raise ParameterError("margin", "a share of the fee, in (0, 1]", margin)
+        return self.ahead(contracts).value(
+            horizon, margin=margin, annual_discount_rate=annual_discount_rate, level=level
+        )
+
+
+class ContractsAhead:
+    """The coming periods of some contracts, followed once to the longest horizon asked for.
+
+    Parameters
+    ----------
+    model : ContractModel
+        Fitted.
+    contracts : Contracts
+    """
+
+    def __init__(self, model: ContractModel, contracts: Contracts) -> None:
+        self.contracts = contracts
+        self._model, self._period, self._at_renewal = model, model.period_, model.at_renewal_
+        self._elapsed = contracts.frame["elapsed"].to_numpy()[:, None]
+        self._hazards: FloatArray | None = None
+
+    def incidence(self, n_periods: int, length: float) -> tuple[FloatArray, FloatArray]:
+        """Survival and cumulative incidence of the causes within ``length`` periods from now."""
+        return hazard.incidence(self._followed(n_periods), self._exposure(n_periods, length))
+
+    def churn_by_cause(self, horizon: str | Duration) -> pd.DataFrame:
+        """See :meth:`ContractModel.churn_by_cause`."""
+        n_periods, length = self._reach(horizon)
+        _, by_cause = self.incidence(n_periods, length)
+        return pd.DataFrame(
+            by_cause[:, :, -1].T,
+            index=self.contracts.customer_id,
+            columns=pd.Index(self._model.causes_),
+        )
+
+    def residual_lifetime(self, horizon: str | Duration) -> pd.Series[float]:
+        """See :meth:`ContractModel.expected_residual_lifetime`."""
+        n_periods, length = self._reach(horizon)
+        survival, _ = self.incidence(n_periods, length)
+        before = np.concatenate([np.ones((len(survival), 1)), survival[:, :-1]], axis=1)
+        # Ends on renewal dates: the whole period is lived. Else half of it is, on average.
+        lived = before if self._at_renewal else (before + survival) / 2.0
+        days = (lived * self._time(n_periods, length)).sum(axis=1) * in_units(self._period, "day")
+        return pd.Series(days, index=self.contracts.customer_id, name="expected_residual_lifetime")
+
+    def value(
+        self,
+        horizon: str | Duration,
+        *,
+        margin: float,
+        annual_discount_rate: float = 0.10,
+        level: float = 0.8,
+    ) -> pd.DataFrame:
+        """See :meth:`ContractModel.contract_value`."""
         if not 0 < level < 1:
             raise ParameterError("level", "between 0 and 1", level)
-        if "fee" not in contracts.frame.columns:
-            raise TooLittleDataError("the value of a contract needs its fee; the data have none")
-        length = length_of(horizon) / length_of(self.period_)
-        n_dates = max(int(np.ceil(length)), 1)
-        full = np.ones((len(contracts), n_dates))
-        if not self.at_renewal_:
-            full[:, 0] = 1.0 - contracts.frame["elapsed"].to_numpy()
-        survival, _ = hazard.incidence(self.hazards(contracts, n_dates), full)
-        # The next date is 1 - elapsed periods away, and the others follow.
-        away = np.arange(1.0, n_dates + 1.0) - contracts.frame["elapsed"].to_numpy()[:, None]
-        delta = discount_rate_per_unit(annual_discount_rate, "day") * in_units(self.period_, "day")
-        due = np.where(away <= length, np.exp(-delta * away), 0.0)
-        fee = margin * contracts.frame["fee"].to_numpy(dtype=np.float64)
+        fee, due = self._fees_due(horizon, margin, annual_discount_rate)
+        n_dates = due.shape[1]
+        full = np.ones((len(self.contracts), n_dates))
+        if not self._at_renewal:
+            full[:, 0] = 1.0 - self._elapsed[:, 0]
+        survival, _ = hazard.incidence(self._followed(n_dates), full)
         paid = np.cumsum(due, axis=1)
         tail = (1.0 - level) / 2.0
         bounds = [
@@ -168,22 +204,52 @@ class ContractModel(Estimator, ABC):
                 "lower": bounds[0],
                 "upper": bounds[1],
             },
-            index=contracts.customer_id,
+            index=self.contracts.customer_id,
         )
 
-    def _exposure(self, contracts: Contracts, n_periods: int, length: float) -> FloatArray:
-        """Share of each coming period whose risk falls within ``length`` periods from now."""
-        elapsed = contracts.frame["elapsed"].to_numpy()[:, None]
-        date = np.arange(1.0, n_periods + 1.0)
-        if self.at_renewal_:
-            return np.asarray(date - elapsed <= length + 1e-9, dtype=np.float64)
-        return self._time(contracts, n_periods, length)
+    def value_if_staying(
+        self, horizon: str | Duration, *, margin: float, annual_discount_rate: float = 0.10
+    ) -> pd.Series[float]:
+        """Discounted margin of the fees of a horizon, if the contract does not end in it."""
+        fee, due = self._fees_due(horizon, margin, annual_discount_rate)
+        return pd.Series(fee * due.sum(axis=1), index=self.contracts.customer_id)
 
-    def _time(self, contracts: Contracts, n_periods: int, length: float) -> FloatArray:
+    def _fees_due(
+        self, horizon: str | Duration, margin: float, annual_discount_rate: float
+    ) -> tuple[FloatArray, FloatArray]:
+        """Margin of one fee, and the discount of each coming date (0 beyond the horizon)."""
+        if not 0 < margin <= 1:
+            raise ParameterError("margin", "a share of the fee, in (0, 1]", margin)
+        if "fee" not in self.contracts.frame.columns:
+            raise TooLittleDataError("the value of a contract needs its fee; the data have none")
+        length = length_of(horizon) / length_of(self._period)
+        # The next date is 1 - elapsed periods away, and the others follow.
+        away = np.arange(1.0, max(int(np.ceil(length)), 1) + 1.0) - self._elapsed
+        delta = discount_rate_per_unit(annual_discount_rate, "day") * in_units(self._period, "day")
+        due = np.where(away <= length, np.exp(-delta * away), 0.0)
+        return margin * self.contracts.frame["fee"].to_numpy(dtype=np.float64), due
+
+    def _followed(self, n_periods: int) -> FloatArray:
+        if self._hazards is None or self._hazards.shape[2] < n_periods:
+            self._hazards = self._model.hazards(self.contracts, n_periods)
+        return self._hazards[:, :, :n_periods]
+
+    def _reach(self, horizon: str | Duration) -> tuple[int, float]:
+        """Periods that a horizon touches, and its length in periods."""
+        length = length_of(horizon) / length_of(self._period)
+        return int(np.ceil(length)) + 1, length
+
+    def _exposure(self, n_periods: int, length: float) -> FloatArray:
+        """Share of each coming period whose risk falls within ``length`` periods from now."""
+        if self._at_renewal:
+            date = np.arange(1.0, n_periods + 1.0)
+            return np.asarray(date - self._elapsed <= length + 1e-9, dtype=np.float64)
+        return self._time(n_periods, length)
+
+    def _time(self, n_periods: int, length: float) -> FloatArray:
         """Share of each coming period that lies within ``length`` periods from now."""
-        elapsed = contracts.frame["elapsed"].to_numpy()[:, None]
-        ends = np.minimum(np.arange(1.0, n_periods + 1.0), elapsed + length)
-        begins = np.maximum(np.arange(0.0, float(n_periods)), elapsed)
+        ends = np.minimum(np.arange(1.0, n_periods + 1.0), self._elapsed + length)
+        begins = np.maximum(np.arange(0.0, float(n_periods)), self._elapsed)
         return np.asarray(np.maximum(ends - begins, 0.0))
 
 

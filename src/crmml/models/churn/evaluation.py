@@ -16,8 +16,9 @@ from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
 from crmml.metrics import classification
 from crmml.metrics.bootstrap import hash_keys, replicate
-from crmml.metrics.calibration import compute_reliability, expected_calibration_error
+from crmml.metrics.calibration import compute_reliability
 from crmml.metrics.challenge import Challenge, challenge
+from crmml.metrics.profit import compute_profit_curve
 from crmml.models.churn.history import find_candidates, in_sample
 from crmml.models.forecast.baselines import labels
 
@@ -47,8 +48,9 @@ class ChurnEvaluation(Result):
         Grade of each candidate against the reference, see :func:`grade_gain`.
     reliability : dict of str to DataFrame
         Calibration curve of each candidate.
-    calibration_error : dict of str to float
-        Expected calibration error of each candidate.
+    profit : dict of str to DataFrame
+        What contacting by each candidate finds and earns, share by share; see
+        :func:`crmml.metrics.profit.compute_profit_curve`.
     reference : str
         The candidate that the others are compared with.
     cutoff : Timestamp
@@ -63,7 +65,7 @@ class ChurnEvaluation(Result):
     challenge: Challenge
     grades: dict[str, str]
     reliability: dict[str, pd.DataFrame]
-    calibration_error: dict[str, float]
+    profit: dict[str, pd.DataFrame]
     reference: str
     cutoff: pd.Timestamp
     n_customers: int
@@ -165,7 +167,8 @@ def evaluate_churn(
         )
         for label, candidate in candidates.items()
     }
-    measures = {label: classification.statistics(churned, p) for label, p in said.items()}
+    value = spend_so_far(snapshot)
+    measures = {label: classification.statistics(churned, p, value) for label, p in said.items()}
     found = replicate(measures, hash_keys(snapshot.customer_id), n_replicates=n_boot, seed=seed)
     reference = next(iter(baselines))
     table = found.table(reference, LEVEL)
@@ -179,14 +182,25 @@ def evaluate_churn(
             if label != reference
         },
         reliability={label: compute_reliability(churned, p) for label, p in said.items()},
-        calibration_error={
-            label: expected_calibration_error(churned, p) for label, p in said.items()
-        },
+        profit={label: compute_profit_curve(churned, p, value) for label, p in said.items()},
         reference=reference,
         cutoff=labelled.window.cutoff,
         n_customers=len(churned),
         churn_rate=float(churned.mean()),
     )
+
+
+def spend_so_far(snapshot: Snapshot) -> FloatArray | None:
+    """Return what each customer has spent per unit of time, shape (n,): the value that is known.
+
+    Whoever is known for less than a tenth of the longest time counts as known for that; None where
+    the log has no amounts.
+    """
+    if "net_spend" not in snapshot.frame:
+        return None
+    known = snapshot.frame["T"].to_numpy(dtype=np.float64)
+    spent = snapshot.frame["net_spend"].to_numpy(dtype=np.float64)
+    return np.asarray(spent / np.maximum(known, max(0.1 * known.max(initial=0.0), 1e-9)))
 
 
 def _judged(

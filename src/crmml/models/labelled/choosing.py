@@ -13,9 +13,13 @@ from crmml._typing import FloatArray, IntArray
 from crmml.exceptions import TooLittleDataError
 from crmml.metrics import classification
 from crmml.metrics.bootstrap import Replicates, hash_keys, keyed_uniforms, replicate
-from crmml.metrics.calibration import compute_reliability, expected_calibration_error
+from crmml.metrics.calibration import (
+    compute_reliability,
+    decompose_brier,
+    expected_calibration_error,
+)
 from crmml.metrics.profit import ExpectedMaximumProfit, expected_maximum_profit
-from crmml.metrics.ranking import Order
+from crmml.metrics.ranking import compute_gain_curve
 from crmml.models.churn.evaluation import grade_gain
 from crmml.models.labelled.encoding import TableEncoding, texts_of
 from crmml.models.labelled.leaks import Finding, find_leaks
@@ -391,45 +395,3 @@ def _judge(
         gain_curve=compute_gain_curve(y, mean),
         few_auc=few_auc,
     )
-
-
-def decompose_brier(y: FloatArray, probability: FloatArray) -> dict[str, float]:
-    """Split the Brier score into reliability, resolution and uncertainty (Murphy 1973).
-
-    Parameters
-    ----------
-    y : ndarray of 0 and 1, shape (n,)
-    probability : ndarray, shape (n,)
-
-    Returns
-    -------
-    dict
-        ``brier_reliability`` (less is better), ``brier_resolution`` (more is better) and
-        ``brier_uncertainty``, over tenths.
-
-    Examples
-    --------
-    >>> decompose_brier(np.array([0.0, 1.0]), np.array([0.0, 1.0]))["brier_resolution"]
-    0.25
-    """
-    table = compute_reliability(y, probability)
-    weight = table["n"] / table["n"].sum()
-    rate = float(y.mean())
-    return {
-        "brier_reliability": float((weight * (table["predicted"] - table["observed"]) ** 2).sum()),
-        "brier_resolution": float((weight * (table["observed"] - rate) ** 2).sum()),
-        "brier_uncertainty": rate * (1 - rate),
-    }
-
-
-def compute_gain_curve(y: FloatArray, score: FloatArray) -> pd.DataFrame:
-    """Return which share of the events the first tenths of the ranking hold.
-
-    Examples
-    --------
-    >>> compute_gain_curve(np.array([0.0, 1.0]), np.array([0.1, 0.9]))["found"].tolist()[5]
-    1.0
-    """
-    order = Order.of(score)
-    shares = np.linspace(0, 1, 11)
-    return pd.DataFrame({"contacted": shares, "found": order.reached_at(y, shares) / y.sum()})

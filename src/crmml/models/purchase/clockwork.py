@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from crmml._typing import FloatArray
 from crmml.exceptions import ParameterError
-from crmml.features.snapshot import Snapshot
+from crmml.features.snapshot import Distinct, Snapshot
 from crmml.models.purchase.calendar import CalendarProfile
 from crmml.models.purchase.clocks import ScheduleClock
 from crmml.models.purchase.distribution import Histories
@@ -24,6 +25,8 @@ from crmml.stats.newcomer import Settling
 _REACH = 36.0
 _AGES = 12
 """Values of exp(-age / decay) at which discounted purchases are found under a pace."""
+_INTERVALS: WeakKeyDictionary[Distinct, dict[Any, list[Intervals]]] = WeakKeyDictionary()
+"""From the first purchase to the end and to the last one, as long as the histories are kept."""
 _WEEKS_OF_PROFILE = 5218
 """A hundred years, after which a discounted sum to infinity takes the profile at its mean, 1."""
 
@@ -92,8 +95,11 @@ class Clockwork:
         pace = self.pace(snapshot, end - float(h.T.max()) * unit, end)
         # The interval begins with the first purchase, but for those who are older than the data.
         begins = np.where(np.isinf(age), age, 0.0)
-        T = Intervals.of(-h.T, h.T, begins).under(pace, self.settling).time
-        t_x = Intervals.of(-h.T, h.t_x, begins).under(pace, self.settling).time
+        # Every horizon and every node of a posterior asks for the same intervals.
+        known = _INTERVALS.setdefault(h.groups, {})
+        if begins.any() not in known:
+            known[begins.any()] = [Intervals.of(-h.T, length, begins) for length in (h.T, h.t_x)]
+        T, t_x = (its.under(pace, self.settling).time for its in known[begins.any()])
         return Histories(h.x, np.where(h.x > 0, np.minimum(t_x, T), 0.0), T, h.covariates, h.groups)
 
     def lengths(self, snapshot: Snapshot, lengths: FloatArray, age: FloatArray) -> FloatArray:
@@ -111,9 +117,9 @@ class Clockwork:
             end, unit = end_of(snapshot), UNIT_DAYS.get(snapshot.time_unit, 1.0)
             pace = self.pace(snapshot, end, end + float(lengths[0]) * unit)
         if pace is not None:
-            return (
-                Intervals.of(np.zeros(len(lengths)), lengths, age).under(pace, self.settling).time
-            )
+            # One interval, of customers of many ages.
+            same = Intervals(np.zeros(1), lengths[:1], age)
+            return np.broadcast_to(same.under(pace, self.settling).time, lengths.shape)
         return lengths if self.settling is None else self.settling.passed(age, lengths)
 
     def discounted(

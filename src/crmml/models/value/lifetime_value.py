@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -85,6 +85,8 @@ class LifetimeValueModel(ValueOverTime, Estimator):
     ----------
     purchase_model_, spend_model_ : fitted estimators
     purchase_posterior_, spend_posterior_ : Posterior or None
+        Drawn when first asked for: by an interval, or when the model is stored or copied. Until
+        then the fitted model holds on to its snapshot.
     correction_ : HybridForecaster or None
         Corrects the distribution of purchases.
 
@@ -114,8 +116,7 @@ class LifetimeValueModel(ValueOverTime, Estimator):
 
     purchase_model_: PurchaseModel
     spend_model_: GammaGammaModel
-    purchase_posterior_: Posterior | None
-    spend_posterior_: Posterior | None
+    _undrawn: dict[str, Callable[[], Posterior]]
     correction_: Any = None
 
     def __init__(
@@ -145,7 +146,7 @@ class LifetimeValueModel(ValueOverTime, Estimator):
         fits: Fits | None = None,
         correction: Any = None,
     ) -> Self:
-        """Fit both models and draw their posteriors.
+        """Fit both models.
 
         Parameters
         ----------
@@ -172,7 +173,7 @@ class LifetimeValueModel(ValueOverTime, Estimator):
         Warns
         -----
         FitWarning
-            Whatever the two models say.
+            Whatever the two models say; what their posteriors say comes when they are drawn.
         """
         check_snapshot(snapshot, self)
         discount_rate_per_unit(self.annual_discount_rate, snapshot.time_unit)
@@ -194,16 +195,50 @@ class LifetimeValueModel(ValueOverTime, Estimator):
         self.correction_ = correction
         if correction is not None:
             self.purchase_model_ = correction.process_.purchase_model_
-        self.purchase_posterior_ = self.spend_posterior_ = None
-        if self.n_posterior_draws:
-            n_draws, seed = self.n_posterior_draws, self.random_state
-            self.spend_posterior_ = spend_posterior(
-                self.spend_model_, snapshot, n_draws=n_draws, seed=seed
-            )
-            self.purchase_posterior_ = self.purchase_model_.posterior(
-                snapshot, n_draws=n_draws, seed=seed
-            )
+        self._plan_posteriors(snapshot)
         return self
+
+    def _plan_posteriors(self, snapshot: Snapshot) -> None:
+        """Leave the draws, which take far longer than the fits, to who asks for an interval."""
+        self._undrawn = {}
+        if not self.n_posterior_draws:
+            self.purchase_posterior_ = self.spend_posterior_ = None
+            return
+        settings: Any = {"n_draws": self.n_posterior_draws, "seed": self.random_state}
+        planned = {
+            "purchase_posterior_": partial(self.purchase_model_.posterior, snapshot, **settings),
+            "spend_posterior_": partial(spend_posterior, self.spend_model_, snapshot, **settings),
+        }
+        for name, draw in planned.items():
+            self.__dict__.pop(name, None)
+            self._undrawn[name] = draw
+
+    @cached_property
+    def purchase_posterior_(self) -> Posterior | None:
+        """Posterior of the purchase model; None where no draws are kept."""
+        return self._drawn("purchase_posterior_")
+
+    @cached_property
+    def spend_posterior_(self) -> Posterior | None:
+        """Posterior of the spend model; None where no draws are kept."""
+        return self._drawn("spend_posterior_")
+
+    def _drawn(self, name: str) -> Posterior | None:
+        undrawn = self.__dict__.get("_undrawn", {})
+        if name in undrawn:
+            self.__dict__[name] = undrawn[name]()
+            # The snapshot goes with the last of them.
+            undrawn.pop(name, None)
+        if name not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no {name} before it is fitted")
+        found: Posterior | None = self.__dict__[name]
+        return found
+
+    def __getstate__(self) -> Any:
+        """Draw what is not drawn yet, so that no copy carries the training data."""
+        for name in [*self.__dict__.get("_undrawn", ())]:
+            getattr(self, name)
+        return super().__getstate__()
 
     # -- expectations ----------------------------------------------------------------------------
 
@@ -629,8 +664,8 @@ def _scaled_quantiles(
     n_max = 15
     while len(open_rows):
         still = []
-        counts, shares = thin_counts(n_max)
-        totals = _ScaledTotals(counts, params, gamma, x)
+        _, shares = thin_counts(n_max)
+        totals = _ScaledTotals(n_max, params, gamma, x)
         groups = np.unique(ahead.inverse[open_rows])
         size = max(1, 1_000_000 // ((n_max + 1) * len(ahead.futures)))
         for piece, rows, position in chunks(ahead.inverse, groups, open_rows, size):
@@ -652,20 +687,20 @@ def _scaled_quantiles(
 
 
 class _ScaledTotals:
-    """Tables of the scaled total on a ladder of ``x``, made when first needed.
+    """Tables of the scaled total on a ladder of ``x``.
 
     Between two rungs the logarithm of a quantile, less its leading term ``-log(q + p x)``, is
     taken as linear in ``x``.
     """
 
-    def __init__(self, counts: IntArray, params: SpendParams, gamma: float, x: FloatArray) -> None:
-        self._counts, self._params, self._gamma = counts, params, gamma
+    def __init__(self, n_max: int, params: SpendParams, gamma: float, x: FloatArray) -> None:
+        self._n_max, self._params, self._gamma = n_max, params, gamma
+        self._key = tuple(tuple(values.tolist()) for values in params)
         self._rungs = np.concatenate([[0], ladder(x.max())])
         self._lower = np.searchsorted(self._rungs, x, side="right") - 1
         low, high = self._rungs[self._lower], self._rungs[self._lower + 1]
         self._share = (x - low) / (high - low)
         self._x = x
-        self._tables: dict[int, CompoundTable] = {}
 
     def log_quantiles(self, rows: IntArray, weights: FloatArray, levels: FloatArray) -> FloatArray:
         """Quantiles of some histories, given P(each count): (n_rows, 3, n_levels)."""
@@ -678,7 +713,7 @@ class _ScaledTotals:
                 found = compound_quantiles(
                     1.0 - weights[mine].sum(axis=1),
                     weights[mine],
-                    self._table(int(rung) + side),
+                    _table(float(self._rungs[rung + side]), self._n_max, self._key, self._gamma),
                     levels,
                 )
                 lead = self._lead(self._rungs[rung + side]) - self._lead(self._x[rows[mine]])
@@ -689,8 +724,11 @@ class _ScaledTotals:
     def _lead(self, x: FloatArray) -> FloatArray:
         return np.asarray(np.log(self._params.q.mean() + self._params.p.mean() * x))
 
-    def _table(self, rung: int) -> CompoundTable:
-        if rung not in self._tables:
-            x = float(self._rungs[rung])
-            self._tables[rung] = tabulate(x, self._counts, self._params, self._gamma)
-        return self._tables[rung]
+
+@lru_cache(maxsize=512)
+def _table(
+    x: float, n_max: int, params: tuple[tuple[float, ...], ...], gamma: float
+) -> CompoundTable:
+    """Tabulate once for all batches of customers; a table takes some 50 kB."""
+    counts, _ = thin_counts(n_max)
+    return tabulate(x, counts, SpendParams(*map(np.array, params)), gamma)

@@ -1,0 +1,157 @@
+"""What a page is made of: sections of sentences, tables and charts. A chart has its table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Tone: TypeAlias = Literal["", "good", "bad"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table.
+
+    Attributes
+    ----------
+    text : str
+        As it is read.
+    sort : float or str
+        By what it is sorted.
+    bar : float or None
+        Length of a bar behind it, -1 to 1.
+    tone : {"", "good", "bad"}
+    """
+
+    text: str
+    sort: float | str = ""
+    bar: float | None = None
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table for people.
+
+    Attributes
+    ----------
+    title : str
+    headings : sequence of str
+    rows : sequence of sequence of Cell
+        The first cell names the row.
+    note : str
+        What a reader must know of it.
+    """
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a chart.
+
+    Attributes
+    ----------
+    name : str
+    values : sequence of float or None
+        None where it is not known: the line is broken there.
+    kind : {"line", "limit", "centre"}
+        Limits and centres are drawn dashed.
+    marked : sequence of int
+        Points to be marked.
+    """
+
+    name: str
+    values: Sequence[float | None]
+    kind: Literal["line", "limit", "centre"] = "line"
+    marked: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines over time, with the table behind them.
+
+    Attributes
+    ----------
+    title : str
+    alt : str
+        What it shows, for those who cannot see it.
+    labels : sequence of str
+        Of the points.
+    lines : sequence of Line
+    table : Grid
+    """
+
+    title: str
+    alt: str
+    labels: Sequence[str]
+    lines: Sequence[Line]
+    table: Grid
+
+    def paths(self, width: float = 640.0, height: float = 200.0) -> list[tuple[Line, str]]:
+        """Return each line as the path of an SVG, broken where values are missing."""
+        return [(line, " ".join(self._pieces(line, width, height))) for line in self.lines]
+
+    def points(
+        self, line: Line, width: float = 640.0, height: float = 200.0
+    ) -> list[tuple[float, float, str, str]]:
+        """Return the marked points of a line: place, label and value."""
+        found = []
+        for k in line.marked:
+            value = line.values[k]
+            if value is not None:
+                x, y = self._place(k, value, width, height)
+                found.append((x, y, self.labels[k], f"{value:,.4g}"))
+        return found
+
+    def bounds(self) -> tuple[float, float]:
+        """Return the least and the greatest value."""
+        values = [v for line in self.lines for v in line.values if v is not None]
+        if not values:
+            return 0.0, 1.0
+        low, high = min(values), max(values)
+        return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+    def _place(self, k: int, value: float, width: float, height: float) -> tuple[float, float]:
+        low, high = self.bounds()
+        x = width * (k + 0.5) / max(len(self.labels), 1)
+        return round(x, 1), round(height * (1 - (value - low) / (high - low)), 1)
+
+    def _pieces(self, line: Line, width: float, height: float) -> list[str]:
+        pieces, begun = [], False
+        for k, value in enumerate(line.values):
+            if value is None:
+                begun = False
+                continue
+            x, y = self._place(k, value, width, height)
+            pieces.append(f"{'L' if begun else 'M'}{x},{y}")
+            begun = True
+        return pieces
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page.
+
+    Attributes
+    ----------
+    key : str
+        Its address in the page.
+    title : str
+    sentences : sequence of str
+    grids : sequence of Grid
+    charts : sequence of Chart
+    missing : sequence of str
+        What is not shown, and which data it needs.
+    """
+
+    key: str
+    title: str
+    sentences: Sequence[str] = ()
+    grids: Sequence[Grid] = ()
+    charts: Sequence[Chart] = ()
+    missing: Sequence[str] = ()

@@ -1,0 +1,121 @@
+"""Words and figures of a report in English or Persian."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Literal, TypeAlias, get_args
+
+import pandas as pd
+import yaml
+from persiantools import digits
+from persiantools.jdatetime import JalaliDate
+
+from crmml._typing import Duration
+from crmml.exceptions import ParameterError
+
+Lang: TypeAlias = Literal["en", "fa"]
+
+_UNKNOWN = "–"
+_PERSIAN = str.maketrans({",": "٬", ".": "٫", "%": "٪"})
+
+
+@dataclass(frozen=True)
+class Language:
+    """Writes words, figures and dates.
+
+    Attributes
+    ----------
+    code : {"en", "fa"}
+        English, or Persian with Persian digits and dates of the Jalali calendar.
+    currency : str or None
+        Written behind amounts.
+
+    Examples
+    --------
+    >>> Language("en").money(1234.5), Language("en", "EUR").money(12_345_678)
+    ('1,234.50', '12,345,678 EUR')
+    >>> Language("fa").count(1234), Language("fa").date(pd.Timestamp("1998-07-01"))
+    ('۱٬۲۳۴', '۱۳۷۷/۰۴/۱۰')
+    >>> Language("en").length("52W"), Language("fa").length("3M")
+    ('52 weeks', '۳ ماه')
+    """
+
+    code: Lang
+    currency: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.code not in get_args(Lang):
+            raise ParameterError("lang", "en or fa", self.code)
+
+    @property
+    def direction(self) -> str:
+        """Which way the text runs: ``ltr`` or ``rtl``."""
+        return "rtl" if self.code == "fa" else "ltr"
+
+    def text(self, key: str, **figures: Any) -> str:
+        """Return a sentence; figures are put in as they are written.
+
+        Raises
+        ------
+        KeyError
+            If there is no such sentence: a mistake of ours.
+        """
+        return str(_words(self.code)[key]).format(**figures)
+
+    def label(self, value: Any) -> str:
+        """Return the word for a value of a column, or the value where it is the user's own."""
+        if value is None or value != value:
+            return _UNKNOWN
+        return str(_words(self.code).get(f"label_{value}", str(value).replace("_", " ")))
+
+    def count(self, value: float) -> str:
+        """Write a whole number."""
+        return self._write(value, "{:,.0f}")
+
+    def number(self, value: float, places: int = 2) -> str:
+        """Write a number."""
+        return self._write(value, f"{{:,.{places}f}}")
+
+    def share(self, value: float, places: int = 1) -> str:
+        """Write a share of 1 as a percentage."""
+        return self._write(value, f"{{:.{places}%}}")
+
+    def money(self, value: float) -> str:
+        """Write an amount: cents only where they matter."""
+        written = self._write(value, "{:,.0f}" if abs(value) >= 10_000 else "{:,.2f}")
+        return f"{written} {self.currency}" if self.currency and written != _UNKNOWN else written
+
+    def date(self, moment: pd.Timestamp) -> str:
+        """Write a day: ISO 8601, or of the Jalali calendar."""
+        if self.code == "en":
+            return f"{moment:%Y-%m-%d}"
+        jalali: Any = JalaliDate
+        return str(digits.en_to_fa(jalali(moment.date()).strftime("%Y/%m/%d")))
+
+    def length(self, text: str) -> str:
+        """Write a duration such as ``52W`` in words."""
+        length = Duration.parse(text)
+        return self.text(f"length_{length.unit}", number=self.number(length.number, 0))
+
+    def figures(self, text: str) -> str:
+        """Write the digits of a text in those of the language."""
+        return str(digits.en_to_fa(text)) if self.code == "fa" else text
+
+    def _write(self, value: float, form: str) -> str:
+        if value is None or not math.isfinite(value):
+            return _UNKNOWN
+        written = form.format(value).replace("-", "\N{MINUS SIGN}")
+        if self.code == "en":
+            return written
+        sign = "\N{LEFT-TO-RIGHT MARK}" if written.startswith("\N{MINUS SIGN}") else ""
+        return sign + self.figures(written.translate(_PERSIAN))
+
+
+@cache
+def _words(code: str) -> dict[str, str]:
+    text = resources.files("crmml.reports").joinpath(f"words_{code}.yaml").read_text("utf-8")
+    words: dict[str, str] = yaml.safe_load(text)
+    return words

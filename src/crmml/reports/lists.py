@@ -1,0 +1,262 @@
+"""Lists to act on: one for each action and channel, the tiers, a workbook, and a summary.
+
+They lie in ``_lists/cutoff=...`` beside the scores. Readers of Parquet folders skip names that
+begin with an underscore.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from crmml.actions.allocation import Allocation
+from crmml.atomic import write_folder
+from crmml.data.tables import Tables
+from crmml.reports.language import Language
+from crmml.reports.totals import sum_tiers, tier_table
+from crmml.reports.workbook import write_workbook
+from crmml.scoring.bundle import ScoringBundle
+from crmml.stats.discounting import UNIT_DAYS
+from crmml.storage.scores import csv_bytes, partition_of
+
+LISTS = "_lists"
+
+_OF_A_LIST = (
+    *("customer_id", "value_tier", "recommended_action", "channel", "contact_by"),
+    *("expected_net_gain", "expected_cost", "probability_positive", "explanation"),
+    *("frequency", "inactivity", "probability_alive", "clv"),
+)
+
+_SINGULAR = (
+    ("Bought 1 times, last", "Bought once,"),
+    (" 0 days ago", " today"),
+    (" 1 days ago", " 1 day ago"),
+)
+
+
+@dataclass
+class Lists:
+    """Gathers what lists need while the scores are written, and writes them.
+
+    Parameters
+    ----------
+    bundle : ScoringBundle
+        What scores.
+    tables : Tables, optional
+        What is scored: the lists show the ``name`` of ``customers``, where there is one.
+    """
+
+    bundle: ScoringBundle
+    tables: Tables | None = None
+    _count: int = 0
+    _sums: list[pd.DataFrame] = field(default_factory=list, repr=False)
+    _acting: list[pd.DataFrame] = field(default_factory=list, repr=False)
+
+    def passing(self, batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        """Hand batches of scores on, and keep what the lists need of them.
+
+        Parameters
+        ----------
+        batches : iterable of DataFrame
+            Scores, a row per customer.
+        """
+        for batch in batches:
+            self.add(batch)
+            yield batch
+
+    def add(self, batch: pd.DataFrame) -> None:
+        """Keep what the lists need of some scores."""
+        self._count += len(batch)
+        if {"value_tier", "recommended_action"} <= set(batch):
+            self._sums.append(sum_tiers(batch))
+            acts = batch["recommended_action"].fillna("no_action") != "no_action"
+            known = [name for name in _OF_A_LIST if name in batch]
+            self._acting.append(batch.loc[acts, known])
+
+    @property
+    def tiers(self) -> pd.DataFrame | None:
+        """The table of tiers of all that was handed on; None where the scores have no tiers."""
+        return tier_table(sum(self._sums[1:], self._sums[0])) if self._sums else None
+
+    def write(
+        self,
+        folder: str | Path,
+        cutoff: pd.Timestamp,
+        absent: Mapping[str, str],
+        allocation: Allocation | None,
+    ) -> Path:
+        """Write the lists of one cutoff whole; those of an earlier run are replaced.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Of the scores.
+        cutoff : Timestamp
+            Of the scores.
+        absent : mapping of str to str
+            Columns that are null throughout, and why.
+        allocation : Allocation or None
+            Of the budget.
+
+        Returns
+        -------
+        Path
+            The folder of the lists.
+
+        Raises
+        ------
+        StorageError
+            If the folder cannot be written.
+        """
+        home = Path(folder) / LISTS / f"cutoff={partition_of(cutoff)}"
+        lists = self._lists()
+        tiers = self.tiers
+        tables = {
+            **({} if tiers is None else {"tiers": tiers.round(4).reset_index()}),
+            **{f"actions-{action}-{channel}": rows for (action, channel), rows in lists.items()},
+            "columns": self._glossary(absent),
+            "notes": self._notes(absent),
+        }
+        summary = self._summary(cutoff, absent, allocation, lists)
+        files = {f"{name}.csv": csv_bytes(table) for name, table in tables.items()}
+        text = json.dumps(summary, ensure_ascii=False, indent=1, allow_nan=False)
+        files["summary.json"] = text.encode()
+        target = BytesIO()
+        write_workbook(target, {"summary": _as_rows(summary), **tables}, cutoff)
+        write_folder({**files, "lists.xlsx": target.getvalue()}, home)
+        return home
+
+    def _lists(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """One table per action and channel, the most gain first."""
+        if not self._acting:
+            return {}
+        rows = pd.concat(self._acting, ignore_index=True)
+        rows = rows.sort_values(
+            ["expected_net_gain", "customer_id"], ascending=[False, True], ignore_index=True
+        )
+        rows["channel"] = rows["channel"].fillna("none")
+        by = rows.groupby(["recommended_action", "channel"], observed=True, sort=True)
+        return {(str(a), str(c)): self._for_people(part) for (a, c), part in by}
+
+    def _for_people(self, rows: pd.DataFrame) -> pd.DataFrame:
+        table = pd.DataFrame({"priority": range(1, len(rows) + 1)}, index=rows.index)
+        table["customer_id"] = rows["customer_id"]
+        if (names := self._names()) is not None:
+            table["name"] = rows["customer_id"].map(names)
+        table["tier"] = rows["value_tier"]
+        table["action"] = rows["recommended_action"]
+        table["channel"] = rows["channel"]
+        table["contact_by"] = rows["contact_by"]
+        table["why"] = self._why(rows)
+        table["expected_gain"] = rows["expected_net_gain"].round(2)
+        table["expected_cost"] = rows["expected_cost"].round(2)
+        if currency := self.bundle.manifest.currency:
+            table["currency"] = currency
+        return table.reset_index(drop=True)
+
+    def _names(self) -> pd.Series[str] | None:
+        known = None if self.tables is None else self.tables.get("customers")
+        if known is None or "name" not in known.columns:
+            return None
+        frame: pd.DataFrame = known.select("customer_id", "name").to_pandas()
+        return frame.set_index("customer_id")["name"]
+
+    def _why(self, rows: pd.DataFrame) -> pd.Series[str]:
+        """Say in a sentence why this customer, with figures of their own."""
+        sentence = pd.Series("", index=rows.index)
+        if {"frequency", "inactivity"} <= set(rows):
+            bought = (rows["frequency"] + 1).astype("int64").map("{:,}".format)
+            days = rows["inactivity"] * UNIT_DAYS[self.bundle.manifest.time_unit]
+            silent = days.round().astype("int64").map("{:,}".format)
+            sentence += "Bought " + bought + " times, last " + silent + " days ago; "
+            for plural, single in _SINGULAR:
+                sentence = sentence.str.replace(plural, single, regex=False)
+        if {"probability_alive", "clv"} <= set(rows):
+            horizon = Language("en").length(self.bundle.manifest.value_horizon)
+            alive = rows["probability_alive"].map("{:.0%}".format)
+            worth = rows["clv"].map("{:,.2f}".format)
+            sentence += alive + " likely to be a customer still, "
+            sentence += "worth " + worth + f" in {horizon}. "
+        return (sentence + rows["explanation"].fillna("")).str.strip()
+
+    def _glossary(self, absent: Mapping[str, str]) -> pd.DataFrame:
+        table = self.bundle.glossary()
+        table["null_because"] = table["name"].map(dict(absent))
+        return table
+
+    def _notes(self, absent: Mapping[str, str]) -> pd.DataFrame:
+        notes = [note.to_dict() for note in self.bundle.manifest.notes]
+        names = ["severity", "topic", "code", "about", "text", "count"]
+        table = pd.DataFrame(notes, columns=names)
+        reasons: dict[str, list[str]] = {}
+        for name, reason in absent.items():
+            reasons.setdefault(reason, []).append(name)
+        nulls = pd.DataFrame(
+            [("info", "data", "null_column", ", ".join(n), f"null: {r}", 1) for r, n in
+             reasons.items()],
+            columns=names,
+        )  # fmt: skip
+        table = table[table["code"] != "null_column"]  # those of the training; these are of now
+        return pd.concat([part for part in (table, nulls) if len(part)] or [table])
+
+    def _summary(
+        self,
+        cutoff: pd.Timestamp,
+        absent: Mapping[str, str],
+        allocation: Allocation | None,
+        lists: Mapping[tuple[str, str], pd.DataFrame],
+    ) -> dict[str, Any]:
+        """Return the run as plain values, for other programs."""
+        manifest, tiers = self.bundle.manifest, self.tiers
+        actions = [
+            {
+                "action": action,
+                "channel": channel,
+                "customers": len(rows),
+                "expected_cost": _plain(rows["expected_cost"].sum()),
+                "expected_gain": _plain(rows["expected_gain"].sum()),
+            }
+            for (action, channel), rows in lists.items()
+        ]
+        budget = None if allocation is None else allocation.budget
+        return {
+            "name": manifest.name,
+            "cutoff": cutoff.isoformat(),
+            "horizon": manifest.horizon,
+            "value_horizon": manifest.value_horizon,
+            "currency": manifest.currency,
+            "model_version": self.bundle.version,
+            "trained_at": manifest.cutoff,
+            "customers": self._count,
+            "budget": budget,
+            "spent": None if allocation is None else _plain(allocation.spend),
+            "expected_net_gain": None if allocation is None else _plain(allocation.value),
+            "no_action": None if not self._acting else (
+                "nothing that can be done for these customers is expected to bring more than it "
+                "costs, or they belong to the control group"
+            ),
+            "tiers": [] if tiers is None else [
+                {"tier": str(tier), **{k: _plain(v) for k, v in row.items()}}
+                for tier, row in tiers.iterrows()
+            ],
+            "actions": actions,
+            "served": {name: list(value) for name, value in manifest.metrics.items()},
+            "null_columns": dict(absent),
+        }  # fmt: skip
+
+
+def _plain(value: Any) -> float | None:
+    number = float(value)
+    return round(number, 4) if number == number else None
+
+
+def _as_rows(summary: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the single values of a summary as rows, for a sheet."""
+    single = {k: v for k, v in summary.items() if not isinstance(v, (list, dict))}
+    return pd.DataFrame({"what": [*single], "value": [*map(str, single.values())]})

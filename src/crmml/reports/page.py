@@ -1,0 +1,132 @@
+"""The report: one page of HTML that needs no network, in English or Persian."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from crmml import __version__
+from crmml.atomic import replacing
+from crmml.reports.contents import Section
+from crmml.reports.first_screen import first_screen
+from crmml.reports.language import Lang, Language
+from crmml.reports.reading import Reported, read_reported
+from crmml.reports.sections import AT_THE_END, SECTIONS
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report that shows itself in Jupyter.
+
+    Attributes
+    ----------
+    html : str
+        The whole page.
+    sections : tuple of Section
+        What it is made of.
+    cutoff : Timestamp
+        Of the scores.
+    """
+
+    html: str
+    sections: tuple[Section, ...]
+    cutoff: pd.Timestamp
+
+    def __repr__(self) -> str:
+        size = len(self.html.encode()) / 1000
+        return f"Page of {len(self.sections)} sections at {self.cutoff.date()}, {size:,.0f} kB"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return (
+            f'<iframe srcdoc="{escape(self.html)}" sandbox="allow-scripts" loading="lazy" '
+            'style="width:100%;height:40em;border:1px solid #8884"></iframe>'
+        )
+
+    def save(self, folder: str | Path, lang: Lang = "en") -> Path:
+        """Write the page into a folder as ``report-<lang>.html``; return its path."""
+        file = Path(folder) / f"report-{lang}.html"
+        with replacing(file) as target:
+            target.write_text(self.html, encoding="utf-8")
+        return file
+
+
+def report(
+    scores: str | Path,
+    *,
+    cutoff: str | pd.Timestamp | None = None,
+    lang: Lang = "en",
+    more: Sequence[Section] = (),
+) -> Page:
+    """Make the report of a folder of scores.
+
+    Parameters
+    ----------
+    scores : str or Path
+        What ``crmml score`` wrote; what changed is told where it holds an earlier cutoff.
+    cutoff : str or Timestamp, optional
+        Which scores; default: the newest.
+    lang : {"en", "fa"}
+        English, or Persian from right to left with Persian digits and Jalali dates.
+    more : sequence of Section
+        Sections that rest on further tables, shown after those of the scores.
+
+    Returns
+    -------
+    Page
+        Shows itself in Jupyter; ``save(folder)`` writes it.
+
+    Raises
+    ------
+    StorageError
+        If there are no scores.
+    ParameterError
+        If the language is not known.
+    """
+    language = Language(lang)
+    of = read_reported(scores, cutoff)
+    language = Language(lang, of.summary.get("currency"))
+    sections = (
+        first_screen(of, language),
+        *(make(of, language) for make in SECTIONS),
+        *more,
+        *(make(of, language) for make in AT_THE_END),
+    )
+    return Page(_render(of, language, sections), sections, of.cutoff)
+
+
+def write_report(scores: str | Path, out: str | Path, **how: Any) -> Path:
+    """Write the report of a folder of scores; see :func:`report`."""
+    return report(scores, **how).save(out, how.get("lang", "en"))
+
+
+def _render(of: Reported, language: Language, sections: Sequence[Section]) -> str:
+    template = _templates().get_template("report.html.jinja")
+    return template.render(
+        sections=sections,
+        w=language,
+        title=language.text("title", date=language.date(of.cutoff)),
+        made=language.text(
+            "made",
+            version=language.figures(__version__),
+            model=str(of.summary.get("model_version", "")),
+        ),
+    )
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("crmml.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,113 @@
+"""Read what a report shows: the scores of a cutoff and of the one before, and their summary."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from crmml.atomic import reported
+from crmml.exceptions import StorageError
+from crmml.features.windows import read_moment
+from crmml.reports.lists import LISTS
+from crmml.storage.scores import list_cutoffs, partition_of, read_scores
+
+COLUMNS = (
+    *("customer_id", "value_tier", "clv", "net_clv", "churn_probability", "probability_alive"),
+    *("lifecycle_stage", "loyalty_class", "loyalty_evidence", "experience_zone", "taste_segment"),
+    *("strategic_role", "group", "recommended_action", "channel", "expected_net_gain"),
+    *("net_gain_lower", "net_gain_upper", "expected_cost", "basis", "held_out"),
+    *("profit_to_date", "frequency", "net_spend", "model_version"),
+)
+"""What a report reads of the scores: a third of the columns, so that a million customers fit."""
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What a report is about.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        :data:`COLUMNS`, as far as the scores have them.
+    cutoff : Timestamp
+    before : DataFrame or None
+        The same at the cutoff before; None where there is none.
+    cutoff_before : Timestamp or None
+    summary : dict
+        What ``summary.json`` of the lists holds; empty where there are no lists.
+    notes, glossary : DataFrame or None
+        Of the lists.
+    """
+
+    scores: pd.DataFrame
+    cutoff: pd.Timestamp
+    before: pd.DataFrame | None
+    cutoff_before: pd.Timestamp | None
+    summary: dict[str, Any]
+    notes: pd.DataFrame | None
+    glossary: pd.DataFrame | None
+
+    def why_null(self, column: str) -> str:
+        """Say why a column is null throughout; empty where that is not known."""
+        reasons: dict[str, str] = self.summary.get("null_columns", {})
+        return reasons.get(column, "")
+
+    def has(self, column: str) -> bool:
+        """Whether the scores hold any value of a column."""
+        return column in self.scores and bool(self.scores[column].notna().any())
+
+
+def read_reported(folder: str | Path, cutoff: str | pd.Timestamp | None = None) -> Reported:
+    """Read the newest scores of a folder, or those of a cutoff.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What ``crmml score`` wrote.
+    cutoff : str or Timestamp, optional
+
+    Raises
+    ------
+    StorageError
+        If there are no scores, or not of that cutoff.
+    """
+    known = list_cutoffs(folder) if Path(folder).exists() else []
+    if not known:
+        raise StorageError(
+            f"no scores at {folder}: a report needs the folder that crmml score wrote (Parquet)"
+        )
+    moment = known[-1] if cutoff is None else read_moment(cutoff, "cutoff")
+    earlier = [one for one in known if one < moment]
+    scores = read_scores(folder, moment, COLUMNS)
+    lists = Path(folder) / LISTS / f"cutoff={partition_of(moment)}"
+    return Reported(
+        scores=scores,
+        cutoff=moment,
+        before=read_scores(folder, earlier[-1], COLUMNS) if earlier else None,
+        cutoff_before=earlier[-1] if earlier else None,
+        summary=_summary(lists / "summary.json"),
+        notes=_table(lists / "notes.csv"),
+        glossary=_table(lists / "columns.csv"),
+    )
+
+
+def _summary(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    with reported("read", file):
+        try:
+            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise StorageError(f"{file} is not JSON: {error!s:.200}") from error
+    return found
+
+
+def _table(file: Path) -> pd.DataFrame | None:
+    if not file.is_file():
+        return None
+    with reported("read", file):
+        return pd.read_csv(file, encoding="utf-8-sig", keep_default_na=False)

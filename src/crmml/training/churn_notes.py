@@ -1,0 +1,45 @@
+"""What a training says of its probability of churn: profit, level, and where it is worst."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crmml.metrics.profit import CLV, CONTACT_COST, INCENTIVE_COST
+from crmml.models.churn.selection import ChurnSelection
+from crmml.notes import Note
+from crmml.training.served import PREFIX, Served, worst_group
+
+
+def churn_notes(served: Served, churn: ChurnSelection) -> list[Note]:
+    """Say what the ranking earns, how its level was settled and which group is told worst.
+
+    Parameters
+    ----------
+    served : Served
+        In the window that grades.
+    churn : ChurnSelection
+        The churn model that the data allow.
+    """
+    notes = []
+    values = dict(zip(served.replicates.rows, served.replicates.values.tolist(), strict=True))
+    profit = [
+        values.get(("served", f"{PREFIX}churn_{name}"), np.nan)
+        for name in ("empc", "empc_share", "own_value_profit", "own_value_profit_share")
+    ]
+    if np.isfinite(profit[0]):
+        text = (
+            f"contacting the {profit[1]:.0%} most likely to churn would earn {profit[0]:,.2f} per "
+            f"customer (EMPC: a customer kept is worth {CLV:g}, an offer costs "
+            f"{INCENTIVE_COST:g}, a contact {CONTACT_COST:g})"
+        )
+        if np.isfinite(profit[2]):
+            text += (
+                f"; by each customer's own lifetime value and costs in proportion "
+                f"{profit[2]:,.2f}, contacting {profit[3]:.0%}"
+            )
+        notes.append(Note("churn_profit", "info", text, "churn"))
+    if churn.level is not None:
+        notes.append(Note("churn_level", "info", str(churn.level), "churn"))
+    if served.churn is not None and (text := worst_group(served.churn)):
+        notes.append(Note("churn_worst_group", "info", text, "churn"))
+    return notes

@@ -1,0 +1,141 @@
+"""The page: figures equal the scores, both languages, nothing from the network, nothing run."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from importlib import resources
+
+import numpy as np
+import pytest
+import yaml
+
+import crmml
+from crmml.exceptions import ParameterError, StorageError
+from crmml.reports.contents import Chart, Grid, Line
+from crmml.reports.lists import Lists
+from crmml.reports.page import report
+from crmml.scoring.batches import score_in_batches
+from crmml.scoring.scorer import open_for
+from crmml.storage.bundles import load_bundle
+from crmml.storage.scores import read_scores, write_scores
+
+
+@pytest.fixture(scope="module")
+def folder(cdnow_shelf, cdnow_eighth, tmp_path_factory):
+    bundle = load_bundle(cdnow_shelf.folder / "models" / "crmml" / "1")
+    tables = open_for(bundle, cdnow_eighth)
+    out = tmp_path_factory.mktemp("scores")
+    for cutoff in ("1998-04-01", "1998-07-01"):
+        with score_in_batches(bundle, tables, cutoff) as found:
+            lists = Lists(bundle, tables)
+            write_scores(lists.passing(found), out, found.cutoff)
+            lists.write(out, found.cutoff, found.absent, found.allocation)
+    return out
+
+
+class Outline(HTMLParser):
+    """Collects what an accessible page must have."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open, self.ids, self.links, self.heads = [], [], [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        known = dict(attrs)
+        if tag not in ("meta", "br", "input", "line", "path", "circle"):
+            self.open.append(tag)
+        if "id" in known:
+            self.ids.append(known["id"])
+        if tag in ("link", "img", "iframe") or "src" in known:
+            pytest.fail(f"{tag} loads something")
+        if tag == "a":
+            self.links.append(known["href"])
+        if tag in ("h1", "h2"):
+            self.heads.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in ("path", "circle", "line"):
+            assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("lang", ["en", "fa"])
+def test_a_page_is_whole_and_loads_nothing(folder, lang):
+    page = report(folder, lang=lang)
+    outline = Outline(page.html)
+    assert not outline.open
+    assert {link.removeprefix("#") for link in outline.links} <= set(outline.ids)
+    assert outline.heads[0] == "h1"
+    assert outline.heads.count("h1") == 1
+    assert len(set(outline.ids)) == len(outline.ids)
+    assert not re.search(r"https?://", page.html)
+    assert f'<html lang="{lang}" dir="{"rtl" if lang == "fa" else "ltr"}">' in page.html
+    assert len(page.html.encode()) < 3_000_000
+
+
+def test_the_first_sentences_say_what_the_scores_hold(folder):
+    served = read_scores(folder, "1998-07-01")
+    first = report(folder).sections[0].sentences
+    assert len(first) == 5
+    assert f"The {len(served):,} customers" in first[0]
+    assert f"{served['clv'].sum():,.2f} of margin" in first[0]
+    best = served[served["value_tier"].isin(["A", "B"])]
+    assert f"{(best['churn_probability'] >= 0.5).sum():,} are likelier than not" in first[1]
+    acts = served[served["recommended_action"] != "no_action"]
+    assert f"{len(acts):,} customers should be contacted" in first[2]
+    assert f"{acts['expected_net_gain'].sum():,.2f}" in first[3]
+    assert "Since 1998-04-01" in first[4]
+    assert "no earlier scores" in report(folder, cutoff="1998-04-01").sections[0].sentences[4]
+
+
+def test_persian_has_its_digits_dates_and_every_word(folder):
+    page = report(folder, lang="fa")
+    assert "۱۳۷۷/۰۴/۱۰" in page.html
+    said = " ".join(page.sections[0].sentences)
+    assert not re.search(r"[0-9]", said)
+    words = [
+        yaml.safe_load(
+            resources.files("crmml.reports").joinpath(f"words_{code}.yaml").read_text("utf-8")
+        )
+        for code in ("en", "fa")
+    ]
+    plain = [{key for key in one if not key.startswith("label_")} for one in words]
+    assert plain[0] == plain[1]
+    for key in plain[0]:
+        figures = [set(re.findall(r"\{(\w+)\}", one[key])) for one in words]
+        assert figures[0] == figures[1], key
+
+
+def test_texts_of_users_are_never_run(folder, tmp_path):
+    served = read_scores(folder, "1998-07-01").assign(group="<script>alert(1)</script>")
+    write_scores(served, tmp_path, "1998-07-01")
+    page = report(tmp_path)
+    assert "<script>alert" not in page.html
+    assert "&lt;script&gt;alert" in page.html
+    assert "without the summary" in page.html
+
+
+def test_the_same_scores_give_the_same_page_and_it_shows_itself(folder):
+    page = report(folder)
+    assert page.html == report(folder).html
+    assert page._repr_html_().startswith("<iframe srcdoc=")
+    assert "sections at 1998-07-01" in repr(page)
+    assert crmml.report is report
+
+
+def test_what_is_not_there_is_refused_in_a_sentence(folder, tmp_path):
+    with pytest.raises(StorageError, match="no scores at"):
+        report(tmp_path)
+    with pytest.raises(ParameterError, match="lang"):
+        report(folder, lang="de")
+
+
+def test_a_line_is_broken_where_nothing_is_known():
+    line = Line("x", [1.0, None, 2.0, 3.0], marked=(2,))
+    chart = Chart("t", "alt", list("abcd"), [line], Grid("t", ["a"], []))
+    ((_, path),) = chart.paths(100.0, 10.0)
+    assert path == "M12.5,10.0 M62.5,5.0 L87.5,0.0"
+    assert chart.points(line, 100.0, 10.0) == [(62.5, 5.0, "c", "2")]
+    assert np.isfinite(Chart("t", "a", ["x"], [Line("n", [None])], chart.table).bounds()).all()
