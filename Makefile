@@ -34,11 +34,11 @@ setup: $(VENV)/.ready-dev $(VENV)/.ready-notebook ## set up .venv with everythin
 demo: $(VENV)/.ready-run ## train, promote and score on the real CDNOW customers
 	@$(BIN)/crmml demo
 
-test: check ## check, then run every test
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+test: check ## check, then run every test but the long forms
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not torture"
 
 coverage: $(VENV)/.ready-dev ## run every test and print which branches no test takes (at least 92 % are taken)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not torture" --cov --cov-report=term:skip-covered
 
 check: $(VENV)/.ready-dev ## formatting, lint, types and the floor plan
 	@$(BIN)/ruff format --check --quiet src tests benchmarks
@@ -54,8 +54,9 @@ doors: $(VENV)/.ready-dev ## put some two hundred kinds of files through init an
 	@OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m doors.run
 
 KILLS ?= 60
-torture: $(VENV)/.ready-dev ## kill train, promote, score and the first database at random moments; search for new examples
+torture: $(VENV)/.ready-dev ## kill train, promote, score and the first database at random moments; run the long forms; search for new examples
 	@OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m faults.torture --kills $(KILLS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q -m torture
 	@OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -n 2 -q -m hypothesis
 
 CUSTOMERS ?= 1000000

@@ -273,7 +273,7 @@ def cdnow_shelf(tmp_path_factory: pytest.TempPathFactory, command_line: CommandL
         (folder / "shop.yaml").write_text("data: {transactions: {dataset: cdnow_sample}}\n")
         small = ("--set", "backtest.bootstrap=20", "--set", "backtest.max_windows=1")
         candidates = ("--set", "backtest.candidates=[mbg_nbd,heuristic]")
-        for command in (("train", "-c", "shop.yaml", *small, *candidates), ("promote",)):
+        for command in (("train", "-c", "shop.yaml", *small, *candidates), ("promote", "--force")):
             done = command_line.here(folder, *command)
             assert done.returncode == 0, done.stderr
 

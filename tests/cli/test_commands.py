@@ -93,7 +93,7 @@ def shop(tmp_path_factory, run_process) -> Shop:
         "init": run_process(folder, "init", "data/umsatz.csv"),
         "check": run_process(folder, "check", *job),
         "train": run_process(folder, "train", *job, *SMALL),
-        "promote": run_process(folder, "promote"),
+        "promote": run_process(folder, "promote", "--force"),
         "score": run_process(folder, "score", *job, *CUTOFF, "--out", "out", COLUMNS="80"),
     }
     return Shop(folder, printed, rows)

@@ -123,6 +123,10 @@ def promote(
             help="The challenger's YAML: compare on its newest data, where the champion's differ.",
         ),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Promote it ungraded, or although it has not earned it."),
+    ] = False,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow tracking URI.")] = None,
     set_: SetOption = None,
 ) -> None:
@@ -130,7 +134,7 @@ def promote(
     settings = _load_if_given(config, set_)
     from crmml.cli import jobs
 
-    jobs.promote(name, settings, tracking_uri)
+    jobs.promote(name, settings, tracking_uri, force=force)
 
 
 @app.command()

@@ -288,6 +288,33 @@ def show_rows(rows: pd.DataFrame, title: str, most: int = 7) -> None:
     console.print(grid)
 
 
+def show_horizons(table: pd.DataFrame, chosen: str) -> None:
+    """Print the table by which one chooses when a customer counts as lapsed.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`crmml.features.horizons.compare_horizons`.
+    chosen : str
+        The horizon of the configuration.
+    """
+    headings = ("no purchase within", "median\ngaps", "windows", "customers", "churned", "lowest",
+                "highest", "came back\nlater")  # fmt: skip
+    grid = _grid("When a customer counts as churned", *headings)
+    for name, row in table.iterrows():
+        rates = [row[column] for column in ("base_rate", "lowest", "highest", "came_back")]
+        grid.add_row(
+            f"{name}{' (chosen)' if name == chosen else ''}",
+            "-" if pd.isna(row["per_gap"]) else f"{row['per_gap']:.1f}",
+            f"{row['windows']:,}",
+            f"{row['customers']:,}" if row["windows"] else "-",
+            *("-" if pd.isna(rate) else f"{rate:.1%}" for rate in rates),
+        )
+    console.print(grid)
+    if bool(table["too_short"].get(chosen, False)):
+        say(f"! {chosen} is shorter than the median gap: training would refuse it")
+
+
 def show_json(value: Mapping[str, Any]) -> None:
     """Print plain values as JSON, for programs."""
     print(json.dumps(value, ensure_ascii=False, indent=1))

@@ -89,8 +89,14 @@ def check(config: Config, *, as_json: bool = False) -> None:
                 grain=config.snapshot.grain,
             )
             refuse_few_repeats(profile.buyers, profile.one_time_share, config.data.few_repeats)
+            horizons = _compare_horizons(config, tables)
     if profile is not None:
-        display.show_json(profile.to_dict()) if as_json else display.show_profile(profile)
+        if as_json:
+            rows = horizons.astype("object").where(horizons.notna(), None).reset_index()
+            display.show_json({**profile.to_dict(), "horizons": rows.to_dict("records")})
+            return
+        display.show_profile(profile)
+        display.show_horizons(horizons, config.outcome.horizon)
         return
     told = no_log_here(config, tables)
     if as_json:
@@ -99,6 +105,21 @@ def check(config: Config, *, as_json: bool = False) -> None:
     display.show_sections(sections)
     display.show_additions(additions)
     display.say(f"* {told}")
+
+
+def _compare_horizons(config: Config, tables: Tables) -> pd.DataFrame:
+    """Return the table by which one chooses when a customer counts as lapsed."""
+    from crmml.features.horizons import HORIZONS, compare_horizons
+    from crmml.stats.discounting import in_units
+
+    chosen = {config.outcome.horizon, *HORIZONS}
+    return compare_horizons(
+        tables,
+        config.cutoff,
+        horizons=sorted(chosen, key=lambda horizon: in_units(horizon, "day")),
+        grain=config.snapshot.grain,
+        own_seller=config.data.own_seller,
+    )
 
 
 def no_log_here(config: Config, tables: Mapping[str, Any]) -> str:
@@ -163,18 +184,21 @@ def backtest(config: Config, out: Path | None) -> None:
         display.say(f"Wrote {out / 'leaderboard.csv'} and {out / 'leaderboard.png'}")
 
 
-def promote(name: str | None, config: Config | None, tracking_uri: str | None) -> None:
+def promote(
+    name: str | None, config: Config | None, tracking_uri: str | None, *, force: bool = False
+) -> None:
     """Let the challenger meet the champion, on the data of the configuration if there is one."""
     from crmml.tracking.registry import promote as meet
 
     if config is None:
-        display.say(meet(name or "crmml", uri=tracking_uri).reason)
+        display.say(meet(name or "crmml", force=force, uri=tracking_uri).reason)
         return
     with working() as say:
         say("reading and validating")
         again = _reevaluation(config)
         say("comparing")
-        found = meet(name or config.name, again=again, uri=tracking_uri or config.tracking.uri)
+        address = tracking_uri or config.tracking.uri
+        found = meet(name or config.name, again=again, force=force, uri=address)
     display.say(found.reason)
 
 

@@ -8,6 +8,7 @@ here both are refused before, with the figures.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import lightgbm as lgb
@@ -58,8 +59,13 @@ class Trees:
         return self._predict(X, pred_contrib=True)
 
     def _predict(self, X: FloatArray, **how: Any) -> FloatArray:
-        booster = lgb.Booster(model_str=read_trees(self.text))
-        return np.asarray(booster.predict(X, num_threads=self.num_threads, **how))
+        return np.asarray(_booster(self.text).predict(X, num_threads=self.num_threads, **how))
+
+
+@lru_cache(maxsize=4)
+def _booster(text: str) -> lgb.Booster:
+    """Check and read trees once for all batches of customers."""
+    return lgb.Booster(model_str=read_trees(text))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a training has to say of its probability of churn: its profit, and where it is worst."""
+"""What a training says of its probability of churn: profit, level, and where it is worst."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crmml.training.served import PREFIX, Served, worst_group
 
 
 def churn_notes(served: Served, churn: ChurnSelection) -> list[Note]:
-    """Say what the ranking earns and which group is told worst.
+    """Say what the ranking earns, how its level was settled and which group is told worst.
 
     Parameters
     ----------
@@ -38,6 +38,8 @@ def churn_notes(served: Served, churn: ChurnSelection) -> list[Note]:
                 f"{profit[2]:,.2f}, contacting {profit[3]:.0%}"
             )
         notes.append(Note("churn_profit", "info", text, "churn"))
+    if churn.level is not None:
+        notes.append(Note("churn_level", "info", str(churn.level), "churn"))
     if served.churn is not None and (text := worst_group(served.churn)):
         notes.append(Note("churn_worst_group", "info", text, "churn"))
     return notes

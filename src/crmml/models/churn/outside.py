@@ -135,7 +135,7 @@ class OutsideCalibration:
         )
         window = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         levels = (window[:, None] == np.arange(len(parts))).astype(np.float64)
-        found = _posterior_mode(
+        found = posterior_mode(
             np.hstack([matrix, levels]),
             np.concatenate([part.churned for part in parts]),
             np.r_[plain, np.zeros(len(parts))],
@@ -204,7 +204,7 @@ def _matrix(no_purchase: FloatArray, frequency: FloatArray, inactivity: FloatArr
     return np.column_stack([np.ones(len(no_purchase)), _log_odds(no_purchase), *dummies])
 
 
-def _posterior_mode(
+def posterior_mode(
     matrix: FloatArray, event: FloatArray, centre: FloatArray, deviations: FloatArray
 ) -> FloatArray:
     """Find the mode of a logistic regression with independent normal priors."""
