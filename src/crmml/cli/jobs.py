@@ -156,6 +156,11 @@ def backtest(config: Config, out: Path | None) -> None:
     from crmml.training.fit import age_of_base
     from crmml.training.pipeline import backtest_configured
 
+    if "transactions" not in config.data.tables and "subscriptions" in config.data.tables:
+        from crmml.cli.contracts import backtest_of_contracts
+
+        backtest_of_contracts(config, out)
+        return
     if out is not None:
         _check_writable(out)
     with working() as say:
@@ -540,13 +545,24 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
 
 
 def _reevaluation(config: Config) -> Reevaluation:
+    from crmml.scoring.bases import kind_of
     from crmml.storage.fingerprint import fingerprint
     from crmml.tracking.registry import Reevaluation
+    from crmml.training.contract_pipeline import (
+        evaluate_contract_champion,
+        specify_contract_labels,
+    )
     from crmml.training.opening import open_configured
     from crmml.training.plan import specify_labels
     from crmml.training.served import evaluate_champion
 
     tables = open_configured(config)
+    if kind_of(tables) == "contracts":
+        return Reevaluation(
+            data_fingerprint=fingerprint(tables),
+            label_specification=specify_contract_labels(config, tables),
+            evaluate=lambda bundle: evaluate_contract_champion(bundle, config, tables),
+        )
     return Reevaluation(
         data_fingerprint=fingerprint(tables),
         label_specification=specify_labels(config, tables),
