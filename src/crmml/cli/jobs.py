@@ -155,6 +155,11 @@ def backtest(config: Config, out: Path | None) -> None:
     from crmml.training.fit import age_of_base
     from crmml.training.pipeline import backtest_configured
 
+    if "transactions" not in config.data.tables and "subscriptions" in config.data.tables:
+        from crmml.cli.contracts import backtest_of_contracts
+
+        backtest_of_contracts(config, out)
+        return
     if out is not None:
         _check_writable(out)
     with working() as say:
@@ -553,17 +558,28 @@ def _reevaluation(config: Config) -> Reevaluation:
     from crmml.scoring.bases import kind_of
     from crmml.storage.fingerprint import fingerprint
     from crmml.tracking.registry import Reevaluation
+    from crmml.training.contract_pipeline import (
+        evaluate_contract_champion,
+        specify_contract_labels,
+    )
     from crmml.training.labelled_pipeline import refuse_champion, specify_outcome
     from crmml.training.opening import open_configured
     from crmml.training.plan import specify_labels
     from crmml.training.served import evaluate_champion
 
     tables = open_configured(config)
-    if kind_of(tables) == "labelled":
+    kind = kind_of(tables)
+    if kind == "labelled":
         return Reevaluation(
             data_fingerprint=fingerprint(tables),
             label_specification=specify_outcome(config, tables),
             evaluate=refuse_champion,
+        )
+    if kind == "contracts":
+        return Reevaluation(
+            data_fingerprint=fingerprint(tables),
+            label_specification=specify_contract_labels(config, tables),
+            evaluate=lambda bundle: evaluate_contract_champion(bundle, config, tables),
         )
     return Reevaluation(
         data_fingerprint=fingerprint(tables),
