@@ -272,7 +272,9 @@ def backtest_configured(config: Config, *, announce: Announce | None = None) -> 
     say = announce or (lambda _: None)
     check_settings(config)
     say("opening the data")
-    return evaluate_candidates(plan_judging(make_plan(config, open_configured(config))), say)
+    tables = open_configured(config)
+    tables.require_log()
+    return evaluate_candidates(plan_judging(make_plan(config, tables)), say)
 
 
 def evaluate_candidates(plan: Plan, announce: Announce) -> Backtest:
