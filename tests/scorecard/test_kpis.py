@@ -21,11 +21,11 @@ def _shop(seed=1, planted=None, periods=24):
             keep = 0.40 - (0.12 if (group == planted and k >= 17) else 0.0)
             before = int(rng.integers(380, 420))
             buyers = int(rng.integers(390, 410))
+            new, lured = rng.binomial(buyers, 0.05), rng.poisson(20)
             rows.append({
                 "period": start, "group": group, "buyers": buyers, "buyers_before": before,
-                "kept": rng.binomial(before, keep), "known": 1000, "new": rng.binomial(buyers, 0.05),
-                "won_back": rng.poisson(20), "purchases": buyers + rng.poisson(100),
-                "revenue": rng.normal(10_000, 400),
+                "kept": rng.binomial(before, keep), "known": 1000, "new": new, "won_back": lured,
+                "purchases": buyers + rng.poisson(100), "revenue": rng.normal(10_000, 400),
             })  # fmt: skip
     return pd.DataFrame(rows).set_index(["period", "group"])
 

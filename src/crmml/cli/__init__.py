@@ -123,11 +123,10 @@ def promote(
             help="The challenger's YAML: compare on its newest data, where the champion's differ.",
         ),
     ] = None,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Promote it ungraded, or although it has not earned it."),
-    ] = False,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow tracking URI.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote it whatever gates and comparison say.")
+    ] = False,
     set_: SetOption = None,
 ) -> None:
     """Compare the challenger with the champion; move the alias, or say why not."""
@@ -163,6 +162,10 @@ def score(
             "contracts alone).",
         ),
     ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(help="Instead of --config, for a model of a labelled table: a file of rows."),
+    ] = None,
     cutoff: Annotated[
         str | None, typer.Option(help="Score as of this date (default: after the last row).")
     ] = None,
@@ -184,6 +187,7 @@ def score(
         model=model,
         config=settings,
         transactions=transactions,
+        rows=rows,
         cutoff=cutoff,
         out=out,
         file_format=format_,
@@ -204,6 +208,10 @@ def explain(
     ] = None,
     transactions: Annotated[
         str | None, typer.Option(help="Instead of --config: a file of transactions.")
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(help="Instead of --config, for a model of a labelled table: a file of rows."),
     ] = None,
     scores: Annotated[
         Path | None,
@@ -228,6 +236,7 @@ def explain(
         model=model,
         config=settings,
         transactions=transactions,
+        rows=rows,
         scores=scores,
         cutoff=cutoff,
         out=out,
@@ -369,15 +378,21 @@ def main() -> None:
         if not _interrupted.is_set():
             _complain(f"cannot use {error.filename or 'a file'}: {error.strerror or error}")
             sys.exit(2)
-    except (Exception, KeyboardInterrupt):
+    except (Exception, KeyboardInterrupt) as error:
         if not _interrupted.is_set():
-            raise
+            # engines and databases wrap what the disk says into errors of their own
+            full = next((words for words in _FULL if words in str(error)), None)
+            if full is None:
+                raise
+            _complain(f"a file cannot be written: {full}")
+            sys.exit(2)
     else:
         return
     _complain("interrupted; nothing was left half written")
     sys.exit(130)
 
 
+_FULL = ("No space left on device", "File too large", "disk is full", "Disk quota exceeded")
 _interrupted = threading.Event()
 
 

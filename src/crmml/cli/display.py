@@ -328,6 +328,22 @@ _LENGTHS = {
 """Time unit, horizon of the outcome and of value, and least history, by the grain."""
 
 
+_HEAD = """# Written by `crmml init`. A key that is left out keeps its default, which
+# `crmml config -c FILE` prints.
+name: crmml
+seed: 1
+
+"""
+_OF_A_LABEL = """
+
+# contact:                # decides from which probability a contact pays: put your own figures
+#   customer_value: 200   # money that a customer who is kept brings
+#   save_rate: 0.3        # share of those who would leave and stay because of the offer
+#   incentive: 10         # cost of the offer to who takes it
+#   cost: 1               # cost of the contact
+"""
+
+
 def config_text(proposals: list[Proposal], relative_to: Path) -> str:
     """Write a whole, commented configuration around the proposed data section."""
     from crmml.cli.contracts import config_text_of_contracts
@@ -337,16 +353,13 @@ def config_text(proposals: list[Proposal], relative_to: Path) -> str:
     shown = [p.relative_to(relative_to) if p.is_relative_to(relative_to) else p for p in paths]
     section = write_section(zip(proposals, shown, strict=True)).rstrip()
     given = {proposal.schema.name for proposal in proposals}
+    if given == {"labelled"}:
+        return _HEAD + section + _OF_A_LABEL
     if "subscriptions" in given and "transactions" not in given:
         return config_text_of_contracts(section)
     grain = next((p.grain for p in proposals if p.schema.name == "transactions"), "day")
     unit, outcome, value, before = _LENGTHS[grain]
-    return f"""# Written by `crmml init`. A key that is left out keeps its default, which
-# `crmml config -c FILE` prints.
-name: crmml
-seed: 1
-
-{section}
+    return f"""{_HEAD}{section}
 
 snapshot:
   grain: {grain:<14} # all lines of a customer in one {grain} are one purchase

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from crmml.atomic import named
-from crmml.cli import display, stop_if_interrupted
+from crmml.cli import display, labelled, stop_if_interrupted
 from crmml.config import Config, parse_config
 from crmml.exceptions import ParameterError, StorageError
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from crmml.scoring.scorer import Scores
     from crmml.tracking.registry import Reevaluation
     from crmml.tracking.runs import LoggedModel
-    from crmml.training.contract_pipeline import ContractTraining
     from crmml.training.pipeline import TrainingResult
 
 
@@ -100,11 +99,13 @@ def check(config: Config, *, as_json: bool = False) -> None:
         return
     told = no_log_here(config, tables)
     if as_json:
-        display.show_json({"tables": tables.counts, "reach": told})
+        display.show_json({"tables": tables.counts, "reach": "; ".join(told)})
         return
     display.show_sections(sections)
-    display.show_additions(additions)
-    display.say(f"* {told}")
+    if "labelled" not in tables:
+        display.show_additions(additions)
+    for sentence in told:
+        display.say(f"* {sentence}")
 
 
 def _compare_horizons(config: Config, tables: Tables) -> pd.DataFrame:
@@ -122,24 +123,22 @@ def _compare_horizons(config: Config, tables: Tables) -> pd.DataFrame:
     )
 
 
-def no_log_here(config: Config, tables: Mapping[str, Any]) -> str:
+def no_log_here(config: Config, tables: Tables) -> list[str]:
     """Say what can be done with tables among which there is no log."""
     if "subscriptions" in tables:
         from crmml.training.contracts import describe_reach
 
-        return describe_reach(config, tables)
-    told = "there is no log of transactions: this version trains on a log only"
+        return [describe_reach(config, tables)]
     if "labelled" in tables:
-        told += (
-            "; of a labelled table it checks ids and outcome, and in Python Snapshot.from_frame "
-            "takes its columns as features of the churn models"
-        )
-    return told
+        from crmml.training.labelled_pipeline import look_at
+
+        return look_at(tables)
+    return ["there is no log, no contracts and no labelled table: a model needs one of them"]
 
 
 def train(config: Config) -> None:
     """Train, log, store the folder, and show what came out."""
-    result, logged, folder = _train_and_log(config)
+    result, logged, folder, _ = _train_and_log(config)
     _show_training(result, _notes_beside(folder))
     named = "" if logged.name == "crmml" else f" --name {logged.name}"
     where = f" --tracking-uri {tracking_address(config)}" if config.tracking.uri else ""
@@ -196,14 +195,14 @@ def promote(
     from crmml.tracking.registry import promote as meet
 
     if config is None:
-        display.say(meet(name or "crmml", force=force, uri=tracking_uri).reason)
+        display.say(meet(name or "crmml", uri=tracking_uri, force=force).reason)
         return
     with working() as say:
         say("reading and validating")
         again = _reevaluation(config)
         say("comparing")
-        address = tracking_uri or config.tracking.uri
-        found = meet(name or config.name, again=again, force=force, uri=address)
+        where = tracking_uri or config.tracking.uri
+        found = meet(name or config.name, again=again, uri=where, force=force)
     display.say(found.reason)
 
 
@@ -212,6 +211,7 @@ def score(
     model: str | None,
     config: Config | None,
     transactions: str | None,
+    rows: str | None,
     cutoff: str | None,
     out: Path,
     file_format: str,
@@ -226,7 +226,12 @@ def score(
     moment = None if cutoff is None else read_moment(cutoff, "--cutoff")
     _check_writable(out)
     with working() as say:
-        bundle, tables, given = open_to_score(model, config, transactions, tracking_uri, say)
+        bundle = load_to_score(model, config, tracking_uri, say)
+        if bundle.manifest.kind == "labelled":
+            asked = labelled.rows_to_score(config, rows or transactions)
+            labelled.score(bundle, asked, out, file_format, cutoff=cutoff, strict=strict, say=say)
+            return
+        tables, given = open_to_score(bundle, config, transactions, rows, say)
         from crmml.reports.lists import Lists
         from crmml.scoring.batches import score_in_batches
         from crmml.scoring.scorer import scoring_cutoff
@@ -268,31 +273,40 @@ def _pyramids(scores: Scores) -> pd.DataFrame | None:
     return None if "profit_to_date" in scores.absent else display.pyramid_table(scores.table)
 
 
-def open_to_score(
-    model: str | None,
-    config: Config | None,
-    transactions: str | None,
-    tracking_uri: str | None,
-    say: Callable[[str], None],
-) -> tuple[ScoringBundle, Tables, dict[str, Any]]:
-    """Load a bundle and open the data that it is to score, with the settings that count then."""
-    if (config is None) == (transactions is None):
-        raise ParameterError("the data to score", "one of --config and --transactions", None)
+def load_to_score(
+    model: str | None, config: Config | None, tracking_uri: str | None, say: Callable[[str], None]
+) -> ScoringBundle:
+    """Load the bundle that a command names, by default the champion of the configuration's name."""
     model = model or f"models:/{config.name if config else 'crmml'}@champion"
     say(f"loading {model}")
+    return load_model(model, tracking_uri or (config.tracking.uri if config else None))
+
+
+def open_to_score(
+    bundle: ScoringBundle,
+    config: Config | None,
+    transactions: str | None,
+    rows: str | None,
+    say: Callable[[str], None],
+) -> tuple[Tables, dict[str, Any]]:
+    """Open the data that a bundle is to score, with the settings that count then."""
+    if rows is not None:
+        rule = "left out: the model is of a log; give --config or --transactions"
+        raise ParameterError("--rows", rule, rows)
+    if (config is None) == (transactions is None):
+        raise ParameterError("the data to score", "one of --config and --transactions", None)
     from crmml.scoring.scorer import open_for
     from crmml.training import settings_at_score
     from crmml.training.opening import open_configured
 
-    bundle = load_model(model, tracking_uri or (config.tracking.uri if config else None))
     if config is None:
         say("reading and validating")
-        return bundle, open_for(bundle, transactions), {}
+        return open_for(bundle, transactions), {}
     settings_at_score.check_settings_at_score(config, bundle)
     given = settings_at_score.honoured_settings(config)
     say("reading and validating")
     policies = settings_at_score.policies_at_score(config, bundle)
-    return bundle, open_configured(config, policies=policies), given
+    return open_configured(config, policies=policies), given
 
 
 def demo(out: Path, world: str = "cdnow") -> None:
@@ -301,19 +315,18 @@ def demo(out: Path, world: str = "cdnow") -> None:
     from crmml.scoring.scorer import score as score_tables
     from crmml.storage.scores import write_scores
     from crmml.tracking.registry import promote as meet
-    from crmml.training.opening import open_configured
 
     if world not in WORLDS:
         raise ParameterError("--world", f"one of {', '.join(WORLDS)}", world)
     _check_writable(out)
     story, config = WORLDS[world](out)
     display.say(story)
-    result, logged, folder = _train_and_log(config)
+    result, logged, folder, figures = _train_and_log(config)
     promotion = meet(config.name, uri=config.tracking.uri)
     with working() as say:
         say("scoring with the champion")
         bundle = load_model(f"models:/{config.name}@champion", config.tracking.uri)
-        scores = score_tables(bundle, open_configured(config), result.scores.cutoff)
+        scores = score_tables(bundle, result.tables, result.scores.cutoff)
         written = write_scores(scores.table, out, scores.cutoff)
         lists = Lists(bundle)
         lists.add(scores.table)
@@ -321,7 +334,7 @@ def demo(out: Path, world: str = "cdnow") -> None:
         lists.write(out, scores.cutoff, scores.absent, allocation)
         page = write_report(out, out)
         say("drawing")
-        pictures = save_figures(_picture(result)[1], out / "plots")
+        pictures = save_figures(figures, out / "plots")
     _show_training(result, _notes_beside(folder), pyramids=False)
     display.say(promotion.reason)
     pyramids = _pyramids(scores)
@@ -435,39 +448,36 @@ def working() -> Iterator[Callable[[str], None]]:
         yield say
 
 
-def _show_training(
-    result: TrainingResult | ContractTraining, stored: Path, *, pyramids: bool = True
-) -> None:
+def _show_training(result: Any, stored: Path, *, pyramids: bool = True) -> None:
     """Show what came out, by the kind of the training."""
-    from crmml.training.contract_pipeline import ContractTraining
-
-    if isinstance(result, ContractTraining):
+    kind = result.bundle.manifest.kind
+    if kind == "contracts":
         from crmml.cli.contracts import show_contract_training
 
         show_contract_training(result, stored)
+        return
+    if kind == "labelled":
+        labelled.show_training(result, stored)
         return
     display.show_training(result, stored)
     if pyramids:
         display.show_pyramids(_pyramids(result.scores))
 
 
-def _picture(
-    result: TrainingResult | ContractTraining,
-) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+def _picture(result: Any) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Gather tables and pictures of a training, by its kind."""
     from crmml.plots.gallery import contract_figures, training_figures
-    from crmml.training.contract_pipeline import ContractTraining
 
-    if isinstance(result, ContractTraining):
+    if result.bundle.manifest.kind == "contracts":
         from crmml.cli.contracts import tables_of_contracts
 
         return tables_of_contracts(result), contract_figures(result)
+    if result.bundle.manifest.kind == "labelled":
+        return result.logged_tables(), training_figures(result)
     return _tables_of(result), training_figures(result)
 
 
-def _train_and_log(
-    config: Config,
-) -> tuple[TrainingResult | ContractTraining, LoggedModel, Path]:
+def _train_and_log(config: Config) -> tuple[Any, LoggedModel, Path, dict[str, Any]]:
     from crmml.atomic import replacing
     from crmml.notes import to_json
     from crmml.storage.bundles import shelve_bundle
@@ -510,7 +520,7 @@ def _train_and_log(
         stored(logged, experiment)
         with replacing(_notes_beside(folder)) as target:
             target.write_text(to_json(result.notes), encoding="utf-8")
-    return result, logged, folder
+    return result, logged, folder, figures
 
 
 def _refuse_few_repeats(config: Config, tables: Tables) -> None:
@@ -552,6 +562,7 @@ def _reevaluation(config: Config) -> Reevaluation:
         evaluate_contract_champion,
         specify_contract_labels,
     )
+    from crmml.training.labelled_pipeline import refuse_champion, specify_outcome
     from crmml.training.opening import open_configured
     from crmml.training.plan import specify_labels
     from crmml.training.served import evaluate_champion
@@ -562,6 +573,12 @@ def _reevaluation(config: Config) -> Reevaluation:
             data_fingerprint=fingerprint(tables),
             label_specification=specify_contract_labels(config, tables),
             evaluate=lambda bundle: evaluate_contract_champion(bundle, config, tables),
+        )
+    if kind_of(tables) == "labelled":
+        return Reevaluation(
+            data_fingerprint=fingerprint(tables),
+            label_specification=specify_outcome(config, tables),
+            evaluate=refuse_champion,
         )
     return Reevaluation(
         data_fingerprint=fingerprint(tables),

@@ -229,6 +229,8 @@ class Tables(Mapping[str, ir.Table]):
         """
         if "transactions" not in self:
             why = "this version trains and scores on a log only, and checks the other tables"
+            if "labelled" in self:
+                why = "a labelled table has no time, so `crmml train` judges its models itself"
             raise MissingTableError(["transactions"], self, why)
 
     @property

@@ -40,6 +40,7 @@ from crmml.plots.purchases import (
 from crmml.plots.value import plot_pareto_curve, plot_tier_profile
 from crmml.segments.value_tier import compute_pareto_curve
 from crmml.training.evaluate import DECIDED_BY
+from crmml.training.labelled_pipeline import LabelledResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,12 +51,12 @@ if TYPE_CHECKING:
     _Canvas: TypeAlias = Callable[[str], Axes]
 
 
-def training_figures(result: TrainingResult) -> dict[str, Figure]:
+def training_figures(result: TrainingResult | LabelledResult) -> dict[str, Figure]:
     """Draw everything worth looking at after a training.
 
     Parameters
     ----------
-    result : TrainingResult
+    result : TrainingResult or LabelledResult
         From :func:`crmml.train`.
 
     Returns
@@ -69,6 +70,12 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
         figures[name] = Figure(figsize=(7.0, 4.4), dpi=110, layout="constrained")
         return figures[name].subplots()
 
+    if isinstance(result, LabelledResult):
+        plot_reliability(result.fit.judgement.reliability, ax=canvas("churn_reliability"))
+        plot_gain_curve(
+            result.fit.judgement.gain_curve.set_index("contacted"), ax=canvas("churn_gain")
+        )
+        return figures
     _draw_value(result, canvas)
     _draw_window(result, canvas)
     _draw_tracking(result, canvas)

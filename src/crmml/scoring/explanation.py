@@ -181,6 +181,11 @@ def explain(
         If the customer is not known, or has bought nothing before the cutoff; or if the row was
         served by another model.
     """
+    if bundle.manifest.kind == "labelled":
+        raise CrmmlError(
+            "a row of a labelled table has no history to tell of; crmml.score(bundle, rows)"
+            ".explain(customer_id) says what each of its columns adds"
+        )
     refuse_without_log(bundle.manifest)
     tables = open_for(bundle, transactions, customers)
     at = scoring_cutoff(bundle, tables, cutoff)

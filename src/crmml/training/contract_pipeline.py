@@ -70,7 +70,7 @@ class ContractTraining(Result):
     contracts : ContractChoice
         The chosen model, with its backtest.
     replicates : Replicates
-        The metrics of the chosen model at the latest cutoff, on bootstrap replicates of the customers.
+        Its metrics at the latest cutoff, on bootstrap replicates of the customers.
     notes : tuple of Note
         What the user must know.
     label_specification : dict

@@ -60,6 +60,12 @@ def open_configured(
     return open_tables(every, policies=policies or section.policies)
 
 
+def labelled_source(config: Config) -> Any:
+    """Return the labelled table of a configuration, unread; None where it names none."""
+    source = config.data.labelled
+    return None if source is None else _source(source)
+
+
 def _priced(log: Any, worth: float) -> Source:
     """Return a log without amounts in which each purchase is worth so much."""
     if isinstance(log, Source) and not log.without_amounts:
