@@ -225,6 +225,9 @@ def score(
         raise ParameterError("--format", "parquet or csv", file_format)
     moment = None if cutoff is None else read_moment(cutoff, "--cutoff")
     _check_writable(out)
+    if (config is None) == (transactions is None and rows is None):
+        rule = "one of --config and --transactions (contracts: --subscriptions, a table: --rows)"
+        raise ParameterError("the data to score", rule, None)
     with working() as say:
         bundle = load_to_score(model, config, tracking_uri, say)
         if bundle.manifest.kind == "labelled":

@@ -13,7 +13,7 @@ from crmml.card import Card, Result, listed
 from crmml.config import Config
 from crmml.data.tables import Tables
 from crmml.exceptions import ComparisonError, TooLittleDataError
-from crmml.features.contracts import build_contract_outcomes
+from crmml.features.contracts import Contracts, build_contract_outcomes
 from crmml.metrics.bootstrap import Replicates
 from crmml.models.churn.contract_evaluation import (
     ContractBacktest,
@@ -70,7 +70,7 @@ class ContractTraining(Result):
     contracts : ContractChoice
         The chosen model, with its backtest.
     replicates : Replicates
-        The metrics of the chosen model at the latest cutoff, on replicates of the customers.
+        Its metrics at the latest cutoff, on bootstrap replicates of the customers.
     notes : tuple of Note
         What the user must know.
     label_specification : dict
@@ -327,9 +327,12 @@ def _gather(choice: ContractChoice, gates: list[Gate], scores: Scores) -> tuple[
     reasons: dict[str, list[str]] = {}
     for name, reason in scores.absent.items():
         reasons.setdefault(reason, []).append(name)
+    waiting = len(scores.base.in_grace) if isinstance(scores.base, Contracts) else 0
+    grace = f"{waiting:,} contracts have ended but may still be renewed: they are not scored"
     return merge_notes(
         [
             *choice.notes,
+            *([Note("in_grace", "info", grace, "contracts")] if waiting else []),
             *(gate.note for gate in gates),
             *(Note("not_applied", "warn", text, topic="decisions") for text in planned),
             *(
