@@ -117,7 +117,7 @@ def test_bad_rows_are_refused_and_the_next_run_works(
     for word in words:
         assert word in sentence, sentence
     if by_itself:  # the same folder, the data mended
-        done = command_line.process(tmp_path, "check", "--config", write(log))
+        done = command_line.here(tmp_path, "check", "--config", write(log))
         assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -205,7 +205,7 @@ def test_negative_and_zero_amounts_work_and_are_counted(
 
 def test_misspelt_keys_and_broken_settings(refused, write, log, tmp_path):
     config = write(log, "outcome: {horizn: 13W}\n")
-    sentence = refused(tmp_path, "train", "-c", config, as_process=True)
+    sentence = refused(tmp_path, "train", "-c", config)
     assert "unknown key 'outcome.horizn'; did you mean 'horizon'?" in sentence
     (tmp_path / "broken.yaml").write_text("data: {transactions: [path: log.csv\n")
     assert "not valid YAML" in refused(tmp_path, "train", "-c", "broken.yaml")
