@@ -5,6 +5,9 @@ under the same folds. The rivals and the tables are no dependencies: give the in
 environment that has them (``make rivals`` sets one up), ``python benchmarks/labelled.py
 --rivals-python PATH``. Every model, ours and theirs, is tuned and fitted inside the training part
 of each fold. Intervals (95 %) of the difference are over bootstrap replicates of the customers.
+
+With three folds the target is met on ``wa_churn`` (.8487, the best rival .8484, measured before
+trees were averaged) and missed on ``mlc_churn`` (.9171, the EBM .9221; the log loss is better).
 """
 
 from __future__ import annotations

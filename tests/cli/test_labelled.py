@@ -62,7 +62,7 @@ def test_new_rows_are_scored_alike_each_time(labelled_shelf, people, run, tmp_pa
     [
         ("score -c crmml.yaml --cutoff 2024-01-01", "a labelled table has no time"),
         ("score --model models/crmml/1", "one of --config and --rows"),
-        ("backtest -c crmml.yaml", "a labelled table has no time"),
+        ("backtest -c crmml.yaml", "the table 'transactions' is needed"),
         ("diff models/crmml/1 models/crmml/1", "a labelled table has no tiers"),
         ("explain -c crmml.yaml --customer nobody", "not among the rows"),
     ],
