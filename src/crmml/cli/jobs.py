@@ -253,7 +253,8 @@ def score(
             written = write_scores(batches, out, scores.cutoff, file_format)  # type: ignore[arg-type]
             listed = None
             if out.suffix != ".duckdb":
-                listed = lists.write(out, scores.cutoff, scores.absent, scores.allocation)
+                ahead = scores.gather(lists.ahead)
+                listed = lists.write(out, scores.cutoff, scores.absent, scores.allocation, ahead)
             known = [n for n in ("net_clv", "profit_to_date") if n not in scores.absent]
             pyramids = display.pyramid_table(scores.gather(known))
     from crmml.scoring.bases import last_event
