@@ -184,6 +184,7 @@ def score(
     file_format: str,
     strict: bool,
     tracking_uri: str | None,
+    lang: str = "en",
 ) -> None:
     """Score and write."""
     from crmml.features.windows import read_moment
@@ -204,9 +205,8 @@ def score(
         plans = read_plans(out, moment)
         control = read_control(out, moment, bundle.policy.experiment)
         lists = Lists(bundle, tables)
-        with score_in_batches(
-            bundle, tables, moment, plans=plans, control=control, strict=strict, **given
-        ) as scores:
+        how: dict[str, Any] = {"plans": plans, "control": control, "strict": strict, "lang": lang}
+        with score_in_batches(bundle, tables, moment, **how, **given) as scores:
             say("writing")
             batches = lists.passing(scores)
             written = write_scores(batches, out, scores.cutoff, file_format)  # type: ignore[arg-type]

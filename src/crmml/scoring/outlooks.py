@@ -9,11 +9,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pandas as pd
 
+from crmml._typing import BoolArray
 from crmml.exceptions import CrmmlError
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import LOYALTY_CLASSES
 from crmml.models.churn.history import find_candidates
+from crmml.models.churn.model import ChurnModel
 from crmml.models.churn.outside import OutsideCalibration
+from crmml.scoring.churn_reasons import NO_REFERENCE, churn_parts, tell_churn
 from crmml.scoring.predictors import Moment, Output
 from crmml.scoring.served_distribution import (
     INTERVAL,
@@ -223,11 +226,15 @@ class ChurnRisk:
     outside : OutsideCalibration or None
         For all others: what the served distribution says of no purchase, calibrated. Bundles of
         version 0.1 have none and ask the model of everybody.
+    reference : tuple of 3 floats or None
+        Frequency, silence and age of the customer that a process compares with for its reasons;
+        bundles of before version 0.4 have none.
     """
 
     model: Any
     horizon: str
     outside: OutsideCalibration | None = None
+    reference: tuple[float, float, float] | None = None
 
     name: ClassVar[str] = "churn"
     tables: ClassVar[frozenset[str]] = _LOG
@@ -242,9 +249,14 @@ class ChurnRisk:
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """One probability."""
-        meaning = "no purchase in the outcome window"
-        return (Output("churn_probability", "number", "probability", meaning, self.horizon),)
+        """One probability, and its reasons."""
+        meaning, h = "no purchase in the outcome window", self.horizon
+        why = "the strongest reasons, with the log-odds that they add or take"
+        return (
+            Output("churn_probability", "number", "probability", meaning, h),
+            Output("churn_reasons_for", "text", "", f"what speaks for it: {why}", h),
+            Output("churn_reasons_against", "text", "", f"what speaks against it: {why}", h),
+        )
 
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Ask the churn model of the candidates, and the calibrated process of all others."""
@@ -258,9 +270,44 @@ class ChurnRisk:
                 known["frequency"].to_numpy(dtype=np.float64),
                 known["inactivity"].to_numpy(dtype=np.float64) / length,
             )
-            horizons = self.outside.candidate_horizons
-            churn = churn.where(find_candidates(snapshot, self.horizon, horizons), others)
-        return pd.DataFrame({"churn_probability": churn}, index=snapshot.customer_id)
+            churn = churn.where(self._candidates(snapshot), others)
+        table = pd.DataFrame({"churn_probability": churn}, index=snapshot.customer_id)
+        if self.reference is None and not self._learned(snapshot).all():
+            moment.leave_out(["churn_reasons_for", "churn_reasons_against"], NO_REFERENCE)
+            return table
+        parts = self.parts(snapshot, churn)
+        how = {"lang": moment.lang, "horizon": self.horizon}
+        return table.join(tell_churn(parts, self.model, snapshot, **how))
+
+    def parts(self, snapshot: Snapshot, churn: pd.Series[float]) -> pd.DataFrame:
+        """Return what each family of features adds to the log-odds of churn.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+        churn : Series
+            What :meth:`predict` gave, keyed by customer.
+
+        Returns
+        -------
+        DataFrame
+            See :func:`crmml.scoring.churn_reasons.churn_parts`.
+        """
+        return churn_parts(
+            self.model,
+            snapshot,
+            np.asarray(churn.reindex(snapshot.customer_id), dtype=np.float64),
+            learned=self._candidates(snapshot),
+            reference=self.reference,
+        )
+
+    def _candidates(self, snapshot: Snapshot) -> BoolArray:
+        if self.outside is None:
+            return np.ones(len(snapshot), dtype=bool)
+        return find_candidates(snapshot, self.horizon, self.outside.candidate_horizons)
+
+    def _learned(self, snapshot: Snapshot) -> BoolArray:
+        return self._candidates(snapshot) & isinstance(self.model, ChurnModel)
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,8 @@ class Moment:
         What predictors found besides columns, by the predictor's name.
     allocation : Allocation or None
         Of the budget among all customers, where these are a batch of them; in the order of these.
+    lang : {"en", "fa"}
+        Language of the reasons.
     """
 
     tables: Tables
@@ -103,6 +105,7 @@ class Moment:
     plans: pd.DataFrame | None = None
     control: pd.DataFrame | None = None
     allocation: Allocation | None = None
+    lang: str = "en"
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property

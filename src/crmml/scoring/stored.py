@@ -162,6 +162,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         (_duration, "durations like '13W'"),
     ),
     "n_posterior_draws": (_within(1, 1e6), "a number from 1"),
+    "reference": (
+        lambda v: len(v) == 3 and all(0.0 <= one < 1e9 for one in _numbers(v)),
+        "three numbers from 0",
+    ),
     "margin": (_margin, "a positive number, or the column of each customer's own ratio"),
     "cut_points": (
         lambda v: len(v) == 4 and all(map(math.isfinite, _numbers(v))) and _falling(v),
