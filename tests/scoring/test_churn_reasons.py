@@ -16,6 +16,7 @@ from crmml.models.churn.process_shares import process_shares, reference_customer
 from crmml.models.churn.purchase import PurchaseChurn
 from crmml.models.purchase.pareto_nbd import ParetoNBDModel
 from crmml.scoring.batches import score_in_batches
+from crmml.scoring.churn_reasons import family_importance
 from crmml.scoring.outlooks import ChurnRisk
 from crmml.scoring.scorer import open_for, score, settings_of_snapshot
 
@@ -102,6 +103,18 @@ def test_strongest_come_first_with_what_they_add(scores):
     strongest = pd.Series(parts.max(axis=1).to_numpy()).round(2)
     first = added.groupby(level=0).first()
     assert first.to_numpy() == pytest.approx(strongest[first.index].to_numpy(), abs=0.011)
+
+
+def test_importance_of_families_has_intervals_that_do_not_depend_on_the_order(scores):
+    parts = scores.churn_parts()
+    found = family_importance(parts, n_replicates=100)
+    assert found["importance"].is_monotonic_decreasing
+    mean = parts[found.index].abs().mean()
+    assert found["importance"].to_numpy() == pytest.approx(mean.to_numpy())
+    assert (found["lower"] < found["importance"]).all()
+    assert (found["importance"] < found["upper"]).all()
+    turned = family_importance(parts.iloc[::-1], n_replicates=100)
+    pd.testing.assert_frame_equal(turned, found)
 
 
 def test_batches_tell_the_same(learned, scores):

@@ -425,6 +425,7 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
 
     tables = {
         "leaderboard": result.backtest.leaderboard,
+        "churn_importance": result.churn_importance.reset_index(),
         "tiers": tier_table(sum_tiers(result.scores.table)).reset_index(),
         "actions": result.scores.recommendation.by_action().reset_index(),
     }

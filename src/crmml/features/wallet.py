@@ -120,6 +120,10 @@ class Wallet(Shown):
             Net spend at the house in the window.
         ``need``
             The customer's whole spend in the window, seen (panel) or estimated.
+        ``need_lower``, ``need_upper``
+            Bounds of the need: both the need where it is seen; where it is estimated, the own
+            spend (no need beyond it), and the largest of that, the customer's best earlier window
+            and the peers'.
         ``share_before``
             The share over all earlier windows; NaN where rivals are not seen.
         ``past_windows``
@@ -452,6 +456,8 @@ def _panel(frame: pd.DataFrame) -> dict[str, Any]:
         "occasions": frame["occasions"].to_numpy(dtype=np.float64),
         "spend": frame["spend"].to_numpy(),
         "need": total,
+        "need_lower": total,
+        "need_upper": total,
         "share_before": before,
         "probability_competitor": np.where(unknown, np.nan, names == "competitor"),
     }
@@ -485,6 +491,8 @@ def _inferred(frame: pd.DataFrame, peers: Peers, signals: Collection[Any]) -> di
         "occasions": occasions,
         "spend": frame["spend"].to_numpy(),
         "need": need,
+        "need_lower": spend,
+        "need_upper": np.maximum(need, np.maximum(frame["peak"].to_numpy(), peers.peak)),
         "share_before": np.nan,
         "probability_competitor": np.where(to_rival, 1.0, probability),
     }

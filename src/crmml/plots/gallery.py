@@ -27,6 +27,7 @@ from crmml.plots.budget import plot_budget_curve
 from crmml.plots.judgement import (
     plot_calibration,
     plot_gain_curve,
+    plot_importance,
     plot_leaderboard,
     plot_pit_histogram,
     plot_profit_curve,
@@ -79,6 +80,7 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
         ax=canvas("leaderboard"),
     )
     _draw_churn(result, canvas)
+    plot_importance(result.churn_importance, ax=canvas("churn_importance"))
     budget = result.bundle.policy.budget
     grid = np.linspace(0.0, 3.0 * max(budget, 1.0), 31)
     gains = budget_curve(

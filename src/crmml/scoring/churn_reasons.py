@@ -12,6 +12,7 @@ import pandas as pd
 from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.features.families import FAMILIES
 from crmml.features.snapshot import Snapshot
+from crmml.metrics.bootstrap import hash_keys, replicate, weighted_mean
 from crmml.models.churn.history import whole_length
 from crmml.models.churn.model import ChurnModel
 from crmml.models.churn.process_shares import PLAYERS, log_odds, process_shares
@@ -86,6 +87,41 @@ def tell_churn(
         process=by_process,
     )
     return pd.DataFrame({"churn_reasons_for": pros, "churn_reasons_against": cons})
+
+
+def family_importance(
+    parts: pd.DataFrame, *, n_replicates: int = 200, seed: int = 0, most: int = 50_000
+) -> pd.DataFrame:
+    """Say how much each family moves the log-odds of churn, over all customers.
+
+    Parameters
+    ----------
+    parts : DataFrame
+        From :func:`churn_parts`.
+    n_replicates, seed : int
+        Of the bootstrap of customers.
+    most : int
+        Customers at most, a sample by a hash of their id.
+
+    Returns
+    -------
+    DataFrame
+        Index ``family``, the strongest first: ``importance`` (the mean of what the family adds or
+        takes, without its sign) and the bounds of its 95 % interval, ``lower`` and ``upper``.
+    """
+    known = parts[list(FAMILIES)].dropna()
+    keys = hash_keys(known.index)
+    order = np.argsort(keys)[:most]  # hashes are a random order
+    size = known.abs().to_numpy()[order]
+    asked = {
+        str(name): {"importance": partial(weighted_mean, size[:, place])}
+        for place, name in enumerate(known)
+        if size[:, place].any()
+    }
+    found = replicate(asked, keys[order], n_replicates=n_replicates, seed=seed)
+    table = found.table(level=0.95).droplevel("metric").rename_axis("family")
+    table = table.rename(columns={"value": "importance"})[["importance", "lower", "upper"]]
+    return table.sort_values("importance", ascending=False, kind="stable")
 
 
 def _word_of(model: Any) -> Any:

@@ -310,6 +310,31 @@ class ChurnRisk:
         return self._candidates(snapshot) & isinstance(self.model, ChurnModel)
 
 
+_BOUNDS = {"": "", "_lower": "lower bound of ", "_upper": "upper bound of "}
+_SHARE = "the house's share of the customer's need in the window"
+_UNMET = "the need in the window that the house did not meet"
+
+
+def _shares_of_wallet(now: pd.DataFrame) -> pd.DataFrame:
+    """Return share of wallet and unmet need with their bounds; missing where nothing is needed."""
+    spend = np.maximum(now["spend"].to_numpy(dtype=np.float64), 0.0)
+    # The more is needed, the smaller is the share.
+    needs = {"": ("need", "need"), "_lower": ("need_upper", "need_lower")}
+    needs["_upper"] = ("need_lower", "need_upper")
+    found = {}
+    for end, (for_share, for_unmet) in needs.items():
+        need = now[for_share].to_numpy(dtype=np.float64)
+        share = np.divide(spend, need, out=np.full(len(now), np.nan), where=need > 0)
+        whole = now["need"].to_numpy(dtype=np.float64) > 0
+        # Where no need is the least that is known, the share may be all of it.
+        share = np.where(whole & np.isnan(share) & (end == "_upper"), 1.0, share)
+        found[f"share_of_wallet{end}"] = np.where(whole, np.clip(share, 0.0, 1.0), np.nan)
+        unmet = now[for_unmet].to_numpy(dtype=np.float64) - spend
+        found[f"unmet_need{end}"] = np.where(np.isnan(unmet), np.nan, np.maximum(unmet, 0.0))
+    names = [f"{what}{end}" for what in ("share_of_wallet", "unmet_need") for end in _BOUNDS]
+    return pd.DataFrame(found, now.index)[names]
+
+
 @dataclass(frozen=True)
 class Loyalty:
     """The class of loyalty now and in the next window.
@@ -342,6 +367,14 @@ class Loyalty:
                 "the need is met by a competitor; a bound from above",
             ),
             *(
+                Output(f"share_of_wallet{end}", "number", "share", f"{which}{_SHARE}")
+                for end, which in _BOUNDS.items()
+            ),
+            *(
+                Output(f"unmet_need{end}", "number", "currency", f"{which}{_UNMET}")
+                for end, which in _BOUNDS.items()
+            ),
+            *(
                 Output(
                     f"next_loyalty_{name}",
                     "number",
@@ -367,6 +400,7 @@ class Loyalty:
         ids = snapshot.customer_id
         now = wallet.frame.reindex(ids)
         table = now[["loyalty_class", "loyalty_evidence", "probability_competitor"]].copy()
+        table = table.join(_shares_of_wallet(now))
         after = self.model.loyalty_probabilities(wallet).reindex(ids)
         names = [f"next_loyalty_{name}" for name in LOYALTY_CLASSES]
         if after.isna().all(axis=None):
