@@ -13,6 +13,7 @@ __version__ = "0.3.0"
 _HOME = {
     "Snapshot": "crmml.features.snapshot",
     "build_snapshot": "crmml.features.snapshot",
+    "count_flows": "crmml.scoring.differences",
     "diff": "crmml.storage.differences",
     "load": "crmml.storage.loading",
     "explain": "crmml.scoring.explanation",
@@ -29,6 +30,7 @@ __all__ = [
     "Snapshot",
     "__version__",
     "build_snapshot",
+    "count_flows",
     "diff",
     "explain",
     "load",

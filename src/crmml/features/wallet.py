@@ -243,6 +243,34 @@ def build_wallet(
     return spans.wallet(0, signals, peers)
 
 
+def find_signals(
+    tables: Tables, cutoff: str | pd.Timestamp, length: str | Duration
+) -> frozenset[Any]:
+    """Find who said that they go to a competitor: why a contract ended in the window.
+
+    Parameters
+    ----------
+    tables : Tables
+        ``subscriptions`` with an ``end_reason`` may be among them.
+    cutoff : str or Timestamp
+        Exclusive end of the window.
+    length : str or Duration
+        Length of the window.
+
+    Returns
+    -------
+    frozenset of ids
+        For ``signals`` of :func:`build_wallet`; empty where no reason is known.
+    """
+    ends = tables.get("subscriptions")
+    if ends is None or not {"ended_at", "end_reason"} <= set(ends.columns):
+        return frozenset()
+    closes = read_moment(cutoff, "cutoff")
+    within = (ends.ended_at >= shifted(closes, length, -1)) & (ends.ended_at < closes)
+    said = ends.filter(within & (ends.end_reason == "competitor"))
+    return frozenset(said.select("customer_id").distinct().execute()["customer_id"].tolist())
+
+
 def rolling_wallets(
     tables: Any,
     cutoff: str | pd.Timestamp,

@@ -81,7 +81,7 @@ class _BatchMoment(Moment):
         """Read them."""
         if self.batches is None:
             return super().wallet(length, peers)
-        return self.batches.wallet(self.batch, length, peers)
+        return self.batches.wallet(self.batch, length, peers, self.signals(length))
 
 
 @dataclass(frozen=True)

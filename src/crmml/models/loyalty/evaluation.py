@@ -102,8 +102,7 @@ def choose_published(
     for metric, name in _NO_WORSE.items():
         kept, said = (evaluation.value(who, metric) for who in ("persistence", "trees"))
         figures += f"; {name} of persistence is {kept:.3f}, of the trees {said:.3f}"
-        difference = evaluation.against_persistence.loc[("trees", metric)]
-        lower = float(difference["difference_lower"])
+        lower = float(evaluation.against_persistence["difference_lower"].loc[("trees", metric)])
         figures += f" (difference from {lower:+.3f} on)"
         worse += [] if lower > -_NO_MATTER else [name]
     if not judged.won:
