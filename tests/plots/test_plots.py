@@ -111,6 +111,12 @@ def pit() -> pd.DataFrame:
     )
 
 
+def importance() -> pd.DataFrame:
+    names = pd.Index(["silence", "age"], name="family")
+    columns = {"importance": [0.9, 0.2], "lower": [0.8, 0.1], "upper": [1.0, 0.3]}
+    return pd.DataFrame(columns, index=names)
+
+
 def board() -> pd.DataFrame:
     rows = [("bg_nbd", 0.8), ("mbg_nbd", 0.7), ("lifetimes_bg_nbd", 0.9)]
     return pd.DataFrame(
@@ -174,6 +180,7 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_heterogeneity": (latent, {"quantity": "purchase rate"}),
     "plot_holdout_by_frequency": (by_frequency, {}),
     "plot_iso_value": (matrix, {"currency": "EUR"}),
+    "plot_importance": (importance, {}),
     "plot_leaderboard": (board, {"metric": "purchases_rmse", "chosen": "mbg_nbd"}),
     "plot_matrix": (matrix, {"highest": 70.0}),
     "plot_new_customers": (newcomers, {}),

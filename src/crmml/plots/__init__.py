@@ -9,6 +9,7 @@ from crmml.plots.customer import plot_customer
 from crmml.plots.judgement import (
     plot_calibration,
     plot_gain_curve,
+    plot_importance,
     plot_leaderboard,
     plot_pit_histogram,
     plot_profit_curve,
@@ -43,6 +44,7 @@ __all__ = [
     "plot_gain_curve",
     "plot_heterogeneity",
     "plot_holdout_by_frequency",
+    "plot_importance",
     "plot_iso_value",
     "plot_leaderboard",
     "plot_matrix",
