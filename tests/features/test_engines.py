@@ -20,6 +20,7 @@ import crmml.features
 from crmml.data.settings import Policies
 from crmml.data.tables import Tables, open_tables
 from crmml.features.batches import in_batches
+from crmml.features.cohorts import measure_cohorts, name_cohorts
 from crmml.features.contracts import (
     build_contract_outcomes,
     build_contracts,
@@ -265,6 +266,12 @@ def merits(tables: Tables) -> dict[str, Any]:
     return {name: one.to_frame() for name, one in found.items()}
 
 
+def cohorts(tables: Tables) -> dict[str, Any]:
+    how = {"by": "acquisition_cost", "own_seller": seller(tables)}
+    found = measure_cohorts(tables, CUTOFF, **how)
+    return {"who": name_cohorts(tables, CUTOFF, **how), "found": found.reset_index()}
+
+
 ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] = {
     build_snapshot: (
         snapshot,
@@ -292,6 +299,8 @@ ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] 
     count_touches: (experience, [{}]),
     name_dimensions: (experience, []),
     read_zones: (experience, []),
+    measure_cohorts: (cohorts, [{}]),
+    name_cohorts: (cohorts, []),
     gather_merits: (merits, [{}]),
     count_weekly_purchases: (weekly, [{"grain": "hour"}, {"grain": "week"}]),
 }
