@@ -165,12 +165,21 @@ def earned() -> pd.DataFrame:
     return pd.DataFrame({**columns, "own_value_profit": [0.0, 2.0, 1.0]}, index=at)
 
 
+def cohorts() -> pd.DataFrame:
+    starts = pd.to_datetime(["2024-01-01", "2024-02-01"])
+    index = pd.MultiIndex.from_product([starts, [0, 1]], names=["cohort", "age"])
+    retention = [1.0, 0.4, 1.0, np.nan]
+    columns = {"customers": [5, 5, 4, 4], "expected_retention": [1.0, 0.5] * 2}
+    return pd.DataFrame({"retention": retention, **columns}, index=index)
+
+
 DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_active": (periods, {}),
     "plot_alive_path": (path, {}),
     "plot_budget_curve": (budget, {"budget": 10.0}),
     "plot_calendar_profile": (calendar, {}),
     "plot_calibration": (deciles, {}),
+    "plot_cohort_retention": (cohorts, {}),
     "plot_customer": (
         life,
         {"purchases": BOUGHT, "cutoff": pd.Timestamp("2024-01-06"), "next_purchase": NEXT},
@@ -490,6 +499,14 @@ def test_the_usual_candidates_have_plain_words() -> None:
     written = {name: model_label(name) for name in Config().backtest.candidates}
     assert [name for name, label in written.items() if label == name] == []
     assert len(set(written.values())) == len(written)
+
+
+def test_what_a_cohort_has_not_lived_through_is_grey_and_never_0() -> None:
+    ax = crmml.plots.plot_cohort_retention(cohorts())
+    drawn = ax.images[0].get_array()
+    assert drawn.mask.tolist() == [[False, False], [False, True], [False, False]]
+    assert ax.get_yticklabels()[0].get_text() == "2024-01-01  (5)"
+    assert sorted(text.get_text() for text in ax.texts) == ["100%", "100%", "100%", "40%", "50%"]
 
 
 # -- the gallery -------------------------------------------------------------------------------
