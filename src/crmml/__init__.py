@@ -47,7 +47,17 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
-    if name in {"actions", "data", "features", "metrics", "models", "plots", "segments", "stats"}:
+    if name in {
+        "actions",
+        "data",
+        "features",
+        "metrics",
+        "models",
+        "plots",
+        "scorecard",
+        "segments",
+        "stats",
+    }:
         return import_module(f"crmml.{name}")
     raise AttributeError(f"module 'crmml' has no attribute {name!r}")
 

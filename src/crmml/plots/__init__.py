@@ -32,6 +32,7 @@ from crmml.plots.purchases import (
     plot_settling,
     plot_tracking,
 )
+from crmml.plots.scorecard import plot_control_chart, plot_retention_worth
 from crmml.plots.value import plot_pareto_curve, plot_tier_profile
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "plot_calendar_profile",
     "plot_calibration",
     "plot_cohort_retention",
+    "plot_control_chart",
     "plot_customer",
     "plot_flows",
     "plot_gain_curve",
@@ -56,6 +58,7 @@ __all__ = [
     "plot_profit_curve",
     "plot_pyramids",
     "plot_reliability",
+    "plot_retention_worth",
     "plot_settling",
     "plot_tier_profile",
     "plot_tracking",
