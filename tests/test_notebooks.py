@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
 
 import nbformat
@@ -50,8 +51,30 @@ def test_defines_nothing(name: str) -> None:
         assert found == [], cell.source
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NOTEBOOKS)
+def test_everything_that_is_imported_is_there(name: str) -> None:
+    """The short form of the run of a long notebook: whatever was renamed is missed here."""
+    for cell in code_cells(name):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Import):
+                for one in node.names:
+                    importlib.import_module(one.name)
+            elif isinstance(node, ast.ImportFrom):
+                module = importlib.import_module(str(node.module))
+                for one in node.names:
+                    if not hasattr(module, one.name):
+                        importlib.import_module(f"{node.module}.{one.name}")
+
+
+LONG = "02-lifetime-value.ipynb"
+"""Half a minute; `make torture` runs it."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.torture] if name == LONG else []) for name in NOTEBOOKS],
+)
 def test_runs_from_a_clean_kernel(name: str, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))

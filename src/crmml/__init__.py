@@ -13,6 +13,7 @@ __version__ = "0.3.0"
 _HOME = {
     "Snapshot": "crmml.features.snapshot",
     "build_snapshot": "crmml.features.snapshot",
+    "compare_horizons": "crmml.features.horizons",
     "count_flows": "crmml.scoring.differences",
     "diff": "crmml.storage.differences",
     "load": "crmml.storage.loading",
@@ -30,6 +31,7 @@ __all__ = [
     "Snapshot",
     "__version__",
     "build_snapshot",
+    "compare_horizons",
     "count_flows",
     "diff",
     "explain",

@@ -182,6 +182,29 @@ class ContractSection(_Section):
     max_windows: int = Field(3, ge=1, le=60, description="test cutoffs, at most this many")
 
 
+class ContactSection(_Section):
+    """What a contact costs and saves, where a labelled table stands in the place of a log."""
+
+    customer_value: float = Field(
+        200.0, gt=0, lt=1e12, description="money that a customer who is kept brings"
+    )
+    save_rate: float = Field(
+        0.3, gt=0, lt=1, description="share of those who would leave that a contact keeps"
+    )
+    incentive: float = Field(10.0, ge=0, description="cost of the offer to who takes it")
+    cost: float = Field(1.0, ge=0, description="cost of a contact")
+
+    @model_validator(mode="after")
+    def _pays(self) -> ContactSection:
+        gain = self.save_rate * (self.customer_value - self.incentive)
+        if not gain > self.cost:
+            raise ValueError(
+                f"a contact must be able to pay: save_rate x (customer_value - incentive) is "
+                f"{gain:g}, the contact costs {self.cost:g}"
+            )
+        return self
+
+
 class BacktestSection(_Section):
     """How models are evaluated before one is chosen."""
 
@@ -277,6 +300,7 @@ class Config(_Section):
     outcome: OutcomeSection = OutcomeSection()
     value: ValueSection = ValueSection()
     contracts: ContractSection = ContractSection()
+    contact: ContactSection = ContactSection()
     backtest: BacktestSection = BacktestSection()
     tiers: TierSection = TierSection()
     actions: ActionSection = ActionSection()

@@ -117,7 +117,7 @@ def test_bad_rows_are_refused_and_the_next_run_works(
     for word in words:
         assert word in sentence, sentence
     if by_itself:  # the same folder, the data mended
-        done = command_line.process(tmp_path, "check", "--config", write(log))
+        done = command_line.here(tmp_path, "check", "--config", write(log))
         assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -205,7 +205,7 @@ def test_negative_and_zero_amounts_work_and_are_counted(
 
 def test_misspelt_keys_and_broken_settings(refused, write, log, tmp_path):
     config = write(log, "outcome: {horizn: 13W}\n")
-    sentence = refused(tmp_path, "train", "-c", config, as_process=True)
+    sentence = refused(tmp_path, "train", "-c", config)
     assert "unknown key 'outcome.horizn'; did you mean 'horizon'?" in sentence
     (tmp_path / "broken.yaml").write_text("data: {transactions: [path: log.csv\n")
     assert "not valid YAML" in refused(tmp_path, "train", "-c", "broken.yaml")
@@ -280,14 +280,13 @@ def test_a_bundle_from_a_newer_format_or_none_or_damaged(refused, write, log, tm
     assert "damaged" in refused(tmp_path, *score, "models/crmml/1")
 
 
-def test_training_without_a_log_says_what_this_version_does(refused, tmp_path):
+def test_a_labelled_table_that_carries_no_model_is_refused(refused, tmp_path):
     rows = pd.DataFrame({"customer_id": [1, 2, 3], "outcome": [0, 1, 0], "calls": [1, 4, 2]})
     rows.to_csv(tmp_path / "people.csv", index=False)
     (tmp_path / "job.yaml").write_text("data: {labelled: {path: people.csv}}\n", encoding="utf-8")
-    for command in ("train", "backtest"):
-        sentence = refused(tmp_path, command, "-c", "job.yaml")
-        assert "this version trains and scores on a log only" in sentence
-        assert "given are 'labelled'" in sentence
+    assert "too few customers: 3" in refused(tmp_path, "train", "-c", "job.yaml")
+    sentence = refused(tmp_path, "backtest", "-c", "job.yaml")
+    assert "given are 'labelled'" in sentence
 
 
 def test_a_missing_mlflow_server_is_told_within_seconds(refused, write, log, tmp_path):

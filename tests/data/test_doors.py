@@ -9,7 +9,7 @@ from doors.run import visit
 from doors.wrong import WRONG
 
 # each takes a fifth of a second, so the rest of them waits for `make doors`
-BRIEF = [door for place, door in enumerate(DOORS) if place < 12 or place % 5 == 0]
+BRIEF = [door for place, door in enumerate(DOORS) if place < 12 or place % 8 == 0]
 
 
 def test_every_file_has_a_name_of_its_own_and_a_right_answer():

@@ -148,14 +148,14 @@ def test_tables_that_are_no_log_are_named_and_led_to_their_door(frame, words, tm
     assert len(str(refused.value)) < 2000
 
 
-def test_a_labelled_table_says_what_to_do_with_it_today(tmp_path, capsys):
+def test_a_labelled_table_says_what_can_be_learned_from_it(tmp_path, capsys):
     people = pd.DataFrame({"customer_id": range(40), "tenure": range(40), "churned": [0, 1] * 20})
     people.to_csv(tmp_path / "t.csv", index=False)
     jobs.init([str(tmp_path / "t.csv")], tmp_path / "j.yaml", table=None, force=False)
     jobs.check(load_config(tmp_path / "j.yaml"))
     page = " ".join(capsys.readouterr().out.split())
     assert "t.csv is the table labelled" in page
-    assert "Snapshot.from_frame takes its columns as features" in page
+    assert "no model can be trained: the labelled table has too few customers: 40" in page
 
 
 def test_the_mapping_travels_with_the_bundle(file, tmp_path):

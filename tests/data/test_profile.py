@@ -141,7 +141,7 @@ def test_what_each_optional_table_and_column_would_add():
     # what no output of this version uses says so
     told = found[found["column"].isna()].set_index("table")["adds"]
     unused = {name for name in whole.index if "no output of this version uses it" in told[name]}
-    assert unused == {"interactions", "subscriptions", "schedules", "labelled"}
+    assert unused == {"schedules"}
     column = found.set_index(["table", "column"])["present"]
     assert column["transactions", "quantity"]
     assert not column["transactions", "margin"]

@@ -249,7 +249,13 @@ def write(folder, frame, name="file.csv", **how):
     return folder / name
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.torture] if place % 3 else [])
+        for place, kind in enumerate(FILES)
+    ],
+)
 def test_each_file_is_told_for_what_it_is(kind, tmp_path):
     frame, table, customer = FILES[kind]
     file = write(tmp_path, frame)

@@ -120,7 +120,7 @@ def database(folder: Path) -> dict[str, bytes]:
 JOBS = (
     Job("first database", make_database, database, 0.2),
     Job("train", command("train", "-c", "job.yaml", *SMALL), bundles, 0.3),
-    Job("promote", command("promote"), champion, 0.2),
+    Job("promote", command("promote", "--force"), champion, 0.2),
     Job(
         "score",
         command("score", "-c", "job.yaml", "--out", "out"),

@@ -505,8 +505,12 @@ def result():
     return crmml.train(settings)
 
 
-def test_gallery_draws_a_training_without_pyplot(result) -> None:
-    figures = training_figures(result)
+@pytest.fixture(scope="module")
+def figures(result):
+    return training_figures(result)
+
+
+def test_gallery_draws_a_training_without_pyplot(figures) -> None:
     assert set(figures) >= {
         "pareto_curve", "tier_profile", "calibration", "pit_histogram", "holdout_by_frequency",
         "tracking", "tracking_by_period", "matrix_expected_purchases", "matrix_probability_alive",
@@ -518,8 +522,8 @@ def test_gallery_draws_a_training_without_pyplot(result) -> None:
     assert plt.get_fignums() == []
 
 
-def test_gallery_marks_the_cutoff_where_the_holdout_begins(result) -> None:
-    ax = training_figures(result)["tracking"].axes[0]
+def test_gallery_marks_the_cutoff_where_the_holdout_begins(result, figures) -> None:
+    ax = figures["tracking"].axes[0]
     window = result.backtest.windows[-1].labelled.window
     weeks = (window.cutoff - pd.Timestamp("1997-01-01")) / pd.Timedelta(weeks=1)
     assert ax.lines[-1].get_xdata()[0] == weeks

@@ -37,7 +37,17 @@ def shop(n, *, leavers=0, seed=7):
     )
 
 
-@pytest.mark.parametrize(("n", "leavers"), [(2, 0), (2, 1), (3, 0), (8, 3), (14, 0), (20, 6)])
+@pytest.mark.parametrize(
+    ("n", "leavers"),
+    [
+        (2, 1),
+        (20, 6),
+        *[
+            pytest.param(*few, marks=pytest.mark.torture)
+            for few in ((2, 0), (3, 0), (8, 3), (14, 0))
+        ],
+    ],
+)
 def test_few_accounts_train_and_the_reasons_say_what_was_too_little(n, leavers):
     result = crmml.train(SETTINGS, transactions=shop(n, leavers=leavers))
     assert len(result.scores.table) == n

@@ -252,11 +252,18 @@ class ActionCatalogue(_Strict):
         return cls._validated(content, source, text)
 
     @classmethod
-    def default(cls) -> Self:
-        """Return the catalogue that comes with the package: assumptions, to be replaced."""
+    def default(cls, kind: str = "transactions") -> Self:
+        """Return a catalogue that comes with the package: assumptions, to be replaced.
+
+        Parameters
+        ----------
+        kind : {"transactions", "contracts"}
+            Of the base: contracts alone have actions of their own.
+        """
+        file = "contract_catalogue" if kind == "contracts" else "default_catalogue"
         return cls.from_text(
-            resources.files("crmml.actions").joinpath("default_catalogue.yaml").read_text("utf-8"),
-            "the default catalogue",
+            resources.files("crmml.actions").joinpath(f"{file}.yaml").read_text("utf-8"),
+            f"the {file.replace('_', ' ')}",
         )
 
     @classmethod

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from crmml._typing import BoolArray, FloatArray, IntArray
@@ -363,15 +362,14 @@ def _tabulate(
         for q in (0.5 - level / 2, 0.5 + level / 2)
     )
     positive = _spread(n, rows, gains.probability_positive(rows, taken), np.nan)
-    names = np.array([*action, None], dtype=object)
     second, second_net = _runner_up(gains, choice, chosen.prices, of_option)
     reasons = _Reasons(n)
     _give_reasons(reasons, scores, gains, choice, wanted, positive, second, second_net, checked)
     pros, cons, sentences = reasons.texts()
     table = pd.DataFrame(
         {
-            "recommended_action": pd.Series(action[choice], dtype="str"),
-            "channel": pd.Series(channel[choice], dtype="str"),
+            "recommended_action": _texts(action, choice),
+            "channel": _texts(channel, choice),
             "contact_by": _contact_by(gains, choice, of_option, cutoff),
             "expected_net_gain": _spread(n, rows, gains.net[rows, taken], 0.0),
             "net_gain_lower": lower,
@@ -379,14 +377,14 @@ def _tabulate(
             "probability_positive": positive,
             "break_even_save_rate": _spread(n, rows, gains.break_even(rows, taken), np.nan),
             "expected_cost": _spread(n, rows, gains.cost[rows, taken], 0.0),
-            "runner_up": pd.Series(names[second], dtype="str"),
+            "runner_up": _texts([*action, None], second),
             "runner_up_net_gain": second_net,
-            "basis": pd.Series(np.full(n, ASSUMED, dtype=object), dtype="str"),
-            "reasons_for": pd.Series(pros, dtype="str"),
-            "reasons_against": pd.Series(cons, dtype="str"),
-            "explanation": pd.Series(sentences, dtype="str"),
-            "policy_action": pd.Series(action[wanted], dtype="str"),
-            "policy_channel": pd.Series(channel[wanted], dtype="str"),
+            "basis": _texts([ASSUMED], np.zeros(n, dtype=np.int64)),
+            "reasons_for": pros,
+            "reasons_against": cons,
+            "explanation": sentences,
+            "policy_action": _texts(action, wanted),
+            "policy_channel": _texts(channel, wanted),
             "held_out": chosen.holdout.held_out,
             "propensity": chosen.propensity,
         }
@@ -395,13 +393,19 @@ def _tabulate(
     return table
 
 
-def _names(gains: NetGains) -> tuple[npt.NDArray[Any], npt.NDArray[Any], IntArray]:
+def _texts(texts: Sequence[Any], place: IntArray) -> pd.Series[str]:
+    """Take some of a few texts, counted from the end where the place is negative."""
+    few: pd.Series[str] = pd.Series(texts, dtype="str")
+    return few.take(np.where(place < 0, place + len(few), place)).reset_index(drop=True)
+
+
+def _names(gains: NetGains) -> tuple[list[str], list[str | None], IntArray]:
     """Return action and channel by option (the last entry is no action) and action numbers."""
     actions = [option.action for option in gains.options]
     number = {name: k for k, name in enumerate(dict.fromkeys(actions))}
     return (
-        np.array([*actions, NO_ACTION], dtype=object),
-        np.array([*(option.channel for option in gains.options), None], dtype=object),
+        [*actions, NO_ACTION],
+        [*(option.channel for option in gains.options), None],
         np.array([*(number[name] for name in actions), -1], dtype=np.int64),
     )
 
@@ -457,7 +461,7 @@ class _Reasons:
             if code is not None:
                 bits[where] |= 1 << _BIT[code]
 
-    def texts(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    def texts(self) -> tuple[pd.Series[str], pd.Series[str], pd.Series[str]]:
         """Return codes for, codes against and sentences for each customer."""
         both = np.stack([self.pros, self.cons])
         kinds, of_row = np.unique(both[0] << len(_BIT) | both[1], return_inverse=True)
@@ -468,7 +472,7 @@ class _Reasons:
             [",".join(con) for _, con in codes],
             [_sentences(pro, con) for pro, con in codes],
         )
-        pros, cons, words = (np.array(texts, dtype=object)[of_row] for texts in lists)
+        pros, cons, words = (_texts(texts, of_row) for texts in lists)
         return pros, cons, words
 
 

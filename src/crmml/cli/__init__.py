@@ -124,13 +124,16 @@ def promote(
         ),
     ] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow tracking URI.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote it whatever gates and comparison say.")
+    ] = False,
     set_: SetOption = None,
 ) -> None:
     """Compare the challenger with the champion; move the alias, or say why not."""
     settings = _load_if_given(config, set_)
     from crmml.cli import jobs
 
-    jobs.promote(name, settings, tracking_uri)
+    jobs.promote(name, settings, tracking_uri, force=force)
 
 
 @app.command()
@@ -151,7 +154,17 @@ def score(
         ),
     ] = None,
     transactions: Annotated[
-        str | None, typer.Option(help="Instead of --config: a file of transactions.")
+        str | None,
+        typer.Option(
+            "--transactions",
+            "--subscriptions",
+            help="Instead of --config: a file of transactions (or of contracts, for a bundle of "
+            "contracts alone).",
+        ),
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(help="Instead of --config, for a model of a labelled table: a file of rows."),
     ] = None,
     cutoff: Annotated[
         str | None, typer.Option(help="Score as of this date (default: after the last row).")
@@ -175,6 +188,7 @@ def score(
         model=model,
         config=settings,
         transactions=transactions,
+        rows=rows,
         cutoff=cutoff,
         out=out,
         file_format=format_,
@@ -196,6 +210,10 @@ def explain(
     ] = None,
     transactions: Annotated[
         str | None, typer.Option(help="Instead of --config: a file of transactions.")
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(help="Instead of --config, for a model of a labelled table: a file of rows."),
     ] = None,
     scores: Annotated[
         Path | None,
@@ -220,6 +238,7 @@ def explain(
         model=model,
         config=settings,
         transactions=transactions,
+        rows=rows,
         scores=scores,
         cutoff=cutoff,
         out=out,
@@ -298,11 +317,14 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for scores and plots.")] = Path(
         "output/demo"
     ),
+    world: Annotated[
+        str, typer.Option(help="cdnow, or subscriptions: a simulated telecom.")
+    ] = "cdnow",
 ) -> None:
-    """Train, promote and score on the 23,570 real customers of CDNOW."""
+    """Train, promote and score on the 23,570 real customers of CDNOW, or on a simulated telecom."""
     from crmml.cli import jobs
 
-    jobs.demo(out)
+    jobs.demo(out, world)
 
 
 @app.command(name="config")
@@ -358,15 +380,21 @@ def main() -> None:
         if not _interrupted.is_set():
             _complain(f"cannot use {error.filename or 'a file'}: {error.strerror or error}")
             sys.exit(2)
-    except (Exception, KeyboardInterrupt):
+    except (Exception, KeyboardInterrupt) as error:
         if not _interrupted.is_set():
-            raise
+            # engines and databases wrap what the disk says into errors of their own
+            full = next((words for words in _FULL if words in str(error)), None)
+            if full is None:
+                raise
+            _complain(f"a file cannot be written: {full}")
+            sys.exit(2)
     else:
         return
     _complain("interrupted; nothing was left half written")
     sys.exit(130)
 
 
+_FULL = ("No space left on device", "File too large", "disk is full", "Disk quota exceeded")
 _interrupted = threading.Event()
 
 

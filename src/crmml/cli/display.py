@@ -288,6 +288,33 @@ def show_rows(rows: pd.DataFrame, title: str, most: int = 7) -> None:
     console.print(grid)
 
 
+def show_horizons(table: pd.DataFrame, chosen: str) -> None:
+    """Print the table by which one chooses when a customer counts as lapsed.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`crmml.features.horizons.compare_horizons`.
+    chosen : str
+        The horizon of the configuration.
+    """
+    headings = ("no purchase within", "median\ngaps", "windows", "customers", "churned", "lowest",
+                "highest", "came back\nlater")  # fmt: skip
+    grid = _grid("When a customer counts as churned", *headings)
+    for name, row in table.iterrows():
+        rates = [row[column] for column in ("base_rate", "lowest", "highest", "came_back")]
+        grid.add_row(
+            f"{name}{' (chosen)' if name == chosen else ''}",
+            "-" if pd.isna(row["per_gap"]) else f"{row['per_gap']:.1f}",
+            f"{row['windows']:,}",
+            f"{row['customers']:,}" if row["windows"] else "-",
+            *("-" if pd.isna(rate) else f"{rate:.1%}" for rate in rates),
+        )
+    console.print(grid)
+    if bool(table["too_short"].get(chosen, False)):
+        say(f"! {chosen} is shorter than the median gap: training would refuse it")
+
+
 def show_json(value: Mapping[str, Any]) -> None:
     """Print plain values as JSON, for programs."""
     print(json.dumps(value, ensure_ascii=False, indent=1))
@@ -301,21 +328,38 @@ _LENGTHS = {
 """Time unit, horizon of the outcome and of value, and least history, by the grain."""
 
 
+_HEAD = """# Written by `crmml init`. A key that is left out keeps its default, which
+# `crmml config -c FILE` prints.
+name: crmml
+seed: 1
+
+"""
+_OF_A_LABEL = """
+
+# contact:                # decides from which probability a contact pays: put your own figures
+#   customer_value: 200   # money that a customer who is kept brings
+#   save_rate: 0.3        # share of those who would leave and stay because of the offer
+#   incentive: 10         # cost of the offer to who takes it
+#   cost: 1               # cost of the contact
+"""
+
+
 def config_text(proposals: list[Proposal], relative_to: Path) -> str:
     """Write a whole, commented configuration around the proposed data section."""
+    from crmml.cli.contracts import config_text_of_contracts
     from crmml.data.mapping import write_section
 
     paths = [proposal.path.resolve() for proposal in proposals]
     shown = [p.relative_to(relative_to) if p.is_relative_to(relative_to) else p for p in paths]
     section = write_section(zip(proposals, shown, strict=True)).rstrip()
+    given = {proposal.schema.name for proposal in proposals}
+    if given == {"labelled"}:
+        return _HEAD + section + _OF_A_LABEL
+    if "subscriptions" in given and "transactions" not in given:
+        return config_text_of_contracts(section)
     grain = next((p.grain for p in proposals if p.schema.name == "transactions"), "day")
     unit, outcome, value, before = _LENGTHS[grain]
-    return f"""# Written by `crmml init`. A key that is left out keeps its default, which
-# `crmml config -c FILE` prints.
-name: crmml
-seed: 1
-
-{section}
+    return f"""{_HEAD}{section}
 
 snapshot:
   grain: {grain:<14} # all lines of a customer in one {grain} are one purchase

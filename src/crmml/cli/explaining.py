@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from crmml.cli import display, jobs
+from crmml.cli import display, jobs, labelled
 from crmml.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def explain(
     model: str | None,
     config: Config | None,
     transactions: str | None,
+    rows: str | None,
     scores: Path | None,
     cutoff: str | None,
     out: Path | None,
@@ -38,7 +39,15 @@ def explain(
     if out is not None:
         jobs._check_writable(out.parent)
     with jobs.working() as say:
-        bundle, tables, given = jobs.open_to_score(model, config, transactions, tracking_uri, say)
+        bundle = jobs.load_to_score(model, config, tracking_uri, say)
+        if bundle.manifest.kind == "labelled":
+            if not (out is None and scores is None and cutoff is None):
+                rule = "left out: rows of a labelled table have no history, no time and no plans"
+                raise ParameterError("--out, --scores and --cutoff", rule, None)
+            asked = labelled.rows_to_score(config, rows or transactions)
+            labelled.explain(bundle, asked, customer, as_json=as_json)
+            return
+        tables, given = jobs.open_to_score(bundle, config, transactions, rows, say)
         from crmml.features.windows import read_moment
         from crmml.scoring.explanation import explain as explain_one
         from crmml.scoring.explanation import has_actions
@@ -47,8 +56,8 @@ def explain(
         from crmml.storage.scores import read_control, read_plans
 
         say("explaining")
-        asked = None if cutoff is None else read_moment(cutoff, "--cutoff")
-        moment = scoring_cutoff(bundle, tables, asked, whole=True)
+        at = None if cutoff is None else read_moment(cutoff, "--cutoff")
+        moment = scoring_cutoff(bundle, tables, at, whole=True)
         if scores is not None:
             given["served"] = read_row(scores, moment, tables.read_id(customer))
             given["plans"] = read_plans(scores, moment)

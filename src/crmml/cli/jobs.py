@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from crmml.atomic import named
-from crmml.cli import display, stop_if_interrupted
+from crmml.cli import display, labelled, stop_if_interrupted
 from crmml.config import Config, parse_config
 from crmml.exceptions import ParameterError, StorageError
 
@@ -88,34 +88,58 @@ def check(config: Config, *, as_json: bool = False) -> None:
                 grain=config.snapshot.grain,
             )
             refuse_few_repeats(profile.buyers, profile.one_time_share, config.data.few_repeats)
+            horizons = _compare_horizons(config, tables)
     if profile is not None:
-        display.show_json(profile.to_dict()) if as_json else display.show_profile(profile)
+        if as_json:
+            rows = horizons.astype("object").where(horizons.notna(), None).reset_index()
+            display.show_json({**profile.to_dict(), "horizons": rows.to_dict("records")})
+            return
+        display.show_profile(profile)
+        display.show_horizons(horizons, config.outcome.horizon)
         return
-    told = no_log_here(tables)
+    told = no_log_here(config, tables)
     if as_json:
-        display.show_json({"tables": tables.counts, "reach": told})
+        display.show_json({"tables": tables.counts, "reach": "; ".join(told)})
         return
     display.show_sections(sections)
-    display.show_additions(additions)
-    display.say(f"* {told}")
+    if "labelled" not in tables:
+        display.show_additions(additions)
+    for sentence in told:
+        display.say(f"* {sentence}")
 
 
-def no_log_here(tables: Mapping[str, Any]) -> str:
+def _compare_horizons(config: Config, tables: Tables) -> pd.DataFrame:
+    """Return the table by which one chooses when a customer counts as lapsed."""
+    from crmml.features.horizons import HORIZONS, compare_horizons
+    from crmml.stats.discounting import in_units
+
+    chosen = {config.outcome.horizon, *HORIZONS}
+    return compare_horizons(
+        tables,
+        config.cutoff,
+        horizons=sorted(chosen, key=lambda horizon: in_units(horizon, "day")),
+        grain=config.snapshot.grain,
+        own_seller=config.data.own_seller,
+    )
+
+
+def no_log_here(config: Config, tables: Tables) -> list[str]:
     """Say what can be done with tables among which there is no log."""
-    told = "there is no log of transactions: this version trains on a log only"
+    if "subscriptions" in tables:
+        from crmml.training.contracts import describe_reach
+
+        return [describe_reach(config, tables)]
     if "labelled" in tables:
-        told += (
-            "; of a labelled table it checks ids and outcome, and in Python Snapshot.from_frame "
-            "takes its columns as features of the churn models"
-        )
-    return told
+        from crmml.training.labelled_pipeline import look_at
+
+        return look_at(tables)
+    return ["there is no log, no contracts and no labelled table: a model needs one of them"]
 
 
 def train(config: Config) -> None:
     """Train, log, store the folder, and show what came out."""
-    result, logged, folder = _train_and_log(config)
-    display.show_training(result, _notes_beside(folder))
-    display.show_pyramids(_pyramids(result.scores))
+    result, logged, folder, _ = _train_and_log(config)
+    _show_training(result, _notes_beside(folder))
     named = "" if logged.name == "crmml" else f" --name {logged.name}"
     where = f" --tracking-uri {tracking_address(config)}" if config.tracking.uri else ""
     display.say(
@@ -131,6 +155,11 @@ def backtest(config: Config, out: Path | None) -> None:
     from crmml.training.fit import age_of_base
     from crmml.training.pipeline import backtest_configured
 
+    if "transactions" not in config.data.tables and "subscriptions" in config.data.tables:
+        from crmml.cli.contracts import backtest_of_contracts
+
+        backtest_of_contracts(config, out)
+        return
     if out is not None:
         _check_writable(out)
     with working() as say:
@@ -159,18 +188,21 @@ def backtest(config: Config, out: Path | None) -> None:
         display.say(f"Wrote {out / 'leaderboard.csv'} and {out / 'leaderboard.png'}")
 
 
-def promote(name: str | None, config: Config | None, tracking_uri: str | None) -> None:
+def promote(
+    name: str | None, config: Config | None, tracking_uri: str | None, *, force: bool = False
+) -> None:
     """Let the challenger meet the champion, on the data of the configuration if there is one."""
     from crmml.tracking.registry import promote as meet
 
     if config is None:
-        display.say(meet(name or "crmml", uri=tracking_uri).reason)
+        display.say(meet(name or "crmml", uri=tracking_uri, force=force).reason)
         return
     with working() as say:
         say("reading and validating")
         again = _reevaluation(config)
         say("comparing")
-        found = meet(name or config.name, again=again, uri=tracking_uri or config.tracking.uri)
+        where = tracking_uri or config.tracking.uri
+        found = meet(name or config.name, again=again, uri=where, force=force)
     display.say(found.reason)
 
 
@@ -179,6 +211,7 @@ def score(
     model: str | None,
     config: Config | None,
     transactions: str | None,
+    rows: str | None,
     cutoff: str | None,
     out: Path,
     file_format: str,
@@ -193,8 +226,16 @@ def score(
         raise ParameterError("--format", "parquet or csv", file_format)
     moment = None if cutoff is None else read_moment(cutoff, "--cutoff")
     _check_writable(out)
+    if (config is None) == (transactions is None and rows is None):
+        rule = "one of --config and --transactions (contracts: --subscriptions, a table: --rows)"
+        raise ParameterError("the data to score", rule, None)
     with working() as say:
-        bundle, tables, given = open_to_score(model, config, transactions, tracking_uri, say)
+        bundle = load_to_score(model, config, tracking_uri, say)
+        if bundle.manifest.kind == "labelled":
+            asked = labelled.rows_to_score(config, rows or transactions)
+            labelled.score(bundle, asked, out, file_format, cutoff=cutoff, strict=strict, say=say)
+            return
+        tables, given = open_to_score(bundle, config, transactions, rows, say)
         from crmml.reports.lists import Lists
         from crmml.scoring.batches import score_in_batches
         from crmml.scoring.scorer import scoring_cutoff
@@ -215,7 +256,9 @@ def score(
                 listed = lists.write(out, scores.cutoff, scores.absent, scores.allocation)
             known = [n for n in ("net_clv", "profit_to_date") if n not in scores.absent]
             pyramids = display.pyramid_table(scores.gather(known))
-    silent = (scores.cutoff - tables.last_timestamp).days
+    from crmml.scoring.bases import last_event
+
+    silent = (scores.cutoff - last_event(bundle.manifest, tables)).days
     if silent > 7:
         display.remark(
             f"the data end {silent:,} days before the cutoff, so customers look that much more "
@@ -233,67 +276,73 @@ def _pyramids(scores: Scores) -> pd.DataFrame | None:
     return None if "profit_to_date" in scores.absent else display.pyramid_table(scores.table)
 
 
-def open_to_score(
-    model: str | None,
-    config: Config | None,
-    transactions: str | None,
-    tracking_uri: str | None,
-    say: Callable[[str], None],
-) -> tuple[ScoringBundle, Tables, dict[str, Any]]:
-    """Load a bundle and open the data that it is to score, with the settings that count then."""
-    if (config is None) == (transactions is None):
-        raise ParameterError("the data to score", "one of --config and --transactions", None)
+def load_to_score(
+    model: str | None, config: Config | None, tracking_uri: str | None, say: Callable[[str], None]
+) -> ScoringBundle:
+    """Load the bundle that a command names, by default the champion of the configuration's name."""
     model = model or f"models:/{config.name if config else 'crmml'}@champion"
     say(f"loading {model}")
+    return load_model(model, tracking_uri or (config.tracking.uri if config else None))
+
+
+def open_to_score(
+    bundle: ScoringBundle,
+    config: Config | None,
+    transactions: str | None,
+    rows: str | None,
+    say: Callable[[str], None],
+) -> tuple[Tables, dict[str, Any]]:
+    """Open the data that a bundle is to score, with the settings that count then."""
+    if rows is not None:
+        rule = "left out: the model is of a log; give --config or --transactions"
+        raise ParameterError("--rows", rule, rows)
+    if (config is None) == (transactions is None):
+        raise ParameterError("the data to score", "one of --config and --transactions", None)
     from crmml.scoring.scorer import open_for
     from crmml.training import settings_at_score
     from crmml.training.opening import open_configured
 
-    bundle = load_model(model, tracking_uri or (config.tracking.uri if config else None))
     if config is None:
         say("reading and validating")
-        return bundle, open_for(bundle, transactions), {}
+        return open_for(bundle, transactions), {}
     settings_at_score.check_settings_at_score(config, bundle)
     given = settings_at_score.honoured_settings(config)
     say("reading and validating")
     policies = settings_at_score.policies_at_score(config, bundle)
-    return bundle, open_configured(config, policies=policies), given
+    return open_configured(config, policies=policies), given
 
 
-def demo(out: Path) -> None:
-    """Train, promote, score and draw, on full CDNOW."""
-    from crmml.data.datasets import load_cdnow
-    from crmml.plots.gallery import training_figures
+def demo(out: Path, world: str = "cdnow") -> None:
+    """Train, promote, score and draw, on full CDNOW or on a simulated telecom."""
     from crmml.reports import Lists, write_report
     from crmml.scoring.scorer import score as score_tables
     from crmml.storage.scores import write_scores
     from crmml.tracking.registry import promote as meet
 
+    if world not in WORLDS:
+        raise ParameterError("--world", f"one of {', '.join(WORLDS)}", world)
     _check_writable(out)
-    config = parse_config(DEMO)
-    display.say(
-        "CDNOW: 23,570 customers of a music shop, 69,659 order lines, January 1997 to June 1998"
-    )
-    result, logged, folder = _train_and_log(config)
+    story, config = WORLDS[world](out)
+    display.say(story)
+    result, logged, folder, figures = _train_and_log(config)
     promotion = meet(config.name, uri=config.tracking.uri)
     with working() as say:
         say("scoring with the champion")
         bundle = load_model(f"models:/{config.name}@champion", config.tracking.uri)
-        scores = score_tables(bundle, load_cdnow(), result.scores.snapshot.cutoff)
-        written = write_scores(scores.table, out, scores.snapshot.cutoff)
+        scores = score_tables(bundle, result.tables, result.scores.cutoff)
+        written = write_scores(scores.table, out, scores.cutoff)
         lists = Lists(bundle)
         lists.add(scores.table)
         allocation = scores.recommendation.allocation
-        lists.write(out, scores.snapshot.cutoff, scores.absent, allocation)
+        lists.write(out, scores.cutoff, scores.absent, allocation)
         page = write_report(out, out)
         say("drawing")
-        pictures = save_figures(training_figures(result), out / "plots")
-    display.show_training(result, _notes_beside(folder))
+        pictures = save_figures(figures, out / "plots")
+    _show_training(result, _notes_beside(folder), pyramids=False)
     display.say(promotion.reason)
     pyramids = _pyramids(scores)
     if lists.tiers is not None:
-        moment = scores.snapshot.cutoff
-        display.show_tiers(lists.tiers, moment, allocation, scores.absent, pyramids)
+        display.show_tiers(lists.tiers, scores.cutoff, allocation, scores.absent, pyramids)
     display.show_places(
         {
             "scores": written,
@@ -312,6 +361,47 @@ DEMO = {
     "value": {"margin": 0.30},
     "actions": {"budget": 1000, "holdout_share": 0.05},
 }
+
+TELECOM = {
+    "name": "subscriptions",
+    "outcome": {"horizon": "90D"},
+    "contracts": {"period": "30D"},
+    "value": {"margin": 0.30},
+    "actions": {"budget": 1000, "holdout_share": 0.05},
+}
+"""The settings of ``configs/subscriptions.yaml``."""
+
+
+def _cdnow(out: Path) -> tuple[str, Config]:
+    del out
+    story = "CDNOW: 23,570 customers of a music shop, 69,659 order lines, January 1997 to June 1998"
+    return story, parse_config(DEMO)
+
+
+def _telecom(out: Path) -> tuple[str, Config]:
+    """Simulate the telecom, and write its tables where the configuration reads them."""
+    from crmml.storage.scores import write_csv
+    from crmml.testing.contracts import simulate_contracts
+
+    tables = simulate_contracts(4_000, seed=1)
+    paths = {name: out / "telecom" / f"{name}.csv" for name in tables}
+    (out / "telecom").mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        write_csv(table, paths[name])
+    ended = int(tables["subscriptions"]["ended_at"].notna().sum())
+    story = (
+        f"A simulated telecom: {len(tables['subscriptions']):,} contracts of 30 days, of which "
+        f"{ended:,} ended for one of three causes; tables in {out / 'telecom'}"
+    )
+    data = {name: {"path": str(path)} for name, path in paths.items()}
+    return story, parse_config({**TELECOM, "data": data})
+
+
+WORLDS: Mapping[str, Callable[[Path], tuple[str, Config]]] = {
+    "cdnow": _cdnow,
+    "subscriptions": _telecom,
+}
+"""What ``crmml demo`` shows, by name."""
 
 
 def load_model(model: str, uri: str | None) -> ScoringBundle:
@@ -361,7 +451,36 @@ def working() -> Iterator[Callable[[str], None]]:
         yield say
 
 
-def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
+def _show_training(result: Any, stored: Path, *, pyramids: bool = True) -> None:
+    """Show what came out, by the kind of the training."""
+    kind = result.bundle.manifest.kind
+    if kind == "contracts":
+        from crmml.cli.contracts import show_contract_training
+
+        show_contract_training(result, stored)
+        return
+    if kind == "labelled":
+        labelled.show_training(result, stored)
+        return
+    display.show_training(result, stored)
+    if pyramids:
+        display.show_pyramids(_pyramids(result.scores))
+
+
+def _picture(result: Any) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Gather tables and pictures of a training, by its kind."""
+    from crmml.plots.gallery import contract_figures, training_figures
+
+    if result.bundle.manifest.kind == "contracts":
+        from crmml.cli.contracts import tables_of_contracts
+
+        return tables_of_contracts(result), contract_figures(result)
+    if result.bundle.manifest.kind == "labelled":
+        return result.logged_tables(), training_figures(result)
+    return _tables_of(result), training_figures(result)
+
+
+def _train_and_log(config: Config) -> tuple[Any, LoggedModel, Path, dict[str, Any]]:
     from crmml.atomic import replacing
     from crmml.notes import to_json
     from crmml.storage.bundles import shelve_bundle
@@ -383,9 +502,7 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
         experiment = start(config.tracking.uri, config.tracking.experiment)
         result = run_training(config, tables, announce=say)
         say("drawing")
-        from crmml.plots.gallery import training_figures
-
-        figures = training_figures(result)
+        shown, figures = _picture(result)
         say("logging to MLflow")
         logged = log_training(
             bundle=result.bundle,
@@ -395,7 +512,8 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
             data_fingerprint=fingerprint(result.tables),
             label_specification=result.label_specification,
             gates=result.gates,
-            tables=_tables_of(result),
+            decided_by=result.decided_by,
+            tables=shown,
             figures=figures,
             name=config.name,
             experiment=experiment,
@@ -405,7 +523,7 @@ def _train_and_log(config: Config) -> tuple[TrainingResult, LoggedModel, Path]:
         stored(logged, experiment)
         with replacing(_notes_beside(folder)) as target:
             target.write_text(to_json(result.notes), encoding="utf-8")
-    return result, logged, folder
+    return result, logged, folder, figures
 
 
 def _refuse_few_repeats(config: Config, tables: Tables) -> None:
@@ -441,13 +559,32 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
 
 
 def _reevaluation(config: Config) -> Reevaluation:
+    from crmml.scoring.bases import kind_of
     from crmml.storage.fingerprint import fingerprint
     from crmml.tracking.registry import Reevaluation
+    from crmml.training.contract_pipeline import (
+        evaluate_contract_champion,
+        specify_contract_labels,
+    )
+    from crmml.training.labelled_pipeline import refuse_champion, specify_outcome
     from crmml.training.opening import open_configured
     from crmml.training.plan import specify_labels
     from crmml.training.served import evaluate_champion
 
     tables = open_configured(config)
+    kind = kind_of(tables)
+    if kind == "labelled":
+        return Reevaluation(
+            data_fingerprint=fingerprint(tables),
+            label_specification=specify_outcome(config, tables),
+            evaluate=refuse_champion,
+        )
+    if kind == "contracts":
+        return Reevaluation(
+            data_fingerprint=fingerprint(tables),
+            label_specification=specify_contract_labels(config, tables),
+            evaluate=lambda bundle: evaluate_contract_champion(bundle, config, tables),
+        )
     return Reevaluation(
         data_fingerprint=fingerprint(tables),
         label_specification=specify_labels(config, tables),

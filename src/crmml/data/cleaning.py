@@ -242,8 +242,13 @@ def _bulk_of(table: ir.Table, policies: Policies, schema: TableSchema) -> Bulk |
 
 def _spell(table: ir.Table, schema: TableSchema) -> ir.Table:
     """Write words of a known list as the contract writes them."""
-    listed = [c.name for c in schema.columns if c.choices and c.name in table.columns]
-    return table.mutate(**{name: table[name].strip().lower() for name in listed})
+    listed = {c.name: c.choices for c in schema.columns if c.choices and c.name in table.columns}
+    return table.mutate(
+        **{
+            name: ibis.ifelse(table[name].isin(words), table[name], table[name].strip().lower())
+            for name, words in listed.items()
+        }
+    )
 
 
 def _refuse_reserved(table: ir.Table, schema: TableSchema, names: Mapping[str, str]) -> None:

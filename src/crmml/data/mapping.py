@@ -37,7 +37,7 @@ from crmml.data.columns import (
 from crmml.data.engine import plain_errors
 from crmml.data.files import Form
 from crmml.data.money import LESS, READ_ONLY
-from crmml.data.reading import Source, find_form, open_raw
+from crmml.data.reading import NUMBERED, Source, find_form, open_raw
 from crmml.data.recognition import (
     Recognition,
     holds_touches,
@@ -46,7 +46,14 @@ from crmml.data.recognition import (
     why_no_log,
 )
 from crmml.data.revenue import understand_revenue
-from crmml.data.schema import INTERACTIONS, TABLES, TRANSACTIONS, TableSchema, table_named
+from crmml.data.schema import (
+    INTERACTIONS,
+    LABELLED,
+    TABLES,
+    TRANSACTIONS,
+    TableSchema,
+    table_named,
+)
 from crmml.data.settings import Policies
 from crmml.data.tables import STARTS
 from crmml.data.times import decide_dates, find_grain, grain_of
@@ -186,6 +193,8 @@ class Proposal:
             if guess.alternatives:
                 note += "; else " + ", ".join(guess.alternatives[:5])
             yield f"      {name + ':':<{width}} {_quoted(guess.column)}  # {_one_line(note)}"
+        if self.schema is LABELLED and not {"customer_id"} & {*self.columns, *self.missing}:
+            yield f"      {'customer_id:':<{width}} null  # the rows are numbered from 1"
         for name, choices in self.missing.items():
             if name in self.unused:
                 # or the column of that very name would be taken
@@ -235,9 +244,11 @@ def write_section(proposals: Iterable[tuple[Proposal, str | Path]]) -> str:
         if schema.name in given:
             proposal, path = given[schema.name]
             lines += proposal._lines(path)
-        elif schema.name == "customers":
+        elif schema.name == "customers" and given.keys() - {LABELLED.name}:
             note = "a second table with one row per customer, if there is one"
             lines.append(f"  customers: null  # {note}")
+    if given.keys() == {LABELLED.name}:
+        return "\n".join([*lines, *_POLICIES_OF_A_LABEL]) + "\n"
     lines += [
         "  policies:",
         "    returns: net                    # negative amounts: net | drop | error",
@@ -251,6 +262,12 @@ def write_section(proposals: Iterable[tuple[Proposal, str | Path]]) -> str:
         listed = ", ".join(map(_quoted, apart))
         lines.append(f"    test_customers: [{listed}]  # rows of totals, no customers")
     return "\n".join(lines) + "\n"
+
+
+_POLICIES_OF_A_LABEL = (
+    "  policies:",
+    "    unreadable: error  # outcomes that are missing or cannot be read: error | drop",
+)
 
 
 def propose_mapping(
@@ -486,6 +503,7 @@ def _propose(
         evidence += revenue.evidence
     doubts += weigh(schema, columns, figures)
     missing = find_missing(schema, columns, figures)
+    evidence += _number_rows(schema, missing)
     counted = schema is TRANSACTIONS and missing == {"amount": ()}
     if counted:
         del missing["amount"]
@@ -523,6 +541,16 @@ def _propose(
         evidence=tuple(evidence),
         sample=seen.sample.head(10),
     )
+
+
+def _number_rows(schema: TableSchema, missing: dict[str, tuple[str, ...]]) -> Iterator[str]:
+    """Take the ids of a labelled table for not needed, where no column is called after them."""
+    if schema is not LABELLED or "customer_id" not in missing:
+        return
+    named = (by_name(c, LABELLED.name, "customer_id")[0] for c in missing["customer_id"])
+    if max(named, default=0.0) <= 0.8:
+        del missing["customer_id"]
+        yield NUMBERED
 
 
 _UNPRICED = Doubt(

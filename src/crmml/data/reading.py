@@ -207,6 +207,8 @@ def _open(source: Source, con: BaseBackend, schema: TableSchema, folder: Path) -
     if path.stat().st_size == 0:
         raise DataError("there must be at least one row; the file is empty", table=schema.name)
     kind = files.kind_of(path, table)
+    if table is not None and kind in ("parquet", "json", "text") and not files.is_packed(path):
+        raise SourceError(path, f"it is one table, and holds none that could be called {table!r}")
     if kind == "parquet":
         return _Opened(engine.read_parquet(con, path))
     if kind == "duckdb":
@@ -537,6 +539,8 @@ def _lighten(table: ir.Table) -> ir.Table:
     return table.mutate(**lighter)
 
 
+_LAST_BLANK = 32
+"""Code of the space; the other characters that are stripped come before it."""
 _YES = ("true", "t", "yes", "y", "1", "ja", "j", "oui", "si", "بله")
 _NO = ("false", "f", "no", "n", "0", "nein", "non", "خیر")
 
@@ -569,7 +573,9 @@ def _read(
 def _present(value: ir.Value) -> ir.Value:
     """Return null for blank text and NaN, which are ways to say that there is no value."""
     if isinstance(value, ir.StringValue):
-        return ibis.ifelse(value.strip() == "", ibis.null(value.type()), value)
+        # A look at the first character spares nearly every text the stripping, which is dear.
+        blank = (value.ascii_str() <= _LAST_BLANK) & (value.strip() == "")
+        return ibis.ifelse(blank, ibis.null(value.type()), value)
     if isinstance(value, ir.FloatingValue):
         return ibis.ifelse(value.isnan(), ibis.null(value.type()), value)
     return value

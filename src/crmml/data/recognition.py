@@ -123,9 +123,27 @@ def _judge(schema: TableSchema, looks: Mapping[str, Look], totals: tuple[str, ..
             held = [v for v in looks[chosen[column].column].common if plain(v) in known]
             score += 0.1 if held else (-0.2 if schema is INTERACTIONS else 0.0)
             evidence += [f"{chosen[column].column!r} holds {few(held, 3)}"] if held else []
-    if schema is LABELLED and set(needed) <= set(chosen):
-        score += 0.05
+    if schema is LABELLED:
+        return _judge_labelled(chosen, looks, evidence)
     return _Case(schema, score, tuple(evidence))
+
+
+def _judge_labelled(
+    chosen: Mapping[str, Guess], looks: Mapping[str, Look], evidence: list[str]
+) -> _Case:
+    """Take a column of outcomes for the proof; ids may lack, as in tables that were shared."""
+    outcome, key = chosen.get("outcome"), chosen.get("customer_id")
+    if outcome is None:
+        return _Case(LABELLED, 0.0, tuple(evidence))
+    if key is not None:
+        return _Case(LABELLED, 0.05 + (outcome.confidence + key.confidence) / 2, tuple(evidence))
+    ids = [c for c in looks if by_name(c, LABELLED.name, "customer_id")[0] > 0.8]
+    log = assign(TRANSACTIONS, looks)
+    bought = {"customer_id", "timestamp", "amount"} <= log.keys()
+    if ids or outcome.confidence < 0.8 or (bought and log["customer_id"].confidence >= 0.65):
+        return _Case(LABELLED, outcome.confidence / 2, tuple(evidence))
+    told = (*evidence, "no column names customers or purchases, so each row is one")
+    return _Case(LABELLED, 0.85 * outcome.confidence, told)
 
 
 def _called(schema: TableSchema, name: str, looks: Mapping[str, Look]) -> bool:

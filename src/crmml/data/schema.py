@@ -250,7 +250,7 @@ INTERACTIONS = TableSchema(
         Column("referred_customer_id", "id", "who was referred", adds=_NOT_YET),
     ),
     time="timestamp",
-    adds=_NOT_YET,
+    adds="of contracts: the chance of ending by contacts and complaints",
 )
 
 TREATMENTS = TableSchema(
@@ -291,20 +291,20 @@ SUBSCRIPTIONS = TableSchema(
             nullable=True,
             known_from="ended_at",
         ),
-        Column("plan", "text", "what was subscribed to", adds=_NOT_YET),
-        Column("fee", "money", "fee per period, currency", adds=_NOT_YET, least=0),
+        Column("plan", "text", "what was subscribed to", adds="the chance of ending by plan"),
+        Column("fee", "money", "fee per period, currency", adds="the value of a contract", least=0),
         Column(
             "end_reason",
             "text",
             f"one of {', '.join(END_REASONS)}",
-            adds="in the profile: ends by reason",
+            adds="ends told apart by reason: voluntary, failed payment, competitor",
             choices=END_REASONS,
             known_from="ended_at",
         ),
         Column("paid_until", "timestamp", "paid up to", adds=_NOT_YET),
     ),
     time="started_at",
-    adds=_NOT_YET,
+    adds="when a contract ends, why, and what it still brings; enough for a base of its own",
 )
 
 SCHEDULES = TableSchema(

@@ -161,6 +161,8 @@ class Figures:
             if seen.rounded >= READS:
                 return f"{said}, last digits rounded away by a spreadsheet"
             if seen.unique:
+                if "customer_id" in self.schema.key:
+                    return f"{said}: none repeats"
                 return f"{said}: none repeats, so it numbers orders"
             if seen.spread is not None:
                 return f"{said}, {seen.spread:.0%} of those that repeat come back another day"

@@ -119,10 +119,10 @@ def in_batches(
             last = found.last_period
             query = bought.mutate(batch=_batch_of(bought, cuts, last, period))
             _scatter(query, folder / "snapshot")
+            who = ds.dataset(folder / "snapshot", format="parquet", partitioning="hive")
+            beside = _beside(who, found, grain, margins)
         count = len(cuts) + 1
-        who = ds.dataset(folder / "snapshot", format="parquet", partitioning="hive")
         placed = who.to_table(["customer_id", "batch"])
-        beside = _beside(who, found, grain, margins)
         ids = placed["customer_id"].combine_chunks().sort()
         with kept(placed, tables.transactions.get_backend()) as places:
             del placed

@@ -18,7 +18,16 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from crmml._typing import MONTHS, Grain, TimeUnit
-from crmml.features.purchases import HOURS, cents, currency, in_time_units, insist, start_of
+from crmml.features.purchases import (
+    HOURS,
+    cents,
+    currency,
+    in_time_units,
+    insist,
+    margin_cents,
+    start_of,
+    sum_cents,
+)
 
 WINDOWS: tuple[int, ...] = (4, 13, 26, 52)
 """Lengths of the trailing windows, in weeks of seven days before the end of observation."""
@@ -316,16 +325,49 @@ def period_measures(
     return measures
 
 
-def sum_categories(
-    lines: ir.Table, *, last_period: int, grain: Grain, has_returns: bool
-) -> ir.Table:
+def fill_shelves(lines: ir.Table, *, has_returns: bool) -> ir.Table | None:
+    """Gather lines into one row per customer and category: the one pass over categories.
+
+    Parameters
+    ----------
+    lines : Ibis table
+        Own lines before the cutoff, with ``cents``.
+    has_returns : bool
+        Whether any amount is negative.
+
+    Returns
+    -------
+    Ibis table or None
+        ``customer_id``, ``category`` (null for lines without one), ``bought`` (purchase lines),
+        ``value`` (of those, cents), ``last`` (their latest timestamp). Of the lines with a known
+        margin, where the data have any, also the sums ``a`` of the amounts, ``m`` of the margins
+        (cents; null without such lines), and ``aa``, ``am``, ``mm`` of their products. None where
+        lines have neither category nor margin.
+    """
+    margin = margin_cents(lines)
+    if margin is None and "category" not in lines.columns:
+        return None
+    counted = lines.cents >= 0 if has_returns else None
+    measures: dict[str, ir.Value] = {}
+    if "category" in lines.columns:
+        measures["bought"] = lines.count(where=counted)
+        measures["value"] = sum_cents(lines.cents, where=counted)
+        measures["last"] = lines.timestamp.max(where=counted)
+    if margin is not None:
+        amount = margin.notnull().ifelse(lines.cents, ibis.null("int64"))
+        measures |= {"a": sum_cents(amount), "m": sum_cents(margin)}
+        # Whole numbers: below 2**53 their sums in floating point are exact, in any order.
+        x, y = amount.cast("float64"), margin.cast("float64")
+        measures |= {"aa": (x * x).sum(), "am": (x * y).sum(), "mm": (y * y).sum()}
+    if "category" in lines.columns:
+        return lines.group_by("customer_id", "category").agg(**measures)
+    shelves = lines.group_by("customer_id").agg(**measures)
+    return shelves.mutate(category=ibis.null("string"))
+
+
+def sum_categories(shelves: ir.Table, *, last_period: int, grain: Grain) -> ir.Table:
     """Gather breadth and concentration of categories, one row per customer."""
-    bought = lines.filter(lines.category.notnull())
-    if has_returns:
-        bought = bought.filter(bought.cents >= 0)
-    shelves = bought.group_by("customer_id", "category").agg(
-        value=bought.cents.sum(), last=bought.timestamp.max()
-    )
+    shelves = shelves.filter(shelves.category.notnull(), shelves.bought > 0)
     value = shelves.value.cast("decimal(18,0)")
     recent = start_of(_first_of(26, last_period, grain), grain)
     return shelves.group_by("customer_id").agg(

@@ -26,10 +26,12 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import FloatArray
-from crmml.features.purchases import fetch, margin_cents, sum_cents
+from crmml.features.purchases import fetch, sum_cents
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
+
+_ROUNDING = 1e-12
 
 MOST_CATEGORIES = 200
 """Categories with a ratio of their own: those of most revenue. The others have that of the base."""
@@ -130,14 +132,15 @@ def _six(value: float) -> float:
 
 
 def customer_ratios(
-    lines: ir.Table, rates: MarginRates | None = None
+    shelves: ir.Table | None, rates: MarginRates | None = None
 ) -> tuple[pd.DataFrame, MarginRates] | None:
     """Return the shrunk ratio of each customer, and the weight of the customer's own lines.
 
     Parameters
     ----------
-    lines : Ibis table
-        Own lines before the cutoff, with ``cents``; those without a known margin are left out.
+    shelves : Ibis table or None
+        From :func:`crmml.features.behaviour.fill_shelves`: sums by customer and category of the
+        lines with a known margin; the others are left out.
     rates : MarginRates, optional
         Stored; by default fitted on these lines.
 
@@ -149,12 +152,9 @@ def customer_ratios(
     rates : MarginRates
         What they rest on. None in place of both where no line has a margin, or no revenue is left.
     """
-    margin = margin_cents(lines)
-    if margin is None:
+    if shelves is None or "m" not in shelves.columns:
         return None
-    named = lines.category if "category" in lines.columns else ibis.null("string")
-    known = lines.select("customer_id", a=lines.cents, category=named, m=margin)
-    known = known.filter(known.m.notnull())
+    known = shelves.filter(shelves.m.notnull())
     fitted = rates is None
     if rates is None:
         rates = _fit_categories(known)
@@ -191,15 +191,12 @@ def _variances_of(
     )
 
 
-def _fit_categories(lines: ir.Table) -> MarginRates | None:
+def _fit_categories(shelves: ir.Table) -> MarginRates | None:
     """Fit the ratios of base and categories; None without revenue."""
-    a, m = lines.a.cast("float64"), lines.m.cast("float64")
-    sums = lines.group_by("category").agg(
-        a=sum_cents(lines.a).cast("float64"),
-        m=sum_cents(lines.m).cast("float64"),
-        aa=(a * a).sum(),
-        am=(a * m).sum(),
-        mm=(m * m).sum(),
+    sums = shelves.group_by("category").agg(
+        a=sum_cents(shelves.a).cast("float64"),
+        m=sum_cents(shelves.m).cast("float64"),
+        **{name: shelves[name].sum() for name in ("aa", "am", "mm")},
     )
     table = fetch(sums, by=("category",))
     found = [table[name].to_numpy(np.float64) for name in table.columns[1:]]
@@ -225,8 +222,8 @@ def _category_rates(names: pd.Series[str], base: float, *sums: FloatArray) -> di
     return {name: rate for name, rate in rates.items() if rate != base}
 
 
-def _sum_customers(lines: ir.Table, rates: MarginRates) -> ir.Table:
-    """Sum lines to one row per customer, in floating point cents.
+def _sum_customers(shelves: ir.Table, rates: MarginRates) -> ir.Table:
+    """Sum to one row per customer, in floating point cents.
 
     Sums of whole numbers below 2**53, so in any order the same: products of cents with each other
     and with ratios in millionths. Beyond that, and in the residuals, the last digits may depend on
@@ -235,19 +232,22 @@ def _sum_customers(lines: ir.Table, rates: MarginRates) -> ir.Table:
     rate: Any = ibis.literal(_millionths(rates.base), type="int64")
     if rates.categories:
         pairs = rates.categories.items()
-        rate = lines.category.cases(
+        rate = shelves.category.cases(
             *((name, ibis.literal(_millionths(r), type="int64")) for name, r in pairs), else_=rate
         )
-    lines = lines.mutate(rate=rate.cast("float64"), a=lines.a.cast("float64"))
-    a, share = lines.a, lines.rate
-    own, mix = lines.m.cast("float64") - share * a / 1e6, (share / 1e6 - rates.base) * a
-    return lines.group_by("customer_id").agg(
-        s=a.sum(),
-        q=(a * a).sum(),
-        m=sum_cents(lines.m).cast("float64"),
-        expected=(a * share).sum() / 1e6,
-        own_residual=(own * own).sum(),
-        mix_residual=(mix * mix).sum(),
+    shelves = shelves.mutate(rate=rate.cast("float64"), a=shelves.a.cast("float64"))
+    share = shelves.rate / 1e6
+    # The sum of (m - share a)^2 over lines; what rounding leaves of equal terms is nothing.
+    own = shelves.mm - 2 * share * shelves.am + share * share * shelves.aa
+    own = (own > _ROUNDING * shelves.mm).ifelse(own, 0.0)
+    mix = share - rates.base
+    return shelves.group_by("customer_id").agg(
+        s=shelves.a.sum(),
+        q=shelves.aa.sum(),
+        m=sum_cents(shelves.m).cast("float64"),
+        expected=(shelves.a * shelves.rate).sum() / 1e6,
+        own_residual=own.sum(),
+        mix_residual=(mix * mix * shelves.aa).sum(),
     )
 
 

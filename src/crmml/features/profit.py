@@ -83,7 +83,7 @@ def find_unknown_costs(tables: Tables, cutoff: pd.Timestamp) -> dict[str, str]:
 def attach_profit(
     frame: pd.DataFrame,
     tables: Tables,
-    lines: ir.Table,
+    shelves: ir.Table | None,
     cutoff: pd.Timestamp,
     rates: MarginRates | None = None,
 ) -> tuple[pd.DataFrame, dict[str, str], MarginRates | None]:
@@ -95,12 +95,12 @@ def attach_profit(
         One row per customer, with ``margin_to_date`` where the lines have it.
     tables : Tables
         The checked data.
-    lines : Ibis table
-        Own lines before the cutoff, with ``cents``.
+    shelves : Ibis table or None
+        From :func:`crmml.features.behaviour.fill_shelves`.
     cutoff : Timestamp
         Exclusive.
     rates : MarginRates, optional
-        Of the training; by default fitted on these lines.
+        Of the training; by default fitted on these customers.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def attach_profit(
         whole = _sum_cost(tables, part, cutoff, ids)
         spent += np.nan_to_num(whole)
         added[part.name] = whole / 100.0
-    found = customer_ratios(lines, rates)
+    found = customer_ratios(shelves, rates)
     if found is not None:
         own, rates = found
         own = own if own.index.equals(ids) else own.reindex(ids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -495,6 +495,17 @@ def build_snapshot(
     return Snapshot(frame, found.cutoff, grain, time_unit, found.provenance)
 
 
+class Beside(NamedTuple):
+    """What profit is summed from: all tables, the columns of the lines, and their shelves.
+
+    The shelves are those of :func:`crmml.features.behaviour.fill_shelves`.
+    """
+
+    tables: Tables
+    columns: tuple[str, ...]
+    shelves: ir.Table | None
+
+
 class Summarised(NamedTuple):
     """A snapshot that the engine has still to compute.
 
@@ -508,8 +519,8 @@ class Summarised(NamedTuple):
     last_period : int
         The last period of which something is observed.
     provenance : dict
-    beside : tuple of Tables and Ibis table, or None
-        The data and the own lines before the cutoff, where behaviour is asked for.
+    beside : Beside or None
+        What profit is summed from, where behaviour is asked for.
     """
 
     query: ir.Table
@@ -517,7 +528,7 @@ class Summarised(NamedTuple):
     cutoff: pd.Timestamp
     last_period: int
     provenance: dict[str, Any]
-    beside: tuple[Tables, ir.Table] | None
+    beside: Beside | None
 
     def with_profit(
         self, frame: pd.DataFrame, grain: Grain, margins: MarginRates | None
@@ -531,9 +542,9 @@ class Summarised(NamedTuple):
 
         if self.beside is None:
             return frame
-        tables, lines = self.beside
-        frame, unknown, rates = attach_profit(frame, tables, lines, self.cutoff, margins)
-        known = [*lines.columns, *traits.columns_beside(tables)]
+        tables, columns, shelves = self.beside
+        frame, unknown, rates = attach_profit(frame, tables, shelves, self.cutoff, margins)
+        known = [*columns, *traits.columns_beside(tables)]
         absent = traits.find_absent(known, grain)
         self.provenance.update(absent=absent | unknown, margins=rates)
         return frame
@@ -585,7 +596,11 @@ def summarised(
     margin = purchases.margin_cents(lines) if behaviour else None
     measures = {} if margin is None else {"margin": purchases.sum_cents(margin)}
     collapsed = purchases.collapse_lines(lines, grain, **measures)
-    with kept(collapsed) if behaviour else nullcontext(collapsed) as periods:
+    shelves = traits.fill_shelves(lines, has_returns=has_returns) if behaviour else None
+    with ExitStack() as stack:
+        periods = stack.enter_context(kept(collapsed)) if behaviour else collapsed
+        if shelves is not None and margin is not None:  # then they are asked three times
+            shelves = stack.enter_context(kept(shelves))
         followed = periods
         if behaviour or has_returns:
             followed = purchases.follow_purchases(periods, has_returns=has_returns)
@@ -593,14 +608,15 @@ def summarised(
         sums = traits.period_measures(followed, **window) if behaviour else {}
         customers = purchases.sum_periods(followed, has_returns=has_returns, **sums)
         if behaviour:
-            customers = _with_lines(customers, lines, opened.customers, names, window)
+            more = traits.sum_lines(lines, channels=names, has_returns=has_returns)
+            customers = _with_lines(customers, more, shelves, opened.customers, clock)
         columns = purchases.core_columns(customers, **clock, time_unit=time_unit)
         if behaviour:
             columns |= traits.feature_columns(
                 customers, cutoff=end, channels=names.values(), time_unit=time_unit, **clock
             )
         query = customers.select("customer_id", **columns)
-        beside = (opened, lines) if behaviour else None
+        beside = Beside(opened, tuple(lines.columns), shelves) if behaviour else None
         yield Summarised(query, periods if behaviour else None, end, last, provenance, beside)
 
 
@@ -627,19 +643,18 @@ def _lines_before(
 
 def _with_lines(
     customers: ir.Table,
-    lines: ir.Table,
+    more: ir.Table | None,
+    shelves: ir.Table | None,
     people: ir.Table | None,
-    channels: Mapping[str, str],
-    window: Mapping[str, Any],
+    clock: Mapping[str, Any],
 ) -> ir.Table:
     """Join what lines, their categories and the table of customers say of each customer."""
-    from crmml.features import behaviour as traits
+    from crmml.features.behaviour import sum_categories
 
-    more = traits.sum_lines(lines, channels=channels, has_returns=window["has_returns"])
     if more is not None:
         customers = _join(customers, more)
-    if "category" in lines.columns:
-        customers = _join(customers, traits.sum_categories(lines, **window))
+    if shelves is not None and "bought" in shelves.columns:
+        customers = _join(customers, sum_categories(shelves, **clock))
     if people is not None and "acquisition_cost" in people.columns:
         customers = _join(customers, people.select("customer_id", "acquisition_cost"))
     return customers

@@ -8,13 +8,14 @@ here both are refused before, with the figures.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import lightgbm as lgb
 import numpy as np
 
 from crmml._typing import BoolArray, FloatArray, IntArray
-from crmml.exceptions import TooLittleDataError
+from crmml.exceptions import DataError, TooLittleDataError
 from crmml.models.tree_text import read_trees
 
 Objective: TypeAlias = Literal["binary", "multiclass", "poisson", "gamma", "tweedie"]
@@ -58,8 +59,20 @@ class Trees:
         return self._predict(X, pred_contrib=True)
 
     def _predict(self, X: FloatArray, **how: Any) -> FloatArray:
-        booster = lgb.Booster(model_str=read_trees(self.text))
+        booster = _booster(self.text)
+        if booster.num_feature() != X.shape[1]:
+            rule = f"the {X.shape[1]:,} features that are named beside them"
+            raise DataError(
+                f"the trees must take {rule}; they take {booster.num_feature():,}",
+                table="stored model",
+            )
         return np.asarray(booster.predict(X, num_threads=self.num_threads, **how))
+
+
+@lru_cache(maxsize=4)
+def _booster(text: str) -> lgb.Booster:
+    """Check and read trees once for all batches of customers."""
+    return lgb.Booster(model_str=read_trees(text))
 
 
 @dataclass(frozen=True)

@@ -41,21 +41,23 @@ from crmml.plots.purchases import (
 from crmml.plots.value import plot_pareto_curve, plot_tier_profile
 from crmml.segments.value_tier import compute_pareto_curve
 from crmml.training.evaluate import DECIDED_BY
+from crmml.training.labelled_pipeline import LabelledResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from crmml.training.contract_pipeline import ContractTraining
     from crmml.training.pipeline import TrainingResult
 
     _Canvas: TypeAlias = Callable[[str], Axes]
 
 
-def training_figures(result: TrainingResult) -> dict[str, Figure]:
+def training_figures(result: TrainingResult | LabelledResult) -> dict[str, Figure]:
     """Draw everything worth looking at after a training.
 
     Parameters
     ----------
-    result : TrainingResult
+    result : TrainingResult or LabelledResult
         From :func:`crmml.train`.
 
     Returns
@@ -69,6 +71,12 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
         figures[name] = Figure(figsize=(7.0, 4.4), dpi=110, layout="constrained")
         return figures[name].subplots()
 
+    if isinstance(result, LabelledResult):
+        plot_reliability(result.fit.judgement.reliability, ax=canvas("churn_reliability"))
+        plot_gain_curve(
+            result.fit.judgement.gain_curve.set_index("contacted"), ax=canvas("churn_gain")
+        )
+        return figures
     _draw_value(result, canvas)
     _draw_window(result, canvas)
     _draw_tracking(result, canvas)
@@ -81,16 +89,45 @@ def training_figures(result: TrainingResult) -> dict[str, Figure]:
     )
     _draw_churn(result, canvas)
     plot_importance(result.churn_importance, ax=canvas("churn_importance"))
+    _draw_budget(result, canvas)
+    return figures
+
+
+def contract_figures(result: ContractTraining) -> dict[str, Figure]:
+    """Draw what is worth looking at after a training on contracts alone.
+
+    Parameters
+    ----------
+    result : ContractTraining
+        From :func:`crmml.train`.
+    """
+    figures: dict[str, Figure] = {}
+
+    def canvas(name: str) -> Axes:
+        figures[name] = Figure(figsize=(7.0, 4.4), dpi=110, layout="constrained")
+        return figures[name].subplots()
+
+    if "value_tier" in result.scores.table:
+        _draw_value(result, canvas)
+    chosen = result.backtest.chosen
+    title = f"Reliability of the chance of ending: {chosen.replace('_', ' ')}"
+    plot_reliability(result.backtest.reliability[chosen], title=title, ax=canvas("reliability"))
+    if result.scores.found is not None:
+        _draw_budget(result, canvas)
+    return figures
+
+
+def _draw_budget(result: TrainingResult | ContractTraining, canvas: _Canvas) -> None:
+    """Draw what a budget would buy."""
     budget = result.bundle.policy.budget
     grid = np.linspace(0.0, 3.0 * max(budget, 1.0), 31)
     gains = budget_curve(
         result.scores.gains, grid.tolist(), capacities=result.bundle.policy.capacities
     )
     plot_budget_curve(gains, budget=budget, ax=canvas("budget_curve"))
-    return figures
 
 
-def _draw_value(result: TrainingResult, canvas: _Canvas) -> None:
+def _draw_value(result: TrainingResult | ContractTraining, canvas: _Canvas) -> None:
     """Draw how value is spread over the customers."""
     table, bundle = result.scores.table, result.bundle
     curve = compute_pareto_curve(table["clv"])

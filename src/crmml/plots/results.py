@@ -24,12 +24,15 @@ from crmml.plots.budget import plot_budget_curve
 from crmml.plots.judgement import plot_calibration, plot_leaderboard, plot_reliability
 from crmml.plots.overview import plot_actions, plot_estimates, plot_frequencies, plot_months
 from crmml.plots.purchases import plot_holdout_by_frequency
-from crmml.plots.style import dressed, model_label, say_empty
+from crmml.plots.style import BLUE, GREY, dressed, model_label, say_empty
 from crmml.plots.value import plot_pareto_curve
+from crmml.scoring.labelled import LabelledScores
 from crmml.scoring.scorer import Scores
 from crmml.segments.value_tier import compute_pareto_curve
 from crmml.training.backtest import Backtest
+from crmml.training.contract_pipeline import ContractTraining
 from crmml.training.evaluate import DECIDED_BY, EvaluatedWindow
+from crmml.training.labelled_pipeline import LabelledResult
 from crmml.training.pipeline import TrainingResult
 
 
@@ -113,6 +116,11 @@ def _(result: ContractBacktest, ax: Axes | None = None) -> Axes:
 
 
 @draw.register
+def _(result: ContractTraining, ax: Axes | None = None) -> Axes:
+    return draw(result.backtest, ax)
+
+
+@draw.register
 def _(result: Recommendation, ax: Axes | None = None) -> Axes:
     return plot_actions(result.by_action(), ax=ax)
 
@@ -139,3 +147,17 @@ def _(result: ModelSummary, ax: Axes | None = None) -> Axes:
     return plot_estimates(
         result.to_pandas(), title=f"{result.model}: {result.level:.0%} intervals", ax=ax
     )
+
+
+@draw.register
+def _(result: LabelledResult, ax: Axes | None = None) -> Axes:
+    return plot_reliability(result.fit.judgement.reliability, ax=ax)
+
+
+@draw.register
+def _(result: LabelledScores, ax: Axes | None = None) -> Axes:
+    ax = dressed(ax, title="Probabilities", x="probability of the outcome", y="customers")
+    ax.hist(result.table["churn_probability"], bins=np.linspace(0, 1, 21).tolist(), color=BLUE)
+    ax.axvline(result.threshold, color=GREY, linestyle="--", label="from here a contact pays")
+    ax.legend(frameon=False)
+    return ax

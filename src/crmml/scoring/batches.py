@@ -127,7 +127,8 @@ class ScoredBatches:
             moment = self._shared.moment(self._spool.ids(k), self.absent, part)
             columns = predict_columns(late, moment, known)
             ids = moment.base.customer_id
-            table = pd.DataFrame({name: columns[name] for name in names}, index=ids)
+            served = {name: columns[name] for name in names}
+            table = pd.DataFrame(served, index=ids, copy=False)
             table = framed(table, self._version, self._predictors, self.cutoff)
             yield without_money(table, money).reset_index()
 
@@ -269,7 +270,8 @@ def _allocate(
         if obstacle(actions, moment, spool.names) is not None:
             return None
         known = spool.read(k, [name for name in spool.names if name in reads])
-        offers = actions.offer(moment, pd.DataFrame(known, index=moment.base.customer_id))
+        so_far = pd.DataFrame(known, index=moment.base.customer_id, copy=False)
+        offers = actions.offer(moment, so_far)
         if offers is None:
             return None
         its = offers.gains

@@ -35,6 +35,12 @@ __all__ = ["FORMAT_VERSION", "Manifest", "Policy", "ScoringBundle"]
 _OF_POLICY = {"policy", "catalogue", "margin_horizons", "windows"}
 """Parts of predictors that the catalogue and the policy decide, and what is computed for them."""
 
+_CHURNED: Mapping[str, str] = {
+    "transactions": "churned is who buys nothing in it",
+    "contracts": "churned is whose contract ends in it",
+}
+"""What churn means, by the kind of the bundle."""
+
 _P = TypeVar("_P")
 
 
@@ -65,9 +71,9 @@ class ScoringBundle(Shown):
             return card_of(self)
         rows = [
             ("trained", f"at {moment(known.cutoff)} by crmml {known.crmml_version}"),
-            ("horizon", f"{known.horizon}: churned is who buys nothing in it"),
+            ("horizon", f"{known.horizon}: {_CHURNED[known.kind]}"),
             ("value", f"lifetime value looks {known.value_horizon} ahead"),
-            ("one purchase", f"all lines of one {known.grain}"),
+            *_grain_row(known),
             ("gives", listed((predictor.name for predictor in self.predictors), most=20)),
             *((f"null: {name}", why) for name, why in [*known.absent.items()][:5]),
             ("more", "crmml.score(bundle, log) scores; glossary() describes the columns"),
@@ -261,6 +267,12 @@ class ScoringBundle(Shown):
                     raise BundleError(f"the bundle is damaged: {name:.60}.json is missing")
             read = [_read_predictor(current, name, manifest) for name in manifest.predictors]
             return cls(manifest, tuple(read))
+
+
+def _grain_row(known: Manifest) -> list[tuple[str, str]]:
+    if known.kind != "transactions":
+        return []
+    return [("one purchase", f"all lines of one {known.grain}")]
 
 
 def _read_predictor(files: Mapping[str, bytes], name: str, manifest: Manifest) -> Predictor:

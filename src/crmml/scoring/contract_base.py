@@ -8,7 +8,7 @@ import pandas as pd
 
 from crmml.data.tables import Tables
 from crmml.exceptions import CrmmlError
-from crmml.features.contracts import Contracts, build_contracts
+from crmml.features.contracts import Contracts
 from crmml.scoring.contracts import ContractRisk
 from crmml.scoring.predictors import Predictor
 
@@ -37,7 +37,4 @@ def build_contract_base(
     TooLittleDataError
         If none is active.
     """
-    how = contract_risk(predictors)
-    return build_contracts(
-        tables, cutoff, period=how.period, grace=how.grace, trailing=how.trailing
-    )
+    return contract_risk(predictors).look(tables, cutoff)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 
 from crmml.data.schema import END_REASONS
+from crmml.data.tables import Tables
 from crmml.exceptions import TooLittleDataError
 from crmml.features.contracts import Contracts, build_contracts
 from crmml.scoring.predictors import Moment, Output
@@ -36,6 +38,8 @@ class ContractRisk:
     margin : float
         Share of the fee that is margin.
     annual_discount_rate : float
+    features : tuple of str
+        Columns of the contracts at training; what the data to score do not give is missing.
     """
 
     model: Any
@@ -46,6 +50,7 @@ class ContractRisk:
     trailing: str
     margin: float
     annual_discount_rate: float
+    features: tuple[str, ...] = ()
 
     name: ClassVar[str] = "contracts"
     tables: ClassVar[frozenset[str]] = frozenset({"subscriptions"})
@@ -73,6 +78,22 @@ class ContractRisk:
             Output("contract_value_upper", "number", "currency", "90 % quantile of it", far),
         )
 
+    def look(self, tables: Tables, cutoff: pd.Timestamp) -> Contracts:
+        """Take the contracts that are active at a cutoff, with all columns of the training.
+
+        Raises
+        ------
+        TooLittleDataError
+            If none is active.
+        """
+        found = build_contracts(
+            tables, cutoff, period=self.period, grace=self.grace, trailing=self.trailing
+        )
+        lost = [name for name in self.features if name not in found.frame]
+        if not lost:
+            return found
+        return replace(found, frame=found.frame.assign(**dict.fromkeys(lost, np.nan)))
+
     @property
     def prices(self) -> dict[str, float]:
         """What a fee is worth: its margin, and the rate at which later ones are discounted."""
@@ -81,19 +102,13 @@ class ContractRisk:
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Look at the contracts at the cutoff, and ask the model."""
         del so_far
-        cutoff = moment.base.cutoff
-        how: dict[str, Any] = {
-            "period": self.period,
-            "grace": self.grace,
-            "trailing": self.trailing,
-        }
         try:
             everybody = (
                 moment.base
                 if isinstance(moment.base, Contracts)
                 else moment.shared(
-                    ("contracts", cutoff, *how.values()),
-                    lambda: build_contracts(moment.tables, cutoff, **how),
+                    (self.name, self.period, self.grace, self.trailing),
+                    lambda: self.look(moment.tables, moment.base.cutoff),
                 )
             )
         except TooLittleDataError as error:

@@ -252,7 +252,7 @@ def predict_all(predictors: Sequence[Predictor], moment: Moment) -> pd.DataFrame
     for name in sorted(moment.absent, key=lambda name: order.get(name, len(order))):
         moment.absent[name] = moment.absent.pop(name)
     ids = moment.base.customer_id
-    return pd.DataFrame({name: columns[name] for name in names}, index=ids)
+    return pd.DataFrame({name: columns[name] for name in names}, index=ids, copy=False)
 
 
 def predict_columns(
@@ -278,7 +278,7 @@ def predict_columns(
         if reason is None:
             reads = predictor.reads
             known = {name: columns[name] for name in columns if name in reads}
-            given = predictor.predict(moment, pd.DataFrame(known, index=ids))
+            given = predictor.predict(moment, pd.DataFrame(known, index=ids, copy=False))
         else:
             moment.leave_out([output.name for output in predictor.outputs], reason)
         if not given.index.equals(ids):

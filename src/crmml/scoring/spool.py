@@ -53,7 +53,7 @@ class Spool:
 
     def write(self, batch: int, columns: Mapping[str, pd.Series[Any]]) -> None:
         """Write the columns of some customers, whose ids rise."""
-        frame = pd.DataFrame({name: columns[name] for name in self.names})
+        frame = pd.DataFrame({name: columns[name] for name in self.names}, copy=False)
         starts = self.customer_id[:: self._size]
         edges = [*frame.index.searchsorted(starts), len(frame)]
         table = pa.Table.from_pandas(frame.reset_index(), preserve_index=False)
@@ -72,7 +72,7 @@ class Spool:
             with pa.memory_map(str(file)) as source, pa.ipc.open_file(source) as reader:
                 piece = reader.get_batch(k).select(["customer_id", *wanted])
                 if piece.num_rows:
-                    pieces.append(piece.to_pandas())
+                    pieces.append(piece.to_pandas(split_blocks=True))
         frame = pieces[0] if len(pieces) == 1 else pd.concat(pieces, ignore_index=True)
         frame = frame.sort_values("customer_id", ignore_index=True)
         ids = self.ids(k)

@@ -11,8 +11,10 @@ from crmml.actions.catalogue import ActionCatalogue
 from crmml.data.tables import Tables
 from crmml.exceptions import BundleError
 from crmml.models.churn.outside import OutsideCalibration
+from crmml.models.kinds import check_parts
 from crmml.models.labelled.model import LabelledModel
 from crmml.models.value.cost_to_serve import CostToServe
+from crmml.scoring.contract_outlook import ContractOutlook, ContractTerms
 from crmml.scoring.contracts import ContractRisk
 from crmml.scoring.decisions import Actions, Policy, Roles, Stages, Tiers
 from crmml.scoring.history import Attributes, ExperienceZone, History, TasteSegment
@@ -39,7 +41,9 @@ KINDS: dict[str, type[Any]] = {
         Attributes,
         ExperienceZone,
         TasteSegment,
+        ContractTerms,
         ContractRisk,
+        ContractOutlook,
         LabelledOutcome,
         Actions,
     )
@@ -204,6 +208,7 @@ def check_conditions(catalogue: ActionCatalogue) -> None:
         Attributes(),
         ExperienceZone(),
         TasteSegment(),
+        ContractTerms(),
     )
     kinds = {output.name: output.dtype for one in given for output in one.outputs}
     for action in catalogue.actions:
@@ -238,6 +243,10 @@ def with_catalogue(
     further = attributes_of(tables, [*asked, *by_channel])
     changes: dict[type[Any], dict[str, Any]] = {
         LifetimeValue: {
+            "margin_horizons": catalogue.horizons,
+            "windows": _windows(catalogue, horizon),
+        },
+        ContractOutlook: {
             "margin_horizons": catalogue.horizons,
             "windows": _windows(catalogue, horizon),
         },
@@ -279,6 +288,7 @@ def predictor_from_dict(stored: Mapping[str, Any]) -> Predictor:
         else:
             read[name] = tuple(part) if isinstance(part, list) else part
     predictor: Predictor = KINDS[kind](**read)
+    check_parts(predictor)
     return predictor
 
 

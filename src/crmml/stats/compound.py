@@ -156,6 +156,8 @@ def tabulate(
 
 def _shifted(curve: FloatArray, by: float) -> FloatArray:
     """Move a CDF ``by`` grid steps to the right, by cubic interpolation (Lagrange, four points)."""
+    if by == 0.0:
+        return curve
     whole = int(np.floor(-by))
     t = -by - whole
     size = curve.shape[-1]
@@ -165,12 +167,14 @@ def _shifted(curve: FloatArray, by: float) -> FloatArray:
         -(t + 1.0) * t * (t - 2.0) / 2.0,
         (t + 1.0) * t * (t - 1.0) / 6.0,
     )
+    # Left of the grid the distribution function is 0, right of it 1.
+    wide = np.ones((*curve.shape[:-1], 3 * size + 6))
+    wide[..., : size + 3] = 0.0
+    wide[..., size + 3 : 2 * size + 3] = curve
+    begin = min(max(size + 2 + whole, 0), 2 * size + 3)
     total = np.zeros_like(curve)
     for k, weight in enumerate(weights):
-        at = np.arange(size) + whole + k - 1
-        part = curve[..., np.clip(at, 0, size - 1)]
-        # Left of the grid the distribution function is 0, right of it 1.
-        total += weight * np.where(at < 0, 0.0, np.where(at >= size, 1.0, part))
+        total += weight * wide[..., begin + k : begin + k + size]
     # A cubic may overshoot where the curve bends.
     return np.clip(total, 0.0, 1.0)
 
@@ -196,6 +200,17 @@ def compound_quantiles(
         ``-inf`` where the quantile is 0. Between grid points the probit of the CDF given a
         purchase is taken as linear in the logarithm, of which it nearly is.
     """
+    out = np.empty((len(none), len(W_NODES), len(levels)))
+    # Blocks stay in the cache.
+    for begin in range(0, len(none), _BLOCK):
+        part = slice(begin, begin + _BLOCK)
+        out[part] = _block_quantiles(none[part], weights[part], table, levels)
+    return out
+
+
+def _block_quantiles(
+    none: FloatArray, weights: FloatArray, table: CompoundTable, levels: FloatArray
+) -> FloatArray:
     n_w, size = table.cdf.shape[1:]
     bought = np.maximum(1.0 - none, 1e-300)
     cdf = times(weights, table.cdf.reshape(len(weights.T), -1)).reshape(-1, n_w, size)
@@ -209,7 +224,8 @@ def compound_quantiles(
             continue
         target = wanted[open_rows][:, None]
         curve = cdf[open_rows]
-        after = np.clip((curve < target[:, :, None]).sum(axis=2), 1, size - 1)
+        below = np.add.reduce((curve < target[:, :, None]).view(np.uint8), axis=2, dtype=np.uint8)
+        after = np.clip(below.astype(np.int64), 1, size - 1)
         at = np.stack([after - 1, after])
         z = special.ndtri(
             np.clip(

@@ -10,6 +10,7 @@ import pandas as pd
 from crmml.exceptions import BundleError, ParameterError, StorageError, UnlikeTrainingError
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.differences import Differences, compare
+from crmml.scoring.labelled import LabelledScores
 from crmml.scoring.manifest import MANIFEST
 from crmml.scoring.rescoring import compare_scores, compare_settings, steps_between
 from crmml.scoring.scorer import Origin, Scores, open_for, score, scoring_cutoff
@@ -64,6 +65,8 @@ def diff(
     be told apart without ``bundles`` and ``data``.
     """
     one, two = _opened(a), _opened(b)
+    for side in (one, two):
+        _refuse_labelled(side)
     if isinstance(one, ScoringBundle) != isinstance(two, ScoringBundle):
         raise ParameterError("a and b", "both score sets or both bundles", "one of each")
     if isinstance(one, ScoringBundle) and isinstance(two, ScoringBundle):
@@ -76,8 +79,21 @@ def diff(
     return _with_bundles(first, second, bundles, data, risk_step)
 
 
+def _refuse_labelled(side: Any) -> None:
+    labelled = isinstance(side, LabelledScores) or (
+        isinstance(side, ScoringBundle) and side.manifest.kind == "labelled"
+    )
+    if labelled:
+        raise ParameterError(
+            "a and b",
+            "of a log: a labelled table has no tiers, no actions and no time, so compare the "
+            "column churn_probability of the two score sets",
+            "a labelled table",
+        )
+
+
 def _opened(side: Any) -> Any:
-    if isinstance(side, (Scores, ScoringBundle, pd.DataFrame)):
+    if isinstance(side, (Scores, LabelledScores, ScoringBundle, pd.DataFrame)):
         return side
     path = Path(side)
     if (path / MANIFEST).is_file():
@@ -101,6 +117,11 @@ def _newest(path: Path) -> pd.Timestamp:
                 if last is not None:
                     return pd.Timestamp(last)
     names = [file.parent.name for file in path.glob("cutoff=*/scores.parquet")]
+    if not names and any(path.glob("labelled_scores.*")):
+        raise StorageError(
+            f"{path} holds scores of a labelled table, which has no tiers, no actions and no time: "
+            "compare the column churn_probability"
+        )
     if not names:
         raise StorageError(f"{path} holds neither scores nor a bundle")
     return max(pd.Timestamp(name.removeprefix("cutoff=")) for name in names)

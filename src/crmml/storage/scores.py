@@ -122,6 +122,59 @@ def list_cutoffs(target: str | Path) -> list[pd.Timestamp]:
     return [moment for moment, _ in _earlier_files(path, pd.Timestamp.max)]
 
 
+def write_untimed_scores(
+    scores: pd.DataFrame, target: str | Path, format: ScoreFormat = "parquet"
+) -> Path:
+    """Write scores that have no cutoff, those of a labelled table; a second run replaces them.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        One row per customer, with the column ``customer_id``.
+    target : str or Path
+        A folder, which gets ``labelled_scores.parquet`` (or ``.csv``), or a DuckDB file (its name
+        ends in ``.duckdb``), whose table ``labelled_scores`` becomes these rows.
+    format : {"parquet", "csv"}
+        See :func:`write_scores`.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    MissingColumnsError, DataError
+        If ``customer_id`` is missing, null or not unique.
+    StorageError
+        If the target cannot be written.
+    """
+    path = Path(target)
+    if format not in get_args(ScoreFormat):
+        raise ParameterError("format", f"one of {get_args(ScoreFormat)}", format)
+    batches = _in_order([scores], None)
+    if path.suffix == ".duckdb":
+        return _replace_table(next(batches), path)
+    out = path / f"labelled_scores.{format}"
+    with replacing(out) as partial:
+        (_write_parquet if format == "parquet" else _write_csv)(batches, partial)
+    return out
+
+
+def _replace_table(frame: pd.DataFrame, path: Path) -> Path:
+    import duckdb
+
+    with _database(path) as connection:
+        connection.register("incoming", _to_arrow(frame))
+        try:
+            query = "CREATE OR REPLACE TABLE labelled_scores AS SELECT * FROM incoming"
+            connection.execute(query).fetchall()
+        except duckdb.Error as error:
+            why = str(error).partition("\n")[0]
+            raise StorageError(f"cannot write labelled_scores of {path}: {why}") from error
+    return path
+
+
 def read_scores(
     target: str | Path,
     cutoff: str | pd.Timestamp,
@@ -299,7 +352,9 @@ def partition_of(cutoff: pd.Timestamp) -> str:
     return cutoff.strftime("%Y-%m-%d" if whole_day else "%Y-%m-%dT%H%M%S")
 
 
-def _in_order(batches: Iterable[pd.DataFrame], cutoff: pd.Timestamp) -> Iterator[pd.DataFrame]:
+def _in_order(
+    batches: Iterable[pd.DataFrame], cutoff: pd.Timestamp | None
+) -> Iterator[pd.DataFrame]:
     """Sort each batch by customer and check the keys within and across batches."""
     last: Any = None
     for batch in batches:
@@ -316,7 +371,7 @@ def _in_order(batches: Iterable[pd.DataFrame], cutoff: pd.Timestamp) -> Iterator
                     n_rows=int(broken.sum()),
                     examples=ids[broken].head(5),
                 )
-        if "cutoff" in frame.columns:
+        if cutoff is not None and "cutoff" in frame.columns:
             other = pd.to_datetime(frame["cutoff"]) != cutoff
             if other.any():
                 raise DataError(

@@ -165,9 +165,11 @@ def _contract_tables(
     subscriptions = pd.DataFrame(
         {
             "customer_id": ids,
-            "started_at": timestamps(origin, began * length),
+            "started_at": timestamps(origin, np.round(began * length)),
             "ended_at": pd.Series(
-                timestamps(origin, np.where(over, (began + np.nan_to_num(ended)) * length, 0.0))
+                timestamps(
+                    origin, np.where(over, np.round((began + np.nan_to_num(ended)) * length), 0.0)
+                )
             ).where(over),
             "plan": named(step.astype(int) + 1, ["light", "standard", "large"]),
             "fee": 20.0 + 10.0 * step,

@@ -25,9 +25,11 @@ from crmml.models.forecast.forecasters import Forecaster
 from crmml.models.value.cost_to_serve import CostToServe
 from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.notes import Note
+from crmml.scoring.bases import Kind
 from crmml.scoring.bundle import Policy, ScoringBundle
-from crmml.scoring.guards import measure_range
+from crmml.scoring.guards import measure_base
 from crmml.scoring.manifest import Manifest
+from crmml.scoring.predictors import Base
 from crmml.scoring.profit import profit_to_date
 from crmml.scoring.scorer import Scores
 from crmml.scoring.served_distribution import serves_own_distribution
@@ -71,7 +73,7 @@ def make_bundle(
         Without shadow prices; see :func:`finish_bundle`.
     """
     costs, cut = cut_tiers(config, snapshot, lifetime_value, margin)
-    catalogue, limit = read_catalogue(config), config.actions.contact_limit
+    catalogue = read_catalogue(config)
     parts: dict[str, Any] = {
         "lifetime_value": lifetime_value,
         "forecast": forecast,
@@ -85,24 +87,35 @@ def make_bundle(
         "costs": costs,
         "lifecycle": LifecycleStages().fit(snapshot.frame.set_index("customer_id")),
         "catalogue": catalogue,
-        "policy": Policy(
-            budget=config.actions.budget,
-            capacities=dict(config.actions.capacities),
-            holdout_share=config.actions.holdout_share,
-            holdout_least=config.actions.holdout_least,
-            seed=config.seed,
-            experiment=config.actions.experiment,
-            consent=config.actions.consent,
-            contact_limit=None if limit is None else ContactLimit(limit.most, limit.within),
-        ),
+        "policy": make_policy(config),
         "counts": "forecast" if serves_own_distribution(forecast, snapshot) else "process",
         "horizon": config.outcome.horizon,
         "reference": reference_customer(snapshot),
         "value_horizon": config.value.horizon,
-        "knows_consent": tables.customers is not None and "contactable" in tables.customers.columns,
+        "knows_consent": knows_consent(tables),
     }
     predictors = with_catalogue(standard_predictors(**parts), catalogue, tables)
     return ScoringBundle(make_manifest(config, tables, snapshot), tuple(predictors))
+
+
+def make_policy(config: Config) -> Policy:
+    """Say how actions are given out, by the settings; prices and strata are fitted later."""
+    section, limit = config.actions, config.actions.contact_limit
+    return Policy(
+        budget=section.budget,
+        capacities=dict(section.capacities),
+        holdout_share=section.holdout_share,
+        holdout_least=section.holdout_least,
+        seed=config.seed,
+        experiment=section.experiment,
+        consent=section.consent,
+        contact_limit=None if limit is None else ContactLimit(limit.most, limit.within),
+    )
+
+
+def knows_consent(tables: Tables) -> bool:
+    """Whether the data say who may be contacted."""
+    return tables.customers is not None and "contactable" in tables.customers.columns
 
 
 def cut_tiers(
@@ -142,31 +155,37 @@ def make_manifest(config: Config, tables: Tables, snapshot: Snapshot) -> Manifes
     snapshot : Snapshot
         What the models were fitted on.
     """
-    ids = snapshot.frame["customer_id"]
-    policies = asdict(tables.policies)
-    policies["test_customers"] = list(conceal(tables.policies.test_customers))
     margins = snapshot.provenance.get("margins")
     return Manifest(
-        name=config.name,
-        cutoff=str(snapshot.cutoff),
+        **shared_fields(config, tables, snapshot),
         grain=config.snapshot.grain,
         time_unit=config.snapshot.time_unit,
-        horizon=config.outcome.horizon,
         gap=config.outcome.gap,
-        value_horizon=config.value.horizon,
-        id_type="integer" if pd.api.types.is_integer_dtype(ids) else "text",
-        columns={name: tuple(table.columns) for name, table in tables.items()},
         features=tuple(name for name in snapshot.frame if name != "customer_id"),
         channels=dict(snapshot.provenance["channels"]),
         margins=None if margins is None else margins.to_dict(),
         own_seller=config.data.own_seller,
         currency=tables.currency,
-        policies={"transactions": policies},
-        reading={n: dict(r) for n in tables if (r := tables.facts(n).reading)},
-        seed=config.seed,
-        config_hash=digest_of(config.shareable()),
-        test_customers_left_out=len(tables.policies.test_customers),
     )
+
+
+def shared_fields(config: Config, tables: Tables, base: Base) -> dict[str, Any]:
+    """Return the fields of a manifest that a base of any kind has."""
+    policies = asdict(tables.policies)
+    policies["test_customers"] = list(conceal(tables.policies.test_customers))
+    return {
+        "name": config.name,
+        "cutoff": str(base.cutoff),
+        "horizon": config.outcome.horizon,
+        "value_horizon": config.value.horizon,
+        "id_type": "integer" if pd.api.types.is_integer_dtype(base.customer_id) else "text",
+        "columns": {name: tuple(table.columns) for name, table in tables.items()},
+        "policies": {"transactions": policies},
+        "reading": {n: dict(r) for n in tables if (r := tables.facts(n).reading)},
+        "seed": config.seed,
+        "config_hash": digest_of(config.shareable()),
+        "test_customers_left_out": len(tables.policies.test_customers),
+    }
 
 
 def finish_bundle(
@@ -196,8 +215,10 @@ def finish_bundle(
         notes=tuple(notes),
         absent=scores.absent,
         customers=len(scores.table),
-        trained_on=measure_range(tables, scores.snapshot, scores.table, bundle.manifest.horizon),
+        trained_on=measure_base(tables, scores.base, scores.table, bundle.manifest.horizon),
     )
+    if scores.found is None:  # nothing is recommended, so nothing has a price
+        return replace(bundle, manifest=manifest)
     policy, table = bundle.policy, scores.table
     strata = Strata.fit(
         table["churn_probability"],
@@ -209,10 +230,10 @@ def finish_bundle(
     return replace(bundle, manifest=manifest).with_policy(priced)
 
 
-def read_catalogue(config: Config) -> ActionCatalogue:
-    """Read the action catalogue that a configuration names, by default the built-in one."""
+def read_catalogue(config: Config, kind: Kind = "transactions") -> ActionCatalogue:
+    """Read the action catalogue that a configuration names, by default that of the kind of base."""
     path = config.actions.catalogue
-    found = ActionCatalogue.default() if path is None else ActionCatalogue.from_yaml(path)
+    found = ActionCatalogue.default(kind) if path is None else ActionCatalogue.from_yaml(path)
     check_conditions(found)
     grain = config.snapshot.grain
     for action in found.actions:

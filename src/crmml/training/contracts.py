@@ -10,12 +10,14 @@ import pandas as pd
 from crmml.config import Config
 from crmml.data.tables import Tables
 from crmml.exceptions import TooLittleDataError
-from crmml.features.contracts import build_person_periods
+from crmml.features.contracts import build_contracts, build_person_periods
 from crmml.models.churn.contract_evaluation import (
     ContractBacktest,
     backtest_contracts,
+    contract_windows,
     fit_candidate,
 )
+from crmml.models.churn.hazard import LEAST_ENDS
 from crmml.notes import Note
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.contracts import ContractRisk
@@ -56,24 +58,36 @@ def fit_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Contr
     """
     if "subscriptions" not in tables:
         return ContractChoice(None, None, ())
-    section, horizon = config.contracts, config.outcome.horizon
-    how: dict[str, Any] = {"period": section.period, "grace": section.grace}
-    known = tables.before(cutoff)
     try:
-        found = backtest_contracts(
-            known,
-            horizon=horizon,
-            n_windows=section.max_windows,
-            seed=config.seed,
-            n_boot=config.backtest.bootstrap,
-            trailing=section.trailing,
-            **how,
-        )
-        periods = build_person_periods(known, cutoff, trailing=section.trailing, **how)
-        model = fit_candidate(found.chosen, periods, horizon, config.seed)
+        return choose_contracts(config, tables, cutoff)
     except TooLittleDataError as error:
         text = f"contracts are not scored: {error}"
         return ContractChoice(None, None, (Note("contracts_too_few", "warn", text, "contracts"),))
+
+
+def choose_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> ContractChoice:
+    """Do what :func:`fit_contracts` does, and refuse where the data cannot carry it.
+
+    Raises
+    ------
+    TooLittleDataError
+        With the figures.
+    """
+    section, horizon = config.contracts, config.outcome.horizon
+    how: dict[str, Any] = {"period": section.period, "grace": section.grace}
+    known = tables.before(cutoff)
+    found = backtest_contracts(
+        known,
+        horizon=horizon,
+        n_windows=section.max_windows,
+        seed=config.seed,
+        n_boot=config.backtest.bootstrap,
+        trailing=section.trailing,
+        **how,
+    )
+    periods = build_person_periods(known, cutoff, trailing=section.trailing, **how)
+    model = fit_candidate(found.chosen, periods, horizon, config.seed)
+    now = build_contracts(known, cutoff, trailing=section.trailing, **how)
     predictor = ContractRisk(
         model=model,
         horizon=horizon,
@@ -83,8 +97,35 @@ def fit_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Contr
         trailing=section.trailing,
         margin=config.value.margin,
         annual_discount_rate=config.value.annual_discount_rate,
+        features=tuple(str(name) for name in now.frame),
     )
     return ContractChoice(predictor, found, (_reason(found), *_truncation(periods.truncated)))
+
+
+def describe_reach(config: Config, tables: Any) -> str:
+    """Say in one sentence whether contracts alone can carry a training, and on how many cutoffs.
+
+    Parameters
+    ----------
+    config : Config
+        Its horizon and grace period.
+    tables : Tables
+        With ``subscriptions``.
+    """
+    table, horizon = tables["subscriptions"], config.outcome.horizon
+    ended = int(table.filter(table.ended_at.notnull()).count().execute())
+    lead = f"contracts without a log of transactions: {ended:,} have ended, "
+    if ended < LEAST_ENDS:
+        return f"{lead}which carries no training: it takes {LEAST_ENDS} at least"
+    try:
+        windows = contract_windows(tables, horizon, config.contracts.grace)
+    except TooLittleDataError as error:
+        return f"{lead}which carries no training: {error}"
+    n = len(windows[-config.contracts.max_windows :])
+    return (
+        f"{lead}and {len(windows)} outcome windows of {horizon} fit, of which a training judges on "
+        f"the latest {n}; crmml train compares the models of contracts with the best rule"
+    )
 
 
 def add_contracts(bundle: ScoringBundle, choice: ContractChoice) -> ScoringBundle:
@@ -104,7 +145,7 @@ def _reason(found: ContractBacktest) -> Note:
 
     chosen = found.chosen
     text = (
-        f"contracts: on {found.n_contracts:,} contracts at {len(found.cutoffs)} cutoffs, of which "
+        f"on {found.n_contracts:,} contracts at {len(found.cutoffs)} cutoffs, of which "
         f"{found.n_ended:,} ended within {found.horizon}, {chosen} is chosen (log loss "
         f"{value(chosen, 'log_loss'):.4f}, AUC {value(chosen, 'auc'):.3f}"
     )

@@ -107,9 +107,11 @@ def _churn_is_true(served: Served) -> Iterator[Gate]:
 
 def _churn_is_no_worse(churn: ChurnSelection) -> Iterator[Gate]:
     if churn.evaluation is None:
+        yield Gate("churn is graded", False, churn.reason)
         return
     # Where the recency rule itself is served there is nothing to be worse than.
     grade = churn.evaluation.grades.get(churn.name, "D")
+    yield Gate("churn is graded", True, f"on {churn.evaluation.n_customers:,} customers")
     yield Gate(
         "churn is not shown to be worse than the best recency rule",
         churn.name == "recency_rule" or grade != "E",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,18 @@ from crmml.config import Config
 from crmml.data.labelled import Labelled, read_labelled
 from crmml.data.reading import NUMBERED
 from crmml.data.tables import Tables
+from crmml.exceptions import ComparisonError, TooLittleDataError
 from crmml.metrics.bootstrap import Replicates
-from crmml.models.labelled.choosing import FOLDS, REPEATS, LabelledFit, fit_labelled
+from crmml.models.labelled.choosing import (
+    FOLDS,
+    REPEATS,
+    ContactEconomics,
+    LabelledFit,
+    fit_labelled,
+    refuse_too_few,
+)
+from crmml.models.labelled.encoding import texts_of
+from crmml.models.labelled.leaks import find_leaks
 from crmml.notes import Note, merge_notes
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.labelled import LabelledOutcome, LabelledScores, score_labelled
@@ -27,6 +37,10 @@ from crmml.training.gates import Gate
 KIND = "labelled"
 DECIDED_BY = "served_churn_log_loss"
 """What a challenger must be better in."""
+NO_TIME = (
+    "the table has no time: whether a column was known before the outcome cannot be checked, so "
+    "leaks cannot be excluded, and it is not known for how long a probability holds"
+)
 TOO_GOOD = 0.08
 """AUC above that of the best few columns from which a table is suspected of knowing the outcome."""
 
@@ -63,6 +77,8 @@ class LabelledResult(Result):
     label_specification: dict[str, Any]
     gates: dict[str, bool]
     config: Config
+
+    decided_by: ClassVar[str] = DECIDED_BY
 
     @property
     def metrics(self) -> dict[str, float | tuple[float, float, float]]:
@@ -135,10 +151,11 @@ def train_labelled(config: Config, tables: Tables, announce: Announce) -> Labell
         given.ids,
         seed=config.seed,
         n_boot=config.backtest.bootstrap,
+        economics=ContactEconomics(**config.contact.model_dump()),
         announce=announce,
     )
     gates = find_gates(fit)
-    notes = merge_notes([*_notes(fit, given, tables), *(gate.note for gate in gates)])
+    notes = merge_notes([*_notes(fit, config, tables), *(gate.note for gate in gates)])
     announce("scoring")
     bundle = ScoringBundle(
         _manifest(config, tables, given, fit, notes), (LabelledOutcome(fit.model),)
@@ -155,6 +172,31 @@ def train_labelled(config: Config, tables: Tables, announce: Announce) -> Labell
     )
 
 
+def look_at(tables: Tables) -> list[str]:
+    """Say in sentences what a training on a labelled table would find, without training.
+
+    Parameters
+    ----------
+    tables : Tables
+        With the table ``labelled``.
+    """
+    given = read_labelled(tables)
+    told = list(tables.facts(KIND).report.notes)
+    texts = texts_of(given.rows, sorted(map(str, given.rows.columns)))
+    told += [str(one) for one in find_leaks(texts, given.outcome)]
+    try:
+        refuse_too_few(given.outcome)
+    except TooLittleDataError as error:
+        return [*told, f"no model can be trained: {error}"]
+    events = int(given.outcome.sum())
+    return [
+        *told,
+        f"a model of the outcome can be trained: it happened to {events:,} of "
+        f"{len(given.ids):,} customers",
+        NO_TIME,
+    ]
+
+
 def specify_outcome(config: Config, tables: Tables) -> dict[str, Any]:
     """Say what a training with this configuration and this table would predict and judge."""
     return {
@@ -168,6 +210,21 @@ def specify_outcome(config: Config, tables: Tables) -> dict[str, Any]:
             "test_customers": len(tables.policies.test_customers),
         },
     }
+
+
+def refuse_champion(bundle: ScoringBundle) -> Replicates:
+    """Refuse to judge a champion on another table: it may have learned from these customers.
+
+    Raises
+    ------
+    ComparisonError
+        Always.
+    """
+    raise ComparisonError(
+        f"the champion {bundle.manifest.name} learned from another table, and without time nobody "
+        "can tell which of these customers it has seen; compare them on new rows whose outcome "
+        "came later, and promote by --force"
+    )
 
 
 def find_gates(fit: LabelledFit) -> list[Gate]:
@@ -187,16 +244,10 @@ def find_gates(fit: LabelledFit) -> list[Gate]:
     ]
 
 
-def _notes(fit: LabelledFit, given: Labelled, tables: Tables) -> Iterator[Note]:
-    judged, model = fit.judgement, fit.model
-    yield Note(
-        "no_time",
-        "warn",
-        "the table has no time: whether a column was known before the outcome cannot be checked, "
-        "so leaks cannot be excluded, and neither when it happened nor for how long the "
-        "probability holds is known",
-        topic="data",
-    )
+def _notes(fit: LabelledFit, config: Config, tables: Tables) -> Iterator[Note]:
+    judged, model, contact = fit.judgement, fit.model, config.contact
+    own = any(name.startswith("contact.") for name in config.given)
+    yield Note("no_time", "warn", NO_TIME, topic="data")
     for text in tables.facts(KIND).report.notes:
         yield Note("reading", "info", text, topic="data")
     for one in fit.findings:
@@ -219,9 +270,11 @@ def _notes(fit: LabelledFit, given: Labelled, tables: Tables) -> Iterator[Note]:
     )
     yield Note(
         "threshold",
-        "info",
-        f"a contact pays from a probability of {model.threshold:.1%}, by published defaults: a "
-        "customer worth 200, an incentive of 10, a contact for 1, and 30 % who stay because of it",
+        "info" if own else "warn",
+        f"a contact pays from a probability of {model.threshold:.1%}: a customer worth "
+        f"{contact.customer_value:g}, an incentive of {contact.incentive:g}, a contact for "
+        f"{contact.cost:g} and {contact.save_rate:.0%} who stay because of it"
+        + ("" if own else ", which are published defaults: write your own under contact"),
         topic="decisions",
     )
 

@@ -13,7 +13,9 @@ from crmml.data.reading import Source
 from crmml.data.settings import Policies, ReadSettings
 from crmml.data.tables import STARTS, Tables, by_name, open_tables
 from crmml.exceptions import TooLittleDataError
+from crmml.features.contracts import contract_span
 from crmml.features.windows import end_of_observation, read_moment
+from crmml.scoring.bases import kind_of
 
 
 def open_configured(
@@ -48,11 +50,20 @@ def open_configured(
     section = config.data
     sources = {name: _source(at) for name, at in section.tables.items() if name not in given}
     if not any(name in STARTS for name in (*sources, *given)):
-        raise ConfigError("name the transactions: data.transactions.path or .dataset")
+        raise ConfigError(
+            "name the transactions: data.transactions.path or .dataset (or contracts alone: "
+            "data.subscriptions.path)"
+        )
     every = {**sources, **given}
     if config.value.per_purchase is not None and "transactions" in every:
         every["transactions"] = _priced(every["transactions"], config.value.per_purchase)
     return open_tables(every, policies=policies or section.policies)
+
+
+def labelled_source(config: Config) -> Any:
+    """Return the labelled table of a configuration, unread; None where it names none."""
+    source = config.data.labelled
+    return None if source is None else _source(source)
 
 
 def _priced(log: Any, worth: float) -> Source:
@@ -84,23 +95,29 @@ def training_cutoff(config: Config, tables: Tables) -> pd.Timestamp:
     ConfigError
         If the cutoff is no date.
     MissingTableError
-        If there is no log.
+        If there is neither a log nor contracts.
     TooLittleDataError
         If it lies before all data.
     """
-    tables.require_log()
-    end = end_of_observation(tables.last_timestamp, config.snapshot.grain)
+    first, last = _span(tables)
+    end = end_of_observation(last, config.snapshot.grain)
     if config.cutoff is None:
         return end
     cutoff = read_moment(config.cutoff, "cutoff")
-    if cutoff <= tables.first_timestamp:
+    if cutoff <= first:
         raise TooLittleDataError(
-            f"nothing lies before the cutoff {cutoff}; the data run from {tables.first_timestamp} "
-            f"to {tables.last_timestamp}"
+            f"nothing lies before the cutoff {cutoff}; the data run from {first} to {last}"
         )
     if cutoff > end:
         raise TooLittleDataError(
-            f"the data end on {tables.last_timestamp.date()}, before the cutoff {cutoff}: the "
+            f"the data end on {last.date()}, before the cutoff {cutoff}: the "
             "days between would be taken for silence"
         )
     return cutoff
+
+
+def _span(tables: Tables) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Return the first and the last event of the table that a training starts from."""
+    if kind_of(tables) == "contracts":
+        return tables.span("subscriptions")[0], contract_span(tables)[1]
+    return tables.first_timestamp, tables.last_timestamp

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -32,15 +32,23 @@ from crmml.stats.threads import on_one_thread
 from crmml.training.backtest import Backtest, run_backtest
 from crmml.training.bundling import finish_bundle, read_catalogue
 from crmml.training.candidates import find_competitors, make_candidate
-from crmml.training.churn_notes import churn_notes
+from crmml.training.churn_notes import churn_notes, leak_notes
+from crmml.training.contract_pipeline import train_contracts
 from crmml.training.contracts import ContractChoice, add_contracts, fit_contracts
-from crmml.training.evaluate import Announce
+from crmml.training.evaluate import DECIDED_BY, Announce
 from crmml.training.fit import fit_bundle
 from crmml.training.gates import find_gates
 from crmml.training.labelled_pipeline import train_labelled
 from crmml.training.opening import open_configured
-from crmml.training.plan import Plan, find_test_windows, make_plan, plan_judging, specify_labels
-from crmml.training.served import evaluate_served
+from crmml.training.plan import (
+    Plan,
+    find_test_windows,
+    label_churn_history,
+    make_plan,
+    plan_judging,
+    specify_labels,
+)
+from crmml.training.served import PREFIX, evaluate_served
 from crmml.training.upgrade_evaluation import upgrade_note
 
 Interval = tuple[float, float, float]
@@ -85,6 +93,8 @@ class TrainingResult(Result):
     upgrades : DataFrame or None
         Mean upgrade probability as served and the share that moved up, by tier.
     """
+
+    decided_by: ClassVar[str] = f"{PREFIX}{DECIDED_BY}"
 
     bundle: ScoringBundle
     scores: Scores
@@ -179,8 +189,9 @@ def train(
     Returns
     -------
     TrainingResult
-        Where there is no log and no contracts but a labelled table,
-        :class:`~crmml.training.labelled_pipeline.LabelledResult`.
+        Where there is no log but contracts,
+        :class:`~crmml.training.contract_pipeline.ContractTraining`; where there is neither but a
+        labelled table, :class:`~crmml.training.labelled_pipeline.LabelledResult`.
 
     Raises
     ------
@@ -194,8 +205,16 @@ def train(
     check_settings(settings)
     say("opening the data")
     tables = open_configured(settings, tables, customers, transactions=transactions)
-    if kind_of(tables) == "labelled":
+    kind = kind_of(tables)
+    if kind == "contracts":
+        return train_contracts(settings, tables, say)
+    if kind == "labelled":
         return train_labelled(settings, tables, say)
+    return _train_log(settings, tables, say)
+
+
+def _train_log(settings: Config, tables: Tables, say: Announce) -> TrainingResult:
+    """Train on a log, beside which there may be contracts."""
     plan = make_plan(settings, tables)
     judging = plan_judging(plan)
     backtest = evaluate_candidates(judging, say)
@@ -215,6 +234,7 @@ def train(
         *(note for note in fitted.notes if not (counted and note.code.startswith("margin_"))),
         *contracts.notes,
         *churn_notes(served, fitted.churn),
+        *leak_notes(tables, label_churn_history(judging, plan.cutoff)),
         *(gate.note for gate in gates),
         *([] if served.upgrades is None else [upgrade_note(served.upgrades)]),
     ]
@@ -262,7 +282,9 @@ def backtest_configured(config: Config, *, announce: Announce | None = None) -> 
     say = announce or (lambda _: None)
     check_settings(config)
     say("opening the data")
-    return evaluate_candidates(plan_judging(make_plan(config, open_configured(config))), say)
+    tables = open_configured(config)
+    tables.require_log()
+    return evaluate_candidates(plan_judging(make_plan(config, tables)), say)
 
 
 def evaluate_candidates(plan: Plan, announce: Announce) -> Backtest:

@@ -13,6 +13,7 @@ from crmml.config import Config
 from crmml.data.tables import Tables
 from crmml.exceptions import TooLittleDataError
 from crmml.features.batches import keep_customers
+from crmml.features.horizons import refuse_short_horizon
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import Window, rolling_windows
@@ -101,6 +102,11 @@ def make_plan(config: Config, tables: Tables) -> Plan:
         Settings.
     tables : Tables
         The validated data.
+
+    Raises
+    ------
+    ParameterError
+        If the horizon is shorter than the median gap between two purchases.
     """
     cutoff = training_cutoff(config, tables)
     section = config.snapshot
@@ -110,6 +116,13 @@ def make_plan(config: Config, tables: Tables) -> Plan:
         "own_seller": config.data.own_seller,
     }
     newest = build_snapshot(tables, cutoff, **build)
+    refuse_short_horizon(
+        tables,
+        cutoff,
+        config.outcome.horizon,
+        grain=section.grain,
+        own_seller=config.data.own_seller,
+    )
     build["channels"] = newest.provenance["channels"]
     return Plan(config, tables, cutoff, newest, build)
 

@@ -15,6 +15,7 @@ from crmml.config import Config
 from crmml.data.settings import Policies, conceal
 from crmml.exceptions import UnlikeTrainingError
 from crmml.scoring.bundle import ScoringBundle
+from crmml.scoring.contract_base import contract_risk
 from crmml.scoring.scorer import trained_policies
 from crmml.training.bundling import read_catalogue
 
@@ -56,8 +57,8 @@ _OF_BUNDLE: Mapping[str, Callable[[ScoringBundle], Any]] = {
     "outcome.horizon": lambda b: b.manifest.horizon,
     "outcome.gap": lambda b: b.manifest.gap,
     "value.horizon": lambda b: b.manifest.value_horizon,
-    "value.annual_discount_rate": lambda b: b.lifetime_value.annual_discount_rate,
-    "value.margin": lambda b: b.lifetime_value.margin,
+    "value.annual_discount_rate": lambda b: _values(b).annual_discount_rate,
+    "value.margin": lambda b: _values(b).margin,
     "value.per_purchase": lambda b: b.manifest.reading.get("transactions", {}).get(
         "amount_per_purchase"
     ),
@@ -72,6 +73,13 @@ _OF_BUNDLE: Mapping[str, Callable[[ScoringBundle], Any]] = {
     "actions.consent": lambda b: b.policy.consent,
     "actions.contact_limit": lambda b: b.policy.contact_limit and asdict(b.policy.contact_limit),
 }
+
+
+def _values(bundle: ScoringBundle) -> Any:
+    """Return what turns revenue into value: of a log its model, of contracts alone theirs."""
+    if bundle.manifest.kind == "contracts":
+        return contract_risk(bundle.predictors)
+    return bundle.lifetime_value
 
 
 def _contracts(bundle: ScoringBundle, name: str) -> Any:
@@ -192,6 +200,8 @@ def _says_nothing(name: str, config: Config, bundle: ScoringBundle) -> bool:
         return config.cutoff is None
     if name.startswith("contracts."):  # of a bundle that scores none
         return all(predictor.name != "contracts" for predictor in bundle.predictors)
+    if name.startswith("tiers."):  # of contracts without a fee
+        return all(predictor.name != "tiers" for predictor in bundle.predictors)
     if name == "value.margin":  # the data's own margin comes first, at training too
         known = bundle.manifest.columns.get("transactions", ())
         return bool({"margin", "cost"} & set(known))

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -233,3 +234,29 @@ def test_refusals(history, fitted):
         evaluate_churn(fitted, history[-1], baselines={})
     with pytest.raises(TooLittleDataError, match="at least one snapshot"):
         PurchaseChurn(horizon=HORIZON).fit([])
+
+
+@pytest.mark.parametrize(
+    ("keep", "churned", "why"),
+    [
+        (lambda n: np.arange(n) < 90, None, "too few customers: .* at least 100 are needed"),
+        (lambda n: np.ones(n, bool), 10, "too few churners: 10 of .* at least 20 are needed"),
+        (lambda n: np.ones(n, bool), -5, "too few customers who came back: 5 of"),
+    ],
+)
+def test_too_few_are_refused_in_plain_words(history, keep, churned, why):
+    parts = [part.subset(keep(len(part))) for part in history]
+    if churned is not None:
+        near = find_candidates(parts[-1].snapshot, HORIZON, 4.0)
+        gone = np.zeros(len(parts[-1]), bool)
+        gone[np.flatnonzero(near)[:churned]] = True
+        parts[-1] = replace(parts[-1], outcomes=parts[-1].outcomes.assign(churned=gone))
+    chosen = select_churn(parts, horizon=HORIZON, n_boot=20, **FAST)
+    assert chosen.name == "purchase_model"
+    assert chosen.evaluation is None
+    assert re.search(why, chosen.reason)
+
+
+def test_a_history_shorter_than_two_horizons_says_so(history):
+    chosen = select_churn([], horizon=HORIZON, snapshot=history[0].snapshot)
+    assert "shorter than two horizons, 13W to look back on" in chosen.reason

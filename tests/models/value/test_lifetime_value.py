@@ -1,3 +1,4 @@
+import copy
 import json
 
 import numpy as np
@@ -419,3 +420,21 @@ def test_mean_of_the_quantile_function_is_the_expectation(snapshot):
     grid = (np.arange(400) + 0.5) / 400
     values = certain.clv_quantiles(some, "52W", grid.tolist()).to_numpy()
     np.testing.assert_allclose(values.mean(axis=1), certain.clv(some, "52W"), rtol=0.02)
+
+
+def test_posteriors_are_drawn_when_asked_for_and_are_those_of_the_fit(snapshot):
+    some = snapshot.subset(np.arange(len(snapshot)) < 400)
+    model = LifetimeValueModel(margin=0.3, n_posterior_draws=50, random_state=3).fit(some)
+    model.clv(some, "52W")
+    assert not {"purchase_posterior_", "spend_posterior_"} & set(vars(model))
+    its = model.purchase_model_.posterior(some, n_draws=50, seed=3)
+    np.testing.assert_array_equal(model.purchase_posterior_.draws, its.draws)
+    spend = spend_posterior(model.spend_model_, some, n_draws=50, seed=3)
+    # A copy draws first, and carries no training data.
+    other = copy.deepcopy(model)
+    assert other._undrawn == model._undrawn == {}
+    np.testing.assert_array_equal(other.spend_posterior_.draws, spend.draws)
+    stored = LifetimeValueModel(margin=0.3, n_posterior_draws=50, random_state=3).fit(some)
+    assert stored.to_dict() == model.to_dict()
+    with pytest.raises(AttributeError, match="before it is fitted"):
+        _ = LifetimeValueModel(margin=0.3).spend_posterior_

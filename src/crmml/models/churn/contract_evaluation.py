@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from crmml._typing import Duration, FloatArray
+from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.card import Card, Result, listed, moment
 from crmml.data.tables import Tables
 from crmml.exceptions import BoundaryWarning, TooLittleDataError
@@ -21,10 +22,10 @@ from crmml.features.contracts import (
     build_person_periods,
     contract_span,
 )
-from crmml.features.windows import length_of, rolling_windows
+from crmml.features.windows import Window, length_of, rolling_windows
 from crmml.metrics import classification
-from crmml.metrics.bootstrap import hash_keys, replicate
-from crmml.metrics.calibration import compute_reliability
+from crmml.metrics.bootstrap import Replicates, hash_keys, replicate
+from crmml.metrics.calibration import compare_mean_probability, compute_reliability
 from crmml.metrics.challenge import Challenge, challenge
 from crmml.models.churn.beta_weibull import BetaDiscreteWeibullModel
 from crmml.models.churn.contract_model import ContractModel
@@ -59,6 +60,11 @@ class ContractBacktest(Result):
     chosen : str
         ``hazard_logistic``, or ``hazard_boosting`` where it is better beyond chance, if it beats
         the simple candidates beyond chance; else the best of those.
+    calibration : DataFrame
+        Of the chosen: mean chance as said and the share that ended, of all, by age and by third of
+        the chance; see :func:`crmml.metrics.calibration.compare_mean_probability`.
+    newest : Replicates
+        The chosen at the latest cutoff alone: what a later model is compared with.
     cutoffs : list of Timestamp
     n_contracts, n_ended : int
         Judged, over all cutoffs.
@@ -71,6 +77,8 @@ class ContractBacktest(Result):
     reliability: dict[str, pd.DataFrame]
     causes: pd.DataFrame
     chosen: str
+    calibration: pd.DataFrame
+    newest: Replicates
     cutoffs: list[pd.Timestamp]
     n_contracts: int
     n_ended: int
@@ -122,17 +130,17 @@ def backtest_contracts(
     TooLittleDataError
         If the data hold no cutoff with a history and an outcome, or too few ends.
     """
-    first, last = contract_span(tables)
-    pause = pd.Timedelta(0) if grace is None else length_of(grace)
-    windows = rolling_windows(first, last - pause, horizon=horizon)[-n_windows:]
+    windows = contract_windows(tables, horizon, grace)[-n_windows:]
     how: dict[str, Any] = {"period": period, "grace": grace, "trailing": trailing}
     said: dict[str, list[FloatArray]] = {}
     parts: list[pd.DataFrame] = []
     by_cause: list[tuple[str, pd.Series[float]]] = []
+    ages: list[FloatArray] = []
     for window in windows:
         known = tables.before(window.cutoff)
         periods = build_person_periods(known, window.cutoff, **how)
         contracts = build_contracts(known, window.cutoff, **how)
+        ages.append(contracts.frame["age"].to_numpy(dtype=np.float64))
         parts.append(build_contract_outcomes(tables, contracts, horizon, grace=grace))
         for name in CANDIDATES:
             model = fit_candidate(name, periods, horizon, seed)
@@ -144,12 +152,29 @@ def backtest_contracts(
     return _judge(
         {name: np.concatenate(p) for name, p in said.items()},
         outcomes,
+        len(parts[-1]),
+        np.concatenate(ages),
         _causes(by_cause, outcomes),
         [window.cutoff for window in windows],
         Duration.parse(horizon),
         seed,
         n_boot,
     )
+
+
+def contract_windows(
+    tables: Tables, horizon: str | Duration, grace: str | Duration | None = None
+) -> list[Window]:
+    """Return the outcome windows that the contracts cover to their end, one horizon apart.
+
+    Raises
+    ------
+    TooLittleDataError
+        If there is none.
+    """
+    first, last = contract_span(tables)
+    pause = pd.Timedelta(0) if grace is None else length_of(grace)
+    return rolling_windows(first, last - pause, horizon=horizon)
 
 
 def fit_candidate(
@@ -183,6 +208,8 @@ def fit_candidate(
 def _judge(
     said: dict[str, FloatArray],
     outcomes: pd.DataFrame,
+    latest: int,
+    ages: FloatArray,
     causes: pd.DataFrame,
     cutoffs: list[pd.Timestamp],
     horizon: Duration,
@@ -206,6 +233,8 @@ def _judge(
     losses = {name: float(table["value"].loc[(name, "log_loss")]) for name in said}
     trees = challenge(found, "hazard_boosting", ["hazard_logistic"], metric="log_loss", level=LEVEL)
     best = "hazard_boosting" if trees.won else "hazard_logistic"
+    simplest = min(SIMPLE, key=lambda name: losses[name])
+    chosen = best if challenges[best].won else simplest
     bounds = table.xs("auc", level="metric")[["difference_lower", "difference_upper"]]
     return ContractBacktest(
         table=table,
@@ -213,12 +242,51 @@ def _judge(
         grades={name: grade_gain(*map(float, bounds.loc[name])) for name in said if name != "rule"},
         reliability={name: compute_reliability(churned, p) for name, p in said.items()},
         causes=causes,
-        chosen=best if challenges[best].won else min(SIMPLE, key=lambda name: losses[name]),
+        chosen=chosen,
+        calibration=compare_mean_probability(churned, said[chosen], _groups(ages, said[chosen])),
+        newest=judge_contracts(outcomes.iloc[-latest:], said[chosen][-latest:], n_boot, seed),
         cutoffs=cutoffs,
         n_contracts=len(churned),
         n_ended=int(churned.sum()),
         horizon=horizon,
     )
+
+
+def judge_contracts(
+    outcomes: pd.DataFrame, said: FloatArray, n_boot: int = 200, seed: int = 0
+) -> Replicates:
+    """Measure said chances of ending at one cutoff, with paired bootstrap replicates.
+
+    Parameters
+    ----------
+    outcomes : DataFrame
+        From :func:`crmml.features.contracts.build_contract_outcomes`.
+    said : ndarray, shape (n,)
+        In their order.
+    n_boot, seed : int
+        Replicates of one seed hold the same customers whatever the model.
+
+    Returns
+    -------
+    Replicates
+        Rows ``("served", metric)``.
+    """
+    churned = outcomes["churned"].to_numpy(dtype=np.float64)
+    measures = {"served": classification.statistics(churned, said)}
+    return replicate(measures, hash_keys(outcomes.index), n_replicates=n_boot, seed=seed)
+
+
+def _groups(ages: FloatArray, said: FloatArray) -> dict[str, BoolArray]:
+    """Group contracts by age in periods, and by third of the chance of ending; and all of them."""
+    groups = {"all": np.ones(len(ages), dtype=bool)}
+    for low, high in pairwise((0, 1, 3, 6, 12, np.inf)):
+        rest = f"to {high - 1:g}" if np.isfinite(high) else "or more"
+        name = f"age {low:g} {rest}" if high - 1 > low else f"age {low:g}"
+        groups[name] = (ages >= low) & (ages < high)
+    third = np.searchsorted(np.quantile(said, (1 / 3, 2 / 3)), said, side="right")
+    for number, name in enumerate(("lowest", "middle", "highest")):
+        groups[f"{name} third"] = third == number
+    return groups
 
 
 def _causes(by_cause: list[tuple[str, pd.Series[float]]], outcomes: pd.DataFrame) -> pd.DataFrame:

@@ -48,7 +48,8 @@ class Design:
         """Learn means, deviations and levels of some columns; what never varies is left out."""
         numbers: dict[str, tuple[float, float]] = {}
         levels: dict[str, list[str]] = {}
-        for name in columns:
+        # Stored JSON is sorted by name, and coefficients go by the order of the columns.
+        for name in sorted(columns):
             values = frame[name]
             if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
                 known = values.to_numpy(dtype=np.float64, na_value=np.nan)

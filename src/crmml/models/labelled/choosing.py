@@ -18,7 +18,7 @@ from crmml.metrics.calibration import (
     decompose_brier,
     expected_calibration_error,
 )
-from crmml.metrics.profit import expected_maximum_profit
+from crmml.metrics.profit import ExpectedMaximumProfit, expected_maximum_profit
 from crmml.metrics.ranking import compute_gain_curve
 from crmml.models.churn.evaluation import grade_gain
 from crmml.models.labelled.encoding import TableEncoding, texts_of
@@ -32,8 +32,52 @@ BEST_COLUMN, FEW_COLUMNS = "best_column", 3
 _STREAM = 2**50
 """Of the folds' random numbers, which no other purpose has."""
 
-SAVE_RATE, CLV, INCENTIVE, CONTACT = 0.3, 200.0, 10.0, 1.0
-"""The published defaults of :func:`crmml.metrics.profit.expected_maximum_profit`."""
+
+@dataclass(frozen=True)
+class ContactEconomics:
+    """What a contact costs and saves; the published defaults (Verbraken et al. 2013).
+
+    Attributes
+    ----------
+    customer_value, incentive, cost : float
+        Money: of a customer who is kept, of the offer to who takes it, of the contact.
+    save_rate : float
+        Share of those who would leave that a contact keeps, in (0, 1).
+    """
+
+    customer_value: float = 200.0
+    save_rate: float = 0.3
+    incentive: float = 10.0
+    cost: float = 1.0
+
+    @property
+    def threshold(self) -> float:
+        """Probability from which a contact pays.
+
+        Examples
+        --------
+        >>> round(ContactEconomics().threshold, 3)
+        0.164
+        """
+        gain = self.save_rate * (self.customer_value - self.incentive) - self.cost
+        spent = self.incentive + self.cost
+        return spent / (gain + spent)
+
+    def maximum_profit(self, y: FloatArray, score: FloatArray) -> ExpectedMaximumProfit:
+        """Return the expected maximum profit of a ranking, the save rate being uncertain."""
+        return expected_maximum_profit(
+            y,
+            score,
+            clv=self.customer_value,
+            incentive_cost=self.incentive,
+            contact_cost=self.cost,
+            alpha=_CERTAINTY * self.save_rate,
+            beta=_CERTAINTY * (1 - self.save_rate),
+        )
+
+
+_CERTAINTY = 20.0
+"""Sum of the parameters of the Beta distribution of the save rate, as published."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +131,7 @@ def fit_labelled(
     *,
     seed: int = 1,
     n_boot: int = 200,
+    economics: ContactEconomics | None = None,
     announce: Callable[[str], None] = lambda _: None,
 ) -> LabelledFit:
     """Learn the outcome from the columns of a ready-made table.
@@ -105,6 +150,8 @@ def fit_labelled(
         Of folds and bootstrap.
     n_boot : int
         Bootstrap replicates.
+    economics : ContactEconomics, optional
+        What a contact costs and saves; the published defaults by default.
     announce : callable
         Is told what is being done.
 
@@ -113,7 +160,9 @@ def fit_labelled(
     TooLittleDataError
         If there are too few customers, too few of either outcome, or no column to learn from.
     """
-    _refuse(y)
+    y = np.asarray(y, dtype=np.float64)
+    refuse_too_few(y)
+    economics = economics or ContactEconomics()
     order = np.argsort(ids.astype(str).to_numpy(dtype=object), kind="stable")
     rows, y, ids = rows.iloc[order], y[order], ids[order]
     texts = texts_of(rows, sorted(map(str, rows.columns)))
@@ -143,7 +192,7 @@ def fit_labelled(
     few = _few_columns(encoding, texts, y, folds[1], ranked[:FEW_COLUMNS])
     announce("judging")
     parts = _replicated(said, [alone[ranked[0]] for alone in best], y, keys, n_boot, seed)
-    judgement = _judge(Replicates.mean(parts), said, y, ranked[0], few)
+    judgement = _judge(Replicates.mean(parts), said, y, ranked[0], few, economics)
     chosen = next(one for one in LEARNERS if one.name == judgement.chosen)
     learner = chosen.fit(X, y, tuned[chosen.name])
     line = Line.fit(np.mean([one[chosen.name] for one in raw], axis=0), y)
@@ -153,7 +202,7 @@ def fit_labelled(
         learner,
         line,
         _bands(judgement),
-        profit_threshold(),
+        economics.threshold,
     )
     return LabelledFit(model, judgement, findings)
 
@@ -187,20 +236,14 @@ def _bands(judgement: LabelledJudgement) -> tuple[tuple[float, float, float], ..
     )
 
 
-def profit_threshold() -> float:
-    """Return the probability from which a contact pays, under the published defaults.
+def refuse_too_few(y: FloatArray) -> None:
+    """Refuse outcomes from which nothing can be learned.
 
-    Examples
-    --------
-    >>> round(profit_threshold(), 3)
-    0.164
+    Raises
+    ------
+    TooLittleDataError
+        If there are too few customers, or too few of either outcome.
     """
-    gain = CLV * SAVE_RATE * (1 - INCENTIVE / CLV) - CONTACT
-    cost = INCENTIVE + CONTACT
-    return cost / (gain + cost)
-
-
-def _refuse(y: FloatArray) -> None:
     n, events = len(y), int(y.sum())
     if not events or events == n:
         which = "left" if events else "stayed"
@@ -309,6 +352,7 @@ def _judge(
     y: FloatArray,
     column: str,
     few_auc: float,
+    economics: ContactEconomics,
 ) -> LabelledJudgement:
     table = replicates.table(BEST_COLUMN, 0.95)
     names = [learner.name for learner in LEARNERS]
@@ -329,7 +373,7 @@ def _judge(
         metrics[f"served_churn_{metric}"] = tuple(row.to_numpy(dtype=np.float64).tolist())
     for metric in ("average_precision", "top_decile_lift"):
         metrics[f"served_churn_{metric}"] = float(table["value"].loc[(chosen, metric)])
-    profits = [expected_maximum_profit(y, p) for p in probability]
+    profits = [economics.maximum_profit(y, p) for p in probability]
     mean = np.mean(probability, axis=0)
     metrics["served_churn_calibration_error"] = float(
         np.mean([expected_calibration_error(y, p) for p in probability])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -85,6 +85,8 @@ class LifetimeValueModel(ValueOverTime, Estimator):
     ----------
     purchase_model_, spend_model_ : fitted estimators
     purchase_posterior_, spend_posterior_ : Posterior or None
+        Drawn when first asked for: by an interval, or when the model is stored or copied. Until
+        then the fitted model holds on to its snapshot.
     correction_ : HybridForecaster or None
         Corrects the distribution of purchases.
 
@@ -114,8 +116,7 @@ class LifetimeValueModel(ValueOverTime, Estimator):
 
     purchase_model_: PurchaseModel
     spend_model_: GammaGammaModel
-    purchase_posterior_: Posterior | None
-    spend_posterior_: Posterior | None
+    _undrawn: dict[str, Callable[[], Posterior]]
     correction_: Any = None
 
     def __init__(
@@ -145,7 +146,7 @@ class LifetimeValueModel(ValueOverTime, Estimator):
         fits: Fits | None = None,
         correction: Any = None,
     ) -> Self:
-        """Fit both models and draw their posteriors.
+        """Fit both models.
 
         Parameters
         ----------
@@ -172,7 +173,7 @@ class LifetimeValueModel(ValueOverTime, Estimator):
         Warns
         -----
         FitWarning
-            Whatever the two models say.
+            Whatever the two models say; what their posteriors say comes when they are drawn.
         """
         check_snapshot(snapshot, self)
         discount_rate_per_unit(self.annual_discount_rate, snapshot.time_unit)
@@ -194,16 +195,50 @@ class LifetimeValueModel(ValueOverTime, Estimator):
         self.correction_ = correction
         if correction is not None:
             self.purchase_model_ = correction.process_.purchase_model_
-        self.purchase_posterior_ = self.spend_posterior_ = None
-        if self.n_posterior_draws:
-            n_draws, seed = self.n_posterior_draws, self.random_state
-            self.spend_posterior_ = spend_posterior(
-                self.spend_model_, snapshot, n_draws=n_draws, seed=seed
-            )
-            self.purchase_posterior_ = self.purchase_model_.posterior(
-                snapshot, n_draws=n_draws, seed=seed
-            )
+        self._plan_posteriors(snapshot)
         return self
+
+    def _plan_posteriors(self, snapshot: Snapshot) -> None:
+        """Leave the draws, which take far longer than the fits, to who asks for an interval."""
+        self._undrawn = {}
+        if not self.n_posterior_draws:
+            self.purchase_posterior_ = self.spend_posterior_ = None
+            return
+        settings: Any = {"n_draws": self.n_posterior_draws, "seed": self.random_state}
+        planned = {
+            "purchase_posterior_": partial(self.purchase_model_.posterior, snapshot, **settings),
+            "spend_posterior_": partial(spend_posterior, self.spend_model_, snapshot, **settings),
+        }
+        for name, draw in planned.items():
+            self.__dict__.pop(name, None)
+            self._undrawn[name] = draw
+
+    @cached_property
+    def purchase_posterior_(self) -> Posterior | None:
+        """Posterior of the purchase model; None where no draws are kept."""
+        return self._drawn("purchase_posterior_")
+
+    @cached_property
+    def spend_posterior_(self) -> Posterior | None:
+        """Posterior of the spend model; None where no draws are kept."""
+        return self._drawn("spend_posterior_")
+
+    def _drawn(self, name: str) -> Posterior | None:
+        undrawn = self.__dict__.get("_undrawn", {})
+        if name in undrawn:
+            self.__dict__[name] = undrawn[name]()
+            # The snapshot goes with the last of them.
+            undrawn.pop(name, None)
+        if name not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no {name} before it is fitted")
+        found: Posterior | None = self.__dict__[name]
+        return found
+
+    def __getstate__(self) -> Any:
+        """Draw what is not drawn yet, so that no copy carries the training data."""
+        for name in [*self.__dict__.get("_undrawn", ())]:
+            getattr(self, name)
+        return super().__getstate__()
 
     # -- expectations ----------------------------------------------------------------------------
 

@@ -1,0 +1,245 @@
+"""The scorecard: what each figure means, its value by group, its change, and its chart.
+
+Six perspectives, after Kaplan and Norton's balanced scorecard with the three desks of a customer
+department beside it. A figure is declared once (:data:`KPIS`); value, interval, change, target and
+control chart follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+from scipy.stats import beta, gamma
+
+from crmml.exceptions import ParameterError, TooLittleDataError
+from crmml.scorecard.control_charts import ControlChart, control_chart
+
+Perspective: TypeAlias = Literal["financial", "customer", "marketing", "sales", "service", "staff"]
+Unit: TypeAlias = Literal["currency", "share", "rate", "number"]
+
+
+@dataclass(frozen=True)
+class Kpi:
+    """One figure of the scorecard: a sum, or a sum divided by another.
+
+    Attributes
+    ----------
+    name : str
+    perspective : str
+    above : str
+        Column of :func:`crmml.features.periods.measure_periods` that is counted or summed.
+    below : str or None
+        Column by which it is divided.
+    unit : {"currency", "share", "rate", "number"}
+        A share counts some of ``below``; a rate may be above 1.
+    better : {"higher", "lower"}
+    meaning : str
+        Its definition.
+    needs : str
+        Which data it needs, where they are optional.
+    """
+
+    name: str
+    perspective: Perspective
+    above: str
+    below: str | None
+    unit: Unit
+    better: Literal["higher", "lower"]
+    meaning: str
+    needs: str = ""
+
+
+_TOUCHES = "the table interactions"
+_SURVEYS = "surveys with a score in the table interactions"
+
+KPIS: tuple[Kpi, ...] = (
+    Kpi("revenue", "financial", "revenue", None, "currency", "higher", "net sales"),
+    Kpi("margin", "financial", "margin", None, "currency", "higher", "sales less cost of goods",
+        "the column margin or cost of the log"),
+    Kpi("action_cost", "financial", "action_cost", None, "currency", "lower",
+        "what actions cost", "the column cost of the table treatments"),
+    Kpi("satisfaction", "customer", "satisfied", "surveys", "share", "higher",
+        "surveys with a score of 7 or more of 10", _SURVEYS),
+    Kpi("complaint_rate", "customer", "complaints", "known", "rate", "lower",
+        "complaints per customer", _TOUCHES),
+    Kpi("retention", "marketing", "kept", "buyers_before", "share", "higher",
+        "buyers of the period before who bought again"),
+    Kpi("acquisition", "marketing", "new", "buyers", "share", "higher",
+        "buyers who bought for the first time"),
+    Kpi("win_back", "marketing", "won_back", "known", "share", "higher",
+        "customers who bought again after a long silence"),
+    Kpi("penetration", "marketing", "buyers", "known", "share", "higher",
+        "customers so far who bought"),
+    Kpi("purchases_per_buyer", "sales", "purchases", "buyers", "rate", "higher",
+        "days with a purchase per buyer"),
+    Kpi("revenue_per_purchase", "sales", "revenue", "purchases", "number", "higher",
+        "net sales per day with a purchase"),
+    Kpi("treated", "sales", "treated", "known", "rate", "higher", "actions per customer",
+        "the table treatments"),
+    Kpi("contacts_per_customer", "service", "contacts", "known", "rate", "lower",
+        "touches per customer", _TOUCHES),
+    Kpi("resolution", "service", "resolved", "complaints", "share", "higher",
+        "complaints that are settled by now", "resolved_at in the table interactions"),
+)  # fmt: skip
+"""What is measured, in the order in which it is shown."""
+
+_LEAST_BEHIND = 30
+"""Customers behind a share or rate below which a period gives no point of a chart."""
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """Figures of the newest period by group, and their charts.
+
+    Attributes
+    ----------
+    table : DataFrame
+        On ``kpi`` and ``group``: ``perspective``, ``value``, ``lower``, ``upper`` (95 %, by what
+        stands behind the figure; missing for sums), ``before``, ``change``, ``target``, ``unit``.
+    charts : dict of (str, str) to ControlChart
+        By figure and group, where there are enough periods.
+    missing : dict of str to str
+        Figures that cannot be given, and which data they need.
+    period : Timestamp
+        The newest whole period.
+    """
+
+    table: pd.DataFrame
+    charts: Mapping[tuple[str, str], ControlChart]
+    missing: Mapping[str, str]
+    period: pd.Timestamp
+
+    @property
+    def signals(self) -> list[ControlChart]:
+        """The charts that show a change, those with a dated step first."""
+        found = [c for c in self.charts.values() if c.step is not None or len(c.signals)]
+        return sorted(found, key=lambda chart: (chart.step is None, chart.name))
+
+
+def compute_scorecard(
+    measured: pd.DataFrame,
+    *,
+    targets: Mapping[str, float] | None = None,
+    kpis: Sequence[Kpi] = KPIS,
+    baseline: int | None = None,
+    false_alarm: float = 0.05,
+) -> Scorecard:
+    """Make a scorecard.
+
+    Parameters
+    ----------
+    measured : DataFrame
+        From :func:`crmml.features.periods.measure_periods`.
+    targets : mapping of str to float, optional
+        Target by figure.
+    kpis : sequence of Kpi
+        What is measured.
+    baseline : int, optional
+        Periods whose figures count as usual; see
+        :func:`crmml.scorecard.control_charts.control_chart`.
+    false_alarm : float
+        Chance of any false signal over all charts.
+
+    Returns
+    -------
+    Scorecard
+
+    Raises
+    ------
+    ParameterError
+        If a target is of a figure that is not known.
+    """
+    wanted = dict(targets or {})
+    if unknown := sorted(set(wanted) - {kpi.name for kpi in kpis}):
+        raise ParameterError("targets", f"of {', '.join(k.name for k in kpis)}", unknown)
+    missing = {k.name: k.needs for k in kpis if not {k.above, k.below or k.above} <= set(measured)}
+    given = [kpi for kpi in kpis if kpi.name not in missing]
+    groups = measured.index.get_level_values("group").unique()
+    rows = [
+        _row(kpi, str(group), _of(measured, group), wanted.get(kpi.name))
+        for kpi in given
+        for group in groups
+    ]
+    table = pd.DataFrame(rows).set_index(["kpi", "group"])
+    pairs = [(kpi, str(group)) for kpi in given for group in groups]
+    charts = {}
+    for kpi, group in pairs:
+        try:
+            chart = _chart(kpi, group, measured, baseline, false_alarm, len(pairs))
+        except TooLittleDataError:
+            continue
+        charts[kpi.name, group] = chart
+    newest = measured.index.get_level_values("period").max()
+    return Scorecard(table, charts, missing, newest)
+
+
+def _of(measured: pd.DataFrame, group: Hashable) -> pd.DataFrame:
+    """Return the periods of one group, the earliest first."""
+    found: pd.DataFrame = measured[measured.index.get_level_values("group") == group]
+    return found.droplevel("group").sort_index()
+
+
+def _row(kpi: Kpi, group: str, of: pd.DataFrame, target: float | None) -> dict[str, object]:
+    values = _values(kpi, of)
+    lower, upper = _interval(kpi, of.iloc[-1])
+    before = float(values.iloc[-2]) if len(values) > 1 else np.nan
+    return {
+        "kpi": kpi.name,
+        "group": group,
+        "perspective": kpi.perspective,
+        "unit": kpi.unit,
+        "value": float(values.iloc[-1]),
+        "lower": lower,
+        "upper": upper,
+        "before": before,
+        "change": float(values.iloc[-1]) - before,
+        "target": np.nan if target is None else target,
+    }
+
+
+def _values(kpi: Kpi, of: pd.DataFrame) -> pd.Series[float]:
+    above = of[kpi.above].astype(float)
+    if kpi.below is None:
+        return above
+    below = of[kpi.below].astype(float)
+    return above / below.where(below > 0)
+
+
+def _interval(kpi: Kpi, row: pd.Series[float]) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Clopper and Pearson, 1934) or rate (Garwood, 1936)."""
+    if kpi.below is None or kpi.unit not in ("share", "rate") or not row[kpi.below] > 0:
+        return np.nan, np.nan
+    k, n = float(row[kpi.above]), float(row[kpi.below])
+    if kpi.unit == "share":
+        low = float(beta.ppf(0.025, k, n - k + 1)) if k > 0 else 0.0
+        high = float(beta.ppf(0.975, k + 1, n - k)) if k < n else 1.0
+        return low, high
+    low = float(gamma.ppf(0.025, k)) / n if k > 0 else 0.0
+    return low, float(gamma.ppf(0.975, k + 1)) / n
+
+
+def _chart(
+    kpi: Kpi, group: str, measured: pd.DataFrame, baseline: int | None, false_alarm: float,
+    charts: int,
+) -> ControlChart:  # fmt: skip
+    of = _of(measured, group)
+    values = _values(kpi, of)
+    sizes = None
+    kind: Literal["share", "rate", "individuals"] = "individuals"
+    if kpi.below is not None and (kpi.unit == "share" or kpi.unit == "rate"):
+        kind = kpi.unit
+        sizes = of[kpi.below].astype(float)
+        values = values.where(sizes >= _LEAST_BEHIND)
+    return control_chart(
+        values,
+        sizes,
+        kind=kind,
+        baseline=baseline,
+        name=f"{kpi.name} of {group}",
+        false_alarm=false_alarm,
+        charts=charts,
+    )
