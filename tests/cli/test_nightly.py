@@ -58,6 +58,7 @@ def run_night(folder, night):
         model=str(folder / "bundle"),
         config=config,
         transactions=None,
+        rows=None,
         cutoff=night,
         out=folder / "out",
         file_format="parquet",

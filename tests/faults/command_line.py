@@ -227,6 +227,8 @@ _HOW_IT_IS_READ = [
     Row("codes that are none", read("date_format: '%Q%Q'"), _CHECK, ("date_format",)),
     Row("codes of another form", read("date_format: '%d.%m.%Y'"), _CHECK, ("timestamp",)),
     Row("skipping backwards", read("skip_above: -1"), _CHECK, ("skip_above",)),
+    Row("skipping more lines than there are", read("skip_above: 9999"), _CHECK, ("skip_above",)),
+    Row("a table of a CSV", read("table: orders"), _CHECK, ("orders", "one table")),
     Row("skipping words", read("skip_above: many"), _CHECK, ("skip_above",)),
     Row("widths that fall", read("widths: [5, 3]"), _CHECK, ("widths", "rising")),
     Row("a rate of nothing", read("rates: {EUR: 0}"), _CHECK, ("EUR", "positive")),

@@ -378,15 +378,21 @@ def main() -> None:
         if not _interrupted.is_set():
             _complain(f"cannot use {error.filename or 'a file'}: {error.strerror or error}")
             sys.exit(2)
-    except (Exception, KeyboardInterrupt):
+    except (Exception, KeyboardInterrupt) as error:
         if not _interrupted.is_set():
-            raise
+            # engines and databases wrap what the disk says into errors of their own
+            full = next((words for words in _FULL if words in str(error)), None)
+            if full is None:
+                raise
+            _complain(f"a file cannot be written: {full}")
+            sys.exit(2)
     else:
         return
     _complain("interrupted; nothing was left half written")
     sys.exit(130)
 
 
+_FULL = ("No space left on device", "File too large", "disk is full", "Disk quota exceeded")
 _interrupted = threading.Event()
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from crmml.cli import display
 
 if TYPE_CHECKING:
+    from crmml.config import Config
     from crmml.models.churn.contract_evaluation import ContractBacktest
     from crmml.training.contract_pipeline import ContractTraining
 
@@ -28,8 +29,9 @@ def show_contract_training(result: ContractTraining, stored: Path) -> None:
     """
     show_contract_backtest(result.backtest)
     display.show_notes(result.notes, stored)
-    if result.scores.absent:
-        display.say(f"* null throughout: {', '.join(result.scores.absent)} (why: {stored})")
+    null = [name for name in result.scores.absent if name in result.scores.table]
+    if null:
+        display.say(f"* null throughout: {', '.join(null)} (why: {stored})")
     for gate, met in result.gates.items():
         display.say(f"{'✓' if met else '✗'} {gate}")
 
@@ -63,6 +65,30 @@ def show_contract_backtest(found: ContractBacktest) -> None:
             for cause, row in zip(told.index, told.itertuples(), strict=True)
         )
         display.say(f"Ends by cause, by {found.chosen}: {'; '.join(each)}")
+
+
+def backtest_of_contracts(config: Config, out: Path | None) -> None:
+    """Compare the models of contracts alone, show the table, and store it if asked."""
+    from crmml.cli import jobs
+    from crmml.storage.scores import write_csv
+    from crmml.training.contracts import choose_contracts
+    from crmml.training.opening import open_configured, training_cutoff
+
+    if out is not None:
+        jobs._check_writable(out)
+    with jobs.working() as say:
+        say("reading and validating")
+        tables = open_configured(config)
+        say("comparing models of contracts")
+        choice = choose_contracts(config, tables, training_cutoff(config, tables))
+    if choice.backtest is not None:
+        show_contract_backtest(choice.backtest)
+    for note in choice.notes:
+        display.say(f"* {note}")
+    if out is not None and choice.backtest is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_csv(choice.backtest.to_pandas().reset_index(), out / "leaderboard.csv")
+        display.say(f"Wrote {out / 'leaderboard.csv'}")
 
 
 def tables_of_contracts(result: ContractTraining) -> dict[str, pd.DataFrame]:

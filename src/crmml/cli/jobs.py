@@ -138,7 +138,7 @@ def no_log_here(config: Config, tables: Tables) -> list[str]:
 
 def train(config: Config) -> None:
     """Train, log, store the folder, and show what came out."""
-    result, logged, folder = _train_and_log(config)
+    result, logged, folder, _ = _train_and_log(config)
     _show_training(result, _notes_beside(folder))
     named = "" if logged.name == "crmml" else f" --name {logged.name}"
     where = f" --tracking-uri {tracking_address(config)}" if config.tracking.uri else ""
@@ -155,6 +155,11 @@ def backtest(config: Config, out: Path | None) -> None:
     from crmml.training.fit import age_of_base
     from crmml.training.pipeline import backtest_configured
 
+    if "transactions" not in config.data.tables and "subscriptions" in config.data.tables:
+        from crmml.cli.contracts import backtest_of_contracts
+
+        backtest_of_contracts(config, out)
+        return
     if out is not None:
         _check_writable(out)
     with working() as say:
@@ -220,6 +225,9 @@ def score(
         raise ParameterError("--format", "parquet or csv", file_format)
     moment = None if cutoff is None else read_moment(cutoff, "--cutoff")
     _check_writable(out)
+    if (config is None) == (transactions is None and rows is None):
+        rule = "one of --config and --transactions (contracts: --subscriptions, a table: --rows)"
+        raise ParameterError("the data to score", rule, None)
     with working() as say:
         bundle = load_to_score(model, config, tracking_uri, say)
         if bundle.manifest.kind == "labelled":
@@ -245,7 +253,8 @@ def score(
             written = write_scores(batches, out, scores.cutoff, file_format)  # type: ignore[arg-type]
             listed = None
             if out.suffix != ".duckdb":
-                listed = lists.write(out, scores.cutoff, scores.absent, scores.allocation)
+                ahead = scores.gather(lists.ahead)
+                listed = lists.write(out, scores.cutoff, scores.absent, scores.allocation, ahead)
             known = [n for n in ("net_clv", "profit_to_date") if n not in scores.absent]
             pyramids = display.pyramid_table(scores.gather(known))
     from crmml.scoring.bases import last_event
@@ -310,19 +319,18 @@ def demo(out: Path, world: str = "cdnow") -> None:
     from crmml.scoring.scorer import score as score_tables
     from crmml.storage.scores import write_scores
     from crmml.tracking.registry import promote as meet
-    from crmml.training.opening import open_configured
 
     if world not in WORLDS:
         raise ParameterError("--world", f"one of {', '.join(WORLDS)}", world)
     _check_writable(out)
     story, config = WORLDS[world](out)
     display.say(story)
-    result, logged, folder = _train_and_log(config)
+    result, logged, folder, figures = _train_and_log(config)
     promotion = meet(config.name, uri=config.tracking.uri)
     with working() as say:
         say("scoring with the champion")
         bundle = load_model(f"models:/{config.name}@champion", config.tracking.uri)
-        scores = score_tables(bundle, open_configured(config), result.scores.cutoff)
+        scores = score_tables(bundle, result.tables, result.scores.cutoff)
         written = write_scores(scores.table, out, scores.cutoff)
         lists = Lists(bundle)
         lists.add(scores.table)
@@ -330,7 +338,7 @@ def demo(out: Path, world: str = "cdnow") -> None:
         lists.write(out, scores.cutoff, scores.absent, allocation)
         page = write_report(out, out)
         say("drawing")
-        pictures = save_figures(_picture(result)[1], out / "plots")
+        pictures = save_figures(figures, out / "plots")
     _show_training(result, _notes_beside(folder), pyramids=False)
     display.say(promotion.reason)
     pyramids = _pyramids(scores)
@@ -473,7 +481,7 @@ def _picture(result: Any) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     return _tables_of(result), training_figures(result)
 
 
-def _train_and_log(config: Config) -> tuple[Any, LoggedModel, Path]:
+def _train_and_log(config: Config) -> tuple[Any, LoggedModel, Path, dict[str, Any]]:
     from crmml.atomic import replacing
     from crmml.notes import to_json
     from crmml.storage.bundles import shelve_bundle
@@ -516,7 +524,7 @@ def _train_and_log(config: Config) -> tuple[Any, LoggedModel, Path]:
         stored(logged, experiment)
         with replacing(_notes_beside(folder)) as target:
             target.write_text(to_json(result.notes), encoding="utf-8")
-    return result, logged, folder
+    return result, logged, folder, figures
 
 
 def _refuse_few_repeats(config: Config, tables: Tables) -> None:
@@ -554,17 +562,28 @@ def _reevaluation(config: Config) -> Reevaluation:
     from crmml.scoring.bases import kind_of
     from crmml.storage.fingerprint import fingerprint
     from crmml.tracking.registry import Reevaluation
+    from crmml.training.contract_pipeline import (
+        evaluate_contract_champion,
+        specify_contract_labels,
+    )
     from crmml.training.labelled_pipeline import refuse_champion, specify_outcome
     from crmml.training.opening import open_configured
     from crmml.training.plan import specify_labels
     from crmml.training.served import evaluate_champion
 
     tables = open_configured(config)
-    if kind_of(tables) == "labelled":
+    kind = kind_of(tables)
+    if kind == "labelled":
         return Reevaluation(
             data_fingerprint=fingerprint(tables),
             label_specification=specify_outcome(config, tables),
             evaluate=refuse_champion,
+        )
+    if kind == "contracts":
+        return Reevaluation(
+            data_fingerprint=fingerprint(tables),
+            label_specification=specify_contract_labels(config, tables),
+            evaluate=lambda bundle: evaluate_contract_champion(bundle, config, tables),
         )
     return Reevaluation(
         data_fingerprint=fingerprint(tables),

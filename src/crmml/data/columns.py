@@ -413,6 +413,8 @@ def assign(schema: TableSchema, looks: Mapping[str, Look]) -> dict[str, Guess]:
             others = tuple(other for _, other, _ in scored[canonical] if other != column)
             chosen[canonical] = Guess(column, round(score, 2), others, why)
             taken.add(column)
+    if schema is LABELLED and "customer_id" not in chosen:
+        _guess_key(chosen, taken, looks)
     if schema is TRANSACTIONS:
         _settle_amount(chosen, taken)
         _guess_by_values(chosen, taken, looks)
@@ -425,6 +427,17 @@ def _wanted(schema: TableSchema) -> Iterator[tuple[str, Kind]]:
         yield column.name, column.kind
         if schema is TRANSACTIONS and column.name == "amount":
             yield "unit_price", "money"
+
+
+_KEY = frozenset(("id", "uuid", "guid", "key", "no", "nr", "num", "number", "code"))
+
+
+def _guess_key(chosen: dict[str, Guess], taken: set[str], looks: Mapping[str, Look]) -> None:
+    """Take the first column that is called an id and never repeats: one row is one customer."""
+    for column, seen in looks.items():
+        if column not in taken and seen.unique and seen.may_be_id and _words(column) & _KEY:
+            chosen["customer_id"] = Guess(column, 0.8, (), "called an id, and none repeats")
+            return
 
 
 def _settle_amount(chosen: dict[str, Guess], taken: set[str]) -> None:

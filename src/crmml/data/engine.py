@@ -371,6 +371,7 @@ _CAUSES = (
     ("maximum_object_size", "one object of it is larger than 256 MB"),
     ("Out of Memory", "it needs more memory than there is"),
     ("No space left", "there is no space left for private copies"),
+    ("File too large", "a private copy of it becomes larger than the system allows"),
     ("schema mismatch", "its files do not have the same columns"),
 )
 """What the engine says, and what it means to the owner of the file."""

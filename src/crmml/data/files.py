@@ -560,8 +560,10 @@ def copy_plain(path: Path, member: str | None, settings: ReadSettings, target: P
             io.TextIOWrapper(raw, "utf-8-sig" if name == "utf-8" else settings.encoding) as text,
             target.open("w", encoding="utf-8", newline="\n") as copy,
         ):
-            for _ in range(settings.skip_above):
-                text.readline()
+            if not all(text.readline() for _ in range(settings.skip_above)):
+                raise SourceError(
+                    path, f"it has fewer lines than the {settings.skip_above:,} of skip_above"
+                )
             held = ""
             while piece := text.read(_CHUNK):
                 held += piece

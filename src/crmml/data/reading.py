@@ -207,6 +207,8 @@ def _open(source: Source, con: BaseBackend, schema: TableSchema, folder: Path) -
     if path.stat().st_size == 0:
         raise DataError("there must be at least one row; the file is empty", table=schema.name)
     kind = files.kind_of(path, table)
+    if table is not None and kind in ("parquet", "json", "text") and not files.is_packed(path):
+        raise SourceError(path, f"it is one table, and holds none that could be called {table!r}")
     if kind == "parquet":
         return _Opened(engine.read_parquet(con, path))
     if kind == "duckdb":

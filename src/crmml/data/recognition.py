@@ -138,9 +138,9 @@ def _judge_labelled(
     if key is not None:
         return _Case(LABELLED, 0.05 + (outcome.confidence + key.confidence) / 2, tuple(evidence))
     ids = [c for c in looks if by_name(c, LABELLED.name, "customer_id")[0] > 0.8]
-    log = {"timestamp", "amount", "order_id"} & assign(TRANSACTIONS, looks).keys()
-    dated = any(seen.dates >= READS for seen in looks.values())
-    if ids or (dated and log) or outcome.confidence < 0.8:
+    log = assign(TRANSACTIONS, looks)
+    bought = {"customer_id", "timestamp", "amount"} <= log.keys()
+    if ids or outcome.confidence < 0.8 or (bought and log["customer_id"].confidence >= 0.65):
         return _Case(LABELLED, outcome.confidence / 2, tuple(evidence))
     told = (*evidence, "no column names customers or purchases, so each row is one")
     return _Case(LABELLED, 0.85 * outcome.confidence, told)

@@ -220,7 +220,7 @@ class Tables(Mapping[str, ir.Table]):
         return self.get("customers")
 
     def require_log(self) -> None:
-        """Refuse to train or score without a log: other outputs have no models in this version.
+        """Refuse what needs a log of purchases where there is none.
 
         Raises
         ------
@@ -228,8 +228,10 @@ class Tables(Mapping[str, ir.Table]):
             If there are no transactions.
         """
         if "transactions" not in self:
-            why = "this version trains and scores on a log only, and checks the other tables"
-            if "labelled" in self:
+            why = "this rests on purchases"
+            if "subscriptions" in self:
+                why = "contracts hold no purchases; `crmml train` judges their models itself"
+            elif "labelled" in self:
                 why = "a labelled table has no time, so `crmml train` judges its models itself"
             raise MissingTableError(["transactions"], self, why)
 

@@ -135,6 +135,23 @@ class _Lengths(NamedTuple):
         return found
 
 
+class _Look(NamedTuple):
+    """What is known at a moment: the tables before it, and the periods and spells in them."""
+
+    moment: pd.Timestamp
+    now: int
+    lengths: _Lengths
+    seen: Tables
+    rows: ir.Table
+    spells: ir.Table
+
+    @classmethod
+    def at(cls, tables: Tables, cutoff: str | pd.Timestamp | None, lengths: _Lengths) -> _Look:
+        moment = _cutoff(tables, cutoff)
+        seen = tables.before(moment)
+        return cls(moment, seconds_at(moment), lengths, seen, *_spells(seen, lengths))
+
+
 def build_contracts(
     tables: Tables,
     cutoff: str | pd.Timestamp | None = None,
@@ -165,10 +182,8 @@ def build_contracts(
     TooLittleDataError
         If no contract is active at the cutoff.
     """
-    lengths = _Lengths.of(period, grace, trailing)
-    moment = _cutoff(tables, cutoff)
-    seen, now = tables.before(moment), seconds_at(moment)
-    rows, spells = _spells(seen, lengths)
+    look = _Look.at(tables, cutoff, _Lengths.of(period, grace, trailing))
+    moment, lengths, now, spells = look.moment, look.lengths, look.now, look.spells
     active = spells.filter(spells.until == _OPEN)
     passed = ibis.literal(now) - active.started
     at = active.mutate(
@@ -176,7 +191,7 @@ def build_contracts(
         elapsed=(passed % lengths.period).cast("float64") / lengths.period,
         at=ibis.literal(now),
     )
-    known = _covariates(at, rows, seen, lengths)
+    known = _covariates(at, look.rows, look.seen, lengths)
     frame = fetch(known.drop("at", "spell"))
     if not len(frame):
         raise TooLittleDataError(f"no contract is active at {moment}")
@@ -216,13 +231,11 @@ def build_person_periods(
     TooLittleDataError
         If no period was seen to its end.
     """
-    lengths = _Lengths.of(period, grace, trailing)
-    moment = _cutoff(tables, cutoff)
-    seen, now = tables.before(moment), seconds_at(moment)
-    rows, spells = _spells(seen, lengths)
+    look = _Look.at(tables, cutoff, _Lengths.of(period, grace, trailing))
+    moment, lengths, now, spells = look.moment, look.lengths, look.now, look.spells
     begin = _first_end(spells) if since is None else seconds_at(read_moment(since, "since"))
     at = _at_risk(spells, lengths, now, begin)
-    known = _covariates(at, rows, seen, lengths)
+    known = _covariates(at, look.rows, look.seen, lengths)
     known = known.inner_join(at.select(*_KEY, "cause", "position"), list(_KEY))
     frame = fetch(known, _KEY)
     frame["starts_at"] = pd.to_datetime(frame.pop("at"), unit="s")

@@ -15,7 +15,7 @@ import lightgbm as lgb
 import numpy as np
 
 from crmml._typing import BoolArray, FloatArray, IntArray
-from crmml.exceptions import TooLittleDataError
+from crmml.exceptions import DataError, TooLittleDataError
 from crmml.models.tree_text import read_trees
 
 Objective: TypeAlias = Literal["binary", "multiclass", "poisson", "gamma", "tweedie"]
@@ -59,7 +59,14 @@ class Trees:
         return self._predict(X, pred_contrib=True)
 
     def _predict(self, X: FloatArray, **how: Any) -> FloatArray:
-        return np.asarray(_booster(self.text).predict(X, num_threads=self.num_threads, **how))
+        booster = _booster(self.text)
+        if booster.num_feature() != X.shape[1]:
+            rule = f"the {X.shape[1]:,} features that are named beside them"
+            raise DataError(
+                f"the trees must take {rule}; they take {booster.num_feature():,}",
+                table="stored model",
+            )
+        return np.asarray(booster.predict(X, num_threads=self.num_threads, **how))
 
 
 @lru_cache(maxsize=4)

@@ -27,6 +27,7 @@ from crmml.exceptions import (
 from crmml.features.snapshot import Distinct, Snapshot
 from crmml.metrics import bootstrap
 from crmml.models.cards import estimator_card
+from crmml.models.kinds import check_stored
 from crmml.stats import mle
 
 
@@ -99,6 +100,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             if name not in cls._learners
         }
         state = {name: cls._revived(name, value) for name, value in stored["state"].items()}
+        check_stored(cls, settings, state, cls._stored_parameters())
         model = cls(**settings, **cls._unfitted(state))
         for name, value in state.items():
             setattr(model, name, value)
@@ -119,6 +121,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             many = isinstance(value, list)
             return [models.from_dict(v) for v in value] if many else models.from_dict(value)
         return value
+
+    @classmethod
+    def _stored_parameters(cls) -> Sequence[str]:
+        """Return the names that ``params_`` must hold; none where it is free, or not there."""
+        return ()
 
     @classmethod
     def _unfitted(cls, state: Mapping[str, Any]) -> dict[str, Any]:

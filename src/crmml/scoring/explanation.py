@@ -17,8 +17,10 @@ from crmml.exceptions import CrmmlError
 from crmml.features.one_customer import gather_purchases
 from crmml.models.purchase.alive_path import follow_alive
 from crmml.models.purchase.next_purchase import NextPurchase, expect_next_purchase
+from crmml.scoring.bases import main_table
 from crmml.scoring.counted import WHY, is_counted
 from crmml.scoring.decisions import Actions, Tiers
+from crmml.scoring.manifest import Manifest
 from crmml.scoring.outlooks import LifetimeValue
 from crmml.scoring.runner_up import RunnerUp, find_runner_up, score_alone
 from crmml.scoring.scorer import (
@@ -179,11 +181,7 @@ def explain(
         If the customer is not known, or has bought nothing before the cutoff; or if the row was
         served by another model.
     """
-    if bundle.manifest.kind == "labelled":
-        raise CrmmlError(
-            "a row of a labelled table has no history to tell of; crmml.score(bundle, rows)"
-            ".explain(customer_id) says what each of its columns adds"
-        )
+    refuse_without_log(bundle.manifest)
     tables = open_for(bundle, transactions, customers)
     at = scoring_cutoff(bundle, tables, cutoff)
     if unknown := set(given) - {"budget", "capacities", "catalogue"}:
@@ -193,9 +191,32 @@ def explain(
     return _explain(origin, customer_id, at, served, None)
 
 
+def refuse_without_log(manifest: Manifest) -> None:
+    """Refuse to explain scores of a base without purchases, and say where the reasons stand.
+
+    Raises
+    ------
+    CrmmlError
+        If the bundle was trained on something else than a log.
+    """
+    if manifest.kind == "labelled":
+        raise CrmmlError(
+            "a row of a labelled table has no history to tell of; crmml.score(bundle, rows)"
+            ".explain(customer_id) says what each of its columns adds"
+        )
+    if manifest.kind != "transactions":
+        raise CrmmlError(
+            "an explanation takes purchases apart, and this bundle knows none (it was trained on "
+            f"{main_table(manifest)}): its scores hold the chances and the reasons of the action "
+            "themselves, in a row per customer"
+        )
+
+
 def explain_scored(scores: Scores, customer_id: Any) -> Explanation:
     """Explain a customer of some scores; see :meth:`crmml.scoring.scorer.Scores.explain`."""
     origin = scores.origin
+    if origin is not None:
+        refuse_without_log(origin.manifest)
     if origin is None:
         raise CrmmlError("these scores do not hold what they rest on; use crmml.explain")
     key = origin.tables.read_id(customer_id)

@@ -11,6 +11,7 @@ from crmml.actions.catalogue import ActionCatalogue
 from crmml.data.tables import Tables
 from crmml.exceptions import BundleError
 from crmml.models.churn.outside import OutsideCalibration
+from crmml.models.kinds import check_parts
 from crmml.models.labelled.model import LabelledModel
 from crmml.models.value.cost_to_serve import CostToServe
 from crmml.scoring.contract_outlook import ContractOutlook, ContractTerms
@@ -300,6 +301,7 @@ def predictor_from_dict(stored: Mapping[str, Any]) -> Predictor:
         else:
             read[name] = tuple(part) if isinstance(part, list) else part
     predictor: Predictor = KINDS[kind](**read)
+    check_parts(predictor)
     return predictor
 
 

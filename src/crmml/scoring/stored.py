@@ -114,6 +114,18 @@ def _cuts(value: Any) -> bool:
     return _within(0.0, _MOST)([one for one in value.values() if one is not None])
 
 
+def _curve(value: Any) -> bool:
+    scores, chances = value["scores"], value["probabilities"]
+    return (
+        isinstance(scores, list) and isinstance(chances, list) and 0 < len(scores) == len(chances)
+    )
+
+
+def _peers(value: Any) -> bool:
+    numbers = all(isinstance(value[name], (int, float)) for name in ("peak", "peak_occasions"))
+    return numbers and isinstance(value["goes_on"], list) and len(value["goes_on"]) > 0
+
+
 _TINY, _MOST = 1e-300, 1e15
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(
@@ -158,13 +170,17 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         ("clock_estimates_", "log_mean", "level_", "drift_", "seed"),
         (_within(-1e300, 1e300), "finite numbers"),
     ),
-    **dict.fromkeys(
-        ("scores", "pareto_values", "risk_cuts", "value_cuts", "level"), (_rising, "rising numbers")
+    **dict.fromkeys(("scores", "risk_cuts", "value_cuts", "level"), (_rising, "rising numbers")),
+    "pareto_values": (
+        lambda v: isinstance(v, list) and len(v) > 0 and _rising(v),
+        "rising numbers, and some",
     ),
     **dict.fromkeys(
         ("horizon", "value_horizon", "gap", "window", "windows", "margin_horizons"),
         (_duration, "durations like '13W'"),
     ),
+    "calibration_": (_curve, "a curve: as many scores as probabilities, and some"),
+    "peers_": (_peers, "what peers do: peak, peak_occasions and goes_on"),
     "n_posterior_draws": (_within(1, 1e6), "a number from 1"),
     "margin": (_margin, "a positive number, or the column of each customer's own ratio"),
     "cut_points": (
@@ -199,7 +215,9 @@ def _broken(value: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
         yield from _broken(one, here)
     for names in _ALIKE:
         lists = [value[name] for name in names if isinstance(value.get(name), list)]
-        if len(lists) == len(names) and (not lists[0] or len(set(map(len, lists))) > 1):
+        flat = not any(isinstance(one, (list, dict)) for entries in lists for one in entries)
+        alike = len(set(map(len, lists))) == 1 and flat and lists[0]
+        if len(lists) == len(names) and not alike:
             yield (*place, names[0]), f"as many as {' and '.join(names[1:])}, and some"
     if {"draws", "log_mean", "log_covariance", "names"} <= value.keys() and not _keeps(
         _is_posterior, value

@@ -196,7 +196,7 @@ def _costs(tables: Tables, ids: pd.Index[Any]) -> FloatArray:
         return np.full(len(ids), np.nan)
     rows = fetch(people.select("customer_id", "acquisition_cost"))
     costs = rows.set_index("customer_id")["acquisition_cost"].astype("float64")
-    return costs.reindex(ids).to_numpy(np.float64)
+    return np.asarray(costs.reindex(ids), dtype=np.float64)
 
 
 def _payback(margin: pd.Series[float], lived: Any, cost: float) -> float:

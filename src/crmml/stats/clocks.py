@@ -95,11 +95,14 @@ class Pace:
     @staticmethod
     def _back(after: Any, rows: Any, width: Any, stays: Any, decay: float) -> Any:
         """From the end of a stretch to its begin, ``width`` decays before."""
-        begin = decay * rows * (1.0 - stays) + stays * np.delete(after, 1, axis=0)
-        slope = decay * rows[0] * (1.0 - stays * (1.0 + width)) + stays * (
+        gone = 1.0 - stays
+        begin = np.empty(np.shape(after))
+        begin[0] = decay * rows[0] * gone + stays * after[0]
+        begin[1] = decay * rows[0] * (1.0 - stays * (1.0 + width)) + stays * (
             after[1] + width * after[0]
         )
-        return np.concatenate([begin[:1], np.asarray(slope)[None], begin[1:]])
+        begin[2:] = decay * rows[1:] * gone + stays * after[2:]
+        return begin
 
 
 class Passed(NamedTuple):

@@ -503,7 +503,7 @@ def _write_artifacts(
         keyed = table.reset_index() if any(table.index.names) else table
         write_csv(keyed, folder / f"{name}.csv")
     for name, figure in figures.items():
-        figure.savefig(folder / "figures" / f"{name}.png", dpi=120, bbox_inches="tight")
+        figure.savefig(folder / "figures" / f"{name}.png", dpi=120)
 
 
 # ---------------------------------------------------------------------------- the model

@@ -12,12 +12,18 @@ import pandas as pd
 from crmml.card import Card, Result, listed
 from crmml.config import Config
 from crmml.data.tables import Tables
-from crmml.exceptions import TooLittleDataError
+from crmml.exceptions import ComparisonError, TooLittleDataError
+from crmml.features.contracts import Contracts, build_contract_outcomes
 from crmml.metrics.bootstrap import Replicates
-from crmml.models.churn.contract_evaluation import ContractBacktest
+from crmml.models.churn.contract_evaluation import (
+    ContractBacktest,
+    contract_windows,
+    judge_contracts,
+)
 from crmml.models.churn.contract_model import ContractsAhead
 from crmml.notes import Note, merge_notes
 from crmml.scoring.bundle import ScoringBundle
+from crmml.scoring.contract_base import contract_risk
 from crmml.scoring.contract_outlook import ContractOutlook, ContractTerms, as_history
 from crmml.scoring.contracts import ContractRisk
 from crmml.scoring.decisions import Actions, Stages, Tiers
@@ -66,7 +72,7 @@ class ContractTraining(Result):
     contracts : ContractChoice
         The chosen model, with its backtest.
     replicates : Replicates
-        The metrics of the chosen model on bootstrap replicates of the customers.
+        Its metrics at the latest cutoff, on bootstrap replicates of the customers.
     notes : tuple of Note
         What the user must know.
     label_specification : dict
@@ -154,7 +160,7 @@ def train_contracts(config: Config, tables: Tables, say: Announce) -> ContractTr
     if found is None:
         raise TooLittleDataError("contracts were not judged")
     gates = find_contract_gates(found)
-    served = _as_served(found.replicates.of({found.chosen}))
+    served = _as_served(found.newest)
     figures = {metric: value for (_, metric), value in _rows(served.table())}
     notes = _gather(choice, gates, scores)
     return ContractTraining(
@@ -164,7 +170,7 @@ def train_contracts(config: Config, tables: Tables, say: Announce) -> ContractTr
         contracts=choice,
         replicates=served,
         notes=notes,
-        label_specification=specify_contract_labels(config, tables, found),
+        label_specification=specify_contract_labels(config, tables),
         gates={gate.name: gate.met for gate in gates},
         config=config,
     )
@@ -247,14 +253,14 @@ def find_contract_gates(found: ContractBacktest) -> list[Gate]:
     ]
 
 
-def specify_contract_labels(
-    config: Config, tables: Tables, found: ContractBacktest
-) -> dict[str, Any]:
+def specify_contract_labels(config: Config, tables: Tables) -> dict[str, Any]:
     """Say what a training on these contracts predicts and judges."""
     section = config.contracts
+    known = tables.before(training_cutoff(config, tables))
+    windows = contract_windows(known, config.outcome.horizon, section.grace)
     return {
         "kind": "contracts",
-        "cutoffs": [str(cutoff) for cutoff in found.cutoffs],
+        "cutoffs": [str(window.cutoff) for window in windows[-section.max_windows :]],
         "horizon": config.outcome.horizon,
         "period": section.period,
         "grace": section.grace,
@@ -264,6 +270,53 @@ def specify_contract_labels(
             "test_customers": len(tables.policies.test_customers),
         },
     }
+
+
+def evaluate_contract_champion(bundle: ScoringBundle, config: Config, tables: Tables) -> Replicates:
+    """Evaluate a bundle trained elsewhere at the latest cutoff that a training judges on.
+
+    Parameters
+    ----------
+    bundle : ScoringBundle
+        Trained on data before that cutoff.
+    config : Config
+        Of the training to compare with.
+    tables : Tables
+        Its data.
+
+    Raises
+    ------
+    ComparisonError
+        If the bundle knows a part of the window, or predicts something else.
+    """
+    if bundle.manifest.kind != "contracts":
+        raise ComparisonError("one was trained on contracts alone, the other on a log")
+    risk, section, horizon = (
+        contract_risk(bundle.predictors),
+        config.contracts,
+        config.outcome.horizon,
+    )
+    for name, here, there in (
+        ("horizon", horizon, risk.horizon),
+        ("period", section.period, risk.period),
+        ("grace", section.grace, risk.grace),
+    ):
+        if here != there:
+            raise ComparisonError(f"one predicts with the {name} {there}, the other with {here}")
+    known = tables.before(training_cutoff(config, tables))
+    window = contract_windows(known, horizon, section.grace)[-1]
+    trained = pd.Timestamp(bundle.manifest.cutoff)
+    if trained > window.cutoff:
+        ready = trained + (window.closes - window.cutoff)
+        raise ComparisonError(
+            f"the champion, trained on data up to {trained.date()}, knows a part of the outcome "
+            f"window that begins on {window.cutoff.date()}, so it cannot be evaluated fairly; "
+            f"a challenger whose data run to {ready.date()} can be compared with it"
+        )
+    contracts = risk.look(known, window.cutoff)
+    happened = build_contract_outcomes(known, contracts, horizon, grace=section.grace)
+    said = risk.model.churn_probability(contracts, horizon).to_numpy(dtype=np.float64)
+    return _as_served(judge_contracts(happened, said, config.backtest.bootstrap, config.seed))
 
 
 def _as_served(chosen: Replicates) -> Replicates:
@@ -277,9 +330,12 @@ def _gather(choice: ContractChoice, gates: list[Gate], scores: Scores) -> tuple[
     reasons: dict[str, list[str]] = {}
     for name, reason in scores.absent.items():
         reasons.setdefault(reason, []).append(name)
+    waiting = len(scores.base.in_grace) if isinstance(scores.base, Contracts) else 0
+    grace = f"{waiting:,} contracts have ended but may still be renewed: they are not scored"
     return merge_notes(
         [
             *choice.notes,
+            *([Note("in_grace", "info", grace, "contracts")] if waiting else []),
             *(gate.note for gate in gates),
             *(Note("not_applied", "warn", text, topic="decisions") for text in planned),
             *(

@@ -10,13 +10,14 @@ import pandas as pd
 from crmml.config import Config
 from crmml.data.tables import Tables
 from crmml.exceptions import TooLittleDataError
-from crmml.features.contracts import build_contracts, build_person_periods, contract_span
-from crmml.features.windows import length_of, rolling_windows
+from crmml.features.contracts import build_contracts, build_person_periods
 from crmml.models.churn.contract_evaluation import (
     ContractBacktest,
     backtest_contracts,
+    contract_windows,
     fit_candidate,
 )
+from crmml.models.churn.hazard import LEAST_ENDS
 from crmml.notes import Note
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.contracts import ContractRisk
@@ -114,11 +115,10 @@ def describe_reach(config: Config, tables: Any) -> str:
     table, horizon = tables["subscriptions"], config.outcome.horizon
     ended = int(table.filter(table.ended_at.notnull()).count().execute())
     lead = f"contracts without a log of transactions: {ended:,} have ended, "
-    grace = config.contracts.grace
+    if ended < LEAST_ENDS:
+        return f"{lead}which carries no training: it takes {LEAST_ENDS} at least"
     try:
-        first, last = contract_span(tables)
-        pause = pd.Timedelta(0) if grace is None else length_of(grace)
-        windows = rolling_windows(first, last - pause, horizon=horizon)
+        windows = contract_windows(tables, horizon, config.contracts.grace)
     except TooLittleDataError as error:
         return f"{lead}which carries no training: {error}"
     n = len(windows[-config.contracts.max_windows :])
@@ -145,7 +145,7 @@ def _reason(found: ContractBacktest) -> Note:
 
     chosen = found.chosen
     text = (
-        f"contracts: on {found.n_contracts:,} contracts at {len(found.cutoffs)} cutoffs, of which "
+        f"on {found.n_contracts:,} contracts at {len(found.cutoffs)} cutoffs, of which "
         f"{found.n_ended:,} ended within {found.horizon}, {chosen} is chosen (log loss "
         f"{value(chosen, 'log_loss'):.4f}, AUC {value(chosen, 'auc'):.3f}"
     )

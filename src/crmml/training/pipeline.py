@@ -30,7 +30,7 @@ from crmml.stats.threads import on_one_thread
 from crmml.training.backtest import Backtest, run_backtest
 from crmml.training.bundling import finish_bundle, read_catalogue
 from crmml.training.candidates import find_competitors, make_candidate
-from crmml.training.churn_notes import churn_notes
+from crmml.training.churn_notes import churn_notes, leak_notes
 from crmml.training.contract_pipeline import train_contracts
 from crmml.training.contracts import ContractChoice, add_contracts, fit_contracts
 from crmml.training.evaluate import DECIDED_BY, Announce
@@ -38,7 +38,14 @@ from crmml.training.fit import fit_bundle
 from crmml.training.gates import find_gates
 from crmml.training.labelled_pipeline import train_labelled
 from crmml.training.opening import open_configured
-from crmml.training.plan import Plan, find_test_windows, make_plan, plan_judging, specify_labels
+from crmml.training.plan import (
+    Plan,
+    find_test_windows,
+    label_churn_history,
+    make_plan,
+    plan_judging,
+    specify_labels,
+)
 from crmml.training.served import PREFIX, evaluate_served
 from crmml.training.upgrade_evaluation import upgrade_note
 
@@ -217,6 +224,7 @@ def _train_log(settings: Config, tables: Tables, say: Announce) -> TrainingResul
         *(note for note in fitted.notes if not (counted and note.code.startswith("margin_"))),
         *contracts.notes,
         *churn_notes(served, fitted.churn),
+        *leak_notes(tables, label_churn_history(judging, plan.cutoff)),
         *(gate.note for gate in gates),
         *([] if served.upgrades is None else [upgrade_note(served.upgrades)]),
     ]
@@ -264,7 +272,9 @@ def backtest_configured(config: Config, *, announce: Announce | None = None) -> 
     say = announce or (lambda _: None)
     check_settings(config)
     say("opening the data")
-    return evaluate_candidates(plan_judging(make_plan(config, open_configured(config))), say)
+    tables = open_configured(config)
+    tables.require_log()
+    return evaluate_candidates(plan_judging(make_plan(config, tables)), say)
 
 
 def evaluate_candidates(plan: Plan, announce: Announce) -> Backtest:

@@ -99,7 +99,7 @@ def evaluate_served(plan: Plan, backtest: Backtest) -> Served:
         heuristic=_heuristic(plan, backtest)["purchases"],
     )
     assert found.scored is not None  # noqa: S101 - for the reader of types
-    upgrades = evaluate_upgrades(bundle, plan.tables, graded.window, found.scored)
+    upgrades = evaluate_upgrades(bundle, plan.tables, graded.window, found.scored, plan.newest)
     return replace(found, upgrades=upgrades, scored=None)
 
 

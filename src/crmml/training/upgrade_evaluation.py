@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from crmml.data.tables import Tables
-from crmml.features.snapshot import build_snapshot
+from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.features.windows import Window
 from crmml.metrics.calibration import compare_mean_probability
 from crmml.notes import Note, Severity
@@ -16,7 +16,11 @@ from crmml.scoring.scorer import settings_of_snapshot
 
 
 def evaluate_upgrades(
-    bundle: ScoringBundle, tables: Tables, window: Window, scored: pd.DataFrame
+    bundle: ScoringBundle,
+    tables: Tables,
+    window: Window,
+    scored: pd.DataFrame,
+    newest: Snapshot | None = None,
 ) -> pd.DataFrame | None:
     """Compare upgrade probabilities at the cutoff of a window with who moved up by its end.
 
@@ -33,6 +37,9 @@ def evaluate_upgrades(
         Without a gap.
     scored : DataFrame
         What the bundle served at its cutoff, keyed by customer.
+    newest : Snapshot, optional
+        Of these tables at the end of the data: where the window ends there too, it is not built
+        again.
 
     Returns
     -------
@@ -47,7 +54,11 @@ def evaluate_upgrades(
     below = (goal.notna() & scored["upgrade_probability"].notna()).to_numpy()
     if not below.any():
         return None
-    after = _net_value(bundle, tables, window.closes).reindex(scored.index)
+    # Margins are shrunk by the rates of the bundle, which a snapshot at hand does not rest on.
+    if newest is None or newest.cutoff != window.closes or "expected_margin_ratio" in newest.frame:
+        settings = settings_of_snapshot(bundle.manifest, tables)
+        newest = build_snapshot(tables, window.closes, **settings)
+    after = _net_value(bundle, newest).reindex(scored.index)
     tier = upgrades.segments.assign(scored[NET_VALUE])[below]
     groups = {"all": np.ones(int(below.sum()), dtype=bool)}
     groups |= {f"from {name}": (tier == name).to_numpy() for name in "BCDE" if (tier == name).any()}
@@ -58,10 +69,9 @@ def evaluate_upgrades(
     )
 
 
-def _net_value(bundle: ScoringBundle, tables: Tables, cutoff: pd.Timestamp) -> pd.Series[float]:
-    """Value the customers at a later cutoff as the scores would, without their intervals."""
+def _net_value(bundle: ScoringBundle, snapshot: Snapshot) -> pd.Series[float]:
+    """Value customers as the scores would, without their intervals."""
     profit = next(p for p in bundle.predictors if isinstance(p, Profit))
-    snapshot = build_snapshot(tables, cutoff, **settings_of_snapshot(bundle.manifest, tables))
     ahead = bundle.lifetime_value.ahead(snapshot, profit.value_horizon)
     return ahead.clv() if profit.costs is None else ahead.clv() - profit.costs.expected(ahead)
 

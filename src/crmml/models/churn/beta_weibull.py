@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -57,6 +58,10 @@ class BetaDiscreteWeibullModel(ContractModel):
     log_likelihood_: float
     converged_: bool
     n_customers_: int
+
+    @classmethod
+    def _stored_parameters(cls) -> Sequence[str]:
+        return hazard.NAMES
 
     def fit(self, periods: PersonPeriods) -> Self:
         """Maximise the likelihood of the spells, given when each came under observation.

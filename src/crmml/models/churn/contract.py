@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -91,6 +92,10 @@ class ShiftedBetaGeoModel(WithLikelihood, Estimator):
 
     def __init__(self, *, period: str | Duration = "365D") -> None:
         self.period = period
+
+    @classmethod
+    def _stored_parameters(cls) -> Sequence[str]:
+        return sbg.NAMES
 
     def fit(
         self,

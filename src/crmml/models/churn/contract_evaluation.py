@@ -22,7 +22,7 @@ from crmml.features.contracts import (
     build_person_periods,
     contract_span,
 )
-from crmml.features.windows import length_of, rolling_windows
+from crmml.features.windows import Window, length_of, rolling_windows
 from crmml.metrics import classification
 from crmml.metrics.bootstrap import Replicates, hash_keys, replicate
 from crmml.metrics.calibration import compare_mean_probability, compute_reliability
@@ -63,8 +63,8 @@ class ContractBacktest(Result):
     calibration : DataFrame
         Of the chosen: mean chance as said and the share that ended, of all, by age and by third of
         the chance; see :func:`crmml.metrics.calibration.compare_mean_probability`.
-    replicates : Replicates
-        Of all candidates, with the same contracts in each.
+    newest : Replicates
+        The chosen at the latest cutoff alone: what a later model is compared with.
     cutoffs : list of Timestamp
     n_contracts, n_ended : int
         Judged, over all cutoffs.
@@ -78,7 +78,7 @@ class ContractBacktest(Result):
     causes: pd.DataFrame
     chosen: str
     calibration: pd.DataFrame
-    replicates: Replicates
+    newest: Replicates
     cutoffs: list[pd.Timestamp]
     n_contracts: int
     n_ended: int
@@ -130,9 +130,7 @@ def backtest_contracts(
     TooLittleDataError
         If the data hold no cutoff with a history and an outcome, or too few ends.
     """
-    first, last = contract_span(tables)
-    pause = pd.Timedelta(0) if grace is None else length_of(grace)
-    windows = rolling_windows(first, last - pause, horizon=horizon)[-n_windows:]
+    windows = contract_windows(tables, horizon, grace)[-n_windows:]
     how: dict[str, Any] = {"period": period, "grace": grace, "trailing": trailing}
     said: dict[str, list[FloatArray]] = {}
     parts: list[pd.DataFrame] = []
@@ -154,6 +152,7 @@ def backtest_contracts(
     return _judge(
         {name: np.concatenate(p) for name, p in said.items()},
         outcomes,
+        len(parts[-1]),
         np.concatenate(ages),
         _causes(by_cause, outcomes),
         [window.cutoff for window in windows],
@@ -161,6 +160,21 @@ def backtest_contracts(
         seed,
         n_boot,
     )
+
+
+def contract_windows(
+    tables: Tables, horizon: str | Duration, grace: str | Duration | None = None
+) -> list[Window]:
+    """Return the outcome windows that the contracts cover to their end, one horizon apart.
+
+    Raises
+    ------
+    TooLittleDataError
+        If there is none.
+    """
+    first, last = contract_span(tables)
+    pause = pd.Timedelta(0) if grace is None else length_of(grace)
+    return rolling_windows(first, last - pause, horizon=horizon)
 
 
 def fit_candidate(
@@ -194,6 +208,7 @@ def fit_candidate(
 def _judge(
     said: dict[str, FloatArray],
     outcomes: pd.DataFrame,
+    latest: int,
     ages: FloatArray,
     causes: pd.DataFrame,
     cutoffs: list[pd.Timestamp],
@@ -229,12 +244,36 @@ def _judge(
         causes=causes,
         chosen=chosen,
         calibration=compare_mean_probability(churned, said[chosen], _groups(ages, said[chosen])),
-        replicates=found,
+        newest=judge_contracts(outcomes.iloc[-latest:], said[chosen][-latest:], n_boot, seed),
         cutoffs=cutoffs,
         n_contracts=len(churned),
         n_ended=int(churned.sum()),
         horizon=horizon,
     )
+
+
+def judge_contracts(
+    outcomes: pd.DataFrame, said: FloatArray, n_boot: int = 200, seed: int = 0
+) -> Replicates:
+    """Measure said chances of ending at one cutoff, with paired bootstrap replicates.
+
+    Parameters
+    ----------
+    outcomes : DataFrame
+        From :func:`crmml.features.contracts.build_contract_outcomes`.
+    said : ndarray, shape (n,)
+        In their order.
+    n_boot, seed : int
+        Replicates of one seed hold the same customers whatever the model.
+
+    Returns
+    -------
+    Replicates
+        Rows ``("served", metric)``.
+    """
+    churned = outcomes["churned"].to_numpy(dtype=np.float64)
+    measures = {"served": classification.statistics(churned, said)}
+    return replicate(measures, hash_keys(outcomes.index), n_replicates=n_boot, seed=seed)
 
 
 def _groups(ages: FloatArray, said: FloatArray) -> dict[str, BoolArray]:

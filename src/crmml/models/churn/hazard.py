@@ -27,7 +27,7 @@ Learner: TypeAlias = Literal["logistic", "boosting"]
 _AGES = (0, 1, 2)
 """Ages with a hazard of their own: many leave at once or at the end of a trial."""
 _NOT_FEATURES = ("customer_id", "spell", "starts_at", "cause", "position", "elapsed")
-_LEAST_ENDS = 50
+LEAST_ENDS = 50
 _MOST_ROWS = 1_000_000
 _YEAR = 365.25
 
@@ -242,9 +242,9 @@ def _codes(cause: pd.Series[str], causes: Sequence[str]) -> IntArray:
 
 def _check_ends(target: IntArray, late: Any) -> None:
     early, latest = int((target[~late] > 0).sum()), int((target[late] > 0).sum())
-    if early < _LEAST_ENDS or latest == 0:
+    if early < LEAST_ENDS or latest == 0:
         raise TooLittleDataError(
-            f"a hazard needs at least {_LEAST_ENDS} contracts that ended, and some in the latest "
+            f"a hazard needs at least {LEAST_ENDS} contracts that ended, and some in the latest "
             f"stretch of time to calibrate on; got {early:,} before it and {latest:,} in it"
         )
 

@@ -19,6 +19,7 @@ from crmml.metrics.bootstrap import hash_keys
 from crmml.models.arguments import check_history, check_snapshot
 from crmml.models.boosting import Boosting, Trees
 from crmml.models.churn.calibration import MonotoneCalibration
+from crmml.models.churn.guards import refuse_leaks
 from crmml.models.churn.history import (
     check_window,
     find_candidates,
@@ -165,14 +166,14 @@ class ChurnModel(WithPurchaseModel):
         TooLittleDataError
             If no window closed before the newest cutoff, or only one outcome occurs.
         FutureLeakError
-            If one covariate alone tells the outcome (AUC of 0.99 or more).
+            If a covariate knows the outcome; see :mod:`crmml.models.churn.guards`.
         MissingColumnsError, DataError
-            If a covariate is missing or not numeric.
+            If a covariate is missing, not numeric, mostly empty, constant or an id.
 
         Warns
         -----
         LeakWarning
-            If one feature of the snapshot does so.
+            If one feature of the snapshot tells the outcome, or a covariate may be a forecast.
         """
         check_history(history, self)
         self._check_settings()
@@ -181,6 +182,11 @@ class ChurnModel(WithPurchaseModel):
             check_window(part, self.horizon, self.gap)
         self.fit_purchase_model(train[0].snapshot, fits)
         self.features_ = self._choose_features(train)
+        if self.covariates:
+            newest = train[-1].subset(
+                find_candidates(train[-1].snapshot, self.horizon, self.candidate_horizons)
+            )
+            refuse_leaks(newest.snapshot.frame[list(self.covariates)], newest)
         rows = self._rows(train)
         check_no_leak(
             rows.X, rows.y, self.features_, trusted=set(self.features_) - set(self.covariates)

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from crmml._typing import FloatArray, IntArray
+from crmml.exceptions import DataError
 
 FREQUENCY_EDGES = (1.0, 2.0, 4.0, 8.0)
 """Repeat purchases at which the groups 1, 2 to 3, 4 to 7, and 8 or more begin; 0 is the first."""
@@ -22,6 +23,7 @@ FREQUENCY_EDGES = (1.0, 2.0, 4.0, 8.0)
 INACTIVITY_EDGES = (1.0, 2.0, 4.0, 8.0)
 """Horizons of inactivity above which the groups after the first begin."""
 
+_N_TERMS = 2 + (len(FREQUENCY_EDGES) + 1) + (len(INACTIVITY_EDGES) + 1)
 _LEVEL, _SHAPE, _WINDOW = 0.5, 0.25, 0.25
 """Standard deviations, in log-odds and before any case, of the level outside the candidates, of
 slope and groups, and of the level of one window: windows differ as a whole, so one of them, with
@@ -109,6 +111,11 @@ class OutsideCalibration:
     n_cases: int
     n_windows: int
 
+    def __post_init__(self) -> None:
+        if len(self.coefficients) != _N_TERMS:
+            got = f"{_N_TERMS} numbers; got {len(self.coefficients)}"
+            raise DataError(f"coefficients must be {got}", table="OutsideCalibration")
+
     @classmethod
     def fit(cls, windows: Sequence[Cases], *, candidate_horizons: float) -> Self:
         """Fit on the customers of closed windows; without any the process is left as it is.
@@ -126,7 +133,7 @@ class OutsideCalibration:
         window has a level of its own besides, which is not carried on to other windows.
         """
         parts = [part for part in (p.beyond(candidate_horizons) for p in windows) if len(part)]
-        plain = np.zeros(2 + len(FREQUENCY_EDGES) + len(INACTIVITY_EDGES) + 2)
+        plain = np.zeros(_N_TERMS)
         plain[1] = 1.0
         if not parts:
             return cls(candidate_horizons, tuple(plain.tolist()), 0.0, 1.0, 0, 0)

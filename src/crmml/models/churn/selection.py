@@ -15,6 +15,7 @@ from crmml.exceptions import CrmmlWarning, TooLittleDataError
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.snapshot import Snapshot
 from crmml.models.churn.evaluation import ChurnEvaluation, evaluate_churn
+from crmml.models.churn.guards import few_columns_auc, too_good
 from crmml.models.churn.history import (
     count_windows,
     find_candidates,
@@ -56,6 +57,8 @@ class ChurnSelection(Result):
     level : LevelChoice or None
         Whether all probabilities were moved to a forecast level; None where the model was not
         calibrated on the newest window alone.
+    finding : str
+        Said where the AUC is far above what the best few columns give.
     """
 
     model: Any
@@ -65,6 +68,7 @@ class ChurnSelection(Result):
     n_windows: int
     n_needed: int = WINDOWS_NEEDED
     level: LevelChoice | None = None
+    finding: str = ""
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the table of the evaluation; empty where the history was too short for one."""
@@ -134,8 +138,7 @@ def select_churn(
         "purchase_model": purchase_model,
         "candidate_horizons": candidate_horizons,
     }
-    n_windows = count_windows(history)
-    known = Fits() if fits is None else fits
+    n_windows, known = count_windows(history), fits or Fits()
 
     def simple(why: str) -> ChurnSelection:
         basis = history if history or snapshot is None else snapshot
@@ -170,10 +173,18 @@ def select_churn(
     name, reason = _choose(evaluation)
     model = recipes[name](ordered)
     level = None
-    if name in MOVED and getattr(model, "calibration_", None) is not None:
+    if name in MOVED and model.calibration_ is not None:
         levels = _gather_levels(ordered, known, **common)
         level = settle_level(levels, fitted[name], model, test, snapshot)
-    return ChurnSelection(model, name, reason, evaluation, n_windows, level=level)
+    few = few_columns_auc(*(_candidates(p, horizon, candidate_horizons) for p in (past[-1], test)))
+    found = too_good(evaluation.challenge.values["churn_model"], few)
+    return ChurnSelection(model, name, reason, evaluation, n_windows, level=level, finding=found)
+
+
+def _candidates(
+    part: LabelledSnapshot, horizon: str | Duration, horizons: float
+) -> LabelledSnapshot:
+    return part.subset(find_candidates(part.snapshot, horizon, horizons))
 
 
 def _refuse(
@@ -191,7 +202,7 @@ def _refuse(
             "judge)"
         )
     test = sort_history(history)[-1]
-    judged = test.subset(find_candidates(test.snapshot, horizon, horizons))
+    judged = _candidates(test, horizon, horizons)
     n, left = len(judged), int(judged.outcomes["churned"].sum())
     day = test.window.cutoff.date()
     if n < LEAST_CUSTOMERS:
@@ -228,9 +239,7 @@ def _fit_recency(
     parts: Sequence[LabelledSnapshot], horizon: str | Duration, horizons: float
 ) -> RecencyRule:
     """Fit the rule on the candidates alone, whom it is compared on."""
-    return RecencyRule().fit(
-        [part.subset(find_candidates(part.snapshot, horizon, horizons)) for part in parts]
-    )
+    return RecencyRule().fit([_candidates(part, horizon, horizons) for part in parts])
 
 
 def _choose(evaluation: ChurnEvaluation) -> tuple[str, str]:

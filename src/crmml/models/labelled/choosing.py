@@ -160,6 +160,7 @@ def fit_labelled(
     TooLittleDataError
         If there are too few customers, too few of either outcome, or no column to learn from.
     """
+    y = np.asarray(y, dtype=np.float64)
     refuse_too_few(y)
     economics = economics or ContactEconomics()
     order = np.argsort(ids.astype(str).to_numpy(dtype=object), kind="stable")

@@ -206,6 +206,11 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
         "time_unit_",
     )
 
+    _parts: ClassVar[Mapping[str, Any]] = {
+        "calendar": CalendarProfile,
+        "calendar_": CalendarProfile,
+    }
+
     params_: dict[str, float]
     standard_errors_: dict[str, float]
     covariance_: list[list[float]]
@@ -582,13 +587,8 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
     def to_dict(self) -> dict[str, Any]:
         """Return class name, settings and fitted state as plain JSON values."""
         stored = super().to_dict()
-        settings, state = stored["settings"], stored["state"]
-        if isinstance(settings.get("calendar"), CalendarProfile):
-            settings["calendar"] = settings["calendar"].to_dict()
-        if "clocks" in settings:
-            settings["clocks"] = to_plain(self.clocks)
-        if self.calendar_ is not None:
-            state["calendar_"] = self.calendar_.to_dict()
+        if "clocks" in stored["settings"]:
+            stored["settings"]["clocks"] = to_plain(self.clocks)
         return stored
 
     @classmethod
@@ -597,12 +597,12 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
         settings = dict(stored["settings"])
         if "clocks" in settings:
             settings["clocks"] = from_plain(settings["clocks"])
-        model = super().from_dict({**stored, "settings": settings})
-        if isinstance(model.calendar, dict):
-            model.calendar = CalendarProfile.from_dict(model.calendar)
-        if isinstance(model.calendar_, dict):
-            model.calendar_ = CalendarProfile.from_dict(model.calendar_)
-        return model
+        return super().from_dict({**stored, "settings": settings})
+
+    @classmethod
+    def _stored_parameters(cls) -> Sequence[str]:
+        # a process that depends on a setting is a property, and says no names without it
+        return getattr(cls._process, "NAMES", ())
 
     def _wanted(self) -> Wanted:
         """Gather the clocks asked for, in whichever way."""

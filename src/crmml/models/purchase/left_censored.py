@@ -20,6 +20,7 @@ from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
 from crmml.models.arguments import check_snapshot
 from crmml.models.estimator import _plain
+from crmml.models.kinds import check_stored
 from crmml.models.purchase.base import CLOCK_STATE, Group, PurchaseModel
 from crmml.models.purchase.beta_geo import BETA_GEO_BOUNDARIES, BetaGeoModel
 from crmml.models.purchase.calendar import CalendarProfile, grain_edge
@@ -256,6 +257,7 @@ class LeftCensoredModel(PurchaseModel):
         state["old_"] = state["old_"] and OldCustomerModel.from_dict(state["old_"])
         if state.get("calendar_"):
             state["calendar_"] = CalendarProfile.from_dict(state["calendar_"])
+        check_stored(cls, stored["settings"], state, ())
         model = cls(base=clone(state["new_"]), **stored["settings"])
         for name, value in state.items():
             setattr(model, name, value)

@@ -79,6 +79,10 @@ class NewcomerModel(PurchaseModel):
         self.first = first
         self.half_life = half_life
 
+    @classmethod
+    def _stored_parameters(cls) -> Sequence[str]:
+        return mbg_nbd.NAMES
+
     @property
     def _process(self) -> PurchaseProcess:  # type: ignore[override]
         return bg_nbd if self.dropout == "plain" else mbg_nbd

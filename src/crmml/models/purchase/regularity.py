@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Self, cast
@@ -261,6 +262,10 @@ class RegularPurchaseModel(PurchaseModel):
         self.k = k
         self.dropout = dropout
         self.k_max = k_max
+
+    @classmethod
+    def _stored_parameters(cls) -> Sequence[str]:
+        return mbg_nbd.NAMES
 
     @property
     def _process(self) -> PurchaseProcess:  # type: ignore[override]

@@ -99,6 +99,10 @@ class GammaGammaModel(WithLikelihood, Estimator):
     first_order_correlation_: float | None = None
     n_without_repeat_: int = 0
 
+    @classmethod
+    def _stored_parameters(cls) -> Sequence[str]:
+        return gamma_gamma.NAMES
+
     def fit(
         self,
         snapshot: Snapshot,

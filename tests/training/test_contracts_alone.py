@@ -1,0 +1,158 @@
+"""A base of contracts alone: one training, one bundle, scored, stored, served and judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import crmml
+from crmml.cli import jobs
+from crmml.config import load_config, parse_config
+from crmml.data.tables import open_tables
+from crmml.exceptions import ComparisonError, CrmmlError, DataError, TooLittleDataError
+from crmml.features.contracts import build_contracts, build_person_periods
+from crmml.models.churn import contract_evaluation
+from crmml.models.churn.contract_evaluation import fit_candidate
+from crmml.models.churn.hazard import HazardModel
+from crmml.scoring.batches import score_in_batches
+from crmml.scoring.frames import split_tables
+from crmml.testing.contracts import CAUSE_EFFECTS, simulate_contracts
+from crmml.tracking.runs import invented_subscriptions, signature
+from crmml.training.contract_pipeline import ContractTraining, evaluate_contract_champion
+
+SETTINGS = {
+    "outcome": {"horizon": "90D"},
+    "contracts": {"max_windows": 2},
+    "backtest": {"bootstrap": 40},
+    "actions": {"budget": 100},
+}
+
+
+@pytest.fixture(scope="module")
+def telecom():
+    return simulate_contracts(2_000, seed=1)
+
+
+@pytest.fixture(scope="module")
+def result(telecom):
+    def fit(name, *how):  # trees are judged beside the model; here they would take most of the time
+        return fit_candidate(name.replace("boosting", "logistic"), *how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contract_evaluation, "fit_candidate", fit)
+        found = crmml.train(SETTINGS, telecom)
+    assert isinstance(found, ContractTraining)
+    return found
+
+
+def test_every_active_contract_is_scored_with_tier_stage_and_action(result, telecom):
+    table, ended = result.scores.table, telecom["subscriptions"]
+    active = ended.loc[ended["ended_at"].isna(), "customer_id"]
+    assert table["customer_id"].tolist() == sorted(active)
+    told = table[["churn_probability", "clv", "value_tier", "lifecycle_stage"]]
+    assert told.notna().all(axis=None)
+    assert table["clv"].equals(table["contract_value"])
+    assert (table["recommended_action"] != "no_action").any()
+    assert table["expected_cost"].sum() <= 100 + 1e-6
+    assert not {"frequency", "expected_purchases", "loyalty_class", "net_clv"} & set(table)
+
+
+def test_the_gates_and_the_grade_against_the_best_rule(result):
+    assert len(result.gates) == 2
+    assert all(result.gates.values())
+    assert result.backtest.grades[result.backtest.chosen] in "ABC"
+    assert result.decided_by in result.metrics
+    assert "against the best rule" in str(result.notes[0])
+
+
+def test_a_stored_bundle_scores_the_same_whatever_the_order_of_the_rows(result, telecom):
+    again = crmml.ScoringBundle.from_files(result.bundle.to_files())
+    mixed = {name: table.sample(frac=1, random_state=1) for name, table in telecom.items()}
+    scores = crmml.score(again, mixed, result.scores.cutoff)
+    pd.testing.assert_frame_equal(scores.table, result.scores.table)
+    with score_in_batches(again, open_tables(mixed), result.scores.cutoff) as batches:
+        pd.testing.assert_frame_equal(pd.concat(list(batches)), scores.table)
+        assert batches.absent == scores.absent
+        assert len(batches) == len(scores.table)
+
+
+def test_contracts_may_come_without_the_other_tables_and_in_one_frame(result, telecom):
+    some = telecom["subscriptions"].head(60)
+    alone = result.bundle.score(some, result.scores.cutoff)
+    assert alone["churn_probability"].between(0, 1).all()
+    people = telecom["customers"].assign(table="customers")
+    rows = pd.concat([some, people[people["customer_id"].isin(some["customer_id"])]])
+    parts = split_tables(rows, "subscriptions")
+    assert set(parts) == {"subscriptions", "customers"}
+    assert len(result.bundle.score(parts, result.scores.cutoff)) == len(alone)
+
+
+def test_the_registry_is_told_what_goes_in_and_what_comes_out(result):
+    example = invented_subscriptions(result.bundle.manifest)
+    described = signature(result.bundle, example)
+    needed = {c.name for c in described.inputs.inputs if c.required}
+    assert needed == {"customer_id", "started_at", "ended_at"}
+    assert described.outputs.input_names() == list(result.scores.table)
+
+
+def test_what_cannot_be_had_is_refused_with_the_reason(result, telecom):
+    with pytest.raises(CrmmlError, match="takes purchases apart"):
+        result.scores.explain(1)
+    with pytest.raises(TooLittleDataError, match="at least 50"):
+        crmml.train(SETTINGS, {"subscriptions": telecom["subscriptions"].head(60)})
+    some = telecom["subscriptions"].copy()
+    some.loc[some.index % 9 == 0, "fee"] = np.nan
+    with pytest.raises(DataError, match="the fee must be known"):
+        crmml.score(result.bundle, {"subscriptions": some}, result.scores.cutoff)
+    config = parse_config(SETTINGS)
+    with pytest.raises(ComparisonError, match="knows a part"):
+        evaluate_contract_champion(result.bundle, config, result.tables)
+
+
+def test_the_value_of_a_contract_holds_against_what_was_paid(telecom):
+    """A year before the end of the records: what was said, and the fees that came."""
+    cutoff, horizon = pd.Timestamp("2023-06-01"), "360D"
+    tables = open_tables(telecom)
+    model = HazardModel().fit(build_person_periods(tables, cutoff))
+    contracts = build_contracts(tables, cutoff)
+    said = model.contract_value(contracts, horizon, margin=1.0, annual_discount_rate=0.0)
+    terms = telecom["subscriptions"].set_index("customer_id").loc[said.index]
+    days = (terms["ended_at"] - terms["started_at"]).dt.days.fillna(10_000)
+    age = (cutoff - terms["started_at"]).dt.days
+    # A fee falls due at each renewal date that the contract outlasts.
+    dates = age.to_numpy()[:, None] // 30 + np.arange(1, 14)
+    due = (dates * 30 <= age.to_numpy()[:, None] + 360) & (
+        dates * 30 < days.round().to_numpy()[:, None]
+    )
+    paid = terms["fee"] * due.sum(axis=1)
+    assert said["contract_value"].sum() == pytest.approx(paid.sum(), rel=0.08)
+    inside = (paid >= said["lower"] - 1e-6) & (paid <= said["upper"] + 1e-6)
+    assert 0.78 <= inside.mean() <= 0.95
+
+
+def test_the_effects_are_recovered_and_the_causes_told_apart(telecom, result):
+    tables = open_tables(telecom)
+    model = HazardModel(ridge=0.1).fit(build_person_periods(tables))
+    design = model.design_.names
+    table = pd.DataFrame(model.coefficients_[1:], index=model.causes_)  # type: ignore[index]
+    effects = table.iloc[:, -len(design) :].set_axis(design, axis=1)
+    deviation = model.design_.numbers["complaints"][1]
+    complaint = (effects["complaints"] + effects["contacts"]) / deviation
+    card = effects["customer_paid_by = card"] - effects["customer_paid_by = invoice"]
+    for cause, truth in CAUSE_EFFECTS.items():
+        assert complaint[cause] == pytest.approx(truth["complaint"], abs=0.45)
+        assert card[cause] == pytest.approx(truth["card"], abs=0.5)
+    assert complaint.idxmax() == "voluntary"
+    assert card.idxmax() == "involuntary"
+    causes = result.backtest.causes.xs(result.backtest.chosen, level="candidate")
+    assert (causes["said"] / causes["happened"]).between(0.6, 1.7).all()
+
+
+def test_the_configuration_of_the_demonstration_is_that_of_the_file():
+    file = load_config(Path(__file__).parents[2] / "configs" / "subscriptions.yaml")
+    demo = parse_config({**jobs.TELECOM, "data": file.data.model_dump()})
+    assert demo.model_dump(exclude={"data"}) == file.model_dump(exclude={"data"})
+    assert set(file.data.tables) == {"subscriptions", "customers", "interactions"}
