@@ -20,6 +20,7 @@ import crmml.features
 from crmml.data.settings import Policies
 from crmml.data.tables import Tables, open_tables
 from crmml.features.batches import in_batches
+from crmml.features.categories import gather_categories
 from crmml.features.cohorts import measure_cohorts, name_cohorts
 from crmml.features.contracts import (
     build_contract_outcomes,
@@ -260,6 +261,10 @@ def experience(tables: Tables) -> dict[str, Any]:
     return {"dimensions": dimensions, "zones": zones, "counts": count_touches(tables, CUTOFF)}
 
 
+def categories(tables: Tables) -> pd.DataFrame:
+    return gather_categories(tables, CUTOFF, seller(tables))
+
+
 def merits(tables: Tables) -> dict[str, Any]:
     found = gather_merits(tables, CUTOFF, seller(tables))
     assert found["referrals_won"].sum() > 0
@@ -301,6 +306,7 @@ ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] 
     read_zones: (experience, []),
     measure_cohorts: (cohorts, [{}]),
     name_cohorts: (cohorts, []),
+    gather_categories: (categories, [{}]),
     gather_merits: (merits, [{}]),
     count_weekly_purchases: (weekly, [{"grain": "hour"}, {"grain": "week"}]),
 }
@@ -368,7 +374,7 @@ BRIEF_CASES = [(measure, many[0]) for measure, many in BRIEF]
         )
         for world, (_, columns, _) in WORLDS.items()
         for case, (measure, settings) in enumerate(CASES)
-        if "category" in columns or not settings.get("by_category")
+        if "category" in columns or not (settings.get("by_category") or measure is categories)
         # contracts do not look at the log, in which the worlds differ
         if measure not in (contracts, at_risk, experience) or world == FULL
     ],

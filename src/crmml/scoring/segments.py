@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
 
+from crmml.exceptions import TooLittleDataError
+from crmml.features.categories import gather_categories
 from crmml.features.experience import DISSATISFIED, WINDOW, count_touches, read_zones
 from crmml.features.merits import gather_merits
 from crmml.features.periods import SATISFIED
 from crmml.features.snapshot import Snapshot
 from crmml.scoring.predictors import Moment, Output
 from crmml.segments.roles import StrategicRoles, join_roles
+from crmml.segments.taste import TasteSegments, spread
+
+if TYPE_CHECKING:
+    from crmml.data.tables import Tables
 
 _NOTHING: frozenset[str] = frozenset()
 _ZONES = "negative, neutral, positive or unknown"
@@ -176,17 +182,65 @@ def evidence_of(moment: Moment, ids: pd.Index) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class TasteSegment:
-    """What the customer buys; not computed by this version."""
+    """Customers who buy alike.
+
+    Attributes
+    ----------
+    segments : TasteSegments or None
+        With its loadings; None where the training found no tastes.
+    why : str
+        Why it found none.
+    """
+
+    segments: TasteSegments | None = None
+    why: str = "categories were not clustered when the bundle was trained"
 
     name: ClassVar[str] = "taste_segment"
-    tables: ClassVar[frozenset[str]] = frozenset()
-    reads: ClassVar[frozenset[str]] = frozenset()
-    optional: ClassVar[frozenset[str]] = frozenset()
+    tables: ClassVar[frozenset[str]] = frozenset({"transactions"})
+    reads: ClassVar[frozenset[str]] = _NOTHING
+    optional: ClassVar[frozenset[str]] = _NOTHING
     outputs: ClassVar[tuple[Output, ...]] = (
-        Output("taste_segment", "text", "", "customers who buy alike"),
+        Output("taste_segment", "text", "", "customers who buy alike, by what sets them apart"),
     )
 
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
-        """Say that it is not known."""
-        moment.leave_out("taste_segment", "categories are not clustered by this version")
-        return pd.DataFrame(index=moment.base.customer_id)
+        """Weigh the tastes in each customer's lines, once for all customers."""
+        ids, found = moment.base.customer_id, self.segments
+        why = None if found is not None else self.why
+        if "category" not in moment.table("transactions").columns:
+            why = NO_CATEGORY
+        if found is None or why is not None:
+            moment.leave_out("taste_segment", str(why))
+            return pd.DataFrame(index=ids)
+        own_seller = moment.snapshot.provenance.get("own_seller")
+
+        def read() -> pd.Series[str]:
+            rows = gather_categories(moment.tables, moment.base.cutoff, own_seller)
+            return found.assign_rows(rows)
+
+        tastes = moment.shared((self.name, moment.base.cutoff), read)
+        return tastes.reindex(ids).to_frame("taste_segment")
+
+
+NO_CATEGORY = "needs the column `category` of the table `transactions`"
+
+
+def learn_tastes(tables: Tables, cutoff: pd.Timestamp, own_seller: str | None) -> TasteSegment:
+    """Learn the tastes of the customers before a cutoff, or say why there are none.
+
+    Parameters
+    ----------
+    tables : Tables
+        With ``transactions``.
+    cutoff : Timestamp
+        Exclusive.
+    own_seller : str or None
+        See :func:`crmml.features.snapshot.build_snapshot`.
+    """
+    if "category" not in tables.transactions.columns:
+        return TasteSegment(None, NO_CATEGORY)
+    try:
+        lines = spread(gather_categories(tables, cutoff, own_seller))
+        return TasteSegment(TasteSegments().fit(lines), "")
+    except TooLittleDataError as reason:
+        return TasteSegment(None, str(reason))

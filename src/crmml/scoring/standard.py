@@ -25,6 +25,7 @@ from crmml.scoring.profit import NET_VALUE, PROFIT, Profit, Upgrades
 from crmml.scoring.segments import ExperienceZone, Roles, TasteSegment
 from crmml.segments.lifecycle import LifecycleStages
 from crmml.segments.roles import StrategicRoles
+from crmml.segments.taste import TasteSegments
 from crmml.segments.value_tier import ValueTiers
 
 KINDS: dict[str, type[Any]] = {
@@ -64,6 +65,7 @@ _SEGMENTS: dict[str, Any] = {
     "Upgrades": ValueTiers,
     "Stages": LifecycleStages,
     "Roles": StrategicRoles,
+    "TasteSegment": TasteSegments,
 }
 _TRANSIENT = "at_stored_prices"
 
@@ -91,6 +93,7 @@ def standard_predictors(
     counts: Literal["process", "forecast"] = "process",
     roles: StrategicRoles | None = None,
     experience: ExperienceZone | None = None,
+    taste: TasteSegment | None = None,
     group: str = "industry",
 ) -> tuple[Predictor, ...]:
     """Put fitted models, segments and actions into predictors, in the order of their columns.
@@ -127,6 +130,8 @@ def standard_predictors(
         With their cut points.
     experience : ExperienceZone, optional
         With the dimensions that the training knew.
+    taste : TasteSegment, optional
+        With the tastes that the training found.
     group : str
         The column of the customers table that is served as ``group``.
     """
@@ -150,7 +155,7 @@ def standard_predictors(
         Roles(roles),
         Attributes(dict(attributes or {}), group),
         experience or ExperienceZone(),
-        TasteSegment(),
+        taste or TasteSegment(),
         Actions(catalogue, policy, horizon, knows_consent),
     )
 

@@ -148,6 +148,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
             "per_time",
             "per_purchase",
             "spread",
+            "loadings",
             "noise",
         ),
         (_within(0.0, _MOST), "numbers from 0"),

@@ -17,17 +17,21 @@ _HOME = {
     "compute_cohort_retention": "cohorts",
     "compute_cohort_value": "cohorts",
     "compute_experience_importance": "experience",
+    "compute_product_market_map": "taste",
+    "TasteSegments": "taste",
 }
 """What reads the data: fetched when it is first used, as it loads the engine."""
 
 __all__ = [
     "LifecycleStages",
     "StrategicRoles",
+    "TasteSegments",
     "ValueTiers",
     "compute_cohort_retention",
     "compute_cohort_value",
     "compute_experience_importance",
     "compute_pareto_curve",
+    "compute_product_market_map",
     "focus",
     "gini",
     "posture",

@@ -33,7 +33,7 @@ from crmml.scoring.manifest import Manifest
 from crmml.scoring.predictors import Base, Moment
 from crmml.scoring.profit import profit_to_date
 from crmml.scoring.scorer import Scores
-from crmml.scoring.segments import ExperienceZone, evidence_of
+from crmml.scoring.segments import ExperienceZone, evidence_of, learn_tastes
 from crmml.scoring.served_distribution import serves_own_distribution
 from crmml.scoring.standard import check_conditions, standard_predictors, with_catalogue
 from crmml.segments.lifecycle import LifecycleStages
@@ -98,6 +98,7 @@ def make_bundle(
         "knows_consent": knows_consent(tables),
         "roles": StrategicRoles().fit(evidence_of(Moment(tables, snapshot), snapshot.customer_id)),
         "experience": experience_of(config, tables, snapshot.cutoff),
+        "taste": learn_tastes(tables, snapshot.cutoff, config.data.own_seller),
         "group": config.segments.group,
     }
     predictors = with_catalogue(standard_predictors(**parts), catalogue, tables)
