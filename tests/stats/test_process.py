@@ -136,7 +136,7 @@ def repeated(params, n):
 
 
 @pytest.mark.parametrize("name", PREDICTING)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.tuples(*[st.floats(-1.2, 1.7).map(lambda power: float(10**power))] * 4),
     st.one_of(st.integers(0, 10), st.integers(0, 60)),
@@ -158,24 +158,24 @@ def test_probabilities_expectations_and_their_order(name, theta, x, missed, sile
     assert (np.diff(expected) >= -1e-14 * expected[-1]).all()
     discounted = process.discounted_purchases(several, t, 0.01)
     assert (discounted <= expected * (1.0 + 1e-12)).all()
-    table = process.pmf(several, t, 300)
+    table = process.pmf(several, t, 120)
     assert (table >= 0.0).all()
     assert (table.sum(axis=1) <= 1.0 + 1e-10).all()
-    mean = table @ np.arange(301)
+    mean = table @ np.arange(121)
     whole = table.sum(axis=1) > 1.0 - 1e-12
     assert_allclose(mean[whole], expected[whole], rtol=1e-6)
     assert (mean <= expected * (1.0 + 1e-8)).all()
 
 
-@pytest.mark.parametrize("x", [0, 1, 4, 30])
+@pytest.mark.parametrize("x", [0, 5])
 @pytest.mark.parametrize("name", PREDICTING)
 def test_distribution_adds_up_to_one_and_has_the_expectation_for_its_mean(name, x):
     process = PROCESSES[name]
     future = process.if_alive(process.make(USUAL[name]), *past_of(name, x, 3.0, 6.0))
     t = np.array([26.0])
-    table = process.pmf(future, t, 600)[0]
+    table = process.pmf(future, t, 400)[0]
     assert_allclose(table.sum(), 1.0, rtol=1e-9)
-    assert_allclose(table @ np.arange(601), process.expected_purchases(future, t)[0], rtol=1e-8)
+    assert_allclose(table @ np.arange(401), process.expected_purchases(future, t)[0], rtol=1e-8)
 
 
 @pytest.mark.parametrize("name", PREDICTING)
@@ -195,9 +195,9 @@ def test_discounting_meets_its_limits(name):
 def test_draws_have_the_distribution(name):
     process = PROCESSES[name]
     future = process.if_alive(process.make(USUAL[name]), *past_of(name, 4, 3.0, 6.0))
-    t = np.full(100_000, 20.0)
+    t = np.full(50_000, 20.0)
     draws = process.draw(repeated(future, len(t)), t, np.random.default_rng(4))
     expected = process.expected_purchases(future, t[:1])[0]
     assert abs(draws.mean() - expected) < 4.0 * draws.std() / np.sqrt(len(t))
     share = np.bincount(draws.astype(int), minlength=9)[:9] / len(t)
-    assert_allclose(share, process.pmf(future, t[:1], 8)[0], atol=0.006)
+    assert_allclose(share, process.pmf(future, t[:1], 8)[0], atol=0.008)
