@@ -37,6 +37,7 @@ from crmml.scoring.predictors import (
     predict_columns,
     served_names,
 )
+from crmml.scoring.reason_words import check_lang
 from crmml.scoring.scorer import (
     Bundle,
     checked_cutoff,
@@ -80,7 +81,7 @@ class _BatchMoment(Moment):
         """Read them."""
         if self.batches is None:
             return super().wallet(length, peers)
-        return self.batches.wallet(self.batch, length, peers)
+        return self.batches.wallet(self.batch, length, peers, self.signals(length))
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,7 @@ def score_in_batches(
     plans: pd.DataFrame | None = None,
     control: pd.DataFrame | None = None,
     strict: bool = False,
+    lang: str = "en",
 ) -> Iterator[ScoredBatches | WholeScores]:
     """Score every customer who bought before the cutoff, in the memory of one batch.
 
@@ -175,6 +177,8 @@ def score_in_batches(
     Parameters
     ----------
     bundle, tables, cutoff, stored_prices, budget, capacities, catalogue, plans, control, strict
+        See :func:`crmml.score`.
+    lang
         See :func:`crmml.score`.
     size : int
         Customers in a batch, about; at least 1. It changes no figure.
@@ -193,15 +197,17 @@ def score_in_batches(
     manifest = bundle.manifest
     given: dict[str, Any] = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
     if manifest.kind != "transactions":
-        how: dict[str, Any] = {"plans": plans, "control": control, "strict": strict}
+        asked: dict[str, Any] = {"plans": plans, "control": control, "strict": strict}
         yield WholeScores(
-            score(bundle, tables, cutoff, stored_prices=stored_prices, **given, **how)
+            score(bundle, tables, cutoff, stored_prices=stored_prices, **given, **asked)
         )
         return
+    check_lang(lang)
     at = checked_cutoff(bundle, tables, scoring_cutoff(bundle, tables, cutoff))
     predictors = deciding(bundle.predictors, tables, given, stored_prices)
     # The empty dict is one for all batches: what is read from the tables once is kept there.
-    shared = _Shared(tables, manifest, at, {"plans": plans, "control": control, "_shared": {}})
+    how: dict[str, Any] = {"plans": plans, "control": control, "lang": lang, "_shared": {}}
+    shared = _Shared(tables, manifest, at, how)
     with tempfile.TemporaryDirectory(dir=private_folder()) as folder:
         spool = Spool(Path(folder), [p for p in predictors if not isinstance(p, Actions)])
         # Three passes, as guards, strata and the budget each need the whole base: predictions go to
