@@ -153,7 +153,7 @@ class HazardModel(ContractModel):
         late = _is_late(periods, self.calibration)
         causes = [cause for cause in CAUSES if (frame["cause"] == cause).any()]
         target = _codes(frame["cause"], causes)
-        _check_ends(target, late)
+        _check_ends(target, late, periods.until)
         self.causes_ = causes
         self._learn_calendar(periods)
         self.n_periods_, self.n_ends_ = len(frame), int((target > 0).sum())
@@ -283,12 +283,13 @@ def _codes(cause: pd.Series[str], causes: Sequence[str]) -> IntArray:
     return code
 
 
-def _check_ends(target: IntArray, late: Any) -> None:
+def _check_ends(target: IntArray, late: Any, until: pd.Timestamp) -> None:
     early, latest = int((target[~late] > 0).sum()), int((target[late] > 0).sum())
     if early < LEAST_ENDS or latest == 0:
         raise TooLittleDataError(
-            f"a hazard needs at least {LEAST_ENDS} contracts that ended, and some in the latest "
-            f"stretch of time to calibrate on; got {early:,} before it and {latest:,} in it"
+            f"a model of contracts needs at least {LEAST_ENDS} contracts that ended, and some in "
+            f"the latest stretch of time to calibrate on; got {early:,} before it and {latest:,} in "
+            f"it, up to {until.date()} (an end that lies ahead has not happened: leave it empty)"
         )
 
 
