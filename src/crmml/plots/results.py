@@ -22,10 +22,12 @@ from crmml.models.purchase.diagnostics import compute_holdout_by_frequency
 from crmml.models.summary import ModelSummary
 from crmml.plots.budget import plot_budget_curve
 from crmml.plots.judgement import plot_calibration, plot_leaderboard, plot_reliability
+from crmml.plots.monitoring import plot_buckets
 from crmml.plots.overview import plot_actions, plot_estimates, plot_frequencies, plot_months
 from crmml.plots.purchases import plot_holdout_by_frequency
 from crmml.plots.style import BLUE, GREY, dressed, model_label, say_empty
 from crmml.plots.value import plot_pareto_curve
+from crmml.scorecard.monitor import Monitoring
 from crmml.scoring.labelled import LabelledScores
 from crmml.scoring.scorer import Scores
 from crmml.segments.value_tier import compute_pareto_curve
@@ -161,3 +163,8 @@ def _(result: LabelledScores, ax: Axes | None = None) -> Axes:
     ax.axvline(result.threshold, color=GREY, linestyle="--", label="from here a contact pays")
     ax.legend(frameon=False)
     return ax
+
+
+@draw.register
+def _(result: Monitoring, ax: Axes | None = None) -> Axes:
+    return plot_buckets(result.groups, ax=ax)
