@@ -69,6 +69,10 @@ OTHER = {
     "value.margin": 0.9,
     "value.per_purchase": 12.5,
     "tiers.shares": [0.2, 0.2, 0.2, 0.2, 0.2],
+    "segments.experience_window": "13W",
+    "segments.satisfied_from": 8,
+    "segments.dissatisfied_to": 3,
+    "segments.group": "region",
     "actions.holdout_share": 0.5,
     "actions.holdout_least": 9,
     "actions.experiment": "2",
@@ -327,7 +331,7 @@ def test_pyfunc_params_are_honoured_or_refused(bundle, log):
     model.bundle = bundle
     found = model.predict(SimpleNamespace(), log, {"budget": 4.0})
     assert 0 < found["expected_cost"].sum() <= 4.0
-    with pytest.raises(MlflowException, match="cutoff and budget: all else is trained"):
+    with pytest.raises(MlflowException, match="cutoff, budget and lang: all else is trained"):
         model.predict(None, log, {"value.margin": 0.5})
 
 

@@ -21,9 +21,16 @@ def report(
     moment = None if cutoff is None else read_moment(cutoff, "--cutoff")
     jobs._check_writable(out)
     with jobs.working() as say:
+        more: dict[str, Any] = {}
+        if config is not None:
+            from crmml.training.opening import open_configured
+
+            say("reading and validating")
+            data = open_configured(config)
+            more = {"data": data, "own_seller": config.data.own_seller}
         say("reading the scores")
         language: Any = lang
-        page = make_report(scores, cutoff=moment, lang=language)
+        page = make_report(scores, cutoff=moment, lang=language, **more)
         say("writing")
         written = page.save(out, language)
     display.say(f"Wrote {written}: open it in a browser")

@@ -5,10 +5,12 @@ Every function takes ``ax`` (a new figure is made without one) and returns it.
 
 from crmml.plots.budget import plot_budget_curve
 from crmml.plots.changes import plot_flows
+from crmml.plots.cohorts import plot_cohort_retention
 from crmml.plots.customer import plot_customer
 from crmml.plots.judgement import (
     plot_calibration,
     plot_gain_curve,
+    plot_importance,
     plot_leaderboard,
     plot_pit_histogram,
     plot_profit_curve,
@@ -31,6 +33,7 @@ from crmml.plots.purchases import (
     plot_settling,
     plot_tracking,
 )
+from crmml.plots.scorecard import plot_control_chart, plot_retention_worth
 from crmml.plots.value import plot_pareto_curve, plot_tier_profile
 
 __all__ = [
@@ -40,12 +43,15 @@ __all__ = [
     "plot_budget_curve",
     "plot_calendar_profile",
     "plot_calibration",
+    "plot_cohort_retention",
+    "plot_control_chart",
     "plot_customer",
     "plot_flows",
     "plot_gain_curve",
     "plot_gaps",
     "plot_heterogeneity",
     "plot_holdout_by_frequency",
+    "plot_importance",
     "plot_iso_value",
     "plot_leaderboard",
     "plot_matrix",
@@ -55,6 +61,7 @@ __all__ = [
     "plot_profit_curve",
     "plot_pyramids",
     "plot_reliability",
+    "plot_retention_worth",
     "plot_settling",
     "plot_tier_profile",
     "plot_tracking",

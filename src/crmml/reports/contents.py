@@ -84,6 +84,8 @@ class Chart:
         Of the points.
     lines : sequence of Line
     table : Grid
+    ticks : (str, str)
+        The least and the greatest value (:meth:`bounds`) as they are read.
     """
 
     title: str
@@ -91,6 +93,7 @@ class Chart:
     labels: Sequence[str]
     lines: Sequence[Line]
     table: Grid
+    ticks: tuple[str, str] = ("", "")
 
     def paths(self, width: float = 640.0, height: float = 200.0) -> list[tuple[Line, str]]:
         """Return each line as the path of an SVG, broken where values are missing."""

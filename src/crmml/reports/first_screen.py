@@ -31,7 +31,9 @@ def acting(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the rows for which an action is recommended."""
     if "recommended_action" not in scores:
         return scores.iloc[:0]
-    return scores[scores["recommended_action"].fillna("no_action") != "no_action"]
+    return scores[
+        scores["recommended_action"].notna() & (scores["recommended_action"] != "no_action")
+    ]
 
 
 def _worth(of: Reported, w: Language) -> str:

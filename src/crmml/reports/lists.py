@@ -21,7 +21,9 @@ from crmml.data.tables import Tables
 from crmml.reports.language import Language
 from crmml.reports.totals import sum_tiers, tier_table
 from crmml.reports.workbook import write_workbook
+from crmml.scorecard.retention_economics import compute_retention_economics
 from crmml.scoring.bundle import ScoringBundle
+from crmml.scoring.outlooks import margin_if
 from crmml.stats.discounting import UNIT_DAYS
 from crmml.storage.scores import LISTS, csv_bytes, partition_of
 
@@ -73,7 +75,9 @@ class Lists:
         self._count += len(batch)
         if {"value_tier", "recommended_action"} <= set(batch):
             self._sums.append(sum_tiers(batch))
-            acts = batch["recommended_action"].fillna("no_action") != "no_action"
+            acts = batch["recommended_action"].notna() & (
+                batch["recommended_action"] != "no_action"
+            )
             known = [name for name in _OF_A_LIST if name in batch]
             self._acting.append(batch.loc[acts, known])
 
@@ -82,12 +86,20 @@ class Lists:
         """The table of tiers of all that was handed on; None where the scores have no tiers."""
         return tier_table(sum(self._sums[1:], self._sums[0])) if self._sums else None
 
+    @property
+    def ahead(self) -> list[str]:
+        """Names of the predicted columns on which the worth of retention rests."""
+        horizon = self.bundle.manifest.horizon
+        margins = [margin_if("active", horizon), margin_if("staying", horizon)]
+        return ["value_tier", "probability_alive", *margins]
+
     def write(
         self,
         folder: str | Path,
         cutoff: pd.Timestamp,
         absent: Mapping[str, str],
         allocation: Allocation | None,
+        ahead: Mapping[str, pd.Series[Any]] | None = None,
     ) -> Path:
         """Write the lists of one cutoff whole; those of an earlier run are replaced.
 
@@ -101,6 +113,9 @@ class Lists:
             Columns that are null throughout, and why.
         allocation : Allocation or None
             Of the budget.
+        ahead : mapping of str to Series, optional
+            ``value_tier``, ``probability_alive`` and the margins in the outcome horizon if active
+            and if staying (:attr:`ahead`), of all customers: the worth of retention rests on them.
 
         Returns
         -------
@@ -122,6 +137,7 @@ class Lists:
             "notes": self._notes(absent),
         }
         summary = self._summary(cutoff, absent, allocation, lists)
+        summary["economics"] = self._economics(ahead or {})
         files = {f"{name}.csv": csv_bytes(table) for name, table in tables.items()}
         text = json.dumps(summary, ensure_ascii=False, indent=1, allow_nan=False)
         files["summary.json"] = text.encode()
@@ -129,6 +145,22 @@ class Lists:
         write_workbook(target, {"summary": _as_rows(summary), **tables}, cutoff)
         write_folder({**files, "lists.xlsx": target.getvalue()}, home)
         return home
+
+    def _economics(self, known: Mapping[str, pd.Series[Any]]) -> list[dict[str, Any]]:
+        """Return what retention is worth by tier; nothing where it is not known."""
+        if not set(self.ahead) <= set(known):
+            return []
+        tier, alive, active, staying = (known[name] for name in self.ahead)
+        columns = {
+            "probability_alive": alive,
+            "margin_if_active": active,
+            "margin_if_staying": staying,
+        }
+        table = compute_retention_economics(columns, tier)
+        return [
+            {"group": str(group), **{str(k): _plain(v) for k, v in row.items()}}
+            for group, row in table.iterrows()
+        ]
 
     def _lists(self) -> dict[tuple[str, str], pd.DataFrame]:
         """One table per action and channel, the most gain first."""

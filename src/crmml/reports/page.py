@@ -13,6 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from crmml import __version__
 from crmml.atomic import replacing
+from crmml.data.tables import Tables, open_tables
+from crmml.reports.business import business_sections
 from crmml.reports.contents import Section
 from crmml.reports.first_screen import first_screen
 from crmml.reports.language import Lang, Language
@@ -63,7 +65,8 @@ def report(
     *,
     cutoff: str | pd.Timestamp | None = None,
     lang: Lang = "en",
-    more: Sequence[Section] = (),
+    data: Any = None,
+    own_seller: str | None = None,
 ) -> Page:
     """Make the report of a folder of scores.
 
@@ -75,8 +78,11 @@ def report(
         Which scores; default: the newest.
     lang : {"en", "fa"}
         English, or Persian from right to left with Persian digits and Jalali dates.
-    more : sequence of Section
-        Sections that rest on further tables, shown after those of the scores.
+    data : Tables, log, path or mapping of table name to such, optional
+        The data that were scored: scorecard and control charts rest on them, and say so where
+        they are not given.
+    own_seller : str, optional
+        The own house, where the log holds rivals' sales too.
 
     Returns
     -------
@@ -96,10 +102,16 @@ def report(
     sections = (
         first_screen(of, language),
         *(make(of, language) for make in SECTIONS),
-        *more,
+        *business_sections(of, language, _opened(data), own_seller),
         *(make(of, language) for make in AT_THE_END),
     )
     return Page(_render(of, language, sections), sections, of.cutoff)
+
+
+def _opened(data: Any) -> Tables | None:
+    if data is None or isinstance(data, Tables):
+        return data
+    return open_tables(data)
 
 
 def write_report(scores: str | Path, out: str | Path, **how: Any) -> Path:

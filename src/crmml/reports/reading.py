@@ -39,6 +39,10 @@ class Reported:
         What ``summary.json`` of the lists holds; empty where there are no lists.
     notes, glossary : DataFrame or None
         Of the lists.
+    since : Timestamp or None
+        Cutoff of the earliest scores, where there are earlier ones.
+    tiers_before : Series
+        Tier of each customer in those; empty where there are none.
     """
 
     scores: pd.DataFrame
@@ -48,6 +52,8 @@ class Reported:
     summary: dict[str, Any]
     notes: pd.DataFrame | None
     glossary: pd.DataFrame | None
+    since: pd.Timestamp | None
+    tiers_before: pd.Series[str]
 
     def why_null(self, column: str) -> str:
         """Say why a column is null throughout; empty where that is not known."""
@@ -81,6 +87,10 @@ def read_reported(folder: str | Path, cutoff: str | pd.Timestamp | None = None) 
     moment = known[-1] if cutoff is None else read_moment(cutoff, "cutoff")
     earlier = [one for one in known if one < moment]
     scores = read_scores(folder, moment, COLUMNS)
+    first = pd.DataFrame({"customer_id": [], "value_tier": []})
+    if earlier:
+        first = read_scores(folder, earlier[0], ["value_tier"])
+    tiers = first.set_index("customer_id")["value_tier"] if "value_tier" in first else pd.Series()
     lists = Path(folder) / LISTS / f"cutoff={partition_of(moment)}"
     return Reported(
         scores=scores,
@@ -90,6 +100,8 @@ def read_reported(folder: str | Path, cutoff: str | pd.Timestamp | None = None) 
         summary=read_summary(folder, moment) or {},
         notes=_table(lists / "notes.csv"),
         glossary=_table(lists / "columns.csv"),
+        since=earlier[0] if earlier else None,
+        tiers_before=tiers.dropna().astype(str),
     )
 
 

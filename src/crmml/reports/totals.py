@@ -20,7 +20,7 @@ def sum_tiers(table: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``customers``, ``clv``, ``churn``, ``actions``, ``cost`` and ``gain`` on ``value_tier``.
     """
-    bought = table["recommended_action"].fillna("no_action") != "no_action"
+    bought = table["recommended_action"].notna() & (table["recommended_action"] != "no_action")
     groups = table.assign(bought=bought).groupby("value_tier", observed=True)
     sums = groups.agg(
         customers=("customer_id", "size"),

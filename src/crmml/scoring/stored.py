@@ -110,6 +110,10 @@ def _chances(value: Any) -> bool:
     return min(_numbers(rows)) >= 0 and all(abs(one - 1.0) < 1e-6 for one in sums)
 
 
+def _cuts(value: Any) -> bool:
+    return _within(0.0, _MOST)([one for one in value.values() if one is not None])
+
+
 def _curve(value: Any) -> bool:
     scores, chances = value["scores"], value["probabilities"]
     return (
@@ -144,6 +148,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
             "per_time",
             "per_purchase",
             "spread",
+            "loadings",
             "noise",
         ),
         (_within(0.0, _MOST), "numbers from 0"),
@@ -178,12 +183,20 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "calibration_": (_curve, "a curve: as many scores as probabilities, and some"),
     "peers_": (_peers, "what peers do: peak, peak_occasions and goes_on"),
     "n_posterior_draws": (_within(1, 1e6), "a number from 1"),
+    "reference": (
+        lambda v: len(v) == 3 and all(0.0 <= one < 1e9 for one in _numbers(v)),
+        "three numbers from 0",
+    ),
     "margin": (_margin, "a positive number, or the column of each customer's own ratio"),
     "cut_points": (
         lambda v: len(v) == 4 and all(map(math.isfinite, _numbers(v))) and _falling(v),
         "four falling numbers",
     ),
     "matrix_": (_chances, "rows of chances that add up to 1"),
+    "role_cuts": (_cuts, "numbers from 0, or null"),
+    **dict.fromkeys(
+        ("satisfied_from", "dissatisfied_to"), (_within(0.0, 10.0), "scores from 0 to 10")
+    ),
 }
 """What stands under a name, wherever in a file it does."""
 
