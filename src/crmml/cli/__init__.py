@@ -313,6 +313,44 @@ def report(
 
 
 @app.command()
+def monitor(
+    scores: Annotated[
+        Path, typer.Option("--scores", help="The folder (or .duckdb file) that score wrote.")
+    ],
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="YAML that names data after the scores.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for tables, JSON and the picture.")
+    ] = None,
+    horizon: Annotated[
+        str | None, typer.Option(help="Of scores without lists beside them, such as 13W.")
+    ] = None,
+    value_horizon: Annotated[
+        str | None, typer.Option(help="Of the lifetime value of such scores, such as 52W.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow tracking URI.")] = None,
+    set_: SetOption = None,
+) -> None:
+    """Compare released scores with what happened, and say what to do; exit code 3 is an alarm."""
+    settings = _load(config, set_)
+    from crmml.cli import monitoring
+
+    alarm = monitoring.monitor(
+        scores,
+        settings,
+        out=out,
+        horizon=horizon,
+        value_horizon=value_horizon,
+        as_json=as_json,
+        tracking_uri=tracking_uri,
+    )
+    if alarm:
+        raise typer.Exit(3)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for scores and plots.")] = Path(
         "output/demo"

@@ -16,6 +16,7 @@ from crmml.plots.judgement import (
     plot_profit_curve,
     plot_reliability,
 )
+from crmml.plots.monitoring import plot_buckets, plot_gaps
 from crmml.plots.over_time import (
     plot_active,
     plot_new_customers,
@@ -38,6 +39,7 @@ from crmml.plots.value import plot_pareto_curve, plot_tier_profile
 __all__ = [
     "plot_active",
     "plot_alive_path",
+    "plot_buckets",
     "plot_budget_curve",
     "plot_calendar_profile",
     "plot_calibration",
@@ -46,6 +48,7 @@ __all__ = [
     "plot_customer",
     "plot_flows",
     "plot_gain_curve",
+    "plot_gaps",
     "plot_heterogeneity",
     "plot_holdout_by_frequency",
     "plot_importance",

@@ -22,6 +22,7 @@ from crmml.models.purchase.diagnostics import compute_holdout_by_frequency
 from crmml.models.summary import ModelSummary
 from crmml.plots.budget import plot_budget_curve
 from crmml.plots.judgement import plot_calibration, plot_leaderboard, plot_reliability
+from crmml.plots.monitoring import plot_buckets
 from crmml.plots.overview import plot_actions, plot_estimates, plot_frequencies, plot_months
 from crmml.plots.purchases import plot_holdout_by_frequency
 from crmml.plots.scorecard import plot_control_chart
@@ -29,6 +30,7 @@ from crmml.plots.style import BLUE, GREY, dressed, model_label, say_empty
 from crmml.plots.value import plot_pareto_curve
 from crmml.scorecard.control_charts import ControlChart
 from crmml.scorecard.kpis import Scorecard
+from crmml.scorecard.monitor import Monitoring
 from crmml.scoring.labelled import LabelledScores
 from crmml.scoring.scorer import Scores
 from crmml.segments.value_tier import compute_pareto_curve
@@ -164,6 +166,11 @@ def _(result: LabelledScores, ax: Axes | None = None) -> Axes:
     ax.axvline(result.threshold, color=GREY, linestyle="--", label="from here a contact pays")
     ax.legend(frameon=False)
     return ax
+
+
+@draw.register
+def _(result: Monitoring, ax: Axes | None = None) -> Axes:
+    return plot_buckets(result.groups, ax=ax)
 
 
 @draw.register

@@ -38,8 +38,8 @@ from crmml.scorecard.shifts import INPUTS, SCORES, compare_columns
 from crmml.storage.scores import KEY, list_cutoffs, partition_of, read_scores, read_summary
 from crmml.training.opening import open_configured
 
-BANDS = 24
-"""Bands of age in which two score sets are compared."""
+BANDS, LARGE = (24, 96), 5_000
+"""Bands of age in which two score sets are compared; the more where both are large."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -257,7 +257,7 @@ def _release(
             "tell the length of their outcome window",
             None,
         )
-    usual = {
+    usual: dict[str, Any] = {
         "gap": None if config is None else config.outcome.gap,
         "grain": "day" if config is None else config.snapshot.grain,
         "own_seller": None if config is None else config.data.own_seller,
@@ -311,7 +311,8 @@ def _shift(
 ) -> pd.DataFrame:
     """Compare two score sets; scores of another version may differ, so they raise no alarm."""
     ages = [f["T"].max() for f in (earlier, later) if "T" in f and len(f)]
-    band = float(max(ages)) / BANDS if len(ages) == 2 and max(ages) > 0 else 1.0
+    bands = BANDS[int(min(len(earlier), len(later)) >= LARGE)]
+    band = float(max(ages)) / bands if len(ages) == 2 and max(ages) > 0 else 1.0
     table = compare_columns(earlier, later, band=band).reset_index()
     if other_version:
         table.loc[table["kind"] == "score", "p_value"] = np.nan

@@ -228,8 +228,8 @@ def _table(
         events = sums["buyers"] / (1.0 if measure == "purchases" else 5.0)
     error = variance.clip(lower=0.0) ** 0.5 / n
     mean, gap = sums["p"] / n, sums["gap"] / n
-    base = np.minimum(mean, 1.0 - mean) if measure == "churn" else mean.abs()
-    z = gap / error.where(error > 0)
+    base = mean.clip(upper=1.0 - mean) if measure == "churn" else mean.abs()
+    z = gap / pd.Series(error, n.index).where(error > 0)
     speaks = (n >= _LEAST_CUSTOMERS) & (events >= _LEAST_EVENTS)
     values: Mapping[str, Any] = {
         "customers": n.astype("int64"), "predicted": mean, "realised": sums["y"] / n, "gap": gap,

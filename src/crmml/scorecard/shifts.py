@@ -43,6 +43,9 @@ INPUTS = frozenset(
 LEAST = 100
 """Customers, as many as the weighted ones are worth, that each set needs."""
 
+LEAST_SHARE = 0.25
+"""Of the later customers, who must have earlier ones of their age: a few ages tell of no base."""
+
 _BINS = 10
 _FEW_IN_BAND = 5
 
@@ -82,7 +85,8 @@ def compare_columns(earlier: pd.DataFrame, later: pd.DataFrame, *, band: float) 
         raise DataError("two score sets share no column that can be compared", table="scores")
     weight, keep = _at_equal_age(earlier, later, band)
     rows = {}
-    if min(_worth(weight), float(keep.sum())) >= LEAST:
+    enough = min(_worth(weight), float(keep.sum())) >= LEAST
+    if enough and keep.mean() >= LEAST_SHARE:
         for name in shared:
             found = _compare(earlier[name], later.loc[keep, name], weight)
             if found is not None:
@@ -133,6 +137,10 @@ def _at_equal_age(
     size = 1 + max((int(b.max()) for b in bands if len(b)), default=0)
     old, new = (np.bincount(b, minlength=size) for b in bands)
     both = (old >= _FEW_IN_BAND) & (new >= _FEW_IN_BAND)
+    shared = np.flatnonzero(both)
+    # a band at the end of the common ages is half full on one side, so its ages are not equal
+    both[shared[-1:]] = False
+    both[shared[:1][shared[:1] > 0]] = False
     share = np.divide(new, old, out=np.zeros(size), where=both)
     return share[bands[0]], both[bands[1]]
 
