@@ -14,10 +14,12 @@ _HOME = {
     "Snapshot": "crmml.features.snapshot",
     "build_snapshot": "crmml.features.snapshot",
     "compare_horizons": "crmml.features.horizons",
+    "count_flows": "crmml.scoring.differences",
     "diff": "crmml.storage.differences",
     "load": "crmml.storage.loading",
     "explain": "crmml.scoring.explanation",
     "load_cdnow": "crmml.data.datasets",
+    "monitor": "crmml.scorecard.monitor",
     "read": "crmml.data.first_look",
     "report": "crmml.reports.page",
     "ScoringBundle": "crmml.scoring.bundle",
@@ -31,10 +33,12 @@ __all__ = [
     "__version__",
     "build_snapshot",
     "compare_horizons",
+    "count_flows",
     "diff",
     "explain",
     "load",
     "load_cdnow",
+    "monitor",
     "read",
     "report",
     "score",
@@ -45,7 +49,17 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
-    if name in {"actions", "data", "features", "metrics", "models", "plots", "segments", "stats"}:
+    if name in {
+        "actions",
+        "data",
+        "features",
+        "metrics",
+        "models",
+        "plots",
+        "scorecard",
+        "segments",
+        "stats",
+    }:
         return import_module(f"crmml.{name}")
     raise AttributeError(f"module 'crmml' has no attribute {name!r}")
 

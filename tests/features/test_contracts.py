@@ -105,3 +105,20 @@ def test_the_order_of_the_rows_does_not_matter():
 def test_a_period_below_a_day_is_refused():
     with pytest.raises(ParameterError, match="at least one day"):
         build_contracts(tables_of(*BY_HAND), period="2H")
+
+
+def test_the_fees_of_contracts_that_run_beside_each_other_add_up():
+    rows = pd.DataFrame(
+        {
+            "customer_id": ["a", "a", "a", "b", "b", "c"],
+            "started_at": pd.to_datetime(["2024-01-01"] * 4 + ["2024-02-10", "2024-01-01"]),
+            "ended_at": pd.to_datetime([None, None, "2024-02-10", "2024-02-10", None, None]),
+            "plan": ["phone", "tv", "film", "x", "y", "x"],
+            "fee": [20.0, 5.0, 3.0, 10.0, 12.0, 10.0],
+        }
+    )
+    tables = open_tables({"subscriptions": rows})
+    now = build_contracts(tables, "2024-05-01").frame.set_index("customer_id")["fee"]
+    assert now.to_dict() == {"a": 25.0, "b": 12.0, "c": 10.0}
+    then = build_person_periods(tables, "2024-05-01", since="2024-01-01").frame
+    assert then.loc[then["customer_id"] == "a", "fee"].tolist()[:3] == [28.0, 28.0, 25.0]

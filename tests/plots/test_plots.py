@@ -111,6 +111,12 @@ def pit() -> pd.DataFrame:
     )
 
 
+def importance() -> pd.DataFrame:
+    names = pd.Index(["silence", "age"], name="family")
+    columns = {"importance": [0.9, 0.2], "lower": [0.8, 0.1], "upper": [1.0, 0.3]}
+    return pd.DataFrame(columns, index=names)
+
+
 def board() -> pd.DataFrame:
     rows = [("bg_nbd", 0.8), ("mbg_nbd", 0.7), ("lifetimes_bg_nbd", 0.9)]
     return pd.DataFrame(
@@ -167,6 +173,18 @@ def cohorts() -> pd.DataFrame:
     return pd.DataFrame({"retention": retention, **columns}, index=index)
 
 
+def charted() -> pd.DataFrame:
+    periods = pd.date_range("2024-01-01", periods=4, freq="MS")
+    columns = {"value": [1.0, 1.2, 1.1, 3.0], "centre": 1.1, "lower": 0.5, "upper": 2.0}
+    told = {"baseline": [True, True, True, False], "signal": ["", "", "", "beyond the limits"]}
+    return pd.DataFrame({**columns, **told}, index=periods)
+
+
+def worth() -> pd.DataFrame:
+    columns = {"expected": [90.0, 20.0, 110.0], "at_stake": [10.0, 5.0, 15.0]}
+    return pd.DataFrame({**columns, "one_point": [1.0, 0.25, 1.25]}, index=["A", "B", "all"])
+
+
 DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_active": (periods, {}),
     "plot_alive_path": (path, {}),
@@ -174,6 +192,7 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_calendar_profile": (calendar, {}),
     "plot_calibration": (deciles, {}),
     "plot_cohort_retention": (cohorts, {}),
+    "plot_control_chart": (charted, {"share": False}),
     "plot_customer": (
         life,
         {"purchases": BOUGHT, "cutoff": pd.Timestamp("2024-01-06"), "next_purchase": NEXT},
@@ -183,6 +202,7 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_heterogeneity": (latent, {"quantity": "purchase rate"}),
     "plot_holdout_by_frequency": (by_frequency, {}),
     "plot_iso_value": (matrix, {"currency": "EUR"}),
+    "plot_importance": (importance, {}),
     "plot_leaderboard": (board, {"metric": "purchases_rmse", "chosen": "mbg_nbd"}),
     "plot_matrix": (matrix, {"highest": 70.0}),
     "plot_new_customers": (newcomers, {}),
@@ -192,6 +212,7 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_pyramids": (pyramids, {}),
     "plot_reliability": (reliability, {}),
     "plot_settling": (settling, {}),
+    "plot_retention_worth": (worth, {}),
     "plot_tier_profile": (tiers, {}),
     "plot_tracking": (tracking, {"cutoff": 4}),
     "plot_value_by_period": (periods, {}),

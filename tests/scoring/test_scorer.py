@@ -331,7 +331,7 @@ def test_pyfunc_params_are_honoured_or_refused(bundle, log):
     model.bundle = bundle
     found = model.predict(SimpleNamespace(), log, {"budget": 4.0})
     assert 0 < found["expected_cost"].sum() <= 4.0
-    with pytest.raises(MlflowException, match="cutoff and budget: all else is trained"):
+    with pytest.raises(MlflowException, match="cutoff, budget and lang: all else is trained"):
         model.predict(None, log, {"value.margin": 0.5})
 
 

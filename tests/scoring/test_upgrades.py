@@ -34,6 +34,9 @@ def test_a_bundle_of_0_1_scores_as_it_did(rows, name, tmp_path):
     texts = ["reasons_for", "reasons_against"]  # no reason is an empty text, which CSV cannot tell
     expected[texts] = expected[texts].fillna("")
     new = ["explanation", "break_even_save_rate", "experiment", "control_share"]
+    new += ["churn_reasons_for", "churn_reasons_against"]
+    of_wallet = ("share_of_wallet", "unmet_need")
+    new += [f"{what}{end}" for what in of_wallet for end in ("", "_lower", "_upper")]
     assert [name for name in scores if name not in new] == list(expected)
     # the economics of actions were mended since (docs/adr/0010), so decisions are others
     decided = [output.name for output in Actions.outputs if output.name in expected]

@@ -176,6 +176,7 @@ def score(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse data that are unlike those of the training.")
     ] = False,
+    lang: Annotated[str, typer.Option(help="Language of the reasons: en or fa.")] = "en",
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow tracking URI.")] = None,
     set_: SetOption = None,
 ) -> None:
@@ -193,6 +194,7 @@ def score(
         file_format=format_,
         strict=strict,
         tracking_uri=tracking_uri,
+        lang=lang,
     )
 
 

@@ -217,6 +217,7 @@ def score(
     file_format: str,
     strict: bool,
     tracking_uri: str | None,
+    lang: str = "en",
 ) -> None:
     """Score and write."""
     from crmml.features.windows import read_moment
@@ -245,9 +246,8 @@ def score(
         plans = read_plans(out, moment)
         control = read_control(out, moment, bundle.policy.experiment)
         lists = Lists(bundle, tables)
-        with score_in_batches(
-            bundle, tables, moment, plans=plans, control=control, strict=strict, **given
-        ) as scores:
+        how: dict[str, Any] = {"plans": plans, "control": control, "strict": strict, "lang": lang}
+        with score_in_batches(bundle, tables, moment, **how, **given) as scores:
             say("writing")
             batches = lists.passing(scores)
             written = write_scores(batches, out, scores.cutoff, file_format)  # type: ignore[arg-type]
@@ -544,6 +544,7 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
 
     tables = {
         "leaderboard": result.backtest.leaderboard,
+        "churn_importance": result.churn_importance.reset_index(),
         "tiers": tier_table(sum_tiers(result.scores.table)).reset_index(),
         "actions": result.scores.recommendation.by_action().reset_index(),
     }

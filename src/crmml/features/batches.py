@@ -7,7 +7,7 @@ pieces, so that no frame ever holds more than one batch.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,10 +69,12 @@ class Batches:
             frame = frame.assign(**{name: mine[name].to_numpy() for name in mine})
         return Snapshot(frame, self.cutoff, self.grain, self.time_unit, self.provenance)
 
-    def wallet(self, batch: int, length: str, peers: Peers | None) -> Wallet:
+    def wallet(
+        self, batch: int, length: str, peers: Peers | None, signals: Collection[Any] = ()
+    ) -> Wallet:
         """Return the wallets of one batch over the window of that length before the cutoff."""
         frame = _read(self.folder / f"wallet {length}", batch)
-        return self.spans[length].wallet(0, (), peers, frame)
+        return self.spans[length].wallet(0, signals, peers, frame)
 
 
 @contextmanager

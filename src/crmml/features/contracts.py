@@ -43,7 +43,8 @@ class Contracts:
         * ``age``: whole periods outlasted since the spell began;
         * ``elapsed``: time since the last renewal date, as a share of a period in [0, 1);
         * ``reentries``: earlier spells; ``plan_changes``: changes of plan within the spell;
-        * ``plan`` and ``fee`` (currency per period) of the latest period, where the data have them;
+        * ``plan`` of the latest period and ``fee`` (currency per period), where the data have them;
+          of periods that run beside each other the fees are added;
         * ``contacts``, ``complaints`` in the trailing window and ``days_since_contact`` (missing
           without any), where there are interactions;
         * ``purchases`` (days with one) and ``spend`` in the trailing window, where there is a log;
@@ -428,7 +429,7 @@ def _covariates(at: ir.Table, rows: ir.Table, tables: Tables, lengths: _Lengths)
         )
     customers = tables.get("customers")
     if customers is not None:
-        names = [name for name in customers.columns if name not in _NOT_COVARIATES]
+        names = attributes_of(customers)
         named = {f"customer_{name}": customers[name] for name in names}
         found = found.left_join(customers.select("customer_id", **named), "customer_id")
         found = found.drop("customer_id_right")
@@ -436,12 +437,23 @@ def _covariates(at: ir.Table, rows: ir.Table, tables: Tables, lengths: _Lengths)
 
 
 _KEY = ("customer_id", "spell", "age")
+_MONEY = "decimal(38, 4)"
+
+
+def attributes_of(customers: ir.Table) -> list[str]:
+    """Return the columns of the customers table that a model of contracts reads."""
+    return [name for name in customers.columns if name not in _NOT_COVARIATES]
+
 
 _NOT_COVARIATES = ("customer_id", "name", "acquired_at", "acquisition_cost", "service_cost")
 
 
 def _terms(at: ir.Table, rows: ir.Table) -> ir.Table:
-    """Plan and fee in force at the moment, changes of plan so far, and earlier spells."""
+    """Plan and fee in force at the moment, changes of plan so far, and earlier spells.
+
+    Fees of periods that run beside each other add up (one that is missing leaves the sum missing);
+    where none runs, in a pause that a renewal ends, the fee is that of the latest.
+    """
     periods = rows.select("customer_id", "spell", "start", "until", "plan", "fee", "changed")
     joined = at.inner_join(periods, ["customer_id", "spell"])
     joined = joined.filter(joined.start <= joined["at"])
@@ -449,10 +461,22 @@ def _terms(at: ir.Table, rows: ir.Table) -> ir.Table:
         group_by=list(_KEY),
         order_by=[joined.start.desc(), joined.until.desc(), joined.plan.desc()],
     )
-    changes = joined.changed.sum().over(ibis.window(group_by=list(_KEY)))
-    joined = joined.mutate(place=ibis.row_number().over(by), plan_changes=changes)
+    each = ibis.window(group_by=list(_KEY))
+    runs = joined.until > joined["at"]
+    joined = joined.mutate(
+        place=ibis.row_number().over(by),
+        plan_changes=joined.changed.sum().over(each),
+        n_running=ibis.ifelse(runs, 1, 0).sum().over(each),
+        n_priced=ibis.ifelse(runs & joined.fee.notnull(), 1, 0).sum().over(each),
+        # Of whole numbers of the smallest unit the sum does not depend on the order of the rows.
+        fees=ibis.ifelse(runs, joined.fee.cast(_MONEY), 0).sum().over(each).cast("float64"),
+    )
     latest = joined.filter(joined.place == 0)
-    return latest.mutate(reentries=latest.spell).drop("start", "until", "changed", "place")
+    beside = ibis.ifelse(latest.n_priced == latest.n_running, latest.fees, ibis.null("float64"))
+    latest = latest.mutate(
+        reentries=latest.spell, fee=ibis.ifelse(latest.n_running > 1, beside, latest.fee)
+    )
+    return latest.drop("start", "until", "changed", "place", "n_running", "n_priced", "fees")
 
 
 def _touches(at: ir.Table, table: ir.Table, lengths: _Lengths) -> ir.Table:

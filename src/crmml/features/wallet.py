@@ -120,6 +120,10 @@ class Wallet(Shown):
             Net spend at the house in the window.
         ``need``
             The customer's whole spend in the window, seen (panel) or estimated.
+        ``need_lower``, ``need_upper``
+            Bounds of the need: both the need where it is seen; where it is estimated, the own
+            spend (no need beyond it), and the largest of that, the customer's best earlier window
+            and the peers'.
         ``share_before``
             The share over all earlier windows; NaN where rivals are not seen.
         ``past_windows``
@@ -237,6 +241,34 @@ def build_wallet(
     """
     spans = Spans.of(_opened(tables), cutoff, length, grain, own_seller, by_category)
     return spans.wallet(0, signals, peers)
+
+
+def find_signals(
+    tables: Tables, cutoff: str | pd.Timestamp, length: str | Duration
+) -> frozenset[Any]:
+    """Find who said that they go to a competitor: why a contract ended in the window.
+
+    Parameters
+    ----------
+    tables : Tables
+        ``subscriptions`` with an ``end_reason`` may be among them.
+    cutoff : str or Timestamp
+        Exclusive end of the window.
+    length : str or Duration
+        Length of the window.
+
+    Returns
+    -------
+    frozenset of ids
+        For ``signals`` of :func:`build_wallet`; empty where no reason is known.
+    """
+    ends = tables.get("subscriptions")
+    if ends is None or not {"ended_at", "end_reason"} <= set(ends.columns):
+        return frozenset()
+    closes = read_moment(cutoff, "cutoff")
+    within = (ends.ended_at >= shifted(closes, length, -1)) & (ends.ended_at < closes)
+    said = ends.filter(within & (ends.end_reason == "competitor"))
+    return frozenset(said.select("customer_id").distinct().execute()["customer_id"].tolist())
 
 
 def rolling_wallets(
@@ -452,6 +484,8 @@ def _panel(frame: pd.DataFrame) -> dict[str, Any]:
         "occasions": frame["occasions"].to_numpy(dtype=np.float64),
         "spend": frame["spend"].to_numpy(),
         "need": total,
+        "need_lower": total,
+        "need_upper": total,
         "share_before": before,
         "probability_competitor": np.where(unknown, np.nan, names == "competitor"),
     }
@@ -485,6 +519,8 @@ def _inferred(frame: pd.DataFrame, peers: Peers, signals: Collection[Any]) -> di
         "occasions": occasions,
         "spend": frame["spend"].to_numpy(),
         "need": need,
+        "need_lower": spend,
+        "need_upper": np.maximum(need, np.maximum(frame["peak"].to_numpy(), peers.peak)),
         "share_before": np.nan,
         "probability_competitor": np.where(to_rival, 1.0, probability),
     }

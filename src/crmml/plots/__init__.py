@@ -10,6 +10,7 @@ from crmml.plots.customer import plot_customer
 from crmml.plots.judgement import (
     plot_calibration,
     plot_gain_curve,
+    plot_importance,
     plot_leaderboard,
     plot_pit_histogram,
     plot_profit_curve,
@@ -31,6 +32,7 @@ from crmml.plots.purchases import (
     plot_settling,
     plot_tracking,
 )
+from crmml.plots.scorecard import plot_control_chart, plot_retention_worth
 from crmml.plots.value import plot_pareto_curve, plot_tier_profile
 
 __all__ = [
@@ -40,11 +42,13 @@ __all__ = [
     "plot_calendar_profile",
     "plot_calibration",
     "plot_cohort_retention",
+    "plot_control_chart",
     "plot_customer",
     "plot_flows",
     "plot_gain_curve",
     "plot_heterogeneity",
     "plot_holdout_by_frequency",
+    "plot_importance",
     "plot_iso_value",
     "plot_leaderboard",
     "plot_matrix",
@@ -54,6 +58,7 @@ __all__ = [
     "plot_profit_curve",
     "plot_pyramids",
     "plot_reliability",
+    "plot_retention_worth",
     "plot_settling",
     "plot_tier_profile",
     "plot_tracking",

@@ -27,6 +27,7 @@ from crmml.plots.budget import plot_budget_curve
 from crmml.plots.judgement import (
     plot_calibration,
     plot_gain_curve,
+    plot_importance,
     plot_leaderboard,
     plot_pit_histogram,
     plot_profit_curve,
@@ -87,6 +88,7 @@ def training_figures(result: TrainingResult | LabelledResult) -> dict[str, Figur
         ax=canvas("leaderboard"),
     )
     _draw_churn(result, canvas)
+    plot_importance(result.churn_importance, ax=canvas("churn_importance"))
     _draw_budget(result, canvas)
     return figures
 

@@ -221,3 +221,28 @@ def plot_leaderboard(
                        for n, c in zip(names, part["candidate"], strict=True)])  # fmt: skip
     ax.set_ylim(-0.6, len(part) - 0.4)
     return ax
+
+
+def plot_importance(importance: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw how much each family of features moves the log-odds of churn, with intervals.
+
+    Parameters
+    ----------
+    importance : DataFrame
+        From :func:`crmml.scoring.churn_reasons.family_importance`.
+    ax : Axes, optional
+        Where to draw.
+    """
+    title = "What moves the probability of churn"
+    ax = dressed(ax, title=title, x="mean change of the log-odds, up or down", y="")
+    table = importance.iloc[::-1]
+    if table.empty:
+        return say_empty(ax, "nothing moves it: all customers are told the same")
+    at = np.arange(len(table))
+    ax.barh(at, table["importance"], 0.65, color=BLUE)
+    ax.hlines(
+        at, table["lower"], table["upper"], color=ORANGE, linewidth=2.5, label="95 % interval"
+    )
+    ax.set_yticks(at, [str(name) for name in table.index])
+    ax.legend(frameon=False, fontsize=8, loc="lower right")
+    return ax

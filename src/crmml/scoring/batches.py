@@ -37,6 +37,7 @@ from crmml.scoring.predictors import (
     predict_columns,
     served_names,
 )
+from crmml.scoring.reason_words import check_lang
 from crmml.scoring.scorer import (
     Bundle,
     checked_cutoff,
@@ -80,7 +81,7 @@ class _BatchMoment(Moment):
         """Read them."""
         if self.batches is None:
             return super().wallet(length, peers)
-        return self.batches.wallet(self.batch, length, peers)
+        return self.batches.wallet(self.batch, length, peers, self.signals(length))
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class ScoredBatches:
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Yield the scores, a frame per batch, rising in ``customer_id`` from one to the next."""
+        # Actions come last: their prices need the net gains of all batches.
         late = [p for p in self._predictors if isinstance(p, Actions)]
         names = served_names(self._predictors)
         money = money_outputs(self._predictors) if is_counted(self._manifest) else []
@@ -146,6 +148,7 @@ class _Shared:
     ) -> Moment:
         """Return the moment at which is decided about some customers."""
         grain, unit = self.manifest.grain, self.manifest.time_unit
+        # Actions read predictions from the spool, so a snapshot that knows the ids alone is enough.
         known = Snapshot(pd.DataFrame({"customer_id": ids}), self.cutoff, grain, unit)
         return Moment(self.tables, known, absent=dict(absent), allocation=part, **self.given)
 
@@ -164,6 +167,7 @@ def score_in_batches(
     plans: pd.DataFrame | None = None,
     control: pd.DataFrame | None = None,
     strict: bool = False,
+    lang: str = "en",
 ) -> Iterator[ScoredBatches | WholeScores]:
     """Score every customer who bought before the cutoff, in the memory of one batch.
 
@@ -173,6 +177,8 @@ def score_in_batches(
     Parameters
     ----------
     bundle, tables, cutoff, stored_prices, budget, capacities, catalogue, plans, control, strict
+        See :func:`crmml.score`.
+    lang
         See :func:`crmml.score`.
     size : int
         Customers in a batch, about; at least 1. It changes no figure.
@@ -191,16 +197,21 @@ def score_in_batches(
     manifest = bundle.manifest
     given: dict[str, Any] = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
     if manifest.kind != "transactions":
-        how: dict[str, Any] = {"plans": plans, "control": control, "strict": strict}
+        asked: dict[str, Any] = {"plans": plans, "control": control, "strict": strict}
         yield WholeScores(
-            score(bundle, tables, cutoff, stored_prices=stored_prices, **given, **how)
+            score(bundle, tables, cutoff, stored_prices=stored_prices, **given, **asked)
         )
         return
+    check_lang(lang)
     at = checked_cutoff(bundle, tables, scoring_cutoff(bundle, tables, cutoff))
     predictors = deciding(bundle.predictors, tables, given, stored_prices)
-    shared = _Shared(tables, manifest, at, {"plans": plans, "control": control, "_shared": {}})
+    # The empty dict is one for all batches: what is read from the tables once is kept there.
+    how: dict[str, Any] = {"plans": plans, "control": control, "lang": lang, "_shared": {}}
+    shared = _Shared(tables, manifest, at, how)
     with tempfile.TemporaryDirectory(dir=private_folder()) as folder:
         spool = Spool(Path(folder), [p for p in predictors if not isinstance(p, Actions)])
+        # Three passes, as guards, strata and the budget each need the whole base: predictions go to
+        # the disk first, gains are gathered from there, and only then are batches decided.
         absent = _predict(spool, shared, size)
         _guard(spool, shared, strict)
         predictors = [_with_strata(p, spool) for p in predictors]
@@ -234,6 +245,7 @@ def _guard(spool: Spool, shared: _Shared, strict: bool) -> None:
     if manifest.trained_on is None:
         return
     names = [n for n in ("frequency", "T", "net_spend", "value_tier") if n in spool.names]
+    # These columns alone are held for all customers: the guards compare nothing else.
     table = pd.DataFrame(spool.gather(names))
     snapshot = Snapshot(table, shared.cutoff, manifest.grain, manifest.time_unit)
     compare_with_training(manifest, shared.tables, snapshot, table, strict)
@@ -270,9 +282,12 @@ def _allocate(
             return None
         its = offers.gains
         if gains is None:
+            # The first batch tells how many options there are, and so the size of what is gathered.
             empty = (np.empty((n, len(its.options))) for _ in range(2))
             gains = _Gains(spool.customer_id, its.options, its.catalogue, *empty)
         gains.net[rows], gains.cost[rows] = its.net, its.cost
+        # Draws belong to the customer, not to the batch, so that the size of a batch decides
+        # nothing.
         available[rows], draws[rows] = ~offers.held_out, offers.draws
     if gains is None:
         return None

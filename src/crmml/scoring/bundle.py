@@ -113,6 +113,7 @@ class ScoringBundle(Shown):
         customers: Any = None,
         *,
         budget: float | None = None,
+        lang: str = "en",
     ) -> pd.DataFrame:
         """Score customers with the stored prices: one alone gets what it gets in a batch.
 
@@ -126,6 +127,8 @@ class ScoringBundle(Shown):
             The customers table.
         budget : float, optional
             Allocate this budget among these customers, instead of asking the stored prices.
+        lang : {"en", "fa"}
+            Language of the reasons.
 
         Returns
         -------
@@ -140,6 +143,7 @@ class ScoringBundle(Shown):
             customers=customers,
             stored_prices=prices,
             budget=budget,
+            lang=lang,
         ).table
         return table
 

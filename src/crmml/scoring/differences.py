@@ -12,6 +12,8 @@ import pandas as pd
 
 from crmml._typing import BoolArray
 from crmml.exceptions import MissingColumnsError, ParameterError
+from crmml.features.wallet import LOYALTY_CLASSES
+from crmml.segments.lifecycle import STAGES
 
 Aspect: TypeAlias = Literal["tier", "action", "risk"]
 
@@ -398,3 +400,53 @@ def _no_settings() -> pd.DataFrame:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
+
+
+def count_flows(before: pd.DataFrame, after: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Count who went from each class to each class between two score sets.
+
+    Parameters
+    ----------
+    before, after : DataFrame
+        Scores of two cutoffs, a row per customer.
+    column : str
+        A column of classes in both, such as ``loyalty_class``, ``value_tier`` or
+        ``lifecycle_stage``.
+
+    Returns
+    -------
+    DataFrame
+        Rows: before, with ``new`` for who is scored after only; columns: after, with ``gone`` for
+        who was scored before only. Classes stand in their own order.
+        :func:`crmml.plots.plot_flows` draws it.
+
+    Raises
+    ------
+    MissingColumnsError
+        If one of them lacks the column.
+
+    Examples
+    --------
+    >>> one = pd.DataFrame({"customer_id": [1, 2], "loyalty_class": ["loyal", "split"]})
+    >>> two = pd.DataFrame({"customer_id": [1, 3], "loyalty_class": ["split", "loyal"]})
+    >>> count_flows(one, two, "loyalty_class").loc["loyal", "split"].item()
+    1
+    """
+    for name, table in (("before", before), ("after", after)):
+        if column not in table:
+            raise MissingColumnsError([column], map(str, table.columns), table=name)
+    was, now = (t.set_index("customer_id")[column].dropna() for t in (before, after))
+    ids = was.index.union(now.index)
+    flows = pd.crosstab(
+        was.reindex(ids).fillna("new").rename("before"),
+        now.reindex(ids).fillna("gone").rename("after"),
+    )
+    order = [*LOYALTY_CLASSES, *STAGES]
+    place = {name: position for position, name in enumerate(order)}
+    last = {"new": len(order) + 1, "gone": len(order) + 1}
+
+    def key(names: pd.Index[Any]) -> pd.Index[Any]:
+        return pd.Index([(last | place).get(str(name), len(order)) for name in names])
+
+    flows = flows.sort_index(key=key, kind="stable")
+    return flows.sort_index(axis=1, key=key, kind="stable")

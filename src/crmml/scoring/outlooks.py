@@ -9,11 +9,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pandas as pd
 
+from crmml._typing import BoolArray
 from crmml.exceptions import CrmmlError
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import LOYALTY_CLASSES
 from crmml.models.churn.history import find_candidates
+from crmml.models.churn.model import ChurnModel
 from crmml.models.churn.outside import OutsideCalibration
+from crmml.scoring.churn_reasons import NO_REFERENCE, churn_parts, tell_churn
 from crmml.scoring.predictors import Moment, Output
 from crmml.scoring.served_distribution import (
     INTERVAL,
@@ -223,11 +226,15 @@ class ChurnRisk:
     outside : OutsideCalibration or None
         For all others: what the served distribution says of no purchase, calibrated. Bundles of
         version 0.1 have none and ask the model of everybody.
+    reference : tuple of 3 floats or None
+        Frequency, silence and age of the customer that a process compares with for its reasons;
+        bundles of before version 0.4 have none.
     """
 
     model: Any
     horizon: str
     outside: OutsideCalibration | None = None
+    reference: tuple[float, float, float] | None = None
 
     name: ClassVar[str] = "churn"
     tables: ClassVar[frozenset[str]] = _LOG
@@ -242,9 +249,14 @@ class ChurnRisk:
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """One probability."""
-        meaning = "no purchase in the outcome window"
-        return (Output("churn_probability", "number", "probability", meaning, self.horizon),)
+        """One probability, and its reasons."""
+        meaning, h = "no purchase in the outcome window", self.horizon
+        why = "the strongest reasons, with the log-odds that they add or take"
+        return (
+            Output("churn_probability", "number", "probability", meaning, h),
+            Output("churn_reasons_for", "text", "", f"what speaks for it: {why}", h),
+            Output("churn_reasons_against", "text", "", f"what speaks against it: {why}", h),
+        )
 
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Ask the churn model of the candidates, and the calibrated process of all others."""
@@ -258,9 +270,67 @@ class ChurnRisk:
                 known["frequency"].to_numpy(dtype=np.float64),
                 known["inactivity"].to_numpy(dtype=np.float64) / length,
             )
-            horizons = self.outside.candidate_horizons
-            churn = churn.where(find_candidates(snapshot, self.horizon, horizons), others)
-        return pd.DataFrame({"churn_probability": churn}, index=snapshot.customer_id)
+            churn = churn.where(self._candidates(snapshot), others)
+        table = pd.DataFrame({"churn_probability": churn}, index=snapshot.customer_id)
+        by_trees = self.outside is None and isinstance(self.model, ChurnModel)
+        if self.reference is None and not by_trees:  # whoever is in the batch
+            moment.leave_out(["churn_reasons_for", "churn_reasons_against"], NO_REFERENCE)
+            return table
+        parts = self.parts(snapshot, churn)
+        how = {"lang": moment.lang, "horizon": self.horizon}
+        return table.join(tell_churn(parts, self.model, snapshot, **how))
+
+    def parts(self, snapshot: Snapshot, churn: pd.Series[float]) -> pd.DataFrame:
+        """Return what each family of features adds to the log-odds of churn.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+        churn : Series
+            What :meth:`predict` gave, keyed by customer.
+
+        Returns
+        -------
+        DataFrame
+            See :func:`crmml.scoring.churn_reasons.churn_parts`.
+        """
+        return churn_parts(
+            self.model,
+            snapshot,
+            np.asarray(churn.reindex(snapshot.customer_id), dtype=np.float64),
+            learned=self._candidates(snapshot),
+            reference=self.reference,
+        )
+
+    def _candidates(self, snapshot: Snapshot) -> BoolArray:
+        if self.outside is None:
+            return np.ones(len(snapshot), dtype=bool)
+        return find_candidates(snapshot, self.horizon, self.outside.candidate_horizons)
+
+
+_BOUNDS = {"": "", "_lower": "lower bound of ", "_upper": "upper bound of "}
+_SHARE = "the house's share of the customer's need in the window"
+_UNMET = "the need in the window that the house did not meet"
+
+
+def _shares_of_wallet(now: pd.DataFrame) -> pd.DataFrame:
+    """Return share of wallet and unmet need with their bounds; missing where nothing is needed."""
+    spend = np.maximum(now["spend"].to_numpy(dtype=np.float64), 0.0)
+    # The more is needed, the smaller is the share.
+    needs = {"": ("need", "need"), "_lower": ("need_upper", "need_lower")}
+    needs["_upper"] = ("need_lower", "need_upper")
+    found = {}
+    for end, (for_share, for_unmet) in needs.items():
+        need = now[for_share].to_numpy(dtype=np.float64)
+        share = np.divide(spend, need, out=np.full(len(now), np.nan), where=need > 0)
+        whole = now["need"].to_numpy(dtype=np.float64) > 0
+        # Where no need is the least that is known, the share may be all of it.
+        share = np.where(whole & np.isnan(share) & (end == "_upper"), 1.0, share)
+        found[f"share_of_wallet{end}"] = np.where(whole, np.clip(share, 0.0, 1.0), np.nan)
+        unmet = now[for_unmet].to_numpy(dtype=np.float64) - spend
+        found[f"unmet_need{end}"] = np.where(np.isnan(unmet), np.nan, np.maximum(unmet, 0.0))
+    names = [f"{what}{end}" for what in ("share_of_wallet", "unmet_need") for end in _BOUNDS]
+    return pd.DataFrame(found, now.index)[names]
 
 
 @dataclass(frozen=True)
@@ -295,6 +365,14 @@ class Loyalty:
                 "the need is met by a competitor; a bound from above",
             ),
             *(
+                Output(f"share_of_wallet{end}", "number", "share", f"{which}{_SHARE}")
+                for end, which in _BOUNDS.items()
+            ),
+            *(
+                Output(f"unmet_need{end}", "number", "currency", f"{which}{_UNMET}")
+                for end, which in _BOUNDS.items()
+            ),
+            *(
                 Output(
                     f"next_loyalty_{name}",
                     "number",
@@ -320,6 +398,7 @@ class Loyalty:
         ids = snapshot.customer_id
         now = wallet.frame.reindex(ids)
         table = now[["loyalty_class", "loyalty_evidence", "probability_competitor"]].copy()
+        table = table.join(_shares_of_wallet(now))
         after = self.model.loyalty_probabilities(wallet).reindex(ids)
         names = [f"next_loyalty_{name}" for name in LOYALTY_CLASSES]
         if after.isna().all(axis=None):

@@ -14,7 +14,7 @@ from crmml.data.schema import TABLES
 from crmml.data.tables import Tables
 from crmml.exceptions import CrmmlError
 from crmml.features.snapshot import Snapshot
-from crmml.features.wallet import Peers, Wallet, build_wallet
+from crmml.features.wallet import Peers, Wallet, build_wallet, find_signals
 
 Dtype: TypeAlias = Literal["number", "integer", "flag", "text", "timestamp", "any"]
 """What a column holds; each has a null. ``any`` is for columns that only the user knows."""
@@ -94,6 +94,8 @@ class Moment:
         What predictors found besides columns, by the predictor's name.
     allocation : Allocation or None
         Of the budget among all customers, where these are a batch of them; in the order of these.
+    lang : {"en", "fa"}
+        Language of the reasons.
     """
 
     tables: Tables
@@ -103,6 +105,7 @@ class Moment:
     plans: pd.DataFrame | None = None
     control: pd.DataFrame | None = None
     allocation: Allocation | None = None
+    lang: str = "en"
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -135,8 +138,14 @@ class Moment:
             length=length,
             grain=snapshot.grain,
             own_seller=snapshot.provenance["own_seller"],
+            signals=self.signals(length),
             peers=peers,
         )
+
+    def signals(self, length: str) -> frozenset[Any]:
+        """Find who said within that length before the cutoff that they go to a competitor."""
+        find = lambda: find_signals(self.tables, self.snapshot.cutoff, length)  # noqa: E731
+        return self.shared(("signals", length), find)
 
 
 def snapshot_of(base: Base) -> Snapshot:

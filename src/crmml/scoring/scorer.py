@@ -41,6 +41,7 @@ from crmml.scoring.guards import compare_ranges, measure_base
 from crmml.scoring.labelled import score_labelled
 from crmml.scoring.manifest import Manifest
 from crmml.scoring.predictors import Base, Moment, Predictor, predict_all, snapshot_of
+from crmml.scoring.reason_words import check_lang
 from crmml.scoring.served_distribution import INTERVAL
 from crmml.scoring.standard import with_catalogue
 from crmml.stats.threads import on_one_thread
@@ -141,6 +142,29 @@ class Scores(Result):
         # by name: explanations stand above scores, and score the one customer again
         return import_module("crmml.scoring.explanation").explain_scored(self, customer_id)
 
+    def churn_parts(self) -> pd.DataFrame:
+        """Say what each family of features adds to the log-odds of churn, a row per customer.
+
+        Returns
+        -------
+        DataFrame
+            A row adds up to the log-odds of ``churn_probability``; see
+            :func:`crmml.scoring.churn_reasons.churn_parts`.
+
+        Raises
+        ------
+        CrmmlError
+            If the bundle does not predict churn from a log.
+        """
+        predictors = () if self.origin is None else self.origin.predictors
+        churn: Any = next((p for p in predictors if p.name == "churn"), None)
+        if churn is None:
+            raise CrmmlError("these scores hold no churn of a log, so it has no parts")
+        parts: pd.DataFrame = churn.parts(
+            self.snapshot, self.table.set_index("customer_id")["churn_probability"]
+        )
+        return parts.sort_index()
+
     def to_pandas(self) -> pd.DataFrame:
         """Return the table of scores; changing it leaves the scores as they are."""
         return self.table.copy()
@@ -202,6 +226,7 @@ def score(
     snapshot: Snapshot | None = None,
     strict: bool = False,
     keep_counts: bool = False,
+    lang: str = "en",
 ) -> Any:
     """Score every customer who bought before the cutoff, or every row of a labelled table.
 
@@ -238,6 +263,8 @@ def score(
     keep_counts : bool
         Of a log without amounts: leave the numbers of purchases in the columns of money, as a
         training does to evaluate them.
+    lang : {"en", "fa"}
+        Language of the reasons: English or Persian.
 
     Returns
     -------
@@ -263,6 +290,7 @@ def score(
         if hasattr(bundle, "bundle"):
             remedy = "give its .bundle"
         raise WrongArgumentError("crmml.score", "a ScoringBundle first", describe(bundle), remedy)
+    check_lang(lang)
     manifest = bundle.manifest
     given = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
     if manifest.kind == "labelled":
@@ -271,7 +299,7 @@ def score(
     tables = open_for(bundle, transactions, customers)
     at = checked_cutoff(bundle, tables, scoring_cutoff(bundle, tables, cutoff))
     base = _base(bundle, tables, at, snapshot)
-    moment = Moment(tables, base, plans=plans, control=control)
+    moment = Moment(tables, base, plans=plans, control=control, lang=lang)
     predictors = deciding(bundle.predictors, tables, given, stored_prices)
     table = predict_all(predictors, moment)
     compare_with_training(manifest, tables, base, table, strict)

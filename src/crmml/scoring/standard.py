@@ -87,6 +87,7 @@ def standard_predictors(
     policy: Policy,
     horizon: str,
     value_horizon: str,
+    reference: tuple[float, float, float] | None = None,
     attributes: Mapping[str, Dtype] | None = None,
     knows_consent: bool = False,
     counts: Literal["process", "forecast"] = "process",
@@ -119,6 +120,8 @@ def standard_predictors(
         What can be done, and how it is given out.
     horizon, value_horizon : str
         Of the outcome window, and of lifetime value.
+    reference : tuple of 3 floats, optional
+        The customer that reasons of a process compare with.
     attributes : mapping of str to str
         Further columns of the customers table that the catalogue reads, and what they hold.
     knows_consent : bool
@@ -143,7 +146,7 @@ def standard_predictors(
             _windows(catalogue, horizon),
             counts,
         ),
-        ChurnRisk(churn, horizon, outside),
+        ChurnRisk(churn, horizon, outside, reference),
         Loyalty(loyalty, horizon),
         Profit(margin, value_horizon, costs),
         Tiers(tiers, PROFIT if tiers_by == "profit" else NET_VALUE),
@@ -278,7 +281,7 @@ def predictor_to_dict(predictor: Predictor) -> dict[str, Any]:
     """Return class name and parts of a predictor as plain JSON values."""
     stored: dict[str, Any] = {"class": type(predictor).__name__}
     for name, part in vars(predictor).items():
-        if name != _TRANSIENT:
+        if name != _TRANSIENT and not (name == "reference" and part is None):
             stored[name] = part.to_dict() if hasattr(part, "to_dict") else _plain(part)
     return stored
 

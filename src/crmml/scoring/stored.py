@@ -199,6 +199,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "calibration_": (_curve, "a curve: as many scores as probabilities, and some"),
     "peers_": (_peers, "what peers do: peak, peak_occasions and goes_on"),
     "n_posterior_draws": (_within(1, 1e6), "a number from 1"),
+    "reference": (
+        lambda v: len(v) == 3 and all(0.0 <= one < 1e9 for one in _numbers(v)),
+        "three numbers from 0",
+    ),
     "margin": (_margin, "a positive number, or the column of each customer's own ratio"),
     "cut_points": (
         lambda v: len(v) == 4 and all(map(math.isfinite, _numbers(v))) and _falling(v),

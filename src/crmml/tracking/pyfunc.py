@@ -64,6 +64,7 @@ class BundleModel(PythonModel):
         params : dict, optional
             ``cutoff``: score as of this date, ISO 8601; the cutoff of the training by default.
             ``budget``: allocate it among these customers, instead of asking the stored prices.
+            ``lang``: language of the reasons, ``en`` or ``fa``.
 
         Returns
         -------
@@ -99,10 +100,11 @@ class BundleModel(PythonModel):
             return self._plain(self.bundle.score(rows))
         cutoff = given.pop("cutoff", None) or self.bundle.manifest.cutoff
         budget = given.pop("budget", None)
+        lang = given.pop("lang", None) or "en"
         if given:
-            raise ParameterError("params", "cutoff and budget: all else is trained", [*given])
-        main = main_table(self.bundle.manifest)
-        return self._plain(self.bundle.score(split_tables(rows, main), cutoff, budget=budget))
+            raise ParameterError("params", "cutoff, budget and lang: all else is trained", [*given])
+        tables = split_tables(rows, main_table(self.bundle.manifest))
+        return self._plain(self.bundle.score(tables, cutoff, budget=budget, lang=lang))
 
     @staticmethod
     def _plain(scores: pd.DataFrame) -> pd.DataFrame:

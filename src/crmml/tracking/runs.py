@@ -601,6 +601,7 @@ def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
     params = [
         ParamSpec("cutoff", DataType.string, _cutoff(bundle)),
         ParamSpec("budget", DataType.double, None),
+        ParamSpec("lang", DataType.string, "en"),
     ]
     return ModelSignature(Schema([*inputs]), _outputs(bundle), ParamSchema(params))
 

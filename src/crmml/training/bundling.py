@@ -21,6 +21,7 @@ from crmml.data.tables import Tables
 from crmml.features.experience import name_dimensions
 from crmml.features.snapshot import Snapshot
 from crmml.models.churn.outside import OutsideCalibration
+from crmml.models.churn.process_shares import reference_customer
 from crmml.models.forecast.forecasters import Forecaster
 from crmml.models.value.cost_to_serve import CostToServe
 from crmml.models.value.lifetime_value import LifetimeValueModel
@@ -92,6 +93,7 @@ def make_bundle(
         "policy": make_policy(config),
         "counts": "forecast" if serves_own_distribution(forecast, snapshot) else "process",
         "horizon": config.outcome.horizon,
+        "reference": reference_customer(snapshot),
         "value_horizon": config.value.horizon,
         "knows_consent": knows_consent(tables),
         "roles": StrategicRoles().fit(evidence_of(Moment(tables, snapshot), snapshot.customer_id)),

@@ -17,7 +17,9 @@ from crmml.models.churn.contract_evaluation import (
     contract_windows,
     fit_candidate,
 )
+from crmml.models.churn.guards import HIGH, TOO_GOOD, find_contract_leaks
 from crmml.models.churn.hazard import LEAST_ENDS
+from crmml.models.labelled.leaks import Finding
 from crmml.notes import Note
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.contracts import ContractRisk
@@ -76,6 +78,12 @@ def choose_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Co
     section, horizon = config.contracts, config.outcome.horizon
     how: dict[str, Any] = {"period": section.period, "grace": section.grace}
     known = tables.before(cutoff)
+    now = build_contracts(known, cutoff, trailing=section.trailing, **how)  # refused: none active
+    leaks = find_contract_leaks(known)
+    out = [f"customer_{leak.column}" for leak in leaks if leak.left_out]
+    if out:
+        kept = known["customers"].drop(*(name.removeprefix("customer_") for name in out))
+        known = known.with_table("customers", kept)
     found = backtest_contracts(
         known,
         horizon=horizon,
@@ -87,7 +95,6 @@ def choose_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Co
     )
     periods = build_person_periods(known, cutoff, trailing=section.trailing, **how)
     model = fit_candidate(found.chosen, periods, horizon, config.seed)
-    now = build_contracts(known, cutoff, trailing=section.trailing, **how)
     predictor = ContractRisk(
         model=model,
         horizon=horizon,
@@ -97,9 +104,10 @@ def choose_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Co
         trailing=section.trailing,
         margin=config.value.margin,
         annual_discount_rate=config.value.annual_discount_rate,
-        features=tuple(str(name) for name in now.frame),
+        features=tuple(str(name) for name in now.frame if name not in out),
     )
-    return ContractChoice(predictor, found, (_reason(found), *_truncation(periods.truncated)))
+    notes = (_reason(found), *_suspicions(found, leaks), *_truncation(periods.truncated))
+    return ContractChoice(predictor, found, notes)
 
 
 def describe_reach(config: Config, tables: Any) -> str:
@@ -159,6 +167,28 @@ def _reason(found: ContractBacktest) -> Note:
             f"{found.grades[chosen]}"
         )
     return Note("contract_choice", "info", text, "contracts", "models")
+
+
+def _suspicions(found: ContractBacktest, leaks: list[Finding]) -> list[Note]:
+    """Name the columns that know who ended, and an AUC far above that of the best rule."""
+    notes = [
+        Note(
+            f"contracts_column_{leak.kind}",
+            "warn" if leak.left_out else "ask",
+            f"of the contracts that have ended and those that run, {leak}",
+            "customers",
+            "data",
+        )
+        for leak in leaks
+    ]
+    auc, rule = (float(found.table["value"].loc[(name, "auc")]) for name in (found.chosen, "rule"))
+    if auc >= HIGH and auc >= rule + TOO_GOOD:
+        text = (
+            f"AUC {auc:.3f} of {found.chosen}, {rule:.3f} of the best rule: make sure that no "
+            "column of the customers was written after the end"
+        )
+        notes.append(Note("contracts_too_good", "ask", text, "contracts"))
+    return notes
 
 
 def _truncation(truncated: int) -> tuple[Note, ...]:

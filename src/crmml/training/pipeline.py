@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from crmml.models.churn.selection import ChurnSelection
 from crmml.notes import Note, merge_notes
 from crmml.scoring.bases import kind_of
 from crmml.scoring.bundle import ScoringBundle
+from crmml.scoring.churn_reasons import family_importance
 from crmml.scoring.counted import is_counted
 from crmml.scoring.scorer import Scores, score
 from crmml.stats.threads import on_one_thread
@@ -116,6 +118,14 @@ class TrainingResult(Result):
         alone = [not isinstance(value, tuple) for value in self.metrics.values()]
         table.loc[alone, ["lower", "upper"]] = np.nan
         return table.rename_axis("metric")
+
+    @cached_property
+    def churn_importance(self) -> pd.DataFrame:
+        """How much each family of features moves churn, with 95 % intervals.
+
+        See :func:`crmml.scoring.churn_reasons.family_importance`.
+        """
+        return family_importance(self.scores.churn_parts(), seed=self.config.seed)
 
     def _card(self) -> Card:
         asked = [note for note in self.notes if note.severity != "info"]

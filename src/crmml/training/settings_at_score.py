@@ -35,6 +35,7 @@ ROLES: Mapping[str, Role] = {
     "value": "fixed",
     "contracts": "fixed",
     "contracts.max_windows": "no_part",
+    "contact": "no_part",
     "backtest": "no_part",
     "tiers": "fixed",
     "segments": "fixed",

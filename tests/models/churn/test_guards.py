@@ -18,10 +18,11 @@ from crmml.features.windows import rolling_windows
 from crmml.metrics.classification import auc
 from crmml.models.boosting import Boosting, Trees
 from crmml.models.churn.evaluation import evaluate_churn
-from crmml.models.churn.guards import find_churn_leaks, refuse_leaks
+from crmml.models.churn.guards import find_churn_leaks, find_contract_leaks, refuse_leaks
 from crmml.models.churn.model import ChurnModel
 from crmml.models.churn.selection import select_churn
 from crmml.models.forecast.baselines import RecencyRule, labels
+from crmml.testing.contracts import simulate_contracts
 from crmml.training.churn_notes import leak_notes
 
 
@@ -157,3 +158,14 @@ def test_no_setting_switches_the_embargo_off(memoryless):
     rule = RecencyRule().fit(memoryless[:-1])
     with pytest.raises(FutureLeakError, match="overlapping windows flatter a model"):
         evaluate_churn(rule, memoryless[-1], baselines={"rule": rule})
+
+
+def test_columns_written_at_the_end_of_a_contract_are_named():
+    tables = simulate_contracts(400, seed=1)
+    ended = tables["subscriptions"].set_index("customer_id")["ended_at"]
+    customers = tables["customers"]
+    when = customers["customer_id"].map(ended)
+    tables["customers"] = customers.assign(closed_on=when, left=when.notna().astype(int))
+    found = find_contract_leaks(open_tables(tables))
+    assert [one.column for one in found] == ["closed_on", "left"]
+    assert all(one.left_out for one in found)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -7,6 +8,7 @@ import pytest
 from crmml.exceptions import CrmmlError, FutureLeakError, NotFittedError, ParameterError
 from crmml.features.wallet import LOYALTY_CLASSES, Wallet, build_wallet, classify_shares
 from crmml.models.forecast.baselines import TransitionMatrix
+from crmml.models.loyalty.evaluation import choose_published
 from crmml.models.loyalty.model import FEATURES, LoyaltyModel
 
 LENGTH = pd.Timedelta(days=91)
@@ -58,6 +60,15 @@ def test_trees_are_published_where_shares_say_more_than_classes(fitted):
     assert evaluation.value("trees", "macro_f1") > 0.5
     assert "log loss is" in fitted.reason_
     assert "the trees are published" in fitted.reason_
+
+
+def test_trees_that_may_be_worse_than_persistence_are_not_published(fitted):
+    evaluation = fitted.evaluation_
+    table = evaluation.against_persistence.copy()
+    table.loc[("trees", "quadratic_kappa"), "difference_lower"] = -0.03
+    published, why = choose_published(replace(evaluation, against_persistence=table), "panel")
+    assert published == "transition_matrix"
+    assert "may be worse than persistence in quadratic kappa" in why
 
 
 def test_the_matrix_is_published_where_the_trees_do_not_beat_it():

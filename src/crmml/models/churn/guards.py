@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import FloatArray
+from crmml.data.tables import Tables
 from crmml.exceptions import DataError, FutureLeakError, LeakWarning
+from crmml.features.contracts import attributes_of
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.selection import choose_features, feature_matrix
 from crmml.metrics.classification import auc
@@ -65,6 +67,38 @@ def find_churn_leaks(columns: pd.DataFrame, labelled: LabelledSnapshot) -> list[
     more = [_look(name, texts[name], labelled) for name in rest]
     found = [*known, *(one for one in more if one is not None)]
     return sorted(found, key=lambda one: one.column)
+
+
+def find_contract_leaks(tables: Tables) -> list[Finding]:
+    """Look at the customers table for columns that know whose contract has ended.
+
+    Such columns have no date: who ended long ago bears what was written at the end, so they are
+    compared with who is under contract where the data end.
+
+    Parameters
+    ----------
+    tables : Tables
+        With ``subscriptions``; without ``customers`` nothing is found.
+
+    Returns
+    -------
+    list of Finding
+        Of the kinds of :func:`crmml.models.labelled.leaks.find_leaks`, but no ``id`` and no
+        ``constant``: a hazard learns nothing from those.
+    """
+    customers = tables.get("customers")
+    names = [] if customers is None else attributes_of(customers)
+    if customers is None or not names:
+        return []
+    contracts = tables["subscriptions"]
+    by_customer = contracts.group_by("customer_id").agg(active=contracts.ended_at.isnull().any())
+    rows = customers.select("customer_id", *names).inner_join(by_customer, "customer_id")
+    frame = rows.order_by("customer_id").to_pandas()
+    texts = pd.DataFrame({name: as_text(frame[name]) for name in names})
+    ended = (~frame["active"].astype(bool)).to_numpy(dtype=np.float64)
+    if not 0 < ended.sum() < len(ended):
+        return []
+    return [one for one in find_leaks(texts, ended) if one.kind not in _USELESS]
 
 
 def refuse_leaks(columns: pd.DataFrame, labelled: LabelledSnapshot) -> None:

@@ -42,8 +42,9 @@ class LoyaltyModel(Estimator):
     Two models compete: the transition matrix of the classes, and gradient boosted trees on the
     wallet whose probabilities are blended with the matrix. They learn from all pairs of
     consecutive windows but the newest and are judged on that one. The trees are published only if
-    their log loss is below the matrix's by more than 0.001 with 95 % confidence; what is published
-    is fitted again on all pairs.
+    their log loss is below the matrix's by more than 0.001 with 95 % confidence, and macro-F1 and
+    quadratic kappa are no worse than those of persistence (by 0.02, with 97.5 % confidence); what
+    is published is fitted again on all pairs.
 
     Parameters
     ----------

@@ -1,0 +1,89 @@
+"""Share of wallet and unmet need come with bounds that hold them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from crmml.data.tables import open_tables
+from crmml.exceptions import MissingColumnsError
+from crmml.features.wallet import build_wallet, find_signals
+from crmml.plots import plot_flows
+from crmml.scoring.differences import count_flows
+from crmml.scoring.outlooks import _shares_of_wallet
+
+
+def log(**more):
+    rows = [("a", "2023-01-10", 60.0), ("a", "2023-05-10", 20.0), ("b", "2023-01-12", 30.0)]
+    rows += [("c", "2023-05-02", 10.0)]
+    frame = pd.DataFrame(rows, columns=["customer_id", "timestamp", "amount"])
+    return frame.assign(timestamp=pd.to_datetime(frame["timestamp"]), **more)
+
+
+def test_an_inferred_share_lies_within_its_bounds():
+    wallet = build_wallet(log(), "2023-06-30", length="13W")
+    found = _shares_of_wallet(wallet.frame)
+    for name in ("share_of_wallet", "unmet_need"):
+        low, value, high = (found[f"{name}{end}"] for end in ("_lower", "", "_upper"))
+        assert (low <= value).all()
+        assert (value <= high).all()
+    # a bought for 20 in the window, for 60 in the best one before; the peers' best is 45
+    assert found.loc["a"].tolist() == pytest.approx([20 / 52.5, 20 / 60, 1.0, 32.5, 0.0, 40.0])
+    assert found.loc["b", ["share_of_wallet", "unmet_need_upper"]].tolist() == [0.0, 45.0]
+
+
+def test_of_a_panel_the_bounds_are_the_fact():
+    sellers = ["us", "rival", "us", "us"]
+    wallet = build_wallet(log(seller=sellers), "2023-06-30", length="13W", own_seller="us")
+    found = _shares_of_wallet(wallet.frame)
+    assert found.loc["a"].tolist() == [0.0, 0.0, 0.0, 20.0, 20.0, 20.0]
+    assert np.isnan(found.loc["b", "share_of_wallet"])  # lapsed: nothing was needed
+
+
+def test_who_said_so_when_a_contract_ended_is_with_a_competitor():
+    days = pd.date_range("2023-01-02", periods=13, freq="7D")
+    many = pd.DataFrame({"timestamp": days, "amount": 10.0})
+    buys = pd.concat(
+        [many.assign(customer_id=name) for name in ("said", "silent")]
+        + [
+            pd.DataFrame({"customer_id": [name], "timestamp": ["2023-05-10"], "amount": [5.0]})
+            for name in ("said", "silent")
+        ]
+    )
+    buys["timestamp"] = pd.to_datetime(buys["timestamp"])
+    ends = pd.DataFrame(
+        {
+            "customer_id": ["said", "silent"],
+            "started_at": pd.Timestamp("2023-01-01"),
+            "ended_at": pd.to_datetime(["2023-05-20", "2023-05-20"]),
+            "end_reason": ["competitor", "voluntary"],
+        }
+    )
+    tables = open_tables({"transactions": buys, "subscriptions": ends})
+    signals = find_signals(tables, "2023-06-30", "13W")
+    assert signals == {"said"}
+    assert find_signals(tables, "2023-05-20", "13W") == frozenset()  # not known yet
+    assert find_signals(open_tables(buys), "2023-06-30", "13W") == frozenset()
+    found = build_wallet(tables, "2023-06-30", length="13W", signals=signals).frame
+    assert found.loc["said", ["loyalty_class", "loyalty_evidence"]].tolist() == [
+        "competitor",
+        "stated",
+    ]
+    # own data alone give a probability and never the class
+    assert found.loc["silent", "loyalty_class"] == "disloyal"
+    assert 0 < found.loc["silent", "probability_competitor"] < 1
+
+
+def test_flows_between_two_cutoffs_count_everybody_once():
+    before = pd.DataFrame({"customer_id": [1, 2, 3], "loyalty_class": ["loyal", "split", "split"]})
+    after = pd.DataFrame({"customer_id": [2, 3, 4], "loyalty_class": ["lapsed", "split", "loyal"]})
+    flows = count_flows(before, after, "loyalty_class")
+    assert list(flows.index) == ["loyal", "split", "new"]
+    assert list(flows.columns) == ["loyal", "split", "lapsed", "gone"]
+    assert flows.to_numpy().sum() == 4
+    assert flows.loc["loyal", "gone"] == flows.loc["new", "loyal"] == 1
+    assert "3 of 4" in plot_flows(flows, aspect="loyalty class", ax=Figure().subplots()).get_title(
+        loc="left"
+    )
+    with pytest.raises(MissingColumnsError):
+        count_flows(before, after, "value_tier")
