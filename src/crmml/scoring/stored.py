@@ -210,9 +210,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "matrix_": (_chances, "rows of chances that add up to 1"),
     "role_cuts": (_cuts, "the four cut points, numbers from 0 or null"),
-    **dict.fromkeys(
-        ("satisfied_from", "dissatisfied_to"), (_score, "a score from 0 to 10")
-    ),
+    **dict.fromkeys(("satisfied_from", "dissatisfied_to"), (_score, "a score from 0 to 10")),
 }
 """What stands under a name, wherever in a file it does."""
 
