@@ -28,13 +28,15 @@ from crmml.features.contracts import (
     build_person_periods,
 )
 from crmml.features.experience import count_touches, name_dimensions, read_zones
+from crmml.features.horizons import compare_horizons, refuse_short_horizon
 from crmml.features.labels import build_labelled, build_outcomes, check_no_future
 from crmml.features.merits import gather_merits
+from crmml.features.periods import measure_periods
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.purchases import fetch
 from crmml.features.snapshot import build_snapshot
 from crmml.features.tracking import count_repeat_purchases, count_weekly_purchases
-from crmml.features.wallet import build_wallet, rolling_wallets
+from crmml.features.wallet import build_wallet, find_signals, rolling_wallets
 from crmml.features.windows import Window
 
 CUTOFF = pd.Timestamp("2023-07-03 00:00")
@@ -277,6 +279,21 @@ def cohorts(tables: Tables) -> dict[str, Any]:
     return {"who": name_cohorts(tables, CUTOFF, **how), "found": found.reset_index()}
 
 
+def by_month(tables: Tables) -> pd.DataFrame:
+    ids = sorted(tables.transactions.customer_id.execute().unique())
+    groups = pd.Series([str(place % 2) for place in range(len(ids))], index=ids)
+    return measure_periods(tables, CUTOFF, groups, own_seller=seller(tables)).reset_index()
+
+
+def lapses(tables: Tables) -> dict[str, Any]:
+    refuse_short_horizon(tables, CUTOFF, "104W", own_seller=seller(tables))
+    return {"table": compare_horizons(tables, CUTOFF, own_seller=seller(tables)).reset_index()}
+
+
+def signals(tables: Tables) -> dict[str, Any]:
+    return {"said": sorted(find_signals(tables, CUTOFF, "52W"))}
+
+
 ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] = {
     build_snapshot: (
         snapshot,
@@ -308,6 +325,10 @@ ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] 
     name_cohorts: (cohorts, []),
     gather_categories: (categories, [{}]),
     gather_merits: (merits, [{}]),
+    measure_periods: (by_month, [{}]),
+    compare_horizons: (lapses, [{}]),
+    refuse_short_horizon: (lapses, []),
+    find_signals: (signals, [{}]),
     count_weekly_purchases: (weekly, [{"grain": "hour"}, {"grain": "week"}]),
 }
 CASES = [(measure, settings) for measure, many in ROWS.values() for settings in many]
@@ -376,7 +397,7 @@ BRIEF_CASES = [(measure, many[0]) for measure, many in BRIEF]
         for case, (measure, settings) in enumerate(CASES)
         if "category" in columns or not (settings.get("by_category") or measure is categories)
         # contracts do not look at the log, in which the worlds differ
-        if measure not in (contracts, at_risk, experience) or world == FULL
+        if measure not in (contracts, at_risk, experience, signals) or world == FULL
     ],
 )
 def test_postgres_gives_the_figures_of_duckdb(on_postgres, world, case):
@@ -421,7 +442,7 @@ def test_every_function_on_tables_has_a_row():
         and not node.name.startswith("_")
     }
     within = {
-        *("of", "rebuild", "summarised", "keep_customers"),
+        *("of", "at", "rebuild", "summarised", "keep_customers"),
         *("attach_profit", "attach_touches", "find_unknown_costs", "columns_beside"),
         *("contract_span", "gather_purchases"),
     }

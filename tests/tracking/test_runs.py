@@ -203,7 +203,18 @@ def test_no_file_of_a_logged_model_is_a_pickle(shelf):
     model = train(shelf, "files")
     folder = Path(mlflow.artifacts.download_artifacts(model.uri))
     suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
-    assert suffixes <= {"", ".json", ".yaml", ".txt", ".py", ".typed", ".sha256"}
+    assert suffixes <= {
+        "",
+        ".json",
+        ".yaml",
+        ".txt",
+        ".py",
+        ".typed",
+        ".sha256",
+        ".jinja",
+        ".css",
+        ".js",
+    }
     assert (folder / "code" / "crmml" / "tracking" / "pyfunc.py").is_file()
     assert (folder / "requirements.txt").read_text().splitlines() == requirements()
     assert all("==" in line for line in requirements())

@@ -13,7 +13,7 @@ from crmml._typing import MONTHS, Duration, FloatArray, Grain, IntArray
 from crmml.data.tables import Tables, open_tables
 from crmml.exceptions import ParameterError, TooLittleDataError
 from crmml.features.batches import keep_customers
-from crmml.features.purchases import cents, collapse_lines
+from crmml.features.purchases import cents, collapse_lines, fetch
 from crmml.features.snapshot import own_lines
 from crmml.features.windows import end_of_observation, read_moment
 from crmml.metrics.bootstrap import hash_keys
@@ -23,6 +23,9 @@ HORIZONS = ("4W", "8W", "13W", "26W", "52W")
 ADAPTIVE = "own 90 % gap"
 _NORMAL_90 = 1.2815515655446004
 _MOST_CUSTOMERS, _MOST_WINDOWS, _CANDIDATES = 100_000, 6, 4.0
+
+_LEAST_GAPS = 30
+"""Gaps between purchases from which on their median is held against a horizon."""
 
 
 def compare_horizons(
@@ -125,8 +128,8 @@ def refuse_short_horizon(
     bought = periods.filter(periods.lines > 0)
     before = bought.period.lag().over(ibis.window(group_by="customer_id", order_by="period"))
     gaps = bought.select(gap=bought.period - before).filter(ibis._.gap.notnull())
-    found = gaps.group_by("gap").agg(n=gaps.count()).to_pandas().sort_values("gap")
-    if found.empty:
+    found = fetch(gaps.group_by("gap").agg(n=gaps.count()), ["gap"])
+    if found["n"].sum() < _LEAST_GAPS:  # a median of so few says little
         return
     reached = found["n"].cumsum().to_numpy()
     median = float(found["gap"].to_numpy()[np.searchsorted(reached, reached[-1] / 2)])
@@ -148,14 +151,16 @@ def _purchases(
     end = end_of_observation(tables.last_timestamp, grain)
     moment = end if cutoff is None else read_moment(cutoff, "cutoff")
     lines = own_lines(tables.transactions, own_seller)
-    people = lines.select("customer_id").distinct().to_pandas()["customer_id"]
+    people = fetch(lines.select("customer_id").distinct())["customer_id"]
     if len(people) > _MOST_CUSTOMERS:
         limit = np.uint64(_MOST_CUSTOMERS / len(people) * (2**64 - 2**11))
         tables = keep_customers(tables, pd.Index(people[hash_keys(people) <= limit]))
         lines = own_lines(tables.transactions, own_seller)
     lines = lines.filter(lines.timestamp < moment).mutate(cents=cents(lines.amount))
     periods = collapse_lines(lines, grain)
-    found = periods.filter(periods.lines > 0).select("customer_id", "period").to_pandas()
+    found = fetch(
+        periods.filter(periods.lines > 0).select("customer_id", "period"), ["customer_id", "period"]
+    )
     if found.empty:
         raise TooLittleDataError(f"nothing was bought before {moment.date()}")
     code = pd.factorize(found["customer_id"])[0].astype(np.int64)

@@ -268,7 +268,7 @@ def find_signals(
     closes = read_moment(cutoff, "cutoff")
     within = (ends.ended_at >= shifted(closes, length, -1)) & (ends.ended_at < closes)
     said = ends.filter(within & (ends.end_reason == "competitor"))
-    return frozenset(said.select("customer_id").distinct().execute()["customer_id"].tolist())
+    return frozenset(fetch(said.select("customer_id").distinct())["customer_id"].tolist())
 
 
 def rolling_wallets(

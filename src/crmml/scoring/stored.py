@@ -105,6 +105,8 @@ def _margin(value: Any) -> bool:
 
 
 def _chances(value: Any) -> bool:
+    if isinstance(value, dict) and not {"settings", "state"} <= set(value):
+        return False
     rows = value["state"]["matrix_"] if isinstance(value, dict) else value
     sums = [sum(_numbers(row)) for row in rows]
     return min(_numbers(rows)) >= 0 and all(abs(one - 1.0) < 1e-6 for one in sums)
@@ -139,7 +141,9 @@ def _curve(value: Any) -> bool:
 
 def _peers(value: Any) -> bool:
     numbers = all(isinstance(value[name], (int, float)) for name in ("peak", "peak_occasions"))
-    return numbers and isinstance(value["goes_on"], list) and len(value["goes_on"]) > 0
+    rates = value["goes_on"]
+    flat = isinstance(rates, list) and not any(isinstance(one, (list, dict)) for one in rates)
+    return numbers and flat and len(rates) > 0
 
 
 _TINY, _MOST = 1e-300, 1e15
