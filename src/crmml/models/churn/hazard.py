@@ -220,8 +220,10 @@ class HazardModel(ContractModel):
             raw = Trees(self.trees_, self.num_threads).score(X)
             raw = raw[:, None] if raw.ndim == 1 else raw[:, 1:] - raw[:, :1]
             return np.asarray(raw)
+        # Row by row, so that the chance of a customer does not depend on the batch.
         table = np.asarray(self.coefficients_)[1:]
-        return np.asarray(table[:, 0] + X @ table[:, 1:].T)
+        lines = [line[0] + (X * line[1:]).sum(axis=1) for line in table]
+        return np.column_stack(lines)
 
     def _probabilities(self, scores: FloatArray) -> FloatArray:
         return _softmax(np.asarray(self.shifts_) + self.slope_ * scores)
