@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage check format doors torture bench pymc rivals notebooks constraints clean
+.PHONY: help setup demo test coverage check format doors torture browser bench pymc rivals notebooks constraints clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -58,6 +58,11 @@ torture: $(VENV)/.ready-dev ## kill train, promote, score and the first database
 	@OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m faults.torture --kills $(KILLS)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q -m torture
 	@OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -n 2 -q -m hypothesis
+
+browser: $(VENV)/.ready-dev ## open the report in a headless Chromium: three widths, two languages, no errors
+	@$(INSTALL) ".[browser]"
+	@command -v chromedriver > /dev/null || { test "$$(id -u)" = 0 && apt-get install -y -q --no-install-recommends chromium chromium-driver > /dev/null; } || { echo "Chromium and its driver are needed: on Debian apt-get install chromium chromium-driver"; exit 1; }
+	@$(BIN)/python -m pytest -m browser tests/reports/test_browser.py
 
 CUSTOMERS ?= 1000000
 PYMC ?= $(wildcard .venv-pymc/bin/python)

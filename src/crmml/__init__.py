@@ -19,6 +19,7 @@ _HOME = {
     "load": "crmml.storage.loading",
     "explain": "crmml.scoring.explanation",
     "load_cdnow": "crmml.data.datasets",
+    "monitor": "crmml.scorecard.monitor",
     "read": "crmml.data.first_look",
     "report": "crmml.reports.page",
     "ScoringBundle": "crmml.scoring.bundle",
@@ -37,6 +38,7 @@ __all__ = [
     "explain",
     "load",
     "load_cdnow",
+    "monitor",
     "read",
     "report",
     "score",
@@ -47,7 +49,17 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
-    if name in {"actions", "data", "features", "metrics", "models", "plots", "segments", "stats"}:
+    if name in {
+        "actions",
+        "data",
+        "features",
+        "metrics",
+        "models",
+        "plots",
+        "scorecard",
+        "segments",
+        "stats",
+    }:
         return import_module(f"crmml.{name}")
     raise AttributeError(f"module 'crmml' has no attribute {name!r}")
 

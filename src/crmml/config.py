@@ -241,6 +241,32 @@ class TierSection(_Section):
         return self
 
 
+class SegmentSection(_Section):
+    """Segments beside value: experience, and the group of each customer."""
+
+    experience_window: DurationText = Field(
+        "26W", description="how far back surveys and complaints are read"
+    )
+    satisfied_from: float = Field(
+        7, ge=0, le=10, description="score of a survey from which the experience is positive"
+    )
+    dissatisfied_to: float = Field(
+        4, ge=0, le=10, description="score up to which it is negative; neutral between the two"
+    )
+    group: str = Field(
+        "industry", min_length=1, description="column of the customers that is served as group"
+    )
+
+    @model_validator(mode="after")
+    def _apart(self) -> SegmentSection:
+        if not self.dissatisfied_to < self.satisfied_from:
+            raise ValueError(
+                "dissatisfied_to must be below satisfied_from; got "
+                f"{self.dissatisfied_to:g} and {self.satisfied_from:g}"
+            )
+        return self
+
+
 class ContactLimitSection(_Section):
     """At most so many contacts of one customer within a time, whatever the action."""
 
@@ -303,6 +329,7 @@ class Config(_Section):
     contact: ContactSection = ContactSection()
     backtest: BacktestSection = BacktestSection()
     tiers: TierSection = TierSection()
+    segments: SegmentSection = SegmentSection()
     actions: ActionSection = ActionSection()
     tracking: TrackingSection = TrackingSection()
 

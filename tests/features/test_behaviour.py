@@ -198,5 +198,6 @@ def test_missing_category_and_channel_are_not_invented():
 def test_absent_features_are_found_from_the_columns_alone():
     columns = ["cost", "channel", "category", "quantity", "discount", "acquisition_cost"]
     columns += ["service_cost", "interactions.cost", "treatments.cost"]
+    columns += [f"interactions.{name}" for name in ("kind", "resolved_at", "score")]
     assert find_absent(columns, "day") == {}
     assert set(find_absent([], "week")) > {"weekend_share", "margin_rate", "channel_share_*"}

@@ -20,12 +20,16 @@ import crmml.features
 from crmml.data.settings import Policies
 from crmml.data.tables import Tables, open_tables
 from crmml.features.batches import in_batches
+from crmml.features.categories import gather_categories
+from crmml.features.cohorts import measure_cohorts, name_cohorts
 from crmml.features.contracts import (
     build_contract_outcomes,
     build_contracts,
     build_person_periods,
 )
+from crmml.features.experience import count_touches, name_dimensions, read_zones
 from crmml.features.labels import build_labelled, build_outcomes, check_no_future
+from crmml.features.merits import gather_merits
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.purchases import fetch
 from crmml.features.snapshot import build_snapshot
@@ -122,11 +126,29 @@ def embedded(world: str) -> Tables:
     given = {
         "transactions": lines,
         "customers": people,
-        "interactions": events.assign(kind="contact"),
+        "interactions": touches(events),
         "treatments": events.assign(action="call"),
         "subscriptions": periods_of(ids),
     }
     return open_tables(given, policies=Policies(unlikely_dates="keep"))
+
+
+def touches(events: pd.DataFrame) -> pd.DataFrame:
+    """Write touch points: a survey, a complaint at the same moment, a referral, a suggestion."""
+    place = np.arange(len(events))
+    said = events.assign(kind="survey", score=place % 11, cost=0.0)
+    settled = (events["timestamp"] + pd.Timedelta(days=3)).mask(place % 3 == 0)
+    complaint = events.assign(kind="complaint", resolved_at=settled, cost=0.0)
+    friend = np.roll(events["customer_id"].to_numpy(dtype=object), 1)
+    early = events["timestamp"] - pd.Timedelta(days=400)
+    friends = {"timestamp": early, "referred_customer_id": friend, "cost": 0.0}
+    referral = events.assign(kind="referral", **friends)
+    idea = events.assign(kind="suggestion", led_to_change=place % 2 == 0, cost=0.0)
+    rows = [events.assign(kind="contact"), said, complaint[place % 2 == 0], referral, idea]
+    table = pd.concat(rows, ignore_index=True)
+    flags = pd.array(table["led_to_change"], dtype="boolean")
+    dimension = np.array(["price", "Größe", None], dtype=object)[np.arange(len(table)) % 3]
+    return table.assign(led_to_change=flags, dimension=dimension)
 
 
 def periods_of(ids: list[Any]) -> pd.DataFrame:
@@ -232,6 +254,29 @@ def at_risk(tables: Tables, **settings: Any) -> pd.DataFrame:
     return build_person_periods(tables, CUTOFF, **settings).frame
 
 
+def experience(tables: Tables) -> dict[str, Any]:
+    dimensions = name_dimensions(tables, CUTOFF)
+    zones = read_zones(tables, CUTOFF, dimensions=dimensions)
+    assert zones["experience_zone"].nunique() == 3
+    return {"dimensions": dimensions, "zones": zones, "counts": count_touches(tables, CUTOFF)}
+
+
+def categories(tables: Tables) -> pd.DataFrame:
+    return gather_categories(tables, CUTOFF, seller(tables))
+
+
+def merits(tables: Tables) -> dict[str, Any]:
+    found = gather_merits(tables, CUTOFF, seller(tables))
+    assert found["referrals_won"].sum() > 0
+    return {name: one.to_frame() for name, one in found.items()}
+
+
+def cohorts(tables: Tables) -> dict[str, Any]:
+    how = {"by": "acquisition_cost", "own_seller": seller(tables)}
+    found = measure_cohorts(tables, CUTOFF, **how)
+    return {"who": name_cohorts(tables, CUTOFF, **how), "found": found.reset_index()}
+
+
 ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] = {
     build_snapshot: (
         snapshot,
@@ -256,6 +301,13 @@ ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] 
     build_contracts: (contracts, [{}, {"grace": "5D", "trailing": "30D"}]),
     build_contract_outcomes: (contracts, [{"period": "28D"}]),
     build_person_periods: (at_risk, [{}, {"grace": "5D", "since": "2022-12-01"}]),
+    count_touches: (experience, [{}]),
+    name_dimensions: (experience, []),
+    read_zones: (experience, []),
+    measure_cohorts: (cohorts, [{}]),
+    name_cohorts: (cohorts, []),
+    gather_categories: (categories, [{}]),
+    gather_merits: (merits, [{}]),
     count_weekly_purchases: (weekly, [{"grain": "hour"}, {"grain": "week"}]),
 }
 CASES = [(measure, settings) for measure, many in ROWS.values() for settings in many]
@@ -322,9 +374,9 @@ BRIEF_CASES = [(measure, many[0]) for measure, many in BRIEF]
         )
         for world, (_, columns, _) in WORLDS.items()
         for case, (measure, settings) in enumerate(CASES)
-        if "category" in columns or not settings.get("by_category")
+        if "category" in columns or not (settings.get("by_category") or measure is categories)
         # contracts do not look at the log, in which the worlds differ
-        if measure not in (contracts, at_risk) or world == FULL
+        if measure not in (contracts, at_risk, experience) or world == FULL
     ],
 )
 def test_postgres_gives_the_figures_of_duckdb(on_postgres, world, case):
@@ -370,7 +422,7 @@ def test_every_function_on_tables_has_a_row():
     }
     within = {
         *("of", "rebuild", "summarised", "keep_customers"),
-        *("attach_profit", "find_unknown_costs", "columns_beside"),
+        *("attach_profit", "attach_touches", "find_unknown_costs", "columns_beside"),
         *("contract_span", "gather_purchases"),
     }
     assert on_tables - within == {function.__name__ for function in ROWS}

@@ -13,6 +13,7 @@ from sklearn.base import clone
 
 import crmml
 from crmml import models
+from crmml.data.tables import open_tables
 from crmml.exceptions import (
     CrmmlError,
     DataError,
@@ -23,8 +24,15 @@ from crmml.exceptions import (
     ParameterError,
     WrongArgumentError,
 )
+from crmml.features.contracts import (
+    Contracts,
+    PersonPeriods,
+    build_contracts,
+    build_person_periods,
+)
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import Wallet, rolling_wallets
+from crmml.testing.contracts import simulate_contracts
 
 PURCHASE = {
     "BetaGeoModel": {},
@@ -303,6 +311,17 @@ def from_process(process=models.ParetoNBDModel):
     return models.ProcessForecaster(purchase_model=process(), spend_model=spend, horizon=HORIZON)
 
 
+def fit_periods(model, parts):
+    return model.fit(parts[0])
+
+
+def ask_renewals(model, part):
+    whole = model.churn_probability(part, "90D").to_frame()
+    by_cause = model.churn_by_cause(part, "90D")
+    lived = model.expected_residual_lifetime(part, "90D")
+    return whole.join(by_cause).assign(lived=lived)
+
+
 def blended():
     heuristic = models.HeuristicForecaster(horizon=HORIZON)
     members = [from_process(), from_process(models.ModifiedBetaGeoModel), heuristic]
@@ -322,6 +341,14 @@ LEARNERS = {
     "PurchaseChurn": (lambda: models.PurchaseChurn(horizon=HORIZON), fit_churn, ask_churn),
     "RecencyRule": (models.RecencyRule, fit_churn, ask_churn),
     "ShiftedBetaGeoModel": (models.ShiftedBetaGeoModel, fit_contracts, ask_contracts),
+    "HazardModel": (models.HazardModel, fit_periods, ask_renewals),
+    "HazardModel, boosting": (
+        lambda: models.HazardModel(learner="boosting"),
+        fit_periods,
+        ask_renewals,
+    ),
+    "BetaDiscreteWeibullModel": (models.BetaDiscreteWeibullModel, fit_periods, ask_renewals),
+    "ContractRule": (models.ContractRule, fit_periods, ask_renewals),
     "LoyaltyModel": (lambda: models.LoyaltyModel(n_boot=20), fit_loyalty, ask_loyalty),
     "HeuristicForecaster": (
         lambda: models.HeuristicForecaster(horizon=HORIZON),
@@ -338,16 +365,16 @@ LEARNERS = {
     "OwnMeanSpend": (models.OwnMeanSpend, fit_snapshot, ask_spend),
 }
 learners = pytest.mark.parametrize("name", LEARNERS)
-CONTRACTS = {"BetaDiscreteWeibullModel", "ContractRule", "HazardModel"}
-"""Walked in the tests of :mod:`crmml.models.churn.hazard`."""
-WALKED_IN_OTHER_TESTS = {"LifetimeValueModel", *CONTRACTS}
+WALKED_IN_OTHER_TESTS = {"LifetimeValueModel"}
 
 
 def chosen(part, rows):
     """Return the given rows of a window, of a wallet or of a table of contracts, in that order."""
     if isinstance(part, pd.DataFrame):
         return part.iloc[rows]
-    if isinstance(part, Wallet):
+    if isinstance(part, PersonPeriods):  # which are always sorted by whoever makes them
+        return part
+    if isinstance(part, (Wallet, Contracts)):
         return replace(part, frame=part.frame.iloc[rows])
     frame = part.snapshot.frame.iloc[rows].reset_index(drop=True)
     snapshot = replace(part.snapshot, frame=frame[[*frame.columns[::-1]]])
@@ -357,7 +384,7 @@ def chosen(part, rows):
 def content(part):
     if isinstance(part, pd.DataFrame):
         return [part.copy()]
-    if isinstance(part, Wallet):
+    if isinstance(part, (Wallet, PersonPeriods, Contracts)):
         return [part.frame.copy()]
     return [part.snapshot.frame.copy(), part.outcomes.copy()]
 
@@ -370,7 +397,9 @@ def histories(cdnow_tables, cdnow_quarters):
         {"customer_id": [f"c{i}" for i in range(300)], "renewals": renewals, "ended": renewals < 7}
     )
     wallets = rolling_wallets(cdnow_tables, "1998-07-01", length=HORIZON, most=3)
-    kinds = {fit_contracts: [contracts], fit_loyalty: wallets}
+    telecom = open_tables(simulate_contracts(800, seed=2))
+    at_risk = [build_person_periods(telecom), build_contracts(telecom)]
+    kinds = {fit_contracts: [contracts], fit_loyalty: wallets, fit_periods: at_risk}
     return {name: kinds.get(fit, cdnow_quarters) for name, (_, fit, _) in LEARNERS.items()}
 
 
@@ -408,7 +437,9 @@ def test_a_learner_knows_no_order_of_rows_columns_and_windows(learned, histories
     make, fit, ask = LEARNERS[name]
     rng = np.random.default_rng(1)
     mixed = [chosen(part, rng.permutation(len(part))) for part in histories[name]]
-    in_turn = mixed if fit in (fit_snapshot, fit_contracts) else [*mixed[-2::-1], mixed[-1]]
+    in_turn = (
+        mixed if fit in (fit_snapshot, fit_contracts, fit_periods) else [*mixed[-2::-1], mixed[-1]]
+    )
     again = fit(make(), in_turn)
     expected = learned[name][1]
     found = ask(again, mixed[-1]).loc[expected.index]
@@ -564,12 +595,14 @@ def test_a_table_of_customers_gets_from_frame():
 def test_a_learner_refuses_what_is_of_another_kind(histories, name):
     make, fit, _ = LEARNERS[name]
     newest = histories[name][-1]
-    wrong = {fit_contracts: world("ParetoNBDModel", 20), fit_loyalty: newest, fit_snapshot: newest}
+    wrong = {fit_contracts: world("ParetoNBDModel", 20)}
+    wrong |= dict.fromkeys((fit_loyalty, fit_snapshot, fit_periods), newest)
     given = wrong.get(fit, getattr(newest, "snapshot", None))
     if name == "PurchaseChurn":  # fits on a snapshot without outcomes
         given = newest
     told = {
         fit_contracts: "needs a DataFrame of contracts; got a Snapshot",
+        fit_periods: "needs PersonPeriods; got a Contracts: it does not know.*build_person_periods",
         fit_loyalty: "needs a list of wallets.*rolling_wallets",
         fit_snapshot: "needs a Snapshot; got a LabelledSnapshot: give its .snapshot",
         fit_churn: "needs a list of labelled snapshots.*got a (LabelledSnapshot: put|Snapshot: it)",
@@ -586,10 +619,15 @@ def test_a_learner_refuses_to_predict_for_what_is_of_another_kind(learned, name)
         fit_forecast: lambda wrong: model.forecast(wrong),
         fit_churn: lambda wrong: model.churn_probability(wrong),
         fit_contracts: lambda wrong: model.churn_probability(wrong, "3P"),
+        fit_periods: lambda wrong: model.churn_probability(wrong, "90D"),
         fit_loyalty: lambda wrong: model.loyalty_probabilities(wrong),
         fit_snapshot: lambda wrong: LEARNERS[name][2](model, type("Part", (), {"snapshot": wrong})),
     }[LEARNERS[name][1]]
-    needed = {fit_contracts: "a DataFrame of contracts", fit_loyalty: "a Wallet"}
+    needed = {
+        fit_contracts: "a DataFrame of contracts",
+        fit_periods: "Contracts",
+        fit_loyalty: "a Wallet",
+    }
     told = needed.get(LEARNERS[name][1], "a Snapshot")
     with pytest.raises(WrongArgumentError, match=f"needs {told}.*; got the text or path"):
         ask("purchases.csv")

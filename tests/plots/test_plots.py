@@ -165,12 +165,34 @@ def earned() -> pd.DataFrame:
     return pd.DataFrame({**columns, "own_value_profit": [0.0, 2.0, 1.0]}, index=at)
 
 
+def cohorts() -> pd.DataFrame:
+    starts = pd.to_datetime(["2024-01-01", "2024-02-01"])
+    index = pd.MultiIndex.from_product([starts, [0, 1]], names=["cohort", "age"])
+    retention = [1.0, 0.4, 1.0, np.nan]
+    columns = {"customers": [5, 5, 4, 4], "expected_retention": [1.0, 0.5] * 2}
+    return pd.DataFrame({"retention": retention, **columns}, index=index)
+
+
+def charted() -> pd.DataFrame:
+    periods = pd.date_range("2024-01-01", periods=4, freq="MS")
+    columns = {"value": [1.0, 1.2, 1.1, 3.0], "centre": 1.1, "lower": 0.5, "upper": 2.0}
+    told = {"baseline": [True, True, True, False], "signal": ["", "", "", "beyond the limits"]}
+    return pd.DataFrame({**columns, **told}, index=periods)
+
+
+def worth() -> pd.DataFrame:
+    columns = {"expected": [90.0, 20.0, 110.0], "at_stake": [10.0, 5.0, 15.0]}
+    return pd.DataFrame({**columns, "one_point": [1.0, 0.25, 1.25]}, index=["A", "B", "all"])
+
+
 DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_active": (periods, {}),
     "plot_alive_path": (path, {}),
     "plot_budget_curve": (budget, {"budget": 10.0}),
     "plot_calendar_profile": (calendar, {}),
     "plot_calibration": (deciles, {}),
+    "plot_cohort_retention": (cohorts, {}),
+    "plot_control_chart": (charted, {"share": False}),
     "plot_customer": (
         life,
         {"purchases": BOUGHT, "cutoff": pd.Timestamp("2024-01-06"), "next_purchase": NEXT},
@@ -190,6 +212,7 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_pyramids": (pyramids, {}),
     "plot_reliability": (reliability, {}),
     "plot_settling": (settling, {}),
+    "plot_retention_worth": (worth, {}),
     "plot_tier_profile": (tiers, {}),
     "plot_tracking": (tracking, {"cutoff": 4}),
     "plot_value_by_period": (periods, {}),
@@ -490,6 +513,14 @@ def test_the_usual_candidates_have_plain_words() -> None:
     written = {name: model_label(name) for name in Config().backtest.candidates}
     assert [name for name, label in written.items() if label == name] == []
     assert len(set(written.values())) == len(written)
+
+
+def test_what_a_cohort_has_not_lived_through_is_grey_and_never_0() -> None:
+    ax = crmml.plots.plot_cohort_retention(cohorts())
+    drawn = ax.images[0].get_array()
+    assert drawn.mask.tolist() == [[False, False], [False, True], [False, False]]
+    assert ax.get_yticklabels()[0].get_text() == "2024-01-01  (5)"
+    assert sorted(text.get_text() for text in ax.texts) == ["100%", "100%", "100%", "40%", "50%"]
 
 
 # -- the gallery -------------------------------------------------------------------------------

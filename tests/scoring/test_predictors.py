@@ -198,7 +198,7 @@ def test_the_glossary_has_a_line_for_every_column_of_the_scores(trained):
 def test_every_null_column_has_its_reason(alone):
     empty = {name for name in alone.table if alone.table[name].isna().all()}
     assert empty <= set(alone.absent)
-    assert {"contactable", "group", "experience_zone", "taste_segment"} <= set(alone.absent)
+    assert {"contactable", "group", "experience_zone", "referrals_won"} <= set(alone.absent)
 
 
 def test_null_columns_are_written_in_their_declared_types(alone, full, tmp_path):

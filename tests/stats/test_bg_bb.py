@@ -9,7 +9,6 @@ import mpmath as mp
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crmml.exceptions import CrmmlError, DataError, ParameterError
@@ -80,44 +79,7 @@ def test_likelihood_equals_the_published_sum_of_beta_functions():
     assert found[0] == pytest.approx(float(value), rel=1e-12)
 
 
-def test_score_is_the_derivative():
-    base, _ = donations()
-    histories = [base.frame[name].to_numpy(float) for name in ("frequency", "recency", "T")]
-    theta = np.array([1.3, 0.7, 1.0, 2.5])
-    _, gradient = bg_bb.score(Params(*theta), *histories)
-    for i in range(4):
-        step = np.zeros(4)
-        step[i] = 1e-5
-        up, down = (
-            bg_bb.log_likelihood(Params(*(theta * np.exp(h))), *histories) for h in (step, -step)
-        )
-        assert gradient[i] == pytest.approx((up - down) / 2e-5, abs=1e-8)
-
-
 POSITIVE = st.floats(-1.5, 2).map(lambda power: float(10**power))
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    params=st.tuples(POSITIVE, POSITIVE, POSITIVE, POSITIVE),
-    x=st.integers(0, 10),
-    silent=st.integers(0, 10),
-    missed=st.integers(0, 10),
-)
-def test_distributions_have_the_expectation_for_their_mean(params, x, silent, missed):
-    params, t_x = Params(*params), float(x + missed if x else 0)
-    history = [np.array([v]) for v in (float(x), t_x, t_x + silent)]
-    alive = bg_bb.probability_alive(params, *history)[0]
-    assert 0.0 <= alive <= 1.0
-    if not silent:
-        assert alive == 1.0
-    future = bg_bb.if_alive(params, *history)
-    t = np.array([7.0])
-    probabilities = bg_bb.pmf(future, t, 7)[0]
-    assert probabilities.sum() == pytest.approx(1.0, abs=1e-11)
-    expected = bg_bb.expected_purchases(future, t)[0]
-    assert probabilities @ np.arange(8) == pytest.approx(expected, rel=1e-9)
-    assert expected <= bg_bb.expected_purchases(future, t + 1)[0] <= expected + 1
 
 
 @pytest.mark.parametrize("gamma", [0.657, 1.0, 2.0000001])
@@ -138,13 +100,6 @@ def test_discounting_meets_its_limits():
     assert none[1] == pytest.approx(1.2 / 1.95 * 2.8 / 2.0, rel=1e-14)
     assert bg_bb.discounted_purchases(params, t, 2e-3)[1] == pytest.approx(none[1], rel=0.02)
     assert bg_bb.discounted_purchases(PAPER, t, 0.0)[1] == np.inf
-
-
-def test_draws_agree_with_the_distribution():
-    t = np.full(100_000, 6.0)
-    draws = bg_bb.draw(PAPER, t, np.random.default_rng(2))
-    share = np.bincount(draws.astype(int), minlength=7) / len(t)
-    assert share == pytest.approx(bg_bb.pmf(PAPER, t[:1], 6)[0], abs=0.006)
 
 
 def test_parameters_are_recovered_from_simulated_histories():

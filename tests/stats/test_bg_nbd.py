@@ -3,8 +3,6 @@
 import mpmath as mp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from crmml.stats import bg_nbd
@@ -137,31 +135,3 @@ def test_expectation_to_infinity_is_finite_exactly_where_a_exceeds_one():
     assert bg_nbd.discounted_purchases(Params(1.0, 1.0, 1.0, 2.0), forever, 0.0)[0] == np.inf
     value = bg_nbd.discounted_purchases(Params(1.0, 1.0, 3.0, 2.0), forever, 0.0)
     assert_allclose(value, 2.0, rtol=1e-14)
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    st.tuples(*[st.floats(0.05, 20.0)] * 4),
-    st.floats(0.01, 30.0),
-)
-def test_distribution_adds_up_and_has_the_expected_mean(params, t):
-    params = Params(*rows(*params))
-    horizon = np.array([t])
-    n = np.arange(401)
-    table = bg_nbd.pmf(params, horizon, 400)[0]
-    assert (table >= 0).all()
-    if table.sum() > 1 - 1e-12:
-        assert_allclose(table.sum(), 1.0, rtol=1e-10)
-        assert_allclose(n @ table, bg_nbd.expected_purchases(params, horizon)[0], rtol=1e-6)
-    assert table.sum() < 1 + 1e-10
-    assert n @ table <= bg_nbd.expected_purchases(params, horizon)[0] * (1 + 1e-9)
-
-
-def test_draws_have_the_distribution():
-    params = Params(0.8, 2.0, 0.7, 1.5)
-    t = np.full(200_000, 6.0)
-    counts = bg_nbd.draw(params, t, np.random.default_rng(4))
-    expected = bg_nbd.expected_purchases(params, t[:1])[0]
-    assert_allclose(counts.mean(), expected, rtol=0.02)
-    share = np.bincount(counts.astype(int), minlength=4)[:4] / len(t)
-    assert_allclose(share, bg_nbd.pmf(params, t[:1], 3)[0], atol=0.004)

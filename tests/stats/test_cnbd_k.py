@@ -7,7 +7,6 @@ import mpmath as mp
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import beta, gammaln, logsumexp
 
@@ -79,21 +78,6 @@ def test_likelihood_equals_the_integral_over_the_rate(dropout, k, history):
     process = ErlangProcess(k, dropout)
     found = process.log_likelihood(process.make(THETA), *(np.array([float(v)]) for v in history))
     assert found[0] == pytest.approx(integral(k, dropout, *history), rel=1e-12)
-
-
-@both_dropouts
-@pytest.mark.parametrize("k", [2, 5])
-def test_score_is_the_derivative(dropout, k):
-    process, theta = ErlangProcess(k, dropout), np.array(THETA)
-    _, gradient = process.score(process.make(theta), X, T_X, T)
-    for i in range(4):
-        step = np.zeros(4)
-        step[i] = 1e-5
-        up, down = (
-            process.log_likelihood(process.make(theta * np.exp(h)), X, T_X, T)
-            for h in (step, -step)
-        )
-        assert gradient[i] == pytest.approx((up - down) / 2e-5, rel=1e-6, abs=1e-6)
 
 
 # -- mpmath references ---------------------------------------------------------------------------
@@ -422,16 +406,6 @@ def test_longer_silence_of_an_active_regular_buyer_brings_the_next_purchase_near
     assert soon[0] < soon[1] < soon[2]
 
 
-@pytest.mark.parametrize("k", [2, 3])
-def test_draws_agree_with_the_distribution(k):
-    process = ErlangProcess(k)
-    future = process.if_alive(process.make(THETA), X[2:3], T_X[2:3], T[2:3])
-    t = np.full(100_000, 20.0)
-    many = Params(*(np.broadcast_to(v, t.shape) for v in future))
-    share = np.bincount(process.draw(many, t, np.random.default_rng(3)).astype(int), minlength=9)
-    assert share[:9] / len(t) == pytest.approx(process.pmf(future, t[:1], 8)[0], abs=0.006)
-
-
 def test_discounted_purchases_meet_their_limits():
     process = ErlangProcess(3)
     future = process.if_alive(process.make((0.6, 6.0, 1.9, 1.6)), X[:3], T_X[:3], T[:3])
@@ -450,28 +424,6 @@ def test_discounted_purchases_meet_their_limits():
 
 
 POSITIVE = st.floats(-1, 1.7).map(lambda power: float(10**power))
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    theta=st.tuples(POSITIVE, POSITIVE, POSITIVE, POSITIVE),
-    k=st.integers(1, 6),
-    dropout=st.sampled_from(["modified", "plain"]),
-    x=st.integers(0, 60),
-    share=st.floats(0.01, 1),
-)
-def test_distributions_have_the_expectation_for_their_mean(theta, k, dropout, x, share):
-    process = ErlangProcess(k, dropout)
-    past = [np.array([float(v)]) for v in (x, 52 * share if x else 0, 52)]
-    alive = process.probability_alive(process.make(theta), *past)
-    assert 0 <= alive[0] <= 1
-    future = process.if_alive(process.make(theta), *past)
-    probabilities = process.pmf(future, np.array([26.0]), 300)[0]
-    assert (probabilities >= 0).all()
-    assert probabilities.sum() == pytest.approx(1.0, abs=1e-9)
-    few, more = (process.expected_purchases(future, np.array([t]))[0] for t in (26.0, 27.0))
-    assert probabilities @ np.arange(301) == pytest.approx(few, rel=1e-8)
-    assert few <= more
 
 
 # -- the estimator -------------------------------------------------------------------------------

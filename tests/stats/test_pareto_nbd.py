@@ -235,17 +235,6 @@ def test_discounted_horizons_meet_their_limits():
     assert without_end[1] == pytest.approx(0.5 * 12.0 / (8.0 * 2.0), rel=1e-15)
 
 
-def test_draws_have_the_mean_and_the_share_of_silence_of_the_distribution():
-    future = pareto_nbd.if_alive(CDNOW, *rows((4, 20.0, 30.0)))
-    t = np.full(200_000, 39.0)
-    draws = pareto_nbd.draw(
-        Params(*(np.asarray(v).item() for v in future)), t, np.random.default_rng(1)
-    )
-    expected = pareto_nbd.expected_purchases(future, t[:1])[0]
-    assert draws.mean() == pytest.approx(expected, abs=4 * draws.std() / np.sqrt(len(t)))
-    assert (draws == 0).mean() == pytest.approx(pareto_nbd.pmf(future, t[:1], 0)[0, 0], abs=0.005)
-
-
 POSITIVE = st.floats(-3, 3).map(lambda power: float(10**power))
 
 

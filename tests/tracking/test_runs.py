@@ -181,7 +181,7 @@ def test_the_signature_names_every_input_and_the_cutoff(shelf):
         "order_id": ("any", False),
     }
     params = [(p.name, p.default) for p in signature.params]
-    assert params == [("cutoff", "2017-07-01"), ("budget", None)]
+    assert params == [("cutoff", "2017-07-01"), ("budget", None), ("lang", "en")]
     assert {"tier", "cutoff", "sum"} < {c["name"] for c in signature.outputs.to_dict()}
 
 

@@ -179,6 +179,7 @@ def clean(
         If rows break a rule for which the policy says ``error``, if rows share their key, if there
         is more than one currency, or if no row is left.
     """
+    # Words are spelled before the rules look, or "Monthly" would be refused for its capital.
     table = _spell(table, schema)
     _refuse_reserved(table, schema, names)
     if schema is SUBSCRIPTIONS:
@@ -199,6 +200,7 @@ def clean(
 
     _refuse(table, schema, policies, names, facts, _Masks(steps, masks, unreadable, alive))
     cleaned = table.filter(alive).select(columns)
+    # Repeats are counted among the rows that are kept: a duplicate of a dropped row is none.
     repeated = _count_repeated(cleaned, facts["n_kept"], schema, names)
     drop = policies.duplicates == "drop" and not schema.key
     effects = [Effect(step.policy, step.choice, facts[step.policy], step.drops) for step in steps]
@@ -272,6 +274,7 @@ def _measure_cover(table: ir.Table, policies: Policies) -> ir.Table:
     whose = [name for name in ("customer_id", "plan") if name in known]
     ended = table.ended_at.fill_null(_NEVER)
     order = [table.started_at, ended, *(name for name in known if name not in whose)]
+    # The running maximum of what came before: a long period may cover several later ones.
     until = ended.max().over(ibis.window(group_by=whose, order_by=order, rows=(None, -1)))
     if policies.duplicates == "drop":
         before = ibis.window(group_by=whose, order_by=order)
@@ -339,6 +342,7 @@ def _count_repeated(
 ) -> int:
     """Count the rows that repeat others; refuse them where the contract has a key."""
     key = list(schema.key) or _duplicate_key(schema, table.columns)
+    # Most tables repeat nothing, and that is told cheaper than how often they do.
     if engine.has_only_distinct(table, key, n_rows):
         return 0
     repeated = n_rows - int(table.select(key).distinct().count().execute())
@@ -420,12 +424,14 @@ def _steps(
         steps.append(_Step("unreadable", policies.unreadable, concerns, True, empty[-1]))
     for rule in [*_rules_of_columns(table, schema), *_RULES.get(schema.name, _no_rules)(table)]:
         says = f"{rule.says} (else set the policy unreadable to drop)"
+        # What is unknown breaks no rule: missing values have a policy of their own.
         broken = rule.broken.fill_null(False)
         steps.append(_Step(rule.name, policies.unreadable, broken, True, rule.column, says))
     if schema.time is not None:
         at = table[schema.time]
         far = ~_is_likely(at)
         says = f"dates must lie from {EARLIEST:%Y-%m-%d} to before {LATEST:%Y-%m-%d}"
+        # A log may be of any century that its bulk is of; what lies far from it is a slip.
         if bulk is not None:
             far = far | bulk.leaves_out(at)
             says = (
@@ -483,6 +489,7 @@ def _steps_by_customer(table: ir.Table, policies: Policies, schema: TableSchema)
 def _test_customers(table: ir.Table, policies: Policies) -> list[str]:
     """Return the ids that are no customers; those given as hashes are looked up in the table."""
     given = [str(customer) for customer in policies.test_customers]
+    # A bundle stores the ids of test customers as hashes only, as they may be people.
     hashes = {one for one in given if one.startswith(CONCEALED)}
     if not hashes:
         return given

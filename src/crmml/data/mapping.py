@@ -516,7 +516,6 @@ def _propose(
     grain = _find_grain(table, columns, schema, date_format, evidence)
     currencies = _currencies(table, columns, doubts)
     used = {guess.column for guess in columns.values()}
-    apart = revenue.apart if revenue else ()
     return Proposal(
         path=seen.data if isinstance(seen.data, Path) else Path(seen.name),
         data=seen.data,
@@ -535,7 +534,7 @@ def _propose(
         needs_timezone=needs_timezone,
         without_amounts=counted,
         keep=revenue.keep if revenue else {},
-        apart=apart,
+        apart=revenue.apart if revenue else (),
         totals=revenue.totals if revenue else {},
         doubts=tuple(with_line(text, schema.name) for text in doubts),
         evidence=tuple(evidence),

@@ -159,7 +159,12 @@ TRANSACTIONS = TableSchema(
         Column(
             "cost", "money", "cost of goods, currency", adds="profitability and value in margin"
         ),
-        Column("category", "text", "product category", adds="loyalty class, breadth of assortment"),
+        Column(
+            "category",
+            "text",
+            "product category",
+            adds="loyalty class, breadth of assortment, taste segments",
+        ),
         Column(
             "seller", "text", "own house or a competitor", adds="loyalty class seen, not inferred"
         ),
@@ -187,7 +192,7 @@ CUSTOMERS = TableSchema(
             adds="the column group of the scores",
         ),
         Column("acquired_at", "timestamp", "first contact", adds=_NOT_YET),
-        Column("acquisition_channel", "text", "where won", adds=_NOT_YET),
+        Column("acquisition_channel", "text", "where won", adds="value and payback by channel"),
         Column(
             "acquisition_cost",
             "money",
@@ -228,12 +233,12 @@ INTERACTIONS = TableSchema(
             choices=INTERACTION_KINDS,
         ),
         Column("channel", "text", "where it took place", adds=_NOT_YET),
-        Column("dimension", "text", "product, price, service, ...", adds=_NOT_YET),
+        Column("dimension", "text", "product, price, service, ...", adds="experience by dimension"),
         Column(
             "score",
             "number",
             "survey score, 0 to 10",
-            adds="in the profile: the mean score",
+            adds="experience zone; in the profile: the mean score",
             least=0,
             most=10,
         ),
@@ -241,16 +246,16 @@ INTERACTIONS = TableSchema(
             "resolved_at",
             "timestamp",
             "when a complaint was settled",
-            adds="in the profile: open complaints",
+            adds="experience zone; in the profile: open complaints",
             known_from="resolved_at",
         ),
         Column("cost", "money", "cost of the contact, currency", adds=_NOT_YET, least=0),
         Column("staff_id", "id", "who served", adds=_NOT_YET),
-        Column("led_to_change", "flag", "a suggestion that was taken up", adds=_NOT_YET),
-        Column("referred_customer_id", "id", "who was referred", adds=_NOT_YET),
+        Column("led_to_change", "flag", "a suggestion that was taken up", adds="strategic roles"),
+        Column("referred_customer_id", "id", "who was referred", adds="strategic roles"),
     ),
     time="timestamp",
-    adds="of contracts: the chance of ending by contacts and complaints",
+    adds="experience and strategic roles; of contracts: the chance of ending by contacts",
 )
 
 TREATMENTS = TableSchema(

@@ -154,6 +154,25 @@ FEATURES: tuple[Feature, ...] = (
     Feature("order_value_cv", "ratio", "population sd over mean of purchases", "mean not positive"),
     Feature("mean_lines", "lines", "order lines per purchase"),
     Feature("mean_quantity", "units", "units per purchase", needs=("quantity",)),
+    Feature(
+        "contacts_26w",
+        "touch points",
+        "touch points of any kind in the last 26 weeks",
+        needs=("interactions.kind",),
+    ),
+    Feature(
+        "open_complaints",
+        "complaints",
+        "complaints of the last 26 weeks that are not settled",
+        needs=("interactions.resolved_at",),
+    ),
+    Feature(
+        "last_score",
+        "0 to 10",
+        "score of the latest survey in the last 26 weeks",
+        "without such a survey",
+        ("interactions.score",),
+    ),
     Feature("cutoff_season_sin", "-", "sine of the cutoff's day of the year"),
     Feature("cutoff_season_cos", "-", "cosine of the cutoff's day of the year"),
     Feature(
@@ -251,12 +270,29 @@ def name_channels(values: Iterable[str]) -> dict[str, str]:
     {'Web Shop': 'channel_share_web_shop', 'web-shop': 'channel_share_web_shop_2',
      'Café': 'channel_share_cafe', 'تلفن': 'channel_share_4'}
     """
+    return name_values(values, "channel_share_")
+
+
+def name_values(values: Iterable[str], prefix: str, taken: Iterable[str] = ()) -> dict[str, str]:
+    """Map values of a column to names of columns; see :func:`name_channels`.
+
+    Parameters
+    ----------
+    values : iterable of str
+        In the order of importance.
+    prefix : str
+        Of each name.
+    taken : iterable of str
+        Names that other columns have.
+    """
     names: dict[str, str] = {}
+    used = set(taken)
     for position, value in enumerate(values, start=1):
         ascii_text = unicodedata.normalize("NFKD", value).encode("ascii", "ignore").decode()
         slug = re.sub(r"[^a-z0-9]+", "_", ascii_text.lower()).strip("_") or str(position)
-        name = f"channel_share_{slug}"
-        names[value] = name if name not in names.values() else f"{name}_{position}"
+        name = f"{prefix}{slug}"
+        names[value] = name if name not in used else f"{name}_{position}"
+        used.add(names[value])
     return names
 
 

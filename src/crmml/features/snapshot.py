@@ -533,17 +533,19 @@ class Summarised(NamedTuple):
     def with_profit(
         self, frame: pd.DataFrame, grain: Grain, margins: MarginRates | None
     ) -> pd.DataFrame:
-        """Add costs, profit and shrunk margins, where behaviour is asked for.
+        """Add costs, profit, shrunk margins and touch points, where behaviour is asked for.
 
         The provenance then says which features these data cannot give, and why.
         """
         from crmml.features import behaviour as traits
+        from crmml.features.experience import attach_touches
         from crmml.features.profit import attach_profit
 
         if self.beside is None:
             return frame
         tables, columns, shelves = self.beside
         frame, unknown, rates = attach_profit(frame, tables, shelves, self.cutoff, margins)
+        frame = attach_touches(frame, tables, self.cutoff)
         known = [*columns, *traits.columns_beside(tables)]
         absent = traits.find_absent(known, grain)
         self.provenance.update(absent=absent | unknown, margins=rates)

@@ -96,6 +96,52 @@ def check_contracts(value: object, who: object) -> None:
         raise WrongArgumentError(_name(who), needed, describe(value), remedy)
 
 
+def check_periods(value: object, who: object) -> None:
+    """Refuse what is no table of the periods at risk of contracts.
+
+    Raises
+    ------
+    WrongArgumentError
+        Which says what makes one.
+    """
+    from crmml.features.contracts import Contracts, PersonPeriods  # loads the engine
+
+    if not isinstance(value, PersonPeriods):
+        remedy = "crmml.features.contracts.build_person_periods(tables) makes them"
+        if isinstance(value, Contracts):
+            remedy = f"it does not know how its contracts went on; {remedy}"
+        raise WrongArgumentError(_name(who), "PersonPeriods", describe(value), remedy)
+
+
+def check_active_contracts(value: object, who: object) -> None:
+    """Refuse what is no set of contracts active at a cutoff.
+
+    Raises
+    ------
+    WrongArgumentError
+        Which says what makes one.
+    """
+    from crmml.features.contracts import Contracts  # loads the engine
+
+    if not isinstance(value, Contracts):
+        remedy = "crmml.features.contracts.build_contracts(tables, cutoff) makes them"
+        raise WrongArgumentError(_name(who), "Contracts", describe(value), remedy)
+
+
+def check_rows(value: object, who: object) -> None:
+    """Refuse what is no table of customers.
+
+    Raises
+    ------
+    WrongArgumentError
+        Which says what the table holds.
+    """
+    if not isinstance(value, pd.DataFrame):
+        needed = "a DataFrame with one row per customer"
+        remedy = "its columns are those of the training; pandas.read_csv(path, dtype=str) reads one"
+        raise WrongArgumentError(_name(who), needed, describe(value), remedy)
+
+
 def _check_all(value: object, kind: type, who: object, needed: str, remedy: str) -> None:
     good = isinstance(value, Sequence) and not isinstance(value, str)
     if good and all(isinstance(part, kind) for part in value):  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -26,16 +26,17 @@ class ModelSummary(Result):
     model : str
         Class of the model.
     estimates : DataFrame
-        Index: names. ``kind`` is ``parameter`` (positive), ``coefficient`` (of a covariate) or
-        ``clock``; ``estimate``, ``standard_error``, ``lower`` and ``upper``. The interval of a
-        parameter is symmetric in its logarithm, so that it is positive. Errors are NaN where the
-        optimum lies on the boundary or does not tell.
+        Index: names. ``kind`` is ``parameter`` (positive), ``coefficient`` (of a covariate),
+        ``clock`` or ``calibration``; ``estimate``, ``standard_error``, ``lower`` and ``upper``. The
+        interval of a parameter is symmetric in its logarithm, so that it is positive. Errors are
+        NaN where the optimum lies on the boundary or does not tell.
     level : float
         Probability of the intervals.
     log_likelihood : float
         At the optimum, without the penalty of a ridge.
-    n_parameters : int
-        Numbers estimated; see :func:`count_parameters`.
+    n_parameters : int or None
+        Numbers estimated; see :func:`count_parameters`. None where trees cannot be counted: AIC and
+        BIC are then NaN.
     n_customers : int
         Customers of the fit, each once, whatever its sample weight.
     notes : tuple of str
@@ -46,18 +47,22 @@ class ModelSummary(Result):
     estimates: pd.DataFrame
     level: float
     log_likelihood: float
-    n_parameters: int
+    n_parameters: int | None
     n_customers: int
     notes: tuple[str, ...] = ()
 
     @property
     def aic(self) -> float:
         """Akaike's criterion ``2 k - 2 log L``; less is better, on the same data."""
+        if self.n_parameters is None:
+            return math.nan
         return 2.0 * self.n_parameters - 2.0 * self.log_likelihood
 
     @property
     def bic(self) -> float:
         """Bayesian criterion ``k log n - 2 log L``; less is better, on the same data."""
+        if self.n_parameters is None:
+            return math.nan
         return self.n_parameters * math.log(self.n_customers) - 2.0 * self.log_likelihood
 
     def to_pandas(self) -> pd.DataFrame:
@@ -65,10 +70,10 @@ class ModelSummary(Result):
         return self.estimates.copy()
 
     def _card(self) -> Card:
-        rows = [
-            ("log-likelihood", f"{self.log_likelihood:,.3f}"),
-            ("AIC, BIC", f"{self.aic:,.2f}, {self.bic:,.2f} ({self.n_parameters} parameters)"),
-        ]
+        rows = [("log-likelihood", f"{self.log_likelihood:,.3f}")]
+        if self.n_parameters is not None:
+            worth = f"{self.aic:,.2f}, {self.bic:,.2f} ({self.n_parameters} parameters)"
+            rows.append(("AIC, BIC", worth))
         room = 13 - len(rows) - min(len(self.notes), 3)
         told = list(self._told())
         if len(told) > room:
@@ -133,6 +138,33 @@ def summarise(model: Any, level: float) -> ModelSummary:
         count_parameters(model),
         model.n_customers_,
         (*_limits(model, table), *getattr(model, "notes", ())),
+    )
+
+
+def summarise_plain(
+    name: str,
+    rows: Mapping[str, tuple[str, float]],
+    *,
+    log_likelihood: float,
+    n_parameters: int | None,
+    n_customers: int,
+    notes: tuple[str, ...],
+) -> ModelSummary:
+    """Summarise a fit that has estimates but no standard errors.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    rows : mapping of str to (kind, estimate)
+    log_likelihood, n_parameters, n_customers, notes
+        See :class:`ModelSummary`; the notes say why there are no errors.
+    """
+    nan = math.nan
+    lines = {name: [kind, value, nan, nan, nan] for name, (kind, value) in rows.items()}
+    table = pd.DataFrame.from_dict(lines, orient="index", columns=list(COLUMNS))
+    return ModelSummary(
+        name, table.rename_axis("name"), 0.95, log_likelihood, n_parameters, n_customers, notes
     )
 
 

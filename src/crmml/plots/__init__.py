@@ -5,6 +5,7 @@ Every function takes ``ax`` (a new figure is made without one) and returns it.
 
 from crmml.plots.budget import plot_budget_curve
 from crmml.plots.changes import plot_flows
+from crmml.plots.cohorts import plot_cohort_retention
 from crmml.plots.customer import plot_customer
 from crmml.plots.judgement import (
     plot_calibration,
@@ -31,6 +32,7 @@ from crmml.plots.purchases import (
     plot_settling,
     plot_tracking,
 )
+from crmml.plots.scorecard import plot_control_chart, plot_retention_worth
 from crmml.plots.value import plot_pareto_curve, plot_tier_profile
 
 __all__ = [
@@ -39,6 +41,8 @@ __all__ = [
     "plot_budget_curve",
     "plot_calendar_profile",
     "plot_calibration",
+    "plot_cohort_retention",
+    "plot_control_chart",
     "plot_customer",
     "plot_flows",
     "plot_gain_curve",
@@ -54,6 +58,7 @@ __all__ = [
     "plot_profit_curve",
     "plot_pyramids",
     "plot_reliability",
+    "plot_retention_worth",
     "plot_settling",
     "plot_tier_profile",
     "plot_tracking",

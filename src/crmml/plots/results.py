@@ -24,8 +24,11 @@ from crmml.plots.budget import plot_budget_curve
 from crmml.plots.judgement import plot_calibration, plot_leaderboard, plot_reliability
 from crmml.plots.overview import plot_actions, plot_estimates, plot_frequencies, plot_months
 from crmml.plots.purchases import plot_holdout_by_frequency
+from crmml.plots.scorecard import plot_control_chart
 from crmml.plots.style import BLUE, GREY, dressed, model_label, say_empty
 from crmml.plots.value import plot_pareto_curve
+from crmml.scorecard.control_charts import ControlChart
+from crmml.scorecard.kpis import Scorecard
 from crmml.scoring.labelled import LabelledScores
 from crmml.scoring.scorer import Scores
 from crmml.segments.value_tier import compute_pareto_curve
@@ -161,3 +164,18 @@ def _(result: LabelledScores, ax: Axes | None = None) -> Axes:
     ax.axvline(result.threshold, color=GREY, linestyle="--", label="from here a contact pays")
     ax.legend(frameon=False)
     return ax
+
+
+@draw.register
+def _(result: ControlChart, ax: Axes | None = None) -> Axes:
+    share = result.kind == "share"
+    return plot_control_chart(result.table, title=result.sentence(), share=share, ax=ax)
+
+
+@draw.register
+def _(result: Scorecard, ax: Axes | None = None) -> Axes:
+    shown = [*result.signals, *result.charts.values()]
+    if not shown:
+        ax = dressed(ax, title="Scorecard", x="", y="")
+        return say_empty(ax, "control charts need more than eight periods")
+    return draw(shown[0], ax)

@@ -1,6 +1,7 @@
 """Reports: tables, lists and pages for people who open neither notebooks nor Parquet."""
 
-from crmml.reports.lists import LISTS, Lists
+from crmml.reports.lists import Lists
 from crmml.reports.page import report, write_report
+from crmml.storage.scores import LISTS
 
 __all__ = ["LISTS", "Lists", "report", "write_report"]

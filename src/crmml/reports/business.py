@@ -84,7 +84,7 @@ def business_sections(
         short = [str(error)]
         found = [Section(k, w.text(f"{k}_title"), missing=short) for k in ("scorecard", "control")]
         return [*found, economics(of, w)]
-    card = compute_scorecard(measured)
+    card = compute_scorecard(measured, fixed=sorted(set(of.tiers_before)))
     return [scorecard(of, card, w, period), control(card, w, period), economics(of, w)]
 
 

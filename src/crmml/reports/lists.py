@@ -25,9 +25,7 @@ from crmml.scorecard.retention_economics import compute_retention_economics
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.outlooks import margin_if
 from crmml.stats.discounting import UNIT_DAYS
-from crmml.storage.scores import csv_bytes, partition_of
-
-LISTS = "_lists"
+from crmml.storage.scores import LISTS, csv_bytes, partition_of
 
 _OF_A_LIST = (
     *("customer_id", "value_tier", "recommended_action", "channel", "contact_by"),
@@ -262,6 +260,9 @@ class Lists:
             "cutoff": cutoff.isoformat(),
             "horizon": manifest.horizon,
             "value_horizon": manifest.value_horizon,
+            "gap": manifest.gap,
+            "grain": manifest.grain,
+            "own_seller": manifest.own_seller,
             "currency": manifest.currency,
             "model_version": self.bundle.version,
             "trained_at": manifest.cutoff,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ import pandas as pd
 from crmml.atomic import reported
 from crmml.exceptions import StorageError
 from crmml.features.windows import read_moment
-from crmml.reports.lists import LISTS
-from crmml.storage.scores import list_cutoffs, partition_of, read_scores
+from crmml.storage.scores import LISTS, list_cutoffs, partition_of, read_scores, read_summary
 
 COLUMNS = (
     *("customer_id", "value_tier", "clv", "net_clv", "churn_probability", "probability_alive"),
@@ -101,23 +99,12 @@ def read_reported(folder: str | Path, cutoff: str | pd.Timestamp | None = None) 
         cutoff=moment,
         before=read_scores(folder, earlier[-1], COLUMNS) if earlier else None,
         cutoff_before=earlier[-1] if earlier else None,
-        summary=_summary(lists / "summary.json"),
+        summary=read_summary(folder, moment) or {},
         notes=_table(lists / "notes.csv"),
         glossary=_table(lists / "columns.csv"),
         since=earlier[0] if earlier else None,
         tiers_before=tiers.dropna().astype(str),
     )
-
-
-def _summary(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    with reported("read", file):
-        try:
-            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise StorageError(f"{file} is not JSON: {error!s:.200}") from error
-    return found
 
 
 def _table(file: Path) -> pd.DataFrame | None:

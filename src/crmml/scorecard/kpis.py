@@ -7,7 +7,7 @@ control chart follow.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta, gamma
 
+from crmml.card import Card, Result, listed
 from crmml.exceptions import ParameterError, TooLittleDataError
 from crmml.scorecard.control_charts import ControlChart, control_chart
 
@@ -41,6 +42,9 @@ class Kpi:
         Its definition.
     needs : str
         Which data it needs, where they are optional.
+    of_active : bool
+        Whether it is about those who buy or write in the period, so that a group that is fixed at
+        the start and thins out by itself does not move it.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Kpi:
     better: Literal["higher", "lower"]
     meaning: str
     needs: str = ""
+    of_active: bool = False
 
 
 _TOUCHES = "the table interactions"
@@ -63,11 +68,11 @@ KPIS: tuple[Kpi, ...] = (
     Kpi("action_cost", "financial", "action_cost", None, "currency", "lower",
         "what actions cost", "the column cost of the table treatments"),
     Kpi("satisfaction", "customer", "satisfied", "surveys", "share", "higher",
-        "surveys with a score of 7 or more of 10", _SURVEYS),
+        "surveys with a score of 7 or more of 10", _SURVEYS, of_active=True),
     Kpi("complaint_rate", "customer", "complaints", "known", "rate", "lower",
         "complaints per customer", _TOUCHES),
     Kpi("retention", "marketing", "kept", "buyers_before", "share", "higher",
-        "buyers of the period before who bought again"),
+        "buyers of the period before who bought again", of_active=True),
     Kpi("acquisition", "marketing", "new", "buyers", "share", "higher",
         "buyers who bought for the first time"),
     Kpi("win_back", "marketing", "won_back", "known", "share", "higher",
@@ -75,15 +80,16 @@ KPIS: tuple[Kpi, ...] = (
     Kpi("penetration", "marketing", "buyers", "known", "share", "higher",
         "customers so far who bought"),
     Kpi("purchases_per_buyer", "sales", "purchases", "buyers", "rate", "higher",
-        "days with a purchase per buyer"),
+        "days with a purchase per buyer", of_active=True),
     Kpi("revenue_per_purchase", "sales", "revenue", "purchases", "number", "higher",
-        "net sales per day with a purchase"),
+        "net sales per day with a purchase", of_active=True),
     Kpi("treated", "sales", "treated", "known", "rate", "higher", "actions per customer",
         "the table treatments"),
     Kpi("contacts_per_customer", "service", "contacts", "known", "rate", "lower",
         "touches per customer", _TOUCHES),
     Kpi("resolution", "service", "resolved", "complaints", "share", "higher",
-        "complaints that are settled by now", "resolved_at in the table interactions"),
+        "complaints that are settled by now", "resolved_at in the table interactions",
+        of_active=True),
 )  # fmt: skip
 """What is measured, in the order in which it is shown."""
 
@@ -91,8 +97,8 @@ _LEAST_BEHIND = 30
 """Customers behind a share or rate below which a period gives no point of a chart."""
 
 
-@dataclass(frozen=True)
-class Scorecard:
+@dataclass(frozen=True, repr=False)
+class Scorecard(Result):
     """Figures of the newest period by group, and their charts.
 
     Attributes
@@ -113,6 +119,21 @@ class Scorecard:
     missing: Mapping[str, str]
     period: pd.Timestamp
 
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table."""
+        return self.table.copy()
+
+    def _card(self) -> Card:
+        groups = [str(g) for g in self.table.index.get_level_values("group").unique()]
+        rows = [
+            ("groups", listed(groups, most=8)),
+            ("charts", f"{len(self.charts)}, of which {len(self.signals)} signal"),
+            *(("changed", chart.sentence()) for chart in self.signals[:6]),
+            *((f"missing: {name}", f"needs {why}") for name, why in [*self.missing.items()][:4]),
+            ("more", "to_pandas() is the table, charts[kpi, group].plot() a chart"),
+        ]
+        return Card(f"Scorecard of the period from {self.period.date()}", tuple(rows))
+
     @property
     def signals(self) -> list[ControlChart]:
         """The charts that show a change, those with a dated step first."""
@@ -125,6 +146,7 @@ def compute_scorecard(
     *,
     targets: Mapping[str, float] | None = None,
     kpis: Sequence[Kpi] = KPIS,
+    fixed: Collection[str] = (),
     baseline: int | None = None,
     false_alarm: float = 0.05,
 ) -> Scorecard:
@@ -138,6 +160,10 @@ def compute_scorecard(
         Target by figure.
     kpis : sequence of Kpi
         What is measured.
+    fixed : collection of str
+        Groups whose members were fixed at the start, such as tiers: customers leave them and none
+        come, so revenue and the like fall by themselves. Only figures of those who are active are
+        charted.
     baseline : int, optional
         Periods whose figures count as usual; see
         :func:`crmml.scorecard.control_charts.control_chart`.
@@ -165,7 +191,10 @@ def compute_scorecard(
         for group in groups
     ]
     table = pd.DataFrame(rows).set_index(["kpi", "group"])
-    pairs = [(kpi, str(group)) for kpi in given for group in groups]
+    pairs = [
+        (kpi, str(group)) for kpi in given for group in groups
+        if kpi.of_active or str(group) not in fixed
+    ]  # fmt: skip
     charts = {}
     for kpi, group in pairs:
         try:

@@ -116,6 +116,7 @@ class ScoredBatches:
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Yield the scores, a frame per batch, rising in ``customer_id`` from one to the next."""
+        # Actions come last: their prices need the net gains of all batches.
         late = [p for p in self._predictors if isinstance(p, Actions)]
         names = served_names(self._predictors)
         money = money_outputs(self._predictors) if is_counted(self._manifest) else []
@@ -147,6 +148,7 @@ class _Shared:
     ) -> Moment:
         """Return the moment at which is decided about some customers."""
         grain, unit = self.manifest.grain, self.manifest.time_unit
+        # Actions read predictions from the spool, so a snapshot that knows the ids alone is enough.
         known = Snapshot(pd.DataFrame({"customer_id": ids}), self.cutoff, grain, unit)
         return Moment(self.tables, known, absent=dict(absent), allocation=part, **self.given)
 
@@ -203,10 +205,13 @@ def score_in_batches(
     check_lang(lang)
     at = checked_cutoff(bundle, tables, scoring_cutoff(bundle, tables, cutoff))
     predictors = deciding(bundle.predictors, tables, given, stored_prices)
+    # The empty dict is one for all batches: what is read from the tables once is kept there.
     how: dict[str, Any] = {"plans": plans, "control": control, "lang": lang, "_shared": {}}
     shared = _Shared(tables, manifest, at, how)
     with tempfile.TemporaryDirectory(dir=private_folder()) as folder:
         spool = Spool(Path(folder), [p for p in predictors if not isinstance(p, Actions)])
+        # Three passes, as guards, strata and the budget each need the whole base: predictions go to
+        # the disk first, gains are gathered from there, and only then are batches decided.
         absent = _predict(spool, shared, size)
         _guard(spool, shared, strict)
         predictors = [_with_strata(p, spool) for p in predictors]
@@ -240,6 +245,7 @@ def _guard(spool: Spool, shared: _Shared, strict: bool) -> None:
     if manifest.trained_on is None:
         return
     names = [n for n in ("frequency", "T", "net_spend", "value_tier") if n in spool.names]
+    # These columns alone are held for all customers: the guards compare nothing else.
     table = pd.DataFrame(spool.gather(names))
     snapshot = Snapshot(table, shared.cutoff, manifest.grain, manifest.time_unit)
     compare_with_training(manifest, shared.tables, snapshot, table, strict)
@@ -276,9 +282,12 @@ def _allocate(
             return None
         its = offers.gains
         if gains is None:
+            # The first batch tells how many options there are, and so the size of what is gathered.
             empty = (np.empty((n, len(its.options))) for _ in range(2))
             gains = _Gains(spool.customer_id, its.options, its.catalogue, *empty)
         gains.net[rows], gains.cost[rows] = its.net, its.cost
+        # Draws belong to the customer, not to the batch, so that the size of a batch decides
+        # nothing.
         available[rows], draws[rows] = ~offers.held_out, offers.draws
     if gains is None:
         return None

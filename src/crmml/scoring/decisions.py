@@ -1,4 +1,4 @@
-"""Predictors that decide: value tiers, lifecycle stages, roles and the recommended action."""
+"""Predictors that decide: value tiers, lifecycle stages and the recommended action."""
 
 from __future__ import annotations
 
@@ -162,25 +162,6 @@ class Stages:
         """Ask the four questions."""
         stage = self.segments.assign(so_far.rename(columns={"purchase_trend": "trend"}))
         return pd.DataFrame({"lifecycle_stage": stage, "lifecycle_focus": focus(stage)})
-
-
-@dataclass(frozen=True)
-class Roles:
-    """Customers who matter beyond what they spend now."""
-
-    name: ClassVar[str] = "roles"
-    tables: ClassVar[frozenset[str]] = _NOTHING
-    reads: ClassVar[frozenset[str]] = frozenset({"value_tier", "tier_by_value"})
-    optional: ClassVar[frozenset[str]] = frozenset({"tier_by_value"})
-    outputs: ClassVar[tuple[Output, ...]] = (
-        Output("strategic_role", "text", "", "high_lifetime_value for tier A; null for others"),
-    )
-
-    def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
-        """Name the customers of the highest tier by lifetime value."""
-        tier = so_far["tier_by_value" if "tier_by_value" in so_far else "value_tier"]
-        role = pd.Series("high_lifetime_value", so_far.index, dtype="str")
-        return pd.DataFrame({"strategic_role": role.where(tier == "A")})
 
 
 @dataclass(frozen=True)

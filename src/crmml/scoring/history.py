@@ -10,9 +10,6 @@ import pandas as pd
 
 from crmml.scoring.predictors import Dtype, Moment, Output
 
-_SOURCES = {"group": "industry"}
-"""Columns of the scores that have another name in the customers table."""
-
 
 @dataclass(frozen=True)
 class History:
@@ -61,9 +58,12 @@ class Attributes:
     further : mapping of str to str
         Columns besides ``group`` and ``contactable``, with what they hold
         (:data:`~crmml.scoring.predictors.Dtype`).
+    group : str
+        The column that is served as ``group``.
     """
 
     further: Mapping[str, Dtype] = field(default_factory=dict)
+    group: str = "industry"
 
     name: ClassVar[str] = "attributes"
     tables: ClassVar[frozenset[str]] = frozenset()
@@ -74,7 +74,7 @@ class Attributes:
     def outputs(self) -> tuple[Output, ...]:
         """Columns of the customers table."""
         return (
-            Output("group", "text", "", "industry or line of business, as the table says"),
+            Output("group", "text", "", f"`{self.group}`, as the customers table says"),
             Output("contactable", "flag", "", "may be contacted"),
             *(
                 Output(name, dtype, "", "as the customers table says")
@@ -86,7 +86,7 @@ class Attributes:
         """Read the customers table."""
         people = moment.table("customers")
         known = () if people is None else people.columns
-        source = {o.name: _SOURCES.get(o.name, o.name) for o in self.outputs}
+        source = {o.name: self.group if o.name == "group" else o.name for o in self.outputs}
         for name, column in source.items():
             if column not in known:
                 reason = f"needs the column `{column}` of the table `customers`"
@@ -99,43 +99,9 @@ class Attributes:
 
         def read() -> pd.DataFrame:
             columns = {name: people[column] for name, column in wanted.items()}
+            if "group" in columns:  # any attribute, a number too
+                columns["group"] = columns["group"].cast("string")
             table: pd.DataFrame = people.select("customer_id", **columns).to_pandas()
             return table.set_index("customer_id")
 
         return moment.shared(self.name, read).reindex(moment.base.customer_id)
-
-
-@dataclass(frozen=True)
-class ExperienceZone:
-    """Where the customer's experience stands; not computed by this version."""
-
-    name: ClassVar[str] = "experience_zone"
-    tables: ClassVar[frozenset[str]] = frozenset()
-    reads: ClassVar[frozenset[str]] = frozenset()
-    optional: ClassVar[frozenset[str]] = frozenset()
-    outputs: ClassVar[tuple[Output, ...]] = (
-        Output("experience_zone", "text", "", "where the customer's experience stands"),
-    )
-
-    def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
-        """Say that it is not known."""
-        moment.leave_out("experience_zone", "surveys and complaints are not read by this version")
-        return pd.DataFrame(index=moment.base.customer_id)
-
-
-@dataclass(frozen=True)
-class TasteSegment:
-    """What the customer buys; not computed by this version."""
-
-    name: ClassVar[str] = "taste_segment"
-    tables: ClassVar[frozenset[str]] = frozenset()
-    reads: ClassVar[frozenset[str]] = frozenset()
-    optional: ClassVar[frozenset[str]] = frozenset()
-    outputs: ClassVar[tuple[Output, ...]] = (
-        Output("taste_segment", "text", "", "customers who buy alike"),
-    )
-
-    def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
-        """Say that it is not known."""
-        moment.leave_out("taste_segment", "categories are not clustered by this version")
-        return pd.DataFrame(index=moment.base.customer_id)

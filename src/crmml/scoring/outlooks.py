@@ -272,7 +272,8 @@ class ChurnRisk:
             )
             churn = churn.where(self._candidates(snapshot), others)
         table = pd.DataFrame({"churn_probability": churn}, index=snapshot.customer_id)
-        if self.reference is None and not self._learned(snapshot).all():
+        by_trees = self.outside is None and isinstance(self.model, ChurnModel)
+        if self.reference is None and not by_trees:  # whoever is in the batch
             moment.leave_out(["churn_reasons_for", "churn_reasons_against"], NO_REFERENCE)
             return table
         parts = self.parts(snapshot, churn)
@@ -305,9 +306,6 @@ class ChurnRisk:
         if self.outside is None:
             return np.ones(len(snapshot), dtype=bool)
         return find_candidates(snapshot, self.horizon, self.outside.candidate_horizons)
-
-    def _learned(self, snapshot: Snapshot) -> BoolArray:
-        return self._candidates(snapshot) & isinstance(self.model, ChurnModel)
 
 
 _BOUNDS = {"": "", "_lower": "lower bound of ", "_upper": "upper bound of "}

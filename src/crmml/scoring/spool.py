@@ -55,6 +55,8 @@ class Spool:
         """Write the columns of some customers, whose ids rise."""
         frame = pd.DataFrame({name: columns[name] for name in self.names}, copy=False)
         starts = self.customer_id[:: self._size]
+        # Batches of the data go by first purchase and parts of the output by the order of the ids:
+        # each file is cut at the parts, so that reading one part touches nothing else.
         edges = [*frame.index.searchsorted(starts), len(frame)]
         table = pa.Table.from_pandas(frame.reset_index(), preserve_index=False)
         table = table.combine_chunks()
@@ -76,6 +78,7 @@ class Spool:
         frame = pieces[0] if len(pieces) == 1 else pd.concat(pieces, ignore_index=True)
         frame = frame.sort_values("customer_id", ignore_index=True)
         ids = self.ids(k)
+        # The copy in the order of the ids is enough: the pieces would double the memory.
         del pieces
         return {
             name: as_declared(frame[name].set_axis(ids), self._kinds[name], ids) for name in wanted

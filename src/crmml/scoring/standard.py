@@ -16,13 +16,16 @@ from crmml.models.labelled.model import LabelledModel
 from crmml.models.value.cost_to_serve import CostToServe
 from crmml.scoring.contract_outlook import ContractOutlook, ContractTerms
 from crmml.scoring.contracts import ContractRisk
-from crmml.scoring.decisions import Actions, Policy, Roles, Stages, Tiers
-from crmml.scoring.history import Attributes, ExperienceZone, History, TasteSegment
+from crmml.scoring.decisions import Actions, Policy, Stages, Tiers
+from crmml.scoring.history import Attributes, History
 from crmml.scoring.labelled import LabelledOutcome
 from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseForecast
 from crmml.scoring.predictors import Dtype, Output, Predictor
 from crmml.scoring.profit import NET_VALUE, PROFIT, Profit, Upgrades
+from crmml.scoring.segments import ExperienceZone, Roles, TasteSegment
 from crmml.segments.lifecycle import LifecycleStages
+from crmml.segments.roles import StrategicRoles
+from crmml.segments.taste import TasteSegments
 from crmml.segments.value_tier import ValueTiers
 
 KINDS: dict[str, type[Any]] = {
@@ -57,7 +60,13 @@ _PARTS: dict[str, Any] = {
     "costs": CostToServe,
     "table_model": LabelledModel,
 }
-_SEGMENTS: dict[str, Any] = {"Tiers": ValueTiers, "Upgrades": ValueTiers, "Stages": LifecycleStages}
+_SEGMENTS: dict[str, Any] = {
+    "Tiers": ValueTiers,
+    "Upgrades": ValueTiers,
+    "Stages": LifecycleStages,
+    "Roles": StrategicRoles,
+    "TasteSegment": TasteSegments,
+}
 _TRANSIENT = "at_stored_prices"
 
 
@@ -82,6 +91,10 @@ def standard_predictors(
     attributes: Mapping[str, Dtype] | None = None,
     knows_consent: bool = False,
     counts: Literal["process", "forecast"] = "process",
+    roles: StrategicRoles | None = None,
+    experience: ExperienceZone | None = None,
+    taste: TasteSegment | None = None,
+    group: str = "industry",
 ) -> tuple[Predictor, ...]:
     """Put fitted models, segments and actions into predictors, in the order of their columns.
 
@@ -113,6 +126,14 @@ def standard_predictors(
         Further columns of the customers table that the catalogue reads, and what they hold.
     knows_consent : bool
         Whether the training knew who may be contacted.
+    roles : StrategicRoles, optional
+        With their cut points.
+    experience : ExperienceZone, optional
+        With the dimensions that the training knew.
+    taste : TasteSegment, optional
+        With the tastes that the training found.
+    group : str
+        The column of the customers table that is served as ``group``.
     """
     return (
         History(),
@@ -131,10 +152,10 @@ def standard_predictors(
         Tiers(tiers, PROFIT if tiers_by == "profit" else NET_VALUE),
         Upgrades(by_value or tiers, horizon, costs),
         Stages(lifecycle),
-        Roles(),
-        Attributes(dict(attributes or {})),
-        ExperienceZone(),
-        TasteSegment(),
+        Roles(roles),
+        Attributes(dict(attributes or {}), group),
+        experience or ExperienceZone(),
+        taste or TasteSegment(),
         Actions(catalogue, policy, horizon, knows_consent),
     )
 
@@ -204,9 +225,9 @@ def check_conditions(catalogue: ActionCatalogue) -> None:
         Tiers,
         Upgrades(ValueTiers(), _ANY),
         Stages,
-        Roles,
+        Roles(StrategicRoles()),
         Attributes(),
-        ExperienceZone(),
+        ExperienceZone(dimensions={}),
         TasteSegment(),
         ContractTerms(),
     )
@@ -282,7 +303,7 @@ def predictor_from_dict(stored: Mapping[str, Any]) -> Predictor:
         if name == "model":
             read[name] = models.from_dict(part)
         elif name == "segments":
-            read[name] = _SEGMENTS[kind].from_dict(part)
+            read[name] = None if part is None else _SEGMENTS[kind].from_dict(part)
         elif name in _PARTS and part is not None:
             read[name] = _PARTS[name].from_dict(part)
         else:

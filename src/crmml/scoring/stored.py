@@ -110,6 +110,10 @@ def _chances(value: Any) -> bool:
     return min(_numbers(rows)) >= 0 and all(abs(one - 1.0) < 1e-6 for one in sums)
 
 
+def _cuts(value: Any) -> bool:
+    return _within(0.0, _MOST)([one for one in value.values() if one is not None])
+
+
 def _curve(value: Any) -> bool:
     scores, chances = value["scores"], value["probabilities"]
     return (
@@ -144,6 +148,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
             "per_time",
             "per_purchase",
             "spread",
+            "loadings",
             "noise",
         ),
         (_within(0.0, _MOST), "numbers from 0"),
@@ -188,6 +193,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "four falling numbers",
     ),
     "matrix_": (_chances, "rows of chances that add up to 1"),
+    "role_cuts": (_cuts, "numbers from 0, or null"),
+    **dict.fromkeys(
+        ("satisfied_from", "dissatisfied_to"), (_within(0.0, 10.0), "scores from 0 to 10")
+    ),
 }
 """What stands under a name, wherever in a file it does."""
 

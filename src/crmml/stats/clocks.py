@@ -145,6 +145,7 @@ class Intervals:
     @cached_property
     def _gathered(self) -> tuple[FloatArray, IntArray]:
         ends = np.concatenate([self.start, self.start + self.length])
+        # Many intervals share their ends (all end at the cutoff): the pace is summed up once each.
         moments, place = np.unique(ends, return_inverse=True)
         return moments, place
 
@@ -175,6 +176,7 @@ class Intervals:
             return Passed(plain, lambda weights: self._pull_pace(until, weights))
         first, decay = settling
         spent = self.length / decay
+        # Only exponentials of negative numbers, so that a short decay underflows to 0 and no more.
         left = np.exp(-spent)
         older = 1.0 if self._all_new else np.exp(-self.age / decay)
         fading = None if pace is None else pace.fading(self.moments, decay)

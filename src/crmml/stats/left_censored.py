@@ -57,6 +57,7 @@ class SeenEarly:
     def log_seen(self, params: Params, T: FloatArray) -> FloatArray:
         """Log-probability of a purchase within the margin, shape (n,)."""
         nobody = params.r * np.log1p(self.share * T / params.alpha)
+        # Not log(1 - exp(-n)), which loses all digits where hardly anybody would be seen.
         return np.asarray(np.log(-np.expm1(-nobody)))
 
     def unseen_rate(self, params: Params, T: FloatArray) -> FloatArray:
@@ -89,6 +90,7 @@ class SeenEarly:
         margin = self.share * T
         nobody = params.r * np.log1p(margin / params.alpha)
         unseen = self.unseen_rate(params, T)
+        # The truncation knows r and alpha alone: who buys within the margin has not left yet.
         plain.by_params[0] -= nobody / np.expm1(nobody)
         plain.by_params[1] += margin * unseen
         value = plain.value - self.log_seen(params, T)
@@ -102,6 +104,7 @@ class SeenEarly:
         With :math:`n = r \log(1 + m/\alpha)` the denominator is :math:`\log(1 - e^{-n})`, whose
         derivatives by ``n`` are the odds of not being seen, and minus odds times (1 + odds).
         """
+        # There are few distinct lengths of observation, so the truncation costs next to nothing.
         margin, times = np.unique(self.share * T, return_inverse=True)
         customers = np.bincount(times, weights=weights)
         untruncated = bg_nbd.counted(x, t_x, T, weights)
@@ -113,6 +116,7 @@ class SeenEarly:
             odds = 1.0 / np.expm1(nobody)
             by_alpha = -r * margin / (alpha + margin)
             by = np.stack([nobody, by_alpha])
+            # The untruncated form may hand out its own buffer.
             slope = slope.copy()
             slope[:2] -= by @ (customers * odds)
 

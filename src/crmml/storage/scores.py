@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 ScoreFormat: TypeAlias = Literal["parquet", "csv"]
 
 KEY = "customer_id"
+
+LISTS = "_lists"
+"""Folder beside the scores; readers of Parquet folders skip names that begin so."""
 
 _ROW_GROUP = 131_072
 
@@ -120,6 +124,36 @@ def list_cutoffs(target: str | Path) -> list[pd.Timestamp]:
             rows = connection.sql("SELECT DISTINCT cutoff FROM scores ORDER BY 1").fetchall()
         return [pd.Timestamp(row[0]) for row in rows]
     return [moment for moment, _ in _earlier_files(path, pd.Timestamp.max)]
+
+
+def read_summary(target: str | Path, cutoff: str | pd.Timestamp) -> dict[str, Any] | None:
+    """Read the summary that ``crmml score`` wrote beside the scores of a cutoff; None of others.
+
+    Parameters
+    ----------
+    target : str or Path
+        The folder or DuckDB file given to :func:`write_scores`.
+    cutoff : str or Timestamp
+        Which cutoff.
+
+    Raises
+    ------
+    StorageError
+        If it is there and cannot be read.
+    """
+    moment = read_moment(cutoff, "cutoff")
+    file = Path(target) / LISTS / f"cutoff={partition_of(moment)}" / "summary.json"
+    if not file.is_file():
+        return None
+    with reported("read", file):
+        text = file.read_text(encoding="utf-8")
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise StorageError(f"{file} is not JSON: {error!s:.200}") from error
+    if not isinstance(found, dict):
+        raise StorageError(f"cannot read {file}: it holds no summary")
+    return found
 
 
 def write_untimed_scores(

@@ -18,6 +18,7 @@ from crmml.actions.holdout import Strata
 from crmml.config import Config
 from crmml.data.settings import conceal
 from crmml.data.tables import Tables
+from crmml.features.experience import name_dimensions
 from crmml.features.snapshot import Snapshot
 from crmml.models.churn.outside import OutsideCalibration
 from crmml.models.churn.process_shares import reference_customer
@@ -29,12 +30,14 @@ from crmml.scoring.bases import Kind
 from crmml.scoring.bundle import Policy, ScoringBundle
 from crmml.scoring.guards import measure_base
 from crmml.scoring.manifest import Manifest
-from crmml.scoring.predictors import Base
+from crmml.scoring.predictors import Base, Moment
 from crmml.scoring.profit import profit_to_date
 from crmml.scoring.scorer import Scores
+from crmml.scoring.segments import ExperienceZone, evidence_of, learn_tastes
 from crmml.scoring.served_distribution import serves_own_distribution
 from crmml.scoring.standard import check_conditions, standard_predictors, with_catalogue
 from crmml.segments.lifecycle import LifecycleStages
+from crmml.segments.roles import StrategicRoles
 from crmml.segments.value_tier import ValueTiers
 
 
@@ -93,9 +96,24 @@ def make_bundle(
         "reference": reference_customer(snapshot),
         "value_horizon": config.value.horizon,
         "knows_consent": knows_consent(tables),
+        "roles": StrategicRoles().fit(evidence_of(Moment(tables, snapshot), snapshot.customer_id)),
+        "experience": experience_of(config, tables, snapshot.cutoff),
+        "taste": learn_tastes(tables, snapshot.cutoff, config.data.own_seller),
+        "group": config.segments.group,
     }
     predictors = with_catalogue(standard_predictors(**parts), catalogue, tables)
     return ScoringBundle(make_manifest(config, tables, snapshot), tuple(predictors))
+
+
+def experience_of(config: Config, tables: Tables, cutoff: pd.Timestamp) -> ExperienceZone:
+    """Say how experience is read, by the settings, and which dimensions the data know."""
+    section = config.segments
+    return ExperienceZone(
+        window=section.experience_window,
+        satisfied_from=section.satisfied_from,
+        dissatisfied_to=section.dissatisfied_to,
+        dimensions=name_dimensions(tables, cutoff),
+    )
 
 
 def make_policy(config: Config) -> Policy:

@@ -26,15 +26,17 @@ from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.contract_base import contract_risk
 from crmml.scoring.contract_outlook import ContractOutlook, ContractTerms, as_history
 from crmml.scoring.contracts import ContractRisk
-from crmml.scoring.decisions import Actions, Roles, Stages, Tiers
+from crmml.scoring.decisions import Actions, Stages, Tiers
 from crmml.scoring.history import Attributes
 from crmml.scoring.manifest import Manifest
 from crmml.scoring.predictors import Predictor
 from crmml.scoring.scorer import Scores, score
+from crmml.scoring.segments import Roles
 from crmml.scoring.standard import with_catalogue
 from crmml.segments.lifecycle import LifecycleStages
 from crmml.segments.value_tier import ValueTiers
 from crmml.training.bundling import (
+    experience_of,
     finish_bundle,
     knows_consent,
     make_policy,
@@ -194,7 +196,8 @@ def make_contract_bundle(
         *_tiers(config, risk.model.ahead(contracts), risk),
         Stages(stages.fit(as_history(contracts))),
         Roles(),
-        Attributes(),
+        Attributes(group=config.segments.group),
+        experience_of(config, tables, cutoff),
         actions,
     ]
     manifest = Manifest(kind="contracts", **shared_fields(config, tables, contracts))

@@ -16,7 +16,9 @@ from crmml.data.settings import Policies, conceal
 from crmml.exceptions import UnlikeTrainingError
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.contract_base import contract_risk
+from crmml.scoring.history import Attributes
 from crmml.scoring.scorer import trained_policies
+from crmml.scoring.segments import ExperienceZone
 from crmml.training.bundling import read_catalogue
 
 Role: TypeAlias = Literal["honoured", "fixed", "no_part"]
@@ -33,8 +35,10 @@ ROLES: Mapping[str, Role] = {
     "value": "fixed",
     "contracts": "fixed",
     "contracts.max_windows": "no_part",
+    "contact": "no_part",
     "backtest": "no_part",
     "tiers": "fixed",
+    "segments": "fixed",
     "actions": "fixed",
     "actions.catalogue": "honoured",
     "actions.budget": "honoured",
@@ -67,6 +71,10 @@ _OF_BUNDLE: Mapping[str, Callable[[ScoringBundle], Any]] = {
     "contracts.trailing": lambda b: _contracts(b, "trailing"),
     "tiers.shares": lambda b: tuple(b.tiers.shares),
     "tiers.by": lambda b: b.tiers_by,
+    "segments.experience_window": lambda b: _experience(b).window,
+    "segments.satisfied_from": lambda b: _experience(b).satisfied_from,
+    "segments.dissatisfied_to": lambda b: _experience(b).dissatisfied_to,
+    "segments.group": lambda b: next(p.group for p in b.predictors if isinstance(p, Attributes)),
     "actions.holdout_share": lambda b: b.policy.holdout_share,
     "actions.holdout_least": lambda b: b.policy.holdout_least,
     "actions.experiment": lambda b: b.policy.experiment,
@@ -85,6 +93,12 @@ def _values(bundle: ScoringBundle) -> Any:
 def _contracts(bundle: ScoringBundle, name: str) -> Any:
     """Return a setting of the contracts; None where the bundle scores none."""
     return next((getattr(p, name) for p in bundle.predictors if p.name == "contracts"), None)
+
+
+def _experience(bundle: ScoringBundle) -> ExperienceZone:
+    """Return the predictor of experience; with its defaults where the bundle has none."""
+    found = (p for p in bundle.predictors if isinstance(p, ExperienceZone))
+    return next(found, ExperienceZone())
 
 
 def role_of(name: str) -> Role | None:

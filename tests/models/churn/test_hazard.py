@@ -146,9 +146,26 @@ def test_each_customer_is_asked_alone(contracts, any_model):
         pd.testing.assert_frame_equal(alone, whole.iloc[[row]], check_exact=True)
 
 
-def test_a_model_shows_itself_on_one_line(any_model):
-    assert "\n" not in repr(any_model)
-    assert len(str(any_model).splitlines()) <= 15
+def test_a_summary_tells_the_likelihood_of_what_the_periods_brought(fitted, periods):
+    n_spells = len(periods.frame[["customer_id", "spell"]].drop_duplicates())
+    found = {name: model.summary() for name, model in fitted.items()}
+    assert found["beta_discrete_weibull"].n_customers == n_spells
+    assert list(found["beta_discrete_weibull"].to_pandas().index) == ["alpha", "beta", "c"]
+    assert found["boosting"].n_parameters is None
+    assert np.isnan(found["boosting"].bic)
+    logistic = found["logistic"]
+    table = logistic.to_pandas()
+    assert logistic.n_parameters == len(table)
+    assert table["standard_error"].isna().all()
+    assert table.loc["voluntary: log(1 + age)", "estimate"] == pytest.approx(
+        fitted["logistic"].coefficients_[1 + fitted["logistic"].causes_.index("voluntary")][1]
+    )
+    ended = periods.frame["cause"].notna()
+    mean = ended.mean()
+    flat = ended.sum() * np.log(mean) + (~ended).sum() * np.log1p(-mean)
+    assert flat < found["rule"].log_likelihood < 0
+    for one in found.values():
+        assert len(str(one).splitlines()) <= 15
 
 
 def test_too_few_ends_are_refused_with_the_figures():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from crmml.exceptions import TooLittleDataError, UnlikeTrainingError
+from crmml.exceptions import TooLittleDataError, UnlikeTrainingError, WrongArgumentError
 from crmml.models.labelled.choosing import fit_labelled
 from crmml.models.labelled.leaks import find_leaks
 from crmml.models.labelled.model import LabelledModel
@@ -61,6 +61,36 @@ def test_the_model_is_stored_as_plain_values(table, fitted):
     rows = table[0]
     again = LabelledModel.from_dict(fitted.model.to_dict())
     pd.testing.assert_frame_equal(again.predict(rows)[0], fitted.model.predict(rows)[0])
+
+
+def test_each_customer_is_asked_alone_and_rows_stay_as_they_were(table, fitted):
+    rows, before = table[0], table[0].copy()
+    said, _ = fitted.model.predict(rows)
+    alone, _ = fitted.model.predict(rows.iloc[[17]])
+    pd.testing.assert_frame_equal(alone, said.iloc[[17]], rtol=1e-12)
+    pd.testing.assert_frame_equal(rows, before)
+
+
+def test_the_summary_tells_coefficients_and_the_likelihood_of_the_unseen(table, fitted):
+    _, y, _, truth = table
+    summary = fitted.model.summary()
+    assert summary.n_customers == len(y)
+    assert {"calibration: slope", "intercept"} <= set(summary.to_pandas().index)
+    best = float(np.log(np.where(y == 1.0, truth, 1.0 - truth)).sum())
+    flat = len(y) * float(y.mean() * np.log(y.mean()) + (1 - y.mean()) * np.log1p(-y.mean()))
+    assert flat < summary.log_likelihood < best
+    assert len(str(summary).splitlines()) <= 15
+    old = {k: v for k, v in fitted.model.to_dict().items() if k != "log_likelihood"}
+    assert np.isnan(LabelledModel.from_dict(old).summary().log_likelihood)
+
+
+def test_what_is_no_table_gets_the_right_name(table, fitted):
+    _, y, ids, _ = table
+    with pytest.raises(WrongArgumentError, match=r"fit_labelled needs a DataFrame .*read_csv"):
+        fit_labelled("customers.csv", y, ids)
+    for ask in (fitted.model.predict, fitted.model.explain):
+        with pytest.raises(WrongArgumentError, match="LabelledModel needs a DataFrame"):
+            ask("customers.csv")
 
 
 def test_new_rows_may_be_unlike_and_that_is_said(table, fitted):

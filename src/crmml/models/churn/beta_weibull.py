@@ -11,12 +11,14 @@ from crmml._typing import FloatArray
 from crmml.exceptions import TooLittleDataError
 from crmml.features.contracts import Contracts, PersonPeriods
 from crmml.features.snapshot import Distinct
-from crmml.models.churn.contract_model import ContractModel, check_period
+from crmml.models.arguments import check_periods
+from crmml.models.churn.contract_model import ContractModel
 from crmml.models.estimator import keep_fit, warn_of_fit
+from crmml.models.summary import WithLikelihood
 from crmml.stats import hazard, mle
 
 
-class BetaDiscreteWeibullModel(ContractModel):
+class BetaDiscreteWeibullModel(WithLikelihood, ContractModel):
     """Contracts that differ in their chance of ending, which rises or falls with age.
 
     Fader, Hardie, Liu, Davin, Steenburgh (2018). At ``c = 1`` it is the shifted beta-geometric.
@@ -76,6 +78,7 @@ class BetaDiscreteWeibullModel(ContractModel):
         BoundaryWarning, ConvergenceWarning
             If a parameter ran off; if the optimiser stopped.
         """
+        check_periods(periods, self)
         if not len(periods):
             raise TooLittleDataError("the model of contracts needs periods at risk; got none")
         spells = periods.frame.groupby(["customer_id", "spell"], sort=False)["age"]
@@ -115,8 +118,7 @@ class BetaDiscreteWeibullModel(ContractModel):
 
     def hazards(self, contracts: Contracts, n_periods: int) -> FloatArray:
         """Chance of ending in each of the coming periods by age, shape (1, n, n_periods)."""
-        self._check_fitted()
-        check_period(contracts, self.period_)
+        self._check_given(contracts)
         age = contracts.frame["age"].to_numpy(dtype=np.float64)
         ages = age[:, None] + np.arange(n_periods + 1.0)
         survival = hazard.log_survival(hazard.Params(**self.params_), ages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,9 @@ from crmml._typing import Duration, FloatArray, IntArray
 from crmml.exceptions import ParameterError, TooLittleDataError
 from crmml.features.contracts import Contracts, PersonPeriods
 from crmml.features.windows import length_of
+from crmml.models.arguments import check_active_contracts
 from crmml.models.estimator import Estimator
+from crmml.models.summary import ModelSummary, summarise_plain
 from crmml.stats import hazard
 from crmml.stats.discounting import discount_rate_per_unit, in_units
 
@@ -28,11 +31,16 @@ class ContractModel(Estimator, ABC):
     at_renewal_ : bool
         Whether contracts end on renewal dates (so that so many dates lie in a horizon), or at any
         time within a period.
+    log_likelihood_ : float
+    n_customers_ : int
+        Customers fitted, or spells.
     """
 
     causes_: list[str]
     period_: str
     at_renewal_: bool
+    log_likelihood_: float
+    n_customers_: int
 
     @abstractmethod
     def hazards(self, contracts: Contracts, n_periods: int) -> FloatArray:
@@ -49,6 +57,28 @@ class ContractModel(Estimator, ABC):
         ndarray, shape (n_causes, n_customers, n_periods)
         """
 
+    def _check_given(self, contracts: Contracts) -> None:
+        """Refuse what cannot be predicted for: by its kind, or by the length of its periods."""
+        check_active_contracts(contracts, self)
+        self._check_fitted()
+        if length_of(contracts.period) != length_of(self.period_):
+            raise ParameterError(
+                "contracts", f"of periods of {self.period_}, as fitted", str(contracts.period)
+            )
+
+    def _summarised(
+        self, rows: Mapping[str, tuple[str, float]], n_parameters: int | None, notes: Sequence[str]
+    ) -> ModelSummary:
+        """Summarise a fit that keeps its likelihood and has no standard errors."""
+        return summarise_plain(
+            type(self).__name__,
+            rows,
+            log_likelihood=self.log_likelihood_,
+            n_parameters=n_parameters,
+            n_customers=self.n_customers_,
+            notes=tuple(notes),
+        )
+
     def _learn_calendar(self, periods: PersonPeriods) -> None:
         """Learn how long a period is, and where in it contracts end."""
         self.period_, self.at_renewal_ = str(periods.period), _at_renewal(periods)
@@ -58,7 +88,7 @@ class ContractModel(Estimator, ABC):
 
         Ask for the longest horizon first.
         """
-        self._check_fitted()
+        self._check_given(contracts)
         return ContractsAhead(self, contracts)
 
     def survival(self, contracts: Contracts, n_periods: int) -> pd.DataFrame:
@@ -258,14 +288,6 @@ def _at_renewal(periods: PersonPeriods) -> bool:
     position = periods.frame["position"].dropna().to_numpy()
     day = 1.0 / in_units(periods.period, "day")
     return bool(np.mean((position >= 1.0 - day) | (position <= day)) > 0.5)
-
-
-def check_period(contracts: Contracts, period: str) -> None:
-    """Refuse contracts whose periods are of another length than those fitted."""
-    if length_of(contracts.period) != length_of(period):
-        raise ParameterError(
-            "contracts", f"of periods of {period}, as fitted", str(contracts.period)
-        )
 
 
 def _dates_outlasted(survival: FloatArray, level: float) -> IntArray:

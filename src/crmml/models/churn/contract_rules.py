@@ -10,7 +10,9 @@ import pandas as pd
 from crmml._typing import FloatArray, IntArray
 from crmml.exceptions import ParameterError, TooLittleDataError
 from crmml.features.contracts import Contracts, PersonPeriods
-from crmml.models.churn.contract_model import ContractModel, check_period
+from crmml.models.arguments import check_periods
+from crmml.models.churn.contract_model import ContractModel
+from crmml.models.summary import ModelSummary
 
 RULES: tuple[str, ...] = ("tenure", "plan", "last_contact")
 
@@ -40,12 +42,19 @@ class ContractRule(ContractModel):
         Chance of ending a period, by class.
     mean_ : float
         Of all; what a class that was never seen is given.
+    log_likelihood_ : float
+        Of ending or going on, over all periods.
+    n_customers_, n_periods_ : int
+        Fitted.
     """
 
     _state: ClassVar[tuple[str, ...]] = (
         "rule_",
         "rates_",
         "mean_",
+        "log_likelihood_",
+        "n_customers_",
+        "n_periods_",
         "causes_",
         "period_",
         "at_renewal_",
@@ -54,6 +63,7 @@ class ContractRule(ContractModel):
     rule_: str
     rates_: dict[str, float]
     mean_: float
+    n_periods_: int
 
     def __init__(self, *, by: str = "best") -> None:
         self.by = by
@@ -66,6 +76,7 @@ class ContractRule(ContractModel):
         TooLittleDataError
             If there is no period, or no column for the rule asked for.
         """
+        check_periods(periods, self)
         if self.by not in ("best", *RULES):
             raise ParameterError("by", f"one of {('best', *RULES)}", self.by)
         frame = periods.frame
@@ -91,13 +102,32 @@ class ContractRule(ContractModel):
         if not losses:
             raise TooLittleDataError(f"the data have no column for the rule by {self.by}")
         self.rule_ = min(losses, key=lambda name: losses[name])
-        self.rates_ = tables[self.rule_]
+        self.rates_, self.log_likelihood_ = tables[self.rule_], -losses[self.rule_]
+        self.n_customers_, self.n_periods_ = frame["customer_id"].nunique(), len(frame)
         return self
+
+    def summary(self) -> ModelSummary:
+        """Summarise the fit: the rate of each class.
+
+        Raises
+        ------
+        NotFittedError
+            If the rule is not fitted.
+        """
+        self._check_fitted()
+        rows = {
+            f"{self.rule_} {name or 'unknown'}": ("parameter", rate)
+            for name, rate in self.rates_.items()
+        }
+        notes = [
+            f"the likelihood is that of ending in each of {self.n_periods_:,} periods",
+            "rates are shrunk to the mean: they have no standard errors",
+        ]
+        return self._summarised(rows, len(rows), notes)
 
     def hazards(self, contracts: Contracts, n_periods: int) -> FloatArray:
         """Rate of the customer's class in each of the coming periods, shape (1, n, n_periods)."""
-        self._check_fitted()
-        check_period(contracts, self.period_)
+        self._check_given(contracts)
         classes = _classes(contracts.frame, self.rule_)
         if classes is None:
             raise ParameterError("contracts", f"with a column for {self.rule_}", "none")

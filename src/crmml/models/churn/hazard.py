@@ -16,9 +16,11 @@ from crmml.exceptions import ParameterError, TooLittleDataError
 from crmml.features.contracts import CAUSES, Contracts, PersonPeriods
 from crmml.features.windows import length_of
 from crmml.metrics.bootstrap import hash_keys
+from crmml.models.arguments import check_periods
 from crmml.models.boosting import Boosting, Trees
-from crmml.models.churn.contract_model import ContractModel, check_period
+from crmml.models.churn.contract_model import ContractModel
 from crmml.models.churn.design import Design
+from crmml.models.summary import ModelSummary
 from crmml.stats.discounting import in_units
 from crmml.stats.threads import on_one_thread
 
@@ -26,6 +28,7 @@ Learner: TypeAlias = Literal["logistic", "boosting"]
 
 _AGES = (0, 1, 2)
 """Ages with a hazard of their own: many leave at once or at the end of a trial."""
+_AGE_NAMES = ("log(1 + age)", *(f"age = {age}" for age in _AGES), "year completed")
 _NOT_FEATURES = ("customer_id", "spell", "starts_at", "cause", "position", "elapsed")
 LEAST_ENDS = 50
 _MOST_ROWS = 1_000_000
@@ -62,6 +65,9 @@ class HazardModel(ContractModel):
         time within a period.
     n_periods_, n_ends_ : int
         Rows fitted, and ends among them.
+    n_customers_ : int
+    log_likelihood_ : float
+        Of what each period brought, after the calibration.
     reliability_ : list of dict
         Of the calibration: by cause, and by age, ends expected before, and observed.
     trained_until_ : str
@@ -92,6 +98,8 @@ class HazardModel(ContractModel):
         "slope_",
         "n_periods_",
         "n_ends_",
+        "n_customers_",
+        "log_likelihood_",
         "reliability_",
         "trained_until_",
     )
@@ -136,6 +144,7 @@ class HazardModel(ContractModel):
         TooLittleDataError
             With the figures: too few ends, or none in the latest or in the earlier periods.
         """
+        check_periods(periods, self)
         if self.learner not in get_args(Learner):
             raise ParameterError("learner", f"one of {get_args(Learner)}", self.learner)
         if not self.ridge > 0:
@@ -156,9 +165,44 @@ class HazardModel(ContractModel):
         self._learn(self._columns(frame.iloc[early]), target[early], keys % np.uint64(4) == 0)
         scores = self._scores(self._columns(frame[late]))
         self.shifts_, self.slope_ = _calibrate(scores, target[late])
+        said = self._probabilities(self._scores(self._columns(frame)))
+        self.log_likelihood_ = float(np.log(said[np.arange(len(frame)), target]).sum())
+        self.n_customers_ = int(frame["customer_id"].nunique())
         ages = frame.loc[late, "age"].to_numpy()
         self.reliability_ = _reliability(scores, target[late], ages, self.causes_)
         return self
+
+    def summary(self) -> ModelSummary:
+        """Summarise the fit: coefficients by cause, and the calibration.
+
+        Returns
+        -------
+        ModelSummary
+            Without standard errors. Trees have no coefficients, and AIC and BIC of theirs are NaN.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        """
+        self._check_fitted()
+        rows = {
+            f"{cause}: calibration": ("calibration", shift)
+            for cause, shift in zip(self.causes_, self.shifts_, strict=True)
+        }
+        rows["slope of the calibration"] = ("calibration", self.slope_)
+        notes = [f"the likelihood is that of the cause in each of {self.n_periods_:,} periods"]
+        if self.coefficients_ is None:
+            notes.append("trees have no coefficients, and no number of parameters for AIC and BIC")
+            return self._summarised(rows, None, notes)
+        names = ["intercept", *_AGE_NAMES, *self.design_.names]
+        rows |= {
+            f"{cause}: {name}": ("coefficient", value)
+            for cause, values in zip(self.causes_, self.coefficients_[1:], strict=True)
+            for name, value in zip(names, values, strict=True)
+        }
+        notes.append("a ridge shrinks the coefficients: no standard errors, AIC and BIC count all")
+        return self._summarised(rows, len(rows), notes)
 
     # -- predictions -------------------------------------------------------------------------
 
@@ -175,8 +219,7 @@ class HazardModel(ContractModel):
         -------
         ndarray, shape (n_causes, n_customers, n_periods)
         """
-        self._check_fitted()
-        check_period(contracts, self.period_)
+        self._check_given(contracts)
         found = np.empty((len(self.causes_), len(contracts), n_periods))
         ages = contracts.frame["age"].to_numpy(dtype=np.float64)
         fixed = self.design_.matrix(contracts.frame)  # only the age goes on
@@ -247,9 +290,8 @@ def _check_ends(target: IntArray, late: Any, until: pd.Timestamp) -> None:
     if early < LEAST_ENDS or latest == 0:
         raise TooLittleDataError(
             f"a model of contracts needs at least {LEAST_ENDS} contracts that ended, and some in "
-            f"the latest stretch of time to calibrate on; got {early:,} before it and "
-            f"{latest:,} in it, up to {until.date()} (an end that lies ahead has not "
-            "happened: leave it empty)"
+            f"the latest stretch of time to calibrate on; got {early:,} before it, {latest:,} in "
+            f"it, up to {until.date()} (an end that lies ahead has not happened: leave it empty)"
         )
 
 

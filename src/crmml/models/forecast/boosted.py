@@ -96,11 +96,13 @@ def gather(
 ) -> Rows:
     """Stack the training windows."""
     ids = [part.snapshot.customer_id for part in parts]
+    # A customer is in several windows: one code, so that no fold judges who was learned from.
     codes, _ = pd.factorize(np.concatenate([np.asarray(one, dtype=object) for one in ids]))
     outcomes = pd.concat([part.outcomes[["purchases", "spend"]] for part in parts])
     return Rows(
         X=np.concatenate([feature_matrix(part.snapshot, features) for part in parts]),
         purchases=outcomes["purchases"].to_numpy(dtype=np.float64),
+        # Returns can exceed purchases; the distributions of the trees have no negative values.
         spend=outcomes["spend"].to_numpy(dtype=np.float64).clip(0.0),
         fold=np.concatenate([customer_folds(one, 3, seed=seed) for one in ids]),
         customer=codes.astype(np.int64),
@@ -170,6 +172,7 @@ class BoostedForecaster(Forecaster):
         del fits
         if self.kind not in ("tweedie", "hurdle"):
             raise ParameterError("kind", "'tweedie' or 'hurdle'", self.kind)
+        # Trees cannot be stretched to another horizon as a process can.
         wanted = in_units(self.horizon, snapshot.time_unit)
         fitting = [
             part
@@ -190,6 +193,7 @@ class BoostedForecaster(Forecaster):
             }
             return self
         bought = rows.purchases > 0
+        # Less would not allow a single split.
         if bought.sum() < 2 * self.min_leaf:
             raise TooLittleDataError(
                 f"a hurdle model needs at least {2 * self.min_leaf} buyers in its windows; got "
@@ -199,6 +203,7 @@ class BoostedForecaster(Forecaster):
         self.boosters_ = {
             "any": self._grow("binary", rows, bought.astype(np.float64)),
             "purchases": self._grow("poisson", buyers, buyers.purchases),
+            # A Gamma variable is positive; a cent stands for purchases that were wholly returned.
             "spend": self._grow("gamma", buyers, np.maximum(buyers.spend, 0.01)),
         }
         return self

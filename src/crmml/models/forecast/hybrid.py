@@ -149,6 +149,7 @@ class HybridForecaster(Forecaster):
         check_snapshot(snapshot, self)
         check_history(windows, self)
         fits = Fits() if fits is None else fits
+        # A window without a purchase has no level to learn from, and its logarithm none either.
         closed = [part for part in in_order(snapshot, windows) if part.outcomes["purchases"].any()]
         if not closed:
             raise TooLittleDataError(
@@ -163,6 +164,9 @@ class HybridForecaster(Forecaster):
         offsets, levels = [], []
         for model, part in zip(processes, closed, strict=True):
             expected = model.expected_purchases(part.snapshot, part.window.horizon).to_numpy()
+            # The level of the whole window is the season or the economy, not the customer: taken
+            # out,
+            # the trees learn who differs from the others.
             levels.append(float(part.outcomes["purchases"].sum() / expected.sum()))
             offsets.append(np.log(np.maximum(expected, 1e-6)) + np.log(levels[-1]))
         self.features_ = choose_features(closed)
@@ -175,6 +179,7 @@ class HybridForecaster(Forecaster):
         outside = np.ones(len(base))
         lengths = [in_units(part.window.horizon, snapshot.time_unit) for part in closed]
         rate = base / np.repeat(lengths, [len(part) for part in closed])
+        # One standard error, so that noise alone seldom brings trees in.
         if self.gain_ > self.gain_error_:
             self.bounds_ = FactorBounds.of(rate, found.outside)
             trees = boosting.grow(rows.X, rows.purchases, found.rounds, rows.offset)
@@ -185,9 +190,13 @@ class HybridForecaster(Forecaster):
             outside = self.bounds_.factor(rate, found.outside)
         ends = np.cumsum([len(part) for part in closed])[:-1]
         trials = []
+        # The drift is judged with factors of folds that had not seen the customer: with fitted ones
+        # rates would seem to stand stiller than they do.
         for model, part, learned, level in zip(
             processes, closed, np.split(outside, ends), levels, strict=True
         ):
+            # The likelihood of a drift widens every distribution anew; some thousand customers tell
+            # it.
             some = _sample(part.snapshot.customer_id)
             factor = level * learned[some]
             ahead = look_ahead(model, part.snapshot.subset(some), part.window.horizon)
@@ -365,6 +374,7 @@ def _likeliest_drift(trials: Sequence[tuple[Correction, FloatArray]]) -> float:
         lambda log_variance: loss(math.exp(log_variance) / span),
         bounds=(math.log(1e-3), math.log(3.0)),
         method="bounded",
+        # Two percent of the variance move no interval that anybody reads.
         options={"xatol": 0.02},
     )
     return math.exp(found.x) / span if found.fun < loss(0.0) else 0.0

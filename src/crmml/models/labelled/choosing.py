@@ -20,6 +20,7 @@ from crmml.metrics.calibration import (
 )
 from crmml.metrics.profit import ExpectedMaximumProfit, expected_maximum_profit
 from crmml.metrics.ranking import compute_gain_curve
+from crmml.models.arguments import check_rows
 from crmml.models.churn.evaluation import grade_gain
 from crmml.models.labelled.encoding import TableEncoding, texts_of
 from crmml.models.labelled.leaks import Finding, find_leaks
@@ -159,7 +160,10 @@ def fit_labelled(
     ------
     TooLittleDataError
         If there are too few customers, too few of either outcome, or no column to learn from.
+    WrongArgumentError
+        If the rows are no table.
     """
+    check_rows(rows, "fit_labelled")
     y = np.asarray(y, dtype=np.float64)
     refuse_too_few(y)
     economics = economics or ContactEconomics()
@@ -203,6 +207,8 @@ def fit_labelled(
         line,
         _bands(judgement),
         economics.threshold,
+        len(y),
+        -len(y) * float(np.mean([classification.log_loss(y, one[chosen.name]) for one in said])),
     )
     return LabelledFit(model, judgement, findings)
 

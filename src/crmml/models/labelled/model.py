@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,9 +14,11 @@ from scipy.special import expit
 
 from crmml._typing import FloatArray
 from crmml.metrics.classification import log_loss
+from crmml.models.arguments import check_rows
 from crmml.models.labelled.cells import read_cells
 from crmml.models.labelled.encoding import TableEncoding
-from crmml.models.labelled.learners import Fitted, learner_from_dict
+from crmml.models.labelled.learners import Fitted, Logistic, learner_from_dict
+from crmml.models.summary import ModelSummary, summarise_plain
 
 BASIS = "cross_fitted"
 """Where probability and interval come from: customers whom the judged fits had not seen."""
@@ -68,6 +71,10 @@ class LabelledModel:
         of the share to whom it happened.
     threshold : float
         Probability from which a contact pays.
+    n_customers : int
+        Of the training; 0 for a model stored before it was kept.
+    log_likelihood : float
+        Of the training's customers, each by fits that had not seen him; NaN likewise.
     """
 
     name: str
@@ -76,6 +83,8 @@ class LabelledModel:
     line: Line
     bands: tuple[tuple[float, float, float], ...]
     threshold: float
+    n_customers: int = 0
+    log_likelihood: float = math.nan
 
     @property
     def columns(self) -> list[str]:
@@ -102,7 +111,10 @@ class LabelledModel:
         ------
         UnlikeTrainingError
             If more than half of the columns are missing.
+        WrongArgumentError
+            If the rows are no table.
         """
+        check_rows(rows, self)
         texts, told = self.encoding.read(rows)
         X = self.encoding.matrix(texts)
         probability = self.line(self.learner.score(X))
@@ -133,9 +145,46 @@ class LabelledModel:
         DataFrame
             One column for each column of the table, rows as given.
         """
+        check_rows(rows, self)
         texts, _ = self.encoding.read(rows)
         added = self._by_column(self.encoding.matrix(texts))
         return pd.DataFrame(added, index=rows.index, columns=self.columns)
+
+    def summary(self) -> ModelSummary:
+        """Summarise the fit: calibration, and coefficients where the learner has some.
+
+        Returns
+        -------
+        ModelSummary
+            Its likelihood is of customers whom the fits had not seen, so that it needs no penalty
+            for parameters: AIC and BIC are NaN.
+        """
+        rows = {
+            "calibration: intercept": ("calibration", self.line.intercept),
+            "calibration: slope": ("calibration", self.line.slope),
+        }
+        notes = ["the likelihood is of customers whom the fits had not seen: no AIC and BIC"]
+        if isinstance(self.learner, Logistic):
+            names = self.encoding.features
+            rows["intercept"] = ("coefficient", self.learner.intercept)
+            for name, value in zip(
+                [*names, *(f"{name} missing" for name in names)],
+                self.learner.coefficients.tolist(),
+                strict=True,
+            ):
+                if value:
+                    rows[name] = ("coefficient", value)
+            notes.append("coefficients are of standardised numbers, shrunk: no standard errors")
+        else:
+            notes.append("trees have no coefficients; explain(rows) says what each column adds")
+        return summarise_plain(
+            f"{type(self).__name__} ({self.name})",
+            rows,
+            log_likelihood=self.log_likelihood,
+            n_parameters=None,
+            n_customers=self.n_customers,
+            notes=tuple(notes),
+        )
 
     def _shown(self, texts: pd.DataFrame) -> pd.DataFrame:
         """Return the cells as people read them, alike whatever kind of file they come from."""
@@ -164,11 +213,14 @@ class LabelledModel:
             "line": [self.line.intercept, self.line.slope],
             "bands": [list(band) for band in self.bands],
             "threshold": self.threshold,
+            "n_customers": self.n_customers,
+            "log_likelihood": None if math.isnan(self.log_likelihood) else self.log_likelihood,
         }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Rebuild from :meth:`to_dict`."""
+        known = stored.get("log_likelihood")
         return cls(
             name=stored["name"],
             encoding=TableEncoding.from_dict(stored["encoding"]),
@@ -176,6 +228,8 @@ class LabelledModel:
             line=Line(*map(float, stored["line"])),
             bands=tuple((float(a), float(b), float(c)) for a, b, c in stored["bands"]),
             threshold=float(stored["threshold"]),
+            n_customers=int(stored.get("n_customers", 0)),
+            log_likelihood=math.nan if known is None else float(known),
         )
 
 

@@ -95,6 +95,7 @@ class ScheduleClock:
             )
         texts = (moment.astype(str) for moment in (begin, end))
         names = schedules["name"].astype(str)
+        # Sorted, so that the order of the rows changes neither the fit nor what is stored.
         rows = sorted(zip(*texts, names, value.tolist(), strict=True))
         return cls(tuple((str(b), str(e), str(n), float(v)) for b, e, n, v in rows))
 
@@ -118,6 +119,7 @@ class ScheduleClock:
         """
         names = set(self.names)
         for begin, end in spans:
+            # A value that is the same throughout a span cannot be told from the rate itself.
             edges = self.edges()
             pieces = np.concatenate([[begin], edges[(edges > begin) & (edges < end)]])
             values = self.columns(pieces)

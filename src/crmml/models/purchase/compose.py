@@ -177,6 +177,7 @@ class Composition:
                 found = _add_schedules(found, self.schedules.seen(*spans), snapshot, fits)
             chosen = keep_clocks_that_forecast(found, newest, fits)
             chosen = _keep_origin_that_forecasts(found, chosen, newest, fits)
+        # Said outside the block that silences trials: it concerns the model that is kept.
         if refused is not None:
             text = f"customers older than the data are taken for new ones: {refused}"
             warnings.warn(text, FitWarning, stacklevel=2)
@@ -270,6 +271,7 @@ def keep_clocks_that_forecast(
     fits = Fits() if fits is None else fits
     trials = [simpler, *_one_clock_each(model), model]
     scores = [math.fsum(_log_score(trial, window, fits) for window in windows) for trial in trials]
+    # The trials rise in the number of clocks, and argmax takes the first of equals.
     best = int(np.argmax(scores))
     return trials[best] if math.isfinite(scores[best]) else model
 
@@ -288,6 +290,7 @@ def _keep_origin_that_forecasts(
         return chosen
     base = cast(PurchaseModel, chosen.base)
     clocks = _settings_of(found) if chosen is found else base.clocks
+    # Under the same clocks, so that nothing but the origin differs.
     plain = base._with_clocks(tuple(clocks))
     as_new, apart = (
         math.fsum(_log_score(trial, window, fits) for window in windows)
@@ -324,6 +327,7 @@ def _add_schedules(
     if schedules is None:
         return model
     trial = fits.fit(model._with_clocks((*_settings_of(model), schedules)), snapshot)
+    # Half of log n per coefficient: the Bayesian information criterion.
     price = 0.5 * len(schedules.names) * math.log(len(snapshot))
     return trial if trial.log_likelihood_ - model.log_likelihood_ > price else model
 

@@ -270,16 +270,12 @@ class ClockedProblem:
             key = (newcomers, waves or (None if seasonal else waves), covariates)
             if key not in solved:
                 clocks = clocks_of(*key[:2])
-                settles = [np.empty(0)]
-                if clocks.sizes[0] and effect is not None:
-                    middle = sum(effect.bounds[1]) / 2.0
-                    settles = [np.array([side * math.log(1.5), middle]) for side in (1.0, -1.0)]
-                common = np.zeros(clocks.sizes[1])
-                common[: len(season)] = season
-                only_season = 0 < len(season) == sum(clocks.sizes)
-                psi_starts = [np.concatenate([one, common]) for one in settles]
                 solved[key] = self.solve(
-                    clocks, starts, psi_starts, covariates=covariates, near=only_season
+                    clocks,
+                    starts,
+                    _starts_of_clocks(clocks, season),
+                    covariates=covariates,
+                    near=0 < len(season) == sum(clocks.sizes),
                 )
             return solved[key]
 
@@ -428,6 +424,19 @@ class Chosen:
         model.clock_names_ = self.names()
         model.joint_covariance_ = self.solved.whole.tolist()
         model._set_clocks(psi)
+
+
+def _starts_of_clocks(clocks: joint.Clocks, season: FloatArray) -> list[FloatArray]:
+    """Return where the search for the clocks begins."""
+    settles = [np.empty(0)]
+    if clocks.sizes[0] and clocks.newcomers is not None:
+        # Newcomers may be quicker or slower than the rest, and between the two the likelihood has
+        # a saddle (no effect, whatever its decay): both sides are tried.
+        middle = sum(clocks.newcomers.bounds[1]) / 2.0
+        settles = [np.array([side * math.log(1.5), middle]) for side in (1.0, -1.0)]
+    common = np.zeros(clocks.sizes[1])
+    common[: len(season)] = season
+    return [np.concatenate([one, common]) for one in settles]
 
 
 def profile_of(season: FloatArray) -> CalendarProfile:

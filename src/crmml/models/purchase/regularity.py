@@ -155,6 +155,7 @@ def find_regularity(snapshot: Snapshot) -> Regularity:
         nan = float("nan")
         return Regularity(0, 0, nan, nan, nan, nan, nan, 1, 0.0, False, snapshot.time_unit)
     number, customers = np.unique(n, return_counts=True)
+    # The rate cancels: given the sum of the gaps, only their shares of it tell of k.
     shares = math.fsum(logs - n * np.log(span))
 
     def log_likelihood(k: float) -> float:
@@ -163,15 +164,19 @@ def find_regularity(snapshot: Snapshot) -> Regularity:
 
     found = minimize_scalar(
         lambda log_k: -log_likelihood(math.exp(log_k)),
+        # On the scale of log k, where the likelihood is nearly symmetric; k of 0.05 is burstier and
+        # 1e4 more regular than any customer is.
         bounds=(math.log(0.05), math.log(1e4)),
         method="bounded",
     )
     trials = [log_likelihood(float(k)) for k in range(1, _MOST_TRIED + 1)]
     best_k = int(np.argmax(trials)) + 1
     gain = trials[best_k - 1] - trials[0]
+    # A customer with n gaps has n - 1 free ones, so the variances are pooled with these weights.
     relative, weights = deviation * n / span, (n - 1.0) / math.fsum(n - 1.0)
     unit = UNIT_DAYS.get(snapshot.time_unit)
     period = 1.0 if unit is None else UNIT_DAYS[snapshot.grain] / unit
+    # What rounding to whole periods leaves of the variance; it must not count as regularity.
     at_random = np.maximum(1.0 - period * n / span, 0.0) * n / (n + 1.0)
     seen, expected = math.fsum(weights * relative**2), math.fsum(weights * at_random)
     return Regularity(
@@ -335,6 +340,7 @@ class RegularPurchaseModel(PurchaseModel):
                 warnings.simplefilter("always")
                 trial = type(self)(**{**settings, "k": k}).fit(snapshot, sample_weight)
             trials.append((trial, said))
+            # The likelihood has one top over k, and each k costs a fit: stop past it.
             if k > 1 and trial.log_likelihood_ <= trials[-2][0].log_likelihood_:
                 break
         likelihoods = [float(trial.log_likelihood_) for trial, _ in trials]
@@ -342,6 +348,7 @@ class RegularPurchaseModel(PurchaseModel):
         if likelihoods[best] - likelihoods[0] <= 0.5 * math.log(len(snapshot)):
             best = 0
         chosen, said = trials[best]
+        # Only of the fit that is kept: what the trials warned of concerns nobody.
         for warning in said:
             warnings.warn(warning.message, stacklevel=3)
         for name in self._state:
@@ -362,6 +369,8 @@ class RegularPurchaseModel(PurchaseModel):
                 stacklevel=3,
             )
         elif k > 1:
+            # The gaps do not depend on the parameters, so they are left out while those are sought;
+            # without them likelihoods of different k would not compare.
             missing = self._full_log_likelihood(snapshot, sample_weight) - self.log_likelihood_
             self.log_likelihood_ += missing
             self.null_log_likelihood_ += missing
@@ -369,6 +378,8 @@ class RegularPurchaseModel(PurchaseModel):
 
     def _full_log_likelihood(self, snapshot: Snapshot, sample_weight: Any) -> float:
         """Log-likelihood at the fitted parameters with the gaps themselves in it."""
+        # Histories are fitted by distinct rows, but gaps differ within a row: they are summed
+        # apart.
         h = self._histories(snapshot)
         weights = row_weights(snapshot, h.groups, sample_weight)
         partial = self._process.log_likelihood(self._row_params(h), h.x, h.t_x, h.T)
@@ -419,6 +430,7 @@ class RegularPurchaseModel(PurchaseModel):
         Gauss-Legendre in pieces short enough to follow the seasons of the first five years.
         """
         unit = snapshot.time_unit
+        # A row of each distinct future, whose length on the clock stands for all others like it.
         first = np.empty(len(future.t), dtype=np.int64)
         first[future.inverse] = np.arange(len(future.inverse))
 
@@ -431,6 +443,7 @@ class RegularPurchaseModel(PurchaseModel):
         elif self.calendar_ is not None and not self.calendar_.weekly:
             raise ParameterError("horizon", "given where the profile is a table of dates", None)
         else:
+            # Beyond it the discount factor is below what a float can add.
             end = _REACH / delta
         total = math.exp(-delta * end) * expected(end)
         if delta == 0.0:
@@ -455,6 +468,7 @@ def _sum_log_gaps(snapshot: Snapshot) -> FloatArray:
     repeat = x > 0
     values = np.where(repeat, given, 0.0)
     most = np.where(repeat, x * np.log(np.where(repeat, t_x / np.maximum(x, 1.0), 1.0)), 0.0)
+    # The margin lets equal gaps pass, which meet the bound up to rounding.
     broken = ~np.isfinite(values) | (values > most + 1e-6 * np.maximum(1.0, np.abs(most)))
     if broken.any():
         raise DataError(

@@ -1,0 +1,181 @@
+"""A simulated year: what drifts is found within two windows, and a quiet year stays quiet."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import poisson
+
+import crmml
+from crmml.data.tables import Tables, open_tables
+from crmml.exceptions import ParameterError, StorageError
+from crmml.scorecard.monitor import Monitoring, monitor
+from crmml.storage.scores import LISTS, partition_of, write_scores
+
+START, WEEKS, HORIZON = pd.Timestamp("2021-01-04"), 130, 8
+CUTOFFS = range(78, 127, 4)
+TURN = 98
+"""The week in which what is planted begins; the first window after it closes at week 106."""
+
+
+@dataclass
+class World:
+    """Customers who buy at rates of their own; scores are the truth until something turns."""
+
+    joined: np.ndarray
+    rate: np.ndarray
+    log: pd.DataFrame
+
+
+def draw_world(seed: int, *, n: int = 900, slower: float = 1.0, shuffled: bool = False) -> World:
+    rng = np.random.default_rng(seed)
+    joined = rng.integers(0, WEEKS, n)
+    rate = rng.gamma(0.8, 0.25, n)
+    weeks = np.arange(WEEKS)
+    later = rng.permutation(rate) if shuffled else rate * slower
+    by_week = np.where(weeks[None, :] < TURN, rate[:, None], later[:, None])
+    bought = rng.random((n, WEEKS)) < 1.0 - np.exp(-by_week)
+    bought &= weeks[None, :] > joined[:, None]
+    bought[np.arange(n), joined] = True
+    who, week = np.nonzero(bought)
+    log = pd.DataFrame(
+        {
+            "customer_id": who,
+            "timestamp": START + pd.to_timedelta(7 * week, unit="D"),
+            "amount": rng.gamma(4.0, 5.0, len(who)).round(2),
+        }
+    )
+    return World(joined, rate, log)
+
+
+def score_at(world: World, week: int, *, dearer: float = 1.0) -> pd.DataFrame:
+    """Return what the true model says at a cutoff; ``dearer`` breaks an input."""
+    cutoff = START + pd.Timedelta(weeks=week)
+    past = world.log[world.log["timestamp"] < cutoff]
+    by = past.groupby("customer_id")
+    at = by["timestamp"].agg(["min", "max", "size"])
+    at.index.name = None
+    mean = HORIZON * (1.0 - np.exp(-world.rate[at.index]))
+    p = 1.0 - np.exp(-world.rate[at.index])
+    price = by["amount"].mean().to_numpy() * dearer
+    return pd.DataFrame(
+        {
+            "customer_id": np.asarray(at.index),
+            "frequency": at["size"] - 1.0,
+            "T": (cutoff - at["min"]).dt.days / 7.0,
+            "inactivity": (cutoff - at["max"]).dt.days / 7.0,
+            "monetary_value": price,
+            "expected_purchases": mean,
+            "expected_spend": mean * 20.0,
+            "churn_probability": (1.0 - p) ** HORIZON,
+            "purchases_lower": poisson.ppf(0.1, mean),
+            "purchases_upper": poisson.ppf(0.9, mean),
+            "value_tier": np.where(mean > np.quantile(mean, 0.8), "A", "B"),
+            "model_version": "true",
+        }
+    )
+
+
+def release(
+    world: World, folder: Path, *, last: int = WEEKS, dearer: float = 1.0, lists: bool = True
+) -> Path:
+    """Write the scores of each month up to a week, with or without the summaries beside them."""
+    for week in (w for w in CUTOFFS if w <= last):
+        cutoff = START + pd.Timedelta(weeks=week)
+        scores = score_at(world, week, dearer=dearer if week >= TURN else 1.0)
+        write_scores(scores, folder, cutoff)
+        if lists:
+            home = folder / LISTS / f"cutoff={partition_of(cutoff)}"
+            home.mkdir(parents=True)
+            summary = {"horizon": f"{HORIZON}W", "gap": None, "grain": "day"}
+            (home / "summary.json").write_text(json.dumps(summary))
+    return folder
+
+
+def until(world: World, week: int) -> Tables:
+    """Return the log as it was known at the end of a week."""
+    end = START + pd.Timedelta(weeks=week)
+    log = world.log[world.log["timestamp"] < end]
+    last = pd.DataFrame({"customer_id": [0], "timestamp": [end - pd.Timedelta(days=1)],
+                         "amount": [1.0]})  # fmt: skip
+    return open_tables(pd.concat([log, last]))
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> list[Monitoring]:
+    found = []
+    for seed in range(3):
+        world = draw_world(seed)
+        folder = release(world, tmp_path_factory.mktemp(f"quiet{seed}"))
+        found.append(monitor(folder, until(world, WEEKS)))
+    return found
+
+
+def test_quiet_years_raise_at_most_one_false_alarm(quiet):
+    assert sum(len(found.alarms) for found in quiet) <= 1
+    one = quiet[0]
+    assert len(one.windows) == len([week for week in CUTOFFS if week + HORIZON <= WEEKS])
+    assert one.quiet
+    assert one.advice == ()
+    assert one.windows["coverage"].min() >= 0.8
+    assert (one.windows["auc"] > one.windows["auc_rule"]).all()
+    assert set(one.groups["by"]) == {"all", "bucket", "tier"}
+    assert "PIT" in str(one.notes)
+    assert "no control chart yet" in str(one.notes)
+
+
+SECOND = TURN + 4 + HORIZON
+"""The week in which the second window after the turn is closed."""
+
+
+@pytest.mark.parametrize(
+    ("planted", "dearer", "kind", "do"),
+    [
+        ({"slower": 0.5}, 1.0, "level", "recalibrate"),
+        ({"shuffled": True}, 1.0, "ranking", "retrain"),
+        ({}, 1.8, "shift", "look at the data"),
+    ],
+)
+def test_what_drifts_is_found_within_two_windows(tmp_path, planted, dearer, kind, do):
+    world = draw_world(7, **planted)
+    found = monitor(release(world, tmp_path, last=SECOND, dearer=dearer), until(world, SECOND))
+    mine = found.current[found.current["kind"] == kind]
+    assert not found.quiet
+    assert set(mine["do"]) == {do}
+    assert do in found.advice
+    before = found.alarms["cutoff"] < START + pd.Timedelta(weeks=TURN - HORIZON)
+    assert not before.any(), found.alarms[before]
+    if kind == "level":
+        assert set(mine["what"]) == {"churn", "purchases", "spend"}
+        assert "retrain" not in found.advice
+
+
+def test_scores_without_lists_need_the_horizon(tmp_path):
+    world = draw_world(1, n=300)
+    folder = release(world, tmp_path, last=82, lists=False)
+    with pytest.raises(
+        ParameterError, match="--horizon must be given for the scores of 2022-07-04"
+    ):
+        monitor(folder, until(world, 90))
+    found = monitor(folder, until(world, 87), horizon="8W", value_horizon="8W")
+    assert len(found.windows) == 1
+    assert found.windows["model_version"].item() == "true"
+    assert "1 of 2 score set(s) wait" in found.notes[0]
+    with pytest.raises(StorageError, match="there are no scores"):
+        monitor(tmp_path / "empty", until(world, 87))
+    with pytest.raises(ParameterError, match="tolerance"):
+        monitor(folder, until(world, 87), horizon="8W", tolerance=0.0)
+
+
+def test_a_result_shows_itself_and_names_no_customer(quiet):
+    found = quiet[0]
+    text = json.dumps(found.to_dict(), allow_nan=False)
+    assert "customer_id" not in text
+    assert found.to_pandas().equals(found.windows)
+    assert found.sentence() in str(found)
+    assert crmml.monitor is monitor
