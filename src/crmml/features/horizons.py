@@ -184,7 +184,9 @@ def _own_lengths(code: IntArray, gaps: FloatArray, n: int) -> FloatArray:
     within = float(((logs - means[code]) ** 2).sum() / max(len(logs) - (counts > 0).sum(), 1))
     total = float(logs.var())
     between = max(total - within, 1e-3)
-    shrunk = (sums + within / between * centre) / (counts + within / between)
+    # who has no gap of their own gets the centre, also where the gaps do not differ at all
+    weight = max(within, 1e-9) / between
+    shrunk = (sums + weight * centre) / (counts + weight)
     return np.asarray(np.exp(shrunk + _NORMAL_90 * np.sqrt(within)))
 
 

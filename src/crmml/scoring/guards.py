@@ -129,13 +129,17 @@ def _range(
     )
 
 
-def compare_ranges(trained: TrainingRange, now: TrainingRange) -> str | None:
+def compare_ranges(
+    trained: TrainingRange, now: TrainingRange, *, contracts: bool = False
+) -> str | None:
     """Say in one sentence how customers differ from those of the training; None if they do not.
 
     Parameters
     ----------
     trained, now : TrainingRange
         Where either counts fewer than :data:`LEAST` customers nothing is compared.
+    contracts : bool
+        Whether fees and periods were measured, in the place of purchases.
 
     Examples
     --------
@@ -150,22 +154,31 @@ def compare_ranges(trained: TrainingRange, now: TrainingRange) -> str | None:
     """
     if min(trained.customers, now.customers) < LEAST:
         return None
-    found = "; ".join(_differences(trained, now))
+    found = "; ".join(_differences(trained, now, _CONTRACTS if contracts else _PURCHASES))
     return f"the data to score are unlike those of the training: {found}" if found else None
 
 
-def _differences(trained: TrainingRange, now: TrainingRange) -> Iterator[str]:
+_PURCHASES = (
+    "the median customer spends {:,.2f} per purchase, {:,.2f} at training (is the amount in the "
+    "same unit?)",
+    "customers have {:,.1f} purchases on average, {:,.1f} at training",
+    "the log covers {:.0f} weeks, {:.0f} at training",
+)
+_CONTRACTS = (
+    "the median fee is {:,.2f} per period, {:,.2f} at training (is it in the same unit?)",
+    "contracts have run for {:,.1f} periods on average, {:,.1f} at training",
+    "the contracts cover {:.0f} weeks, {:.0f} at training",
+)
+
+
+def _differences(
+    trained: TrainingRange, now: TrainingRange, words: tuple[str, str, str]
+) -> Iterator[str]:
     typical, before = now.spend_per_purchase[1], trained.spend_per_purchase[1]
     if _far(typical, before):
-        yield (
-            f"the median customer spends {typical:,.2f} per purchase, {before:,.2f} at training "
-            "(is the amount in the same unit?)"
-        )
+        yield words[0].format(typical, before)
     if _far(now.purchases, trained.purchases):
-        yield (
-            f"customers have {now.purchases:,.1f} purchases on average, "
-            f"{trained.purchases:,.1f} at training"
-        )
+        yield words[1].format(now.purchases, trained.purchases)
     if abs(now.newly_acquired - trained.newly_acquired) > _SHARE_NEW:
         yield (
             f"{now.newly_acquired:.0%} of the customers are new, "
@@ -177,7 +190,7 @@ def _differences(trained: TrainingRange, now: TrainingRange) -> Iterator[str]:
             yield f"tier {tier} holds {share:.0%} of the customers, {usual:.0%} at training"
     length, usual_length = _weeks(now), _weeks(trained)
     if length < _LENGTH * usual_length:
-        yield f"the log covers {length:.0f} weeks, {usual_length:.0f} at training"
+        yield words[2].format(length, usual_length)
 
 
 def _far(now: float, before: float) -> bool:

@@ -590,7 +590,7 @@ def compare_with_training(
     if manifest.trained_on is None:
         return
     now = measure_base(tables, base, table, manifest.horizon)
-    unlike = compare_ranges(manifest.trained_on, now)
+    unlike = compare_ranges(manifest.trained_on, now, contracts=manifest.kind == "contracts")
     if unlike is None:
         return
     if strict:

@@ -137,8 +137,13 @@ def test_a_stored_model_says_the_same(contracts, any_model):
 
 def test_each_customer_is_asked_alone(contracts, any_model):
     some = replace(contracts, frame=contracts.frame.iloc[[7, 3]].reset_index(drop=True))
-    whole = any_model.churn_probability(contracts, "90D").iloc[[7, 3]]
-    pd.testing.assert_series_equal(any_model.churn_probability(some, "90D"), whole)
+    whole = any_model.churn_by_cause(contracts, "90D")
+    few = any_model.churn_by_cause(some, "90D")
+    pd.testing.assert_frame_equal(few, whole.iloc[[7, 3]], check_exact=True)
+    for row in range(0, len(contracts), len(contracts) // 20):
+        one = replace(contracts, frame=contracts.frame.iloc[[row]].reset_index(drop=True))
+        alone = any_model.churn_by_cause(one, "90D")
+        pd.testing.assert_frame_equal(alone, whole.iloc[[row]], check_exact=True)
 
 
 def test_a_summary_tells_the_likelihood_of_what_the_periods_brought(fitted, periods):

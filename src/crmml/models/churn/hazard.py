@@ -263,8 +263,10 @@ class HazardModel(ContractModel):
             raw = Trees(self.trees_, self.num_threads).score(X)
             raw = raw[:, None] if raw.ndim == 1 else raw[:, 1:] - raw[:, :1]
             return np.asarray(raw)
+        # Row by row, so that the chance of a customer does not depend on the batch.
         table = np.asarray(self.coefficients_)[1:]
-        return np.asarray(table[:, 0] + X @ table[:, 1:].T)
+        lines = [line[0] + (X * line[1:]).sum(axis=1) for line in table]
+        return np.column_stack(lines)
 
     def _probabilities(self, scores: FloatArray) -> FloatArray:
         return _softmax(np.asarray(self.shifts_) + self.slope_ * scores)
@@ -288,9 +290,8 @@ def _check_ends(target: IntArray, late: Any, until: pd.Timestamp) -> None:
     if early < LEAST_ENDS or latest == 0:
         raise TooLittleDataError(
             f"a model of contracts needs at least {LEAST_ENDS} contracts that ended, and some in "
-            f"the latest stretch of time to calibrate on; got {early:,} before it and "
-            f"{latest:,} in it, up to {until.date()} (an end that lies ahead has not "
-            "happened: leave it empty)"
+            f"the latest stretch of time to calibrate on; got {early:,} before it, {latest:,} in "
+            f"it, up to {until.date()} (an end that lies ahead has not happened: leave it empty)"
         )
 
 
