@@ -54,14 +54,15 @@ def test_new_rows_are_scored_alike_each_time(labelled_shelf, people, run, tmp_pa
     assert {"churn_probability", "contact_pays", "churn_reasons", "model_version"} <= {*scores}
     run("score", "-c", "crmml.yaml", "--out", str(tmp_path / "all.duckdb"))
     why = run("explain", "--rows", str(tmp_path / "new.csv"), "--customer", "k0003")
-    assert "Contract" in why
+    assert "Contract" in why and "those of the mean customer" in why
 
 
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
         ("score -c crmml.yaml --cutoff 2024-01-01", "a labelled table has no time"),
-        ("score --model models/crmml/1", "one of --config and --rows"),
+        ("score --model models/crmml/1", "--rows); got 'neither'"),
+        ("score -c crmml.yaml --rows new.csv", "--rows); got 'both'"),
         ("backtest -c crmml.yaml", "the table 'transactions' is needed"),
         ("diff models/crmml/1 models/crmml/1", "a labelled table has no tiers"),
         ("explain -c crmml.yaml --customer nobody", "not among the rows"),

@@ -13,6 +13,7 @@ import yaml
 import crmml
 from crmml.exceptions import ParameterError, StorageError
 from crmml.reports.contents import Chart, Grid, Line
+from crmml.reports.language import Language, _words
 from crmml.reports.lists import Lists
 from crmml.reports.page import report
 from crmml.scoring.batches import score_in_batches
@@ -139,3 +140,18 @@ def test_a_line_is_broken_where_nothing_is_known():
     assert path == "M12.5,10.0 M62.5,5.0 L87.5,0.0"
     assert chart.points(line, 100.0, 10.0) == [(62.5, 5.0, "c", "2")]
     assert np.isfinite(Chart("t", "a", ["x"], [Line("n", [None])], chart.table).bounds()).all()
+
+
+def test_of_contracts_the_page_says_that_they_end():
+    english, persian = Language("en", contracts=True), Language("fa", contracts=True)
+    assert english.text("head_churn") == "Contract ends"
+    for language in (english, persian):
+        for key in ("leaving", "churn_say", "portfolio_note", "portfolio_grid", "head_churn"):
+            plain = Language(language.code)
+            assert set(re.findall(r"{\w+}", _words(language.code)[f"contract_{key}"])) == set(
+                re.findall(r"{\w+}", _words(language.code)[key])
+            )
+            figures = dict.fromkeys(("best", "likely", "horizon", "value", "share", "mean"), "1")
+            said = [one.text(key, customers="1", **figures) for one in (plain, language)]
+            assert said[0] != said[1]
+    assert english.text("title", date="today") == "Customers on today"

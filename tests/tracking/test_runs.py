@@ -73,7 +73,10 @@ class TotalBundle:
     def from_files(cls, files: dict[str, bytes]) -> TotalBundle:
         return cls(Manifest.from_json(files["manifest.json"]))
 
-    def score(self, transactions: Any, cutoff: str, budget: float | None = None) -> pd.DataFrame:
+    def score(
+        self, transactions: Any, cutoff: str, budget: float | None = None, lang: str = "en"
+    ) -> pd.DataFrame:
+        assert lang == "en"
         if isinstance(transactions, dict):
             transactions = transactions["transactions"]
         past = transactions[transactions["timestamp"] < pd.Timestamp(cutoff)]
@@ -208,7 +211,7 @@ def test_no_file_of_a_logged_model_is_a_pickle(shelf):
 
 def test_a_failed_training_is_marked_and_registers_nothing(shelf):
     class Broken(TotalBundle):
-        def score(self, transactions: pd.DataFrame, cutoff: str) -> pd.DataFrame:
+        def score(self, transactions: pd.DataFrame, cutoff: str, **how: Any) -> pd.DataFrame:
             raise ZeroDivisionError("a defect, not the server's refusal")
 
     with pytest.raises(ZeroDivisionError, match="a defect"):

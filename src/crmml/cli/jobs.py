@@ -228,7 +228,7 @@ def score(
     _check_writable(out)
     if (config is None) == (transactions is None and rows is None):
         rule = "one of --config and --transactions (contracts: --subscriptions, a table: --rows)"
-        raise ParameterError("the data to score", rule, None)
+        raise ParameterError("the data to score", rule, "neither" if config is None else "both")
     with working() as say:
         bundle = load_to_score(model, config, tracking_uri, say)
         if bundle.manifest.kind == "labelled":
@@ -298,7 +298,8 @@ def open_to_score(
         rule = "left out: the model is of a log; give --config or --transactions"
         raise ParameterError("--rows", rule, rows)
     if (config is None) == (transactions is None):
-        raise ParameterError("the data to score", "one of --config and --transactions", None)
+        got = "neither" if config is None else "both"
+        raise ParameterError("the data to score", "one of --config and --transactions", got)
     from crmml.scoring.scorer import open_for
     from crmml.training import settings_at_score
     from crmml.training.opening import open_configured

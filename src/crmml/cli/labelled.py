@@ -74,7 +74,7 @@ def rows_to_score(config: Config | None, rows: str | None) -> Any:
     """
     if (config is None) == (rows is None):
         rule = "one of --config and --rows, as the model is of a labelled table"
-        raise ParameterError("the rows to score", rule, None)
+        raise ParameterError("the rows to score", rule, "neither" if config is None else "both")
     if config is None:
         return rows
     from crmml.training.opening import labelled_source
@@ -136,14 +136,19 @@ def explain(bundle: ScoringBundle, rows: Any, customer: str, *, as_json: bool) -
     ends = ["churn_probability", "churn_probability_lower", "churn_probability_upper"]
     probability, low, high = one[ends].to_numpy(dtype=np.float64).tolist()
     values, added = reasons["value"].tolist(), reasons["adds"].to_numpy(dtype=np.float64).tolist()
+    mean = float(np.log(probability) - np.log1p(-probability)) - sum(added)
     listed = [
         {"column": str(name), "value": _plain(value), "adds": adds}
         for name, value, adds in zip(reasons.index, values, added, strict=True)
     ]
     if as_json:
-        display.show_json({"churn_probability": [probability, low, high], "reasons": listed})
+        told = {"churn_probability": [probability, low, high], "mean_log_odds": mean}
+        display.show_json({**told, "reasons": listed})
         return
-    display.say(f"Probability {probability:.1%} ({low:.1%} to {high:.1%}), log-odds by column:")
+    display.say(
+        f"Probability {probability:.1%} ({low:.1%} to {high:.1%}): log-odds of {mean:+.2f}, "
+        f"those of the mean customer, and what each column adds, {mean + sum(added):+.2f} together"
+    )
     grid = display._grid("", "column", "value", "adds")
     for one_of in listed:
         shown = escape(one_of["value"] or "unknown")

@@ -260,6 +260,7 @@ def _before(table: ir.Table, schema: TableSchema, cutoff: pd.Timestamp) -> ir.Ta
     if schema.time is None or schema.known_ahead:
         return table
     table = table.filter(table[schema.time] < cutoff)
+    # A contract that ends in March has no end for whoever looks in February.
     later = {c.name: c.known_from for c in schema.columns if c.known_from}
     return table.mutate(
         **{
@@ -352,8 +353,10 @@ def open_tables(
         source = sources[schema.name]
         read = read_table(source, schema, con)
         if schema.has_customers:
+            # Ids are compared between tables, so all take the type of the first.
             id_type = id_type or read.table.customer_id.type()
             read = read._replace(table=_with_ids(read.table, schema, id_type))
+        # Lazy reading fails here, at the first look at the rows, not where the file was opened.
         with engine.plain_errors(source.name):
             found = _clean(read, schema, policies, con)
         cleaned[schema.name] = found._replace(reading=source.written())
@@ -387,6 +390,7 @@ def _as_sources(
     given: Mapping[str, Any], columns: Mapping[str, str | None] | None, settings: dict[str, Any]
 ) -> dict[str, Source]:
     """Wrap what is no Source yet, and refuse settings that would reach nothing."""
+    # A setting that reaches no table is a mistake of the user, and is not passed over in silence.
     unused = [name for name in settings if settings[name] != _DEFAULTS[name]]
     log = given.get("transactions")
     if columns is not None and (log is None or isinstance(log, Source)):

@@ -32,6 +32,8 @@ class Language:
         English, or Persian with Persian digits and dates of the Jalali calendar.
     currency : str or None
         Written behind amounts.
+    contracts : bool
+        Whether contracts alone were scored: who leaves ends one, rather than buying nothing.
 
     Examples
     --------
@@ -45,6 +47,7 @@ class Language:
 
     code: Lang
     currency: str | None = None
+    contracts: bool = False
 
     def __post_init__(self) -> None:
         if self.code not in get_args(Lang):
@@ -63,7 +66,9 @@ class Language:
         KeyError
             If there is no such sentence: a mistake of ours.
         """
-        return str(_words(self.code)[key]).format(**figures)
+        words = _words(self.code)
+        own = words.get(f"contract_{key}") if self.contracts else None
+        return str(own or words[key]).format(**figures)
 
     def label(self, value: Any) -> str:
         """Return the word for a value of a column, or the value where it is the user's own."""

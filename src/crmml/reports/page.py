@@ -98,7 +98,7 @@ def report(
     """
     language = Language(lang)
     of = read_reported(scores, cutoff)
-    language = Language(lang, of.summary.get("currency"))
+    language = Language(lang, of.summary.get("currency"), contracts=of.has("contract_age"))
     sections = (
         first_screen(of, language),
         *(make(of, language) for make in SECTIONS),

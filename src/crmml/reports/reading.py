@@ -19,6 +19,7 @@ COLUMNS = (
     *("strategic_role", "group", "recommended_action", "channel", "expected_net_gain"),
     *("net_gain_lower", "net_gain_upper", "expected_cost", "basis", "held_out"),
     *("profit_to_date", "frequency", "net_spend", "model_version"),
+    "contract_age",
 )
 """What a report reads of the scores: a third of the columns, so that a million customers fit."""
 
@@ -82,7 +83,8 @@ def read_reported(folder: str | Path, cutoff: str | pd.Timestamp | None = None) 
     known = list_cutoffs(folder) if Path(folder).exists() else []
     if not known:
         raise StorageError(
-            f"no scores at {folder}: a report needs the folder that crmml score wrote (Parquet)"
+            f"no scores at {folder}: a report needs the folder that crmml score wrote "
+            "for a log or for contracts (Parquet); the scores of a labelled table have no cutoff"
         )
     moment = known[-1] if cutoff is None else read_moment(cutoff, "cutoff")
     earlier = [one for one in known if one < moment]

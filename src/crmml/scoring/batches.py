@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,7 @@ from crmml.scoring.predictors import (
 from crmml.scoring.reason_words import check_lang
 from crmml.scoring.scorer import (
     Bundle,
+    Scores,
     checked_cutoff,
     compare_with_training,
     deciding,
@@ -198,9 +199,9 @@ def score_in_batches(
     given: dict[str, Any] = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
     if manifest.kind != "transactions":
         asked: dict[str, Any] = {"plans": plans, "control": control, "strict": strict}
-        yield WholeScores(
-            score(bundle, tables, cutoff, stored_prices=stored_prices, **given, **asked)
-        )
+        found = score(bundle, tables, cutoff, stored_prices=stored_prices, **given, **asked)
+        # Of contracts: the command line hands rows of a labelled table to another function.
+        yield WholeScores(cast(Scores, found))
         return
     check_lang(lang)
     at = checked_cutoff(bundle, tables, scoring_cutoff(bundle, tables, cutoff))

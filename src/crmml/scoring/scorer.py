@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,7 @@ from crmml.scoring.contract_base import build_contract_base
 from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
 from crmml.scoring.decisions import Actions
 from crmml.scoring.guards import compare_ranges, measure_base
-from crmml.scoring.labelled import score_labelled
+from crmml.scoring.labelled import LabelledScores, score_labelled
 from crmml.scoring.manifest import Manifest
 from crmml.scoring.predictors import Base, Moment, Predictor, predict_all, snapshot_of
 from crmml.scoring.reason_words import check_lang
@@ -210,6 +210,47 @@ class Scores(Result):
         return replace(gains, net=np.where(left_alone[:, None], -np.inf, gains.net))
 
 
+# A labelled table has no time: a bundle of one refuses a cutoff, so with one it is Scores.
+@overload
+def score(
+    bundle: Bundle,
+    transactions: Any,
+    cutoff: str | pd.Timestamp,
+    *,
+    customers: Any = ...,
+    stored_prices: bool = ...,
+    budget: float | None = ...,
+    capacities: Mapping[str, float] | None = ...,
+    catalogue: ActionCatalogue | None = ...,
+    plans: pd.DataFrame | None = ...,
+    control: pd.DataFrame | None = ...,
+    snapshot: Snapshot | None = ...,
+    strict: bool = ...,
+    keep_counts: bool = ...,
+    lang: str = ...,
+) -> Scores: ...
+
+
+@overload
+def score(
+    bundle: Bundle,
+    transactions: Any,
+    cutoff: None = ...,
+    *,
+    customers: Any = ...,
+    stored_prices: bool = ...,
+    budget: float | None = ...,
+    capacities: Mapping[str, float] | None = ...,
+    catalogue: ActionCatalogue | None = ...,
+    plans: pd.DataFrame | None = ...,
+    control: pd.DataFrame | None = ...,
+    snapshot: Snapshot | None = ...,
+    strict: bool = ...,
+    keep_counts: bool = ...,
+    lang: str = ...,
+) -> Scores | LabelledScores: ...
+
+
 @on_one_thread
 def score(
     bundle: Bundle,
@@ -227,7 +268,7 @@ def score(
     strict: bool = False,
     keep_counts: bool = False,
     lang: str = "en",
-) -> Any:
+) -> Scores | LabelledScores:
     """Score every customer who bought before the cutoff, or every row of a labelled table.
 
     Parameters

@@ -111,7 +111,23 @@ def _chances(value: Any) -> bool:
 
 
 def _cuts(value: Any) -> bool:
-    return _within(0.0, _MOST)([one for one in value.values() if one is not None])
+    names = {"referral_value", "suggestions_taken", "volume_52w", "margin_ratio"}
+    known = [one for one in value.values() if one is not None]
+    plain = not any(isinstance(one, (list, dict)) for one in known)
+    return set(value) == names and plain and _within(0.0, _MOST)(known)
+
+
+def _score(value: Any) -> bool:
+    return not isinstance(value, (list, dict)) and _within(0.0, 10.0)(value)
+
+
+def _tastes(value: dict[str, Any]) -> bool:
+    names, categories, loadings = (value[n] for n in ("names", "categories", "loadings"))
+    texts = all(isinstance(one, str) for one in [*names, *categories])
+    rows = [_numbers(row) for row in loadings]
+    whole = all(len(row) == len(categories) and sum(row) > 0 for row in rows)
+    distinct = len(set(names)) == len(names) and len(set(categories)) == len(categories)
+    return texts and whole and distinct and 0 < len(rows) == len(names)
 
 
 def _curve(value: Any) -> bool:
@@ -193,10 +209,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "four falling numbers",
     ),
     "matrix_": (_chances, "rows of chances that add up to 1"),
-    "role_cuts": (_cuts, "numbers from 0, or null"),
-    **dict.fromkeys(
-        ("satisfied_from", "dissatisfied_to"), (_within(0.0, 10.0), "scores from 0 to 10")
-    ),
+    "role_cuts": (_cuts, "the four cut points, numbers from 0 or null"),
+    **dict.fromkeys(("satisfied_from", "dissatisfied_to"), (_score, "a score from 0 to 10")),
 }
 """What stands under a name, wherever in a file it does."""
 
@@ -224,6 +238,8 @@ def _broken(value: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
         alike = len(set(map(len, lists))) == 1 and flat and lists[0]
         if len(lists) == len(names) and not alike:
             yield (*place, names[0]), f"as many as {' and '.join(names[1:])}, and some"
+    if {"names", "categories", "loadings"} <= value.keys() and not _keeps(_tastes, value):
+        yield (*place, "loadings"), "a row of shares for each name, one per category"
     if {"draws", "log_mean", "log_covariance", "names"} <= value.keys() and not _keeps(
         _is_posterior, value
     ):

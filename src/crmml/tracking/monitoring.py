@@ -12,7 +12,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from crmml.tracking.runs import Experiment, _log_artifacts, explained
+from crmml.tracking.runs import Experiment, _log_artifacts, translate_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +57,7 @@ def log_monitoring(
         If the server refuses; the run is then marked as failed.
     """
     client = MlflowClient(experiment.uri)
-    with explained(experiment.uri):
+    with translate_errors(experiment.uri):
         begun = client.create_run(
             experiment.id, run_name=f"{name} monitoring", tags={KIND: "monitoring"}
         )

@@ -25,10 +25,10 @@ from crmml.tracking.runs import (
     GATES,
     LABELS,
     digest,
-    explained,
     masked,
     reach,
     read_replicates,
+    translate_errors,
 )
 
 # After runs, which turns MLflow's telemetry off before it is imported.
@@ -110,7 +110,7 @@ def load_registered(model: str, *, uri: str | None = None) -> ScoringBundle:
         )
     client = reach(uri)
     address = client.tracking_uri
-    with explained(address):
+    with translate_errors(address):
         found = _version(client, match["name"], match["alias"] or int(match["version"]))
         with fetch_bundle_files(client, found) as folder:
             return load_bundle(folder)
@@ -167,7 +167,7 @@ def set_alias(name: str, alias: str, version: int, *, uri: str | None = None) ->
     """
     client = reach(uri, write=True)
     address = client.tracking_uri
-    with explained(address):
+    with translate_errors(address):
         _version(client, name, version)
         client.set_registered_model_alias(name, alias, str(version))
 
@@ -223,7 +223,7 @@ def promote(
         metric_named(metric)
     client = reach(uri, write=True)
     address = client.tracking_uri
-    with explained(address):
+    with translate_errors(address):
         new = _version(client, name, challenger)
         aliases = client.get_registered_model(name).aliases
         old = _version(client, name, champion) if champion in aliases else None

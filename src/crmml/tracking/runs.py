@@ -165,7 +165,7 @@ def start(uri: str | None = None, experiment: str = "crmml") -> Experiment:
     """
     address = _address(uri)
     file = sqlite_file(address)
-    with explained(address), _patience():
+    with translate_errors(address), _short_timeouts():
         if file is not None:
             make_database(file)
             check_database(file, write=True)
@@ -201,7 +201,7 @@ def reach(uri: str | None = None, *, write: bool = False) -> MlflowClient:
     """
     address = _address(uri)
     file = sqlite_file(address)
-    with explained(address), _patience():
+    with translate_errors(address), _short_timeouts():
         if file is not None:
             check_database(file, write=write)
         client = MlflowClient(address)
@@ -229,7 +229,7 @@ def _create_experiment(client: MlflowClient, name: str, folder: str | None) -> s
 
 
 @contextmanager
-def explained(uri: str) -> Iterator[None]:
+def translate_errors(uri: str) -> Iterator[None]:
     """Turn whatever MLflow and its stores raise into one sentence that names the server."""
     try:
         yield
@@ -261,7 +261,7 @@ def masked(text: str) -> str:
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
+def _short_timeouts() -> Iterator[None]:
     """Give up on a silent server after seconds; MLflow's own defaults take minutes."""
     hurried = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
     own = {name: value for name, value in hurried.items() if name not in os.environ}
@@ -351,7 +351,7 @@ def log_training(
         GATES: json.dumps(dict(gates), sort_keys=True),
         DECIDES: decided_by,
     }
-    with explained(home.uri):
+    with translate_errors(home.uri):
         sweep_killed(client, home.id)
         run_name, begun = f"{name} {_cutoff(bundle)}".strip(), tags_of_this_process(shelf)
         run_id = client.create_run(home.id, run_name=run_name, tags=begun).info.run_id
@@ -388,7 +388,7 @@ def log_training(
 
 def stored(logged: LoggedModel, experiment: Experiment) -> None:
     """Say that the bundle of a training stands on the shelf that was named to it."""
-    with explained(experiment.uri):
+    with translate_errors(experiment.uri):
         settle(MlflowClient(experiment.uri), logged.run_id)
 
 

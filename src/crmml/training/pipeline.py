@@ -33,12 +33,12 @@ from crmml.training.backtest import Backtest, run_backtest
 from crmml.training.bundling import finish_bundle, read_catalogue
 from crmml.training.candidates import find_competitors, make_candidate
 from crmml.training.churn_notes import churn_notes, leak_notes
-from crmml.training.contract_pipeline import train_contracts
+from crmml.training.contract_pipeline import ContractTraining, train_contracts
 from crmml.training.contracts import ContractChoice, add_contracts, fit_contracts
 from crmml.training.evaluate import DECIDED_BY, Announce
 from crmml.training.fit import fit_bundle
 from crmml.training.gates import find_gates
-from crmml.training.labelled_pipeline import train_labelled
+from crmml.training.labelled_pipeline import LabelledResult, train_labelled
 from crmml.training.opening import open_configured
 from crmml.training.plan import (
     Plan,
@@ -172,7 +172,7 @@ def train(
     *,
     transactions: Any = None,
     announce: Announce | None = None,
-) -> Any:
+) -> TrainingResult | ContractTraining | LabelledResult:
     """Backtest, choose, fit and bundle.
 
     Parameters

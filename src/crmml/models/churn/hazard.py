@@ -288,8 +288,9 @@ def _check_ends(target: IntArray, late: Any, until: pd.Timestamp) -> None:
     if early < LEAST_ENDS or latest == 0:
         raise TooLittleDataError(
             f"a model of contracts needs at least {LEAST_ENDS} contracts that ended, and some in "
-            f"the latest stretch of time to calibrate on; got {early:,} before it, {latest:,} in "
-            f"it, up to {until.date()} (an end that lies ahead has not happened: leave it empty)"
+            f"the latest stretch of time to calibrate on; got {early:,} before it and "
+            f"{latest:,} in it, up to {until.date()} (an end that lies ahead has not "
+            "happened: leave it empty)"
         )
 
 

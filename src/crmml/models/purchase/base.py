@@ -343,6 +343,7 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
         check_time_unit(snapshot, wanted, self.calendar)
         times = None if sample_weight is not None else known_times(snapshot)
         wanted = check_evidence(type(self).__name__, snapshot, wanted, times, sample_weight)
+        # What cannot be estimated from these data has been taken out with a warning.
         if not wanted:
             return self._fit_parts(parts, snapshot, wanted, old, sample_weight)
         problem = ClockedProblem.of(self, parts, snapshot, times, old, sample_weight)
@@ -400,6 +401,7 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
         process = self._process if process is None else process
         keep: Any = slice(None) if (weights > 0).all() else weights > 0
         x, t_x, T, weights = h.x[keep], h.t_x[keep], h.T[keep], weights[keep]
+        # The optimiser works in units of the mean T, so that days and years take the same steps.
         scale = float((weights * T).sum() / weights.sum()) if self._time_parameters else 1.0
         if not scale > 0:
             raise TooLittleDataError(
@@ -417,7 +419,10 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
         fitted = null
         blocks = self._blocks(h, keep, weights)
         if blocks:
+            # From the fit without covariates, which is the point where all coefficients are 0.
             fitted = mle.fit_process(process, everyone, blocks, ridge=self.ridge, start=null.theta)
+        # A density of purchase times has the unit 1/time for each purchase: back to the user's
+        # unit.
         jacobian = float((weights * x).sum()) * np.log(scale) if self._time_parameters else 0.0
         return fitted.moved(shift, -jacobian), null.moved(shift, -jacobian)
 
@@ -492,6 +497,7 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
             )
         wanted = self._wanted()
         problem = self._problem(snapshot, times)
+        # A clock that the fit gave up has no coordinates in the posterior either.
         effect = None
         if wanted.newcomers is not None and self.first_ != 1.0:
             effect = problem.newcomers(wanted.newcomers)

@@ -77,8 +77,10 @@ class CalendarProfile:
         given = {int(week): float(factor) for week, factor in dict(table).items()}
         if sorted(set(given) | {53}) != list(range(1, 54)):
             raise ParameterError("table", "keyed by the ISO weeks 1 to 52 (and 53)", sorted(given))
+        # A 53rd week comes every five or six years: two years of data seldom hold one.
         given.setdefault(53, (given[52] + given[1]) / 2.0)
         weekly = _positive([given[week] for week in range(1, 54)])
+        # The mean of the years, so that rates keep their meaning of purchases per unit of time.
         mean = (weekly[:52].sum() + ot.LONG_WEEK_SHARE * weekly[52]) / (52.0 + ot.LONG_WEEK_SHARE)
         extra = _by_monday(dated or {})
         return cls(
@@ -120,6 +122,8 @@ class CalendarProfile:
             values = np.asarray(self.weekly)[ot.week_of_year(week) - 1]
         else:
             values = np.full(n_weeks, np.nan)
+        # Single weeks last, as they stand for what the year's profile cannot know: Easter, a
+        # strike.
         for monday, factor in self.dated.items():
             place = _week_number(monday) - first
             if 0 <= place < n_weeks:

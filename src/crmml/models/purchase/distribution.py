@@ -162,6 +162,7 @@ class PredictiveDistribution:
         if len(self.alive) == 1:
             return np.asarray(of_row[0])
         p = over_nodes(self.alive)
+        # Nodes in which a customer is more likely active weigh more, given that he is.
         return np.asarray(over_nodes(self.alive * of_row) / np.where(p > 0, p, 1.0))
 
     def _silent(self, futures: list[Any]) -> FloatArray:
@@ -202,6 +203,7 @@ class PredictiveDistribution:
         columns = {
             "buys": over_nodes(self.alive) * active,
             "buys_if_active": active,
+            # Two roundings may put the limit of no dropout a hair below.
             "buys_if_staying": np.maximum(staying, active),
         }
         of_customer = {name: values[self.rows] for name, values in columns.items()}
@@ -238,6 +240,7 @@ class PredictiveDistribution:
         _check_whole("n_max", n_max, 0)
         table = np.empty((self.alive.shape[1], n_max + 1))
         rows = np.arange(len(table))
+        # About 8 MB at a time, however many customers there are.
         size = max(1, 1_000_000 // ((n_max + 1) * len(self.futures)))
         for piece, mine, position in chunks(self.inverse, np.arange(self.n_futures), rows, size):
             alive = self.alive[:, mine]
@@ -280,6 +283,7 @@ class PredictiveDistribution:
                 # Rounding of the sum may keep a tail from ever falling below a tiny 1 - q.
                 still.append(mine[(found > n_max).any(axis=1) & (tail[:, -1] > 1e-12)])
             open_rows = np.sort(np.concatenate(still))
+            # Doubling: few customers buy much, and only their tables grow long.
             n_max = 2 * n_max + 1
         return counts
 
@@ -438,6 +442,7 @@ class Correction:
         fade: float | None = None,
     ) -> Correction:
         """Gather the distinct pairs of history and factor."""
+        # Many customers share history and factor; the distribution of each pair is worked out once.
         same = Distinct({"history": base.rows, "factor": factor})
         history, its = same.values["history"], same.values["factor"]
         place = base.inverse[history]
@@ -479,6 +484,7 @@ class Correction:
         if np.isinf(self.base.length):
             return replace(self.base, futures=[p._replace(alpha=np.nan) for p in self.base.futures])
         params, t = self.central, np.mean(self.base.t, axis=0)
+        # A lognormal disturbance of mean 1 has this squared coefficient of variation.
         spread = np.expm1(volatility * self.span)
         r = params.r / (1.0 + spread * (1.0 + params.r))
         alpha = params.alpha * (r / params.r)

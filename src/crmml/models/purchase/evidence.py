@@ -49,6 +49,7 @@ def check_evidence(
         return wanted if long_enough else replace(wanted, season=None)
     newcomers = wanted.newcomers is not None and wanted.newcomers.first is None
     season = wanted.season is not None and wanted.season.profile is None
+    # The times of purchases are counted over all customers, where weights cannot reach them.
     if sample_weight is not None and wanted.estimated:
         what = "the newcomers' rate" if newcomers else "the calendar"
         raise ParameterError("sample_weight", f"None when {what} is estimated", "weights")

@@ -315,11 +315,13 @@ class LeftCensoredModel(PurchaseModel):
             )
         weights = sample_weight
         if weights is not None and not isinstance(weights, pd.Series):
+            # An array goes by the rows of the whole snapshot; each part has only some of them.
             weights = pd.Series(np.asarray(weights, dtype=np.float64), index=snapshot.customer_id)
         parts: list[tuple[PurchaseModel, Snapshot]] = [(base, counted.subset(~old))]
         self.old_ = None
         if self.n_old_ and margin is not None:
             theirs = counted.subset(old)
+            # All old customers are counted from one origin, so their T is the same.
             window = float(theirs.frame["T"].iloc[0])
             end = grain_edge(snapshot.cutoff, snapshot.grain, up=True)
             self.old_ = OldCustomerModel(
@@ -375,6 +377,7 @@ class LeftCensoredModel(PurchaseModel):
                 for key, value in getattr(part, name).items()
             }
             setattr(self, name, merged)
+        # No customer is in both fits, so given the clocks their errors are independent.
         self.covariance_ = block_diag(
             *(np.array(part.covariance_) for part in parts.values())
         ).tolist()
