@@ -13,7 +13,8 @@ from scipy.stats import poisson
 
 import crmml
 from crmml.data.tables import Tables, open_tables
-from crmml.exceptions import ParameterError, StorageError
+from crmml.exceptions import DataError, ParameterError, StorageError
+from crmml.scorecard.alarms import chart_alarms, chart_gaps
 from crmml.scorecard.monitor import Monitoring, monitor
 from crmml.storage.scores import LISTS, partition_of, write_scores
 
@@ -109,6 +110,8 @@ def until(world: World, week: int) -> Tables:
     log = world.log[world.log["timestamp"] < end]
     last = pd.DataFrame({"customer_id": [0], "timestamp": [end - pd.Timedelta(days=1)],
                          "amount": [1.0]})  # fmt: skip
+    if "margin" in log:
+        last["margin"] = 0.5
     return open_tables(pd.concat([log, last]))
 
 
@@ -176,6 +179,39 @@ def test_scores_without_lists_need_the_horizon(tmp_path):
         monitor(tmp_path / "empty", until(world, 87))
     with pytest.raises(ParameterError, match="tolerance"):
         monitor(folder, until(world, 87), horizon="8W", tolerance=0.0)
+
+
+def test_lifetime_value_is_judged_where_its_window_has_closed(tmp_path):
+    world = draw_world(1, n=300)
+    world.log["margin"] = (world.log["amount"] * 0.5).round(2)
+    week = CUTOFFS[0]
+    scores = score_at(world, week)
+    value = scores["expected_spend"] * 0.5
+    scores = scores.assign(clv=value, clv_lower=0.0, clv_upper=value * 4)
+    write_scores(scores, tmp_path, START + pd.Timedelta(weeks=week))
+    found = monitor(tmp_path, until(world, 90), horizon="8W", value_horizon="8W")
+    row = found.windows.iloc[0]
+    assert row["clv_bias"] == pytest.approx(row["spend_bias"], abs=0.01)
+    assert 0.7 < row["clv_coverage"] < 1.0
+    strangers = scores.assign(customer_id=scores["customer_id"] + 10_000)
+    write_scores(strangers, tmp_path, START + pd.Timedelta(weeks=week))
+    with pytest.raises(DataError, match="no customer of the scores of 2022-07-04 is in the data"):
+        monitor(tmp_path, until(world, 90), horizon="8W")
+
+
+def test_gaps_of_windows_that_do_not_overlap_are_charted():
+    cutoffs = pd.date_range("2020-01-01", periods=24, freq="28D")
+    windows = pd.DataFrame({"cutoff": cutoffs, "closes": cutoffs + pd.Timedelta(days=56)})
+    gaps = np.random.default_rng(0).normal(0, 1, 24) + np.where(np.arange(24) == 23, 9.0, 0.0)
+    groups = pd.DataFrame(
+        {"cutoff": cutoffs, "by": "all", "measure": "purchases", "in_errors": gaps}
+    )
+    charts = chart_gaps(groups, windows, 0.05)
+    assert len(charts["purchases"].table) == 12
+    found = chart_alarms(charts, windows, pd.DataFrame({"cutoff": []}))
+    assert found["current"].tolist() == [True]
+    assert found["do"].tolist() == ["recalibrate"]
+    assert chart_gaps(groups, windows.tail(12), 0.05) == {}
 
 
 def test_a_result_shows_itself_and_names_no_customer(quiet):

@@ -20,7 +20,7 @@ from crmml._typing import Grain
 from crmml.card import Card, Result, listed
 from crmml.config import Config, load_config
 from crmml.data.tables import Tables, open_tables
-from crmml.exceptions import ParameterError, StorageError
+from crmml.exceptions import DataError, ParameterError, StorageError
 from crmml.features.labels import build_outcomes
 from crmml.features.purchases import check_grain
 from crmml.features.windows import Window, end_of_observation
@@ -331,6 +331,13 @@ def _judge(
         outcomes["churned"] = build_outcomes(tables, one.gap, **how)["churned"]
     outcomes = outcomes.set_axis(outcomes.index.astype(table.index.dtype))
     known = table.index.intersection(outcomes.index)
+    if known.empty:
+        raise DataError(
+            f"no customer of the scores of {partition_of(one.cutoff)} is in the data",
+            table="scores",
+            column=KEY,
+            n_rows=len(table),
+        )
     scored, happened = table.loc[known], outcomes.loc[known]
     row: dict[str, Any] = {
         "cutoff": one.cutoff, "closes": one.gap.closes, "horizon": str(one.window.horizon),
