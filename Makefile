@@ -34,8 +34,10 @@ setup: $(VENV)/.ready-dev $(VENV)/.ready-notebook ## set up .venv with everythin
 demo: $(VENV)/.ready-run ## train, promote and score on the real CDNOW customers
 	@$(BIN)/crmml demo
 
-test: check ## check, then run every test but the long forms
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not torture"
+test: $(VENV)/.ready-dev ## check and, beside it, run every test but the long forms
+	@$(MAKE) --no-print-directory check & checked=$$!; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not torture"; tested=$$?; \
+	wait $$checked && exit $$tested
 
 coverage: $(VENV)/.ready-dev ## run every test and print which branches no test takes (at least 92 % are taken)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not torture" --cov --cov-report=term:skip-covered

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -236,27 +236,18 @@ def score(
             labelled.score(bundle, asked, out, file_format, cutoff=cutoff, strict=strict, say=say)
             return
         tables, given = open_to_score(bundle, config, transactions, rows, say)
-        from crmml.reports.lists import Lists
         from crmml.scoring.batches import score_in_batches
         from crmml.scoring.scorer import scoring_cutoff
-        from crmml.storage.scores import read_control, read_plans, write_scores
+        from crmml.storage.scores import read_control, read_plans
 
         say("scoring")
         moment = scoring_cutoff(bundle, tables, moment, whole=True)
         plans = read_plans(out, moment)
         control = read_control(out, moment, bundle.policy.experiment)
-        lists = Lists(bundle, tables)
         how: dict[str, Any] = {"plans": plans, "control": control, "strict": strict, "lang": lang}
         with score_in_batches(bundle, tables, moment, **how, **given) as scores:
             say("writing")
-            batches = lists.passing(scores)
-            written = write_scores(batches, out, scores.cutoff, file_format)  # type: ignore[arg-type]
-            listed = None
-            if out.suffix != ".duckdb":
-                ahead = scores.gather(lists.ahead)
-                listed = lists.write(out, scores.cutoff, scores.absent, scores.allocation, ahead)
-            known = [n for n in ("net_clv", "profit_to_date") if n not in scores.absent]
-            pyramids = display.pyramid_table(scores.gather(known))
+            written = _write_scored(bundle, tables, scores, out, file_format)
     from crmml.scoring.bases import last_event
 
     silent = (scores.cutoff - last_event(bundle.manifest, tables)).days
@@ -265,11 +256,43 @@ def score(
             f"the data end {silent:,} days before the cutoff, so customers look that much more "
             "inactive than they may be"
         )
-    if lists.tiers is not None:
-        display.show_tiers(lists.tiers, scores.cutoff, scores.allocation, scores.absent, pyramids)
-    display.say(f"Wrote {len(scores):,} customers to {written}")
-    if listed is not None:
-        display.say(f"Lists for people lie in {listed}; crmml report makes a page of them")
+    _show_scored(scores, written)
+    display.say(f"Wrote {len(scores):,} customers to {written.scores}")
+    if written.lists is not None:
+        display.say(f"Lists for people lie in {written.lists}; crmml report makes a page of them")
+
+
+class _Written(NamedTuple):
+    """What a scoring wrote, and the tables that are shown of it."""
+
+    scores: Path
+    lists: Path | None
+    tiers: pd.DataFrame | None
+    pyramids: pd.DataFrame | None
+
+
+def _write_scored(
+    bundle: ScoringBundle, tables: Tables, scores: Any, out: Path, file_format: Any = "parquet"
+) -> _Written:
+    """Write scores as they come, and the lists of them beside."""
+    from crmml.reports.lists import Lists
+    from crmml.storage.scores import write_scores
+
+    lists = Lists(bundle, tables)
+    written = write_scores(lists.passing(scores), out, scores.cutoff, file_format)
+    listed = None
+    if out.suffix != ".duckdb":  # a database has no folder for people
+        ahead = scores.gather(lists.ahead)
+        listed = lists.write(out, scores.cutoff, scores.absent, scores.allocation, ahead)
+    known = [n for n in ("net_clv", "profit_to_date") if n not in scores.absent]
+    return _Written(written, listed, lists.tiers, display.pyramid_table(scores.gather(known)))
+
+
+def _show_scored(scores: Any, written: _Written) -> None:
+    if written.tiers is not None:
+        display.show_tiers(
+            written.tiers, scores.cutoff, scores.allocation, scores.absent, written.pyramids
+        )
 
 
 def _pyramids(scores: Scores) -> pd.DataFrame | None:
@@ -316,9 +339,8 @@ def open_to_score(
 
 def demo(out: Path, world: str = "cdnow") -> None:
     """Train, promote, score and draw, on full CDNOW or on a simulated telecom."""
-    from crmml.reports import Lists, write_report
-    from crmml.scoring.scorer import score as score_tables
-    from crmml.storage.scores import write_scores
+    from crmml.reports import write_report
+    from crmml.scoring.batches import score_in_batches
     from crmml.tracking.registry import promote as meet
 
     if world not in WORLDS:
@@ -331,23 +353,17 @@ def demo(out: Path, world: str = "cdnow") -> None:
     with working() as say:
         say("scoring with the champion")
         bundle = load_model(f"models:/{config.name}@champion", config.tracking.uri)
-        scores = score_tables(bundle, result.tables, result.scores.cutoff)
-        written = write_scores(scores.table, out, scores.cutoff)
-        lists = Lists(bundle)
-        lists.add(scores.table)
-        allocation = scores.recommendation.allocation
-        lists.write(out, scores.cutoff, scores.absent, allocation)
-        page = write_report(out, out)
+        with score_in_batches(bundle, result.tables, result.scores.cutoff) as scores:
+            written = _write_scored(bundle, result.tables, scores, out)
+        page = write_report(out, out, data=result.tables)
         say("drawing")
         pictures = save_figures(figures, out / "plots")
     _show_training(result, _notes_beside(folder), pyramids=False)
     display.say(promotion.reason)
-    pyramids = _pyramids(scores)
-    if lists.tiers is not None:
-        display.show_tiers(lists.tiers, scores.cutoff, allocation, scores.absent, pyramids)
+    _show_scored(scores, written)
     display.show_places(
         {
-            "scores": written,
+            "scores": written.scores,
             "plots": f"{out / 'plots'} ({', '.join(sorted(p.stem for p in pictures))})",
             "bundle": folder,
             "MLflow": f"{tracking_address(config)}, run {logged.run_id}",
