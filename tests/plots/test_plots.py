@@ -185,9 +185,20 @@ def worth() -> pd.DataFrame:
     return pd.DataFrame({**columns, "one_point": [1.0, 0.25, 1.25]}, index=["A", "B", "all"])
 
 
+def monitored() -> pd.DataFrame:
+    rows = [
+        {"cutoff": cutoff, "by": by, "measure": "churn", "predicted": p, "realised": p + 0.05,
+         "gap": 0.05, "relative": 0.1, "error": 0.02, "beyond": beyond}
+        for cutoff in pd.to_datetime(["2024-01-01", "2024-02-01"])
+        for by, p, beyond in (("bucket", 0.2, False), ("bucket", 0.7, True), ("all", 0.5, False))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_active": (periods, {}),
     "plot_alive_path": (path, {}),
+    "plot_buckets": (monitored, {}),
     "plot_budget_curve": (budget, {"budget": 10.0}),
     "plot_calendar_profile": (calendar, {}),
     "plot_calibration": (deciles, {}),
@@ -199,6 +210,7 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     ),
     "plot_flows": (flows, {"causes": {"model": 10}}),
     "plot_gain_curve": (earned, {}),
+    "plot_gaps": (monitored, {}),
     "plot_heterogeneity": (latent, {"quantity": "purchase rate"}),
     "plot_holdout_by_frequency": (by_frequency, {}),
     "plot_iso_value": (matrix, {"currency": "EUR"}),

@@ -244,6 +244,8 @@ def _open_text(
     if source.delimiter is None and not source.widths:
         form = files.find_text_form(path, schema.name, member)
         found = form.settings() | ({} if source.header else {"header": False})
+        # what was said counts before what was found
+        found |= {n: said for n in ("skip_above", "skip_below") if (said := getattr(source, n))}
         source, notes = replace(source, **found), form.doubts
     plain = _plain(path, member, source, folder)
     head = files.read_head(plain, source, schema.name, path)
