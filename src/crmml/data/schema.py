@@ -184,7 +184,7 @@ CUSTOMERS = TableSchema(
     "a customer",
     (
         _ID,
-        Column("name", "text", "name, shown in lists and never logged", adds=_NOT_YET),
+        Column("name", "text", "name, shown in lists and never logged", adds="names in the lists"),
         Column(
             "industry",
             "text",
@@ -200,7 +200,7 @@ CUSTOMERS = TableSchema(
             adds="customer profitability",
             least=0,
         ),
-        Column("service_cost", "money", "cost to serve to date, currency", adds=_NOT_YET, least=0),
+        Column("service_cost", "money", "cost to serve to date, currency", adds="profit", least=0),
         Column("contactable", "flag", "may be contacted", adds="eligibility for actions"),
     ),
     key=("customer_id",),
@@ -249,7 +249,7 @@ INTERACTIONS = TableSchema(
             adds="experience zone; in the profile: open complaints",
             known_from="resolved_at",
         ),
-        Column("cost", "money", "cost of the contact, currency", adds=_NOT_YET, least=0),
+        Column("cost", "money", "cost of the contact, currency", adds="profit", least=0),
         Column("staff_id", "id", "who served", adds=_NOT_YET),
         Column("led_to_change", "flag", "a suggestion that was taken up", adds="strategic roles"),
         Column("referred_customer_id", "id", "who was referred", adds="strategic roles"),
@@ -266,7 +266,7 @@ TREATMENTS = TableSchema(
         _AT,
         Column("action", "text", "name of the action; no_action is control", required=True),
         Column("channel", "text", "through which it went", adds=_NOT_YET),
-        Column("cost", "money", "what it cost, currency", adds=_NOT_YET, least=0),
+        Column("cost", "money", "what it cost, currency", adds="profit", least=0),
         Column(
             "propensity",
             "number",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pandas as pd
 import xlsxwriter
@@ -42,7 +42,7 @@ def write_workbook(
             _fill(sheet, table, bold, date)
 
 
-def _fill(sheet: xlsxwriter.worksheet.Worksheet, table: pd.DataFrame, bold, date) -> None:  # type: ignore[no-untyped-def]
+def _fill(sheet: Any, table: pd.DataFrame, bold: Any, date: Any) -> None:
     shown = table.head(MOST_ROWS)
     for column, name in enumerate(map(str, shown)):
         sheet.write_string(0, column, name, bold)
