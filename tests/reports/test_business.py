@@ -56,6 +56,10 @@ def test_the_change_is_found_in_its_tier_and_told(company):
     assert sections["control"].charts
     assert "<svg" in page.html
     assert {grid.title for grid in sections["scorecard"].grids} >= {"Financial", "Marketing"}
+    (triangle,) = sections["cohorts"].grids
+    assert len(triangle.rows) >= 2
+    assert triangle.rows[0][2].text.endswith("%")
+    assert triangle.rows[-1][-1].text == ""  # not lived through yet
     red = [cell for grid in sections["scorecard"].grids for row in grid.rows for cell in row
            if cell.tone == "bad"]  # fmt: skip
     assert red

@@ -33,7 +33,8 @@ def _write(bundle, tables, out, size):
     with score_in_batches(bundle, tables, size=size) as found:
         lists = Lists(bundle, tables)
         write_scores(lists.passing(found), out, found.cutoff)
-        return lists.write(out, found.cutoff, found.absent, found.allocation)
+        ahead = found.gather(lists.ahead)
+        return lists.write(out, found.cutoff, found.absent, found.allocation, ahead)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,10 @@ def test_the_summary_agrees_with_the_scores_and_readers_of_the_folder_skip_the_l
     gain = sum(action["expected_gain"] for action in summary["actions"])
     assert gain == pytest.approx(served["expected_net_gain"].sum(), abs=0.01 * len(served))
     assert home.parent.name == LISTS
+    worth = {row["group"]: row for row in summary["economics"]}
+    assert set(worth) == {*(t["tier"] for t in summary["tiers"] if t["customers"]), "all"}
+    assert 0 < worth["all"]["retention"] < 1
+    assert worth["all"]["one_point"] > 0
     glossary = pd.read_csv(home / "columns.csv")
     assert set(served.columns) == set(glossary["name"])
     nulls = glossary.loc[glossary["null_because"].notna(), "name"]

@@ -16,12 +16,16 @@ from crmml.reports.reading import Reported
 from crmml.scorecard.control_charts import ControlChart
 from crmml.scorecard.kpis import KPIS, Kpi, Scorecard, compute_scorecard
 from crmml.scorecard.retention_economics import CITED
+from crmml.segments.cohorts import compute_cohort_retention
 
 ALL = "all"
 """Name of the group of all customers."""
 
 _LEAST_MONTHS = 12
 """Whole months from which on a scorecard goes by month, not by week."""
+
+_MOST_COHORTS = 12
+"""Cohorts, and ages, that a page shows: the newest."""
 
 _MOST_CHARTS = 8
 """Charts that a page shows; all that signal are told in words."""
@@ -85,7 +89,12 @@ def business_sections(
         found = [Section(k, w.text(f"{k}_title"), missing=short) for k in ("scorecard", "control")]
         return [*found, economics(of, w)]
     card = compute_scorecard(measured, fixed=sorted(set(of.tiers_before)))
-    return [scorecard(of, card, w, period), control(card, w, period), economics(of, w)]
+    return [
+        scorecard(of, card, w, period),
+        control(card, w, period),
+        cohorts(of, w, tables, period, own_seller),
+        economics(of, w),
+    ]
 
 
 def scorecard(of: Reported, card: Scorecard, w: Language, period: Period) -> Section:
@@ -129,6 +138,33 @@ def control(card: Scorecard, w: Language, period: Period) -> Section:
     return Section("control", w.text("control_title"), said, charts=charts, missing=missing)
 
 
+def cohorts(
+    of: Reported, w: Language, tables: Tables, period: Period, own_seller: str | None = None
+) -> Section:
+    """Show which share of each cohort bought at each age; what is not lived through is blank."""
+    longer: Period = "quarter" if period == "month" else "month"
+    table = compute_cohort_retention(tables, of.cutoff, period=longer, own_seller=own_seller)
+    wide = table["retention"].unstack("age").tail(_MOST_COHORTS)
+    wide = wide.drop(columns=0).dropna(axis="columns", how="all").iloc[:, :_MOST_COHORTS]
+    size = table["customers"].groupby(level="cohort").first()
+    rows = [
+        [
+            Cell(w.date(start), str(start)),
+            Cell(w.count(size.loc[start]), float(size.loc[start])),
+            *(Cell("" if v != v else w.share(v, 0), "" if v != v else v, bar=v) for v in line),
+        ]
+        for start, line in zip(pd.DatetimeIndex(wide.index), wide.to_numpy().tolist(), strict=True)
+    ]
+    heads = [
+        w.text("head_cohort"),
+        w.text("head_customers"),
+        *(w.figures(str(age)) for age in wide),
+    ]
+    title = w.text("cohorts_grid", period=w.text(f"period_{longer}"))
+    grid = Grid(title, heads, rows, w.text("cohorts_note"))
+    return Section("cohorts", w.text("cohorts_title"), (), [grid])
+
+
 def economics(of: Reported, w: Language) -> Section:
     """Show what a point of retention is worth, and the figures usually cited beside it."""
     rows = of.summary.get("economics") or []
@@ -165,7 +201,7 @@ def economics(of: Reported, w: Language) -> Section:
         "economics_say",
         point=w.money(total["one_point"]),
         five=w.share(_number(total["five_points"])),
-        horizon=w.length(of.summary["horizon"]),
+        horizon=w.length(of.summary["economics_horizon"]),
     )
     return Section("economics", w.text("economics_title"), [said], [grid, *grids])
 

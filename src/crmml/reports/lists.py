@@ -24,7 +24,7 @@ from crmml.reports.workbook import write_workbook
 from crmml.scorecard.retention_economics import compute_retention_economics
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.outlooks import margin_if
-from crmml.stats.discounting import UNIT_DAYS
+from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.storage.scores import LISTS, csv_bytes, partition_of
 
 _OF_A_LIST = (
@@ -87,9 +87,18 @@ class Lists:
         return tier_table(sum(self._sums[1:], self._sums[0])) if self._sums else None
 
     @property
+    def ahead_horizon(self) -> str | None:
+        """How far the worth of retention looks: the longest horizon of an action; None without."""
+        begin = margin_if("active", "")
+        given = [o.name for p in self.bundle.predictors for o in p.outputs]
+        known = [name.removeprefix(begin) for name in given if name.startswith(begin)]
+        return max(known, key=lambda one: in_units(one, "day"), default=None)
+
+    @property
     def ahead(self) -> list[str]:
         """Names of the predicted columns on which the worth of retention rests."""
-        horizon = self.bundle.manifest.horizon
+        if (horizon := self.ahead_horizon) is None:
+            return []
         margins = [margin_if("active", horizon), margin_if("staying", horizon)]
         return ["value_tier", "probability_alive", *margins]
 
@@ -138,6 +147,7 @@ class Lists:
         }
         summary = self._summary(cutoff, absent, allocation, lists)
         summary["economics"] = self._economics(ahead or {})
+        summary["economics_horizon"] = self.ahead_horizon
         files = {f"{name}.csv": csv_bytes(table) for name, table in tables.items()}
         text = json.dumps(summary, ensure_ascii=False, indent=1, allow_nan=False)
         files["summary.json"] = text.encode()
@@ -148,7 +158,7 @@ class Lists:
 
     def _economics(self, known: Mapping[str, pd.Series[Any]]) -> list[dict[str, Any]]:
         """Return what retention is worth by tier; nothing where it is not known."""
-        if not set(self.ahead) <= set(known):
+        if not self.ahead or not set(self.ahead) <= set(known):
             return []
         tier, alive, active, staying = (known[name] for name in self.ahead)
         columns = {
