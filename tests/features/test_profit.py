@@ -59,3 +59,16 @@ def test_a_customer_without_a_row_has_no_known_cost_of_winning(world):
     given = world.treatments.query("customer_id == 5")["cost"].sum()
     left = frame.loc[5, "margin_to_date"] - touched - given
     assert frame.loc[5, "profit_to_date"] == pytest.approx(left)
+
+
+def test_contacts_without_a_cost_are_unknown_and_not_free():
+    times = pd.to_datetime(["2024-01-01", "2024-01-05", "2024-01-09"])
+    log = pd.DataFrame({"customer_id": list("abc"), "timestamp": times, "amount": 10.0})
+    told = pd.DataFrame(
+        {"customer_id": ["a", "b"], "timestamp": times[:2], "kind": "contact", "cost": [1.0, None]}
+    )
+    tables = open_tables({"transactions": log.assign(margin=3.0), "interactions": told})
+    cost = build_snapshot(tables, "2024-04-01").frame.set_index("customer_id")["contact_cost"]
+    assert cost["a"] == 1.0
+    assert np.isnan(cost["b"])
+    assert cost["c"] == 0.0

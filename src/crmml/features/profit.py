@@ -153,6 +153,8 @@ def _sum_cost(
     found = fetch(sums)
     whole = found["spent"].to_numpy(np.float64, na_value=np.nan)
     place = pd.Index(found["customer_id"]).get_indexer(ids)
-    there = np.where(place >= 0, whole[place] if len(whole) else np.nan, np.nan)
-    # A customer without a row in a table of events has had none of them.
-    return np.nan_to_num(there) if part.dated else there
+    # A customer without a row in a table of events has had none of them; one whose rows have no
+    # cost has had some, of unknown cost.
+    return np.where(
+        place >= 0, whole[place] if len(whole) else np.nan, 0.0 if part.dated else np.nan
+    )
