@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from crmml._typing import FloatArray
 from crmml.exceptions import ParameterError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Direction: TypeAlias = Literal["lower", "higher", "target"]
 """Which values are better: lower ones, higher ones, or those nearer to a target."""
+
+Interval: TypeAlias = tuple[float, float, float]
+"""Value, lower and upper bound."""
 
 _N = TypeVar("_N", float, FloatArray)
 
@@ -170,3 +177,16 @@ def describe_metric(name: str) -> str:
     served = what == "served" or what.startswith("served_")
     what = what.removeprefix("served").strip("_").replace("_", " ")
     return f"{metric.meaning}{f' of {what}' if what else ''}{', as served' if served else ''}"
+
+
+def iterate_metrics(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], Interval]]:
+    """Yield (candidate, metric) and (value, lower, upper) of a table of metrics.
+
+    Parameters
+    ----------
+    table : DataFrame
+        On candidate and metric, with ``value``, ``lower`` and ``upper``.
+    """
+    numbers = table[["value", "lower", "upper"]].to_numpy(dtype="float64").tolist()
+    for (candidate, metric), (value, lower, upper) in zip(table.index, numbers, strict=True):
+        yield (str(candidate), str(metric)), (value, lower, upper)

@@ -77,9 +77,8 @@ def check_wallet(value: object, who: object) -> None:
     """
     from crmml.features.wallet import Wallet  # loads the engine
 
-    if not isinstance(value, Wallet):
-        remedy = "crmml.features.wallet.build_wallet(tables, cutoff, ...) makes one"
-        raise WrongArgumentError(_name(who), "a Wallet", describe(value), remedy)
+    remedy = "crmml.features.wallet.build_wallet(tables, cutoff, ...) makes one"
+    _check_one(value, Wallet, who, "a Wallet", remedy)
 
 
 def check_contracts(value: object, who: object) -> None:
@@ -106,11 +105,10 @@ def check_periods(value: object, who: object) -> None:
     """
     from crmml.features.contracts import Contracts, PersonPeriods  # loads the engine
 
-    if not isinstance(value, PersonPeriods):
-        remedy = "crmml.features.contracts.build_person_periods(tables) makes them"
-        if isinstance(value, Contracts):
-            remedy = f"it does not know how its contracts went on; {remedy}"
-        raise WrongArgumentError(_name(who), "PersonPeriods", describe(value), remedy)
+    remedy = "crmml.features.contracts.build_person_periods(tables) makes them"
+    if isinstance(value, Contracts):
+        remedy = f"it does not know how its contracts went on; {remedy}"
+    _check_one(value, PersonPeriods, who, "PersonPeriods", remedy)
 
 
 def check_active_contracts(value: object, who: object) -> None:
@@ -123,9 +121,8 @@ def check_active_contracts(value: object, who: object) -> None:
     """
     from crmml.features.contracts import Contracts  # loads the engine
 
-    if not isinstance(value, Contracts):
-        remedy = "crmml.features.contracts.build_contracts(tables, cutoff) makes them"
-        raise WrongArgumentError(_name(who), "Contracts", describe(value), remedy)
+    remedy = "crmml.features.contracts.build_contracts(tables, cutoff) makes them"
+    _check_one(value, Contracts, who, "Contracts", remedy)
 
 
 def check_rows(value: object, who: object) -> None:
@@ -139,6 +136,11 @@ def check_rows(value: object, who: object) -> None:
     if not isinstance(value, pd.DataFrame):
         needed = "a DataFrame with one row per customer"
         remedy = "its columns are those of the training; pandas.read_csv(path, dtype=str) reads one"
+        raise WrongArgumentError(_name(who), needed, describe(value), remedy)
+
+
+def _check_one(value: object, kind: type, who: object, needed: str, remedy: str) -> None:
+    if not isinstance(value, kind):
         raise WrongArgumentError(_name(who), needed, describe(value), remedy)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +14,7 @@ from crmml.data.tables import Tables
 from crmml.exceptions import ComparisonError, TooLittleDataError
 from crmml.features.contracts import Contracts, build_contract_outcomes
 from crmml.metrics.bootstrap import Replicates
+from crmml.metrics.table import Interval, iterate_metrics
 from crmml.models.churn.contract_evaluation import (
     ContractBacktest,
     contract_windows,
@@ -52,9 +52,6 @@ DECIDED_BY = "served_contract_log_loss"
 """Metric by which a challenger meets the champion."""
 
 _SERVED = "served_contract_"
-
-Interval = tuple[float, float, float]
-"""Value, lower and upper bound."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,8 +102,8 @@ class ContractTraining(Result):
     @property
     def metrics(self) -> dict[str, float | Interval]:
         """The chosen model as it would have served, and every candidate: ``(value, low, high)``."""
-        named = {f"contract_{c}_{m}": v for (c, m), v in _rows(self.backtest.table)}
-        served = {metric: v for (_, metric), v in _rows(self.replicates.table())}
+        named = {f"contract_{c}_{m}": v for (c, m), v in iterate_metrics(self.backtest.table)}
+        served = {metric: v for (_, metric), v in iterate_metrics(self.replicates.table())}
         return {
             name: value if np.isfinite(value).all() else value[0]
             for name, value in {**served, **named}.items()
@@ -161,7 +158,7 @@ def train_contracts(config: Config, tables: Tables, say: Announce) -> ContractTr
         raise TooLittleDataError("contracts were not judged")
     gates = find_contract_gates(found)
     served = _as_served(found.newest)
-    figures = {metric: value for (_, metric), value in _rows(served.table())}
+    figures = {metric: value for (_, metric), value in iterate_metrics(served.table())}
     notes = _gather(choice, gates, scores)
     return ContractTraining(
         bundle=finish_bundle(bundle, figures, notes, scores, tables),
@@ -344,9 +341,3 @@ def _gather(choice: ContractChoice, gates: list[Gate], scores: Scores) -> tuple[
             ),
         ]
     )
-
-
-def _rows(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], Interval]]:
-    numbers = table[["value", "lower", "upper"]].to_numpy(dtype=np.float64).tolist()
-    for (candidate, metric), (value, lower, upper) in zip(table.index, numbers, strict=True):
-        yield (str(candidate), str(metric)), (value, lower, upper)

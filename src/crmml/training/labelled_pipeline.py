@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 
 from crmml.card import Card, Result, listed
@@ -16,6 +15,7 @@ from crmml.data.reading import NUMBERED
 from crmml.data.tables import Tables
 from crmml.exceptions import ComparisonError, TooLittleDataError
 from crmml.metrics.bootstrap import Replicates
+from crmml.metrics.table import iterate_metrics
 from crmml.models.labelled.choosing import (
     FOLDS,
     REPEATS,
@@ -83,7 +83,7 @@ class LabelledResult(Result):
     @property
     def metrics(self) -> dict[str, float | tuple[float, float, float]]:
         """What was judged outside, and the table by learner: ``(value, low, high)`` by name."""
-        board = {f"churn_{c}_{m}": v for (c, m), v in _rows(self.fit.judgement.table)}
+        board = {f"churn_{c}_{m}": v for (c, m), v in iterate_metrics(self.fit.judgement.table)}
         return {**board, **self.fit.judgement.metrics}
 
     @property
@@ -312,9 +312,3 @@ def _reading(tables: Tables) -> dict[str, Any]:
     ids = None if NUMBERED in facts.report.notes else known.get("customer_id") or "customer_id"
     others = {n: c for n, c in known.items() if n not in ("customer_id", "outcome")}
     return {**reading, "columns": {"customer_id": ids, **others}}
-
-
-def _rows(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], tuple[float, float, float]]]:
-    numbers = table[["value", "lower", "upper"]].to_numpy(dtype=np.float64).tolist()
-    for (candidate, metric), (value, low, high) in zip(table.index, numbers, strict=True):
-        yield (str(candidate), str(metric)), (value, low, high)

@@ -6,7 +6,7 @@ everything; the edge logs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from crmml.config import Config, load_config, parse_config
 from crmml.data.tables import Tables
 from crmml.exceptions import WrongArgumentError
 from crmml.metrics.bootstrap import Replicates
+from crmml.metrics.table import Interval, iterate_metrics
 from crmml.models.arguments import describe
 from crmml.models.churn.selection import ChurnSelection
 from crmml.notes import Note, merge_notes
@@ -50,9 +51,6 @@ from crmml.training.plan import (
 )
 from crmml.training.served import PREFIX, evaluate_served
 from crmml.training.upgrade_evaluation import upgrade_note
-
-Interval = tuple[float, float, float]
-"""Value, lower and upper bound (90 %)."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,13 +147,18 @@ class TrainingResult(Result):
         A metric without an interval is its value alone.
         """
         means = self.backtest.leaderboard.set_index(["candidate", "metric"])
-        board = {f"backtest_{c}_{m}": v for (c, m), v in _rows(means)}
+        board = {f"backtest_{c}_{m}": v for (c, m), v in iterate_metrics(means)}
         churn: dict[str, Interval] = {}
         if self.churn.evaluation is not None:
-            churn = {f"churn_{c}_{m}": v for (c, m), v in _rows(self.churn.evaluation.table)}
+            churn = {
+                f"churn_{c}_{m}": v for (c, m), v in iterate_metrics(self.churn.evaluation.table)
+            }
         ended: dict[str, Interval] = {}
         if self.contracts.backtest is not None:
-            ended = {f"contract_{c}_{m}": v for (c, m), v in _rows(self.contracts.backtest.table)}
+            ended = {
+                f"contract_{c}_{m}": v
+                for (c, m), v in iterate_metrics(self.contracts.backtest.table)
+            }
         everything = {**self.served, **board, **churn, **ended}
         return {
             name: value if np.isfinite(value).all() else value[0]
@@ -220,7 +223,7 @@ def _train_log(settings: Config, tables: Tables, say: Announce) -> TrainingResul
     backtest = evaluate_candidates(judging, say)
     say("evaluating what would have been served")
     served = evaluate_served(judging, backtest)
-    figures = {metric: value for (_, metric), value in _rows(served.replicates.table())}
+    figures = {metric: value for (_, metric), value in iterate_metrics(served.replicates.table())}
     say("fitting on all data")
     fitted = fit_bundle(plan, plan.newest, backtest, judging)
     contracts = fit_contracts(settings, tables, plan.cutoff)
@@ -326,13 +329,6 @@ def check_settings(config: Config) -> None:
     for name in config.backtest.candidates:
         make_candidate(name, config.outcome.horizon, seed=config.seed)
     read_catalogue(config)
-
-
-def _rows(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], Interval]]:
-    """Yield (candidate, metric) and (value, lower, upper) of a table of metrics."""
-    numbers = table[["value", "lower", "upper"]].to_numpy(dtype=np.float64).tolist()
-    for (candidate, metric), (value, lower, upper) in zip(table.index, numbers, strict=True):
-        yield (str(candidate), str(metric)), (value, lower, upper)
 
 
 def gather_notes(backtest: Backtest, fitted: Sequence[Note], scores: Scores) -> tuple[Note, ...]:
