@@ -22,7 +22,7 @@ from crmml.data.datasets import load_cdnow
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.models import NewcomerModel
 from crmml.stats import bg_nbd, mle
-from crmml.stats.newcomer import Settling
+from crmml.stats.newcomer import NewcomerEffect
 
 SHORTEST, LONGEST, MOST = 1.0 / 7.0, 0.25, 20.0
 """Least decay in weeks, largest over the longest T, and largest change of the rate looked for."""
@@ -43,14 +43,14 @@ class Nested:
 
     def rows(self, psi: np.ndarray) -> mle.Rows:
         """Histories on the clock, in time of order one."""
-        settling, none = Settling(*np.exp(psi).tolist()), np.zeros(len(self.T))
-        t_x, T = (settling.passed(none, t) / self.scale for t in (self.t_x, self.T))
+        effect, none = NewcomerEffect(*np.exp(psi).tolist()), np.zeros(len(self.T))
+        t_x, T = (effect.passed(none, t) / self.scale for t in (self.t_x, self.T))
         return mle.Rows(self.x, np.minimum(t_x, T), T, self.weights)
 
     def log_rates(self, psi: np.ndarray) -> float:
         """Sum of the log rates at the purchases, which the process lacks."""
         width = np.full(len(self.begin), 1.0 / 7.0)
-        passed = Settling(*np.exp(psi).tolist()).passed(self.begin, width)
+        passed = NewcomerEffect(*np.exp(psi).tolist()).passed(self.begin, width)
         # Of the unit of time, as the process is fitted with time of order one.
         return float(self.bought @ (np.log(passed / width) - math.log(self.scale)))
 

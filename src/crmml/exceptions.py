@@ -15,7 +15,7 @@ def _short(value: object, most: int = 120) -> str:
     return text if len(text) <= most else f"{text[: most - 4]}...{text[-1]}"
 
 
-def few(values: Iterable[object], most: int = 5) -> str:
+def first_few(values: Iterable[object], most: int = 5) -> str:
     """Write the first few of many values: ``'a', 'b', 'c' and 7 more``."""
     shown = list(values)
     head = ", ".join(map(_short, shown[:most]))
@@ -71,7 +71,7 @@ class DataError(CrmmlError, ValueError):
         verb = "row breaks" if n_rows == 1 else "rows break"
         count = "" if n_rows is None else f": {n_rows:,} {verb} it"
         shown = list(examples)
-        first = f" (first: {few(shown)})" if shown else ""
+        first = f" (first: {first_few(shown)})" if shown else ""
         self.sentence = f"{rule}; {where}{count}"
         super().__init__(self.sentence + first)
         self.rule, self.table, self.column, self.n_rows = rule, table, column, n_rows
@@ -99,14 +99,14 @@ class MissingColumnsError(DataError):
         open_choice: bool = False,
     ) -> None:
         if not open_choice:
-            rule = f"missing column(s) {few(missing)}; present are {few(present, 30)}"
+            rule = f"missing column(s) {first_few(missing)}; present are {first_few(present, 30)}"
         else:
             open_ = list(missing)
             verb, plural = ("are", "s") if len(open_) > 1 else ("is", "")
             rule = (
                 f"{' and '.join(open_)} {verb} still to be chosen: write the column{plural} of "
                 f"the file under data.{table}.columns, where crmml init left the candidates as "
-                f"comments (the file has {few(present, 12)})"
+                f"comments (the file has {first_few(present, 12)})"
             )
         super().__init__(rule, table=table)
 
@@ -117,9 +117,9 @@ class MissingTableError(CrmmlError, KeyError):
     def __init__(self, missing: Iterable[str], present: Iterable[str], why: str = "") -> None:
         wanted = list(missing)
         lead = "at least one of the tables" if len(wanted) > 1 else "the table"
-        given = few(present, 10) or "none"
+        given = first_few(present, 10) or "none"
         reason = f": {why}" if why else ""
-        super().__init__(f"{lead} {few(wanted)} is needed{reason}; given are {given}")
+        super().__init__(f"{lead} {first_few(wanted)} is needed{reason}; given are {given}")
 
     def __str__(self) -> str:
         return str(self.args[0])  # a KeyError would print it in quotes

@@ -87,7 +87,7 @@ def calendar() -> pd.DataFrame:
     return pd.DataFrame({"factor": [1.0, 0.5, 1.5]}, index=pd.RangeIndex(1, 4, name="week"))
 
 
-def settling() -> pd.DataFrame:
+def effect() -> pd.DataFrame:
     index = pd.Index([0.0, 4.0, 8.0], name="weeks")
     columns = {"rate": [2.0, 1.5, 1.25], "lower": [1.8, 1.4, 1.1], "upper": [2.2, 1.6, 1.4]}
     return pd.DataFrame(columns, index=index)
@@ -223,7 +223,7 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_profit_curve": (earned, {}),
     "plot_pyramids": (pyramids, {}),
     "plot_reliability": (reliability, {}),
-    "plot_settling": (settling, {}),
+    "plot_newcomer_effect": (effect, {}),
     "plot_retention_worth": (worth, {}),
     "plot_tier_profile": (tiers, {}),
     "plot_tracking": (tracking, {"cutoff": 4}),
@@ -437,7 +437,7 @@ def test_calendar_profile_draws_the_factors() -> None:
 
 
 def test_settling_draws_the_rate_and_its_interval() -> None:
-    ax = draw("plot_settling")
+    ax = draw("plot_newcomer_effect")
     assert curve(ax) == ([0, 4, 8], [2.0, 1.5, 1.25])
     (band,) = ax.collections
     drawn = band.get_paths()[0].vertices
@@ -451,8 +451,8 @@ def test_settling_draws_the_rate_and_its_interval() -> None:
     ("factor", "title"), [(0.2, "more slowly at first"), (0.5, "as they will")]
 )
 def test_settling_says_which_way_and_needs_no_interval(factor, title) -> None:
-    table = (factor * settling()).assign(lower=np.nan, upper=np.nan)
-    ax = plots.plot_settling(table, ax=axes())
+    table = (factor * effect()).assign(lower=np.nan, upper=np.nan)
+    ax = plots.plot_newcomer_effect(table, ax=axes())
     ax.figure.canvas.draw()
     assert title in ax.get_title(loc="left")
     assert ax.get_legend() is None
@@ -500,7 +500,7 @@ def test_one_customer_in_one_tier_is_drawn() -> None:
         ("plot_matrix", matrix() * np.nan, "no history can exist"),
         ("plot_iso_value", matrix() * 0.0, "worth the same"),
         ("plot_calendar_profile", calendar().iloc[:0], "no weeks"),
-        ("plot_settling", settling().iloc[:0], "no ages"),
+        ("plot_newcomer_effect", effect().iloc[:0], "no ages"),
     ],
 )
 def test_an_empty_table_says_so(name, table, text) -> None:

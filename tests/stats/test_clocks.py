@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from scipy.integrate import quad
 
 from crmml.stats.clocks import Intervals, Pace
-from crmml.stats.newcomer import Settling
+from crmml.stats.newcomer import NewcomerEffect
 
 EDGES = np.array([0.0, 1.0, 2.5, 3.0, 7.0, 20.0])
 DESIGN = np.array([[0.0, 1.0, 0.0, 2.0, -1.0], [1.0, 0.5, -0.5, 0.0, 0.3]])
@@ -21,9 +21,9 @@ def pace_at(coefficients):
 
 
 def passed_at(psi, begin, length, age, settles, paced):
-    settling = Settling(*np.exp(psi[:2])) if settles else None
+    effect = NewcomerEffect(*np.exp(psi[:2])) if settles else None
     pace = pace_at(psi[2:]) if paced else None
-    return Intervals.of(begin, length, age).under(pace, settling)
+    return Intervals.of(begin, length, age).under(pace, effect)
 
 
 @pytest.mark.parametrize(("settles", "paced"), [(True, False), (False, True), (True, True)])
@@ -59,6 +59,6 @@ def test_against_quadrature(settles, paced, decay):
 
 def test_a_horizon_without_end_is_one_without_a_pace():
     forever = Intervals.of(np.zeros(1), np.array([np.inf]))
-    got = forever.under(None, Settling(3.0, 4.0))
+    got = forever.under(None, NewcomerEffect(3.0, 4.0))
     assert got.time.tolist() == [np.inf]
     assert np.isfinite(got.pull(np.ones(1))).all()

@@ -12,7 +12,7 @@ import pandas as pd
 from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.actions.catalogue import NO_ACTION, ActionCatalogue, Option
 from crmml.card import Card, Result, listed
-from crmml.exceptions import CrmmlError, ParameterError, few
+from crmml.exceptions import CrmmlError, ParameterError, first_few
 from crmml.metrics.bootstrap import hash_keys, keyed_uniforms
 from crmml.stats.knapsack import best_at_prices, frontier, solve_knapsack, ties_at_prices
 
@@ -460,7 +460,9 @@ def _capacities(
     known = sorted({o.channel for o in options})
     unknown = sorted(set(channels) - set(known))
     if unknown:
-        raise CrmmlError(f"unknown channel(s) {few(unknown)}; the catalogue has {few(known, 30)}")
+        raise CrmmlError(
+            f"unknown channel(s) {first_few(unknown)}; the catalogue has {first_few(known, 30)}"
+        )
     names = [("channel", c) for c in channels]
     limits = [float(limit) for limit in channels.values()]
     for action in catalogue.actions:

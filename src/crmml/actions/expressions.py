@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import BoolArray
-from crmml.exceptions import CrmmlError, few
+from crmml.exceptions import CrmmlError, first_few
 
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt,
@@ -274,7 +274,9 @@ class Expression:
         return column
 
     def _unknown(self, node: ast.Name, present: Iterable[str]) -> ExpressionError:
-        return self._error(f"there is no column {node.id!r} (there are {few(present, 40)})", node)
+        return self._error(
+            f"there is no column {node.id!r} (there are {first_few(present, 40)})", node
+        )
 
     def _error(self, rule: str, node: ast.expr) -> ExpressionError:
         # the parser counts bytes, and the parenthesis around the text

@@ -26,7 +26,7 @@ from crmml.data.columns import is_rounded
 from crmml.data.outlying import Bulk, find_bulk
 from crmml.data.schema import SUBSCRIPTIONS, TRANSACTIONS, TableSchema
 from crmml.data.settings import CONCEALED, Policies, concealed
-from crmml.exceptions import DataError, few
+from crmml.exceptions import DataError, first_few
 
 EARLIEST = pd.Timestamp("1970-01-02")
 """Dates before it are place-holders of some system, not sales (the first is the Unix epoch)."""
@@ -525,7 +525,7 @@ def _rules_of_columns(table: ir.Table, schema: TableSchema) -> list[Rule]:
             continue
         name, value = column.name, table[column.name]
         if column.choices:
-            says = f"{name} must be one of {few(column.choices, len(column.choices))}"
+            says = f"{name} must be one of {first_few(column.choices, len(column.choices))}"
             rules.append(Rule(f"known {name}", name, says, value.notin(column.choices)))
         if column.least is not None and column.most is not None:
             says = f"{name} must lie from {column.least:g} to {column.most:g}"

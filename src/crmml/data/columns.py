@@ -386,7 +386,7 @@ def assign(schema: TableSchema, looks: Mapping[str, Look]) -> dict[str, Guess]:
         The columns of the file.
     """
     scored: dict[str, list[tuple[float, str, str]]] = {}
-    for canonical, kind in _wanted(schema):
+    for canonical, kind in _target_columns(schema):
         found = []
         for column, seen in looks.items():
             score, why = by_name(column, schema.name, canonical)
@@ -419,10 +419,10 @@ def assign(schema: TableSchema, looks: Mapping[str, Look]) -> dict[str, Guess]:
         _settle_amount(chosen, taken)
         _guess_by_values(chosen, taken, looks)
         _settle_profit(chosen)
-    return {name: chosen[name] for name, _ in _wanted(schema) if name in chosen}
+    return {name: chosen[name] for name, _ in _target_columns(schema) if name in chosen}
 
 
-def _wanted(schema: TableSchema) -> Iterator[tuple[str, Kind]]:
+def _target_columns(schema: TableSchema) -> Iterator[tuple[str, Kind]]:
     for column in schema.columns:
         yield column.name, column.kind
         if schema is TRANSACTIONS and column.name == "amount":
@@ -470,7 +470,7 @@ def _guess_by_values(chosen: dict[str, Guess], taken: set[str], looks: Mapping[s
     """Where names say nothing, take the only column whose values fit; of several, ask."""
     for canonical, why in (
         ("timestamp", "the only column of dates"),
-        ("amount", "the only column of broken numbers"),
+        ("amount", "the only column of decimal numbers"),
         ("customer_id", "the only column whose values tell many apart, and repeat"),
     ):
         free = [c for c in candidates(TRANSACTIONS, canonical, looks) if c not in taken]

@@ -14,7 +14,7 @@ import pyarrow as pa
 from crmml.data.amounts import is_number
 from crmml.data.files import Form, find_names, is_below
 from crmml.data.times import is_date
-from crmml.exceptions import DataError, SourceError, few
+from crmml.exceptions import DataError, SourceError, first_few
 
 
 def read_sqlite(path: Path, table: str | None) -> pa.Table:
@@ -74,18 +74,20 @@ def find_sheet(path: Path, sheet: str | None) -> Form:
     evidence, doubts = [f"it is a workbook; sheet {best!r} is read"], []
     others = [name for name in held if name != best]
     if others:
-        evidence[0] += f", and {few(others)} are not" if len(others) > 1 else f", {others[0]!r} not"
+        evidence[0] += (
+            f", and {first_few(others)} are not" if len(others) > 1 else f", {others[0]!r} not"
+        )
         if sorted(weights.values())[-2:].count(weights[best]) > 1 or (
             len(weights) > 1 and sorted(weights.values())[-2] > 0.5 * weights[best]
         ):
             doubts.append(
-                f"of the sheets {few(held)} {best!r} is read: name another by file::sheet"
+                f"of the sheets {first_few(held)} {best!r} is read: name another by file::sheet"
             )
     if above:
         evidence.append(f"the names stand in row {above + 1}")
     if below:
         told = [" ".join(_shown(row)) for row in rows[best][-below:] if any(_shown(row))]
-        doubts.append(f"rows below the data are not read: {few(told, 3)}")
+        doubts.append(f"rows below the data are not read: {first_few(told, 3)}")
     if not header:
         doubts.append("the first row looks like data: write a row of names above it")
     return Form(
@@ -202,7 +204,7 @@ def _to_arrow(names: list[str], rows: Iterable[Sequence[Any]], path: Path) -> pa
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise DataError(
-            f"column names must be unique; {path.name} has {few(twice)} twice", table="?"
+            f"column names must be unique; {path.name} has {first_few(twice)} twice", table="?"
         )
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
     return pa.table({name: _column(values) for name, values in zip(names, columns, strict=True)})

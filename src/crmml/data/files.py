@@ -27,7 +27,7 @@ from crmml.data import encodings
 from crmml.data.amounts import is_number
 from crmml.data.settings import ReadSettings
 from crmml.data.times import forms_of, grain_of, is_date, is_stamp
-from crmml.exceptions import DataError, SourceError, few
+from crmml.exceptions import DataError, SourceError, first_few
 
 Kind: TypeAlias = Literal["text", "json", "workbook", "parquet", "duckdb", "sqlite"]
 """What a file is."""
@@ -245,7 +245,9 @@ def member_of(path: Path, member: str | None) -> str:
     if member is None and len(held) == 1:
         return held[0]
     asked = f"no member {member!r}" if member else "a member must be named"
-    raise SourceError(path, f"{asked} (write file::member); the archive holds {few(held, 10)}")
+    raise SourceError(
+        path, f"{asked} (write file::member); the archive holds {first_few(held, 10)}"
+    )
 
 
 def is_packed(path: Path) -> bool:
@@ -294,7 +296,7 @@ def find_text_form(path: Path, table: str, member: str | None = None) -> Form:
     fixed = _find_widths(seen.head) if rows.sign is None else ()
     if fixed:
         form = _fixed_form(seen, fixed, path)
-        evidence.append(f"columns begin at {few(form.widths, 20)}")
+        evidence.append(f"columns begin at {first_few(form.widths, 20)}")
     else:
         form = _delimited_form(seen, rows, path, table)
         shown = {"\t": "tab", " ": "blank"}.get(form.delimiter or "", form.delimiter)
@@ -302,10 +304,12 @@ def find_text_form(path: Path, table: str, member: str | None = None) -> Form:
     doubts = list(seen.doubts)
     if form.skip_above:
         above = [line for line in seen.head.splitlines()[: form.skip_above] if line.strip()]
-        evidence.append(f"the names stand in line {form.skip_above + 1}, below {few(above, 2)}")
+        evidence.append(
+            f"the names stand in line {form.skip_above + 1}, below {first_few(above, 2)}"
+        )
     if form.skip_below:
         below = [line for line in seen.tail.splitlines()[-form.skip_below :] if line.strip()]
-        doubts.append(f"lines below the data are not read: {few(below, 3)}")
+        doubts.append(f"lines below the data are not read: {first_few(below, 3)}")
     if not form.header:
         doubts.append("the first line looks like data, so columns are named by their place")
     kept = member_of(path, member) if zipfile.is_zipfile(path) else member
@@ -425,7 +429,7 @@ def _delimited_form(seen: _Text, rows: _Rows, path: Path, table: str) -> Form:
             raise SourceError(
                 path,
                 f"line {at + 1:,} has {len(row)} values where the others have {rows.width} "
-                f"({few(row, 3)}): mend it, and put text that holds the delimiter "
+                f"({first_few(row, 3)}): mend it, and put text that holds the delimiter "
                 f"{rows.sign!r} in quotes",
             )
     return Form(
@@ -447,8 +451,8 @@ def refuse_twice(names: Sequence[str], path: Path, table: str) -> None:
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise DataError(
-            f"column names must be unique; {path.name} has {few(twice)} more than once: give each "
-            "column a name of its own",
+            f"column names must be unique; {path.name} has {first_few(twice)} more than once: give "
+            "each column a name of its own",
             table=table,
         )
 

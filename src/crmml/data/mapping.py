@@ -58,7 +58,7 @@ from crmml.data.settings import Policies
 from crmml.data.tables import STARTS
 from crmml.data.times import decide_dates, find_grain, grain_of
 from crmml.data.weighing import Doubt, Figures, Seen, called, find_missing, misfit, weigh, with_line
-from crmml.exceptions import DataError, MissingColumnsError, ParameterError, few
+from crmml.exceptions import DataError, MissingColumnsError, ParameterError, first_few
 
 _SAMPLE = 10_000
 
@@ -373,7 +373,7 @@ def _recognised(seen: Seen, *, alone: bool) -> Recognition:
         told_by = "it is taken for a log, though its columns do not tell which table it is"
         return Recognition(TRANSACTIONS, told.confidence, (told_by,), told.schema.name)
     raise DataError(
-        f"which table {seen.name} is cannot be told from its columns {few(seen.looks, 12)}; "
+        f"which table {seen.name} is cannot be told from its columns {first_few(seen.looks, 12)}; "
         f"say it, as in transactions={seen.name}",
         table=told.schema.name,
     )
@@ -611,7 +611,9 @@ def _evident(name: str, guess: Guess, schema: TableSchema, figures: Figures) -> 
     seen = figures.seen.looks[guess.column]
     if schema.kind(name) == "timestamp":
         common = sorted(seen.common)
-        return replace(guess, why=f"{guess.why}; holds {few(common[:1])}") if common else guess
+        return (
+            replace(guess, why=f"{guess.why}; holds {first_few(common[:1])}") if common else guess
+        )
     return replace(guess, why=f"{guess.why}; {figures.of(name, guess.column)}")
 
 
@@ -633,7 +635,7 @@ def _doubt_zeros(columns: Mapping[str, Guess], figures: Figures) -> Iterator[Dou
         some = twice.order_by("bare").limit(3).bare.to_pyarrow().to_pylist()
         yield Doubt(
             f"{found['ids']:,} ids of {guess.column!r} differ in leading zeros alone (such as "
-            f"{few(some)}): a spreadsheet may have stripped them, so that {found['pairs']:,} "
+            f"{first_few(some)}): a spreadsheet may have stripped them, so that {found['pairs']:,} "
             "customers count twice; export the file again with that column as text"
         )
 
@@ -691,7 +693,7 @@ def _join_clock(columns: dict[str, Guess], looks: Mapping[str, Look]) -> Iterato
         return
     midnight = re.compile(r"\b00?:00(:00(\.0+)?)?")
     if any(":" in midnight.sub("", value) for value in looks[time.column].common):
-        yield f"the time of day stands in {few(clocks)} too and is not read"
+        yield f"the time of day stands in {first_few(clocks)} too and is not read"
         return
     columns["time_of_day"] = Guess(clocks[0], 0.9, tuple(clocks[1:]), "the time of day")
     yield f"the time of day stands in {clocks[0]!r} and is joined to the date"

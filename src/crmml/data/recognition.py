@@ -29,7 +29,7 @@ from crmml.data.schema import (
     TableSchema,
 )
 from crmml.data.times import is_date
-from crmml.exceptions import few
+from crmml.exceptions import first_few
 
 _PERIOD = re.compile(
     r"(19|20)\d\d([-/. _]?(0?[1-9]|1[0-2]|[QqWw]\d{1,2}))?|[QqMm]\d{1,2}([-/. _]?(19|20)?\d\d)?"
@@ -122,7 +122,7 @@ def _judge(schema: TableSchema, looks: Mapping[str, Look], totals: tuple[str, ..
             known = set(map(plain, spellings("words")[words]))
             held = [v for v in looks[chosen[column].column].common if plain(v) in known]
             score += 0.1 if held else (-0.2 if schema is INTERACTIONS else 0.0)
-            evidence += [f"{chosen[column].column!r} holds {few(held, 3)}"] if held else []
+            evidence += [f"{chosen[column].column!r} holds {first_few(held, 3)}"] if held else []
     if schema is LABELLED:
         return _judge_labelled(chosen, looks, evidence)
     return _Case(schema, score, tuple(evidence))
@@ -162,10 +162,10 @@ def _judge_customers(
     score += 0.15 * min(len(totals), 2)
     evidence = [_said("customer_id", key, looks)]
     if totals:
-        evidence.append(f"{few(totals, 3)} sum up what a customer did to date")
+        evidence.append(f"{first_few(totals, 3)} sum up what a customer did to date")
     if described or person:
         shown = [*(chosen[n].column for n in described), *person]
-        evidence.append(f"{few(dict.fromkeys(shown), 3)} describe a customer")
+        evidence.append(f"{first_few(dict.fromkeys(shown), 3)} describe a customer")
     return _Case(CUSTOMERS, min(score, 0.9), tuple(evidence))
 
 
@@ -209,8 +209,9 @@ def other_kind(looks: Mapping[str, Look]) -> str | None:
     periods = [c for c in looks if _PERIOD.fullmatch(c.strip()) or is_date(c)]
     if len(periods) >= 3 and 2 * len(periods) > len(looks):
         return (
-            f"it is a wide table: one row per customer, one column per period ({few(periods, 3)}); "
-            "turn it into one row per customer and period (pandas.melt) with customer, date, amount"
+            f"it is a wide table: one row per customer, one column per period "
+            f"({first_few(periods, 3)}); turn it into one row per customer and period "
+            "(pandas.melt) with customer, date, amount"
         )
     customer = max((by_name(c, "transactions", "customer_id")[0] for c in looks), default=0.0)
     days = [c for c, seen in looks.items() if seen.dates >= READS and seen.unique]

@@ -23,7 +23,7 @@ from persiantools.jdatetime import JalaliDate
 
 from crmml._typing import Grain
 from crmml.data import engine
-from crmml.exceptions import few
+from crmml.exceptions import first_few
 
 _ENOUGH_PERIODS = 4
 """Different days that are all the first of a month, from which on that is no chance."""
@@ -626,7 +626,7 @@ def decide_dates(
     n, n_naive = counts.pop("n"), counts.pop("naive") or 0
     best = max(counts.values(), default=0)
     if not best:
-        doubts.append(f"no form of dates was found for {name!r}, like {few(some, 3)}")
+        doubts.append(f"no form of dates was found for {name!r}, like {first_few(some, 3)}")
         return None, False
     winners = [form for form in counts if counts[form] == best]
     if ISO in winners or len(winners) == 1:

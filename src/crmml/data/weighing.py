@@ -24,7 +24,7 @@ from crmml.data.columns import (
 from crmml.data.engine import engine_of, store
 from crmml.data.files import Form
 from crmml.data.schema import TableSchema
-from crmml.exceptions import few
+from crmml.exceptions import first_few
 
 
 class Doubt(str):
@@ -169,7 +169,7 @@ class Figures:
             return said
         if kind == "id":
             return f"{seen.distinct:,} values in {seen.filled:,} rows"
-        held = f"holds {few(seen.common[:3])}" if seen.common else "empty"
+        held = f"holds {first_few(seen.common[:3])}" if seen.common else "empty"
         if seen.filled and kind in ("timestamp", "money") and not fits_kind(kind, seen):
             held += f", which reads as no {'date' if kind == 'timestamp' else 'number'}"
         return held
@@ -250,8 +250,8 @@ def misfit(canonical: str, schema: TableSchema, seen: Seen) -> Doubt:
     line = f"data.{schema.name}.columns.{canonical}: {column}"
     if told.rounded >= READS:
         return Doubt(
-            f"{column!r} holds ids that a spreadsheet has rounded ({few(told.common, 2)}): of "
-            f"{told.filled:,} rows only {told.distinct:,} different ids are left, so customers "
+            f"{column!r} holds ids that a spreadsheet has rounded ({first_few(told.common, 2)}): "
+            f"of {told.filled:,} rows only {told.distinct:,} different ids are left, so customers "
             "have run together; export it again with that column as text"
         )
     if canonical == "customer_id" and told.unique:
@@ -263,6 +263,6 @@ def misfit(canonical: str, schema: TableSchema, seen: Seen) -> Doubt:
     if canonical == "customer_id" and told.spread is not None and told.spread < 0.05:
         text = f"values of {column!r} repeat within a day only: it numbers orders, not customers"
         return Doubt(text, line)
-    shown = few(map(str, seen.sample[column].dropna().drop_duplicates()), 3)
+    shown = first_few(map(str, seen.sample[column].dropna().drop_duplicates()), 3)
     held = f"holds {shown}" if shown else "is empty"
     return Doubt(f"column {column!r} is called like {canonical}, but {held}", line)

@@ -13,7 +13,7 @@ import pandas as pd
 from crmml._typing import Grain, TimeUnit
 from crmml.card import Card, Result, listed, moment
 from crmml.data.tables import Tables
-from crmml.exceptions import DataError, FutureLeakError, few
+from crmml.exceptions import DataError, FutureLeakError, first_few
 from crmml.features.purchases import (
     cents,
     check_edge,
@@ -251,6 +251,6 @@ def check_no_future(
     ]
     if leaks:
         raise FutureLeakError(
-            f"column(s) {few(leaks)} cannot be had from the rows before the cutoff "
+            f"column(s) {first_few(leaks)} cannot be had from the rows before the cutoff "
             f"{snapshot.cutoff}; leave them out, or build them before it"
         )

@@ -163,9 +163,9 @@ def compare_mean_probability(
 
     Examples
     --------
-    >>> said = np.full(1000, 0.999)
+    >>> predictions = np.full(1000, 0.999)
     >>> gone = np.r_[np.zeros(30), np.ones(970)]
-    >>> compare_mean_probability(gone, said, {"all": gone >= 0})["met"].item()
+    >>> compare_mean_probability(gone, predictions, {"all": gone >= 0})["met"].item()
     False
     """
     rows = {}

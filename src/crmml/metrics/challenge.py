@@ -93,8 +93,8 @@ def challenge(
     >>> from crmml.metrics import classification
     >>> from crmml.metrics.bootstrap import hash_keys, replicate
     >>> churned = np.array([0.0, 1.0] * 50)
-    >>> said = {"trees": churned, "coin": np.full(100, 0.5)}
-    >>> measures = {k: classification.statistics(churned, p) for k, p in said.items()}
+    >>> predictions = {"trees": churned, "coin": np.full(100, 0.5)}
+    >>> measures = {k: classification.statistics(churned, p) for k, p in predictions.items()}
     >>> found = replicate(measures, hash_keys(range(100)), n_replicates=50, seed=0)
     >>> judged = challenge(found, "trees", ["coin"], metric="auc")
     >>> judged.won, judged.best_simple

@@ -102,8 +102,8 @@ def log_loss(
     -------
     ndarray, shape (...)
     """
-    said = probabilities[np.arange(len(actual)), actual]
-    return weighted_mean(-np.log(np.clip(said, 1e-15, 1.0)), weight)
+    happened = probabilities[np.arange(len(actual)), actual]
+    return weighted_mean(-np.log(np.clip(happened, 1e-15, 1.0)), weight)
 
 
 def ranked_probability_score(

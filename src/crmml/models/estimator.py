@@ -22,7 +22,7 @@ from crmml.exceptions import (
     NotFittedError,
     ParameterError,
     TooLittleDataError,
-    few,
+    first_few,
 )
 from crmml.features.snapshot import Distinct, Snapshot
 from crmml.metrics import bootstrap
@@ -106,7 +106,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             setattr(model, name, value)
         lacking = [name for name in cls._state if not hasattr(model, name)]
         if lacking or not all(name.endswith("_") and name[0] != "_" for name in state):
-            found = f"it lacks {few(lacking)}" if lacking else f"got {few(state, 30)}"
+            found = f"it lacks {first_few(lacking)}" if lacking else f"got {first_few(state, 30)}"
             raise DataError(
                 f"the state of {cls.__name__} must be whole: {found}", table="stored model"
             )
@@ -200,11 +200,11 @@ def keep_fit(model: Any, names: Sequence[str], fitted: mle.Fit) -> None:
 
 
 def warn_of_fit(model: Estimator, fitted: mle.Fit, meanings: Mapping[tuple[str, str], str]) -> None:
-    """Warn of parameters that ran off, with what that means, and of an optimiser that stopped."""
+    """Warn of estimates on the boundary, with what that means, and of an optimiser that stopped."""
     for name, side in fitted.boundary:
         where = {
-            "low": f"{name} ran off to 0",
-            "high": f"{name} ran off to infinity",
+            "low": f"{name} lies on the boundary 0",
+            "high": f"{name} diverged to infinity",
             "flat": f"the data say nothing about {name}",
         }[side]
         meaning = meanings.get((name, side), "it is not identified")

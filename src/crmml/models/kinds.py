@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from crmml.exceptions import DataError, few
+from crmml.exceptions import DataError, first_few
 
 _WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 
@@ -50,7 +50,8 @@ def check_stored(
     lacking = set(names) - set(state.get("params_", names))
     if lacking:
         raise DataError(
-            f"params_ of {kind.__name__} must hold {few(names, 20)}; it lacks {few(lacking)}",
+            f"params_ of {kind.__name__} must hold {first_few(names, 20)}; it lacks "
+            f"{first_few(lacking)}",
             table="stored model",
         )
 
@@ -97,7 +98,7 @@ def told(hint: Any) -> str:
         told_of = [told(one) for one in inside if one is not type(None)]
         return ", or ".join([*told_of, *(["null"] if type(None) in inside else [])])
     if origin is Literal:
-        return f"one of {few(inside, 20)}"
+        return f"one of {first_few(inside, 20)}"
     if _is_mapping(origin):
         return f"a mapping of text to {told(inside[1])}"
     if _is_list(origin):

@@ -30,7 +30,7 @@ from crmml.plots.purchases import (
     plot_holdout_by_frequency,
     plot_iso_value,
     plot_matrix,
-    plot_settling,
+    plot_newcomer_effect,
     plot_tracking,
 )
 from crmml.plots.scorecard import plot_control_chart, plot_retention_worth
@@ -56,13 +56,13 @@ __all__ = [
     "plot_leaderboard",
     "plot_matrix",
     "plot_new_customers",
+    "plot_newcomer_effect",
     "plot_pareto_curve",
     "plot_pit_histogram",
     "plot_profit_curve",
     "plot_pyramids",
     "plot_reliability",
     "plot_retention_worth",
-    "plot_settling",
     "plot_tier_profile",
     "plot_tracking",
     "plot_value_by_period",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.ticker import StrMethodFormatter
 
-from crmml.plots.style import BLUE, ORANGE, dressed, mark
+from crmml.plots.style import BLUE, ORANGE, mark, prepare_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def plot_budget_curve(
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="What the budget buys", x="budget", y="expected net gain (solid)")
+    ax = prepare_axes(ax, title="What the budget buys", x="budget", y="expected net gain (solid)")
     ax.plot(curve["budget"], curve["value"], color=BLUE, marker="o", markersize=3, linewidth=2)
     ax.set_xlim(left=0)
     ax.margins(y=0.12)

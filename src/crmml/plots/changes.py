@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm
 
-from crmml.plots.style import dressed, say_empty
+from crmml.plots.style import prepare_axes, say_empty
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def plot_flows(
     changed = int(flows.to_numpy().sum() - _staying(flows))
     total = int(flows.to_numpy().sum())
     title = f"{aspect.capitalize()}: {changed:,} of {total:,} customers changed"
-    ax = dressed(ax, title=title, x="after", y="before")
+    ax = prepare_axes(ax, title=title, x="after", y="before")
     if not total:
         return say_empty(ax, "no customer is in both")
     counts = flows.to_numpy(dtype=np.float64)

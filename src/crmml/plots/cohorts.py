@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import PercentFormatter
 
-from crmml.plots.style import BLUE, dressed
+from crmml.plots.style import BLUE, prepare_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ def plot_cohort_retention(table: pd.DataFrame, *, ax: Axes | None = None) -> Axe
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(
+    ax = prepare_axes(
         ax,
         title="Retention by acquisition cohort",
         x="age in periods (grey: not lived through yet)",

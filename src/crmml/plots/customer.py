@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import PercentFormatter
 
-from crmml.plots.style import BLUE, GREEN, GREY, ORANGE, RED, dressed
+from crmml.plots.style import BLUE, GREEN, GREY, ORANGE, RED, prepare_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def plot_customer(
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="One customer: purchases and P(alive) since the first one", x="",
+    ax = prepare_axes(ax, title="One customer: purchases and P(alive) since the first one", x="",
                  y="P(alive)")  # fmt: skip
     dates: Any = alive["date"].to_numpy()
     ax.plot(dates, alive["probability_alive"], color=BLUE, linewidth=1.8, label="P(alive)")

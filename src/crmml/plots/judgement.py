@@ -15,8 +15,8 @@ from crmml.plots.style import (
     BLUE,
     GREY,
     ORANGE,
-    dressed,
     model_label,
+    prepare_axes,
     say_empty,
 )
 
@@ -39,7 +39,7 @@ def plot_calibration(
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title=f"Predicted and actual {unit} by decile",
+    ax = prepare_axes(ax, title=f"Predicted and actual {unit} by decile",
                  x="tenth of the customers, best predicted first",
                  y=f"mean {unit} per customer")  # fmt: skip
     at = np.arange(1, len(deciles) + 1)
@@ -68,7 +68,7 @@ def plot_reliability(
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title=title, x="predicted probability", y="observed rate")
+    ax = prepare_axes(ax, title=title, x="predicted probability", y="observed rate")
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect")
     observed = table["observed"].to_numpy(float)
     below = np.clip(observed - table["low"].to_numpy(float), 0, None)
@@ -92,7 +92,7 @@ def plot_gain_curve(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Churners found by contacting the most likely first",
+    ax = prepare_axes(ax, title="Churners found by contacting the most likely first",
                  x="customers contacted", y="churners found")  # fmt: skip
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="at random")
     ax.plot(curve.index, curve["found"], color=BLUE, linewidth=2, label="by probability of churn")
@@ -114,7 +114,7 @@ def plot_profit_curve(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Profit of contacting the most likely churners first",
+    ax = prepare_axes(ax, title="Profit of contacting the most likely churners first",
                  x="customers contacted", y="profit, best = 100 %")  # fmt: skip
     kinds = {"profit": (BLUE, "-", "one value for all"),
              "own_value_profit": (ORANGE, "--", "each customer's own value")}  # fmt: skip
@@ -150,7 +150,7 @@ def plot_pit_histogram(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Where the outcomes fell in their predictive distributions (PIT)",
+    ax = prepare_axes(ax, title="Where the outcomes fell in their predictive distributions (PIT)",
                  x="0: fewer purchases than the model expected, 1: more", y="density")  # fmt: skip
     left, right = table["lower"].to_numpy(float), table["upper"].to_numpy(float)
     ax.bar(left, table["density"], width=right - left, align="edge", color=BLUE, alpha=0.7,
@@ -197,7 +197,7 @@ def plot_leaderboard(
         Where to draw.
     """
     part = table[table["metric"] == metric]
-    ax = dressed(ax, title="Candidates in the backtest", x=describe_metric(metric), y="")
+    ax = prepare_axes(ax, title="Candidates in the backtest", x=describe_metric(metric), y="")
     part = part[part["value"].notna()].sort_values("value", key=_goodness(metric))
     if part.empty:
         return say_empty(ax, f"no candidate has the metric {metric}")
@@ -234,7 +234,7 @@ def plot_importance(importance: pd.DataFrame, *, ax: Axes | None = None) -> Axes
         Where to draw.
     """
     title = "What moves the probability of churn"
-    ax = dressed(ax, title=title, x="mean change of the log-odds, up or down", y="")
+    ax = prepare_axes(ax, title=title, x="mean change of the log-odds, up or down", y="")
     table = importance.iloc[::-1]
     if table.empty:
         return say_empty(ax, "nothing moves it: all customers are told the same")

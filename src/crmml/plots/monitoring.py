@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
-from crmml.plots.style import BLUE, CYCLE, DASHES, GREY, RED, dressed, say_empty
+from crmml.plots.style import BLUE, CYCLE, DASHES, GREY, RED, prepare_axes, say_empty
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ def plot_buckets(groups: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Who left, by predicted probability",
+    ax = prepare_axes(ax, title="Who left, by predicted probability",
                  x="predicted probability of no purchase", y="realised share")  # fmt: skip
     if groups.empty:
         return say_empty(ax, "no outcome window has closed yet")
@@ -61,7 +61,7 @@ def plot_gaps(groups: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Realised less predicted, over runs", x="cutoff of the scores",
+    ax = prepare_axes(ax, title="Realised less predicted, over runs", x="cutoff of the scores",
                  y="gap, share of the prediction")  # fmt: skip
     if groups.empty:
         return say_empty(ax, "no outcome window has closed yet")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
-from crmml.plots.style import BLUE, GREY, ORANGE, dressed
+from crmml.plots.style import BLUE, GREY, ORANGE, prepare_axes
 from crmml.plots.value import draw_tier_shares
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def plot_value_by_period(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Value by period", x="period ends", y="discounted margin")
+    ax = prepare_axes(ax, title="Value by period", x="period ends", y="discounted margin")
     group = str(table.index.names[0])
     wide = table["expected"].unstack(group)
     at, under = np.arange(len(wide)), np.zeros(len(wide))
@@ -55,7 +55,7 @@ def plot_active(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Still active", x="", y="share of customers")
+    ax = prepare_axes(ax, title="Still active", x="", y="share of customers")
     group = str(table.index.names[0])
     share = (table["active"] / table["customers"]).unstack(group)
     for place, name in enumerate(share.columns):
@@ -79,7 +79,7 @@ def plot_new_customers(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="A customer not yet acquired", x="", y="currency")
+    ax = prepare_axes(ax, title="A customer not yet acquired", x="", y="currency")
     at = np.arange(len(table))
     value = table["value"].to_numpy()
     ax.bar(at - 0.2, value, 0.36, color=BLUE, label="value")
@@ -105,7 +105,7 @@ def plot_pyramids(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Who brings the profit", x="tier", y="share")
+    ax = prepare_axes(ax, title="Who brings the profit", x="tier", y="share")
     bars = (
         ("reference_share", "reference profile", GREY),
         ("share_of_value", "of lifetime value, tiers by lifetime value", BLUE),

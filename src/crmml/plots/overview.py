@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import StrMethodFormatter
 
-from crmml.plots.style import BLUE, GREY, ORANGE, dressed, say_empty
+from crmml.plots.style import BLUE, GREY, ORANGE, prepare_axes, say_empty
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ def plot_frequencies(counts: pd.Series[int], *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Repeat purchases so far", x="repeat purchases", y="customers")
+    ax = prepare_axes(ax, title="Repeat purchases so far", x="repeat purchases", y="customers")
     bars = ax.bar(np.arange(len(counts)), counts.to_numpy(), color=BLUE)
     ax.bar_label(bars, fmt="{:,.0f}", fontsize=8, padding=2)
     ax.set_xticks(np.arange(len(counts)), list(counts.index))
@@ -45,7 +45,7 @@ def plot_months(monthly: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="The log by month", x="month", y="number")
+    ax = prepare_axes(ax, title="The log by month", x="month", y="number")
     if monthly.empty:
         return say_empty(ax, "no purchases")
     at = np.arange(len(monthly))
@@ -71,7 +71,7 @@ def plot_actions(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     valued = "expected_net_gain" in table
     column, meaning = ("expected_net_gain", "expected net gain") if valued else ("customers",) * 2
-    ax = dressed(ax, title="Actions of this round", x=meaning, y="")
+    ax = prepare_axes(ax, title="Actions of this round", x=meaning, y="")
     part = table.drop(index="no_action", errors="ignore").sort_values(column)
     if part.empty:
         return say_empty(ax, "no customer gets an action")
@@ -100,7 +100,7 @@ def plot_estimates(table: pd.DataFrame, *, title: str, ax: Axes | None = None) -
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title=title, x="parameters: multiple of the estimate", y="")
+    ax = prepare_axes(ax, title=title, x="parameters: multiple of the estimate", y="")
     if table.empty:
         return say_empty(ax, "no estimates")
     part = table.iloc[::-1]

@@ -15,9 +15,9 @@ from crmml.plots.style import (
     DASHES,
     GREY,
     ORANGE,
-    dressed,
     mark,
     model_label,
+    prepare_axes,
     say_empty,
 )
 
@@ -48,7 +48,7 @@ def plot_matrix(
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title=title, x=_recency_label(matrix), y="repeat purchases (frequency)")
+    ax = prepare_axes(ax, title=title, x=_recency_label(matrix), y="repeat purchases (frequency)")
     x, y = matrix.columns.to_numpy(float), matrix.index.to_numpy(float)
     values = np.ma.masked_invalid(matrix.to_numpy(float))
     if values.count() == 0:
@@ -73,7 +73,7 @@ def plot_iso_value(matrix: pd.DataFrame, *, currency: str = "", ax: Axes | None 
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Curves of equal lifetime value", x=_recency_label(matrix),
+    ax = prepare_axes(ax, title="Curves of equal lifetime value", x=_recency_label(matrix),
                  y="repeat purchases (frequency)")  # fmt: skip
     values = np.ma.masked_invalid(matrix.to_numpy(float))
     found = np.unique(values.compressed())
@@ -118,7 +118,7 @@ def plot_tracking(
     """
     period = str(tracking.index.name or "period")
     what = "Repeat purchases so far" if cumulative else f"Repeat purchases by {period}"
-    ax = dressed(ax, title=what, x=period,
+    ax = prepare_axes(ax, title=what, x=period,
                  y="repeat purchases")  # fmt: skip
     if tracking.empty:
         return say_empty(ax, f"the data do not hold one whole {period}")
@@ -157,7 +157,7 @@ def plot_holdout_by_frequency(table: pd.DataFrame, *, ax: Axes | None = None) ->
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Holdout purchases by calibration frequency",
+    ax = prepare_axes(ax, title="Holdout purchases by calibration frequency",
                  x="repeat purchases in the calibration period (customers)",
                  y="mean purchases in the holdout")  # fmt: skip
     if table.empty:
@@ -191,7 +191,9 @@ def plot_heterogeneity(table: pd.DataFrame, *, quantity: str, ax: Axes | None = 
         Where to draw.
     """
     part = table[table["quantity"] == quantity]
-    ax = dressed(ax, title=f"How customers differ: {quantity}", x=quantity, y="density (solid)")
+    ax = prepare_axes(
+        ax, title=f"How customers differ: {quantity}", x=quantity, y="density (solid)"
+    )
     if part.empty:
         return say_empty(ax, f"the model knows no spread of the {quantity}")
     ax.set_xlabel(f"{quantity} {part['unit'].iloc[0]}".strip())
@@ -220,7 +222,7 @@ def plot_alive_path(path: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="One customer's probability of being active",
+    ax = prepare_axes(ax, title="One customer's probability of being active",
                  x=f"{path.index.name or 'time'} since the first purchase",
                  y="P(alive)")  # fmt: skip
     ax.plot(path["time"], path["probability_alive"], color=BLUE, linewidth=1.8)
@@ -246,7 +248,7 @@ def plot_calendar_profile(profile: pd.DataFrame, *, ax: Axes | None = None) -> A
         Where to draw.
     """
     of_year = profile.index.name == "week"
-    ax = dressed(ax, title="Calendar profile of the purchase rate",
+    ax = prepare_axes(ax, title="Calendar profile of the purchase rate",
                  x="week of the year" if of_year else "week",
                  y="factor (1 is the mean)")  # fmt: skip
     if profile.empty:
@@ -258,30 +260,30 @@ def plot_calendar_profile(profile: pd.DataFrame, *, ax: Axes | None = None) -> A
     return ax
 
 
-def plot_settling(settling: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_newcomer_effect(effect: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw how the purchase rate of newcomers settles, with its 90 % interval.
 
     Parameters
     ----------
-    settling : DataFrame
+    effect : DataFrame
         ``rate``, ``lower`` and ``upper``, indexed by the age since the first purchase. From
-        :func:`crmml.models.purchase.diagnostics.compute_settling`.
+        :func:`crmml.models.purchase.diagnostics.compute_newcomer_effect`.
     ax : Axes, optional
         Where to draw.
     """
-    begins = float(settling["rate"].iloc[0]) if len(settling) else 1.0
+    begins = float(effect["rate"].iloc[0]) if len(effect) else 1.0
     how = "faster" if begins > 1.0 else "more slowly"
     title = "Newcomers buy as they will later" if begins == 1.0 else f"Newcomers buy {how} at first"
-    ax = dressed(ax, title=title, x=f"{settling.index.name or 'time'} since the first purchase",
+    ax = prepare_axes(ax, title=title, x=f"{effect.index.name or 'time'} since the first purchase",
                  y="purchase rate over the settled one")  # fmt: skip
-    if settling.empty:
+    if effect.empty:
         return say_empty(ax, "no ages")
-    ax.fill_between(settling.index, settling["lower"], settling["upper"], color=BLUE, alpha=0.2,
+    ax.fill_between(effect.index, effect["lower"], effect["upper"], color=BLUE, alpha=0.2,
                     linewidth=0, label="90 % interval")  # fmt: skip
-    ax.plot(settling.index, settling["rate"], color=BLUE, linewidth=2, label="estimate")
+    ax.plot(effect.index, effect["rate"], color=BLUE, linewidth=2, label="estimate")
     ax.axhline(1.0, color=GREY, linewidth=1, linestyle="--")
     ax.margins(x=0, y=0.1)
     ax.set_ylim(bottom=0)
-    if settling["upper"].notna().any():
+    if effect["upper"].notna().any():
         ax.legend(frameon=False, loc="best")
     return ax

@@ -26,7 +26,7 @@ from crmml.plots.monitoring import plot_buckets
 from crmml.plots.overview import plot_actions, plot_estimates, plot_frequencies, plot_months
 from crmml.plots.purchases import plot_holdout_by_frequency
 from crmml.plots.scorecard import plot_control_chart
-from crmml.plots.style import BLUE, GREY, dressed, model_label, say_empty
+from crmml.plots.style import BLUE, GREY, model_label, prepare_axes, say_empty
 from crmml.plots.value import plot_pareto_curve
 from crmml.scorecard.control_charts import ControlChart
 from crmml.scorecard.kpis import Scorecard
@@ -76,7 +76,7 @@ def _(result: LabelledSnapshot, ax: Axes | None = None) -> Axes:
 @draw.register
 def _(result: Scores, ax: Axes | None = None) -> Axes:
     if "clv" not in result.table or result.table["clv"].isna().all():
-        ax = dressed(ax, title="Who brings the value", x="", y="")
+        ax = prepare_axes(ax, title="Who brings the value", x="", y="")
         return say_empty(ax, "lifetime value is not known")
     return plot_pareto_curve(compute_pareto_curve(result.table["clv"]), ax=ax)
 
@@ -110,7 +110,7 @@ def _(result: ChurnEvaluation, ax: Axes | None = None) -> Axes:
 def _(result: ChurnSelection, ax: Axes | None = None) -> Axes:
     if result.evaluation is not None:
         return draw(result.evaluation, ax)
-    ax = dressed(ax, title="Reliability of the churn probability", x="", y="")
+    ax = prepare_axes(ax, title="Reliability of the churn probability", x="", y="")
     return say_empty(ax, "the history is too short to judge a churn model")
 
 
@@ -161,7 +161,7 @@ def _(result: LabelledResult, ax: Axes | None = None) -> Axes:
 
 @draw.register
 def _(result: LabelledScores, ax: Axes | None = None) -> Axes:
-    ax = dressed(ax, title="Probabilities", x="probability of the outcome", y="customers")
+    ax = prepare_axes(ax, title="Probabilities", x="probability of the outcome", y="customers")
     ax.hist(result.table["churn_probability"], bins=np.linspace(0, 1, 21).tolist(), color=BLUE)
     ax.axvline(result.threshold, color=GREY, linestyle="--", label="from here a contact pays")
     ax.legend(frameon=False)
@@ -183,6 +183,6 @@ def _(result: ControlChart, ax: Axes | None = None) -> Axes:
 def _(result: Scorecard, ax: Axes | None = None) -> Axes:
     shown = [*result.signals, *result.charts.values()]
     if not shown:
-        ax = dressed(ax, title="Scorecard", x="", y="")
+        ax = prepare_axes(ax, title="Scorecard", x="", y="")
         return say_empty(ax, "control charts need more than eight periods")
     return draw(shown[0], ax)

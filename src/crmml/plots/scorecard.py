@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from crmml.plots.style import BLUE, GREY, RED, dressed
+from crmml.plots.style import BLUE, GREY, RED, prepare_axes
 
 
 def plot_control_chart(
@@ -26,7 +26,7 @@ def plot_control_chart(
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title=title or "Control chart", x="", y="")
+    ax = prepare_axes(ax, title=title or "Control chart", x="", y="")
     at = table.index
     ax.plot(at, table["value"], color=BLUE, marker="o", markersize=3.5, label="value")
     ax.plot(at, table["centre"], color=GREY, linestyle=":", label="usual level")
@@ -56,7 +56,7 @@ def plot_retention_worth(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes
         Where to draw.
     """
     groups = table.drop(index="all", errors="ignore")
-    ax = dressed(ax, title="Margin expected, and at stake through leaving", x="", y="currency")
+    ax = prepare_axes(ax, title="Margin expected, and at stake through leaving", x="", y="currency")
     names = groups.index.astype(str)
     ax.bar(names, groups["expected"], color=BLUE, label="expected")
     ax.bar(names, groups["at_stake"], bottom=groups["expected"], color=RED, alpha=0.6,

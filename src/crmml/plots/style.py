@@ -54,7 +54,7 @@ def model_label(name: str) -> str:
     return f"{_MODELS.get(own, own)} (lifetimes)" if own != name else _MODELS.get(name, name)
 
 
-def dressed(ax: Axes | None, *, title: str, x: str, y: str) -> Axes:
+def prepare_axes(ax: Axes | None, *, title: str, x: str, y: str) -> Axes:
     """Take the given axes or make new ones, with title, labels and a light grid."""
     if ax is None:
         import matplotlib.pyplot as plt

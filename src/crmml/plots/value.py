@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
-from crmml.plots.style import BLUE, GREY, ORANGE, dressed
+from crmml.plots.style import BLUE, GREY, ORANGE, prepare_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ def plot_pareto_curve(
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Who brings the value", x="share of customers, best first",
+    ax = prepare_axes(ax, title="Who brings the value", x="share of customers, best first",
                  y="share of value")  # fmt: skip
     x, y = curve["share_of_customers"].to_numpy(), curve["share_of_value"].to_numpy()
     ax.plot(x, y, color=BLUE, linewidth=2)
@@ -59,7 +59,9 @@ def plot_tier_profile(profile: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw.
     """
-    ax = dressed(ax, title="Value tiers: who they are and what they are worth", x="tier", y="share")
+    ax = prepare_axes(
+        ax, title="Value tiers: who they are and what they are worth", x="tier", y="share"
+    )
     bars = (
         ("share_of_customers", "customers", GREY),
         ("share_of_value", "value, in these data", BLUE),

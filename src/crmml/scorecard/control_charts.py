@@ -274,12 +274,15 @@ def _limits(
     lower, upper = centre - width * np.asarray(sigma), centre + width * np.asarray(sigma)
     if kind in ("share", "rate") and sizes is not None:
         few = (centre * sizes < _FEW) & (spread == 1.0)
-        law = binom(np.round(sizes).astype(int), min(centre, 1.0)) if kind == "share" else (
-            poisson(centre * sizes)
-        )  # fmt: skip
+        shares = kind == "share"
+        distribution = (
+            binom(np.round(sizes).astype(int), min(centre, 1.0))
+            if shares
+            else poisson(centre * sizes)
+        )
         # of few events the exact quantiles: a normal limit would cry wolf on one event too many
-        lower = np.where(few, (law.ppf(alpha / 2) - 0.5) / sizes, lower)
-        upper = np.where(few, (law.isf(alpha / 2) + 0.5) / sizes, upper)
+        lower = np.where(few, (distribution.ppf(alpha / 2) - 0.5) / sizes, lower)
+        upper = np.where(few, (distribution.isf(alpha / 2) + 0.5) / sizes, upper)
         lower = np.maximum(lower, 0.0)
         upper = np.minimum(upper, 1.0) if kind == "share" else upper
     return lower, upper

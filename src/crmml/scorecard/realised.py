@@ -59,14 +59,14 @@ def compare_groups(scores: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame
         staying) and ``p_value``, missing where too few customers or events speak.
     """
     probability = scores_of_churn(scores)
-    said = {"churn": probability, "purchases": _number(scores, "expected_purchases"),
+    predictions = {"churn": probability, "purchases": _number(scores, "expected_purchases"),
             "spend": _number(scores, "expected_spend")}  # fmt: skip
     done = {"churn": _number(outcomes, "churned"), "purchases": _number(outcomes, "purchases"),
             "spend": _number(outcomes, "spend")}  # fmt: skip
     groups = {"all": pd.Series("all", scores.index), **_groups(scores, probability)}
     parts = []
     for measure in MEASURES:
-        predicted, realised = said[measure], done[measure]
+        predicted, realised = predictions[measure], done[measure]
         known = ~np.isnan(predicted) & ~np.isnan(realised)
         if not known.any():
             continue
@@ -124,8 +124,8 @@ def judge(scores: pd.DataFrame, outcomes: pd.DataFrame) -> dict[str, float]:
         found |= compare_auc(gone, p, _number(scores, "inactivity")[known])
         found["lift"] = float(top_share_lift(gone, p))
     for measure in ("purchases", "spend"):
-        said, done = _number(scores, f"expected_{measure}"), _number(outcomes, measure)
-        found[f"{measure}_bias"] = relative_bias(said, done)
+        predictions, done = _number(scores, f"expected_{measure}"), _number(outcomes, measure)
+        found[f"{measure}_bias"] = relative_bias(predictions, done)
     low, high = _number(scores, "purchases_lower"), _number(scores, "purchases_upper")
     inside = ~np.isnan(low) & ~np.isnan(high)
     if inside.any():

@@ -4,8 +4,8 @@ A base grows older by itself, and with it every column that counts from the firs
 sets are compared at equal age: the earlier customers are weighted to the ages of the later ones.
 
 Sources: Yurdakul and Naranjo (2020), *Statistical properties of the population stability index*,
-Journal of Risk Model Validation 14(4), for the law of the PSI; Kish (1965), *Survey Sampling*, for
-the size that weighted customers are worth.
+Journal of Risk Model Validation 14(4), for the distribution of the PSI; Kish (1965), *Survey
+Sampling*, for the size that weighted customers are worth.
 """
 
 from __future__ import annotations

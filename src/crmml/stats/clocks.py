@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crmml._typing import FloatArray, IntArray
-from crmml.stats.newcomer import Settling
+from crmml.stats.newcomer import NewcomerEffect
 
 
 @dataclass(frozen=True)
@@ -168,13 +168,13 @@ class Intervals:
     def _all_new(self) -> bool:
         return not self.age.any()
 
-    def under(self, pace: Pace | None, settling: Settling | None) -> Passed:
+    def under(self, pace: Pace | None, effect: NewcomerEffect | None) -> Passed:
         """Operational time under a pace common to all and a rate that settles with age."""
         until = None if pace is None else pace.until(self.moments)
         plain = self.length if until is None else until[0, self.end] - until[0, self.begin]
-        if settling is None:
+        if effect is None:
             return Passed(plain, lambda weights: self._pull_pace(until, weights))
-        first, decay = settling
+        first, decay = effect
         spent = self.length / decay
         # Only exponentials of negative numbers, so that a short decay underflows to 0 and no more.
         left = np.exp(-spent)

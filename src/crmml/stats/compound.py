@@ -218,11 +218,11 @@ def _block_quantiles(
     out = np.full((len(none), n_w, len(levels)), -np.inf)
     for k, level in enumerate(levels):
         # A level below P(no purchase) has the quantile 0, and stays minus infinity.
-        wanted = (level - none) / bought
-        open_rows = np.flatnonzero(wanted > 0)
+        target = (level - none) / bought
+        open_rows = np.flatnonzero(target > 0)
         if not len(open_rows):
             continue
-        target = wanted[open_rows][:, None]
+        target = target[open_rows][:, None]
         curve = cdf[open_rows]
         below = np.add.reduce((curve < target[:, :, None]).view(np.uint8), axis=2, dtype=np.uint8)
         after = np.clip(below.astype(np.int64), 1, size - 1)

@@ -19,7 +19,7 @@ from crmml._typing import FloatArray, IntArray
 from crmml.stats import bg_nbd, mle
 from crmml.stats.clocks import Intervals, Pace
 from crmml.stats.left_censored import SeenEarly
-from crmml.stats.newcomer import Settling
+from crmml.stats.newcomer import NewcomerEffect
 
 _PACE_BOUND = 6.0
 """Largest coefficient of the logarithm of the pace looked for."""
@@ -35,7 +35,7 @@ class Newcomers:
         Age at which stretches begin, and the purchases in each.
     width : float
         Length of a stretch.
-    given : Settling, optional
+    given : NewcomerEffect, optional
         Nothing is estimated then.
     bounds : pair of pairs of float
         Where the two coordinates are sought.
@@ -44,7 +44,7 @@ class Newcomers:
     begin: FloatArray
     counts: FloatArray
     width: float
-    given: Settling | None = None
+    given: NewcomerEffect | None = None
     bounds: tuple[tuple[float, float], tuple[float, float]] = ((-3.0, 3.0), (-12.0, 12.0))
 
     @property
@@ -52,9 +52,9 @@ class Newcomers:
         """Number of coordinates."""
         return 2 if self.given is None else 0
 
-    def at(self, psi: FloatArray) -> Settling:
-        """Return the settling at some coordinates."""
-        return self.given if self.given is not None else Settling(*np.exp(psi).tolist())
+    def at(self, psi: FloatArray) -> NewcomerEffect:
+        """Return the effect at some coordinates."""
+        return self.given if self.given is not None else NewcomerEffect(*np.exp(psi).tolist())
 
     @cached_property
     def _stretches(self) -> Intervals:
@@ -129,8 +129,8 @@ class Clocks:
         """Coordinates of the newcomers and of the shared pace."""
         return tuple(0 if one is None else one.size for one in (self.newcomers, self.shared))  # type: ignore[return-value]
 
-    def at(self, psi: FloatArray) -> tuple[Pace | None, Settling | None]:
-        """Return the shared pace and the settling at some coordinates."""
+    def at(self, psi: FloatArray) -> tuple[Pace | None, NewcomerEffect | None]:
+        """Return the shared pace and the effect at some coordinates."""
         n = self.sizes[0]
         return (
             None if self.shared is None else self.shared.at(psi[n:]),
@@ -224,7 +224,7 @@ def on_clock(part: Part, clocks: Clocks) -> Callable[[FloatArray], OnClock]:
         margin = Intervals.of(part.begin[:1], np.array([part.margin]))
 
     def padded(slopes: FloatArray, settles: bool) -> FloatArray:
-        """Slopes by the estimated coordinates: those of a given settling do not count."""
+        """Slopes by the estimated coordinates: those of a given effect do not count."""
         found = np.zeros(n_own + n_shared)
         if n_shared:
             found[n_own:] = slopes[2 if settles else 0 :]
@@ -233,18 +233,18 @@ def on_clock(part: Part, clocks: Clocks) -> Callable[[FloatArray], OnClock]:
         return found
 
     def at(psi: FloatArray) -> OnClock:
-        pace, settling = clocks.at(psi)
-        settling = settling if part.aged else None
+        pace, effect = clocks.at(psi)
+        effect = effect if part.aged else None
         # On every clock the last purchase lies within the observation, but for rounding.
-        last, end = to_last.under(pace, settling), to_end.under(pace, settling)
-        seen = None if margin is None else margin.under(pace, settling)
+        last, end = to_last.under(pace, effect), to_end.under(pace, effect)
+        seen = None if margin is None else margin.under(pace, effect)
         share = 1.0 if seen is None else float(seen.time[0] / end.time[0])
 
         def pull(by_t_x: FloatArray, by_T: FloatArray, by_margin: float) -> FloatArray:
             slopes = last.pull(by_t_x) + end.pull(by_T)
             if seen is not None:
                 slopes = slopes + seen.pull(np.array([by_margin]))
-            return padded(slopes, settling is not None)
+            return padded(slopes, effect is not None)
 
         return OnClock(np.minimum(last.time, end.time), end.time, share, pull)
 

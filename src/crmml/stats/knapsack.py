@@ -394,8 +394,8 @@ def _times(prices: FloatArray, limits: FloatArray) -> float:
 
 def _in_order_of_keys(gain: FloatArray, keys: npt.ArrayLike | None) -> IntArray:
     order = np.arange(len(gain)) if keys is None else np.argsort(np.asarray(keys), kind="stable")
-    wanted = np.asarray((gain > 0).any(axis=1))
-    return order[wanted[order]].astype(np.int64)
+    gains_something = np.asarray((gain > 0).any(axis=1))
+    return order[gains_something[order]].astype(np.int64)
 
 
 def _by_option(gain: FloatArray, cost: FloatArray, rows: IntArray) -> tuple[FloatArray, FloatArray]:

@@ -119,7 +119,7 @@ class Fit:
         Largest derivative per unit of weight, boundary directions apart.
     converged : bool
     boundary : tuple of (name, side)
-        Parameters that ran off to 0 (``"low"``) or infinity (``"high"``), or on which the data
+        Estimates that went to 0 (``"low"``) or to infinity (``"high"``), or on which the data
         say nothing (``"flat"``).
     blocks : tuple of str
         Names of the coefficients.

@@ -17,7 +17,7 @@ from crmml._typing import FloatArray, IntArray
 from crmml.stats import bg_nbd
 
 
-class Settling(NamedTuple):
+class NewcomerEffect(NamedTuple):
     """How the purchase rate settles.
 
     Attributes
@@ -36,7 +36,7 @@ class Settling(NamedTuple):
 
         Examples
         --------
-        >>> Settling(3.0, 4.0).rate(np.array([0.0, 4.0, 1000.0])).round(4)
+        >>> NewcomerEffect(3.0, 4.0).rate(np.array([0.0, 4.0, 1000.0])).round(4)
         array([3.    , 1.7358, 1.    ])
         """
         return np.asarray(1.0 + (self.first - 1.0) * np.exp(-np.asarray(age) / self.decay))
@@ -46,7 +46,7 @@ class Settling(NamedTuple):
 
         Examples
         --------
-        >>> Settling(3.0, 4.0).passed(np.array([0.0, 400.0]), np.array([52.0, 52.0])).round(4)
+        >>> NewcomerEffect(3.0, 4.0).passed(np.array([0.0, 400.0]), np.array([52.0, 52.0])).round(4)
         array([60., 52.])
         """
         left = np.exp(-np.asarray(age) / self.decay)
@@ -54,7 +54,7 @@ class Settling(NamedTuple):
 
 
 def discounted_purchases(
-    params: bg_nbd.Params, age: FloatArray, t: FloatArray, delta: float, settling: Settling
+    params: bg_nbd.Params, age: FloatArray, t: FloatArray, delta: float, effect: NewcomerEffect
 ) -> FloatArray:
     """E[sum of exp(-delta u) over the purchases in (0, t]] of active customers of some ages.
 
@@ -66,7 +66,7 @@ def discounted_purchases(
         Time since the first purchase, and the horizon from there, possibly ``inf``.
     delta : float
         Continuous discount rate per unit of time, >= 0; > 0 where ``t`` is infinite.
-    settling : Settling
+    effect : NewcomerEffect
 
     Returns
     -------
@@ -74,9 +74,9 @@ def discounted_purchases(
     """
 
     def clock(u: FloatArray, rows: IntArray) -> FloatArray:
-        return settling.passed(age[rows, None], u)
+        return effect.passed(age[rows, None], u)
 
     # Of those whose rate has settled the clock is that of the calendar.
-    change = np.abs(settling.rate(age) - 1.0)
-    scale = np.where(change > 1e-14, settling.decay, np.inf)
+    change = np.abs(effect.rate(age) - 1.0)
+    scale = np.where(change > 1e-14, effect.decay, np.inf)
     return bg_nbd.discounted_purchases(params, t, delta, clock, scale)

@@ -235,7 +235,7 @@ def find_contract_gates(found: ContractBacktest) -> list[Gate]:
         figures = f"the best rule is served itself, with a log loss of {rule:.4f}"
     missed = found.calibration[~found.calibration["met"]]
     shown = missed if len(missed) else found.calibration.loc[["all"]]
-    said = "; ".join(
+    sentences = "; ".join(
         f"{group}: mean chance {of.probability:.1%}, happened to {of.happened:.1%} of "
         f"{of.customers:,} ({of.low:.1%} to {of.high:.1%})"
         for group, of in zip(shown.index, shown.itertuples(), strict=True)
@@ -245,7 +245,7 @@ def find_contract_gates(found: ContractBacktest) -> list[Gate]:
         Gate(
             "contracts: the mean chance of ending is what happened, to all, by age and by chance",
             not len(missed),
-            said,
+            sentences,
         ),
     ]
 
@@ -312,8 +312,10 @@ def evaluate_contract_champion(bundle: ScoringBundle, config: Config, tables: Ta
         )
     contracts = risk.look(known, window.cutoff)
     happened = build_contract_outcomes(known, contracts, horizon, grace=section.grace)
-    said = risk.model.churn_probability(contracts, horizon).to_numpy(dtype=np.float64)
-    return _as_served(judge_contracts(happened, said, config.backtest.bootstrap, config.seed))
+    predictions = risk.model.churn_probability(contracts, horizon).to_numpy(dtype=np.float64)
+    return _as_served(
+        judge_contracts(happened, predictions, config.backtest.bootstrap, config.seed)
+    )
 
 
 def _as_served(chosen: Replicates) -> Replicates:

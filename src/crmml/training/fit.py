@@ -149,11 +149,11 @@ def _bear_out(plan: Plan, snapshot: Snapshot, process: str, forecast: Forecaster
         return forecast
     horizon = plan.config.outcome.horizon
     windows = _training_windows(plan, snapshot, forecast.n_windows)
-    said = find_implausible(forecast.forecast(snapshot), snapshot, windows, horizon)
-    if not said:
+    implausible = find_implausible(forecast.forecast(snapshot), snapshot, windows, horizon)
+    if not implausible:
         return forecast
     warnings.warn(
-        f"the learned forecast is not served, but that of {process}: {'; '.join(said)}",
+        f"the learned forecast is not served, but that of {process}: {'; '.join(implausible)}",
         FitWarning,
         stacklevel=2,
     )

@@ -293,24 +293,27 @@ _FORECASTS = ("expected_purchases", "expected_spend", "clv", "purchases_lower", 
 
 
 def _measure_forecasts(
-    bought: FloatArray, spent: FloatArray, said: Mapping[str, FloatArray]
+    bought: FloatArray, spent: FloatArray, predictions: Mapping[str, FloatArray]
 ) -> dict[str, Statistic | float]:
     """Measure purchases and spend by their own horizon and money, and the order that CLV gives."""
-    spend, bounds = said["expected_spend"], (said["purchases_lower"], said["purchases_upper"])
+    spend, bounds = (
+        predictions["expected_spend"],
+        (predictions["purchases_lower"], predictions["purchases_upper"]),
+    )
     parts: dict[str, Mapping[str, Statistic | float]] = {
-        "purchases": counts.statistics(bought, said["expected_purchases"]),
+        "purchases": counts.statistics(bought, predictions["expected_purchases"]),
         "spend": {**counts.errors(spent, spend), **ranking.statistics(spent, spend)},
         # Lifetime value looks further ahead, and is margin: only its order can be compared.
         "clv": {
             name: value
-            for name, value in ranking.statistics(spent, said["clv"]).items()
+            for name, value in ranking.statistics(spent, predictions["clv"]).items()
             if name != "decile_mape"
         },
     }
     measures: dict[str, Statistic | float] = {
         f"{what}_{name}": how for what, part in parts.items() for name, how in part.items()
     }
-    for what, predicted, actual in (("purchases", said["expected_purchases"], bought),
+    for what, predicted, actual in (("purchases", predictions["expected_purchases"], bought),
                                     ("spend", spend, spent)):  # fmt: skip
         measures[f"{what}_absolute_bias"] = partial(_size_of_bias, actual, predicted)
     measures["literal_80"] = partial(counts.interval_coverage, bought, *bounds)
@@ -370,10 +373,10 @@ def worst_group(table: pd.DataFrame) -> str:
 
     Examples
     --------
-    >>> said = pd.DataFrame(
+    >>> predictions = pd.DataFrame(
     ...     {"customers": [90, 60], "probability": [0.4, 0.5], "happened": [0.4, 0.7],
     ...      "low": [0.3, 0.6], "high": [0.5, 0.8], "met": [True, True]}, ["all", "tier A"])
-    >>> worst_group(said)
+    >>> worst_group(predictions)
     'churn is told worst in tier A: said 50.0%, happened to 70.0% of 60 customers, beyond chance'
     """
     parts = table.drop(index="all", errors="ignore")

@@ -177,13 +177,13 @@ def honoured_settings(config: Config) -> dict[str, Any]:
     dict
         Arguments of :func:`crmml.score`.
     """
-    said: dict[str, Any] = {}
+    stored: dict[str, Any] = {}
     for name in ("budget", "capacities"):
         if f"actions.{name}" in config.given:
-            said[name] = getattr(config.actions, name)
+            stored[name] = getattr(config.actions, name)
     if config.actions.catalogue is not None:
-        said["catalogue"] = read_catalogue(config)
-    return said
+        stored["catalogue"] = read_catalogue(config)
+    return stored
 
 
 def _trained(name: str, bundle: ScoringBundle) -> Any:

@@ -24,7 +24,7 @@ from crmml.models.purchase.diagnostics import (
     compute_heterogeneity,
     compute_holdout_by_frequency,
     compute_matrix,
-    compute_settling,
+    compute_newcomer_effect,
     compute_tracking,
 )
 
@@ -213,7 +213,7 @@ def test_heterogeneity_leaves_out_a_quantity_without_spread() -> None:
 
 def test_settling_is_the_rate_of_the_model_with_the_interval_of_its_covariance(snapshot) -> None:
     model = NewcomerModel().fit(snapshot)
-    table = compute_settling(model, until="40W", n_points=81)
+    table = compute_newcomer_effect(model, until="40W", n_points=81)
     assert table.index.name == "weeks"
     assert table.index[-1] == 40.0
     assert table["rate"].iloc[0] == pytest.approx(model.first_)
@@ -236,7 +236,7 @@ def test_settling_is_the_rate_of_the_model_with_the_interval_of_its_covariance(s
 
 def test_a_given_settling_has_no_interval(snapshot) -> None:
     model = NewcomerModel(first=0.5, half_life="4W").fit(snapshot)
-    table = compute_settling(model)
+    table = compute_newcomer_effect(model)
     assert table.index[-1] == pytest.approx(24.0)
     assert table["rate"].iloc[[0, -1]].tolist() == pytest.approx([0.5, 1 - 0.5**7])
     assert table[["lower", "upper"]].isna().all(axis=None)

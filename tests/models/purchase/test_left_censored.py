@@ -218,7 +218,7 @@ def test_old_customers_who_buy_rarely_are_old_all_along():
     bought = build_outcomes(tables, Window("1998-01-01", "25W"), grain="day")["purchases"]
     actual = bought.reindex(snapshot.customer_id).to_numpy()
     assert detect_left_censoring(snapshot).base == "open"
-    with pytest.warns(BoundaryWarning, match="r ran off to 0"):
+    with pytest.warns(BoundaryWarning, match="r lies on the boundary 0"):
         model = LeftCensoredModel(margin="half").fit(snapshot)
     assert model.margin_ == "92D"
     plain = ModifiedBetaGeoModel().fit(snapshot)

@@ -33,17 +33,17 @@ from crmml.models import (
     NewcomerModel,
 )
 from crmml.stats import bg_nbd, mbg_nbd, newcomer
-from crmml.stats.newcomer import Settling
+from crmml.stats.newcomer import NewcomerEffect
 
 TRUTH = bg_nbd.Params(0.6, 6.0, 0.6, 2.5)
 SIX_WEEKS = Duration(6.0, "week")
 
 
-def draw_log(n, settling, *, params=TRUTH, modified=False, seed=1, weeks=52.0):
+def draw_log(n, effect, *, params=TRUTH, modified=False, seed=1, weeks=52.0):
     """Draw T and the purchase times of customers on the clock of the process, by its inverse."""
     rng = np.random.default_rng(seed)
     grid = np.concatenate([[0.0], np.geomspace(1e-3, weeks, 4000)])
-    clock = settling.passed(np.zeros(len(grid)), grid)
+    clock = effect.passed(np.zeros(len(grid)), grid)
     T = rng.uniform(10.0, weeks, n)
     rate = rng.gamma(params.r, 1.0 / params.alpha, n)
     p = rng.beta(params.a, params.b, n)
@@ -127,16 +127,16 @@ def predictions(model, snapshot):
 # -- the process -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("settling", [Settling(2.6, 4.0), Settling(0.2, 9.0)])
+@pytest.mark.parametrize("effect", [NewcomerEffect(2.6, 4.0), NewcomerEffect(0.2, 9.0)])
 @pytest.mark.parametrize(("process", "chances"), [(bg_nbd, 0), (mbg_nbd, 1)])
 @pytest.mark.parametrize(
     ("times", "T"), [([], 20.0), ([0.4, 1.5, 11.0], 30.0), ([8.0], 8.0), ([2.0, 30.0], 30.5)]
 )
-def test_likelihood_is_the_density_on_the_real_clock(process, chances, settling, times, T):
+def test_likelihood_is_the_density_on_the_real_clock(process, chances, effect, times, T):
     params = bg_nbd.Params(0.9, 5.0, 0.8, 2.5)
 
     def rate(u):
-        return 1.0 + (settling.first - 1.0) * np.exp(-u / settling.decay)
+        return 1.0 + (effect.first - 1.0) * np.exp(-u / effect.decay)
 
     def passed(u):
         return quad(rate, 0.0, u)[0]
@@ -162,40 +162,40 @@ def test_likelihood_is_the_density_on_the_real_clock(process, chances, settling,
         total += density(to_last, x + chances - 1, 1)
     each = [np.array([float(v)]) for v in (x, last, T)]
     none = np.zeros(1)
-    on_clock = (each[0], settling.passed(none, each[1]), settling.passed(none, each[2]))
-    got = (
-        process.log_likelihood(params, *on_clock)[0] + np.log(settling.rate(np.array(times))).sum()
-    )
+    on_clock = (each[0], effect.passed(none, each[1]), effect.passed(none, each[2]))
+    got = process.log_likelihood(params, *on_clock)[0] + np.log(effect.rate(np.array(times))).sum()
     assert_allclose(got, np.log(total) + np.log([rate(u) for u in times]).sum(), rtol=1e-8)
 
 
 def test_settling_is_one_clock():
-    settling = Settling(3.0, 4.0)
+    effect = NewcomerEffect(3.0, 4.0)
     ages, t = np.array([0.0, 1.0, 7.0, 1e4]), np.array([2.0, 30.0, 1e-3, 5.0])
     none = np.zeros(4)
     assert_allclose(
-        settling.passed(none, ages) + settling.passed(ages, t),
-        settling.passed(none, ages + t),
+        effect.passed(none, ages) + effect.passed(ages, t),
+        effect.passed(none, ages + t),
         rtol=1e-14,
     )
-    for age, length, got in zip(ages, t, settling.passed(ages, t), strict=True):
-        assert_allclose(got, quad(settling.rate, age, age + length)[0], rtol=1e-12)
-    assert settling.passed(ages, np.full(4, np.inf)).tolist() == [np.inf] * 4
-    assert (Settling(1.0, 4.0).passed(ages, t) == t).all()
-    assert settling.passed(ages, t)[-1] == t[-1]
+    for age, length, got in zip(ages, t, effect.passed(ages, t), strict=True):
+        assert_allclose(got, quad(effect.rate, age, age + length)[0], rtol=1e-12)
+    assert effect.passed(ages, np.full(4, np.inf)).tolist() == [np.inf] * 4
+    assert (NewcomerEffect(1.0, 4.0).passed(ages, t) == t).all()
+    assert effect.passed(ages, t)[-1] == t[-1]
 
 
 @pytest.mark.parametrize("params", [(0.25, 4.4, 0.8, 2.4), (1.0, 3000.0, 1.0, 1.0),
                                     (200.3, 60.0, 0.8, 202.0)])  # fmt: skip
-@pytest.mark.parametrize("settling", [Settling(1.7, 6.0), Settling(20.0, 1.0), Settling(0.05, 0.1)])
+@pytest.mark.parametrize(
+    "effect", [NewcomerEffect(1.7, 6.0), NewcomerEffect(20.0, 1.0), NewcomerEffect(0.05, 0.1)]
+)
 @pytest.mark.parametrize(("t", "annual"), [(1.0, 0.1), (260.0, 0.1), (np.inf, 0.1), (np.inf, 3.0)])
-def test_discounted_purchases_by_quadrature(params, settling, t, annual):
+def test_discounted_purchases_by_quadrature(params, effect, t, annual):
     delta = np.log1p(annual) * 7 / 365
     params = bg_nbd.Params(*params)
     for age in (0.0, 0.7, 25.0):
 
         def expected(u, age=age):
-            return bg_nbd.expected_purchases(params, settling.passed(np.array(age), np.asarray(u)))
+            return bg_nbd.expected_purchases(params, effect.passed(np.array(age), np.asarray(u)))
 
         end = min(t, 45.0 / delta)
         nodes, weights = np.polynomial.legendre.leggauss(14)
@@ -205,23 +205,23 @@ def test_discounted_purchases_by_quadrature(params, settling, t, annual):
         total = ((half * weights).ravel() * delta * np.exp(-delta * u)) @ expected(u)
         if np.isfinite(t):
             total += np.exp(-delta * t) * expected(np.array([t]))[0]
-        got = newcomer.discounted_purchases(params, np.array([age]), np.array([t]), delta, settling)
+        got = newcomer.discounted_purchases(params, np.array([age]), np.array([t]), delta, effect)
         assert_allclose(got[0], total, rtol=1e-10)
 
 
 def test_discounted_purchases_by_scipy_quad_over_the_intensity():
     """E[discounted] is the integral of exp(-delta u) times the slope of the expectation."""
-    params, settling, delta = bg_nbd.Params(0.28, 7.0, 0.6, 2.5), Settling(1.9, 5.5), 0.0018
+    params, effect, delta = bg_nbd.Params(0.28, 7.0, 0.6, 2.5), NewcomerEffect(1.9, 5.5), 0.0018
     odds = quad(
         lambda p: stats.beta.pdf(p, 0.6, 2.5)
         * quad(
-            lambda u: np.exp(-delta * u) * settling.rate(3.0 + u) * 0.28 / 7.0
-            * (1 + p * settling.passed(np.array(3.0), np.array(u)) / 7.0) ** -1.28,
+            lambda u: np.exp(-delta * u) * effect.rate(3.0 + u) * 0.28 / 7.0
+            * (1 + p * effect.passed(np.array(3.0), np.array(u)) / 7.0) ** -1.28,
             0.0, 52.0, epsrel=1e-12,
         )[0],
         0.0, 1.0, epsrel=1e-11, points=[1e-3],
     )[0]  # fmt: skip
-    got = newcomer.discounted_purchases(params, np.array([3.0]), np.array([52.0]), delta, settling)
+    got = newcomer.discounted_purchases(params, np.array([3.0]), np.array([52.0]), delta, effect)
     assert_allclose(got[0], odds, rtol=1e-8)
 
 
@@ -229,21 +229,21 @@ def test_discounted_purchases_by_scipy_quad_over_the_intensity():
 
 
 @pytest.mark.parametrize(
-    ("settling", "modified", "seed"),
+    ("effect", "modified", "seed"),
     [
-        (Settling(2.5, 4.0), False, 40),
-        (Settling(2.5, 4.0), True, 40),
-        (Settling(0.3, 8.0), False, 40),
+        (NewcomerEffect(2.5, 4.0), False, 40),
+        (NewcomerEffect(2.5, 4.0), True, 40),
+        (NewcomerEffect(0.3, 8.0), False, 40),
     ],
 )
-def test_recovers_the_process(settling, modified, seed):
+def test_recovers_the_process(effect, modified, seed):
     dropout = "modified" if modified else "plain"
-    world = as_snapshot(*draw_log(6000, settling, modified=modified, seed=seed))
+    world = as_snapshot(*draw_log(6000, effect, modified=modified, seed=seed))
     model = NewcomerModel(dropout=dropout).fit(world)
     errors = model.settling_errors_
-    assert abs(np.log(model.first_ / settling.first)) < 3.0 * errors["first"] < 0.5
+    assert abs(np.log(model.first_ / effect.first)) < 3.0 * errors["first"] < 0.5
     decay = model.half_life_ / np.log(2.0)
-    assert abs(np.log(decay / settling.decay)) < 3.0 * errors["half_life"] < 1.2
+    assert abs(np.log(decay / effect.decay)) < 3.0 * errors["half_life"] < 1.2
     for name, value in TRUTH._asdict().items():
         deviation = model.standard_errors_[name]
         assert abs(model.params_[name] - value) < 3.5 * deviation, name
@@ -255,7 +255,7 @@ def test_recovers_the_process(settling, modified, seed):
     ("dropout", "without"), [("plain", BetaGeoModel), ("modified", ModifiedBetaGeoModel)]
 )
 def test_no_effect_is_kept_out_of_the_way(dropout, without, seed):
-    none = Settling(1.0, 1.0)
+    none = NewcomerEffect(1.0, 1.0)
     world = as_snapshot(*draw_log(1500, none, modified=dropout == "modified", seed=seed))
     model, plain = NewcomerModel(dropout=dropout).fit(world), without().fit(world)
     assert (model.first_, model.settling_errors_) == (1.0, {})
@@ -267,9 +267,9 @@ def test_no_effect_is_kept_out_of_the_way(dropout, without, seed):
 def test_days_without_a_second_purchase_are_no_effect():
     """On the day of the first purchase nobody can be seen to buy again."""
     eager = TRUTH._replace(r=0.3, alpha=5.0)
-    world = by_days(*draw_log(9000, Settling(1.0, 1.0), params=eager, seed=40))
+    world = by_days(*draw_log(9000, NewcomerEffect(1.0, 1.0), params=eager, seed=40))
     assert NewcomerModel().fit(world).first_ == 1.0
-    world = by_days(*draw_log(9000, Settling(3.0, 2.0), params=eager, seed=40))
+    world = by_days(*draw_log(9000, NewcomerEffect(3.0, 2.0), params=eager, seed=40))
     model = NewcomerModel().fit(world)
     assert abs(np.log(model.first_ / 3.0)) < 3.0 * model.settling_errors_["first"]
     decay = model.half_life_ / np.log(2.0)
@@ -290,15 +290,15 @@ def test_likelihood_adds_up_over_customers_and_purchases(cdnow, fitted):
     day = lines["timestamp"].dt.normalize()
     log = lines.assign(day=day)[day < "1997-10-01"][["customer_id", "day"]].drop_duplicates()
     ages = (log["day"] - log.groupby("customer_id")["day"].transform("min")).dt.days
-    settling = Settling(fitted.first_, fitted.half_life_ / np.log(2.0))
+    effect = NewcomerEffect(fitted.first_, fitted.half_life_ / np.log(2.0))
     end = ages[ages > 0].to_numpy() / 7.0
-    rate = [7.0 * quad(settling.rate, age - 1.0 / 7.0, age)[0] for age in np.unique(end)]
+    rate = [7.0 * quad(effect.rate, age - 1.0 / 7.0, age)[0] for age in np.unique(end)]
     total = np.log(rate)[np.unique(end, return_inverse=True)[1]].sum()
     x, t_x, T = (cdnow.frame[name].to_numpy() for name in ("frequency", "recency", "T"))
     none = np.zeros(len(x))
     params = bg_nbd.Params(**fitted.params_)
     total += bg_nbd.log_likelihood(
-        params, x, settling.passed(none, t_x), settling.passed(none, T)
+        params, x, effect.passed(none, t_x), effect.passed(none, T)
     ).sum()
     assert_allclose(fitted.log_likelihood_, total, rtol=1e-12)
 
@@ -378,7 +378,7 @@ def test_nobody_was_watched():
 
 
 def test_an_effect_on_a_bound_says_so():
-    world = as_snapshot(*draw_log(4000, Settling(6.0, 30.0), seed=4))
+    world = as_snapshot(*draw_log(4000, NewcomerEffect(6.0, 30.0), seed=4))
     with pytest.warns(
         BoundaryWarning, match="half_life was sought no higher than 9 and ended there"
     ):
@@ -421,13 +421,13 @@ def test_without_a_change_it_is_the_plain_model(cdnow, dropout, without, covaria
 
 
 def test_a_given_effect_is_the_plain_model_on_its_clock(cdnow):
-    settling = Settling(2.0, 5.0)
+    effect = NewcomerEffect(2.0, 5.0)
     half_life = Duration(5.0 * np.log(2.0), "week")
     model = NewcomerModel(first=2.0, half_life=half_life).fit(cdnow)
     none = np.zeros(len(cdnow))
     moved = cdnow.frame.assign(
-        recency=settling.passed(none, cdnow.frame["recency"].to_numpy()),
-        T=settling.passed(none, cdnow.frame["T"].to_numpy()),
+        recency=effect.passed(none, cdnow.frame["recency"].to_numpy()),
+        T=effect.passed(none, cdnow.frame["T"].to_numpy()),
     )
     on_clock = Snapshot.from_frame(moved, cutoff=cdnow.cutoff, time_unit="week")
     plain = BetaGeoModel().fit(on_clock)
@@ -437,7 +437,7 @@ def test_a_given_effect_is_the_plain_model_on_its_clock(cdnow):
         one.posterior(its, n_draws=50, seed=3) for one, its in ((model, cdnow), (plain, on_clock))
     )
     assert_allclose(list(ours.mean.values()), list(theirs.mean.values()), rtol=1e-6)
-    t = settling.passed(cdnow.frame["T"].to_numpy(), none + 26.0)
+    t = effect.passed(cdnow.frame["T"].to_numpy(), none + 26.0)
     params = bg_nbd.Params(**model.params_)
     x, t_x, T = (moved[name].to_numpy() for name in ("frequency", "recency", "T"))
     expected = bg_nbd.probability_alive(params, x, t_x, T) * bg_nbd.expected_purchases(
@@ -467,9 +467,9 @@ def test_old_customers_have_settled(cdnow, half_life):
 
 def test_a_horizon_is_the_sum_of_its_parts_on_the_clock_of_a_newcomer(fitted):
     lengths = np.array([1.0, 5.0, 30.0])
-    settling = Settling(fitted.first_, fitted.half_life_ / np.log(2.0))
+    effect = NewcomerEffect(fitted.first_, fitted.half_life_ / np.log(2.0))
     expected = bg_nbd.expected_purchases(
-        bg_nbd.Params(**fitted.params_), settling.passed(np.zeros(3), lengths)
+        bg_nbd.Params(**fitted.params_), effect.passed(np.zeros(3), lengths)
     )
     got = [fitted.expected_purchases_new_customer(Duration(t, "week")) for t in lengths]
     assert_allclose(got, expected, rtol=1e-13)
@@ -517,9 +517,9 @@ def test_lifetime_value_stands_on_it(cdnow):
 
 @pytest.fixture(scope="module")
 def with_covariate():
-    T, times = draw_log(1500, Settling(2.5, 4.0), seed=5)
+    T, times = draw_log(1500, NewcomerEffect(2.5, 4.0), seed=5)
     kind = np.arange(3000) % 2.0
-    eager = draw_log(1500, Settling(2.5, 4.0), params=TRUTH._replace(alpha=3.0), seed=6)
+    eager = draw_log(1500, NewcomerEffect(2.5, 4.0), params=TRUTH._replace(alpha=3.0), seed=6)
     T = np.column_stack([T, eager[0]]).ravel()
     times = [mine for pair in zip(times, eager[1], strict=True) for mine in pair]
     return as_snapshot(T, times, kind=kind)

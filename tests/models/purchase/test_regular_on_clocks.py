@@ -14,10 +14,10 @@ from crmml.features.snapshot import Snapshot
 from crmml.models import ModifiedBetaGeoModel, RegularPurchaseModel, from_dict
 from crmml.models.purchase.clocks import NewcomerClock
 from crmml.models.purchase.compose import compose_purchase_model
-from crmml.stats.newcomer import Settling
+from crmml.stats.newcomer import NewcomerEffect
 
 CLOCK = NewcomerClock(2.5, "6W")
-SETTLING = Settling(2.5, 6.0 / math.log(2.0))
+EFFECT = NewcomerEffect(2.5, 6.0 / math.log(2.0))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def frames() -> tuple[Snapshot, Snapshot]:
     n = 4000
     rate, leaves = rng.gamma(1.5, 0.3, n), rng.beta(1.0, 6.0, n)
     T = rng.integers(30, 80, n).astype(float)
-    own = SETTLING.passed(np.zeros(n), T)
+    own = EFFECT.passed(np.zeros(n), T)
     ticks = rng.gamma(2.0, 1.0, (n, 200)) / rate[:, None]
     at = ticks.cumsum(axis=1)
     last = rng.geometric(leaves)[:, None] - 1
@@ -35,8 +35,8 @@ def frames() -> tuple[Snapshot, Snapshot]:
     x = bought.sum(axis=1).astype(float)
     t_own = np.where(x > 0, (at * bought).max(axis=1), 0.0)
     grid = np.linspace(0.0, 80.0, 80_001)
-    t_x = np.interp(t_own, SETTLING.passed(np.zeros(len(grid)), grid), grid)
-    t_own = SETTLING.passed(np.zeros(n), t_x)
+    t_x = np.interp(t_own, EFFECT.passed(np.zeros(len(grid)), grid), grid)
+    t_own = EFFECT.passed(np.zeros(n), t_x)
     gaps = (np.log(ticks) * bought).sum(axis=1)
 
     def snapshot(recency: np.ndarray, length: np.ndarray) -> Snapshot:
@@ -65,7 +65,7 @@ def test_it_is_the_plain_process_in_operational_time(frames, fitted):
     assert_allclose(fitted.probability_alive(calendar), plain.probability_alive(own), atol=1e-6)
     row = 17
     age = calendar.frame["T"].to_numpy()[[row]]
-    ahead = float(SETTLING.passed(age, np.array([26.0]))[0])
+    ahead = float(EFFECT.passed(age, np.array([26.0]))[0])
     assert_allclose(
         fitted.expected_purchases(calendar, "26W").iloc[row],
         plain.expected_purchases(own, f"{ahead:.12f}W").iloc[row],

@@ -76,7 +76,7 @@ class BetaDiscreteWeibullModel(WithLikelihood, ContractModel):
         Warns
         -----
         BoundaryWarning, ConvergenceWarning
-            If a parameter ran off; if the optimiser stopped.
+            If an estimate lies on the boundary; if the optimiser stopped.
         """
         check_periods(periods, self)
         if not len(periods):

@@ -122,7 +122,8 @@ class ShiftedBetaGeoModel(WithLikelihood, Estimator):
         Warns
         -----
         BoundaryWarning, ConvergenceWarning
-            If a parameter ran off (nobody or everybody ended); if the optimiser stopped.
+            If an estimate lies on the boundary (nobody or everybody ended); if the optimiser
+            stopped.
         """
         self._discount(0.0)
         ids, renewals, ended = _contract_columns(contracts)

@@ -132,7 +132,7 @@ def backtest_contracts(
     """
     windows = contract_windows(tables, horizon, grace)[-n_windows:]
     how: dict[str, Any] = {"period": period, "grace": grace, "trailing": trailing}
-    said: dict[str, list[FloatArray]] = {}
+    predictions: dict[str, list[FloatArray]] = {}
     parts: list[pd.DataFrame] = []
     by_cause: list[tuple[str, pd.Series[float]]] = []
     ages: list[FloatArray] = []
@@ -145,12 +145,12 @@ def backtest_contracts(
         for name in CANDIDATES:
             model = fit_candidate(name, periods, horizon, seed)
             ends = model.churn_by_cause(contracts, horizon)
-            said.setdefault(name, []).append(ends.sum(axis=1).to_numpy(dtype=np.float64))
+            predictions.setdefault(name, []).append(ends.sum(axis=1).to_numpy(dtype=np.float64))
             if name not in SIMPLE:
                 by_cause.append((name, ends.sum()))
     outcomes = pd.concat(parts)
     return _judge(
-        {name: np.concatenate(p) for name, p in said.items()},
+        {name: np.concatenate(p) for name, p in predictions.items()},
         outcomes,
         len(parts[-1]),
         np.concatenate(ages),
@@ -206,7 +206,7 @@ def fit_candidate(
 
 
 def _judge(
-    said: dict[str, FloatArray],
+    predictions: dict[str, FloatArray],
     outcomes: pd.DataFrame,
     latest: int,
     ages: FloatArray,
@@ -222,15 +222,15 @@ def _judge(
             f"of {len(churned):,} contracts {int(churned.sum()):,} ended in the test windows: "
             "both outcomes are needed to judge a model"
         )
-    measures = {name: classification.statistics(churned, p) for name, p in said.items()}
+    measures = {name: classification.statistics(churned, p) for name, p in predictions.items()}
     # A customer who is judged at several cutoffs is drawn with all of them.
     found = replicate(measures, hash_keys(outcomes.index), n_replicates=n_boot, seed=seed)
     table = found.table("rule", LEVEL)
-    learned = [name for name in said if name not in SIMPLE]
+    learned = [name for name in predictions if name not in SIMPLE]
     challenges = {
         name: challenge(found, name, SIMPLE, metric="log_loss", level=LEVEL) for name in learned
     }
-    losses = {name: float(table["value"].loc[(name, "log_loss")]) for name in said}
+    losses = {name: float(table["value"].loc[(name, "log_loss")]) for name in predictions}
     trees = challenge(found, "hazard_boosting", ["hazard_logistic"], metric="log_loss", level=LEVEL)
     best = "hazard_boosting" if trees.won else "hazard_logistic"
     simplest = min(SIMPLE, key=lambda name: losses[name])
@@ -239,12 +239,20 @@ def _judge(
     return ContractBacktest(
         table=table,
         challenges=challenges,
-        grades={name: grade_gain(*map(float, bounds.loc[name])) for name in said if name != "rule"},
-        reliability={name: compute_reliability(churned, p) for name, p in said.items()},
+        grades={
+            name: grade_gain(*map(float, bounds.loc[name]))
+            for name in predictions
+            if name != "rule"
+        },
+        reliability={name: compute_reliability(churned, p) for name, p in predictions.items()},
         causes=causes,
         chosen=chosen,
-        calibration=compare_mean_probability(churned, said[chosen], _groups(ages, said[chosen])),
-        newest=judge_contracts(outcomes.iloc[-latest:], said[chosen][-latest:], n_boot, seed),
+        calibration=compare_mean_probability(
+            churned, predictions[chosen], _groups(ages, predictions[chosen])
+        ),
+        newest=judge_contracts(
+            outcomes.iloc[-latest:], predictions[chosen][-latest:], n_boot, seed
+        ),
         cutoffs=cutoffs,
         n_contracts=len(churned),
         n_ended=int(churned.sum()),
@@ -253,15 +261,15 @@ def _judge(
 
 
 def judge_contracts(
-    outcomes: pd.DataFrame, said: FloatArray, n_boot: int = 200, seed: int = 0
+    outcomes: pd.DataFrame, predictions: FloatArray, n_boot: int = 200, seed: int = 0
 ) -> Replicates:
-    """Measure said chances of ending at one cutoff, with paired bootstrap replicates.
+    """Measure predicted chances of ending at one cutoff, with paired bootstrap replicates.
 
     Parameters
     ----------
     outcomes : DataFrame
         From :func:`crmml.features.contracts.build_contract_outcomes`.
-    said : ndarray, shape (n,)
+    predictions : ndarray, shape (n,)
         In their order.
     n_boot, seed : int
         Replicates of one seed hold the same customers whatever the model.
@@ -272,18 +280,18 @@ def judge_contracts(
         Rows ``("served", metric)``.
     """
     churned = outcomes["churned"].to_numpy(dtype=np.float64)
-    measures = {"served": classification.statistics(churned, said)}
+    measures = {"served": classification.statistics(churned, predictions)}
     return replicate(measures, hash_keys(outcomes.index), n_replicates=n_boot, seed=seed)
 
 
-def _groups(ages: FloatArray, said: FloatArray) -> dict[str, BoolArray]:
+def _groups(ages: FloatArray, predictions: FloatArray) -> dict[str, BoolArray]:
     """Group contracts by age in periods, and by third of the chance of ending; and all of them."""
     groups = {"all": np.ones(len(ages), dtype=bool)}
     for low, high in pairwise((0, 1, 3, 6, 12, np.inf)):
         rest = f"to {high - 1:g}" if np.isfinite(high) else "or more"
         name = f"age {low:g} {rest}" if high - 1 > low else f"age {low:g}"
         groups[name] = (ages >= low) & (ages < high)
-    third = np.searchsorted(np.quantile(said, (1 / 3, 2 / 3)), said, side="right")
+    third = np.searchsorted(np.quantile(predictions, (1 / 3, 2 / 3)), predictions, side="right")
     for number, name in enumerate(("lowest", "middle", "highest")):
         groups[f"{name} third"] = third == number
     return groups

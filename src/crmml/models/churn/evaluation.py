@@ -161,14 +161,16 @@ def evaluate_churn(
     for label, candidate in candidates.items():
         check_embargo(candidate, labelled, label)
     snapshot, churned = _judged(labelled, candidate_horizons, max_customers, seed)
-    said = {
+    predictions = {
         label: np.asarray(
             candidate.churn_probability(snapshot).reindex(snapshot.customer_id), dtype=np.float64
         )
         for label, candidate in candidates.items()
     }
     value = spend_so_far(snapshot)
-    measures = {label: classification.statistics(churned, p, value) for label, p in said.items()}
+    measures = {
+        label: classification.statistics(churned, p, value) for label, p in predictions.items()
+    }
     found = replicate(measures, hash_keys(snapshot.customer_id), n_replicates=n_boot, seed=seed)
     reference = next(iter(baselines))
     table = found.table(reference, LEVEL)
@@ -178,11 +180,11 @@ def evaluate_churn(
         challenge=challenge(found, name, list(baselines), metric="auc", level=LEVEL),
         grades={
             label: grade_gain(*map(float, bounds.loc[label]))
-            for label in said
+            for label in predictions
             if label != reference
         },
-        reliability={label: compute_reliability(churned, p) for label, p in said.items()},
-        profit={label: compute_profit_curve(churned, p, value) for label, p in said.items()},
+        reliability={label: compute_reliability(churned, p) for label, p in predictions.items()},
+        profit={label: compute_profit_curve(churned, p, value) for label, p in predictions.items()},
         reference=reference,
         cutoff=labelled.window.cutoff,
         n_customers=len(churned),

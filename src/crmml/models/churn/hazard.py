@@ -165,8 +165,8 @@ class HazardModel(ContractModel):
         self._learn(self._columns(frame.iloc[early]), target[early], keys % np.uint64(4) == 0)
         scores = self._scores(self._columns(frame[late]))
         self.shifts_, self.slope_ = _calibrate(scores, target[late])
-        said = self._probabilities(self._scores(self._columns(frame)))
-        self.log_likelihood_ = float(np.log(said[np.arange(len(frame)), target]).sum())
+        predictions = self._probabilities(self._scores(self._columns(frame)))
+        self.log_likelihood_ = float(np.log(predictions[np.arange(len(frame)), target]).sum())
         self.n_customers_ = int(frame["customer_id"].nunique())
         ages = frame.loc[late, "age"].to_numpy()
         self.reliability_ = _reliability(scores, target[late], ages, self.causes_)
@@ -348,12 +348,12 @@ def _reliability(
     scores: FloatArray, target: IntArray, age: IntArray, causes: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Compare the ends expected before the calibration with those observed, by cause and by age."""
-    said = _softmax(scores)
+    predictions = _softmax(scores)
     rows = [
         {
             "group": f"cause {cause}",
             "periods": len(target),
-            "expected": float(said[:, number].sum()),
+            "expected": float(predictions[:, number].sum()),
             "observed": int((target == number).sum()),
         }
         for number, cause in enumerate(causes, 1)
@@ -368,7 +368,7 @@ def _reliability(
                 {
                     "group": f"age {edges[k]}{last}",
                     "periods": int(mine.sum()),
-                    "expected": float(said[mine, 1:].sum()),
+                    "expected": float(predictions[mine, 1:].sum()),
                     "observed": int((target[mine] > 0).sum()),
                 }
             )

@@ -171,30 +171,30 @@ class OutsideCalibration:
         return cls(**{**stored, "coefficients": tuple(stored["coefficients"])})
 
 
-def carry_over(buys: FloatArray, said: FloatArray, calibrated: FloatArray) -> FloatArray:
+def carry_over(buys: FloatArray, predictions: FloatArray, calibrated: FloatArray) -> FloatArray:
     """Carry a calibration from one window over to another, customer by customer.
 
     Parameters
     ----------
     buys : ndarray, shape (n,)
         P(a purchase) of the process within the other window.
-    said, calibrated : ndarray, shape (n,)
+    predictions, calibrated : ndarray, shape (n,)
         P(a purchase) within the first window, of the process and calibrated.
 
     Returns
     -------
     ndarray, shape (n,)
-        The log-odds of ``buys`` moved by as much as those of ``said`` were.
+        The log-odds of ``buys`` moved by as much as those of ``predictions`` were.
 
     Examples
     --------
     >>> half, third, fourth = (np.array([x]) for x in (1 / 2, 1 / 3, 1 / 4))
-    >>> carry_over(half, said=half, calibrated=third).round(4).tolist()
+    >>> carry_over(half, predictions=half, calibrated=third).round(4).tolist()
     [0.3333]
-    >>> bool(carry_over(fourth, said=half, calibrated=third) < fourth)
+    >>> bool(carry_over(fourth, predictions=half, calibrated=third) < fourth)
     True
     """
-    moved = _log_odds(calibrated) - _log_odds(said)
+    moved = _log_odds(calibrated) - _log_odds(predictions)
     return np.asarray(expit(_log_odds(buys) + moved))
 
 

@@ -68,10 +68,10 @@ def process_shares(
     Who has no repeat purchase has no silence apart from the age; how regular the gaps are goes
     with the frequency.
     """
-    said = {}
+    predictions = {}
     for known in product((False, True), repeat=3):
         given = snapshot if all(known) else _mixed(snapshot, reference, known)
-        said[known] = log_odds(say(given))
+        predictions[known] = log_odds(say(given))
     found = np.empty((len(snapshot), 4))
     for place in range(3):
         found[:, place] = 0.0
@@ -79,8 +79,8 @@ def process_shares(
             without = (*others[:place], False, *others[place:])
             added = (*others[:place], True, *others[place:])
             weight = (1 / 3, 1 / 6, 1 / 3)[sum(others)]
-            found[:, place] += weight * (said[added] - said[without])
-    found[:, 3] = said[False, False, False]
+            found[:, place] += weight * (predictions[added] - predictions[without])
+    found[:, 3] = predictions[False, False, False]
     return found
 
 

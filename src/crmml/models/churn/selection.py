@@ -249,11 +249,11 @@ def _choose(evaluation: ChurnEvaluation) -> tuple[str, str]:
         f"against {name} {row.difference:+.3f} [{row.lower:+.3f}, {row.upper:+.3f}]"
         for name, row in judged.gains.iterrows()
     )
-    said = (
+    figures = (
         f"on {evaluation.n_customers:,} candidates at {evaluation.cutoff.date()} the learned model "
         f"has AUC {judged.values[judged.learned]:.3f} ({figures}; 95 % intervals)"
     )
     if judged.won:
         grade = evaluation.grades[judged.learned]
-        return judged.learned, f"{said}: it beats both and is used, grade {grade}"
-    return judged.best_simple, f"{said}: it does not beat both, so {judged.best_simple} is used"
+        return judged.learned, f"{figures}: it beats both and is used, grade {grade}"
+    return judged.best_simple, f"{figures}: it does not beat both, so {judged.best_simple} is used"

@@ -227,14 +227,14 @@ class HybridForecaster(Forecaster):
 
         What is implausible without it, too, is not its fault.
         """
-        said = find_implausible(self.forecast(snapshot), snapshot, closed, self.horizon)
-        if not said:
+        implausible = find_implausible(self.forecast(snapshot), snapshot, closed, self.horizon)
+        if not implausible:
             return
         process = self.process_.forecast(snapshot)
-        if len(said) > len(find_implausible(process, snapshot, closed, self.horizon)):
+        if len(implausible) > len(find_implausible(process, snapshot, closed, self.horizon)):
             warnings.warn(
                 f"the learned correction was dropped, the forecast is that of the process: "
-                f"{'; '.join(said)}",
+                f"{'; '.join(implausible)}",
                 FitWarning,
                 stacklevel=3,
             )

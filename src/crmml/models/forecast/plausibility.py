@@ -51,7 +51,7 @@ def find_implausible(
         One sentence with the figures for each thing that is implausible.
     """
     length = in_units(horizon, snapshot.time_unit)
-    said = []
+    implausible = []
     for column, noun in (("purchases", "purchases"), ("spend", "spend")):
         own = _best_periods(snapshot, column, length)
         if own is None:
@@ -62,13 +62,13 @@ def find_implausible(
         beyond = largest[(values[largest] > most) & (values[largest] > _OWN * own[largest])]
         if len(beyond):
             first = beyond[0]
-            said.append(
+            implausible.append(
                 f"{len(beyond)} of the {len(largest)} largest forecasts exceed the {noun} that any "
                 f"customer ever had in a period of {horizon} ({most:,.1f}): the largest is "
                 f"{values[first]:,.1f}, for a customer whose own best period had {own[first]:,.1f}"
             )
-    said += _mean_spend(forecast, snapshot)
-    return tuple(said)
+    implausible += _mean_spend(forecast, snapshot)
+    return tuple(implausible)
 
 
 def _best_periods(snapshot: Snapshot, column: str, length: float) -> FloatArray | None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import FloatArray, IntArray
-from crmml.exceptions import UnlikeTrainingError, few
+from crmml.exceptions import UnlikeTrainingError, first_few
 from crmml.models.labelled.cells import Form, as_text, find_form, read_cells
 
 MOST_LEVELS, LEAST_ROWS = 30, 10
@@ -139,7 +139,7 @@ class TableEncoding:
         if 2 * len(lacking) > len(self.rules):
             raise UnlikeTrainingError(
                 f"the rows to score need the columns of the training; {len(lacking)} of "
-                f"{len(self.rules)} are missing: {few(lacking)}"
+                f"{len(self.rules)} are missing: {first_few(lacking)}"
             )
         told = [f"column {name!r} is missing: every value counts as unknown" for name in lacking]
         texts = pd.DataFrame(index=rows.index)

@@ -55,13 +55,13 @@ class LoyaltyEvaluation:
 
 
 def evaluate_loyalty(
-    said: Mapping[str, pd.DataFrame], test: Pair, *, n_boot: int, seed: int
+    predictions: Mapping[str, pd.DataFrame], test: Pair, *, n_boot: int, seed: int
 ) -> LoyaltyEvaluation:
     """Judge probabilities of the next class on a pair of windows that no candidate has seen.
 
     Parameters
     ----------
-    said : mapping of str to DataFrame
+    predictions : mapping of str to DataFrame
         Probabilities by candidate, in the order of the pair's rows; ``trees`` challenges
         ``transition_matrix``.
     test : Pair
@@ -71,7 +71,7 @@ def evaluate_loyalty(
     """
     actual = class_positions(test.after)
     found = replicate(
-        {name: ordinal.statistics(actual, p.to_numpy()) for name, p in said.items()},
+        {name: ordinal.statistics(actual, p.to_numpy()) for name, p in predictions.items()},
         hash_keys(test.customer_id),
         n_replicates=n_boot,
         seed=seed,
@@ -100,8 +100,8 @@ def choose_published(
     )
     worse = []
     for metric, name in _NO_WORSE.items():
-        kept, said = (evaluation.value(who, metric) for who in ("persistence", "trees"))
-        figures += f"; {name} of persistence is {kept:.3f}, of the trees {said:.3f}"
+        kept, learned = (evaluation.value(who, metric) for who in ("persistence", "trees"))
+        figures += f"; {name} of persistence is {kept:.3f}, of the trees {learned:.3f}"
         lower = float(evaluation.against_persistence["difference_lower"].loc[("trees", metric)])
         figures += f" (difference from {lower:+.3f} on)"
         worse += [] if lower > -_NO_MATTER else [name]

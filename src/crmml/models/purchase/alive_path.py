@@ -64,7 +64,7 @@ def _on_dates(model: PurchaseModel, snapshot: Snapshot, days: DailyHistory) -> F
     pace = clocks.pace(snapshot, end - float(days.T[-1]) * unit, end)
 
     def passed(length: FloatArray) -> FloatArray:
-        return np.asarray(Intervals.of(begin, length).under(pace, clocks.settling).time)
+        return np.asarray(Intervals.of(begin, length).under(pace, clocks.effect).time)
 
     T = passed(h.T)
     t_x = np.where(h.x > 0, np.minimum(passed(h.t_x), T), 0.0)

@@ -22,7 +22,7 @@ from crmml.exceptions import (
     MissingColumnsError,
     ParameterError,
     TooLittleDataError,
-    few,
+    first_few,
 )
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Distinct, Snapshot
@@ -38,8 +38,8 @@ from crmml.models.purchase.calendar import (
 )
 from crmml.models.purchase.clocks import (
     ClockSettings,
+    RequestedClocks,
     SeasonClock,
-    Wanted,
     from_plain,
     to_plain,
 )
@@ -62,7 +62,7 @@ from crmml.models.purchase.predictive import purchase_posterior
 from crmml.models.summary import WithLikelihood
 from crmml.stats import joint, mle
 from crmml.stats.discounting import in_units
-from crmml.stats.newcomer import Settling
+from crmml.stats.newcomer import NewcomerEffect
 from crmml.stats.posterior import Posterior
 from crmml.stats.process import PurchaseProcess
 
@@ -192,7 +192,7 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
     }
     """How a covariate acts: log-parameter += sign * coefficient * z."""
     _boundaries: ClassVar[dict[tuple[str, str], str]] = {}
-    """What it means when a parameter runs off to ``"low"`` (0) or ``"high"`` (infinity)."""
+    """What it means when an estimate goes to ``"low"`` (0) or ``"high"`` (infinity)."""
 
     _state = (
         "params_",
@@ -300,7 +300,7 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
         # A failed fit leaves a fitted model as it was.
         trial = copy.copy(self)
         at_purchases = trial._fit_parts(
-            [(trial, snapshot)], snapshot, self._wanted(), None, sample_weight
+            [(trial, snapshot)], snapshot, self._requested(), None, sample_weight
         )
         trial.log_likelihood_ += at_purchases[0]
         trial.null_log_likelihood_ += at_purchases[1]
@@ -311,7 +311,7 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
         self,
         parts: Sequence[tuple[PurchaseModel, Snapshot]],
         snapshot: Snapshot,
-        wanted: Wanted,
+        requested: RequestedClocks,
         old: tuple[float, float] | None,
         sample_weight: pd.Series[float] | npt.ArrayLike | None,
     ) -> tuple[float, float]:
@@ -323,7 +323,7 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
             Each model with the customers that it is of.
         snapshot : Snapshot
             All customers, since their first purchase.
-        wanted : Wanted
+        requested : RequestedClocks
         old : (origin, margin), optional
             In days: customers first seen within the margin from the origin on are the second part.
         sample_weight : Series or array-like, optional
@@ -336,18 +336,18 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
         """
         for part in (self, *(model for model, _ in parts)):
             part._forget_clocks()
-        if not wanted or len(snapshot) == 0:
+        if not requested or len(snapshot) == 0:
             for part, its in parts:
                 part._fit_plain(its, sample_weight)
             return 0.0, 0.0
-        check_time_unit(snapshot, wanted, self.calendar)
+        check_time_unit(snapshot, requested, self.calendar)
         times = None if sample_weight is not None else known_times(snapshot)
-        wanted = check_evidence(type(self).__name__, snapshot, wanted, times, sample_weight)
+        requested = check_evidence(type(self).__name__, snapshot, requested, times, sample_weight)
         # What cannot be estimated from these data has been taken out with a warning.
-        if not wanted:
-            return self._fit_parts(parts, snapshot, wanted, old, sample_weight)
+        if not requested:
+            return self._fit_parts(parts, snapshot, requested, old, sample_weight)
         problem = ClockedProblem.of(self, parts, snapshot, times, old, sample_weight)
-        found = problem.choose(wanted)
+        found = problem.choose(requested)
         for model, its, fitted, null in zip(
             (model for model, _ in parts),
             (its for _, its in parts),
@@ -361,7 +361,7 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
         found.give_clocks(self)
         self._warn_of_bounds(found)
         if times is None:
-            warn_of_unknown_times(type(self).__name__, wanted, settles=self.first_ != 1.0)
+            warn_of_unknown_times(type(self).__name__, requested, settles=self.first_ != 1.0)
             return 0.0, 0.0
         return found.solved.log_rates, found.null_log_rates
 
@@ -495,15 +495,15 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
                 "must know when these very customers bought: build it with behaviour=True and take "
                 "no subset"
             )
-        wanted = self._wanted()
+        requested = self._requested()
         problem = self._problem(snapshot, times)
         # A clock that the fit gave up has no coordinates in the posterior either.
         effect = None
-        if wanted.newcomers is not None and self.first_ != 1.0:
-            effect = problem.newcomers(wanted.newcomers)
-        season = None if self.n_waves_ == 0 else wanted.season
+        if requested.newcomers is not None and self.first_ != 1.0:
+            effect = problem.newcomers(requested.newcomers)
+        season = None if self.n_waves_ == 0 else requested.season
         return problem, joint.Clocks(
-            effect, problem.shared(season, self.n_waves_ or 0, wanted.schedules)
+            effect, problem.shared(season, self.n_waves_ or 0, requested.schedules)
         )
 
     def _clock_notes(self) -> tuple[str, ...]:
@@ -539,8 +539,8 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
             maximise the likelihood).
         """
         self._check_fitted()
-        wanted = self._wanted().newcomers
-        estimated = wanted is not None and wanted.first is None
+        requested = self._requested().newcomers
+        estimated = requested is not None and requested.first is None
         if not estimated or self.ridge or self.plain_log_likelihood_ is None:
             raise CrmmlError(
                 "the test of the newcomers' rate needs one that was estimated, and ridge=0; got "
@@ -610,15 +610,15 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
         # a process that depends on a setting is a property, and says no names without it
         return getattr(cls._process, "NAMES", ())
 
-    def _wanted(self) -> Wanted:
+    def _requested(self) -> RequestedClocks:
         """Gather the clocks asked for, in whichever way."""
-        wanted = Wanted.read(self.clocks)
+        requested = RequestedClocks.read(self.clocks)
         if self.calendar is None:
-            return wanted
-        if wanted.season is not None:
+            return requested
+        if requested.season is not None:
             raise ParameterError("calendar", "None where clocks have a season", self.calendar)
         profile = self.calendar if isinstance(self.calendar, CalendarProfile) else None
-        return replace(wanted, season=SeasonClock(profile))
+        return replace(requested, season=SeasonClock(profile))
 
     def simpler(self) -> PurchaseModel | None:
         """Return an unfitted model without the estimated clocks that this fit kept; None if none.
@@ -630,12 +630,12 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
         self._check_fitted()
         if not len(self.clock_names_):
             return None
-        wanted = self._wanted()
+        requested = self._requested()
         given: list[Any] = []
-        if wanted.newcomers is not None and wanted.newcomers.first is not None:
-            given.append(wanted.newcomers)
-        if wanted.season is not None and wanted.season.profile is not None:
-            given.append(wanted.season)
+        if requested.newcomers is not None and requested.newcomers.first is not None:
+            given.append(requested.newcomers)
+        if requested.season is not None and requested.season.profile is not None:
+            given.append(requested.season)
         return self._with_clocks(tuple(given))
 
     def _with_clocks(self, clocks: tuple[Any, ...]) -> PurchaseModel:
@@ -704,15 +704,15 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
     @property
     def _clockwork(self) -> Clockwork:
         """The clocks at their values here."""
-        settling = None
+        effect = None
         if self.first_ != 1.0:
-            settling = Settling(self.first_, self.half_life_ / math.log(2.0))
+            effect = NewcomerEffect(self.first_, self.half_life_ / math.log(2.0))
         # Schedules act with the coefficients that were estimated.
         known = self.schedule_coefficients_
-        schedules = self._wanted().schedules if known else None
+        schedules = self._requested().schedules if known else None
         names = () if schedules is None else schedules.names
         coefficients = np.array([known[name]["estimate"] for name in names])
-        return Clockwork(self.calendar_, settling, schedules, coefficients)
+        return Clockwork(self.calendar_, effect, schedules, coefficients)
 
     def _ages(self, h: Histories) -> FloatArray:
         """Time since the first purchase at the cutoff of each distinct history."""
@@ -812,7 +812,9 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
         needed = {c for cs in self._covariate_columns().values() for c in cs}
         given = dict(covariates or {})
         if set(given) != needed:
-            raise ParameterError("covariates", f"given for {few(sorted(needed))}", sorted(given))
+            raise ParameterError(
+                "covariates", f"given for {first_few(sorted(needed))}", sorted(given)
+            )
         none = np.zeros(1)
         z = {name: np.array([float(value)]) for name, value in given.items()}
         h = Histories(none, none, none, z, Distinct({"x": none}))
@@ -820,9 +822,9 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
         alive = self._process.probability_alive(params, none, none, none)
         future = self._process.if_alive(params, none, none, none)
         length = np.array([in_units(t, self.time_unit_)])
-        settling = self._clockwork.settling
-        if settling is not None:
-            length = settling.passed(none, length)
+        effect = self._clockwork.effect
+        if effect is not None:
+            length = effect.passed(none, length)
         return float((alive * self._process.expected_purchases(future, length))[0])
 
     # -- pieces ----------------------------------------------------------------------------------
@@ -884,7 +886,7 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
         known = self.calendar is None or isinstance(self.calendar, CalendarProfile)
         if not known and self.calendar != "estimate":
             raise ParameterError("calendar", "a CalendarProfile, 'estimate' or None", self.calendar)
-        self._wanted()
+        self._requested()
 
     def _check_snapshot(self, snapshot: Snapshot) -> None:
         self._check_fitted()

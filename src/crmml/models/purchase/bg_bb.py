@@ -31,20 +31,23 @@ class BetaGeoBetaBinomialModel(PurchaseModel):
     _time_parameters = ()
     _effects: ClassVar[dict[Group, tuple[tuple[str, float], ...]]] = {"purchase": (), "dropout": ()}
     _boundaries: ClassVar[dict[tuple[str, str], str]] = {
-        ("gamma", "low"): "nobody leaves, or a few at once (gamma ran off to 0)",
+        ("gamma", "low"): "nobody leaves, or a few at once (gamma lies on the boundary 0)",
         (
             "delta",
             "high",
-        ): "nobody leaves, or all are equally likely to (delta ran off to infinity)",
-        ("gamma", "high"): "all customers are equally likely to leave (gamma ran off to infinity)",
-        ("delta", "low"): "customers leave at once or never (delta ran off to 0)",
+        ): "nobody leaves, or all are equally likely to (delta diverged to infinity)",
+        ("gamma", "high"): "all customers are equally likely to leave (gamma diverged to infinity)",
+        ("delta", "low"): "customers leave at once or never (delta lies on the boundary 0)",
         (
             "alpha",
             "high",
-        ): "all customers are equally likely to purchase (alpha ran off to infinity)",
-        ("beta", "high"): "all customers are equally likely to purchase (beta ran off to infinity)",
-        ("alpha", "low"): "customers purchase always or never (alpha ran off to 0)",
-        ("beta", "low"): "customers purchase always or never (beta ran off to 0)",
+        ): "all customers are equally likely to purchase (alpha diverged to infinity)",
+        (
+            "beta",
+            "high",
+        ): "all customers are equally likely to purchase (beta diverged to infinity)",
+        ("alpha", "low"): "customers purchase always or never (alpha lies on the boundary 0)",
+        ("beta", "low"): "customers purchase always or never (beta lies on the boundary 0)",
     }
 
     def __init__(

@@ -13,7 +13,7 @@ from crmml._typing import MONTHS, FloatArray, Grain
 from crmml.exceptions import (
     CrmmlError,
     ParameterError,
-    few,
+    first_few,
 )
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
@@ -132,8 +132,8 @@ class CalendarProfile:
         if unknown.any():
             missing = [_monday(int(number)) for number in week[unknown]]
             raise CrmmlError(
-                f"the calendar has no factor for the weeks from {few(missing)}; a table of dates "
-                "must reach from the first purchase to the end of the horizon"
+                f"the calendar has no factor for the weeks from {first_few(missing)}; a table of "
+                "dates must reach from the first purchase to the end of the horizon"
             )
         return np.asarray(values, dtype=np.float64)
 

@@ -151,7 +151,7 @@ _BY_NAME: dict[str, type[Any]] = {"newcomers": NewcomerClock, "season": SeasonCl
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RequestedClocks:
     """The clocks that a model is asked for, at most one of each kind."""
 
     newcomers: NewcomerClock | None = None
@@ -160,7 +160,7 @@ class Wanted:
     auto: bool = False
 
     @classmethod
-    def read(cls, clocks: Any) -> Wanted:
+    def read(cls, clocks: Any) -> RequestedClocks:
         """Read the setting ``clocks``.
 
         Raises

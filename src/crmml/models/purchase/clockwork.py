@@ -20,7 +20,7 @@ from crmml.stats import newcomer
 from crmml.stats import operational_time as ot
 from crmml.stats.clocks import Intervals, Pace
 from crmml.stats.discounting import UNIT_DAYS
-from crmml.stats.newcomer import Settling
+from crmml.stats.newcomer import NewcomerEffect
 
 _REACH = 36.0
 _AGES = 12
@@ -38,7 +38,7 @@ class Clockwork:
     Attributes
     ----------
     calendar : CalendarProfile or None
-    settling : Settling or None
+    effect : NewcomerEffect or None
         The change of the rate of newcomers, in units of time.
     schedules : ScheduleClock or None
     coefficients : ndarray, shape (n_names,)
@@ -46,14 +46,14 @@ class Clockwork:
     """
 
     calendar: CalendarProfile | None
-    settling: Settling | None
+    effect: NewcomerEffect | None
     schedules: ScheduleClock | None
     coefficients: FloatArray
 
     @property
     def even(self) -> bool:
         """Whether operational time is that of the calendar."""
-        return self.settling is None and not self._paced
+        return self.effect is None and not self._paced
 
     @property
     def _paced(self) -> bool:
@@ -99,7 +99,7 @@ class Clockwork:
         known = _INTERVALS.setdefault(h.groups, {})
         if begins.any() not in known:
             known[begins.any()] = [Intervals.of(-h.T, length, begins) for length in (h.T, h.t_x)]
-        T, t_x = (its.under(pace, self.settling).time for its in known[begins.any()])
+        T, t_x = (its.under(pace, self.effect).time for its in known[begins.any()])
         return Histories(h.x, np.where(h.x > 0, np.minimum(t_x, T), 0.0), T, h.covariates, h.groups)
 
     def lengths(self, snapshot: Snapshot, lengths: FloatArray, age: FloatArray) -> FloatArray:
@@ -119,8 +119,8 @@ class Clockwork:
         if pace is not None:
             # One interval, of customers of many ages.
             same = Intervals(np.zeros(1), lengths[:1], age)
-            return np.broadcast_to(same.under(pace, self.settling).time, lengths.shape)
-        return lengths if self.settling is None else self.settling.passed(age, lengths)
+            return np.broadcast_to(same.under(pace, self.effect).time, lengths.shape)
+        return lengths if self.effect is None else self.effect.passed(age, lengths)
 
     def discounted(
         self,
@@ -145,21 +145,21 @@ class Clockwork:
         delta : float
             Continuous discount rate per unit of time.
         """
-        settling = self.settling
-        if not self._paced and settling is not None:
-            return newcomer.discounted_purchases(params, age, until, delta, settling)
+        effect = self.effect
+        if not self._paced and effect is not None:
+            return newcomer.discounted_purchases(params, age, until, delta, effect)
         moments, beyond = self._path_ahead(snapshot, length, delta)
         pace = self.pace(
             snapshot,
             end_of(snapshot),
             end_of(snapshot) + moments[-1] * UNIT_DAYS[snapshot.time_unit],
         )
-        if settling is None:
+        if effect is None:
             passed = Intervals.of(np.zeros(len(moments)), moments).under(pace, None).time
             return _discounted(params, moments, passed, beyond, delta)
         # The clock of an age is C(u) + e G(u) with e = exp(-age / decay): all customers follow one
         # path at a few values of e, between which the result is smooth.
-        decay = settling.decay
+        decay = effect.decay
         fine = decay * np.arange(0.0, _REACH, 1.0 / 32.0)
         at = np.union1d(moments, fine[fine < moments[-1]])
         angle = np.pi * (np.arange(_AGES) + 0.5) / _AGES
@@ -167,7 +167,7 @@ class Clockwork:
         at_nodes = []
         for share in (nodes + 1.0) / 2.0:
             same = Intervals.of(np.zeros(len(at)), at, -decay * math.log(share))
-            passed = same.under(pace, settling).time
+            passed = same.under(pace, effect).time
             at_nodes.append(_discounted(params, at, passed, beyond, delta))
         terms = 2.0 / _AGES * np.cos(np.outer(np.arange(_AGES), angle)) @ np.array(at_nodes)
         terms[0] /= 2.0

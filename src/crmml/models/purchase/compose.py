@@ -19,7 +19,7 @@ from crmml.models.fits import Fits
 from crmml.models.purchase.base import PurchaseModel
 from crmml.models.purchase.beta_geo import BetaGeoModel
 from crmml.models.purchase.calendar import known_times
-from crmml.models.purchase.clocks import ClockSettings, ScheduleClock, Wanted
+from crmml.models.purchase.clocks import ClockSettings, RequestedClocks, ScheduleClock
 from crmml.models.purchase.joint_fit import end_of
 from crmml.models.purchase.left_censored import LeftCensoredModel, detect_left_censoring
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
@@ -120,7 +120,7 @@ def _given_clocks(process: Process, clocks: ClockSettings, k: int | None) -> dic
         return {}
     if process in _UNCLOCKED:
         raise ParameterError("clocks", f"empty for {process} ({reason})", clocks)
-    if Wanted.read(clocks).estimated:
+    if RequestedClocks.read(clocks).estimated:
         raise ParameterError("clocks", f"given in full for {process} ({reason})", clocks)
     if k is None:
         raise ParameterError("k", f"given where {process} has clocks ({reason})", k)
@@ -309,14 +309,14 @@ def _one_clock_each(model: PurchaseModel) -> list[PurchaseModel]:
 
 def _settings_of(model: PurchaseModel) -> tuple[Any, ...]:
     """Return the settings of the clocks that a fitted model kept, by name where estimated."""
-    wanted, kept = model._wanted(), kept_clocks(model)
+    requested, kept = model._requested(), kept_clocks(model)
     clocks: list[Any] = []
-    if wanted.newcomers is not None and "newcomers" in kept:
-        clocks.append("newcomers" if wanted.newcomers.first is None else wanted.newcomers)
-    if wanted.season is not None and "season" in kept:
-        clocks.append("season" if wanted.season.profile is None else wanted.season)
-    if wanted.schedules is not None:
-        clocks.append(wanted.schedules)
+    if requested.newcomers is not None and "newcomers" in kept:
+        clocks.append("newcomers" if requested.newcomers.first is None else requested.newcomers)
+    if requested.season is not None and "season" in kept:
+        clocks.append("season" if requested.season.profile is None else requested.season)
+    if requested.schedules is not None:
+        clocks.append(requested.schedules)
     return tuple(clocks)
 
 

@@ -192,7 +192,7 @@ def compute_heterogeneity(model: PurchaseModel, n_points: int = 200) -> pd.DataF
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
-def compute_settling(
+def compute_newcomer_effect(
     model: NewcomerModel, until: str | Duration | None = None, n_points: int = 200
 ) -> pd.DataFrame:
     """Follow the purchase rate of newcomers from the first purchase on, until it has settled.

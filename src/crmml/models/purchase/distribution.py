@@ -260,8 +260,8 @@ class PredictiveDistribution:
         levels = check_levels(q)
         n_rows = self.alive.shape[1]
         if len(self.futures) == 1:
-            wanted = np.broadcast_to(levels, (n_rows, len(levels)))
-            counts = self._invert(np.arange(n_rows), wanted)
+            requested = np.broadcast_to(levels, (n_rows, len(levels)))
+            counts = self._invert(np.arange(n_rows), requested)
         else:
             counts = self._mixture_quantiles(levels)
         columns = pd.Index(levels, name="q")
@@ -369,22 +369,22 @@ class PredictiveDistribution:
         """
         return self.correction(factor, learned, fade).at(volatility)
 
-    def _invert(self, history: IntArray, wanted: FloatArray) -> IntArray:
-        """Smallest n with P(X <= n) >= wanted, for each (row, level).
+    def _invert(self, history: IntArray, requested: FloatArray) -> IntArray:
+        """Smallest n with P(X <= n) >= requested, for each (row, level).
 
         Parameters
         ----------
         history : ndarray of int, shape (n_rows,)
-            The history of each row of ``wanted``.
-        wanted : ndarray, shape (n_rows, n_levels)
+            The history of each row of ``requested``.
+        requested : ndarray, shape (n_rows, n_levels)
         """
         # At the estimates an active customer reaches level u of the mixture at level
         # 1 - (1 - u) / alive of the future; at or below 1 - alive the answer is 0.
         p = self.alive[0][history][:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            level = np.where(wanted <= 1.0 - p, 0.0, 1.0 - (1.0 - wanted) / p)
+            level = np.where(requested <= 1.0 - p, 0.0, 1.0 - (1.0 - requested) / p)
         group = self.inverse[history]
-        counts = np.zeros(wanted.shape, dtype=np.int64)
+        counts = np.zeros(requested.shape, dtype=np.int64)
         open_rows = np.flatnonzero((level > 0).any(axis=1))
         n_max = 15
         while len(open_rows):
@@ -400,7 +400,7 @@ class PredictiveDistribution:
                 low, high = np.searchsorted(position[order], [begin, begin + len(chunk)])
                 rows = open_rows[order[low:high]]
                 mine = position[order[low:high]] - begin
-                found = np.zeros((len(rows), wanted.shape[1]), dtype=np.int64)
+                found = np.zeros((len(rows), requested.shape[1]), dtype=np.int64)
                 for n in range(n_max + 1):
                     above = level[rows] > cdf[mine, n][:, None]
                     if not above.any():
@@ -424,13 +424,13 @@ class Correction:
         A row for each distinct pair of history and factor.
     central : NamedTuple
         Parameters of the futures, averaged over the nodes.
-    wanted, span : ndarray, shape (n_rows,)
+    requested, span : ndarray, shape (n_rows,)
         Means to be met there, and the time over which a disturbance adds up.
     """
 
     base: PredictiveDistribution
     central: Any
-    wanted: FloatArray
+    requested: FloatArray
     span: FloatArray
 
     @classmethod
@@ -464,19 +464,19 @@ class Correction:
             central = type(central)(*(np.mean(values, axis=0) for values in fields))
             t = np.mean(pairs.t, axis=0)
         if np.isinf(base.length):
-            wanted = np.full(len(history), np.nan)
+            requested = np.full(len(history), np.nan)
         else:
             plain = base.process.expected_purchases(central, t)
             fades = fade is not None and _reaches_beyond(base, learned)
-            wanted = plain * its
+            requested = plain * its
             if fades:
                 before = base.discounting(0.0)[place]
                 share = np.divide(discounting(0.0), before, out=its.copy(), where=before > 0)
-                wanted = plain * share
-        return cls(pairs, central, wanted, (past + base.length) / 3.0)
+                requested = plain * share
+        return cls(pairs, central, requested, (past + base.length) / 3.0)
 
     def at(self, volatility: float) -> PredictiveDistribution:
-        """Return the distribution that gives the wanted means under a volatility of the rates.
+        """Return the distribution that gives the requested means under a volatility of the rates.
 
         A Gamma rate of shape ``r`` times a disturbance of mean 1 and squared coefficient of
         variation ``s`` has that of ``1/r + s + s/r``, and is taken for a Gamma rate again.
@@ -496,7 +496,7 @@ class Correction:
         return replace(self.base, futures=futures)
 
     def _pace(self, params: Any, t: FloatArray) -> FloatArray:
-        """Find what multiplies ``alpha`` so that the means are the wanted ones.
+        """Find what multiplies ``alpha`` so that the means are the requested ones.
 
         Purchases are chances to leave, so the mean falls less than in proportion to ``alpha``: by a
         power that is found from step to step. Where leaving allows no mean so large, it comes as
@@ -508,7 +508,7 @@ class Correction:
             at = params._replace(alpha=params.alpha * np.exp(log_pace))
             mean = self.base.process.expected_purchases(at, t)
             with np.errstate(divide="ignore", invalid="ignore"):
-                miss = np.where(self.wanted > 0, np.log(mean) - np.log(self.wanted), 0.0)
+                miss = np.where(self.requested > 0, np.log(mean) - np.log(self.requested), 0.0)
                 fall = (before - miss) / step
             if np.abs(miss).max(initial=0.0) < 1e-8:
                 break
@@ -551,7 +551,7 @@ def look_ahead(
     model: PurchaseModel,
     snapshot: Snapshot,
     horizon: str | Duration | None,
-    worlds: Posterior | FloatArray | None = None,
+    parameter_draws: Posterior | FloatArray | None = None,
 ) -> PredictiveDistribution:
     """Gather the distinct histories and futures at every node.
 
@@ -562,7 +562,7 @@ def look_ahead(
     snapshot : Snapshot
     horizon : str, Duration or None
         ``None`` looks to infinity.
-    worlds : Posterior or ndarray of shape (n_nodes, n_parameters), optional
+    parameter_draws : Posterior or ndarray of shape (n_nodes, n_parameters), optional
         A posterior by its few nodes, or equally probable parameters shared by all customers;
         ``None`` takes the estimates as certain.
     """
@@ -589,19 +589,21 @@ def look_ahead(
         snapshot.time_unit,
         discounted,
     )
-    if worlds is None:
+    if parameter_draws is None:
         return found
     names = model._parameter_names
     clocked = len(names) > len(model.params_) + len(model.coefficients_)
     nodes: Iterator[tuple[Any, Histories, FloatArray]]
-    if clocked and (not isinstance(worlds, Posterior) or worlds.names == names):
+    if clocked and (not isinstance(parameter_draws, Posterior) or parameter_draws.names == names):
         # Other clocks put the same histories at other operational times.
-        vectors = worlds.nodes() if isinstance(worlds, Posterior) else worlds
+        vectors = (
+            parameter_draws.nodes() if isinstance(parameter_draws, Posterior) else parameter_draws
+        )
         nodes = (_on_its_clock(model, values, snapshot, horizon) for values in vectors)
-    elif isinstance(worlds, Posterior):
-        nodes = ((params, h, future.t) for params in node_params(model, h, worlds))
+    elif isinstance(parameter_draws, Posterior):
+        nodes = ((params, h, future.t) for params in node_params(model, h, parameter_draws))
     else:
-        nodes = ((at_parameters(model, v)._row_params(h), h, future.t) for v in worlds)
+        nodes = ((at_parameters(model, v)._row_params(h), h, future.t) for v in parameter_draws)
     alive_at, futures, lengths = [], [], []
     for params, its, t in nodes:
         alive_at.append(model._process.probability_alive(params, its.x, its.t_x, its.T))

@@ -15,14 +15,14 @@ from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.snapshot import Snapshot
 from crmml.models.estimator import row_weights
 from crmml.models.purchase.calendar import MOST_WAVES, CalendarProfile, grain_edge
-from crmml.models.purchase.clocks import NewcomerClock, ScheduleClock, SeasonClock, Wanted
+from crmml.models.purchase.clocks import NewcomerClock, RequestedClocks, ScheduleClock, SeasonClock
 from crmml.models.purchase.distribution import Histories
 from crmml.stats import joint, mle
 from crmml.stats import operational_time as ot
 from crmml.stats.clocks import Intervals, Pace
 from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.stats.left_censored import SeenEarly
-from crmml.stats.newcomer import Settling
+from crmml.stats.newcomer import NewcomerEffect
 
 if TYPE_CHECKING:
     from crmml.models.purchase.base import PurchaseModel
@@ -142,7 +142,7 @@ class ClockedProblem:
         longest = max(float(part.T.max(initial=0.0)) for part in self.parts)
         return end_of(self.snapshot) - longest * self.unit
 
-    def newcomers(self, wanted: NewcomerClock) -> joint.Newcomers | None:
+    def newcomers(self, requested: NewcomerClock) -> joint.Newcomers | None:
         """Return the effect of newcomers; None where nothing can be seen of one to be estimated."""
         begin, counts, width = np.empty(0), np.empty(0), 1.0
         if self.times is not None:
@@ -151,9 +151,11 @@ class ClockedProblem:
             # period before.
             width = UNIT_DAYS[self.times.grain] / self.unit
             begin, counts = np.asarray((age - 1.0) * width), number.astype(np.float64)
-        if wanted.first is not None and wanted.half_life is not None:
-            decay = in_units(wanted.half_life, self.snapshot.time_unit) / math.log(2.0)
-            return joint.Newcomers(begin, counts, width, Settling(float(wanted.first), decay))
+        if requested.first is not None and requested.half_life is not None:
+            decay = in_units(requested.half_life, self.snapshot.time_unit) / math.log(2.0)
+            return joint.Newcomers(
+                begin, counts, width, NewcomerEffect(float(requested.first), decay)
+            )
         bounds = settling_bounds(self.snapshot)
         if not len(counts) or bounds[1][0] >= bounds[1][1]:
             return None  # nobody bought again, or nobody was watched for long enough
@@ -250,11 +252,11 @@ class ClockedProblem:
 
     # -- choosing ----------------------------------------------------------------------------------
 
-    def choose(self, wanted: Wanted) -> Chosen:
+    def choose(self, requested: RequestedClocks) -> Chosen:
         """Fit with the clocks that are worth their parameters."""
         solved: dict[tuple[bool, int | None, bool], Solved] = {}
-        seasonal = wanted.season is not None and wanted.season.profile is None
-        effect = None if wanted.newcomers is None else self.newcomers(wanted.newcomers)
+        seasonal = requested.season is not None and requested.season.profile is None
+        effect = None if requested.newcomers is None else self.newcomers(requested.newcomers)
         unsettled = effect is not None and effect.given is None
         # Without covariates, from where all others start.
         bare = self.solve(joint.Clocks(), covariates=False)
@@ -262,8 +264,8 @@ class ClockedProblem:
         season = np.empty(0)
 
         def clocks_of(newcomers: bool, waves: int | None) -> joint.Clocks:
-            season = None if waves is None else wanted.season
-            shared = self.shared(season, waves or 0, wanted.schedules)
+            season = None if waves is None else requested.season
+            shared = self.shared(season, waves or 0, requested.schedules)
             return joint.Clocks(effect if newcomers else None, shared)
 
         def at(newcomers: bool, waves: int | None, *, covariates: bool = True) -> Solved:
@@ -284,7 +286,7 @@ class ClockedProblem:
         def pays(waves: int | None) -> bool:
             return at(True, waves).penalised - at(False, waves).penalised > price
 
-        given_waves = 0 if wanted.season is not None and not seasonal else None
+        given_waves = 0 if requested.season is not None and not seasonal else None
         keep = effect is not None and (not unsettled or pays(given_waves))
         waves, dispersion = given_waves, None
         if seasonal:
@@ -302,15 +304,15 @@ class ClockedProblem:
             without = at(keep, waves, covariates=False)
         return Chosen(
             problem=self,
-            wanted=wanted,
+            requested=requested,
             solved=final,
             nulls=without.fits,
             null_log_rates=without.log_rates,
             kept=keep,
             n_waves=(waves or 0) if seasonal else None,
             dispersion=dispersion,
-            flat=at(keep, None).log_likelihood if wanted.season is not None else None,
-            plain=at(False, waves).log_likelihood if wanted.newcomers is not None else None,
+            flat=at(keep, None).log_likelihood if requested.season is not None else None,
+            plain=at(False, waves).log_likelihood if requested.newcomers is not None else None,
         )
 
     def _choose_waves(self, current: Solved) -> tuple[int, float, FloatArray]:
@@ -341,7 +343,7 @@ class ClockedProblem:
             params = mle.row_params(process, raw if fit.blocks else (), fit.theta)
             alive = process.probability_alive(params, part.x, clock.t_x, clock.T)
             bought = part.weights * (params.r + part.x)
-            settling = current.clocks.at(current.psi)[1] if part.aged else None
+            effect = current.clocks.at(current.psi)[1] if part.aged else None
             spans = [
                 (part.T, bought * alive / (params.alpha + clock.T)),
                 (part.t_x, bought * (1.0 - alive) / (params.alpha + clock.t_x)),
@@ -350,8 +352,8 @@ class ClockedProblem:
                 unseen = part.weights * process.unseen_rate(params, clock.T)
                 spans.append((np.full(len(part.T), part.margin), unseen))
             for length, rate in spans:
-                slopes = Intervals.of(part.begin, length).under(weekly, settling).pull(rate)
-                total += slopes[0 if settling is None else 2 :]
+                slopes = Intervals.of(part.begin, length).under(weekly, effect).pull(rate)
+                total += slopes[0 if effect is None else 2 :]
         return total
 
 
@@ -360,7 +362,7 @@ class Chosen:
     """The fit that was chosen, and what the models are to know of it."""
 
     problem: ClockedProblem
-    wanted: Wanted
+    requested: RequestedClocks
     solved: Solved
     nulls: list[mle.Fit]
     null_log_rates: float
@@ -384,7 +386,7 @@ class Chosen:
     def names(self) -> list[str]:
         """Names of the coordinates of the clocks."""
         season = 2 * (self.n_waves or 0)
-        schedules = () if self.wanted.schedules is None else self.wanted.schedules.names
+        schedules = () if self.requested.schedules is None else self.requested.schedules.names
         return [
             *(("log_first", "log_decay") if self._n_settling else ()),
             *(f"season_{i + 1}" for i in range(season)),
@@ -397,10 +399,13 @@ class Chosen:
         n = self._n_settling
         unit = self.problem.snapshot.time_unit
         aged = getattr(model, "share", None) is None
-        wanted, season = self.wanted.newcomers, self.wanted.season
-        if wanted is not None and aged:
-            if wanted.first is not None and wanted.half_life is not None:
-                model.first_, model.half_life_ = wanted.first, in_units(wanted.half_life, unit)
+        requested, season = self.requested.newcomers, self.requested.season
+        if requested is not None and aged:
+            if requested.first is not None and requested.half_life is not None:
+                model.first_, model.half_life_ = (
+                    requested.first,
+                    in_units(requested.half_life, unit),
+                )
             else:
                 model.half_life_ = math.exp(
                     settling_bounds(self.problem.snapshot)[1][0]
@@ -412,8 +417,8 @@ class Chosen:
             model.n_waves_, model.dispersion_ = self.n_waves, self.dispersion
         if n and aged:
             model.settling_covariance_ = covariance[:2, :2].tolist()
-        if self.wanted.schedules is not None:
-            names = self.wanted.schedules.names
+        if self.requested.schedules is not None:
+            names = self.requested.schedules.names
             deviations = np.sqrt(np.diag(covariance))[len(psi) - len(names) :]
             model.schedule_coefficients_ = {
                 name: _wald(estimate, deviation)

@@ -24,7 +24,7 @@ from crmml.models.kinds import check_stored
 from crmml.models.purchase.base import CLOCK_STATE, Group, PurchaseModel
 from crmml.models.purchase.beta_geo import BETA_GEO_BOUNDARIES, BetaGeoModel
 from crmml.models.purchase.calendar import CalendarProfile, grain_edge
-from crmml.models.purchase.clocks import ClockSettings, Wanted
+from crmml.models.purchase.clocks import ClockSettings, RequestedClocks
 from crmml.models.purchase.distribution import Histories
 from crmml.models.purchase.joint_fit import ClockedProblem
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
@@ -210,8 +210,8 @@ class LeftCensoredModel(PurchaseModel):
     def _process(self) -> PurchaseProcess:  # type: ignore[override]
         return self.new_._process
 
-    def _wanted(self) -> Wanted:
-        return self.new_._wanted()
+    def _requested(self) -> RequestedClocks:
+        return self.new_._requested()
 
     def _with_clocks(self, clocks: tuple[Any, ...]) -> PurchaseModel:
         base = cast(Any, self.new_._with_clocks(clocks))
@@ -336,7 +336,7 @@ class LeftCensoredModel(PurchaseModel):
                 "their own"
             )
         at_purchases = self._fit_parts(
-            parts, snapshot, base._wanted(), self._span(snapshot), weights
+            parts, snapshot, base._requested(), self._span(snapshot), weights
         )
         self._gather_fits(len(snapshot), at_purchases)
         return self

@@ -11,7 +11,7 @@ from crmml.exceptions import ParameterError
 from crmml.models.purchase.base import CLOCK_STATE, Group, PurchaseModel
 from crmml.models.purchase.beta_geo import ALL_ALIVE, BETA_GEO_BOUNDARIES, BetaGeoModel
 from crmml.models.purchase.calendar import CalendarProfile
-from crmml.models.purchase.clocks import ClockSettings, NewcomerClock, Wanted
+from crmml.models.purchase.clocks import ClockSettings, NewcomerClock, RequestedClocks
 from crmml.models.purchase.modified_beta_geo import ModifiedBetaGeoModel
 from crmml.stats import bg_nbd, mbg_nbd
 from crmml.stats.process import PurchaseProcess
@@ -87,13 +87,13 @@ class NewcomerModel(PurchaseModel):
     def _process(self) -> PurchaseProcess:  # type: ignore[override]
         return bg_nbd if self.dropout == "plain" else mbg_nbd
 
-    def _wanted(self) -> Wanted:
-        wanted = super()._wanted()
-        if wanted.newcomers is not None:
+    def _requested(self) -> RequestedClocks:
+        requested = super()._requested()
+        if requested.newcomers is not None:
             raise ParameterError("clocks", "further clocks than newcomers", self.clocks)
         clock = NewcomerClock(self.first, self.half_life)
         clock.check()
-        return replace(wanted, newcomers=clock)
+        return replace(requested, newcomers=clock)
 
     def _with_clocks(self, clocks: tuple[Any, ...]) -> PurchaseModel:
         kind = BetaGeoModel if self.dropout == "plain" else ModifiedBetaGeoModel

@@ -46,12 +46,15 @@ class ParetoNBDModel(PurchaseModel):
         "dropout": (("beta", -1.0),),
     }
     _boundaries: ClassVar[dict[tuple[str, str], str]] = {
-        ("s", "low"): "nobody leaves (s ran off to 0): dropout is not identified by these data",
+        (
+            "s",
+            "low",
+        ): "nobody leaves (s lies on the boundary 0): dropout is not identified by these data",
         ("beta", "high"): "dropout does not differ between customers, or nobody leaves (beta ran "
         "off to infinity)",
-        ("s", "high"): "dropout does not differ between customers (s ran off to infinity)",
-        ("beta", "low"): "a share of the customers leaves at once (beta ran off to 0)",
-        ("r", "high"): "purchase rates do not differ between customers (r ran off to infinity)",
+        ("s", "high"): "dropout does not differ between customers (s diverged to infinity)",
+        ("beta", "low"): "a share of the customers leaves at once (beta lies on the boundary 0)",
+        ("r", "high"): "purchase rates do not differ between customers (r diverged to infinity)",
         ("alpha", "high"): "purchase rates do not differ between customers (alpha ran off to "
         "infinity)",
     }

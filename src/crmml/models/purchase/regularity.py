@@ -316,7 +316,7 @@ class RegularPurchaseModel(PurchaseModel):
         self._check_settings()
         has_gaps = GAPS in snapshot.frame.columns
         if self.k is not None:
-            if self.k > 1 and not has_gaps and not self._wanted():
+            if self.k > 1 and not has_gaps and not self._requested():
                 raise MissingColumnsError(
                     [GAPS], map(str, snapshot.frame.columns), table="snapshot"
                 )
@@ -397,11 +397,11 @@ class RegularPurchaseModel(PurchaseModel):
                 raise ParameterError(name, "a whole number >= 1", value)
         if self.dropout not in ("modified", "plain"):
             raise ParameterError("dropout", "'modified' or 'plain'", self.dropout)
-        wanted = self._wanted()
+        requested = self._requested()
         unknown = "only the sum of the log gaps in calendar time is known, not each on the clock"
-        if wanted and self.k is None:
+        if requested and self.k is None:
             raise ParameterError("k", f"given where there are clocks ({unknown})", self.k)
-        if wanted.estimated and self.k != 1:
+        if requested.estimated and self.k != 1:
             raise ParameterError("clocks", f"given in full for k > 1 ({unknown})", self.clocks)
 
     def _discount(

@@ -127,9 +127,9 @@ class GammaGammaModel(WithLikelihood, Estimator):
         InfiniteMeanWarning
             If ``q <= 1``: a new customer's expected spend is infinite.
         BoundaryWarning, ConvergenceWarning, FitWarning
-            If a parameter ran off; if the optimiser stopped; if customers were left out, spend
-            and frequency are materially correlated, or order values drift within customers
-            (:func:`crmml.models.value.spend_drift.measure_spend_drift`).
+            If an estimate lies on the boundary; if the optimiser stopped; if customers were left
+            out, spend and frequency are materially correlated, or order values drift within
+            customers (:func:`crmml.models.value.spend_drift.measure_spend_drift`).
         """
         check_snapshot(snapshot, self)
         x, m = _spend_columns(snapshot)

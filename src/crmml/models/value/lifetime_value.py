@@ -428,20 +428,20 @@ class LifetimeValueModel(ValueOverTime, Estimator):
         -------
         DataFrame
             Index: the groups (or ``"all"``); columns ``customers``, ``expected`` (the sum of
-            :meth:`clv`) and one column per level. Simulated with ``n_posterior_draws`` worlds (200
+            :meth:`clv`) and one column per level. Simulated with ``n_posterior_draws`` draws (200
             if there are none), seeded by ``random_state``; the order of the rows does not matter.
         """
         self._check_fitted()
         levels = check_levels(q)
         order = np.asarray(snapshot.customer_id.argsort())
         group, names = _groups(snapshot, by)
-        worlds = self._simulate_totals(snapshot, horizon, order, group, len(names))
+        draws = self._simulate_totals(snapshot, horizon, order, group, len(names))
         expected = self.clv(snapshot, horizon).to_numpy()[order]
         table = {
             "customers": np.bincount(group, minlength=len(names)),
             "expected": np.bincount(group[order], weights=expected, minlength=len(names)),
         }
-        quantiles = np.quantile(worlds, levels, axis=0)
+        quantiles = np.quantile(draws, levels, axis=0)
         table |= dict(zip(levels.tolist(), quantiles, strict=True))
         return pd.DataFrame(table, index=names)
 
@@ -449,10 +449,10 @@ class LifetimeValueModel(ValueOverTime, Estimator):
         self,
         snapshot: Snapshot,
         horizon: str | Duration | None,
-        worlds: Posterior | FloatArray | None = None,
+        draws: Posterior | FloatArray | None = None,
     ) -> PredictiveDistribution:
         """Gather the purchases in a horizon, corrected where there is a correction."""
-        found = look_ahead(self.purchase_model_, snapshot, horizon, worlds)
+        found = look_ahead(self.purchase_model_, snapshot, horizon, draws)
         if self.correction_ is None:
             return found
         corrected: PredictiveDistribution = self.correction_.correct(found, snapshot)

@@ -157,7 +157,7 @@ class ValueOverTime:
         known = np.array([self.clv(snapshot, length).to_numpy() for length in lengths])
         expected = np.diff(known, axis=0, prepend=np.zeros((1, known.shape[1])))
         alive = [self.probability_alive_later(snapshot, length).to_numpy() for length in lengths]
-        worlds = _simulate_periods(self, snapshot, lengths, group, len(names))
+        draws = _simulate_periods(self, snapshot, lengths, group, len(names))
         parts = []
         for k, end in enumerate(ends):
             columns: dict[Any, Any] = {
@@ -167,7 +167,7 @@ class ValueOverTime:
                 "active": np.bincount(group, weights=alive[k], minlength=len(names)),
                 "expected": np.bincount(group, weights=expected[k], minlength=len(names)),
             }
-            quantiles = np.quantile(worlds[:, k], levels, axis=0)
+            quantiles = np.quantile(draws[:, k], levels, axis=0)
             columns |= dict(zip(levels.tolist(), quantiles, strict=True))
             parts.append(pd.DataFrame(columns, index=names).set_index("ends", append=True))
         return pd.concat(parts).sort_index()
@@ -338,14 +338,14 @@ def _newcomer_curves(
     edges = np.linspace(0.0, length, 27)[1:]
     new = _newcomer(snapshot)
     posterior, spend = model.purchase_posterior_, model.spend_posterior_
-    worlds = None if posterior is None else posterior.draws
+    draws = None if posterior is None else posterior.draws
     rows = []
     for edge in edges:
         at = Duration(float(edge), snapshot.time_unit)
         plain = model._look_ahead(new, at)
         means = plain.mean().to_numpy()
-        if worlds is not None:
-            its = model._look_ahead(new, at, worlds)
+        if draws is not None:
+            its = model._look_ahead(new, at, draws)
             means = np.r_[
                 means, (its.alive[:, its.rows[0]] * its._means[:, its.inverse[its.rows[0]]])
             ]
@@ -356,10 +356,10 @@ def _newcomer_curves(
     each = np.array([model.spend_model_.expected_spend_new_customer()])
     first, error = _first_purchase(snapshot, float(each[0]))
     opened = np.array([first])
-    if worlds is not None and spend is not None:
+    if draws is not None and spend is not None:
         p, q, gamma = spend.draws.T
         each = np.r_[each, p * gamma / np.maximum(q - 1.0, 1e-3)]
-        noise = np.random.default_rng([model.random_state, 4]).standard_normal(len(worlds))
+        noise = np.random.default_rng([model.random_state, 4]).standard_normal(len(draws))
         opened = np.r_[opened, first + error * noise]
     ratio = _mean_margin(model, snapshot)
     later = np.cumsum(bought, axis=0) * each

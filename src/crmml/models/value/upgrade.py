@@ -1,4 +1,4 @@
-"""P(the lifetime value scored one horizon later reaches a threshold), from the predictive law.
+"""P(the lifetime value scored one horizon later reaches a threshold), by its distribution.
 
 One horizon on, a customer has bought *n* times more, last at a moment *u*, and spent *Z*. What the
 model will then say is computed as it will be: from the history ``x + n``, ``u``, ``T + h``, and the
