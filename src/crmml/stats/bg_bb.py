@@ -54,6 +54,7 @@ def _past(params: Params, x: FloatArray, t_x: FloatArray, T: FloatArray) -> _Pas
         *(np.asarray(value, dtype=np.float64) for value in (*params, x, t_x, T))
     )
 
+    # Both terms have one form: purchases and silence up to an opportunity m, still active there.
     def up_to(m: FloatArray) -> tuple[FloatArray, FloatArray]:
         value = (
             log_rising(alpha, x)
@@ -82,6 +83,7 @@ def _past(params: Params, x: FloatArray, t_x: FloatArray, T: FloatArray) -> _Pas
     slope = slope + np.stack([0.0 * out, 0.0 * out, 1.0 / gamma - out, -out])
     term = np.where(t_x < T, 1.0, 0.0)
     total, gradient = term.copy(), term * slope
+    # Each term is the one before times two ratios, which needs neither gamma functions nor logs.
     for i in range(1, int((T - t_x).max(initial=0.0))):
         silent = beta + t_x - x + (i - 1.0)
         chosen, stayed = alpha + beta + t_x + (i - 1.0), delta + t_x + (i - 1.0)
@@ -127,6 +129,7 @@ def score(
     gradient : ndarray, shape (4, n)
     """
     past = _past(params, x, t_x, T)
+    # The gradient of a log-sum is the mean of both gradients, weighted by the terms' shares.
     left = expit(past.log_left - past.log_active)
     gradient = past.active_gradient + left * (past.left_gradient - past.active_gradient)
     scale = np.stack(np.broadcast_arrays(*params, x)[:4])
@@ -176,6 +179,7 @@ def pmf(params: Params, t: FloatArray, n_max: int) -> FloatArray:
     probabilities = np.zeros((len(t), n_max + 1))
     stays = np.ones(len(t))
     for taken in range(int(t.max(initial=0.0)) + 1):
+        # The chance of leaving now given the opportunities survived, by the beta posterior.
         leaves = stays * gamma / (gamma + delta + taken)
         share = np.where(taken < t, leaves, np.where(taken == t, stays, 0.0))
         stays = stays - leaves
@@ -216,6 +220,7 @@ def discounted_purchases(params: Params, t: FloatArray, delta: float) -> FloatAr
         return np.where(np.isinf(t), ever, finite)
     active = np.ones(t.shape)
     total = np.zeros(t.shape)
+    # Beyond REACH the discount alone makes what is left smaller than the rounding of the sum.
     last = min(float(t.max(initial=0.0)), REACH / delta if delta > 0.0 else np.inf)
     for i in range(1, int(np.ceil(last)) + 1):
         active = active * (stay + (i - 1.0)) / (gamma + stay + (i - 1.0))
@@ -226,6 +231,7 @@ def discounted_purchases(params: Params, t: FloatArray, delta: float) -> FloatAr
 def draw(params: Params, t: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Draw the number of purchases at the next t opportunities of an active customer."""
     alpha, beta, gamma, delta, t = np.broadcast_arrays(*params, t)
+    # A geometric lifetime by inversion, so that one draw serves a horizon of any length.
     stays = np.log1p(-np.minimum(rng.beta(gamma, delta), 1.0 - 1e-16))
     with np.errstate(divide="ignore"):
         taken = np.minimum(np.floor(-rng.exponential(size=t.shape) / stays), t)

@@ -104,6 +104,7 @@ def judge_entry(
     'closed_cohort'
     """
     (start, end), days = span, ends - begins
+    # The second half, not the last weeks: a season at the end would look like growth or decline.
     at_start, later = ends <= start + START_DAYS, begins >= (start + end) / 2.0
 
     def per_day(counts: FloatArray, periods: BoolArray) -> float:
@@ -116,10 +117,12 @@ def judge_entry(
     if end - start < LEAST_DAYS:
         base = "too_short"
     elif new_at_start > MANY_TIMES * new_later:
+        # Old customers keep the trade steady although few new ones come; a closed cohort fades.
         steady = buyers_later >= STEADY * buyers_at_start
         stopped = _stops_short(days, first, new_at_start, new_later)
         base = "left_censored" if steady and not stopped else "closed_cohort"
     if base == "left_censored":
+        # Counts by day are noisy. That they only fall is all that is assumed of old customers.
         falling = isotonic_regression(first / days, weights=days, increasing=False).x
         margin = Duration(float(ends[falling > 2.0 * new_later][-1] - start), "day")
     return Entry(base, new_at_start, new_later, buyers_at_start, buyers_later, margin)
@@ -131,6 +134,7 @@ def _stops_short(days: FloatArray, first: FloatArray, at_start: float, later: fl
     The old ones are used up from the first day on, so few are left by the time that nine in ten
     were seen; new ones are won at much the same rate until the end.
     """
+    # What comes on top of the later rate: the old customers, if they are old.
     above = (first - later * days).cumsum()
     n = int(np.argmax(above >= 0.9 * above.max())) + 1
     passed = days[:n].cumsum()

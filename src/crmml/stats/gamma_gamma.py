@@ -76,6 +76,7 @@ def score(params: Params, x: FloatArray, m: FloatArray) -> tuple[FloatArray, Flo
     """
     p, q, gamma = params
     total = m * x
+    # Written so that neither a tiny nor a huge total cancels or overflows.
     below, above = np.log1p(gamma / total), np.log1p(total / gamma)
     # Gamma functions once per distinct number of purchases: there are few.
     counts, which = np.unique(x, return_inverse=True)
@@ -113,6 +114,7 @@ def counted(
     total = m * x
     w_x = weights * x
     all_, all_x = float(weights.sum()), float(w_x.sum())
+    # Sums that no parameter moves are taken once, before the optimiser begins.
     x_log_total, log_m = float(w_x @ np.log(total)), float(weights @ np.log(m))
     chunks = [
         tuple(column[first : first + _CHUNK] for column in (total, weights, w_x))
@@ -123,6 +125,7 @@ def counted(
         p, q, gamma = np.exp(theta)
         above, x_above, share, x_share, bend = np.zeros(5)
         for total_, w, wx in chunks:
+            # One logarithm per row: x_below gets log(1 + gamma/total) from log(1 + total/gamma).
             odds = total_ / gamma
             log_odds, part = np.log1p(odds), 1.0 / (1.0 + odds)
             above, x_above = above + w @ log_odds, x_above + wx @ log_odds
@@ -135,6 +138,7 @@ def counted(
         by_q = q * (each @ (psi(px + q) - psi(q)) - above)
         gradient = np.array([by_p, by_q, q * (all_ - share) - p * x_share])
 
+        # Not every step of the optimiser asks for the Hessian, so it is a function of its own.
         def information() -> FloatArray:
             both, own = polygamma(1, px + q), polygamma(1, px)
             pp = by_p + p * p * (each @ (counts**2 * (both - own)))

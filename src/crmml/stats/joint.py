@@ -99,6 +99,8 @@ class Shared:
 
     def _logs(self, psi: FloatArray) -> tuple[FloatArray, FloatArray]:
         season = len(self.year)
+        # A season that raised the mean rate could not be told from the process's own rate: the mean
+        # factor over the year is held at 1, and the slopes by the coefficients know of it.
         weighted = self.year_shares * np.exp(psi[:season] @ self.year)
         centre = self.year @ weighted / weighted.sum()
         by = self.columns.copy()
@@ -234,6 +236,7 @@ def on_clock(part: Part, clocks: Clocks) -> Callable[[FloatArray], OnClock]:
 
     def at(psi: FloatArray) -> OnClock:
         pace, effect = clocks.at(psi)
+        # Of customers older than the data nobody knows the age, so its effect is not theirs.
         effect = effect if part.aged else None
         # On every clock the last purchase lies within the observation, but for rounding.
         last, end = to_last.under(pace, effect), to_end.under(pace, effect)
@@ -307,6 +310,7 @@ def part_objective(
             for j, block in zip(place, blocks, strict=True)
         ]
         gradient = np.concatenate([weighted.sum(axis=1), by_coefficient - ridge * coefficients])
+        # The ridge holds coefficients only: a penalty of rates would depend on the unit of time.
         value = float(weights @ found.value) - 0.5 * ridge * float(coefficients @ coefficients)
         return value, gradient, clock.pull(by_t_x / scale, by_T / scale, by_margin / scale)
 
@@ -418,6 +422,7 @@ def fit_jointly(
 
         return mle.differentiated(value_and_gradient)
 
+    # Coefficients begin at 0, where a part is its own process without covariates.
     begin = np.concatenate(
         [
             np.concatenate([start - shift, np.zeros(size - len(start))])
