@@ -88,9 +88,11 @@ class BetaDiscreteWeibullModel(WithLikelihood, ContractModel):
             .groupby([periods.frame["customer_id"], periods.frame["spell"]], sort=False)
         )
         last, over = spells.max().to_numpy(), ended.max().to_numpy(dtype=bool)
+        # Spells of one length are one row: the likelihood knows nothing else of them.
         groups = Distinct(
             {
                 "entered": spells.min().to_numpy(dtype=np.float64),
+                # A spell that goes on has outlasted its last period as well.
                 "renewals": last + np.where(over, 0.0, 1.0),
                 "ended": over,
             }
@@ -121,5 +123,6 @@ class BetaDiscreteWeibullModel(WithLikelihood, ContractModel):
         self._check_given(contracts)
         age = contracts.frame["age"].to_numpy(dtype=np.float64)
         ages = age[:, None] + np.arange(n_periods + 1.0)
+        # A ratio of survivals, in logarithms: late hazards are differences of numbers near 0.
         survival = hazard.log_survival(hazard.Params(**self.params_), ages)
         return np.asarray(-np.expm1(np.diff(survival, axis=1))[None])

@@ -160,7 +160,10 @@ class HazardModel(ContractModel):
         self.trained_until_ = str(periods.until)
         names = [name for name in frame.columns if name not in (*_NOT_FEATURES, "age")]
         self.design_ = Design.fit(frame[~late], names)
+        # Trees and coefficients see the earlier periods, the calibration the later ones: what they
+        # learned too well shows there.
         early = np.flatnonzero(~late)
+        # Whole customers judge the number of trees, chosen by a hash of the id: no order of rows.
         keys = hash_keys(frame["customer_id"].iloc[early])
         self._learn(self._columns(frame.iloc[early]), target[early], keys % np.uint64(4) == 0)
         scores = self._scores(self._columns(frame[late]))
@@ -251,6 +254,7 @@ class HazardModel(ContractModel):
         found = LogisticRegression(C=1.0 / self.ridge, max_iter=500, tol=1e-6)
         found.fit(X[rows], y[rows], sample_weight=weights)
         table = np.column_stack([found.intercept_, found.coef_])
+        # With one cause scikit-learn gives one line, with several one for each class.
         if n_classes == 2:
             table = np.vstack([np.zeros_like(table), table])
         self.coefficients_ = (table - table[0]).tolist()
@@ -297,6 +301,7 @@ def _check_ends(target: IntArray, late: Any, until: pd.Timestamp) -> None:
 
 def _age_columns(age: FloatArray, period: str) -> FloatArray:
     """Age on the scale of its logarithm, the first ages, and whether a year is completed."""
+    # Contracts end at first, and where a year is full; between them the hazard falls slowly.
     days = in_units(period, "day")
     year = np.floor((age + 1.0) * days / _YEAR) > np.floor(age * days / _YEAR)
     first = [(age == one).astype(np.float64) for one in _AGES]
@@ -305,6 +310,7 @@ def _age_columns(age: FloatArray, period: str) -> FloatArray:
 
 def _thinned(y: IntArray, seed: int) -> tuple[IntArray, FloatArray]:
     """All ends and a share of the periods outlasted, weighted up: at most about a million rows."""
+    # Ends are rare and carry the information; of periods outlasted a share tells as much.
     stays = np.flatnonzero(y == 0)
     room = max(_MOST_ROWS - int((y > 0).sum()), _MOST_ROWS // 4)
     if len(stays) <= room:
@@ -335,6 +341,7 @@ def _calibrate(scores: FloatArray, target: IntArray) -> tuple[list[float], float
         logs = whole - logsumexp(whole, axis=1, keepdims=True)
         value = -logs[np.arange(len(target)), target].sum()
         value += 2.0 * float(shift @ shift) + 12.5 * log_slope**2
+        # The gradient of the log loss by a score is the probability less what happened.
         error = np.exp(logs[:, 1:]) - (target[:, None] == np.arange(1, n_causes + 1))
         by_slope = slope * float((error * scores).sum()) + 25.0 * log_slope
         return value, np.append(error.sum(axis=0) + 4.0 * shift, by_slope)

@@ -118,6 +118,8 @@ def purchase_posterior(
     if coefficients != tuple(model.coefficients_):
         raise CrmmlError(f"{type(model).__name__} is made of parts; ask its method posterior()")
     names = (*process.NAMES, *coefficients)
+    # Rates have a unit: the prior of alpha is centred on how long customers were seen, so that
+    # days and weeks give the same posterior.
     typical = float(counts @ h.T / counts.sum())
     ridged = dict.fromkeys(coefficients, (0.0, model.ridge**-0.5)) if model.ridge else {}
     normal = build_prior(
@@ -149,6 +151,7 @@ def _plain_density(
     counts = h.counts.astype(np.float64)
 
     def density_on(index: slice | IntArray) -> Density:
+        # A thinned sample speaks for all: otherwise the proposals would be too wide.
         weights = counts[index] * (counts.sum() / counts[index].sum())
         rows = mle.Rows(h.x[index], h.t_x[index], h.T[index], weights)
         acting = [block.thinned(index) for block in blocks]
@@ -228,6 +231,7 @@ def _clocked_posterior(
     density_on = _joint_density(parts, clocks, normal)
     pairs = list(zip(problem.models, parts, strict=True))
     begins = [_at_mean_covariates(kind, part.blocks) for kind, part in pairs]
+    # The posterior is sought from the estimate, near which its mode lies.
     start = np.concatenate([*begins, model.clock_estimates_])
     start = np.clip(start, normal.mean - 4.0 * normal.sd, normal.mean + 4.0 * normal.sd)
     whole = density_on([np.arange(len(part.x)) for part in parts])
@@ -245,6 +249,7 @@ def _clocked_posterior(
         coefficients=(*coefficients, *model.clock_names_),
         **settings,
     )
+    # Draws were made at mean covariates, where the coordinates hardly depend on each other.
     change = np.eye(len(names))
     for part, low, high in zip(parts, cuts, cuts[1:], strict=False):
         change[low:high, low:high] = mle.to_given_scale(part.process.NAMES, part.blocks)

@@ -84,10 +84,12 @@ class CostToServe:
         cost, by = cost[known], np.column_stack([time, purchases])[known]
         mean = np.full(len(cost), 1.0)
         prices = np.zeros(2)
+        # Reweighted least squares: the variance of a cost is taken as proportional to its mean.
         for _ in range(10):
             root = 1.0 / np.sqrt(mean)
             prices, _ = nnls(by * root[:, None], cost * root)
             mean = np.maximum(by @ prices, 1e-6 * float(cost.mean()))
+        # By moments: E(error) = noise * mean + spread * mean^2, summed plainly and over the mean.
         error = (cost - mean) ** 2
         n, first, second = len(cost), float(mean.sum()), float((mean**2).sum())
         sums = np.array([[n, first], [first, second]])
@@ -105,6 +107,7 @@ class CostToServe:
         known = np.isfinite(cost) & (mean > 0)
         safe = np.where(known, mean, 1.0)
         doubt = self.spread * safe + self.noise
+        # Credibility of an own cost: high where customers differ, low where costs scatter.
         weight = self.spread * safe / (doubt if self.noise or self.spread else 1.0)
         return np.where(known, 1.0 + weight * (np.where(known, cost, 0.0) / safe - 1.0), 1.0)
 

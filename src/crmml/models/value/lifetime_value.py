@@ -496,12 +496,14 @@ class LifetimeValueModel(ValueOverTime, Estimator):
                 history = its.rows[order]
             node = 0 if purchases is None else world % _WORLDS
             p, q, gamma = plug_in if spend is None else spend.draws[world]
+            # Drawn in the order of the ids, so that the order of the rows changes nothing.
             active = np.flatnonzero(rng.uniform(size=len(x)) < its.alive[node][history])
             future = its.inverse[history[active]]
             count = self.purchase_model_._process.draw(
                 take(its.futures[node], future), its.t[node][future], rng
             )
             active, count = active[count > 0], count[count > 0]
+            # Gamma spend over a gamma rate: the total of all n purchases in one draw each.
             scaled = rng.gamma(p * count) / rng.gamma(q + p * x[active])
             value = ratio[active] * (gamma + paid[active]) * scaled
             totals[world] = np.bincount(group[active], weights=value, minlength=n_groups)
@@ -585,6 +587,7 @@ class ValueAhead:
         x = _frequency(self.snapshot)
         m = np.where(x > 0, _monetary_value(self.snapshot), 0.0)
         plain = self.purchases.mean().to_numpy()
+        # Discounting acts through its mean: a quantile of the discounted sum has no closed form.
         factor = np.where(plain > 0, self._discounted / np.where(plain > 0, plain, 1.0), 1.0)
         return self.model.spend_model_.params_["gamma"] + x * m, factor * self._margins
 
@@ -594,18 +597,18 @@ class ValueAhead:
         unit, ratio = self.unit_values()
         gain = unit * ratio
         # A negative unit value turns the distribution around.
-        wanted = np.concatenate([levels, 1.0 - levels]) if (gain < 0).any() else levels
+        both = np.concatenate([levels, 1.0 - levels]) if (gain < 0).any() else levels
         its = self.doubted
         inverse = its.rows
         x = _frequency(self.snapshot)
         first = np.empty(its.alive.shape[1], dtype=np.int64)
         first[inverse] = np.arange(len(inverse))
         gamma = self.model.spend_model_.params_["gamma"]
-        scaled = _scaled_quantiles(its, x[first], self.model._spend_nodes(), gamma, wanted)
+        scaled = _scaled_quantiles(its, x[first], self.model._spend_nodes(), gamma, both)
         share = np.clip(gamma / np.maximum(np.abs(unit), 1e-300), 0.0, 1.0)
         values = np.exp(interpolate_share(scaled[inverse], share))
         chosen = values[:, : len(levels)]
-        if len(wanted) > len(levels):
+        if len(both) > len(levels):
             chosen = np.where(gain[:, None] < 0, values[:, len(levels) :], chosen)
         columns = pd.Index(levels, name="q")
         ids = self.snapshot.customer_id
@@ -660,12 +663,14 @@ def _scaled_quantiles(
         At the three shares ``w``; ``-inf`` where the quantile is 0.
     """
     out = np.full((len(x), 3, len(levels)), -np.inf)
+    # Of whoever is less likely active than the highest level reaches, every quantile is 0.
     open_rows = np.flatnonzero(over_nodes(ahead.alive) > 1.0 - levels.max())
     n_max = 15
     while len(open_rows):
         still = []
         _, shares = thin_counts(n_max)
         totals = _ScaledTotals(n_max, params, gamma, x)
+        # Few histories need long counts, so the longest support is paid for by them alone.
         groups = np.unique(ahead.inverse[open_rows])
         size = max(1, 1_000_000 // ((n_max + 1) * len(ahead.futures)))
         for piece, rows, position in chunks(ahead.inverse, groups, open_rows, size):

@@ -260,9 +260,11 @@ def _simulate_periods(
     purchases, spend = model.purchase_posterior_, model.spend_posterior_
     at = [model._look_ahead(snapshot, length) for length in lengths]
     clock = np.column_stack([one.t[0][one.inverse[one.rows]] for one in at])[order]
+    # Operational time: a period before the season counts for less of the future than its days say.
     share = clock / np.where(clock[:, -1:] > 0, clock[:, -1:], 1.0)
     units = np.array([in_units(length, snapshot.time_unit) for length in lengths])
     delta = discount_rate_per_unit(model.annual_discount_rate, snapshot.time_unit)
+    # Purchases lie anywhere in a period; its middle errs by the square of the length.
     middle = (units + np.r_[0.0, units[:-1]]) / 2.0
     params = model.spend_model_.params_
     x = snapshot.frame["frequency"].to_numpy(np.float64)[order]
@@ -280,6 +282,7 @@ def _simulate_periods(
         active = np.flatnonzero(rng.uniform(size=len(x)) < its.alive[node][history])
         future = its.inverse[history[active]]
         ends = its.t[node][future][:, None] * share[active]
+        # One path for all periods: totals of successive periods depend on each other.
         count = draw_path(its.process, take(its.futures[node], future), ends, rng)
         scale = ratio[active] * (gamma + x[active] * m[active]) / rng.gamma(q + p * x[active])
         for k in range(len(lengths)):
@@ -335,6 +338,7 @@ def _newcomer_curves(
         In time units after the first purchase, from 0.
     """
     length = in_units(horizon, snapshot.time_unit)
+    # Fortnights where the horizon is a year; payback is interpolated between them.
     edges = np.linspace(0.0, length, 27)[1:]
     new = _newcomer(snapshot)
     posterior, spend = model.purchase_posterior_, model.spend_posterior_
@@ -358,6 +362,7 @@ def _newcomer_curves(
     opened = np.array([first])
     if draws is not None and spend is not None:
         p, q, gamma = spend.draws.T
+        # A draw with q <= 1 has no mean; it is held finite, since quantiles of the value are.
         each = np.r_[each, p * gamma / np.maximum(q - 1.0, 1e-3)]
         noise = np.random.default_rng([model.random_state, 4]).standard_normal(len(draws))
         opened = np.r_[opened, first + error * noise]
@@ -369,6 +374,7 @@ def _newcomer_curves(
 
 def _newcomer(snapshot: Snapshot) -> Snapshot:
     """Return the history of a customer who has just bought for the first time."""
+    # Covariates at their means: of a customer not yet seen nothing else is known.
     row = snapshot.frame.drop(columns="customer_id").mean(numeric_only=True).to_frame().T
     row = row.assign(frequency=0.0, recency=0.0, T=0.0, monetary_value=0.0)
     row.insert(0, "customer_id", ["new"])

@@ -82,6 +82,7 @@ def upgrade_probability(
     if costs is not None:
         factors = costs.factors(snapshot, ahead.purchases.probability_alive())
     p_buys: FloatArray = near.chances()["buys"].to_numpy(np.float64)
+    # Customers with one history share its simulated futures; their spend differs only in scale.
     first = np.empty(near.alive.shape[1], dtype=np.int64)
     first[near.rows] = np.arange(len(near.rows))
     place = np.argsort(near.rows, kind="stable")
@@ -148,14 +149,16 @@ class _Later:
         ratio = self._ahead._margins[at][:, None]
         n = self._n[row]
         unit = gamma + x * m
+        # The later value is linear in what the n purchases bring: the goal becomes a sum of money.
         per_money = ratio * self._bought[row] * p / np.maximum(p * (x + n) + q - 1.0, _TINY)
-        wanted = goal[:, None] + factor[:, None] * self._cost[row]
+        needed = goal[:, None] + factor[:, None] * self._cost[row]
         possible = per_money > 0
-        more = np.where(possible, wanted / np.where(possible, per_money, 1.0) - unit, np.inf)
-        more = np.where(~possible & (wanted <= 0), -1.0, more)
+        more = np.where(possible, needed / np.where(possible, per_money, 1.0) - unit, np.inf)
+        more = np.where(~possible & (needed <= 0), -1.0, more)
         scale = np.maximum(gamma + x * np.maximum(m, 0.0), _TINY)
         with np.errstate(invalid="ignore"):
             level = np.where(np.isinf(more), 1.0, more / (more + scale))
+        # That sum over gamma + x m is beta prime, so its tail is exact: only n and moment are drawn.
         spends = 1.0 - betainc(np.maximum(p * n, _TINY), p * x + q, np.clip(level, 0.0, 1.0))
         enough = np.where(more <= 0, 1.0, np.where(n > 0, spends, 0.0))
         after = (self._weight[row] * enough[:, 1:]).sum(axis=1)
@@ -180,6 +183,7 @@ def _simulate(
         name: (value[future] if np.ndim(value) else np.full(len(future), value))[:, None]
         for name, value in params._asdict().items()
     }
+    # The same quasi-random points for each row: one customer alone gets the same figure.
     u = _points()[:, None, :]
     k = int(getattr(near.process, "k", 1))
     stage: Any = 0
@@ -192,6 +196,7 @@ def _simulate(
     if "s" in fields:
         departure = np.maximum(gammaincinv(fields["s"], u[1]), 1e-300) / fields["beta"]
         span = np.minimum(span, -np.log(u[2]) / departure)
+    # Drawn given at least one purchase, with the chance of that as weight: no draw is wasted.
     least = np.broadcast_to(k - stage, rate.shape)
     none = pdtr(least - 1.0, rate * span)
     weight = 1.0 - none
@@ -203,6 +208,7 @@ def _simulate(
         last = np.ceil(np.log(u[2]) / np.log1p(-p))
         n = np.minimum(due, np.maximum(last, 1.0))
     tick = n * k - stage
+    # Given how many ticks fall into the span, the j-th is a beta order statistic.
     moment = betaincinv(tick, np.maximum(ticks - tick, 0.0) + 1.0, u[4]) * span / t
     total = weight.sum(axis=1, keepdims=True)
     weight = np.where(total > 0, weight / np.where(total > 0, total, 1.0), 1.0 / N_DRAWS)
