@@ -158,7 +158,7 @@ class _Later:
         scale = np.maximum(gamma + x * np.maximum(m, 0.0), _TINY)
         with np.errstate(invalid="ignore"):
             level = np.where(np.isinf(more), 1.0, more / (more + scale))
-        # That sum over gamma + x m is beta prime, so its tail is exact: only n and moment are drawn.
+        # That sum over gamma + x m is beta prime, so its tail is exact; only n, moment are drawn.
         spends = 1.0 - betainc(np.maximum(p * n, _TINY), p * x + q, np.clip(level, 0.0, 1.0))
         enough = np.where(more <= 0, 1.0, np.where(n > 0, spends, 0.0))
         after = (self._weight[row] * enough[:, 1:]).sum(axis=1)
