@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from crmml.exceptions import MissingColumnsError, TooLittleDataError
-from crmml.features.periods import Period
-from crmml.features.purchases import (
-    cents,
-    fetch,
-    margin_cents,
-    period_at,
-    period_of,
-    start_of,
-    sum_cents,
-)
+from crmml.features.periods import Period, collapse_periods
+from crmml.features.purchases import fetch, period_at, start_of, sum_cents
 from crmml.features.snapshot import own_lines
 
 if TYPE_CHECKING:
@@ -96,7 +88,10 @@ def measure_cohorts(
     if by is not None:
         rows = _with_group(rows, tables, by)
         key = ["cohort", "group", "age"]
-    sums: dict[str, Any] = {"active": (rows.bought > 0).sum(), "revenue": sum_cents(rows.net)}
+    sums: dict[str, Any] = {
+        "active": (rows.purchases > 0).sum(),
+        "revenue": sum_cents(rows.revenue),
+    }
     if "margin" in rows.columns:
         sums["margin"] = sum_cents(rows.margin)
     table = fetch(rows.group_by(key).agg(**sums), key)
@@ -113,16 +108,8 @@ def _active(
     """Gather lines into a row per customer and period, with cohort and age."""
     lines = own_lines(tables.transactions, own_seller)
     lines = lines.filter(lines.timestamp < start_of(period_at(cutoff, period), period))
-    lines = lines.mutate(cents=cents(lines.amount), period=period_of(lines.timestamp, period))
-    sums: dict[str, Any] = {
-        "bought": lines.count(where=lines.cents >= 0),
-        "net": sum_cents(lines.cents),
-    }
-    margin = margin_cents(lines)
-    if margin is not None:
-        sums["margin"] = sum_cents(margin)
-    rows = lines.group_by("customer_id", "period").agg(**sums)
-    bought = rows.filter(rows.bought > 0)
+    rows = collapse_periods(lines, period)
+    bought = rows.filter(rows.purchases > 0)
     firsts = bought.group_by("customer_id").agg(cohort=bought.period.min())
     rows = rows.inner_join(firsts, "customer_id")
     # what came back before the first purchase belongs to no age

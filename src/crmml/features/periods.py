@@ -129,10 +129,15 @@ def _grouped(tables: Tables, groups: pd.Series[str]) -> Iterator[ir.Table]:
         yield stored
 
 
-def _bought(
-    tables: Tables, who: ir.Table, period: Period, lapse: int, own_seller: str | None
-) -> pd.DataFrame:
-    lines = own_lines(tables.transactions, own_seller)
+def collapse_periods(lines: ir.Table, period: Period) -> ir.Table:
+    """Gather the lines of each customer and calendar period into one row.
+
+    Returns
+    -------
+    Table
+        ``customer_id``, ``period`` (a number), ``purchases`` (days with one; returns alone are
+        none), ``revenue`` and, where the lines have it, ``margin``, both in cents.
+    """
     lines = lines.mutate(cents=cents(lines.amount), period=period_of(lines.timestamp, period))
     margin = margin_cents(lines)
     measures: dict[str, Any] = {
@@ -141,7 +146,13 @@ def _bought(
     }
     if margin is not None:
         measures["margin"] = sum_cents(margin)
-    active = lines.group_by("customer_id", "period").agg(**measures)
+    return lines.group_by("customer_id", "period").agg(**measures)
+
+
+def _bought(
+    tables: Tables, who: ir.Table, period: Period, lapse: int, own_seller: str | None
+) -> pd.DataFrame:
+    active = collapse_periods(own_lines(tables.transactions, own_seller), period)
     # the last period with a purchase before this one; returns alone are no purchase
     seen = active.mutate(at=ibis.ifelse(active.purchases > 0, active.period, ibis.null("int64")))
     earlier = ibis.window(group_by="customer_id", order_by="period", rows=(None, -1))
@@ -156,7 +167,7 @@ def _bought(
         "kept": (buys & (gap == 1)).sum(),
         "won_back": (buys & (gap > lapse)).sum(),
     }
-    if margin is not None:
+    if "margin" in rows.columns:
         sums["margin"] = sum_cents(rows.margin)
     table = fetch(rows.group_by("period", "group").agg(**sums), _KEY).set_index([*_KEY])
     for name in ("revenue", "margin"):
