@@ -73,7 +73,7 @@ def draw(ids: list[Any], *, returns: bool, seed: int) -> pd.DataFrame:
             "seller": rng.choice(np.array(["us", "Rival", "other"], dtype=object), n),
         }
     )
-    for name in ("quantity", "discount"):
+    for name in ("quantity", "discount", "margin"):
         lines.loc[rng.random(n) < 0.1, name] = np.nan
     return lines
 

@@ -70,17 +70,20 @@ def test_categories_bought_move_the_ratio_and_few_lines_move_it_little():
 
 def test_a_batch_of_one_gets_what_it_gets_among_all():
     world = simulate_world(300, seed=3, spend=Spend(return_rate=0.2), tables=())
-    whole = build_snapshot(world.transactions, world.end)
+    log = world.transactions
+    log = log.assign(margin=log["margin"].where(np.arange(len(log)) % 3 > 0))
+    whole = build_snapshot(log, world.end)
     rates = whole.provenance["margins"]
     assert MarginRates.from_dict(rates.to_dict()) == rates
-    one = world.transactions[world.transactions["customer_id"] == 7]
+    one = log[log["customer_id"] == 7]
     alone = build_snapshot(one, world.end, margins=rates)
     mine = whole.frame.set_index("customer_id").loc[[7]]
-    columns = ["expected_margin_ratio", "margin_weight"]
+    columns = ["expected_margin_ratio", "margin_weight", "margin_to_date", "margin_26w",
+               "profit_to_date", "lines_without_margin"]  # fmt: skip
     assert alone.frame.set_index("customer_id")[columns].equals(mine[columns])
     without = build_snapshot(one.drop(columns="margin"), world.end, margins=rates)
     assert without.frame["expected_margin_ratio"].tolist() == [rates.base]
-    shuffled = world.transactions.sample(frac=1, random_state=2)
+    shuffled = log.sample(frac=1, random_state=2)
     assert build_snapshot(shuffled, world.end).frame[columns].equals(whole.frame[columns])
 
 
@@ -89,3 +92,40 @@ def test_lines_without_a_margin_are_left_out_of_the_ratio():
     log.loc[log.index % 4 == 0, "margin"] = np.nan
     snapshot = build_snapshot(log, END)
     assert snapshot.provenance["margins"].base == pytest.approx(0.25, abs=1e-3)
+
+
+def _partly(rows: pd.DataFrame, hidden: pd.Series) -> pd.DataFrame:
+    return rows.assign(margin=rows["margin"].where(~hidden))
+
+
+def test_a_line_without_a_margin_gets_that_of_its_category():
+    """Categories of 20 % and 60 %; of one customer no line tells, of another some."""
+    many = pd.DataFrame(
+        {
+            "customer_id": [f"c{i % 40:02d}" for i in range(400)],
+            "timestamp": pd.Timestamp("2023-01-02") + pd.to_timedelta(np.arange(400) % 90, "D"),
+            "amount": 10.0,
+            "category": ["low", "high"] * 200,
+        }
+    )
+    many["margin"] = np.where(many["category"] == "low", 2.0, 6.0)
+    hidden = many["customer_id"].eq("c00") | (many["customer_id"].eq("c01") & (many.index > 100))
+    cutoff = "2023-06-01"
+    whole = build_snapshot(many, cutoff).frame.set_index("customer_id")
+    partly = build_snapshot(_partly(many, hidden), cutoff).frame.set_index("customer_id")
+
+    same = ["margin_to_date", "margin_26w", "margin_52w", "margin_rate", "profit_to_date"]
+    pd.testing.assert_frame_equal(partly[same], whole[same], atol=0.02)
+    told = partly["lines_without_margin"]
+    assert told["c00"] == 10
+    assert told["c01"] == int(hidden.sum()) - 10
+    assert told.sum() == hidden.sum()
+    assert (whole["lines_without_margin"] == 0).all()
+
+
+def test_without_any_known_margin_there_is_none():
+    rows = simulate_world(60, seed=3, tables=()).transactions
+    rows = rows.drop(columns=["margin", "cost"], errors="ignore").assign(margin=np.nan)
+    found = build_snapshot(rows, rows["timestamp"].max())
+    assert "margin_to_date" not in found.frame
+    assert found.provenance["absent"]["margin_to_date"] == "no line says what its margin is"

@@ -109,7 +109,7 @@ def in_batches(
     ------
     Batches
     """
-    how: dict[str, Any] = {"grain": grain, "own_seller": own_seller}
+    how: dict[str, Any] = {"grain": grain, "own_seller": own_seller, "margins": margins}
     with tempfile.TemporaryDirectory(dir=private_folder()) as private, sparing(tables.transactions):
         folder, spans = Path(private), dict[str, Spans]()
         with summarised(tables, cutoff, time_unit=time_unit, channels=channels, **how) as found:

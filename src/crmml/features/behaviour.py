@@ -18,13 +18,13 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from crmml._typing import MONTHS, Grain, TimeUnit
+from crmml.features.margins import margin_sums
 from crmml.features.purchases import (
     HOURS,
     cents,
     currency,
     in_time_units,
     insist,
-    margin_cents,
     start_of,
     sum_cents,
 )
@@ -214,6 +214,13 @@ FEATURES: tuple[Feature, ...] = (
         needs=_MARGIN,
         learned=False,
     ),
+    Feature(
+        "lines_without_margin",
+        "lines",
+        "lines whose margin is not known: that of their category stands in",
+        needs=_MARGIN,
+        learned=False,
+    ),
 )
 """All behaviour features."""
 
@@ -375,26 +382,18 @@ def fill_shelves(lines: ir.Table, *, has_returns: bool) -> ir.Table | None:
     -------
     Ibis table or None
         ``customer_id``, ``category`` (null for lines without one), ``bought`` (purchase lines),
-        ``value`` (of those, cents), ``last`` (their latest timestamp). Of the lines with a known
-        margin, where the data have any, also the sums ``a`` of the amounts, ``m`` of the margins
-        (cents; null without such lines), and ``aa``, ``am``, ``mm`` of their products. None where
-        lines have neither category nor margin.
+        ``value`` (of those, cents), ``last`` (their latest timestamp), and where the data have
+        margins the sums of :func:`crmml.features.margins.margin_sums`. None where lines have
+        neither category nor margin.
     """
-    margin = margin_cents(lines)
-    if margin is None and "category" not in lines.columns:
-        return None
     counted = lines.cents >= 0 if has_returns else None
-    measures: dict[str, ir.Value] = {}
+    measures = margin_sums(lines)
+    if not measures and "category" not in lines.columns:
+        return None
     if "category" in lines.columns:
         measures["bought"] = lines.count(where=counted)
         measures["value"] = sum_cents(lines.cents, where=counted)
         measures["last"] = lines.timestamp.max(where=counted)
-    if margin is not None:
-        amount = margin.notnull().ifelse(lines.cents, ibis.null("int64"))
-        measures |= {"a": sum_cents(amount), "m": sum_cents(margin)}
-        # Whole numbers: below 2**53 their sums in floating point are exact, in any order.
-        x, y = amount.cast("float64"), margin.cast("float64")
-        measures |= {"aa": (x * x).sum(), "am": (x * y).sum(), "mm": (y * y).sum()}
     if "category" in lines.columns:
         return lines.group_by("customer_id", "category").agg(**measures)
     shelves = lines.group_by("customer_id").agg(**measures)

@@ -14,6 +14,7 @@ from crmml._typing import Grain, TimeUnit
 from crmml.card import Card, Result, listed, moment
 from crmml.data.tables import Tables
 from crmml.exceptions import DataError, FutureLeakError, first_few
+from crmml.features.margins import complete_margins
 from crmml.features.purchases import (
     cents,
     check_edge,
@@ -21,7 +22,6 @@ from crmml.features.purchases import (
     collapse_lines,
     currency,
     fetch,
-    margin_cents,
 )
 from crmml.features.snapshot import Snapshot, build_snapshot, own_lines
 from crmml.features.windows import Window
@@ -136,7 +136,7 @@ def build_outcomes(
     lines = lines.mutate(cents=cents(lines.amount))
     before = lines.filter(lines.timestamp < window.cutoff, lines.cents >= 0)
     after = lines.filter(lines.timestamp >= window.opens, lines.timestamp < window.closes)
-    margin = margin_cents(after)
+    margin = complete_margins(after)
     periods = collapse_lines(after, grain, **({} if margin is None else {"margin": margin.sum()}))
     sums = {"purchases": periods.count(where=periods.lines > 0), "net": periods.net.sum()}
     if margin is not None:

@@ -13,6 +13,8 @@ so many lines of like size speak for themselves, and a single one hardly does. T
 come from moments (with *n = s^2 / q*, the effective number of lines): the mean of ``d^2 / q`` is
 ``between n + within``, that of the squared residuals of the lines over *q* ``between + within``.
 The ratios of the categories are shrunk to the base by the same rule.
+
+A line without a margin, where others have one, gets that of its category, never none in silence.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import FloatArray
-from crmml.features.purchases import fetch, sum_cents
+from crmml.features.purchases import fetch, margin_cents, sum_cents
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -131,6 +133,78 @@ def _six(value: float) -> float:
     return float(f"{value:.6g}")
 
 
+def margin_sums(lines: ir.Table) -> dict[str, ir.Value]:
+    """Write the sums that ratios rest on, over the lines with a known margin.
+
+    Returns
+    -------
+    dict
+        ``a`` of the amounts and ``m`` of the margins (cents; null without such lines), ``aa``,
+        ``am``, ``mm`` of their products, and ``unknown``, the number of lines without a margin.
+        Empty where the data have neither margin nor cost.
+    """
+    margin = margin_cents(lines)
+    if margin is None:
+        return {}
+    amount = margin.notnull().ifelse(lines.cents, ibis.null("int64"))
+    # Whole numbers: below 2**53 their sums in floating point are exact, in any order.
+    x, y = amount.cast("float64"), margin.cast("float64")
+    sums = {"aa": (x * x).sum(), "am": (x * y).sum(), "mm": (y * y).sum()}
+    unknown = {"unknown": lines.count(where=margin.isnull())}
+    return {"a": sum_cents(amount), "m": sum_cents(margin)} | sums | unknown
+
+
+def lacks_margins(shelves: ir.Table | None) -> bool:
+    """Say whether some line has no margin although the data have a column for it.
+
+    Parameters
+    ----------
+    shelves : Ibis table or None
+        With the sums of :func:`margin_sums` by whatever group, if there are any.
+    """
+    if shelves is None or "unknown" not in shelves.columns:
+        return False
+    return bool((shelves.unknown.sum() > 0).to_pyarrow().as_py())
+
+
+def complete_margins(
+    lines: ir.Table, shelves: ir.Table | None = None, rates: MarginRates | None = None
+) -> ir.IntegerValue | None:
+    """Write the margin of each line in cents; a line without one gets that of its category.
+
+    Parameters
+    ----------
+    lines : Ibis table
+        With ``cents``.
+    shelves : Ibis table, optional
+        From :func:`crmml.features.behaviour.fill_shelves`, if at hand.
+    rates : MarginRates, optional
+        Stored; by default fitted on these lines.
+
+    Returns
+    -------
+    expression or None
+        None where the data have neither margin nor cost, or where no line says what a margin is.
+    """
+    margin = margin_cents(lines)
+    if margin is None:
+        return None
+    parts = "category" in lines.columns
+    if shelves is None:
+        named = lines if parts else lines.mutate(category=ibis.null("string"))
+        shelves = named.group_by("category").agg(**margin_sums(named))
+    if not lacks_margins(shelves):
+        return margin
+    if rates is None:
+        rates = _fit_categories(shelves.filter(shelves.m.notnull()))
+    if rates is None:
+        return None
+    rate = _rate_of(lines.category, rates) if parts else ibis.literal(_millionths(rates.base))
+    # Engines round halves each in its own way; they agree on what a floor is.
+    guess = (lines.cents.cast("float64") * rate.cast("float64") / 1e6 + 0.5).floor()
+    return margin.coalesce(guess.cast("int64"))
+
+
 def customer_ratios(
     shelves: ir.Table | None, rates: MarginRates | None = None
 ) -> tuple[pd.DataFrame, MarginRates] | None:
@@ -229,13 +303,8 @@ def _sum_customers(shelves: ir.Table, rates: MarginRates) -> ir.Table:
     and with ratios in millionths. Beyond that, and in the residuals, the last digits may depend on
     the order; what is made of them is rounded.
     """
-    rate: Any = ibis.literal(_millionths(rates.base), type="int64")
-    if rates.categories:
-        pairs = rates.categories.items()
-        rate = shelves.category.cases(
-            *((name, ibis.literal(_millionths(r), type="int64")) for name, r in pairs), else_=rate
-        )
-    shelves = shelves.mutate(rate=rate.cast("float64"), a=shelves.a.cast("float64"))
+    rate = _rate_of(shelves.category, rates).cast("float64")
+    shelves = shelves.mutate(rate=rate, a=shelves.a.cast("float64"))
     share = shelves.rate / 1e6
     # The sum of (m - share a)^2 over lines; what rounding leaves of equal terms is nothing.
     own = shelves.mm - 2 * share * shelves.am + share * share * shelves.aa
@@ -249,6 +318,16 @@ def _sum_customers(shelves: ir.Table, rates: MarginRates) -> ir.Table:
         own_residual=own.sum(),
         mix_residual=(mix * mix * shelves.aa).sum(),
     )
+
+
+def _rate_of(category: ir.StringValue, rates: MarginRates) -> ir.IntegerValue:
+    """Write the ratio of a category in millionths: its own, or that of the base."""
+    base: Any = ibis.literal(_millionths(rates.base), type="int64")
+    if not rates.categories:
+        return base
+    pairs = rates.categories.items()
+    known = ((name, ibis.literal(_millionths(ratio), type="int64")) for name, ratio in pairs)
+    return category.cases(*known, else_=base)
 
 
 def _millionths(ratio: float) -> int:

@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from crmml.data.engine import kept
 from crmml.exceptions import ParameterError, TooLittleDataError
+from crmml.features.margins import complete_margins
 from crmml.features.purchases import (
     cents,
     fetch,
-    margin_cents,
     period_at,
     period_of,
     start_of,
@@ -139,7 +139,7 @@ def collapse_periods(lines: ir.Table, period: Period) -> ir.Table:
         none), ``revenue`` and, where the lines have it, ``margin``, both in cents.
     """
     lines = lines.mutate(cents=cents(lines.amount), period=period_of(lines.timestamp, period))
-    margin = margin_cents(lines)
+    margin = complete_margins(lines)
     measures: dict[str, Any] = {
         "purchases": lines.timestamp.date().nunique(where=lines.cents >= 0),
         "revenue": sum_cents(lines.cents),

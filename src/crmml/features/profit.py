@@ -86,6 +86,8 @@ def attach_profit(
     shelves: ir.Table | None,
     cutoff: pd.Timestamp,
     rates: MarginRates | None = None,
+    *,
+    incomplete: bool = False,
 ) -> tuple[pd.DataFrame, dict[str, str], MarginRates | None]:
     """Add what customers have cost, what was left, and their shrunk margin ratio.
 
@@ -101,12 +103,14 @@ def attach_profit(
         Exclusive.
     rates : MarginRates, optional
         Of the training; by default fitted on these customers.
+    incomplete : bool
+        Whether some lines have no margin although others do.
 
     Returns
     -------
     frame : DataFrame
         With the columns of :data:`COSTS` that are known, ``profit_to_date``,
-        ``expected_margin_ratio`` and ``margin_weight``.
+        ``expected_margin_ratio``, ``margin_weight`` and ``lines_without_margin``.
     unknown : dict of str to str
         Parts that are not known, and why.
     rates : MarginRates or None
@@ -135,9 +139,18 @@ def attach_profit(
     if "margin_to_date" in frame:
         earned = np.rint(frame["margin_to_date"].to_numpy(np.float64) * 100.0)
         added["profit_to_date"] = (earned - spent) / 100.0
+        added["lines_without_margin"] = np.zeros(len(frame))
+        if incomplete and shelves is not None:
+            added["lines_without_margin"] = _count_unknown(shelves, ids)
     order = ("service_cost", "contact_cost", "action_cost", "profit_to_date",
-             "expected_margin_ratio", "margin_weight")  # fmt: skip
+             "expected_margin_ratio", "margin_weight", "lines_without_margin")  # fmt: skip
     return frame.assign(**{n: added[n] for n in order if n in added}), unknown, rates
+
+
+def _count_unknown(shelves: ir.Table, ids: pd.Index[Any]) -> npt.NDArray[np.float64]:
+    """Count the lines without a margin, in the order of the customers."""
+    counts = fetch(shelves.group_by("customer_id").agg(n=shelves.unknown.sum().cast("float64")))
+    return counts.set_index("customer_id")["n"].reindex(ids).fillna(0.0).to_numpy()
 
 
 def _sum_cost(

@@ -484,6 +484,7 @@ def build_snapshot(
         behaviour=behaviour,
         channels=channels,
         own_seller=own_seller,
+        margins=margins,
     ) as found:
         frame = purchases.fetch(found.query)
         if found.periods is not None:
@@ -498,12 +499,15 @@ def build_snapshot(
 class Beside(NamedTuple):
     """What profit is summed from: all tables, the columns of the lines, and their shelves.
 
+    ``incomplete`` says whether some lines have no margin although others do.
+
     The shelves are those of :func:`crmml.features.behaviour.fill_shelves`.
     """
 
     tables: Tables
     columns: tuple[str, ...]
     shelves: ir.Table | None
+    incomplete: bool
 
 
 class Summarised(NamedTuple):
@@ -543,11 +547,17 @@ class Summarised(NamedTuple):
 
         if self.beside is None:
             return frame
-        tables, columns, shelves = self.beside
-        frame, unknown, rates = attach_profit(frame, tables, shelves, self.cutoff, margins)
+        tables, columns, shelves, incomplete = self.beside
+        frame, unknown, rates = attach_profit(
+            frame, tables, shelves, self.cutoff, margins, incomplete=incomplete
+        )
         frame = attach_touches(frame, tables, self.cutoff)
         known = [*columns, *traits.columns_beside(tables)]
         absent = traits.find_absent(known, grain)
+        if rates is None:
+            silent = {f.name: "no line says what its margin is" for f in traits.FEATURES
+                      if "margin|cost" in f.needs}  # fmt: skip
+            absent = silent | absent
         self.provenance.update(absent=absent | unknown, margins=rates)
         return frame
 
@@ -562,18 +572,20 @@ def summarised(
     behaviour: bool = True,
     channels: Mapping[str, str] | None = None,
     own_seller: str | None = None,
+    margins: MarginRates | None = None,
 ) -> Iterator[Summarised]:
     """Write a snapshot as a query, which can be asked while the context lasts.
 
     Parameters
     ----------
-    tables, cutoff, grain, time_unit, behaviour, channels, own_seller
+    tables, cutoff, grain, time_unit, behaviour, channels, own_seller, margins
         See :func:`build_snapshot`.
     """
     from crmml.data.engine import kept
     from crmml.data.tables import Tables, open_tables
     from crmml.features import behaviour as traits
     from crmml.features import purchases
+    from crmml.features.margins import complete_margins, lacks_margins
 
     purchases.check_grain(grain, time_unit)
     end = purchases.read_edge(cutoff, grain, "cutoff")
@@ -581,6 +593,9 @@ def summarised(
     lines, n_lines, has_returns = _lines_before(opened, end, own_seller)
     last = purchases.last_period_before(end, grain)
     clock: dict[str, Any] = {"last_period": last, "grain": grain}
+    names: dict[str, str] = {}
+    if behaviour and "channel" in lines.columns:
+        names = dict(channels) if channels is not None else _rank_channels(lines)
     provenance: dict[str, Any] = {
         "first_timestamp": str(opened.first_timestamp),
         "last_timestamp": str(opened.last_timestamp),
@@ -588,21 +603,15 @@ def summarised(
         "lines": n_lines,
         "own_seller": own_seller,
         "behaviour": behaviour,
-    }
-
-    names: dict[str, str] = {}
-    if behaviour and "channel" in lines.columns:
-        names = dict(channels) if channels is not None else _rank_channels(lines)
-    if behaviour:
-        provenance["channels"] = names
-    margin = purchases.margin_cents(lines) if behaviour else None
-    measures = {} if margin is None else {"margin": purchases.sum_cents(margin)}
-    collapsed = purchases.collapse_lines(lines, grain, **measures)
+    } | ({"channels": names} if behaviour else {})
     shelves = traits.fill_shelves(lines, has_returns=has_returns) if behaviour else None
     with ExitStack() as stack:
-        periods = stack.enter_context(kept(collapsed)) if behaviour else collapsed
-        if shelves is not None and margin is not None:  # then they are asked three times
+        if shelves is not None and "m" in shelves.columns:  # then they are asked three times
             shelves = stack.enter_context(kept(shelves))
+        margin = complete_margins(lines, shelves, margins) if behaviour else None
+        measures = {} if margin is None else {"margin": purchases.sum_cents(margin)}
+        collapsed = purchases.collapse_lines(lines, grain, **measures)
+        periods = stack.enter_context(kept(collapsed)) if behaviour else collapsed
         followed = periods
         if behaviour or has_returns:
             followed = purchases.follow_purchases(periods, has_returns=has_returns)
@@ -618,8 +627,9 @@ def summarised(
                 customers, cutoff=end, channels=names.values(), time_unit=time_unit, **clock
             )
         query = customers.select("customer_id", **columns)
-        beside = Beside(opened, tuple(lines.columns), shelves) if behaviour else None
-        yield Summarised(query, periods if behaviour else None, end, last, provenance, beside)
+        beside = Beside(opened, tuple(lines.columns), shelves, lacks_margins(shelves))
+        found = Summarised(query, periods, end, last, provenance, beside)
+        yield found if behaviour else found._replace(periods=None, beside=None)
 
 
 def _lines_before(

@@ -47,9 +47,8 @@ def known_costs(frame: pd.DataFrame) -> list[str]:
 
 def margin_to_date(frame: pd.DataFrame, ratio: float | pd.Series[float]) -> pd.Series[float]:
     """Return the margin of the lines, or net spend times a ratio where they have none."""
-    if "margin_to_date" in frame and frame["margin_to_date"].notna().all():
-        return frame["margin_to_date"]
-    return (ratio * frame["net_spend"]).rename("margin_to_date")
+    assumed = (ratio * frame["net_spend"]).rename("margin_to_date")
+    return frame["margin_to_date"].fillna(assumed) if "margin_to_date" in frame else assumed
 
 
 def profit_to_date(frame: pd.DataFrame, ratio: float | pd.Series[float]) -> pd.Series[float]:
@@ -104,7 +103,8 @@ class Profit:
                 "profit_unknown",
                 "text",
                 "",
-                "costs that are not known, parted by commas; null where all are",
+                "costs that are not known, and margin where some lines have none; parted by "
+                "commas; null where all is known",
             ),
             Output("margin_ratio", "number", "share", "margin per unit of revenue expected"),
             Output("margin_basis", "text", "", "purchases, base or assumed"),
@@ -140,11 +140,13 @@ class Profit:
 
     @staticmethod
     def _unknown(frame: pd.DataFrame, known: list[str]) -> pd.Series[str]:
-        """Name the costs that are not known of each customer."""
+        """Name what is not known of each customer: costs, and the margin of some lines."""
         text = pd.Series("", frame.index, dtype="str")
         for part in COSTS:
             missing = frame[part.name].isna() if part.name in known else True
             text = text.where(~(pd.Series(missing, frame.index)), text + f",{part.name}")
+        if "lines_without_margin" in frame:
+            text = text.where(~(frame["lines_without_margin"] > 0), text + ",margin")
         return text.str.removeprefix(",").where(text != "")
 
     def _ahead(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:

@@ -224,7 +224,9 @@ def find_margin(configured: float, snapshot: Snapshot) -> tuple[float | str, Not
     frame = snapshot.frame
     assumed = f"{configured:.1%} of revenue, as configured"
     if "margin_to_date" not in frame or "expected_margin_ratio" not in frame:
-        text = f"{assumed} (an assumption: the data have no column margin or cost)"
+        absent = snapshot.provenance.get("absent", {}).get("margin_to_date", "")
+        why = absent if absent.startswith("no line") else "the data have no column margin or cost"
+        text = f"{assumed} (an assumption: {why})"
         return configured, Note("margin_assumed", "warn", text, "margin", "decisions")
     earned, spent = float(frame["margin_to_date"].sum()), float(frame["net_spend"].sum())
     observed = earned / spent if spent > 0 else float("nan")
@@ -235,6 +237,12 @@ def find_margin(configured: float, snapshot: Snapshot) -> tuple[float | str, Not
         f"{observed:.1%} of revenue, as observed before {snapshot.cutoff.date()}; each customer's "
         "own ratio is shrunk to it and to the categories bought"
     )
+    unknown = int(frame["lines_without_margin"].sum())
+    if unknown:
+        text += (
+            f"; {unknown:,} of {snapshot.provenance['lines']:,} lines have no margin, so that of "
+            "their category stands in"
+        )
     return "expected_margin_ratio", Note("margin_observed", "info", text, "margin", "decisions")
 
 

@@ -9,6 +9,7 @@ import pytest
 from crmml.exceptions import ParameterError
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.models import LifetimeValueModel, ModifiedBetaGeoModel, ParetoNBDModel
+from crmml.models.value.cost_to_serve import CostToServe
 from crmml.models.value.over_time import acquisition_cohort, period_ends
 from crmml.testing.simulate import Purchases, Spend, simulate_world
 
@@ -125,3 +126,34 @@ def test_payback_comes_where_the_value_reaches_the_cost(value, snapshot):
     assert found["payback_lower"].item() <= found["payback"].item()
     dear = value.new_customer_value(snapshot, "52W", acquisition_cost=cost * 5)
     assert np.isinf(dear["payback"].item())
+
+
+def test_what_serving_costs_is_taken_from_every_view_of_the_value(value, snapshot):
+    costs = CostToServe(per_time=0.05, per_purchase=0.8, spread=0.0, noise=0.0, parts=())
+    far = value.ahead(snapshot, "52W")
+    net = far.clv() - costs.expected(far)
+    table = value.clv_by_period(snapshot, "52W", "quarter", costs=costs)
+    assert table["expected"].sum() == pytest.approx(net.sum())
+    gross = value.clv_by_period(snapshot, "52W", "quarter")
+    spent = gross["expected"] - table["expected"]
+    np.testing.assert_allclose(gross[0.1] - table[0.1], spent)
+    early = value.clv_between(snapshot, snapshot.cutoff, snapshot.cutoff + pd.Timedelta(weeks=13),
+                              costs=costs)  # fmt: skip
+    late = value.clv_between(snapshot, "13W", "52W", costs=costs)
+    np.testing.assert_allclose(early + late, net)
+
+    new, plain = (value.new_customer_value(snapshot, "52W", costs=c) for c in (costs, None))
+    # a newcomer costs something at the first purchase, and from then on
+    assert 0.8 < plain["value"].item() - new["value"].item() < 0.8 * 20 + 0.05 * 52
+
+
+def test_unknown_and_zero_costs_of_a_channel_are_told_apart(value, snapshot):
+    channel = pd.Series(np.arange(len(snapshot)) % 2, snapshot.customer_id, name="channel")
+    cost = pd.Series(np.where(channel == 0, np.nan, 0.0), snapshot.customer_id)
+    table = value.new_customer_value(
+        snapshot, "26W", by=channel, acquisition_cost=cost, least=10**6
+    )
+    assert table.loc[0, ["acquisition_cost", "value_to_cost", "payback"]].isna().all()
+    assert table.loc[1, "acquisition_cost"] == 0
+    assert table.loc[1, "payback"] == 0
+    assert np.isnan(table.loc[1, "value_to_cost"])

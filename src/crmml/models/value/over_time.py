@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from crmml._typing import Duration, FloatArray
+from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError
 from crmml.features.snapshot import Snapshot
 from crmml.features.windows import length_of, read_moment
@@ -19,6 +19,9 @@ from crmml.models.purchase.distribution import take
 from crmml.stats.discounting import UNIT_DAYS, discount_rate_per_unit, in_units
 from crmml.stats.paths import draw_path
 from crmml.stats.survival import survival
+
+if TYPE_CHECKING:
+    from crmml.models.value.cost_to_serve import CostToServe
 
 Every: TypeAlias = Literal["month", "quarter"] | str | Duration
 _CALENDAR = {"month": "MS", "quarter": "QS"}
@@ -97,6 +100,8 @@ class ValueOverTime:
         snapshot: Snapshot,
         start: str | Duration | pd.Timestamp,
         end: str | Duration | pd.Timestamp,
+        *,
+        costs: CostToServe | None = None,
     ) -> pd.Series[float]:
         """Expect the discounted margin of the purchases between two moments after the cutoff.
 
@@ -107,8 +112,10 @@ class ValueOverTime:
         snapshot : Snapshot
         start, end : str, Duration or Timestamp
             How much later than the cutoff, or when; ``start`` may be the cutoff.
+        costs : CostToServe, optional
+            Taken from the margin: the value is then net of what serving is expected to cost.
         """
-        upper: pd.Series[float] = self.clv(snapshot, _until(snapshot, end))
+        upper = _net_value(self, snapshot, _until(snapshot, end), costs)
         is_cutoff = isinstance(start, pd.Timestamp) and start == snapshot.cutoff
         if is_cutoff:
             return upper
@@ -117,8 +124,7 @@ class ValueOverTime:
             _until(snapshot, end), snapshot.time_unit
         ):
             raise ParameterError("start", "not after the end", start)
-        before: pd.Series[float] = self.clv(snapshot, lower)
-        return (upper - before).rename("clv")
+        return (upper - _net_value(self, snapshot, lower, costs)).rename(str(upper.name))
 
     def clv_by_period(
         self: Any,
@@ -128,6 +134,7 @@ class ValueOverTime:
         *,
         by: str | pd.Series[Any] | None = None,
         q: float | Sequence[float] = (0.1, 0.9),
+        costs: CostToServe | None = None,
     ) -> pd.DataFrame:
         """Lifetime value of the base or of groups in each period of the horizon, with intervals.
 
@@ -141,21 +148,29 @@ class ValueOverTime:
             Groups, as in :meth:`total`; acquisition cohorts are :func:`acquisition_cohort`.
         q : float or sequence of float
             Levels of the interval of each sum.
+        costs : CostToServe, optional
+            Taken from the margin: all values are then net of what serving is expected to cost.
 
         Returns
         -------
         DataFrame
             On the group and ``ends``: ``starts``, ``customers``, ``active`` (expected at the end),
             ``expected`` (discounted to the cutoff) and a column per level. ``expected`` adds up to
-            the sum of ``clv``. Intervals come from simulated futures under the posterior, each
-            period discounted from its middle.
+            the sum of ``clv``, or with costs to that of ``net_clv``. Intervals come from simulated
+            futures under the posterior, each period discounted from its middle; costs are taken
+            at their expectation.
         """
         levels = check_levels(q)
         ends = period_ends(snapshot.cutoff, horizon, every)
         lengths = [_until(snapshot, end) for end in ends]
         group, names = self._groups(snapshot, by)
-        known = np.array([self.clv(snapshot, length).to_numpy() for length in lengths])
-        expected = np.diff(known, axis=0, prepend=np.zeros((1, known.shape[1])))
+        margin = np.array([self.clv(snapshot, length).to_numpy() for length in lengths])
+        net = margin
+        if costs is not None:
+            net = np.array([_net_value(self, snapshot, length, costs) for length in lengths])
+        nothing = np.zeros((1, net.shape[1]))
+        expected = np.diff(net, axis=0, prepend=nothing)
+        spent = np.diff(margin - net, axis=0, prepend=nothing)
         alive = [self.probability_alive_later(snapshot, length).to_numpy() for length in lengths]
         draws = _simulate_periods(self, snapshot, lengths, group, len(names))
         parts = []
@@ -167,7 +182,8 @@ class ValueOverTime:
                 "active": np.bincount(group, weights=alive[k], minlength=len(names)),
                 "expected": np.bincount(group, weights=expected[k], minlength=len(names)),
             }
-            quantiles = np.quantile(draws[:, k], levels, axis=0)
+            cost = np.bincount(group, weights=spent[k], minlength=len(names))
+            quantiles = np.quantile(draws[:, k], levels, axis=0) - cost
             columns |= dict(zip(levels.tolist(), quantiles, strict=True))
             parts.append(pd.DataFrame(columns, index=names).set_index("ends", append=True))
         return pd.concat(parts).sort_index()
@@ -181,6 +197,7 @@ class ValueOverTime:
         acquisition_cost: str | pd.Series[float] | None = None,
         q: Sequence[float] = (0.1, 0.9),
         least: int = LEAST,
+        costs: CostToServe | None = None,
     ) -> pd.DataFrame:
         """Value of a customer not yet acquired, by channel, beside what winning one costs.
 
@@ -199,6 +216,8 @@ class ValueOverTime:
             Two levels of the interval.
         least : int
             Groups of fewer customers are valued by the models of all.
+        costs : CostToServe, optional
+            Taken from the margin of the first purchase and of the later ones, at its expectation.
 
         Returns
         -------
@@ -208,7 +227,9 @@ class ValueOverTime:
             ``value_lower`` and ``value_upper``; ``acquisition_cost``; ``value_to_cost`` and
             ``payback`` (time units until the value reaches the cost; infinite where it does not
             within the horizon), likewise. Intervals are of the expectation: they carry the
-            posterior of the parameters and the error of the mean first purchase.
+            posterior of the parameters and the error of the mean first purchase. The cost and
+            what rests on it are missing where the cost of no customer of the group is known; of a
+            cost of 0 there is no ``value_to_cost``, and the payback is 0.
         """
         low, high = check_levels(q)
         group, names = self._groups(snapshot, by)
@@ -218,8 +239,8 @@ class ValueOverTime:
             sub = snapshot.subset(group == code)
             own = len(names) > 1 and len(sub) >= least and _repeats(sub) >= least / 4
             model = _refitted(self, sub) if own else self
-            curves, edges = _newcomer_curves(model, sub, horizon)
-            spent = float(np.nanmean(cost[group == code])) if cost is not None else np.nan
+            curves, edges = _newcomer_curves(model, sub, horizon, costs)
+            spent = _mean_known(cost, group == code)
             found = {
                 "value": curves[:, -1],
                 "value_to_cost": curves[:, -1] / spent if spent > 0 else curves[:, -1] * np.nan,
@@ -234,6 +255,21 @@ class ValueOverTime:
             rows[name] = row
         table = pd.DataFrame.from_dict(rows, orient="index")
         return table.rename_axis(names.name)
+
+
+def _mean_known(cost: FloatArray | None, mine: BoolArray) -> float:
+    """Return the mean of the costs that are known of some customers; NaN without any."""
+    known = np.empty(0) if cost is None else cost[mine & ~np.isnan(cost)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _net_value(
+    model: Any, snapshot: Snapshot, length: Duration, costs: CostToServe | None
+) -> pd.Series[float]:
+    """Return the discounted margin within a length of time, less the cost to serve if given."""
+    ahead = model.ahead(snapshot, length)
+    value: pd.Series[float] = ahead.clv()
+    return value if costs is None else (value - costs.expected(ahead)).rename("net_clv")
 
 
 def _until(snapshot: Snapshot, moment: str | Duration | pd.Timestamp) -> Duration:
@@ -327,7 +363,7 @@ def _costs(snapshot: Snapshot, given: str | pd.Series[float] | None) -> FloatArr
 
 
 def _newcomer_curves(
-    model: Any, snapshot: Snapshot, horizon: str | Duration
+    model: Any, snapshot: Snapshot, horizon: str | Duration, costs: CostToServe | None
 ) -> tuple[FloatArray, FloatArray]:
     """Cumulative value of a new customer at the estimates (first row) and under each draw.
 
@@ -369,6 +405,12 @@ def _newcomer_curves(
     ratio = _mean_margin(model, snapshot)
     later = np.cumsum(bought, axis=0) * each
     curves = ratio * np.vstack([opened, opened + later])
+    if costs is not None:
+        bare = new.frame.drop(columns=list(costs.parts), errors="ignore")  # no history of costs yet
+        fresh = replace(new, frame=bare)
+        ahead = [model.ahead(fresh, Duration(float(edge), new.time_unit)) for edge in edges]
+        later = np.array([float(costs.expected(one).iloc[0]) for one in ahead])
+        curves = curves - (costs.per_purchase + np.r_[0.0, later])[:, None]
     return curves.T, np.r_[0.0, edges]
 
 
