@@ -16,12 +16,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import betainc, betaincinv, gammaincinv, pdtr
-from scipy.stats import poisson, qmc
+from scipy.special import betainc, pdtr
+from scipy.stats import qmc
 
 from crmml._typing import Duration, FloatArray, IntArray
 from crmml.exceptions import CrmmlError
@@ -31,6 +30,12 @@ from crmml.models.purchase.distribution import PredictiveDistribution
 from crmml.models.value.cost_to_serve import CostToServe, time_alive
 from crmml.models.value.lifetime_value import LifetimeValueModel, ValueAhead
 from crmml.stats.discounting import in_units
+from crmml.stats.inverses import (
+    beta_quantiles,
+    gamma_quantiles,
+    order_statistics,
+    poisson_quantiles,
+)
 
 N_DRAWS = 16
 _ROWS = 20_000
@@ -184,32 +189,34 @@ def _simulate(
         for name, value in params._asdict().items()
     }
     # The same quasi-random points for each row: one customer alone gets the same figure.
-    u = _points()[:, None, :]
+    u = _points()
     k = int(getattr(near.process, "k", 1))
-    stage: Any = 0
+    shape = fields["r"][:, 0]
+    stage = np.zeros((len(future), N_DRAWS), dtype=np.int64)
     if k > 1:
-        _, stages = near.process._silence(fields["r"][:, 0], fields["silence"][:, 0])
+        _, stages = near.process._silence(shape, fields["silence"][:, 0])
         reached = np.cumsum(stages, axis=0).T[:, None, :]
-        stage = (u[5][..., None] > reached[..., :-1]).sum(axis=-1)
-    rate = gammaincinv(fields["r"] + stage, u[0]) / fields["alpha"]
+        stage = (u[5][None, :, None] > reached[..., :-1]).sum(axis=-1)
+    by_stage = np.stack([gamma_quantiles(shape + s, u[0]) for s in range(k)])
+    rate = np.take_along_axis(by_stage, stage[None], axis=0)[0] / fields["alpha"]
     span = np.broadcast_to(t, rate.shape)
     if "s" in fields:
-        departure = np.maximum(gammaincinv(fields["s"], u[1]), 1e-300) / fields["beta"]
+        departure = np.maximum(gamma_quantiles(fields["s"][:, 0], u[1]), 1e-300) / fields["beta"]
         span = np.minimum(span, -np.log(u[2]) / departure)
     # Drawn given at least one purchase, with the chance of that as weight: no draw is wasted.
-    least = np.broadcast_to(k - stage, rate.shape)
-    none = pdtr(least - 1.0, rate * span)
+    least, mean = (k - stage).astype(np.float64), rate * span
+    none = np.exp(-mean) if k == 1 else pdtr(least - 1.0, mean)
     weight = 1.0 - none
-    ticks = np.maximum(poisson.ppf(none + weight * u[3], rate * span), least)
+    ticks = np.maximum(poisson_quantiles(none + weight * u[3], mean), least)
     due = (ticks + stage) // k
     n = due
     if "a" in fields:
-        p = np.clip(betaincinv(fields["a"], fields["b"], u[1]), 1e-300, 1 - 1e-12)
-        last = np.ceil(np.log(u[2]) / np.log1p(-p))
+        p = beta_quantiles(fields["a"][:, 0], fields["b"][:, 0], u[1])
+        last = np.ceil(np.log(u[2]) / np.log1p(-np.clip(p, 1e-300, 1 - 1e-12)))
         n = np.minimum(due, np.maximum(last, 1.0))
     tick = n * k - stage
     # Given how many ticks fall into the span, the j-th is a beta order statistic.
-    moment = betaincinv(tick, np.maximum(ticks - tick, 0.0) + 1.0, u[4]) * span / t
+    moment = order_statistics(tick, np.maximum(ticks, tick), u[4]) * span / t
     total = weight.sum(axis=1, keepdims=True)
     weight = np.where(total > 0, weight / np.where(total > 0, total, 1.0), 1.0 / N_DRAWS)
     zero = np.zeros((len(future), 1))
