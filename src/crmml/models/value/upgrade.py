@@ -40,6 +40,8 @@ from crmml.stats.inverses import (
 N_DRAWS = 16
 _ROWS = 20_000
 _TINY = 1e-12
+_CORE = ("customer_id", "frequency", "recency", "T", "monetary_value")
+"""Columns that every purchase process reads."""
 
 
 @cache
@@ -90,17 +92,16 @@ def upgrade_probability(
     # Customers with one history share its simulated futures; their spend differs only in scale.
     first = np.empty(near.alive.shape[1], dtype=np.int64)
     first[near.rows] = np.arange(len(near.rows))
-    place = np.argsort(near.rows, kind="stable")
+    asked = np.flatnonzero(~np.isnan(goal))
+    place = asked[np.argsort(near.rows[asked], kind="stable")]
     starts = np.searchsorted(near.rows[place], np.arange(0, len(first) + _ROWS, _ROWS))
     found = np.full(len(snapshot), np.nan)
-    for block, (low, high) in enumerate(pairwise(starts)):
-        begin = block * _ROWS
-        rows = np.arange(begin, min(begin + _ROWS, len(first)))
+    for low, high in pairwise(starts):
         mine = place[low:high]
-        again = _Later.of(ahead, near, horizon, rows, first[rows], costs)
-        found[mine] = again.reached(
-            near.rows[mine] - begin, mine, goal[mine], factors[mine], p_buys[mine]
-        )
+        rows, row = np.unique(near.rows[mine], return_inverse=True)
+        if len(rows):
+            again = _Later.of(ahead, near, horizon, rows, first[rows], costs)
+            found[mine] = again.reached(row, mine, goal[mine], factors[mine], p_buys[mine])
     values = np.where(np.isnan(goal), np.nan, np.clip(found, 0.0, 1.0))
     return pd.Series(values, index=snapshot.customer_id, name="upgrade_probability")
 
@@ -131,7 +132,7 @@ class _Later:
         """Simulate the futures of some rows, and ask the model about each."""
         n, share, weight = _simulate(near, near.inverse[rows])
         snapshot, model = ahead.snapshot, ahead.model
-        later = _later_snapshot(snapshot, first, n, share, horizon)
+        later = _later_snapshot(model, snapshot, first, n, share, horizon)
         its = model._look_ahead(later, ahead.horizon)
         rate = model.annual_discount_rate
         bought = np.asarray(its.discounted(rate), dtype=np.float64).reshape(n.shape)
@@ -164,8 +165,10 @@ class _Later:
         with np.errstate(invalid="ignore"):
             level = np.where(np.isinf(more), 1.0, more / (more + scale))
         # That sum over gamma + x m is beta prime, so its tail is exact; only n, moment are drawn.
-        spends = 1.0 - betainc(np.maximum(p * n, _TINY), p * x + q, np.clip(level, 0.0, 1.0))
-        enough = np.where(more <= 0, 1.0, np.where(n > 0, spends, 0.0))
+        enough = np.where(more <= 0, 1.0, 0.0)
+        open_ = np.nonzero((more > 0) & (n > 0) & (level < 1.0))  # elsewhere it is certain
+        b = np.broadcast_to(p * x + q, n.shape)[open_]
+        enough[open_] = 1.0 - betainc(np.maximum(p * n[open_], _TINY), b, level[open_])
         after = (self._weight[row] * enough[:, 1:]).sum(axis=1)
         return np.asarray((1.0 - buys) * enough[:, 0] + buys * after)
 
@@ -214,7 +217,7 @@ def _simulate(
         p = beta_quantiles(fields["a"][:, 0], fields["b"][:, 0], u[1])
         last = np.ceil(np.log(u[2]) / np.log1p(-np.clip(p, 1e-300, 1 - 1e-12)))
         n = np.minimum(due, np.maximum(last, 1.0))
-    tick = n * k - stage
+    tick = (n * k - stage).astype(np.float64)
     # Given how many ticks fall into the span, the j-th is a beta order statistic.
     moment = order_statistics(tick, np.maximum(ticks, tick), u[4]) * span / t
     total = weight.sum(axis=1, keepdims=True)
@@ -224,12 +227,21 @@ def _simulate(
 
 
 def _later_snapshot(
-    snapshot: Snapshot, first: IntArray, n: FloatArray, share: FloatArray, horizon: str | Duration
+    model: LifetimeValueModel,
+    snapshot: Snapshot,
+    first: IntArray,
+    n: FloatArray,
+    share: FloatArray,
+    horizon: str | Duration,
 ) -> Snapshot:
     """Write the histories of some customers one horizon later, one row per draw."""
     length = in_units(horizon, snapshot.time_unit)
     at = np.repeat(first, n.shape[1])
-    frame = snapshot.frame.iloc[at].reset_index(drop=True)
+    process, columns = model.purchase_model_, snapshot.frame.columns
+    if model.correction_ is None:  # which reads further features
+        covariates = (*process.purchase_covariates, *process.dropout_covariates)
+        columns = pd.Index([*_CORE, *dict.fromkeys(covariates)])
+    frame = snapshot.frame[columns].iloc[at].reset_index(drop=True)
     more, moment = n.ravel(), share.ravel()
     x, T = (frame[name].to_numpy(np.float64) for name in ("frequency", "T"))
     bought = np.minimum(T + np.maximum(moment, 1e-9) * length, T + length)
