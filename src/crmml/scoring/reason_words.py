@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from string import Formatter
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 
 from crmml._typing import FloatArray, IntArray
 from crmml.exceptions import ParameterError
-from crmml.features.snapshot import Distinct, Snapshot
+from crmml.features.snapshot import Snapshot
 from crmml.stats.discounting import in_units
 
 Lang: TypeAlias = Literal["en", "fa"]
@@ -169,17 +170,30 @@ def tell(
     check_lang(lang)
     figures = _figures(snapshot, process)
     unit = _UNITS[lang][snapshot.time_unit == "period"]
-    texts: list[str] = []
-    codes = np.empty(shares.shape, dtype=np.int64)
-    for column, family in enumerate(shares):
-        said, code = _sentences(_WORDS[lang][str(family)], figures.get(str(family), {}), lang,
-                                {"unit": unit, "horizon": horizon}, len(shares))  # fmt: skip
-        codes[:, column] = code + len(texts)
-        texts += said
-    values, words = shares.to_numpy(dtype=np.float64), pa.array(texts, pa.string())
-    found = [_join(sign * values, sign, codes, words, lang) for sign in (1, -1)]
+    values = shares.to_numpy(dtype=np.float64)
+    signed = {sign: sign * values for sign in (1, -1)}
+    order = {sign: _strongest(of) for sign, of in signed.items()}
+    shown = np.zeros(values.shape, dtype=bool)
+    for sign, of in signed.items():
+        strong = np.take_along_axis(of, order[sign], axis=1) >= _LEAST
+        np.put_along_axis(shown, order[sign], strong | np.take_along_axis(shown, order[sign], 1), 1)
+    texts: list[Any] = []
+    codes, written = np.zeros(shares.shape, dtype=np.int64), 0
+    for column, family in enumerate(shares):  # only what is shown is written
+        rows = np.flatnonzero(shown[:, column])
+        codes[rows, column] = written + np.arange(len(rows))
+        written += len(rows)
+        texts.append(_sentences(_WORDS[lang][str(family)], figures.get(str(family), {}), lang,
+                                {"unit": unit, "horizon": horizon}, rows))  # fmt: skip
+    words = pa.chunked_array(texts, pa.string())
+    found = [_join(signed[sign], order[sign], sign, codes, words, lang) for sign in (1, -1)]
     pros, cons = (one.set_axis(shares.index) for one in found)
     return pros, cons
+
+
+def _strongest(values: FloatArray) -> IntArray:
+    """Place of the strongest families of each customer, the strongest first."""
+    return np.argsort(-values, axis=1, kind="stable")[:, :MOST_REASONS]
 
 
 def _figures(snapshot: Snapshot, process: FloatArray) -> dict[str, dict[str, _Figure]]:
@@ -222,21 +236,37 @@ def _sentences(
     figures: Mapping[str, _Figure],
     lang: str,
     fixed: Mapping[str, str],
-    n: int,
-) -> tuple[list[str], IntArray]:
-    """Write each sentence that occurs once, and say which is whose."""
-    if not figures:
-        return [templates[0].format(**fixed)], np.zeros(n, dtype=np.int64)
-    distinct = Distinct({name: figure.rounded() for name, figure in figures.items()})
-    rows = zip(*(distinct.values[name].tolist() for name in figures), strict=True)
-    forms = [figure.form for figure in figures.values()]
-    said = []
-    for row in rows:
-        whole = all(map(math.isfinite, row))
-        written = (_written(value, form, lang) for value, form in zip(row, forms, strict=True))
-        text = templates[not whole].format(**dict(zip(figures, written, strict=True)), **fixed)
-        said.append(text.replace(" 1 days", " 1 day"))
-    return said, distinct.inverse
+    rows: IntArray,
+) -> Any:
+    """Write the sentence of some customers: an Arrow array in the order of the rows."""
+    numbers, whole = {}, np.ones(len(rows), dtype=bool)
+    for name, figure in figures.items():
+        values = figure.rounded()[rows]
+        whole &= np.isfinite(values)
+        numbers[name] = _write_all(values, figure.form, lang)
+    both = [_fill(template, numbers, fixed, len(rows)) for template in templates]
+    texts = pc.if_else(pa.array(whole), *both)
+    return pc.replace_substring(texts, " 1 days", " 1 day")
+
+
+def _write_all(values: FloatArray, form: str, lang: str) -> Any:
+    """Write numbers, each distinct one once."""
+    place, distinct = pd.factorize(values, use_na_sentinel=False)
+    return pa.array([_written(v, form, lang) for v in distinct.tolist()], pa.string()).take(
+        pa.array(place)
+    )
+
+
+def _fill(template: str, numbers: Mapping[str, Any], fixed: Mapping[str, str], n: int) -> Any:
+    """Put the numbers of every customer into a sentence."""
+    parts: list[Any] = []
+    for text, name, _, _ in Formatter().parse(template):
+        parts.append(text)
+        if name is not None:
+            parts.append(numbers[name] if name in numbers else fixed[name])
+    if not numbers:
+        return pa.repeat("".join(parts), n)
+    return pc.binary_join_element_wise(*parts, "") if n else pa.array([], pa.string())
 
 
 def _written(value: float, form: str, lang: str) -> str:
@@ -246,9 +276,10 @@ def _written(value: float, form: str, lang: str) -> str:
     return text.translate(_DIGITS) if lang == "fa" else text
 
 
-def _join(values: FloatArray, sign: int, codes: IntArray, words: Any, lang: str) -> Any:
+def _join(
+    values: FloatArray, first: IntArray, sign: int, codes: IntArray, words: Any, lang: str
+) -> Any:
     """Join the strongest sentences of each customer, with what they add."""
-    first = np.argsort(-values, axis=1, kind="stable")[:, :MOST_REASONS]
     strongest = np.take_along_axis(values, first, axis=1)
     whose = np.take_along_axis(codes, first, axis=1)
     points = np.rint(100.0 * strongest).astype(np.int64)
