@@ -20,7 +20,7 @@ import crmml.features
 from crmml.data.settings import Policies
 from crmml.data.tables import Tables, open_tables
 from crmml.features.batches import in_batches
-from crmml.features.categories import gather_categories
+from crmml.features.categories import count_categories, gather_categories
 from crmml.features.cohorts import measure_cohorts, name_cohorts
 from crmml.features.contracts import (
     build_contract_outcomes,
@@ -267,6 +267,10 @@ def categories(tables: Tables) -> pd.DataFrame:
     return gather_categories(tables, CUTOFF, seller(tables))
 
 
+def counts_of_categories(tables: Tables, **settings: Any) -> pd.DataFrame:
+    return count_categories(tables, CUTOFF, seller(tables), **settings)
+
+
 def merits(tables: Tables) -> dict[str, Any]:
     found = gather_merits(tables, CUTOFF, seller(tables))
     assert found["referrals_won"].sum() > 0
@@ -324,6 +328,7 @@ ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] 
     measure_cohorts: (cohorts, [{}]),
     name_cohorts: (cohorts, []),
     gather_categories: (categories, [{}]),
+    count_categories: (counts_of_categories, [{}, {"names": ["ö", "none"]}]),
     gather_merits: (merits, [{}]),
     measure_periods: (by_month, [{}]),
     compare_horizons: (lapses, [{}]),
@@ -395,7 +400,8 @@ BRIEF_CASES = [(measure, many[0]) for measure, many in BRIEF]
         )
         for world, (_, columns, _) in WORLDS.items()
         for case, (measure, settings) in enumerate(CASES)
-        if "category" in columns or not (settings.get("by_category") or measure is categories)
+        if "category" in columns
+        or not (settings.get("by_category") or measure in (categories, counts_of_categories))
         # contracts do not look at the log, in which the worlds differ
         if measure not in (contracts, at_risk, experience, signals) or world == FULL
     ],

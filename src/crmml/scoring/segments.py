@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 import pandas as pd
 
 from crmml.exceptions import TooLittleDataError
-from crmml.features.categories import gather_categories
+from crmml.features.categories import count_categories
 from crmml.features.experience import DISSATISFIED, WINDOW, count_touches, read_zones
 from crmml.features.merits import gather_merits
 from crmml.features.periods import SATISFIED
 from crmml.features.snapshot import Snapshot
 from crmml.scoring.predictors import Moment, Output
 from crmml.segments.roles import StrategicRoles, join_roles
-from crmml.segments.taste import TasteSegments, spread
+from crmml.segments.taste import TasteSegments
 
 if TYPE_CHECKING:
     from crmml.data.tables import Tables
@@ -215,8 +215,7 @@ class TasteSegment:
         own_seller = moment.snapshot.provenance.get("own_seller")
 
         def read() -> pd.Series[str]:
-            rows = gather_categories(moment.tables, moment.base.cutoff, own_seller)
-            return found.assign_rows(rows)
+            return found.assign_all(moment.tables, moment.base.cutoff, own_seller)
 
         tastes = moment.shared((self.name, moment.base.cutoff), read)
         return tastes.reindex(ids).to_frame("taste_segment")
@@ -240,7 +239,7 @@ def learn_tastes(tables: Tables, cutoff: pd.Timestamp, own_seller: str | None) -
     if "category" not in tables.transactions.columns:
         return TasteSegment(None, NO_CATEGORY)
     try:
-        lines = spread(gather_categories(tables, cutoff, own_seller))
+        lines = count_categories(tables, cutoff, own_seller)
         return TasteSegment(TasteSegments().fit(lines), "")
     except TooLittleDataError as reason:
         return TasteSegment(None, str(reason))
