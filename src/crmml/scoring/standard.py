@@ -77,6 +77,7 @@ def standard_predictors(
     churn: Any,
     outside: OutsideCalibration | None,
     loyalty: Any,
+    loyalty_window: str,
     tiers: ValueTiers,
     tiers_by: str = "clv",
     by_value: ValueTiers | None = None,
@@ -106,6 +107,8 @@ def standard_predictors(
         Churn of those who are no candidates.
     counts : {"process", "forecast"}
         Whose distribution gives the interval of purchases and the probability of none.
+    loyalty_window : str
+        How far loyalty looks back from a cutoff.
     tiers, lifecycle : fitted segments
         With their cut points.
     tiers_by : {"clv", "profit"}
@@ -147,11 +150,11 @@ def standard_predictors(
             counts,
         ),
         ChurnRisk(churn, horizon, outside, reference),
-        Loyalty(loyalty, horizon),
+        Loyalty(loyalty, loyalty_window, horizon),
         Profit(margin, value_horizon, costs),
         Tiers(tiers, PROFIT if tiers_by == "profit" else NET_VALUE),
         Upgrades(by_value or tiers, horizon, costs),
-        Stages(lifecycle),
+        Stages(lifecycle, lapsed_is_lost=True),
         Roles(roles),
         Attributes(dict(attributes or {}), group),
         experience or ExperienceZone(),
@@ -220,11 +223,11 @@ def check_conditions(catalogue: ActionCatalogue) -> None:
         PurchaseForecast(None, _ANY),
         LifetimeValue(None, _ANY, _ANY),
         ChurnRisk(None, _ANY),
-        Loyalty(None, _ANY),
+        Loyalty(None, _ANY, _ANY),
         Profit(0.3, _ANY),
         Tiers,
         Upgrades(ValueTiers(), _ANY),
-        Stages,
+        Stages(LifecycleStages()),
         Roles(StrategicRoles()),
         Attributes(),
         ExperienceZone(dimensions={}),

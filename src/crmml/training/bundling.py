@@ -51,6 +51,7 @@ def make_bundle(
     churn: Any,
     outside: OutsideCalibration | None,
     loyalty: Any,
+    loyalty_window: str,
     margin: float,
 ) -> ScoringBundle:
     """Bundle models that were fitted on a snapshot; tiers and stages are cut here.
@@ -67,6 +68,8 @@ def make_bundle(
         What predicts.
     outside : OutsideCalibration or None
         Churn of those who are no candidates.
+    loyalty_window : str
+        How far loyalty looks back.
     margin : float
         Margin per unit of revenue where the data have none.
 
@@ -83,6 +86,7 @@ def make_bundle(
         "churn": churn,
         "outside": outside,
         "loyalty": loyalty,
+        "loyalty_window": loyalty_window,
         "tiers": cut[config.tiers.by],
         "tiers_by": config.tiers.by,
         "by_value": cut["clv"],
