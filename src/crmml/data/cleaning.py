@@ -342,10 +342,7 @@ def _count_repeated(
 ) -> int:
     """Count the rows that repeat others; refuse them where the contract has a key."""
     key = list(schema.key) or _duplicate_key(schema, table.columns)
-    # Most tables repeat nothing, and that is told cheaper than how often they do.
-    if engine.has_only_distinct(table, key, n_rows):
-        return 0
-    repeated = n_rows - int(table.select(key).distinct().count().execute())
+    repeated = engine.count_repeated(table, key, n_rows)
     if schema.key and repeated:
         counts = table.group_by(key).agg(__n=table.count())
         counts = counts.filter(counts["__n"] > 1)
