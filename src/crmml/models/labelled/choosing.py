@@ -24,7 +24,14 @@ from crmml.models.arguments import check_rows
 from crmml.models.churn.evaluation import grade_gain
 from crmml.models.labelled.encoding import TableEncoding, texts_of
 from crmml.models.labelled.leaks import Finding, find_leaks
-from crmml.models.labelled.learners import LEARNERS, LogisticLearner
+from crmml.models.labelled.learners import (
+    LEARNERS,
+    AdditiveLearner,
+    Fitted,
+    LogisticLearner,
+    TreeLearner,
+    find_share,
+)
 from crmml.models.labelled.model import LabelledModel, Line
 
 FOLDS, REPEATS = 5, 2
@@ -187,7 +194,8 @@ def fit_labelled(
     aucs = {name: float(classification.auc(y, p)) for name, p in singles.items()}
     ranked = sorted(aucs, key=lambda name: (-aucs[name], name))
     announce("cross-fitting")
-    raw = [_outside(encoding, texts, y, fold, tuned) for fold in folds[1:]]
+    outside = [_outside(encoding, texts, y, fold, tuned) for fold in folds[1:]]
+    raw = [_averaged(one, y, fold) for one, fold in zip(outside, folds[1:], strict=True)]
     said = [
         {name: _calibrated(score, y, fold) for name, score in one.items()}
         for one, fold in zip(raw, folds[1:], strict=True)
@@ -197,18 +205,16 @@ def fit_labelled(
     announce("judging")
     parts = _replicated(said, [alone[ranked[0]] for alone in best], y, keys, n_boot, seed)
     judgement = _judge(Replicates.mean(parts), said, y, ranked[0], few, economics)
-    chosen = next(one for one in LEARNERS if one.name == judgement.chosen)
-    learner = chosen.fit(X, y, tuned[chosen.name])
-    line = Line.fit(np.mean([one[chosen.name] for one in raw], axis=0), y)
+    chosen = judgement.chosen
     model = LabelledModel(
-        chosen.name,
+        chosen,
         encoding.with_rates(texts, y),
-        learner,
-        line,
+        _fit_chosen(chosen, X, y, tuned, outside),
+        Line.fit(np.mean([one[chosen] for one in raw], axis=0), y),
         _bands(judgement),
         economics.threshold,
         len(y),
-        -len(y) * float(np.mean([classification.log_loss(y, one[chosen.name]) for one in said])),
+        -len(y) * float(np.mean([classification.log_loss(y, one[chosen]) for one in said])),
     )
     return LabelledFit(model, judgement, findings)
 
@@ -298,6 +304,36 @@ def _outside(
             fitted = learner.fit(X, y[inside], tuned[learner.name])
             found[learner.name][~inside] = fitted.score(outside)
     return found
+
+
+def _averaged(raw: dict[str, FloatArray], y: FloatArray, fold: IntArray) -> dict[str, FloatArray]:
+    """Average boosted trees with the additive model, in each fold by the share of the others."""
+    additive, trees = raw[AdditiveLearner.name], raw[TreeLearner.name]
+    found = np.empty(len(y))
+    for one in range(FOLDS):
+        inside = fold != one
+        share = find_share(additive[inside], trees[inside], y[inside])
+        found[~inside] = share * additive[~inside] + (1 - share) * trees[~inside]
+    return {**raw, TreeLearner.name: found}
+
+
+def _fit_chosen(
+    name: str,
+    X: FloatArray,
+    y: FloatArray,
+    tuned: dict[str, Any],
+    outside: list[dict[str, FloatArray]],
+) -> Fitted:
+    """Fit what was chosen to all customers."""
+    if name != TreeLearner.name:
+        return next(one for one in LEARNERS if one.name == name).fit(X, y, tuned[name])
+    means = {n: np.mean([one[n] for one in outside], axis=0) for n in outside[0]}
+    share = find_share(means[AdditiveLearner.name], means[TreeLearner.name], y)
+    trees = TreeLearner().fit(X, y, tuned[name])
+    if not share:
+        return trees
+    additive = AdditiveLearner().fit(X, y, tuned[AdditiveLearner.name])
+    return additive.times(share).plus(trees.times(1 - share))
 
 
 def _calibrated(score: FloatArray, y: FloatArray, fold: IntArray) -> FloatArray:
