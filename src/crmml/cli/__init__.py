@@ -295,7 +295,9 @@ def diff(
 
 @app.command()
 def report(
-    scores: Annotated[Path, typer.Option("--scores", help="The folder that score wrote.")],
+    scores: Annotated[
+        Path, typer.Option("--scores", help="The folder (or .duckdb file) that score wrote.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.")],
     config: Annotated[
         Path | None,

@@ -258,15 +258,14 @@ def score(
         )
     _show_scored(scores, written)
     display.say(f"Wrote {len(scores):,} customers to {written.scores}")
-    if written.lists is not None:
-        display.say(f"Lists for people lie in {written.lists}; crmml report makes a page of them")
+    display.say(f"Lists for people lie in {written.lists}; crmml report makes a page of them")
 
 
 class _Written(NamedTuple):
     """What a scoring wrote, and the tables that are shown of it."""
 
     scores: Path
-    lists: Path | None
+    lists: Path
     tiers: pd.DataFrame | None
     pyramids: pd.DataFrame | None
 
@@ -280,10 +279,8 @@ def _write_scored(
 
     lists = Lists(bundle, tables)
     written = write_scores(lists.passing(scores), out, scores.cutoff, file_format)
-    listed = None
-    if out.suffix != ".duckdb":  # a database has no folder for people
-        ahead = scores.gather(lists.ahead)
-        listed = lists.write(out, scores.cutoff, scores.absent, scores.allocation, ahead)
+    ahead = scores.gather(lists.ahead)
+    listed = lists.write(out, scores.cutoff, scores.absent, scores.allocation, ahead)
     known = [n for n in ("net_clv", "profit_to_date") if n not in scores.absent]
     return _Written(written, listed, lists.tiers, display.pyramid_table(scores.gather(known)))
 

@@ -1,7 +1,7 @@
 """Lists to act on: one for each action and channel, the tiers, a workbook, and a summary.
 
-They lie in ``_lists/cutoff=...`` beside the scores. Readers of Parquet folders skip names that
-begin with an underscore.
+They lie in ``_lists/cutoff=...`` in the folder of the scores, which readers of Parquet folders
+skip, or in ``FILE_lists/cutoff=...`` beside a database ``FILE.duckdb``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from crmml.scorecard.retention_economics import compute_retention_economics
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.outlooks import margin_if
 from crmml.stats.discounting import UNIT_DAYS, in_units
-from crmml.storage.scores import LISTS, csv_bytes, partition_of
+from crmml.storage.scores import csv_bytes, lists_beside
 
 _OF_A_LIST = (
     *("customer_id", "value_tier", "recommended_action", "channel", "contact_by"),
@@ -104,7 +104,7 @@ class Lists:
 
     def write(
         self,
-        folder: str | Path,
+        scores: str | Path,
         cutoff: pd.Timestamp,
         absent: Mapping[str, str],
         allocation: Allocation | None,
@@ -114,8 +114,8 @@ class Lists:
 
         Parameters
         ----------
-        folder : str or Path
-            Of the scores.
+        scores : str or Path
+            The folder, or the database, of the scores.
         cutoff : Timestamp
             Of the scores.
         absent : mapping of str to str
@@ -136,7 +136,7 @@ class Lists:
         StorageError
             If the folder cannot be written.
         """
-        home = Path(folder) / LISTS / f"cutoff={partition_of(cutoff)}"
+        home = lists_beside(scores, cutoff)
         lists = self._lists()
         tiers = self.tiers
         tables = {

@@ -11,7 +11,7 @@ import pandas as pd
 from crmml.atomic import reported
 from crmml.exceptions import StorageError
 from crmml.features.windows import read_moment
-from crmml.storage.scores import LISTS, list_cutoffs, partition_of, read_scores, read_summary
+from crmml.storage.scores import list_cutoffs, lists_beside, read_scores, read_summary
 
 COLUMNS = (
     *("customer_id", "value_tier", "clv", "net_clv", "churn_probability", "probability_alive"),
@@ -93,7 +93,7 @@ def read_reported(folder: str | Path, cutoff: str | pd.Timestamp | None = None) 
     if earlier:
         first = read_scores(folder, earlier[0], ["value_tier"])
     tiers = first.set_index("customer_id")["value_tier"] if "value_tier" in first else pd.Series()
-    lists = Path(folder) / LISTS / f"cutoff={partition_of(moment)}"
+    lists = lists_beside(folder, moment)
     return Reported(
         scores=scores,
         cutoff=moment,
