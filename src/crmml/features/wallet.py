@@ -467,8 +467,12 @@ class Spans:
         own_seller: str | None,
         by_category: bool,
         step: str | Duration | None = None,
+        among: Collection[str] | None = None,
     ) -> Spans:
-        """Write them as expressions; see :func:`build_wallet` and :func:`rolling_wallets`."""
+        """Write them as expressions; see :func:`build_wallet` and :func:`rolling_wallets`.
+
+        Categories not in ``among``, and lines without one, are put together under ``""``.
+        """
         closes, lines = read_moment(cutoff, "cutoff"), tables.transactions
         span = Duration.parse(length)
         stride = span if step is None else Duration.parse(step)
@@ -482,6 +486,9 @@ class Spans:
         if missing:
             raise MissingColumnsError(missing, lines.columns, table="transactions")
         seen = lines.filter(lines.timestamp < closes)
+        if among is not None:
+            known = seen.category.isin(list(among)) if among else ibis.literal(False)
+            seen = seen.mutate(category=known.fill_null(False).ifelse(seen.category, ""))
         occasion = period_of(seen.timestamp, grain)
         past = seen.mutate(
             cell=_cells_back(seen.timestamp, closes, cell),
@@ -508,6 +515,14 @@ class Spans:
                 return
             with kept(self.occasions) as occasions:
                 yield replace(self, spend=spend, occasions=occasions)
+
+    def only(self, category: str) -> Spans:
+        """Return those of one category, by customer alone."""
+        spend, occasions = (
+            None if table is None else table.filter(table.category == category)
+            for table in (self.spend, self.occasions)
+        )
+        return replace(self, spend=spend, occasions=occasions, keys=["customer_id"])
 
     def query(self, k: int = 0) -> Any:
         """Ask for the window that closes ``k`` steps before the newest, a row per key."""
