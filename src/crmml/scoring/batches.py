@@ -52,6 +52,7 @@ from crmml.scoring.scorer import (
 )
 from crmml.scoring.spool import Spool
 from crmml.scoring.whole import WholeScores
+from crmml.stats.threads import one_thread
 
 BATCH = 200_000
 """Customers at a time: more save little, fewer compute the same futures again."""
@@ -209,7 +210,7 @@ def score_in_batches(
     # The empty dict is one for all batches: what is read from the tables once is kept there.
     how: dict[str, Any] = {"plans": plans, "control": control, "lang": lang, "_shared": {}}
     shared = _Shared(tables, manifest, at, how)
-    with tempfile.TemporaryDirectory(dir=private_folder()) as folder:
+    with one_thread(), tempfile.TemporaryDirectory(dir=private_folder()) as folder:
         spool = Spool(Path(folder), [p for p in predictors if not isinstance(p, Actions)])
         # Three passes, as guards, strata and the budget each need the whole base: predictions go to
         # the disk first, gains are gathered from there, and only then are batches decided.

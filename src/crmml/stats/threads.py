@@ -25,3 +25,8 @@ def on_one_thread(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """
     limited = threadpool_limits.wrap(limits=1, user_api="blas")
     return cast(Callable[_P, _T], limited(function))
+
+
+def one_thread() -> threadpool_limits:
+    """Do so while a context lasts; see :func:`on_one_thread`."""
+    return threadpool_limits(limits=1, user_api="blas")
