@@ -17,7 +17,11 @@ from crmml.reports.language import Language, _words
 from crmml.reports.lists import Lists
 from crmml.reports.page import report
 from crmml.scoring.batches import score_in_batches
+from crmml.scoring.contract_outlook import ContractOutlook, ContractTerms
+from crmml.scoring.contracts import ContractRisk
+from crmml.scoring.labelled import LabelledOutcome
 from crmml.scoring.scorer import open_for
+from crmml.scoring.segments import ExperienceZone
 from crmml.storage.bundles import load_bundle
 from crmml.storage.scores import read_scores, write_scores
 
@@ -107,6 +111,46 @@ def test_persian_has_its_digits_dates_and_every_word(folder):
     for key in plain[0]:
         figures = [set(re.findall(r"\{(\w+)\}", one[key])) for one in words]
         assert figures[0] == figures[1], key
+
+
+def test_every_declared_column_and_every_note_of_cdnow_has_both_languages(cdnow_shelf, folder):
+    bundle = load_bundle(cdnow_shelf.folder / "models" / "crmml" / "1")
+    declared = {row["name"]: row["meaning"] for row in bundle.glossary().to_dict("records")}
+    more = (
+        ContractTerms(),
+        ContractRisk(None, "13W", "52W", "30D", None, "90D", 0.3, 0.1),
+        ContractOutlook("13W", "52W", 0.3, 0.1),
+        LabelledOutcome,
+        ExperienceZone(dimensions={"price": "experience_price"}),
+    )
+    declared |= {o.name: o.meaning for one in more for o in one.outputs if o.served}
+    for persian in (Language("fa"), Language("fa", contracts=True)):
+        for name, meaning in declared.items():
+            assert meaning
+            assert re.search("[\u0600-\u06ff]", persian.meaning(name, meaning)), name
+            assert "<span" not in persian.meaning(name, meaning), name
+    for one in yaml.safe_load(
+        resources.files("crmml.reports").joinpath("told_fa.yaml").read_text("utf-8")
+    ):
+        fields = [set(re.findall(r"\{(\w+)\}", one[code])) for code in ("en", "fa")]
+        assert fields[0] == fields[1], one["en"]
+        assert "<span" not in Language("fa").told(one["en"])
+    sections = {section.key: section for section in report(folder, lang="fa").sections}
+    for said in sections["quality"].sentences:  # in Persian, or marked
+        assert re.search("[\u0600-\u06ff]", said) or said.startswith('<span lang="en"')
+    nulls = [row[1].text for grid in sections["quality"].grids for row in grid.rows]
+    assert nulls
+    assert not any("<span" in why for why in nulls)
+
+
+def test_what_has_no_persian_is_marked_as_english(folder):
+    persian = Language("fa")
+    said = persian.text("of_what", what="<b>", why=persian.told("Something <new>."))
+    assert said == '&lt;b&gt;: <span lang="en" dir="ltr">Something &lt;new&gt;.</span>'
+    assert persian.told("") == ""
+    assert persian.told("mbg_nbd fitted at 1998-07-01") == (
+        "\u2068mbg_nbd\u2069 برازش‌شده در \u2068۱۳۷۷/۰۴/۱۰\u2069"
+    )
 
 
 def test_texts_of_users_are_never_run(folder, tmp_path):

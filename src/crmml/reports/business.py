@@ -85,7 +85,7 @@ def business_sections(
     try:
         measured, period = measure_business(of, tables, own_seller)
     except TooLittleDataError as error:
-        short = [str(error)]
+        short = [w.told(str(error))]
         found = [Section(k, w.text(f"{k}_title"), missing=short) for k in ("scorecard", "control")]
         return [*found, economics(of, w)]
     card = compute_scorecard(measured, clv=_values(of), fixed=sorted(set(of.tiers_before)))
@@ -124,7 +124,8 @@ def scorecard(of: Reported, card: Scorecard, w: Language, period: Period) -> Sec
         said.append(w.text("scorecard_tiers", date=w.date(of.since)))
     else:
         said.append(w.text("scorecard_no_tiers"))
-    missing = [f"{w.text(f'kpi_{name}')}: {why}" for name, why in card.missing.items()]
+    lacking = {w.text(f"kpi_{name}"): w.told(why) for name, why in card.missing.items()}
+    missing = [w.text("of_what", what=what, why=why) for what, why in lacking.items()]
     return Section("scorecard", w.text("scorecard_title"), said, grids, missing=missing)
 
 
@@ -181,7 +182,7 @@ def economics(of: Reported, w: Language) -> Section:
             Cell(w.text(f"cited_{name}"), name),
             Cell(_cited(name, one.low, one.high, w), one.low),
             Cell(_own(name, rows, w), 0.0),
-            Cell(one.source, one.source),
+            Cell(w.told(one.source), one.source),
         ]
         for name, one in CITED.items()
     ]

@@ -16,10 +16,21 @@ from crmml.atomic import replacing
 from crmml.data.tables import Tables, open_tables
 from crmml.reports.business import business_sections
 from crmml.reports.contents import Section
+from crmml.reports.customers import experience, market
 from crmml.reports.first_screen import first_screen
 from crmml.reports.language import Lang, Language
 from crmml.reports.reading import Reported, read_reported
-from crmml.reports.sections import AT_THE_END, SECTIONS
+from crmml.reports.sections import (
+    actions,
+    churn,
+    data_quality,
+    glossary,
+    groups,
+    loyalty,
+    models,
+    portfolio,
+    tiers,
+)
 
 
 @dataclass(frozen=True)
@@ -96,14 +107,17 @@ def report(
     ParameterError
         If the language is not known.
     """
-    language = Language(lang)
+    Language(lang)  # refused before anything is read
+    tables = _opened(data)
     of = read_reported(scores, cutoff)
     language = Language(lang, of.summary.get("currency"), contracts=of.has("contract_age"))
     sections = (
         first_screen(of, language),
-        *(make(of, language) for make in SECTIONS),
-        *business_sections(of, language, _opened(data), own_seller),
-        *(make(of, language) for make in AT_THE_END),
+        *(make(of, language) for make in (tiers, portfolio, churn, loyalty, groups)),
+        *(make(of, language, tables, own_seller) for make in (experience, market)),
+        actions(of, language),
+        *business_sections(of, language, tables, own_seller),
+        *(make(of, language) for make in (models, data_quality, glossary)),
     )
     return Page(_render(of, language, sections), sections, of.cutoff)
 
