@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from html.parser import HTMLParser
 from importlib import resources
 
@@ -199,3 +201,27 @@ def test_of_contracts_the_page_says_that_they_end():
             said = [one.text(key, customers="1", **figures) for one in (plain, language)]
             assert said[0] != said[1]
     assert english.text("title", date="today") == "Customers on today"
+
+
+def test_the_page_shows_a_watch_over_the_scores_and_no_customer(folder, tmp_path):
+    served = read_scores(folder, "1998-07-01")
+    served["customer_id"] = [f"person-{k}" for k in range(len(served))]
+    write_scores(served, tmp_path, "1998-07-01")
+    window = {"cutoff": "1998-01-01T00:00:00", "customers": 9, "churn_predicted": 0.5,
+              "churn_realised": 0.6, "auc": 0.75, "spend_bias": None}  # fmt: skip
+    alarm = {"text": "churn was told too low", "do": "retrain", "current": True}
+    (tmp_path / "_monitor").mkdir()
+    file = tmp_path / "_monitor" / "monitor.json"
+    file.write_text(json.dumps({"windows": [window], "alarms": [alarm]}))
+    page = report(tmp_path)
+    assert "person-" not in page.html
+    (section,) = [one for one in page.sections if one.key == "models"]
+    assert "crmml score" in section.missing[0]  # no summary here
+    shutil.copytree(folder / "_lists" / "cutoff=1998-07-01", tmp_path / "_lists/cutoff=1998-07-01")
+    (section,) = [one for one in report(tmp_path, lang="fa").sections if one.key == "models"]
+    assert "۱ هشدار" in section.sentences[-2]
+    assert "آموزش دوباره" in section.sentences[-1]
+    assert [cell.text for cell in section.grids[0].rows[0]][:2] == ["۱۳۷۶/۱۰/۱۱", "۹"]
+    file.write_text("{")
+    with pytest.raises(StorageError, match="not JSON"):
+        report(tmp_path)

@@ -27,6 +27,9 @@ _LEAST_MONTHS = 12
 _MOST_COHORTS = 12
 """Cohorts, and ages, that a page shows: the newest."""
 
+_MOST_GROUPS = 5
+"""Groups of customers that a scorecard shows: the largest."""
+
 _MOST_CHARTS = 8
 """Charts that a page shows; all that signal are told in words."""
 
@@ -51,6 +54,11 @@ def measure_business(
     measured : DataFrame
         See :func:`crmml.features.periods.measure_periods`; tiers from the earliest scores on.
     period : {"week", "month"}
+
+    Notes
+    -----
+    The column ``group`` of the scores, which is given and not made by the figures, adds its largest
+    groups.
     """
     days = (of.cutoff - tables.first_timestamp).days
     period: Period = "month" if days >= 31 * _LEAST_MONTHS else "week"
@@ -62,7 +70,19 @@ def measure_business(
     if len(of.tiers_before) and of.since is not None:
         tiers = measure_periods(tables, of.cutoff, of.tiers_before, **how)
         parts.append(tiers[tiers.index.get_level_values("period") >= of.since])
+    if (groups := _groups(of)) is not None:
+        parts.append(measure_periods(tables, of.cutoff, groups, **how))
     return pd.concat(parts), period
+
+
+def _groups(of: Reported) -> pd.Series[str] | None:
+    """Return the group of each customer, the largest groups only; None where there are none."""
+    if not of.has("group"):
+        return None
+    known = of.scores.set_index("customer_id")["group"].dropna().astype("str")
+    most = known.value_counts().head(_MOST_GROUPS).index
+    taken = {ALL, *map(str, of.tiers_before.unique())} & set(most)
+    return None if taken else known[known.isin(most)]
 
 
 def business_sections(

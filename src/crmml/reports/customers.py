@@ -112,9 +112,24 @@ def market(
     if "category" not in tables.transactions.columns:
         need = w.told("needs the column `category` of the table `transactions`")
         return Section("market", title, missing=[need])
-    name = next((n for n in ("taste_segment", "group", "value_tier") if of.has(n)), None)
-    if name is None:
+    known = [name for name in ("group", "value_tier", "taste_segment") if of.has(name)]
+    if not known:
         return Section("market", title, missing=[w.text("not_scored")])
+    grids, said = [], []
+    for name in dict.fromkeys([known[0], known[-1]]):
+        table, order = _mapped(of, tables, name, own_seller)
+        top = table.groupby("category")["spend"].sum().nlargest(_MOST_CATEGORIES).index
+        grids.append(_lifts(table, [*top], order, w.text(f"market_by_{name}"), w))
+        if name == known[0]:
+            shown = table[table.index.get_level_values("category").isin(top)]
+            said = [_apart(shown, w, served) for served in ("over", "under")]
+    return Section("market", title, [*filter(None, said)], grids)
+
+
+def _mapped(
+    of: Reported, tables: Tables, name: str, own_seller: str | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Map the largest segments of a column against the categories; return them in order too."""
     scores = of.scores[of.scores[name].notna()]
     most = scores[name].value_counts().head(_MOST_SEGMENTS).index
     scores = scores[scores[name].isin(most)]
@@ -124,15 +139,14 @@ def market(
     table = compute_product_market_map(
         tables, of.cutoff, segments, own_seller=own_seller, n_boot=_DRAWS
     )
-    top = table.groupby("category")["spend"].sum().nlargest(_MOST_CATEGORIES).index
+    known = set(table.index.get_level_values("segment"))
     order = sorted(most) if name == "value_tier" else [*most]
-    grid = _lifts(table, [*top], [str(one) for one in order], w)
-    shown = table[table.index.get_level_values("category").isin(top)]
-    said = [_apart(shown, w, served) for served in ("over", "under")]
-    return Section("market", title, [*filter(None, said), w.text(f"market_by_{name}")], [grid])
+    return table, [str(one) for one in order if str(one) in known]
 
 
-def _lifts(table: pd.DataFrame, categories: list[str], order: list[str], w: Language) -> Grid:
+def _lifts(
+    table: pd.DataFrame, categories: list[str], order: list[str], title: str, w: Language
+) -> Grid:
     tones: dict[str, Tone] = {"over": "good", "under": "bad"}
     signs = {"over": " ▲", "under": " ▼"}
     lifts, served = table["lift"].to_dict(), table["served"].to_dict()
@@ -144,8 +158,7 @@ def _lifts(table: pd.DataFrame, categories: list[str], order: list[str], w: Lang
             tone, sign = tones.get(how, ""), signs.get(how, "")
             line.append(Cell(f"{w.number(lift)}{sign}", lift, tone=tone))
         rows.append(line)
-    heads = [w.text("head_category"), *map(w.label, order)]
-    return Grid(w.text("market_grid"), heads, rows, w.text("market_note"))
+    return Grid(title, [w.text("head_category"), *order], rows, w.text("market_note"))
 
 
 def _apart(table: pd.DataFrame, w: Language, served: str) -> str:
@@ -159,7 +172,7 @@ def _apart(table: pd.DataFrame, w: Language, served: str) -> str:
         w.text(
             "market_pair",
             category=row["category"],
-            group=w.label(row["segment"]),
+            group=row["segment"],
             lift=w.number(float(row["lift"])),
         )
         for row in most

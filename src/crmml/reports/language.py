@@ -142,6 +142,10 @@ class Language:
         written = self._write(value, "{:,.0f}" if abs(value) >= 10_000 else "{:,.2f}")
         return f"{written} {self.currency}" if self.currency and written != _UNKNOWN else written
 
+    def field(self, value: Any) -> str:
+        """Return the word for a field of the map of value and risk."""
+        return str(_words(self.code).get(f"field_{value}", value))
+
     def side(self, difference: float) -> str:
         """Say on which side of zero a difference lies."""
         return self.text("side_above" if difference >= 0 else "side_below")

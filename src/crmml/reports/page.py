@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,7 +19,7 @@ from crmml.reports.contents import Section
 from crmml.reports.customers import experience, market
 from crmml.reports.first_screen import first_screen
 from crmml.reports.language import Lang, Language
-from crmml.reports.reading import Reported, read_reported
+from crmml.reports.reading import Reported, read_reported, read_trained
 from crmml.reports.sections import (
     actions,
     churn,
@@ -31,6 +31,12 @@ from crmml.reports.sections import (
     portfolio,
     tiers,
 )
+
+if TYPE_CHECKING:
+    from crmml.scorecard.monitor import Monitoring
+
+MOST_WITH_DATA = 200_000
+"""Customers up to which the report that is logged with a training reads the data again."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ def report(
     lang: Lang = "en",
     data: Any = None,
     own_seller: str | None = None,
+    monitoring: Monitoring | None = None,
 ) -> Page:
     """Make the report of a folder of scores.
 
@@ -94,6 +101,9 @@ def report(
         they are not given.
     own_seller : str, optional
         The own house, where the log holds rivals' sales too.
+    monitoring : Monitoring, optional
+        What :func:`crmml.monitor` found; default: what ``crmml monitor --out`` wrote into
+        ``_monitor`` in the folder of the scores, if it did.
 
     Returns
     -------
@@ -108,8 +118,35 @@ def report(
         If the language is not known.
     """
     Language(lang)  # refused before anything is read
-    tables = _opened(data)
     of = read_reported(scores, cutoff)
+    if monitoring is not None:
+        of = replace(of, monitored=monitoring.to_dict())
+    return _make(of, lang, _opened(data), own_seller)
+
+
+def report_training(result: Any, lang: Lang = "en") -> Page | None:
+    """Make the report of the scores that a training made on its own data.
+
+    Parameters
+    ----------
+    result : TrainingResult or ContractTraining
+        What came out. Of more than :data:`MOST_WITH_DATA` customers the sections that need the
+        data are left out, as they would take a minute: ``crmml report --config`` has them.
+    lang : {"en", "fa"}
+
+    Returns
+    -------
+    Page or None
+        None of a labelled table, which has no cutoff.
+    """
+    if result.bundle.manifest.kind == "labelled":
+        return None
+    of = read_trained(result)
+    tables = result.tables if len(of.scores) <= MOST_WITH_DATA else None
+    return _make(of, lang, tables, of.summary["own_seller"])
+
+
+def _make(of: Reported, lang: Lang, tables: Tables | None, own_seller: str | None) -> Page:
     language = Language(lang, of.summary.get("currency"), contracts=of.has("contract_age"))
     sections = (
         first_screen(of, language),

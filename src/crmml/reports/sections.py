@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +23,9 @@ RISKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Borders between the fields of risk on the map."""
 
 _GROUPS = ("taste_segment", "strategic_role", "group")
+
+_OWN = ("taste_segment", "group")
+"""Columns whose values are the user's own words."""
 
 _MOST_NOTES = 12
 """Notes that a page shows; all lie in ``notes.csv``."""
@@ -233,7 +236,37 @@ def models(of: Reported, w: Language) -> Section:
     ]
     heads = ("figure", "value", "lower", "upper")
     grid = Grid(w.text("models_grid"), _headings(w, heads), rows)
-    return Section("models", w.text("models_title"), said, [grid])
+    if of.monitored is None:
+        needs = [w.text("monitor_needs")]
+        return Section("models", w.text("models_title"), said, [grid], missing=needs)
+    said += _watched(of.monitored, w)
+    return Section("models", w.text("models_title"), said, [_windows(of.monitored, w), grid])
+
+
+def _watched(found: dict[str, Any], w: Language) -> list[str]:
+    """Say how many windows have closed, and what to do about open alarms."""
+    alarms = [row for row in found["alarms"] if row.get("current")]
+    key = "monitor_say" if alarms else "monitor_quiet"
+    counts = {"windows": w.count(len(found["windows"])), "alarms": w.count(len(alarms))}
+    return [
+        w.text(key, **counts),
+        *(
+            w.text("monitor_alarm", do=w.label(row["do"]), why=w.told(row["text"]))
+            for row in alarms
+        ),
+    ]
+
+
+def _windows(found: dict[str, Any], w: Language) -> Grid:
+    shown = (("churn_predicted", w.share), ("churn_realised", w.share), ("auc", w.share),
+             ("spend_bias", w.share))  # fmt: skip
+    rows = []
+    for row in found["windows"][-_MOST_NOTES:]:
+        at = pd.Timestamp(row["cutoff"])
+        line = [Cell(w.date(at), str(at.date())), Cell(w.count(row["customers"]), row["customers"])]
+        rows.append(line + [Cell(write(row.get(n)), row.get(n) or "") for n, write in shown])
+    heads = ("cutoff", "customers", "left_said", "left_was", "auc", "spend_bias")
+    return Grid(w.text("monitor_grid"), _headings(w, heads), rows)
 
 
 def data_quality(of: Reported, w: Language) -> Section:
@@ -315,9 +348,10 @@ def tabulate(
     heads = ["group", "customers", "share"]
     heads += [n for n in ("clv", "churn") if n in table]
     rows = []
+    write: Callable[[Any], str] = str if name in _OWN else w.label
     for value, row in table.head(30).iterrows():
         share = float(row["customers"]) / total
-        line = [Cell(w.label(value), str(value)), Cell(w.count(row["customers"]), row["customers"]),
+        line = [Cell(write(value), str(value)), Cell(w.count(row["customers"]), row["customers"]),
                 Cell(w.share(share), share, bar=share)]  # fmt: skip
         if "clv" in table:
             line.append(Cell(w.money(row["clv"]), row["clv"]))
@@ -327,10 +361,6 @@ def tabulate(
     return Grid(title, _headings(w, heads), rows, note)
 
 
-def _write_field(w: Language, field: Any) -> str:
-    return w.text(f"field_{field}") if field in FIELDS else w.label(field)
-
-
 def _flows(
     of: Reported, after: pd.DataFrame, before: pd.DataFrame, w: Language, name: str, title: str
 ) -> Grid:
@@ -338,10 +368,7 @@ def _flows(
     then = before.set_index("customer_id")[name].astype("object")
     now = after.set_index("customer_id")[name].astype("object").reindex(then.index)
     counts = pd.crosstab(then.fillna("–"), now.fillna("–"))
-
-    def write(value: str) -> str:
-        return w.text(f"field_{value}") if name == "field" and value in FIELDS else w.label(value)
-
+    write: Callable[[Any], str] = w.field if name == "field" else w.label
     rows = [
         [
             Cell(write(a), str(a)),
