@@ -220,7 +220,7 @@ def build_wallet(
     by_category : bool
         One row per customer and ``category`` (needs the column) instead of one per customer.
     signals : collection of ids
-        Customers who said that they are with a competitor (survey, reason of ending). Where the
+        Customers who said that they are with a competitor; see :func:`find_signals`. Where the
         share is inferred they are ``competitor`` if the share is below 1/3 and the need goes on;
         their evidence is then ``stated``.
     peers : Peers, optional
@@ -258,12 +258,13 @@ def build_wallet(
 def find_signals(
     tables: Tables, cutoff: str | pd.Timestamp, length: str | Duration
 ) -> frozenset[Any]:
-    """Find who said that they go to a competitor: why a contract ended in the window.
+    """Find who said that they go to a competitor: in a survey, or why a contract ended.
 
     Parameters
     ----------
     tables : Tables
-        ``subscriptions`` with an ``end_reason`` may be among them.
+        ``subscriptions`` with an ``end_reason``, and ``interactions`` with ``with_competitor``, may
+        be among them. Of a customer's surveys in the window the latest that says so or not counts.
     cutoff : str or Timestamp
         Exclusive end of the window.
     length : str or Duration
@@ -272,15 +273,24 @@ def find_signals(
     Returns
     -------
     frozenset of ids
-        For ``signals`` of :func:`build_wallet`; empty where no reason is known.
+        For ``signals`` of :func:`build_wallet`; empty where nobody said so.
     """
-    ends = tables.get("subscriptions")
-    if ends is None or not {"ended_at", "end_reason"} <= set(ends.columns):
-        return frozenset()
     closes = read_moment(cutoff, "cutoff")
-    within = (ends.ended_at >= shifted(closes, length, -1)) & (ends.ended_at < closes)
-    said = ends.filter(within & (ends.end_reason == "competitor"))
-    return frozenset(fetch(said.select("customer_id").distinct())["customer_id"].tolist())
+    opens = shifted(closes, length, -1)
+    said: set[Any] = set()
+    ends = tables.get("subscriptions")
+    if ends is not None and {"ended_at", "end_reason"} <= set(ends.columns):
+        within = (ends.ended_at >= opens) & (ends.ended_at < closes)
+        gone = ends.filter(within & (ends.end_reason == "competitor"))
+        said |= {*fetch(gone.select("customer_id").distinct())["customer_id"].tolist()}
+    rows = tables.get("interactions")
+    if rows is not None and "with_competitor" in rows.columns:
+        within = (rows.timestamp >= opens) & (rows.timestamp < closes)
+        told = rows.filter(within & (rows.kind == "survey") & rows.with_competitor.notnull())
+        latest = told.timestamp.max().over(ibis.window(group_by="customer_id"))
+        told = told.mutate(latest=latest).filter(_.timestamp == _.latest, _.with_competitor)
+        said |= {*fetch(told.select("customer_id").distinct())["customer_id"].tolist()}
+    return frozenset(said)
 
 
 def rolling_wallets(

@@ -26,11 +26,11 @@ from crmml.models.labelled.encoding import TableEncoding, texts_of
 from crmml.models.labelled.leaks import Finding, find_leaks
 from crmml.models.labelled.learners import (
     LEARNERS,
+    SHARE,
     AdditiveLearner,
     Fitted,
     LogisticLearner,
     TreeLearner,
-    find_share,
 )
 from crmml.models.labelled.model import LabelledModel, Line
 
@@ -194,8 +194,7 @@ def fit_labelled(
     aucs = {name: float(classification.auc(y, p)) for name, p in singles.items()}
     ranked = sorted(aucs, key=lambda name: (-aucs[name], name))
     announce("cross-fitting")
-    outside = [_outside(encoding, texts, y, fold, tuned) for fold in folds[1:]]
-    raw = [_averaged(one, y, fold) for one, fold in zip(outside, folds[1:], strict=True)]
+    raw = [_averaged(_outside(encoding, texts, y, fold, tuned)) for fold in folds[1:]]
     said = [
         {name: _calibrated(score, y, fold) for name, score in one.items()}
         for one, fold in zip(raw, folds[1:], strict=True)
@@ -209,7 +208,7 @@ def fit_labelled(
     model = LabelledModel(
         chosen,
         encoding.with_rates(texts, y),
-        _fit_chosen(chosen, X, y, tuned, outside),
+        _fit_chosen(chosen, X, y, tuned),
         Line.fit(np.mean([one[chosen] for one in raw], axis=0), y),
         _bands(judgement),
         economics.threshold,
@@ -306,34 +305,17 @@ def _outside(
     return found
 
 
-def _averaged(raw: dict[str, FloatArray], y: FloatArray, fold: IntArray) -> dict[str, FloatArray]:
-    """Average boosted trees with the additive model, in each fold by the share of the others."""
-    additive, trees = raw[AdditiveLearner.name], raw[TreeLearner.name]
-    found = np.empty(len(y))
-    for one in range(FOLDS):
-        inside = fold != one
-        share = find_share(additive[inside], trees[inside], y[inside])
-        found[~inside] = share * additive[~inside] + (1 - share) * trees[~inside]
-    return {**raw, TreeLearner.name: found}
+def _averaged(found: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    additive, trees = found[AdditiveLearner.name], found[TreeLearner.name]
+    return {**found, TreeLearner.name: SHARE * additive + (1 - SHARE) * trees}
 
 
-def _fit_chosen(
-    name: str,
-    X: FloatArray,
-    y: FloatArray,
-    tuned: dict[str, Any],
-    outside: list[dict[str, FloatArray]],
-) -> Fitted:
+def _fit_chosen(name: str, X: FloatArray, y: FloatArray, tuned: dict[str, Any]) -> Fitted:
     """Fit what was chosen to all customers."""
     if name != TreeLearner.name:
         return next(one for one in LEARNERS if one.name == name).fit(X, y, tuned[name])
-    means = {n: np.mean([one[n] for one in outside], axis=0) for n in outside[0]}
-    share = find_share(means[AdditiveLearner.name], means[TreeLearner.name], y)
-    trees = TreeLearner().fit(X, y, tuned[name])
-    if not share:
-        return trees
     additive = AdditiveLearner().fit(X, y, tuned[AdditiveLearner.name])
-    return additive.times(share).plus(trees.times(1 - share))
+    return additive.times(SHARE).plus(TreeLearner().fit(X, y, tuned[name]).times(1 - SHARE))
 
 
 def _calibrated(score: FloatArray, y: FloatArray, fold: IntArray) -> FloatArray:
