@@ -137,7 +137,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
         is_number = isinstance(node, ScalarNode) and node.tag.endswith((":int", ":float"))
-        if is_number and len(re.findall(r"\d", node.value)) > _MOST_DIGITS:
+        if is_number and len(re.findall(r"[\da-fA-F]", node.value)) > _MOST_DIGITS:
             raise _refusal(f"a number has at most {_MOST_DIGITS} digits", node)
         try:
             return super().construct_object(node, deep=deep)

@@ -269,6 +269,7 @@ _YAML = [
     ),
     Row("a whole number of words", job("seed: !!int abc\n"), _CHECK, ("line 2", "int")),
     Row("a number of 5,000 digits", job(f"seed: {'9' * 5000}\n"), _CHECK, ("40 digits",)),
+    Row("one of 5,000 in hexadecimal", job(f"seed: 0x{'f' * 5000}\n"), _CHECK, ("40 digits",)),
     Row("deep nesting", job(f"tiers: {_DEEP}\n"), _CHECK, ("30 levels",)),
     Row("settings not in UTF-8", {"job.yaml": b"name: \xff\xfe\n"}, _CHECK, ("UTF-8", "line 1")),
     Row("a control character", job('name: "a\x07b"\n'), _CHECK, ("line 2", "not allowed")),

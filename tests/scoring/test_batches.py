@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_info
 
 import crmml
 from crmml.exceptions import UnlikeTrainingError
@@ -34,6 +35,8 @@ def test_any_size_of_batch_gives_what_all_at_once_give(bundle, log, prices):
             got = pd.concat(list(found), ignore_index=True)
             assert found.absent == whole.absent
             assert (found.allocation is None) == prices
+            pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+            assert {pool["num_threads"] for pool in pools} == {1}  # two sum in another order
         pd.testing.assert_frame_equal(got, whole.table, check_exact=True)
 
 

@@ -54,7 +54,7 @@ from crmml.scoring.spool import Spool
 from crmml.scoring.whole import WholeScores
 from crmml.stats.threads import one_thread
 
-BATCH = 200_000
+BATCH = 100_000
 """Customers at a time: more save little, fewer compute the same futures again."""
 
 

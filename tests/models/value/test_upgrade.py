@@ -8,6 +8,7 @@ import pytest
 
 from crmml.features.snapshot import build_snapshot
 from crmml.models import (
+    LeftCensoredModel,
     LifetimeValueModel,
     ModifiedBetaGeoModel,
     ParetoNBDModel,
@@ -49,11 +50,12 @@ def test_who_moves_up_in_a_world_of_that_process_is_who_was_expected_to(name):
     assert ((happened - said) ** 2).mean() < ((happened - said.mean()) ** 2).mean()
 
 
-def test_it_depends_on_nobody_else_and_falls_with_the_goal():
+@pytest.mark.parametrize("process", [None, LeftCensoredModel(margin="8W")])
+def test_it_depends_on_nobody_else_and_falls_with_the_goal(process):
     world = simulate_world(300, seed=6, weeks=60, spend=Spend(return_rate=0.0), tables=())
     snapshot = build_snapshot(world.transactions, world.end)
-    model = LifetimeValueModel(margin=0.3, n_posterior_draws=0).fit(snapshot)
-    ahead = model.ahead(snapshot, "52W")
+    model = LifetimeValueModel(purchase_model=process, margin=0.3, n_posterior_draws=0)
+    ahead = model.fit(snapshot).ahead(snapshot, "52W")
     goals = [pd.Series(g, snapshot.customer_id) for g in (-1.0, 5.0, 20.0, 1e9)]
     found = pd.DataFrame({k: upgrade_probability(ahead, "13W", g) for k, g in enumerate(goals)})
     assert (found.diff(axis=1).iloc[:, 1:] <= 1e-9).all(axis=None)

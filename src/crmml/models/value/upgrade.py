@@ -238,7 +238,8 @@ def _later_snapshot(
     length = in_units(horizon, snapshot.time_unit)
     at = np.repeat(first, n.shape[1])
     process, columns = model.purchase_model_, snapshot.frame.columns
-    if model.correction_ is None:  # which reads further features
+    # A correction reads further features, and so may a process that names no covariates of its own.
+    if model.correction_ is None and hasattr(process, "purchase_covariates"):
         covariates = (*process.purchase_covariates, *process.dropout_covariates)
         columns = pd.Index([*_CORE, *dict.fromkeys(covariates)])
     frame = snapshot.frame[columns].iloc[at].reset_index(drop=True)
