@@ -29,7 +29,7 @@ from crmml._typing import MONTHS, UNITS_OF, Duration, Grain
 from crmml.data.schema import TABLES
 from crmml.data.settings import Policies, ReadSettings
 from crmml.exceptions import CrmmlError
-from crmml.safe_yaml import YamlError, read_yaml
+from crmml.safe_yaml import YamlError, read_small, read_yaml
 
 
 class ConfigError(CrmmlError, ValueError):
@@ -456,7 +456,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     """
     path = Path(path)
     try:
-        raw = read_yaml(path.read_bytes())
+        raw = read_yaml(read_small(path))
     except OSError as error:
         raise ConfigError(
             f"cannot read the configuration {str(path)!r}: {error.strerror}"

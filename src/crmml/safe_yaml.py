@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,6 +22,18 @@ class YamlError(CrmmlError, ValueError):
     def __init__(self, rule: str, line: int | None = None) -> None:
         where = "" if line is None else f"line {line}: "
         super().__init__(f"{where}{rule}")
+
+
+def read_small(path: Path) -> bytes:
+    """Read a file of settings, of one without end no more than tells that it is too long.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    with path.open("rb") as file:
+        return file.read(4 * _LONGEST + 1)
 
 
 def read_yaml(text: str | bytes) -> Any:

@@ -78,7 +78,7 @@ def test_every_door_gives_the_same_table(tmp_path):
         assert tables.first_timestamp == pd.Timestamp("2024-01-02")
         assert tables.last_timestamp == pd.Timestamp("2024-12-31 23:59:59")
         schema = tables.transactions.schema()
-        assert schema["amount"] == ibis.dtype("decimal(18, 2)")
+        assert schema["amount"] == ibis.dtype("decimal(16, 2)")
         assert schema["timestamp"] == ibis.dtype("timestamp(6)")
 
 

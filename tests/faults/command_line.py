@@ -94,6 +94,7 @@ _ROWS_OF_THE_LOG = [
     Row("an amount that is NaN", log("c1,2023-01-05,nan"), _CHECK, ("amount",)),
     Row("an endless amount", log("c1,2023-01-05,inf"), _CHECK, ("amount",)),
     Row("an amount of 1e300", log("c1,2023-01-05,1e300"), _CHECK, ("amount",)),
+    Row("an amount of 1e15", log("c1,2023-01-05,1e15"), _CHECK, ("amount", "1e15")),
     Row("an amount of 400 digits", log("c1,2023-01-05," + "9" * 400), _CHECK, ("amount",)),
     Row("an amount that is true", log("c1,2023-01-05,True"), _CHECK, ("amount", "True")),
     Row("a date that is none", log("c1,2023-02-31,5"), _CHECK, ("timestamp", "2023-02-31")),
@@ -105,6 +106,12 @@ _ROWS_OF_THE_LOG = [
         {"log.csv": "customer_id,customer_id,timestamp,amount\n1,2,2023-01-01,5\n"},
         _CHECK,
         ("customer_id", "once"),
+    ),
+    Row(
+        "two columns that differ in capitals",
+        {"log.csv": "customer_id,timestamp,amount,AMOUNT\n1,2023-01-01,5,7\n"},
+        _CHECK,
+        ("AMOUNT", "capitals"),
     ),
     Row(
         "no header", {"log.csv": "c1,2023-01-05,5\nc2,2023-01-06,7\n"}, _CHECK, ("missing column",)
@@ -260,6 +267,7 @@ _HOW_IT_IS_READ = [
 _YAML = [
     Row("no configuration", {}, "check -c no.yaml", ("no.yaml",)),
     Row("a folder for a configuration", {"job/": ""}, "check -c job", ("job",)),
+    Row("a configuration without end", {}, "check -c /dev/zero", ("characters",)),
     Row("an empty configuration", {"job.yaml": ""}, _CHECK, ("mapping",)),
     Row("a list for a configuration", {"job.yaml": "- 1"}, _CHECK, ("mapping",)),
     Row("a key twice", job("seed: 1\nseed: 2\n"), _CHECK, ("line 3", "seed", "twice")),

@@ -147,6 +147,19 @@ def test_a_return_counts_with_the_purchase_before_it():
     assert row["returns_share"] == pytest.approx(110 / 180)
 
 
+def test_large_money_is_that_many_times_the_small():
+    # A household's basket is tens of millions of rials, a company's order some trillions.
+    small = load_cdnow(sample=True).head(400).assign(amount=1.25, category="a", margin=0.5)
+    times = 2.0**45
+    large = small.assign(amount=1.25 * times, margin=0.5 * times)
+    found = [build_snapshot(rows, "1997-10-01").frame for rows in (small, large)]
+    money = ["net_spend", "monetary_value", "max_order"]
+    money = [name for name in money if name in found[0]]
+    pd.testing.assert_frame_equal(found[0][money] * times, found[1][money])
+    same = ["frequency", "recency", "T", "category_concentration"]
+    pd.testing.assert_frame_equal(found[0][same], found[1][same])
+
+
 def test_who_only_returned_has_no_history_and_is_counted():
     lines = log((1, "2024-01-01", -5), (2, "2024-01-01", 5), (2, "2024-01-02", -9))
     snapshot = build_snapshot(lines, "2024-02-01")

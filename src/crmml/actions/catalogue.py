@@ -20,7 +20,7 @@ from pydantic import (
 from crmml._typing import Duration
 from crmml.actions.expressions import Expression
 from crmml.exceptions import CrmmlError
-from crmml.safe_yaml import YamlError, line_of, read_yaml
+from crmml.safe_yaml import YamlError, line_of, read_small, read_yaml
 from crmml.stats.discounting import in_units
 
 NO_ACTION = "no_action"
@@ -233,7 +233,7 @@ class ActionCatalogue(_Strict):
             If the file is missing, is not YAML, or breaks a rule.
         """
         try:
-            text = Path(path).read_bytes()
+            text = read_small(Path(path))
         except OSError as error:
             raise CatalogueError(
                 f"cannot read the catalogue {str(path)!r}: {error.strerror}"

@@ -448,11 +448,13 @@ def refuse_twice(names: Sequence[str], path: Path, table: str) -> None:
     DataError
         With the names.
     """
-    twice = [name for name, n in Counter(names).items() if n > 1]
+    # The engine does not tell capitals from small letters.
+    counts = Counter(name.casefold() for name in names)
+    twice = list(dict.fromkeys(name for name in names if counts[name.casefold()] > 1))
     if twice:
         raise DataError(
             f"column names must be unique; {path.name} has {first_few(twice)} more than once: give "
-            "each column a name of its own",
+            "each column a name of its own, in more than capitals",
             table=table,
         )
 

@@ -41,7 +41,8 @@ NUMBERED = "no column names customers: the rows are numbered from 1, as they sta
 
 CLOCK = "time_of_day"
 """Name that a mapping may use for a column that holds the clock of the times of its table."""
-MONEY = dt.Decimal(18, 2)
+MONEY = dt.Decimal(16, 2)
+"""Below 1e14: a hundred times as much still has 18 digits, so that cents never overflow."""
 NUMBER = dt.Decimal(18, 4)
 
 

@@ -15,7 +15,7 @@ kind       type in the engine         read from
 =========  =========================  ======================================================
 id         int64 or text              whole numbers or text; the type of the source is kept
 timestamp  timestamp, no time zone    dates, timestamps, text
-money      DECIMAL(18, 2)             numbers, text; rounded to the nearest cent
+money      DECIMAL(16, 2)             numbers, text; rounded to the nearest cent
 number     DECIMAL(18, 4)             numbers, text
 flag       boolean                    booleans, 0/1, text such as ``true`` and ``no``
 text       text                       anything

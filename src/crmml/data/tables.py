@@ -207,7 +207,7 @@ class Tables(Mapping[str, ir.Table]):
 
     @property
     def transactions(self) -> ir.Table:
-        """The log: money is DECIMAL(18, 2), times are naive in the business's calendar.
+        """The log: money is DECIMAL(16, 2), times are naive in the business's calendar.
 
         Raises :class:`~crmml.exceptions.MissingTableError` where there is none, as do all
         properties below but ``customers``.

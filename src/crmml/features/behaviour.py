@@ -338,7 +338,7 @@ def period_measures(
     """Write the sums over the periods of a customer that the features need."""
     bought = periods.lines > 0 if has_returns else ibis.literal(True)
     order = bought.ifelse(periods.net, ibis.null("int64")) if has_returns else periods.net
-    squared = order.cast("decimal(18,0)")
+    squared = order.cast("decimal(19,0)")  # of 18 digits the squares would have to fit in 18 too
     gap = periods.gap
     log_gap = gap.cast("float64").ln().cast("decimal(18,14)")
     measures: dict[str, ir.Value] = {
@@ -403,7 +403,7 @@ def fill_shelves(lines: ir.Table, *, has_returns: bool) -> ir.Table | None:
 def sum_categories(shelves: ir.Table, *, last_period: int, grain: Grain) -> ir.Table:
     """Gather breadth and concentration of categories, one row per customer."""
     shelves = shelves.filter(shelves.category.notnull(), shelves.bought > 0)
-    value = shelves.value.cast("decimal(18,0)")
+    value = shelves.value.cast("decimal(19,0)")  # as above
     recent = start_of(_first_of(26, last_period, grain), grain)
     return shelves.group_by("customer_id").agg(
         n_categories=shelves.count(),
