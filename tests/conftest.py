@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 # The same examples in every run: a push does not fail for what it did not change.
 settings.register_profile("same", derandomize=True, deadline=None)
-settings.register_profile("search", max_examples=1000, deadline=None)
+_MOST = int(os.environ.get("HYPOTHESIS_EXAMPLES", "200"))  # a thousand of all take hours
+settings.register_profile("search", max_examples=_MOST, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
