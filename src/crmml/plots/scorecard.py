@@ -118,7 +118,7 @@ def plot_sensitivity(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     for column, color, label in (("low", SKY, "input lower"), ("high", BLUE, "input higher")):
         ax.barh(names, shown[column] - base, left=base, color=color, height=0.55, label=label)
     ax.axvline(base, color=BLACK, linewidth=1)
-    ax.legend(frameon=False, fontsize="small", loc="lower right")
+    ax.legend(frameon=False, fontsize="small", loc="best")
     return ax
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -46,9 +47,9 @@ def plot_strategy_map(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     actions = [name for name in dict.fromkeys(table["source"]) if name not in _HEIGHTS]
     if len(actions) > _MOST_ACTIONS:
         surest = table[table["source"].isin(actions)].groupby("source")["p_value"].min()
-        surest = surest.sort_values(kind="stable").index[:_MOST_ACTIONS]
+        first = [*surest.sort_values(kind="stable").index[:_MOST_ACTIONS]]
         ax.set_xlabel(f"and {len(actions) - _MOST_ACTIONS} more actions in the table")
-        actions = [name for name in actions if name in surest]
+        actions = [name for name in actions if name in first]
         table = table[table["source"].isin([*actions, *_HEIGHTS])]
     at = {name: (_PLACES[name], _HEIGHTS[name]) for name in _HEIGHTS}
     at |= {name: ((k + 0.5) / len(actions), 0.0) for k, name in enumerate(actions)}
@@ -79,7 +80,7 @@ def plot_strategy_map(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def _arrow(
-    ax: Axes, row: dict[str, Any], at: dict[str, tuple[float, float]], *, told: bool
+    ax: Axes, row: Mapping[Hashable, Any], at: dict[str, tuple[float, float]], *, told: bool
 ) -> None:
     start, end = at[row["source"]], at[row["target"]]
     sure = bool(row["beyond_chance"])
@@ -95,7 +96,7 @@ def _arrow(
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
 
 
-def _say(row: dict[str, Any], *, apart: bool = False) -> str:
+def _say(row: Mapping[Hashable, Any], *, apart: bool = False) -> str:
     write = "{:+.1%}" if row["target"] == "retention" else "{:+.2g}"
     effect, lower, upper = (write.format(row[name]) for name in ("effect", "lower", "upper"))
     return f"{effect} ({lower} to {upper})".replace(" ", "\n" if apart else " ", 1)

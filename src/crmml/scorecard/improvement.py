@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from crmml._typing import FloatArray
 from crmml.card import Card, Result, listed
 from crmml.exceptions import ParameterError
 from crmml.scorecard.control_charts import ControlChart, mean_difference
@@ -200,10 +201,10 @@ def _change(kpi: Kpi, of: pd.DataFrame, start: Any) -> tuple[float, ...] | None:
     at = int((values.index < start).sum())
     if min(at, len(values) - at) < LEAST_PERIODS:
         return None
-    weights = np.ones(len(values))
+    weights: FloatArray = np.ones(len(values))
     if kpi.below is not None:
-        sizes = of[kpi.below].reindex(values.index).to_numpy(dtype=np.float64)
-        weights = sizes / sizes.mean()
+        sizes: FloatArray = of[kpi.below].reindex(values.index).to_numpy(dtype=np.float64)
+        weights = sizes / float(sizes.mean())
     x = values.to_numpy(dtype=np.float64)
     before, after, change, error = mean_difference(x, weights, at)
     freedom = len(x) - 2
@@ -249,7 +250,7 @@ def _define(kpi: Kpi, group: str, card: Scorecard) -> list[Told]:
     about = {"kpi": kpi.name, "group": group, "meaning": kpi.meaning, "better": kpi.better}
     found = [Told("define", "define_kpi", about,
                   f"{kpi.name} of {group}: {kpi.meaning}; {kpi.better} is better")]  # fmt: skip
-    target = float(card.table.loc[(kpi.name, group), "target"])
+    target = float(card.table["target"].loc[(kpi.name, group)])
     if target == target:
         found.append(Told("define", "define_target", {**about, "target": target},
                           f"its target is {_write(kpi, target)}"))  # fmt: skip
@@ -301,7 +302,7 @@ def _improve(actions: pd.DataFrame) -> list[Told]:
             "" if row["lower"] != row["lower"] else f" ({row['lower']:.3g} to {row['upper']:.3g})"
         )
         text = f"{row['action']}: effect {row['effect']:.3g}{sure}, {row['evidence']}"
-        found.append(Told("improve", "improve_action", row, text))
+        found.append(Told("improve", "improve_action", {str(k): v for k, v in row.items()}, text))
     return found
 
 

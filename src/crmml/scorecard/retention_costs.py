@@ -118,8 +118,7 @@ def compute_retention_costs(
     figures["win_back_over_keep"] = _over(costs["win_back"], keep)
     figures["complaints_that_stay"] = _stayed(tables, at, horizon, own_seller)
     if economics is not None and "all" in economics.index:
-        row = economics.loc["all"]
-        five, n = float(row["five_points"]), float(row["customers"])
+        five, n = economics.loc["all", ["five_points", "customers"]].astype(float)
         figures["five_points"] = _Figure(five, np.nan, np.nan, n)
     rows = {}
     for name in [*_MEANING, *cited]:
@@ -187,7 +186,9 @@ def compute_retention_sensitivity(
         a = np.minimum(alive * share, 1.0)
         full, expected = float(a @ staying) * stay * margin, float(a @ active) * margin
         won = min(0.01 * full, max(full - expected, 0.0))
-        return won - cost * cost_of_keeping * 0.01 * float(a.sum())
+        # no more customers are kept, and paid for, than would have left
+        kept = won / full * float(a.sum()) if full > 0.0 else 0.0
+        return won - cost * cost_of_keeping * kept
 
     ends = (1.0 - span, 1.0 + span)
     rows = {

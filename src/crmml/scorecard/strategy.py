@@ -12,6 +12,7 @@ of the probability of what was given.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -307,7 +308,7 @@ def _measured(effect: float, error: float, evidence: Evidence) -> dict[str, Any]
             "p_value": p}  # fmt: skip
 
 
-def _say(row: dict[str, Any]) -> str:
+def _say(row: Mapping[Hashable, Any]) -> str:
     write = "{:+.1%}" if row["target"] == "retention" else "{:+.3g}"
     figures = [write.format(row[name]) for name in ("effect", "lower", "upper")]
     sure = "" if row["beyond_chance"] else ", which may be chance"
