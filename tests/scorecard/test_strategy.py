@@ -12,6 +12,7 @@ from crmml.exceptions import CensoredWindowError, ParameterError
 from crmml.features.answers import follow_actions, follow_complaints
 from crmml.features.breakdowns import measure_parts
 from crmml.features.periods import measure_periods
+from crmml.plots import plot_retention_costs, plot_sensitivity
 from crmml.scorecard import (
     compute_retention_costs,
     compute_retention_sensitivity,
@@ -27,7 +28,7 @@ CUTOFF = pd.Timestamp("2024-03-01")
 @pytest.fixture(scope="module")
 def world():
     return simulate_world(
-        5_000, seed=5, weeks=156, acquisition_weeks=26, treated_at_week=100,
+        3_000, seed=5, weeks=156, acquisition_weeks=26, treated_at_week=100,
         actions={"email": 0.0, "voucher": 0.4}, tables=("customers", "interactions", "treatments"),
     )  # fmt: skip
 
@@ -39,7 +40,7 @@ def tables(world):
 
 @pytest.fixture(scope="module")
 def found(tables):
-    loyal = pd.Series(1.0, pd.RangeIndex(1, 5_001))
+    loyal = pd.Series(1.0, pd.RangeIndex(1, 3_001))
     loyal[::2] = 0.0
     return compute_strategy_map(tables, CUTOFF, loyalty=loyal)
 
@@ -63,6 +64,14 @@ def test_the_effect_of_an_action_is_that_of_the_world(world, found):
     assert repr(found).count("\n") == 0
     assert str(found).count("\n") < 15
     assert len(found.sentences()) == found.table["effect"].notna().sum()
+
+
+def test_the_picture_tells_what_is_beyond_chance(found):
+    told = [text.get_text() for text in found.plot().texts]
+    assert {"profit", "retention", "experience", "loyalty"} <= set(told)
+    (voucher,) = (text for text in told if text.startswith("voucher"))
+    assert "retention +" in voucher
+    assert "experience" not in voucher
 
 
 def test_an_experiment_is_weighted_by_the_probability_of_what_was_given(world, tables):
@@ -113,6 +122,7 @@ def test_costs_are_those_counted_by_hand(world, tables):
     assert costs.loc["complaints_that_stay", "here"] == pytest.approx(stayed)
     assert np.isnan(costs.loc["people_told", "here"])
     assert "seven tables" in costs.loc["people_told", "needs"]
+    assert "winning" in [t.get_text() for t in plot_retention_costs(costs).get_yticklabels()]
     assert (costs["lower"].dropna() <= costs["here"][costs["lower"].notna()]).all()
     bare = compute_retention_costs(open_tables(world.transactions), CUTOFF).table
     assert bare["here"].isna().all()
@@ -127,6 +137,7 @@ def test_sensitivity_moves_with_the_margin_and_refuses_what_is_out_of_range():
     table = compute_retention_sensitivity(base, cost_of_keeping=10.0)
     assert table.loc["margin", "base"] == pytest.approx(0.01 * (50 + 48) - 0.01 * 10 * 1.3)
     assert table.loc["margin", "high"] - table.loc["margin", "base"] == pytest.approx(0.2 * 0.98)
+    assert len(plot_sensitivity(table).patches) == 2 * len(table)
     assert table.loc["cost_of_keeping", "high"] < table.loc["cost_of_keeping", "low"]
     for bad in ({"span": 0.0}, {"cost_of_keeping": -1.0}):
         with pytest.raises(ParameterError):
@@ -152,6 +163,7 @@ def test_a_planted_change_is_worked_on_in_five_parts(world):
     ]  # fmt: skip
     assert plan.parts.loc["tier"].query("driver").index.tolist() == ["B"]
     assert {one.key for one in plan.told} >= {"measure_step", "analyse_parts", "improve_action"}
+    assert "tier: B" in [text.get_text() for text in plan.plot().get_yticklabels()]
     assert set(plan.actions["evidence"]) == {"assumed"}
     assert set(plan.actions["purpose"]) == {"retain"}
     quiet = plan_improvement(card, "retention", "A", parts)

@@ -84,7 +84,8 @@ class Improvement(Result):
     parts : DataFrame
         On ``by`` and ``part``, the greatest change first within each ``by``: ``before`` and
         ``after`` (levels), ``change``, ``lower`` and ``upper`` (95 %), ``p_value`` (adjusted for
-        all parts) and ``driver``: changed in the same direction beyond chance.
+        all parts) and ``driver``: changed in the same direction beyond chance, and, of a group of
+        the scorecard, with a chart that says so too.
     actions : DataFrame
         On ``action``: ``purpose``, ``channels``, ``effect`` on the figure, ``lower``, ``upper`` and
         ``evidence`` (``experiment``, ``association``, or ``assumed`` as the catalogue has it).
@@ -156,12 +157,29 @@ def plan_improvement(
     chart = card.charts[kpi, group]
     start = _start(chart)
     found = _parts(declared, parts, start, chart, alpha)
+    found["driver"] &= ~np.array(_quiet(found, card, kpi), dtype=bool)
     actions = _actions(kpi, catalogue, links)
     told = (
         *_define(declared, group, card), _measure(declared, group, chart),
         *_analyse(found, start), *_improve(actions), _control(chart, start),
     )  # fmt: skip
     return Improvement(kpi, group, told, chart, found, actions)
+
+
+def _quiet(parts: pd.DataFrame, card: Scorecard, kpi: str) -> list[bool]:
+    """Mark groups of the scorecard whose chart shows no change: all drift a little with time."""
+    groups = set(card.table.index.get_level_values("group"))
+    calm = {
+        group
+        for (name, group), chart in card.charts.items()
+        if name == kpi and chart.step is None and chart.signals.empty
+    }
+    of_card = {
+        by
+        for by, of in parts.groupby(level="by")
+        if groups.issuperset(of.index.get_level_values("part"))
+    }
+    return [by in of_card and part in calm for by, part in parts.index]
 
 
 def _start(chart: ControlChart) -> Any:
