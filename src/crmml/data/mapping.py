@@ -522,13 +522,11 @@ def _propose(
         doubts.append(_UNPRICED)
     doubts += [misfit(n, schema, seen) for n in missing if called(n, schema, looks)]
     doubts += _doubt_guesses(columns, schema)
+    sellers: dict[str, float] = {}
     if schema is TRANSACTIONS:
         evidence += _join_clock(columns, looks)
         doubts += _doubt_zeros(columns, figures)
-    grain = _find_grain(table, columns, schema, date_format, evidence)
-    currencies = _currencies(table, columns, doubts)
-    sellers = _sellers(table, columns, doubts) if schema is TRANSACTIONS else {}
-    used = {guess.column for guess in columns.values()}
+        sellers = _sellers(table, columns, doubts)
     return Proposal(
         path=seen.data if isinstance(seen.data, Path) else Path(seen.name),
         data=seen.data,
@@ -538,12 +536,12 @@ def _propose(
         columns=_in_order(columns, schema, figures),
         missing=missing,
         figures={c: figures.of(n, c) for n, choices in missing.items() for c in choices},
-        unused=tuple(name for name in looks if name not in used),
+        unused=tuple(name for name in looks if name not in {g.column for g in columns.values()}),
         form=form,
         date_format=date_format,
-        grain=grain,
+        grain=_find_grain(table, columns, schema, date_format, evidence),
         amounts=amounts,
-        currencies=currencies,
+        currencies=_currencies(table, columns, doubts),
         needs_timezone=needs_timezone,
         without_amounts=counted,
         sellers=sellers,
