@@ -20,6 +20,7 @@ import crmml.features
 from crmml.data.settings import Policies
 from crmml.data.tables import Tables, open_tables
 from crmml.features.batches import in_batches
+from crmml.features.breakdowns import measure_parts
 from crmml.features.categories import count_categories, gather_categories
 from crmml.features.category_wallets import iterate_wallets, name_categories
 from crmml.features.cohorts import measure_cohorts, name_cohorts
@@ -32,7 +33,7 @@ from crmml.features.experience import count_touches, name_dimensions, read_zones
 from crmml.features.horizons import compare_horizons, refuse_short_horizon
 from crmml.features.labels import build_labelled, build_outcomes, check_no_future
 from crmml.features.merits import gather_merits
-from crmml.features.periods import measure_periods
+from crmml.features.periods import grouped, measure_periods
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.purchases import fetch
 from crmml.features.sequences import gather_occasions
@@ -293,6 +294,15 @@ def by_month(tables: Tables) -> pd.DataFrame:
     return measure_periods(tables, CUTOFF, groups, own_seller=seller(tables)).reset_index()
 
 
+def by_part(tables: Tables) -> dict[str, Any]:
+    there = {*tables.transactions.columns, *tables["interactions"].columns}
+    return {
+        by: measure_parts(tables, CUTOFF, by, own_seller=seller(tables)).reset_index()
+        for by in ("category", "dimension")
+        if by in there
+    }
+
+
 def lapses(tables: Tables) -> dict[str, Any]:
     refuse_short_horizon(tables, CUTOFF, "104W", own_seller=seller(tables))
     return {"table": compare_horizons(tables, CUTOFF, own_seller=seller(tables)).reset_index()}
@@ -357,6 +367,8 @@ ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] 
     count_categories: (counts_of_categories, [{}, {"names": ["ö", "none"]}]),
     gather_merits: (merits, [{}]),
     measure_periods: (by_month, [{}]),
+    measure_parts: (by_part, [{}]),
+    grouped: (by_month, []),
     compare_horizons: (lapses, [{}]),
     refuse_short_horizon: (lapses, []),
     find_signals: (signals, [{}]),
