@@ -26,11 +26,11 @@ from crmml.models.labelled.encoding import TableEncoding, texts_of
 from crmml.models.labelled.leaks import Finding, find_leaks
 from crmml.models.labelled.learners import (
     LEARNERS,
-    SHARE,
     AdditiveLearner,
     Fitted,
     LogisticLearner,
     TreeLearner,
+    find_share,
 )
 from crmml.models.labelled.model import LabelledModel, Line
 
@@ -194,7 +194,10 @@ def fit_labelled(
     aucs = {name: float(classification.auc(y, p)) for name, p in singles.items()}
     ranked = sorted(aucs, key=lambda name: (-aucs[name], name))
     announce("cross-fitting")
-    raw = [_averaged(_outside(encoding, texts, y, fold, tuned)) for fold in folds[1:]]
+    outside = [_outside(encoding, texts, y, fold, tuned) for fold in folds[1:]]
+    means = {name: np.mean([one[name] for one in outside], axis=0) for name in tuned}
+    share = find_share(means[AdditiveLearner.name], means[TreeLearner.name], y)
+    raw = [_averaged(one, share) for one in outside]
     said = [
         {name: _calibrated(score, y, fold) for name, score in one.items()}
         for one, fold in zip(raw, folds[1:], strict=True)
@@ -208,7 +211,7 @@ def fit_labelled(
     model = LabelledModel(
         chosen,
         encoding.with_rates(texts, y),
-        _fit_chosen(chosen, X, y, tuned),
+        _fit_chosen(chosen, X, y, tuned, share),
         Line.fit(np.mean([one[chosen] for one in raw], axis=0), y),
         _bands(judgement),
         economics.threshold,
@@ -305,17 +308,22 @@ def _outside(
     return found
 
 
-def _averaged(found: dict[str, FloatArray]) -> dict[str, FloatArray]:
+def _averaged(found: dict[str, FloatArray], share: float) -> dict[str, FloatArray]:
     additive, trees = found[AdditiveLearner.name], found[TreeLearner.name]
-    return {**found, TreeLearner.name: SHARE * additive + (1 - SHARE) * trees}
+    return {**found, TreeLearner.name: share * additive + (1 - share) * trees}
 
 
-def _fit_chosen(name: str, X: FloatArray, y: FloatArray, tuned: dict[str, Any]) -> Fitted:
+def _fit_chosen(
+    name: str, X: FloatArray, y: FloatArray, tuned: dict[str, Any], share: float
+) -> Fitted:
     """Fit what was chosen to all customers."""
     if name != TreeLearner.name:
         return next(one for one in LEARNERS if one.name == name).fit(X, y, tuned[name])
+    trees = TreeLearner().fit(X, y, tuned[name])
+    if not share:
+        return trees
     additive = AdditiveLearner().fit(X, y, tuned[AdditiveLearner.name])
-    return additive.times(SHARE).plus(TreeLearner().fit(X, y, tuned[name]).times(1 - SHARE))
+    return additive.times(share).plus(trees.times(1 - share))
 
 
 def _calibrated(score: FloatArray, y: FloatArray, fold: IntArray) -> FloatArray:
