@@ -36,6 +36,8 @@ from crmml.models.labelled.model import LabelledModel, Line
 
 FOLDS, REPEATS = 5, 2
 LEAST_CUSTOMERS, LEAST_EVENTS = 200, 40
+MOST_MISSING = 0.8
+"""Share of the cells of the whole table that may be empty."""
 BEST_COLUMN, FEW_COLUMNS = "best_column", 3
 _STREAM = 2**50
 """Of the folds' random numbers, which no other purpose has."""
@@ -166,7 +168,8 @@ def fit_labelled(
     Raises
     ------
     TooLittleDataError
-        If there are too few customers, too few of either outcome, or no column to learn from.
+        If there are too few customers, too few of either outcome, too many empty cells, or no
+        column to learn from.
     WrongArgumentError
         If the rows are no table.
     """
@@ -177,6 +180,7 @@ def fit_labelled(
     order = np.argsort(ids.astype(str).to_numpy(dtype=object), kind="stable")
     rows, y, ids = rows.iloc[order], y[order], ids[order]
     texts = texts_of(rows, sorted(map(str, rows.columns)))
+    refuse_too_empty(texts)
     findings = find_leaks(texts, y)
     texts = texts.drop(columns=[one.column for one in findings if one.left_out])
     encoding = TableEncoding.learn(texts, float(y.mean()))
@@ -275,6 +279,30 @@ def refuse_too_few(y: FloatArray) -> None:
         raise TooLittleDataError(
             f"the labelled table has too few {who}: {min(events, n - events):,} of {n:,} "
             f"customers, and at least {LEAST_EVENTS} are needed"
+        )
+
+
+def refuse_too_empty(texts: pd.DataFrame) -> None:
+    """Refuse a table of which too little is known.
+
+    Parameters
+    ----------
+    texts : DataFrame
+        Cells as :func:`crmml.models.labelled.cells.as_text` gives them.
+
+    Raises
+    ------
+    TooLittleDataError
+        If most of all cells are empty.
+    """
+    absent = texts.isna().to_numpy()
+    if absent.size and absent.mean() > MOST_MISSING:
+        half = int((absent.mean(axis=0) <= 0.5).sum())
+        raise TooLittleDataError(
+            f"too much is missing in the labelled table: {absent.mean():.0%} of all cells are "
+            f"empty, at most {MOST_MISSING:.0%} may be, and {half:,} of {texts.shape[1]:,} columns "
+            "are filled for half of the customers or more; write 0 or no where an empty cell means "
+            "that nothing happened, and drop the columns that nobody fills in"
         )
 
 
