@@ -13,6 +13,7 @@ from crmml.features.periods import Period, measure_periods
 from crmml.reports.contents import Cell, Chart, Grid, Line, Section, Tone
 from crmml.reports.language import Language
 from crmml.reports.reading import Reported
+from crmml.reports.sections import needs_log
 from crmml.scorecard.control_charts import ControlChart
 from crmml.scorecard.kpis import KPIS, Kpi, Scorecard, compute_scorecard
 from crmml.scorecard.retention_economics import CITED
@@ -99,7 +100,7 @@ def business_sections(
     own_seller : str, optional
     """
     if tables is None or "transactions" not in tables:
-        why = [w.text("needs_config")]
+        why = [needs_log(tables, w)]
         found = [Section(k, w.text(f"{k}_title"), missing=why) for k in ("scorecard", "control")]
         return [*found, economics(of, w)]
     try:
