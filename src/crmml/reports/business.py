@@ -32,7 +32,10 @@ _MOST_GROUPS = 5
 """Groups of customers that a scorecard shows: the largest."""
 
 _MOST_CHARTS = 8
-"""Charts that a page shows; all that signal are told in words."""
+"""Charts that a page shows."""
+
+_MOST_TOLD = 12
+"""Charts with a signal that are told in words."""
 
 
 def measure_business(
@@ -137,7 +140,7 @@ def scorecard(of: Reported, card: Scorecard, w: Language, period: Period) -> Sec
     else:
         said.append(w.text("scorecard_no_tiers"))
     lacking = {w.text(f"kpi_{name}"): w.told(why) for name, why in card.missing.items()}
-    lacking[w.text("perspective_staff")] = w.text("needs_staff")
+    lacking[w.text("perspective_staff")] = w.text("staff_not_shown")
     missing = [w.text("of_what", what=what, why=why) for what, why in lacking.items()]
     return Section("scorecard", w.text("scorecard_title"), said, grids, missing=missing)
 
@@ -153,7 +156,9 @@ def control(card: Scorecard, w: Language, period: Period) -> Section:
             signals=w.count(len(shown)),
         )
     ]
-    said += [_told(chart, w) for chart in shown]
+    said += [_told(chart, w) for chart in shown[:_MOST_TOLD]]
+    if len(shown) > _MOST_TOLD:
+        said.append(w.text("more_signals", signals=w.count(len(shown) - _MOST_TOLD)))
     draw = shown or [c for (name, _), c in card.charts.items() if name in ("retention", "revenue")]
     charts = [_drawn(chart, w) for chart in draw[:_MOST_CHARTS]]
     missing = [] if card.charts else [w.text("control_short", period=w.text(f"period_{period}"))]
@@ -253,7 +258,7 @@ def _cell(card: Scorecard, kpi: Kpi, group: str, w: Language) -> Cell:
     write = {"share": w.share, "currency": w.money}.get(kpi.unit, w.number)
     text = write(value)
     if change == change and change != 0.0:
-        text += f" ({'▲' if change > 0 else '▼'} {write(abs(change))})"
+        text += f"\n{'▲' if change > 0 else '▼'} {write(abs(change))}"
     chart = card.charts.get((kpi.name, group))
     tone: Tone = ""
     if chart is not None and (chart.step is not None or len(chart.signals)):

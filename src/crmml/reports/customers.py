@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from crmml.data.tables import Tables
@@ -41,17 +43,17 @@ def experience(
         lacking = w.text("importance_needs", why=w.text("no_lists"))
         return Section("experience", title, (), grids, missing=[lacking])
     at = shifted(of.cutoff, horizon, -1)
-    known = of.since is not None and of.since <= at and len(of.tiers_before)
+    how: dict[str, Any] = {
+        "horizon": horizon,
+        "grain": of.summary.get("grain", "day"),
+        "n_boot": _DRAWS,
+    }
+    how |= {"own_seller": own_seller}
     try:
-        table = compute_experience_importance(
-            tables,
-            at,
-            segments=of.tiers_before if known else None,
-            horizon=horizon,
-            grain=of.summary.get("grain", "day"),
-            own_seller=own_seller,
-            n_boot=_DRAWS,
-        )
+        table = compute_experience_importance(tables, at, **how)
+        if of.since is not None and of.since <= at and len(of.tiers_before):
+            by_tier = compute_experience_importance(tables, at, segments=of.tiers_before, **how)
+            table = pd.concat([table, by_tier])
     except CensoredWindowError as error:
         lacking = w.text("importance_needs", why=w.told(str(error)))
         return Section("experience", title, (), grids, missing=[lacking])
