@@ -54,6 +54,7 @@ _LENGTHS = {
     "backtest.min_history": 6,
     "outcome.gap": None,
     "backtest.step": None,
+    "loyalty.window": None,
 }
 """Durations that are whole months or quarters where the grain is, and their defaults in months."""
 
@@ -205,6 +206,16 @@ class ContactSection(_Section):
         return self
 
 
+class LoyaltySection(_Section):
+    """Loyalty classes."""
+
+    window: DurationText | None = Field(
+        None,
+        description="how far loyalty looks back (default: the fewest whole horizons in which most "
+        "active customers have three occasions)",
+    )
+
+
 class BacktestSection(_Section):
     """How models are evaluated before one is chosen."""
 
@@ -327,6 +338,7 @@ class Config(_Section):
     value: ValueSection = ValueSection()
     contracts: ContractSection = ContractSection()
     contact: ContactSection = ContactSection()
+    loyalty: LoyaltySection = LoyaltySection()
     backtest: BacktestSection = BacktestSection()
     tiers: TierSection = TierSection()
     segments: SegmentSection = SegmentSection()

@@ -195,6 +195,17 @@ def monitored() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def class_flows() -> pd.DataFrame:
+    from crmml.storage.class_flows import flows as follow
+
+    return follow(
+        [
+            pd.DataFrame({"customer_id": range(6), "value_tier": list(tiers), "cutoff": at})
+            for tiers, at in (("AABBCC", "2024-01-01"), ("AABCCB", "2024-04-01"))
+        ]
+    ).to_pandas()
+
+
 DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_active": (periods, {}),
     "plot_alive_path": (path, {}),
@@ -202,6 +213,7 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_budget_curve": (budget, {"budget": 10.0}),
     "plot_calendar_profile": (calendar, {}),
     "plot_calibration": (deciles, {}),
+    "plot_class_flows": (class_flows, {}),
     "plot_cohort_retention": (cohorts, {}),
     "plot_control_chart": (charted, {"share": False}),
     "plot_customer": (

@@ -57,6 +57,7 @@ def init(
         target.write_text(text, encoding="utf-8")
     chosen = [f"data.{p.schema.name}.columns.{name}" for p in proposals for name in p.missing]
     chosen += [f"data.{p.schema.name}.timezone" for p in proposals if p.needs_timezone]
+    chosen += ["data.own_seller" for p in proposals if p.sellers]
     if as_json:
         tables = [look.to_dict() for look in looks]
         display.show_json({"configuration": str(out), "choose": chosen, "tables": tables})
@@ -71,6 +72,7 @@ def check(config: Config, *, as_json: bool = False) -> None:
     """Validate the data and print the profile: of the log where there is one, and of the rest."""
     from crmml.data.profile import compute_profile, list_additions, refuse_few_repeats
     from crmml.data.sections import opened, profile_tables
+    from crmml.features.snapshot import own_lines
     from crmml.training.opening import open_configured
 
     with working() as say:
@@ -81,8 +83,9 @@ def check(config: Config, *, as_json: bool = False) -> None:
             sections, additions = profile_tables(tables), list_additions(tables)
             profile = None
         else:
+            lines = own_lines(tables.transactions, config.data.own_seller)
             profile = compute_profile(
-                tables,
+                tables.with_table("transactions", lines),
                 history=config.backtest.min_history,
                 horizon=config.outcome.horizon,
                 grain=config.snapshot.grain,

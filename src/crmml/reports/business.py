@@ -112,13 +112,22 @@ def business_sections(
         short = [w.told(str(error))]
         found = [Section(k, w.text(f"{k}_title"), missing=short) for k in ("scorecard", "control")]
         return [*found, economics(of, w)]
-    card = compute_scorecard(measured, fixed=sorted(set(of.tiers_before)))
+    card = compute_scorecard(measured, clv=_values(of), fixed=sorted(set(of.tiers_before)))
     return [
         scorecard(of, card, w, period),
         control(card, w, period),
         cohorts(of, w, tables, period, own_seller),
         economics(of, w),
     ]
+
+
+def _values(of: Reported) -> tuple[pd.Series[float], pd.Series[str]] | None:
+    """Return lifetime value and group of all customers, and once more by tier."""
+    if "clv" not in of.scores:
+        return None
+    clv = of.scores.set_index("customer_id")["clv"]
+    groups = [pd.Series(ALL, clv.index), of.tiers_before[of.tiers_before.index.isin(clv.index)]]
+    return pd.concat([clv.reindex(g.index) for g in groups]), pd.concat(groups).astype(str)
 
 
 def scorecard(of: Reported, card: Scorecard, w: Language, period: Period) -> Section:
@@ -140,7 +149,6 @@ def scorecard(of: Reported, card: Scorecard, w: Language, period: Period) -> Sec
     else:
         said.append(w.text("scorecard_no_tiers"))
     lacking = {w.text(f"kpi_{name}"): w.told(why) for name, why in card.missing.items()}
-    lacking[w.text("perspective_staff")] = w.text("staff_not_shown")
     missing = [w.text("of_what", what=what, why=why) for what, why in lacking.items()]
     return Section("scorecard", w.text("scorecard_title"), said, grids, missing=missing)
 

@@ -12,7 +12,7 @@ from crmml.exceptions import FitWarning, TooLittleDataError
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.profit import COSTS
 from crmml.features.snapshot import Snapshot
-from crmml.features.wallet import rolling_wallets
+from crmml.features.wallet import WindowChoice, choose_window, rolling_wallets
 from crmml.models.churn.selection import ChurnSelection, select_churn
 from crmml.models.forecast.forecasters import (
     Forecaster,
@@ -104,9 +104,10 @@ def fit_bundle(
             n_boot=config.backtest.bootstrap,
             fits=plan.fits,
         )
-        loyalty = fit_loyalty(plan, snapshot)
+        loyalty, window = fit_loyalty(plan, snapshot)
     notes.append(Note("churn_choice", "info", churn.reason, "churn"))
     notes.append(Note("loyalty_choice", "info", loyalty.reason_, "loyalty"))
+    notes.append(Note("loyalty_window", "info", window.reason, "loyalty"))
     bundle = make_bundle(
         config,
         plan.tables,
@@ -118,6 +119,7 @@ def fit_bundle(
             judging, snapshot, backtest, lambda known: fit_process(judging, known, process)
         ),
         loyalty=loyalty,
+        loyalty_window=window.length,
         margin=config.value.margin,
     )
     notes += [
@@ -207,22 +209,23 @@ def fit_lifetime_value(
         ).fit(snapshot, fits=plan.fits, correction=correction)
 
 
-def fit_loyalty(plan: Plan, snapshot: Snapshot) -> LoyaltyModel:
-    """Fit the loyalty classes on all windows before the cutoff of a snapshot."""
-    horizon = plan.config.outcome.horizon
+def fit_loyalty(plan: Plan, snapshot: Snapshot) -> tuple[LoyaltyModel, WindowChoice]:
+    """Fit the loyalty classes at all cutoffs up to that of a snapshot, a horizon apart."""
+    horizon, asked = plan.config.outcome.horizon, plan.config.loyalty.window
+    how: dict[str, Any] = {"grain": snapshot.grain, "own_seller": plan.config.data.own_seller}
+    if asked is None:
+        window = choose_window(plan.tables, snapshot.cutoff, step=horizon, **how)
+    else:
+        window = WindowChoice(asked, f"loyalty looks back {asked}, as configured")
     wallets = rolling_wallets(
-        plan.tables,
-        snapshot.cutoff,
-        length=horizon,
-        grain=snapshot.grain,
-        own_seller=plan.config.data.own_seller,
+        plan.tables, snapshot.cutoff, length=window.length, step=horizon, **how
     )
     if not wallets:
         raise TooLittleDataError(
-            f"loyalty classes need one window of {horizon}; the data before "
+            f"loyalty classes need one window of {window.length}; the data before "
             f"{snapshot.cutoff.date()} begin on {plan.tables.first_timestamp.date()}"
         )
-    return LoyaltyModel(seed=plan.config.seed).fit(wallets)
+    return LoyaltyModel(seed=plan.config.seed).fit(wallets), window
 
 
 def find_margin(configured: float, snapshot: Snapshot) -> tuple[float | str, Note]:
