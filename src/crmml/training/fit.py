@@ -28,6 +28,7 @@ from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.notes import Note, Severity, about, collecting, fit_of
 from crmml.scoring.bundle import ScoringBundle
+from crmml.scoring.segments import NO_CATEGORY, TasteSegment
 from crmml.training.backtest import Backtest
 from crmml.training.bundling import make_bundle
 from crmml.training.candidates import COMPOSED, make_candidate, make_process, read_schedules
@@ -121,6 +122,11 @@ def fit_bundle(
         loyalty_window=window.length,
         margin=config.value.margin,
     )
+    notes += [
+        Note("taste_choice", "info", one.describe(), "taste")
+        for one in bundle.predictors
+        if isinstance(one, TasteSegment) and one.why != NO_CATEGORY  # said with the null column
+    ]
     return Fitted(bundle, churn, tuple(notes))
 
 
