@@ -222,8 +222,8 @@ def _change(kpi: Kpi, of: pd.DataFrame, start: Any) -> tuple[float, ...] | None:
     weights: FloatArray = np.ones(len(values))
     if kpi.below is not None:
         sizes: FloatArray = of[kpi.below].reindex(values.index).to_numpy(dtype=np.float64)
-        weights = sizes / float(sizes.mean())
-    x = values.to_numpy(dtype=np.float64)
+        weights = np.asarray(sizes / float(sizes.mean()), dtype=np.float64)
+    x: FloatArray = np.asarray(values, dtype=np.float64)
     before, after, change, error = mean_difference(x, weights, at)
     freedom = len(x) - 2
     half = float(student.ppf(0.975, freedom)) * error

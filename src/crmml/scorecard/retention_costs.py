@@ -118,7 +118,7 @@ def compute_retention_costs(
     figures["win_back_over_keep"] = _over(costs["win_back"], keep)
     figures["complaints_that_stay"] = _stayed(tables, at, horizon, own_seller)
     if economics is not None and "all" in economics.index:
-        five, n = economics.loc["all", ["five_points", "customers"]].astype(float)
+        five, n = (float(economics[c].loc["all"]) for c in ("five_points", "customers"))
         figures["five_points"] = _Figure(five, np.nan, np.nan, n)
     rows = {}
     for name in [*_MEANING, *cited]:
