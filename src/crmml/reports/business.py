@@ -16,6 +16,7 @@ from crmml.reports.reading import Reported
 from crmml.reports.sections import needs_log
 from crmml.scorecard.control_charts import ControlChart
 from crmml.scorecard.kpis import KPIS, Kpi, Scorecard, compute_scorecard
+from crmml.scorecard.retention_costs import RetentionCosts, compute_retention_costs
 from crmml.scorecard.retention_economics import CITED
 from crmml.segments.cohorts import compute_cohort_retention
 
@@ -117,7 +118,7 @@ def business_sections(
         scorecard(of, card, w, period),
         control(card, w, period),
         cohorts(of, w, tables, period, own_seller),
-        economics(of, w),
+        economics(of, w, compute_retention_costs(tables, of.cutoff, own_seller=own_seller)),
     ]
 
 
@@ -200,14 +201,14 @@ def cohorts(
     return Section("cohorts", w.text("cohorts_title"), (), [grid])
 
 
-def economics(of: Reported, w: Language) -> Section:
+def economics(of: Reported, w: Language, costs: RetentionCosts | None = None) -> Section:
     """Show what a point of retention is worth, and the figures usually cited beside it."""
     rows = of.summary.get("economics") or []
     cited = [
         [
             Cell(w.text(f"cited_{name}"), name),
             Cell(_cited(name, one.low, one.high, w), one.low),
-            Cell(_own(name, rows, w), 0.0),
+            Cell(_own(name, rows, w, costs), 0.0),
             Cell(w.told(one.source), one.source),
         ]
         for name, one in CITED.items()
@@ -250,12 +251,16 @@ def _cited(name: str, low: float, high: float, w: Language) -> str:
     return write(low) if low == high else f"{write(low)}–{write(high)}"
 
 
-def _own(name: str, rows: list[dict[str, Any]], w: Language) -> str:
+def _own(name: str, rows: list[dict[str, Any]], w: Language, costs: RetentionCosts | None) -> str:
     """Return the figure of these data where they hold it."""
     total = next((row for row in rows if row["group"] == ALL), None)
     if name == "five_points" and total is not None:
         return w.share(_number(total["five_points"]))
-    return w.text("not_measured")
+    if costs is None or costs.table.loc[name, "needs"]:
+        return w.text("not_measured")
+    write = w.share if CITED[name].high <= 1.0 else w.number
+    here, lower, upper = (write(v) for v in costs.table[["here", "lower", "upper"]].loc[name])
+    return f"{here} ({lower}–{upper})"
 
 
 def _cell(card: Scorecard, kpi: Kpi, group: str, w: Language) -> Cell:
