@@ -259,7 +259,8 @@ def _own(name: str, rows: list[dict[str, Any]], w: Language, costs: RetentionCos
     if costs is None or costs.table.loc[name, "needs"]:
         return w.text("not_measured")
     write = w.share if CITED[name].high <= 1.0 else w.number
-    here, lower, upper = (write(v) for v in costs.table[["here", "lower", "upper"]].loc[name])
+    ends = ("here", "lower", "upper")
+    here, lower, upper = (write(float(costs.table[end].loc[name])) for end in ends)
     return f"{here} ({lower}–{upper})"
 
 
