@@ -54,6 +54,7 @@ _LENGTHS = {
     "backtest.min_history": 6,
     "outcome.gap": None,
     "backtest.step": None,
+    "loyalty.window": None,
 }
 """Durations that are whole months or quarters where the grain is, and their defaults in months."""
 
@@ -96,7 +97,9 @@ class TableSource(ReadSettings):
     """
 
     path: Path | None = None
-    dataset: Literal["cdnow", "cdnow_sample", "complete_journey"] | None = None
+    dataset: (
+        Literal["cdnow", "cdnow_sample", "complete_journey", "complete_journey_brands"] | None
+    ) = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -203,6 +206,16 @@ class ContactSection(_Section):
                 f"{gain:g}, the contact costs {self.cost:g}"
             )
         return self
+
+
+class LoyaltySection(_Section):
+    """Loyalty classes."""
+
+    window: DurationText | None = Field(
+        None,
+        description="how far loyalty looks back (default: the fewest whole horizons in which most "
+        "active customers have three occasions)",
+    )
 
 
 class BacktestSection(_Section):
@@ -327,6 +340,7 @@ class Config(_Section):
     value: ValueSection = ValueSection()
     contracts: ContractSection = ContractSection()
     contact: ContactSection = ContactSection()
+    loyalty: LoyaltySection = LoyaltySection()
     backtest: BacktestSection = BacktestSection()
     tiers: TierSection = TierSection()
     segments: SegmentSection = SegmentSection()

@@ -135,26 +135,33 @@ def kept(table: ir.Table | pa.Table, engine: BaseBackend | None = None) -> Itera
         done.fetchall() if is_embedded(engine) else done.close()
 
 
-def has_only_distinct(table: ir.Table, columns: Sequence[str], n_rows: int) -> bool:
-    """Whether no two rows are equal in some columns, as far as hashes can tell.
+def count_repeated(table: ir.Table, columns: Sequence[str], n_rows: int) -> int:
+    """Count the rows that are equal to an earlier one in some columns.
 
-    Rows of different hashes differ, so a yes is certain, and costs a fraction of the memory that
-    the values themselves would take. A no is open: it is said of engines without hashes too.
+    Rows of different hashes differ. So only those that share a hash are compared in full, which
+    takes a fraction of the memory that the values of all would take.
 
     Parameters
     ----------
     table : Ibis table
-        On any engine.
+        On any engine; one without hashes compares all rows.
     columns : sequence of str
         What to compare.
     n_rows : int
         Number of rows.
     """
+    rows = table.select(columns)
     if not is_embedded(table.get_backend()):
-        return False
-    hashed = ibis.struct({name: table[name] for name in columns}).hash()
-    found = table.select(hashed=hashed).distinct().count().execute()
-    return int(found) == n_rows
+        return n_rows - int(rows.distinct().count().execute())
+    hashed = rows.mutate(__hash=ibis.struct({name: rows[name] for name in columns}).hash())
+    counts = hashed.group_by("__hash").agg(__n=hashed.count())
+    with kept(counts.filter(counts["__n"] > 1)) as shared:
+        among = int(shared["__n"].sum().execute() or 0)
+        if not among:
+            return 0
+        return among - int(
+            hashed.semi_join(shared, "__hash").drop("__hash").distinct().count().execute()
+        )
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from crmml.data.tables import Tables
 from crmml.features.margins import MarginRates
 from crmml.features.purchases import HOURS, insist
 from crmml.features.snapshot import Snapshot, Summarised, summarised
-from crmml.features.wallet import Peers, Spans, Wallet
+from crmml.features.wallet import Enough, Peers, Spans, Wallet
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,16 @@ class Batches:
         return Snapshot(frame, self.cutoff, self.grain, self.time_unit, self.provenance)
 
     def wallet(
-        self, batch: int, length: str, peers: Peers | None, signals: Collection[Any] = ()
+        self,
+        batch: int,
+        length: str,
+        peers: Peers | None,
+        signals: Collection[Any] = (),
+        enough: Enough = "own",
     ) -> Wallet:
         """Return the wallets of one batch over the window of that length before the cutoff."""
         frame = _read(self.folder / f"wallet {length}", batch)
-        return self.spans[length].wallet(0, signals, peers, frame)
+        return self.spans[length].wallet(0, signals, peers, frame, enough)
 
 
 @contextmanager

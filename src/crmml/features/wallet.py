@@ -7,6 +7,7 @@ competitor is named only where the customer said so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 from ibis import _
 
-from crmml._typing import Duration, FloatArray, Grain
+from crmml._typing import MONTHS, Duration, FloatArray, Grain
 from crmml.card import Shown
 from crmml.data.cleaning import is_purchase
 from crmml.data.engine import kept
@@ -47,12 +48,18 @@ LOYALTY_CLASSES: tuple[str, ...] = (
 
 LoyaltyEvidence: TypeAlias = Literal["panel", "stated", "inferred"]
 
+Enough: TypeAlias = Literal["own", "estimated"]
+"""Which occasions must be three where rivals are not seen; see :func:`build_wallet`."""
+
 MIN_OCCASIONS = 3
 PEER_WEIGHT = 1.0
 """How many past windows of the customer's own the peers' need weighs."""
 
 _TOLERANCE = 1e-9
 _MOST_PAST_WINDOWS = 8
+_MOST_STEPS = 8
+_WINDOWS_WANTED = 3
+_MOST_HAVE = 0.5
 
 
 @dataclass(frozen=True)
@@ -193,6 +200,7 @@ def build_wallet(
     by_category: bool = False,
     signals: Collection[Any] = (),
     peers: Peers | None = None,
+    enough: Enough = "own",
 ) -> Wallet:
     """Measure the wallet of every customer seen before a cutoff over the window that ends there.
 
@@ -212,12 +220,16 @@ def build_wallet(
     by_category : bool
         One row per customer and ``category`` (needs the column) instead of one per customer.
     signals : collection of ids
-        Customers who said that they are with a competitor (survey, reason of ending). Where the
+        Customers who said that they are with a competitor; see :func:`find_signals`. Where the
         share is inferred they are ``competitor`` if the share is below 1/3 and the need goes on;
         their evidence is then ``stated``.
     peers : Peers, optional
         Stored at training, so that scoring one customer alone gives what the whole base gives;
         by default taken from the customers at hand. Not used where rivals are seen.
+    enough : {"own", "estimated"}
+        Where rivals are not seen: a class needs three purchases of the customer's own before the
+        cutoff, in the window or earlier; or an estimate of three occasions in the window, as in
+        bundles of before version 0.4. Of a panel it needs three occasions in the window.
 
     Returns
     -------
@@ -240,18 +252,19 @@ def build_wallet(
     above, because need that goes on unseen may also be met by nobody.
     """
     spans = Spans.of(_opened(tables), cutoff, length, grain, own_seller, by_category)
-    return spans.wallet(0, signals, peers)
+    return spans.wallet(0, signals, peers, enough=enough)
 
 
 def find_signals(
     tables: Tables, cutoff: str | pd.Timestamp, length: str | Duration
 ) -> frozenset[Any]:
-    """Find who said that they go to a competitor: why a contract ended in the window.
+    """Find who said that they go to a competitor: in a survey, or why a contract ended.
 
     Parameters
     ----------
     tables : Tables
-        ``subscriptions`` with an ``end_reason`` may be among them.
+        ``subscriptions`` with an ``end_reason``, and ``interactions`` with ``with_competitor``, may
+        be among them. Of a customer's surveys in the window the latest that says so or not counts.
     cutoff : str or Timestamp
         Exclusive end of the window.
     length : str or Duration
@@ -260,15 +273,24 @@ def find_signals(
     Returns
     -------
     frozenset of ids
-        For ``signals`` of :func:`build_wallet`; empty where no reason is known.
+        For ``signals`` of :func:`build_wallet`; empty where nobody said so.
     """
-    ends = tables.get("subscriptions")
-    if ends is None or not {"ended_at", "end_reason"} <= set(ends.columns):
-        return frozenset()
     closes = read_moment(cutoff, "cutoff")
-    within = (ends.ended_at >= shifted(closes, length, -1)) & (ends.ended_at < closes)
-    said = ends.filter(within & (ends.end_reason == "competitor"))
-    return frozenset(fetch(said.select("customer_id").distinct())["customer_id"].tolist())
+    opens = shifted(closes, length, -1)
+    said: set[Any] = set()
+    ends = tables.get("subscriptions")
+    if ends is not None and {"ended_at", "end_reason"} <= set(ends.columns):
+        within = (ends.ended_at >= opens) & (ends.ended_at < closes)
+        gone = ends.filter(within & (ends.end_reason == "competitor"))
+        said |= {*fetch(gone.select("customer_id").distinct())["customer_id"].tolist()}
+    rows = tables.get("interactions")
+    if rows is not None and "with_competitor" in rows.columns:
+        within = (rows.timestamp >= opens) & (rows.timestamp < closes)
+        told = rows.filter(within & (rows.kind == "survey") & rows.with_competitor.notnull())
+        latest = told.timestamp.max().over(ibis.window(group_by="customer_id"))
+        told = told.mutate(latest=latest).filter(_.timestamp == _.latest, _.with_competitor)
+        said |= {*fetch(told.select("customer_id").distinct())["customer_id"].tolist()}
+    return frozenset(said)
 
 
 def rolling_wallets(
@@ -276,18 +298,22 @@ def rolling_wallets(
     cutoff: str | pd.Timestamp,
     *,
     length: str | Duration,
+    step: str | Duration | None = None,
     grain: Grain = "day",
     own_seller: str | None = None,
     by_category: bool = False,
     signals: Collection[Any] = (),
     most: int = 8,
 ) -> list[Wallet]:
-    """Measure successive windows that do not overlap and lie wholly in the data, oldest first.
+    """Measure the windows that end at successive cutoffs and lie wholly in the data, oldest first.
 
     Parameters
     ----------
     tables, cutoff, length, grain, own_seller, by_category
         As for :func:`build_wallet`; ``cutoff`` ends the newest window.
+    step : str or Duration, optional
+        From one cutoff to the next; shorter than the length, windows overlap. By default the
+        length: they follow each other.
     signals : collection of ids
         Used in the newest window only: when an earlier one was said is not known.
     most : int
@@ -301,22 +327,111 @@ def rolling_wallets(
     if most < 1:
         raise ParameterError("most", "at least 1", most)
     opened = _opened(tables)
-    closes = read_moment(cutoff, "cutoff")
-    begins = start_of_calendar(opened.first_timestamp, grain)
-    room = 0
-    while room < most and shifted(closes, length, -room - 1) >= begins:
-        room += 1
+    room = _room(opened, cutoff, length, length if step is None else step, grain, most)
     if room < 1:
         return []
-    back = range(room - 1, -1, -1)
-    with Spans.of(opened, cutoff, length, grain, own_seller, by_category).kept() as spans:
-        return [spans.wallet(k, signals if k == 0 else (), None) for k in back]
+    spans = Spans.of(opened, cutoff, length, grain, own_seller, by_category, step)
+    with spans.kept() as held:
+        return [held.wallet(k, signals if k == 0 else (), None) for k in range(room - 1, -1, -1)]
 
 
-def _windows_back(
+def _room(
+    tables: Tables,
+    cutoff: str | pd.Timestamp,
+    length: str | Duration,
+    step: str | Duration,
+    grain: Grain,
+    most: int,
+) -> int:
+    """Count the cutoffs, a step apart, whose windows lie wholly in the data."""
+    closes = read_moment(cutoff, "cutoff")
+    begins = start_of_calendar(tables.first_timestamp, grain)
+    room = 0
+    while room < most and shifted(shifted(closes, step, -room), length, -1) >= begins:
+        room += 1
+    return room
+
+
+@dataclass(frozen=True)
+class WindowChoice:
+    """The length of loyalty's window that the data ask for.
+
+    Attributes
+    ----------
+    length : str
+        A whole number of steps.
+    reason : str
+        Why, with the figures.
+    """
+
+    length: str
+    reason: str
+
+
+def choose_window(
+    tables: Any,
+    cutoff: str | pd.Timestamp,
+    *,
+    step: str | Duration,
+    grain: Grain = "day",
+    own_seller: str | None = None,
+) -> WindowChoice:
+    """Choose the shortest window in which most active customers have three occasions.
+
+    Windows of 1 to 8 steps are looked at, as far as the data hold three successive cutoffs (to
+    learn from and to judge on) and, where the need is inferred, one whole window before the
+    newest, from which it is estimated. Where most have three in none of these, it is the longest.
+
+    Parameters
+    ----------
+    tables, cutoff, grain, own_seller
+        As for :func:`build_wallet`.
+    step : str or Duration
+        From one cutoff to the next.
+
+    Returns
+    -------
+    WindowChoice
+    """
+    opened, stride = _opened(tables), Duration.parse(step)
+    fits = [1]
+    for n in range(2, _MOST_STEPS + 1):
+        length = Duration(n * stride.number, stride.unit)
+        windows = _room(opened, cutoff, length, stride, grain, _WINDOWS_WANTED)
+        whole = own_seller is not None or _room(opened, cutoff, length, length, grain, 2) == 2
+        fits += [n] if windows == _WINDOWS_WANTED and whole else []
+    spans = Spans.of(opened, cutoff, stride, grain, own_seller, False)
+    counts = spans.count_active(max(fits)).loc[fits]
+    shares = counts["enough"] / counts["active"].clip(lower=1)
+    reached = shares.index[shares >= _MOST_HAVE]
+    n = int(reached[0] if len(reached) else fits[-1])
+    length = Duration(n * stride.number, stride.unit)
+    told = (
+        f"loyalty looks back {length}: {shares.loc[n]:.0%} of {counts['active'].loc[n]:,} active "
+        f"customers have {MIN_OCCASIONS} occasions in it"
+    )
+    if not len(reached):
+        told += "; most have not, and the data carry no longer window"
+    return WindowChoice(str(length), told)
+
+
+def _cells(length: Duration, step: Duration) -> tuple[Duration, int, int]:
+    """Return the longest common piece of two durations, and how many of it each holds."""
+    if {length.unit, step.unit} & set(MONTHS):
+        if not {length.unit, step.unit} <= set(MONTHS):
+            raise ParameterError("step", f"in months or quarters, like {length}", str(step))
+        whole = [int(one.number) * MONTHS[one.unit] for one in (length, step)]
+        piece = math.gcd(*whole)
+        return Duration(piece, "month"), whole[0] // piece, whole[1] // piece
+    whole = [round(length_of(one).total_seconds()) for one in (length, step)]
+    piece = math.gcd(*whole)
+    return Duration(piece / 3600, "hour"), whole[0] // piece, whole[1] // piece
+
+
+def _cells_back(
     timestamp: ir.TimestampValue, closes: pd.Timestamp, length: Duration
 ) -> ir.IntegerValue:
-    """Write in which window a line lies, 0 for the one ``[closes - length, closes)``."""
+    """Write in which cell a line lies, 0 for the one ``[closes - length, closes)``."""
     if length.unit == "month" or length.unit == "quarter":
         last = period_at(closes - pd.Timedelta(microseconds=1), length.unit)
         return (last - period_of(timestamp, length.unit)) // int(length.number)
@@ -333,16 +448,23 @@ def _opened(tables: Any) -> Tables:
 
 @dataclass(frozen=True)
 class Spans:
-    """Spend and occasions of each customer in each window, counted back from a cutoff."""
+    """Spend and occasions of each customer in each cell of time, counted back from a cutoff.
+
+    A cell is the longest piece of which both a window and a step between cutoffs are whole
+    multiples. Cells do not overlap, so windows that do are sums of them.
+    """
 
     spend: Any
-    """Ibis table: keys, ``window`` (0 is the newest), ``spend`` and, of a panel, ``seller``, else
+    """Ibis table: keys, ``cell`` (0 is the newest), ``spend`` and, of a panel, ``seller``, else
     ``occasions``."""
     occasions: Any
-    """Ibis table of a panel: keys, ``window``, ``occasions``; else None."""
+    """Ibis table of a panel: keys, ``cell``, ``occasions``; else None."""
     keys: list[str]
     closes: pd.Timestamp
     length: Duration
+    step: Duration
+    cells: tuple[int, int]
+    """Of a window, and of a step."""
     own_seller: str | None
 
     @classmethod
@@ -354,33 +476,45 @@ class Spans:
         grain: Grain,
         own_seller: str | None,
         by_category: bool,
+        step: str | Duration | None = None,
+        among: Collection[str] | None = None,
     ) -> Spans:
-        """Write them as expressions; see :func:`build_wallet`."""
+        """Write them as expressions; see :func:`build_wallet` and :func:`rolling_wallets`.
+
+        Categories not in ``among``, and lines without one, are put together under ``""``.
+        """
         closes, lines = read_moment(cutoff, "cutoff"), tables.transactions
         span = Duration.parse(length)
+        stride = span if step is None else Duration.parse(step)
+        cell, *cells = _cells(span, stride)
         check_edge(closes, grain, "cutoff")
         check_edge(shifted(closes, span, -1), grain, "start of the window")
+        check_edge(shifted(closes, stride, -1), grain, "cutoff one step earlier")
         keys = ["customer_id", "category"] if by_category else ["customer_id"]
         seller = ["seller"] if own_seller is not None else []
         missing = [name for name in (*keys, *seller) if name not in lines.columns]
         if missing:
             raise MissingColumnsError(missing, lines.columns, table="transactions")
         seen = lines.filter(lines.timestamp < closes)
+        if among is not None:
+            known = seen.category.isin(list(among)) if among else ibis.literal(False)
+            seen = seen.mutate(category=known.fill_null(False).ifelse(seen.category, ""))
         occasion = period_of(seen.timestamp, grain)
         past = seen.mutate(
-            window=_windows_back(seen.timestamp, closes, span),
+            cell=_cells_back(seen.timestamp, closes, cell),
             occasion=is_purchase(seen).ifelse(occasion, ibis.null("int64")),
         )
+        more = (keys, closes, span, stride, (cells[0], cells[1]), own_seller)
         if not seller:
             # Periods first: one pass over the lines, and occasions are counted, not gathered.
-            days = past.group_by([*keys, "window", "occasion"]).aggregate(spend=_.amount.sum())
-            spend = days.group_by([*keys, "window"]).aggregate(
+            days = past.group_by([*keys, "cell", "occasion"]).aggregate(spend=_.amount.sum())
+            spend = days.group_by([*keys, "cell"]).aggregate(
                 spend=_.spend.sum(), occasions=_.occasion.count()
             )
-            return cls(spend, None, keys, closes, span, own_seller)
-        spend = past.group_by([*keys, *seller, "window"]).aggregate(spend=_.amount.sum())
-        occasions = past.group_by([*keys, "window"]).aggregate(occasions=_.occasion.nunique())
-        return cls(spend, occasions, keys, closes, span, own_seller)
+            return cls(spend, None, *more)
+        spend = past.group_by([*keys, *seller, "cell"]).aggregate(spend=_.amount.sum())
+        occasions = past.group_by([*keys, "cell"]).aggregate(occasions=_.occasion.nunique())
+        return cls(spend, occasions, *more)
 
     @contextmanager
     def kept(self) -> Iterator[Spans]:
@@ -392,17 +526,52 @@ class Spans:
             with kept(self.occasions) as occasions:
                 yield replace(self, spend=spend, occasions=occasions)
 
-    def query(self, k: int = 0) -> Any:
-        """Ask for the window that closes ``k`` windows before the newest, a row per key."""
+    def only(self, category: str) -> Spans:
+        """Return those of one category, by customer alone."""
         spend, occasions = (
-            None
-            if table is None
-            else table.filter(table.window >= k).mutate(window=table.window - k)
+            None if table is None else table.filter(table.category == category)
             for table in (self.spend, self.occasions)
         )
-        if self.own_seller is None:
-            return _own(spend, self.keys)
-        return _seen(spend, occasions, self.keys, self.own_seller)
+        return replace(self, spend=spend, occasions=occasions, keys=["customer_id"])
+
+    def query(self, k: int = 0) -> Any:
+        """Ask for the window that closes ``k`` steps before the newest, a row per key."""
+        per_window, per_step = self.cells
+        late = k * per_step
+
+        def windowed(table: Any) -> Any:
+            window = ((table.cell - late) // per_window).cast("int64")
+            return table.filter(table.cell >= late).mutate(window=window)
+
+        spend = windowed(self.spend)
+        if self.own_seller is not None:
+            return _seen(spend, windowed(self.occasions), self.keys, self.own_seller)
+        if per_window > 1:
+            spend = spend.group_by([*self.keys, "window"]).aggregate(
+                spend=_.spend.sum(), occasions=_.occasions.sum()
+            )
+        return _own(spend, self.keys)
+
+    def count_active(self, most: int) -> pd.DataFrame:
+        """Count who is active in the newest 1, 2, ... cells, and who has three occasions there.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by the number of cells; ``active`` and ``enough`` customers.
+        """
+        table = self.spend if self.occasions is None else self.occasions
+        n = {f"n{k}": _.occasions.sum(where=_.cell < k).fill_null(0) for k in range(1, most + 1)}
+        rows = table.group_by(self.keys).aggregate(**n)
+        sums = {}
+        for name in n:
+            sums[f"active_{name}"] = (rows[name] > 0).sum().fill_null(0)
+            sums[f"enough_{name}"] = (rows[name] >= MIN_OCCASIONS).sum().fill_null(0)
+        found = rows.aggregate(**sums).to_pyarrow().to_pylist()[0]
+        counts = {
+            what: [int(found[f"{what}_{name}"]) for name in n] for what in ("active", "enough")
+        }
+        return pd.DataFrame(counts, index=pd.RangeIndex(1, most + 1))
 
     def wallet(
         self,
@@ -410,16 +579,17 @@ class Spans:
         signals: Collection[Any],
         peers: Peers | None,
         frame: pd.DataFrame | None = None,
+        enough: Enough = "own",
     ) -> Wallet:
         """Measure that window, from the answer to its query where that is at hand."""
-        closes = shifted(self.closes, self.length, -k)
+        closes = shifted(self.closes, self.step, -k)
         if frame is None:
             frame = fetch(self.query(k), self.keys)
         if frame.empty:
             raise TooLittleDataError(f"no transaction lies before the cutoff {closes.date()}")
         if self.own_seller is None:
             peers = peers or _peers(frame)
-            columns = _inferred(frame, peers, signals)
+            columns = _inferred(frame, peers, signals, enough)
         else:
             columns, peers = _panel(frame), None
         index = (
@@ -441,6 +611,7 @@ def _own(spend: Any, keys: list[str]) -> Any:
         peak=_.spend.max(where=before).cast("float64").fill_null(0.0),
         peak_occasions=_.occasions.max(where=before).fill_null(0),
         past_windows=_.count(where=before & (_.occasions > 0)),
+        all_occasions=_.occasions.sum(),
     )
 
 
@@ -496,7 +667,9 @@ def _peers(frame: pd.DataFrame) -> Peers:
     return Peers.of(*(frame[name].to_numpy(dtype=np.float64) for name in names))
 
 
-def _inferred(frame: pd.DataFrame, peers: Peers, signals: Collection[Any]) -> dict[str, Any]:
+def _inferred(
+    frame: pd.DataFrame, peers: Peers, signals: Collection[Any], enough: Enough
+) -> dict[str, Any]:
     n = frame["past_windows"].to_numpy(dtype=np.float64)
     spend = np.maximum(frame["spend"].to_numpy(), 0.0)
     own_occasions = frame["occasions"].to_numpy(dtype=np.float64)
@@ -504,13 +677,16 @@ def _inferred(frame: pd.DataFrame, peers: Peers, signals: Collection[Any]) -> di
     need = np.maximum(spend, _shrunk(frame["peak"].to_numpy(), n, peers.peak))
     occasions = np.maximum(own_occasions, _shrunk(peak_occasions, n, peers.peak_occasions))
     share = _ratio(spend, need)
-    names = classify_shares(share, np.full(len(frame), np.nan), occasions)
+    evidence = occasions
+    if enough == "own":  # a need is an estimate; three purchases are a fact
+        evidence = frame["all_occasions"].to_numpy(dtype=np.float64)
+    names = classify_shares(share, np.full(len(frame), np.nan), evidence)
     names[own_occasions == 0] = "lapsed"
     said = frame["customer_id"].isin(list(signals)).to_numpy()
-    to_rival = said & (np.nan_to_num(share) < 1 / 3 - _TOLERANCE) & (occasions >= MIN_OCCASIONS)
+    to_rival = said & (np.nan_to_num(share) < 1 / 3 - _TOLERANCE) & (evidence >= MIN_OCCASIONS)
     names[to_rival] = "competitor"
     goes_on = np.asarray(peers.goes_on)[np.minimum(n, _MOST_PAST_WINDOWS).astype(np.int64)]
-    probability = np.where(occasions >= MIN_OCCASIONS, (1 - share) * goes_on, np.nan)
+    probability = np.where(evidence >= MIN_OCCASIONS, (1 - share) * goes_on, np.nan)
     return {
         "loyalty_class": names,
         "loyalty_evidence": np.where(to_rival, "stated", "inferred").astype(object),

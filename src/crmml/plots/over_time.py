@@ -26,7 +26,7 @@ def plot_value_by_period(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes
     ax : Axes, optional
         Where to draw.
     """
-    ax = prepare_axes(ax, title="Value by period", x="period ends", y="discounted margin")
+    ax = prepare_axes(ax, title="Value by period", x="period ends", y="discounted value")
     group = str(table.index.names[0])
     wide = table["expected"].unstack(group)
     at, under = np.arange(len(wide)), np.zeros(len(wide))

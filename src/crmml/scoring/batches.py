@@ -25,7 +25,7 @@ from crmml.atomic import private_folder
 from crmml.data.tables import Tables
 from crmml.features.batches import Batches, in_batches
 from crmml.features.snapshot import Snapshot
-from crmml.features.wallet import Peers, Wallet
+from crmml.features.wallet import Enough, Peers, Wallet
 from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
 from crmml.scoring.decisions import Actions
 from crmml.scoring.manifest import Manifest
@@ -78,11 +78,11 @@ class _BatchMoment(Moment):
     batches: Batches | None = None
     batch: int = 0
 
-    def wallet(self, length: str, peers: Peers | None) -> Wallet:
+    def wallet(self, length: str, peers: Peers | None, enough: Enough = "own") -> Wallet:
         """Read them."""
         if self.batches is None:
-            return super().wallet(length, peers)
-        return self.batches.wallet(self.batch, length, peers, self.signals(length))
+            return super().wallet(length, peers, enough)
+        return self.batches.wallet(self.batch, length, peers, self.signals(length), enough)
 
 
 @dataclass(frozen=True)

@@ -143,24 +143,33 @@ class Stages:
     ----------
     segments : LifecycleStages
         With its lengths of history.
+    lapsed_is_lost : bool
+        Whoever has lapsed, by ``loyalty_class``, stands in ``win_back``. Bundles of before version
+        0.4 do not look at it.
     """
 
     segments: LifecycleStages
+    lapsed_is_lost: bool = False
 
     name: ClassVar[str] = "lifecycle"
     tables: ClassVar[frozenset[str]] = _NOTHING
-    reads: ClassVar[frozenset[str]] = frozenset(
-        {"frequency", "T", "churn_probability", "purchase_trend"}
-    )
-    optional: ClassVar[frozenset[str]] = frozenset({"purchase_trend"})
+    optional: ClassVar[frozenset[str]] = frozenset({"purchase_trend", "loyalty_class"})
     outputs: ClassVar[tuple[Output, ...]] = (
         Output("lifecycle_stage", "text", "", "acquire, enhance, retain or win_back"),
         Output("lifecycle_focus", "text", "", "what the house attends to in the stage"),
     )
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """History and churn, and who has lapsed."""
+        always = frozenset({"frequency", "T", "churn_probability", "purchase_trend"})
+        return always | {"loyalty_class"} if self.lapsed_is_lost else always
+
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
-        """Ask the four questions."""
+        """Ask the four questions, of who has not lapsed."""
         stage = self.segments.assign(so_far.rename(columns={"purchase_trend": "trend"}))
+        if self.lapsed_is_lost and "loyalty_class" in so_far:
+            stage = stage.mask((so_far["loyalty_class"] == "lapsed").fillna(False), "win_back")
         return pd.DataFrame({"lifecycle_stage": stage, "lifecycle_focus": focus(stage)})
 
 

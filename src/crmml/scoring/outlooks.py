@@ -12,7 +12,7 @@ import pandas as pd
 from crmml._typing import BoolArray
 from crmml.exceptions import CrmmlError
 from crmml.features.snapshot import Snapshot
-from crmml.features.wallet import LOYALTY_CLASSES
+from crmml.features.wallet import LOYALTY_CLASSES, Enough
 from crmml.models.churn.history import find_candidates
 from crmml.models.churn.model import ChurnModel
 from crmml.models.churn.outside import OutsideCalibration
@@ -335,17 +335,21 @@ def _shares_of_wallet(now: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Loyalty:
-    """The class of loyalty now and in the next window.
+    """The class of loyalty now, and at the next cutoff.
 
     Attributes
     ----------
     model : LoyaltyModel
     window : str
-        Length of a window.
+        How far it looks back from a cutoff.
+    step : str or None
+        From this cutoff to the next one. Bundles of before version 0.4 have none: their windows
+        follow each other, and a class needs three occasions as estimated, not of one's own.
     """
 
     model: Any
     window: str
+    step: str | None = None
 
     name: ClassVar[str] = "loyalty"
     tables: ClassVar[frozenset[str]] = _LOG
@@ -354,7 +358,7 @@ class Loyalty:
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """The class, its evidence, and the probability of each class in the next window."""
+        """The class, its evidence, and the probability of each class at the next cutoff."""
         return (
             Output("loyalty_class", "text", "", "whose customer it is, by share of wallet"),
             Output("loyalty_evidence", "text", "", "panel, stated or inferred"),
@@ -377,12 +381,17 @@ class Loyalty:
                     f"next_loyalty_{name}",
                     "number",
                     "probability",
-                    f"{name} in the next window",
-                    self.window,
+                    f"{name} at the next cutoff",
+                    self.step or self.window,
                 )
                 for name in LOYALTY_CLASSES
             ),
         )
+
+    @property
+    def enough(self) -> Enough:
+        """Whose three occasions a class needs."""
+        return "estimated" if self.step is None else "own"
 
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Measure the wallet and ask the loyalty model."""
@@ -394,7 +403,7 @@ class Loyalty:
                 "the model was fitted on rivals' sales too and needs the column `seller`",
             )
             return pd.DataFrame(index=snapshot.customer_id)
-        wallet = moment.wallet(self.window, self.model.peers)
+        wallet = moment.wallet(self.window, self.model.peers, self.enough)
         ids = snapshot.customer_id
         now = wallet.frame.reindex(ids)
         table = now[["loyalty_class", "loyalty_evidence", "probability_competitor"]].copy()

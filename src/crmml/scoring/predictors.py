@@ -14,7 +14,7 @@ from crmml.data.schema import TABLES
 from crmml.data.tables import Tables
 from crmml.exceptions import CrmmlError
 from crmml.features.snapshot import Snapshot
-from crmml.features.wallet import Peers, Wallet, build_wallet, find_signals
+from crmml.features.wallet import Enough, Peers, Wallet, build_wallet, find_signals
 
 Dtype: TypeAlias = Literal["number", "integer", "flag", "text", "timestamp", "any"]
 """What a column holds; each has a null. ``any`` is for columns that only the user knows."""
@@ -129,7 +129,7 @@ class Moment:
         """Return a checked table by its name; None if it was not given."""
         return self.tables.get(name)
 
-    def wallet(self, length: str, peers: Peers | None) -> Wallet:
+    def wallet(self, length: str, peers: Peers | None, enough: Enough = "own") -> Wallet:
         """Measure the wallets of these customers over the window of that length."""
         snapshot = self.snapshot
         return build_wallet(
@@ -140,6 +140,7 @@ class Moment:
             own_seller=snapshot.provenance["own_seller"],
             signals=self.signals(length),
             peers=peers,
+            enough=enough,
         )
 
     def signals(self, length: str) -> frozenset[Any]:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 import pandas as pd
 
 from crmml.exceptions import TooLittleDataError
-from crmml.features.categories import gather_categories
+from crmml.features.categories import count_categories
 from crmml.features.experience import DISSATISFIED, WINDOW, count_touches, read_zones
 from crmml.features.merits import gather_merits
 from crmml.features.periods import SATISFIED
 from crmml.features.snapshot import Snapshot
 from crmml.scoring.predictors import Moment, Output
 from crmml.segments.roles import StrategicRoles, join_roles
-from crmml.segments.taste import TasteSegments, spread
+from crmml.segments.taste import TasteSegments
 
 if TYPE_CHECKING:
     from crmml.data.tables import Tables
@@ -128,7 +128,12 @@ class Roles:
         return (
             Output("strategic_role", "text", "", "roles beside value, parted by commas; or null"),
             Output("referrals_won", "number", "customers", "referrals that became customers"),
-            Output("referral_value", "number", "currency", "net spend to date of those"),
+            Output(
+                "referral_value",
+                "number",
+                "currency",
+                "net spend to date of those, or fees a period",
+            ),
             Output("suggestions_taken", "number", "suggestions", "that led to a change"),
             Output("volume_52w", "number", "currency", "net spend of the last 52 weeks"),
         )
@@ -203,6 +208,21 @@ class TasteSegment:
         Output("taste_segment", "text", "", "customers who buy alike, by what sets them apart"),
     )
 
+    def describe(self) -> str:
+        """Say how many tastes were found and how stable they are, or why there are none."""
+        found = self.segments
+        if found is None:
+            return f"no tastes are told apart: {self.why}"
+        number = len(found.names_)
+        agree = found.stability_.get(number, max(found.stability_.values()))
+        tried = ", ".join(f"{k}: {value:.2f}" for k, value in sorted(found.stability_.items()))
+        return (
+            f"{number} tastes are told apart ({'; '.join(found.names_)}): on halves of the "
+            f"customers they agree to {agree:.2f} (adjusted "
+            f"Rand index by their number: {tried}); shares of categories vary "
+            f"{found.dispersion_:.2f} times as much as by chance"
+        )
+
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Weigh the tastes in each customer's lines, once for all customers."""
         ids, found = moment.base.customer_id, self.segments
@@ -215,8 +235,7 @@ class TasteSegment:
         own_seller = moment.snapshot.provenance.get("own_seller")
 
         def read() -> pd.Series[str]:
-            rows = gather_categories(moment.tables, moment.base.cutoff, own_seller)
-            return found.assign_rows(rows)
+            return found.assign_all(moment.tables, moment.base.cutoff, own_seller)
 
         tastes = moment.shared((self.name, moment.base.cutoff), read)
         return tastes.reindex(ids).to_frame("taste_segment")
@@ -240,7 +259,7 @@ def learn_tastes(tables: Tables, cutoff: pd.Timestamp, own_seller: str | None) -
     if "category" not in tables.transactions.columns:
         return TasteSegment(None, NO_CATEGORY)
     try:
-        lines = spread(gather_categories(tables, cutoff, own_seller))
+        lines = count_categories(tables, cutoff, own_seller)
         return TasteSegment(TasteSegments().fit(lines), "")
     except TooLittleDataError as reason:
         return TasteSegment(None, str(reason))

@@ -16,14 +16,12 @@ from sklearn.metrics import adjusted_rand_score
 
 from crmml._typing import FloatArray, IntArray
 from crmml.exceptions import NotFittedError, ParameterError, TooLittleDataError
-from crmml.features.categories import gather_categories
+from crmml.features.categories import MOST_CATEGORIES, count_categories, gather_categories
 from crmml.metrics.bootstrap import hash_keys, keyed_uniforms, resampling_weights
 
 if TYPE_CHECKING:
     from crmml.data.tables import Tables
 
-MOST_CATEGORIES = 40
-"""Categories that are looked at: those with most lines."""
 LEAST_LINES = 3
 """Lines of a customer from whom tastes are learned; fewer say little of one."""
 LEAST_CUSTOMERS = 50
@@ -145,12 +143,19 @@ class TasteSegments:
         text = pd.Series(np.array(self.names_, dtype=object)[place], lines.index, dtype="str")
         return text.where(total[:, 0] > 0).rename("taste_segment")
 
-    def assign_rows(self, rows: pd.DataFrame) -> pd.Series[str]:
-        """Return the taste of each customer of :func:`gather_categories`, piece by piece."""
-        place = rows["customer_id"].ne(rows["customer_id"].shift()).cumsum() // _AT_A_TIME
-        pieces = [self.assign(spread(piece)) for _, piece in rows.groupby(place, sort=False)]
-        empty = pd.Series([], dtype="str", name="taste_segment")
-        return pd.concat(pieces) if pieces else empty.rename_axis("customer_id")
+    def assign_all(
+        self, tables: Tables, cutoff: pd.Timestamp, own_seller: str | None = None
+    ) -> pd.Series[str]:
+        """Return the taste of every customer of a log, piece by piece.
+
+        Parameters
+        ----------
+        tables, cutoff, own_seller
+            See :func:`crmml.features.categories.count_categories`.
+        """
+        lines = count_categories(tables, cutoff, own_seller, self.categories_)
+        starts = range(0, max(len(lines), 1), _AT_A_TIME)
+        return pd.concat([self.assign(lines.iloc[at : at + _AT_A_TIME]) for at in starts])
 
     def to_dict(self) -> dict[str, Any]:
         """Return settings and fitted state as plain JSON values."""
@@ -221,11 +226,10 @@ def compute_product_market_map(
     """
     if n_boot < 20:
         raise ParameterError("n_boot", "at least 20", n_boot)
+    segments = segments.dropna()
     rows = gather_categories(tables, pd.Timestamp(cutoff), own_seller)
-    wide = spread(rows, "value")
+    wide = spread(rows[rows["customer_id"].isin(segments.index)], "value")
     of = segments.reindex(wide.index)
-    wide = wide[of.notna().to_numpy()]
-    of = of.dropna()
     names = sorted(of.unique())
     spent = wide.to_numpy(np.float64)
     member = np.array([(of == name).to_numpy(np.float64) for name in names])

@@ -29,6 +29,7 @@ from crmml.notes import Note
 from crmml.scoring.bases import Kind
 from crmml.scoring.bundle import Policy, ScoringBundle
 from crmml.scoring.guards import measure_base
+from crmml.scoring.loyalty_detail import learn_loyalty_detail
 from crmml.scoring.manifest import Manifest
 from crmml.scoring.predictors import Base, Moment
 from crmml.scoring.profit import profit_to_date
@@ -51,6 +52,7 @@ def make_bundle(
     churn: Any,
     outside: OutsideCalibration | None,
     loyalty: Any,
+    loyalty_window: str,
     margin: float,
 ) -> ScoringBundle:
     """Bundle models that were fitted on a snapshot; tiers and stages are cut here.
@@ -67,6 +69,8 @@ def make_bundle(
         What predicts.
     outside : OutsideCalibration or None
         Churn of those who are no candidates.
+    loyalty_window : str
+        How far loyalty looks back.
     margin : float
         Margin per unit of revenue where the data have none.
 
@@ -83,6 +87,10 @@ def make_bundle(
         "churn": churn,
         "outside": outside,
         "loyalty": loyalty,
+        "loyalty_window": loyalty_window,
+        "loyalty_detail": learn_loyalty_detail(
+            tables, snapshot.cutoff, loyalty_window, snapshot.grain, config.data.own_seller
+        ),
         "tiers": cut[config.tiers.by],
         "tiers_by": config.tiers.by,
         "by_value": cut["clv"],

@@ -12,7 +12,7 @@ from crmml.exceptions import FitWarning, TooLittleDataError
 from crmml.features.labels import LabelledSnapshot
 from crmml.features.profit import COSTS
 from crmml.features.snapshot import Snapshot
-from crmml.features.wallet import rolling_wallets
+from crmml.features.wallet import WindowChoice, choose_window, rolling_wallets
 from crmml.models.churn.selection import ChurnSelection, select_churn
 from crmml.models.forecast.forecasters import (
     Forecaster,
@@ -28,6 +28,7 @@ from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.notes import Note, Severity, about, collecting, fit_of
 from crmml.scoring.bundle import ScoringBundle
+from crmml.scoring.segments import NO_CATEGORY, TasteSegment
 from crmml.training.backtest import Backtest
 from crmml.training.bundling import make_bundle
 from crmml.training.candidates import COMPOSED, make_candidate, make_process, read_schedules
@@ -76,16 +77,7 @@ def fit_bundle(
     with collecting(notes, fit_of("the models", cutoff)):
         forecast = _bear_out(plan, snapshot, process, fit_forecast(plan, snapshot, backtest))
         correction = forecast if isinstance(forecast, HybridForecaster) else None
-        if correction is not None:
-            text = (
-                "lifetime value rests on the process of the hybrid, corrected as its forecast is, "
-                f"and gamma_gamma; the correction fades beyond {horizon}"
-            )
-            notes.append(Note("value_process", "info", text))
-        elif process != chosen:
-            what = f"the forecast of purchases and spend in {horizon} on {chosen}"
-            text = f"lifetime value rests on {process} and gamma_gamma, {what}"
-            notes.append(Note("value_process", "info", text))
+        notes += _basis_of_value(process, chosen, correction is not None, horizon)
         model = fit_process(plan, snapshot, process)
         notes += age_of_base(snapshot, process, model)
         margin, source = find_margin(config.value.margin, snapshot)
@@ -103,9 +95,10 @@ def fit_bundle(
             n_boot=config.backtest.bootstrap,
             fits=plan.fits,
         )
-        loyalty = fit_loyalty(plan, snapshot)
+        loyalty, window = fit_loyalty(plan, snapshot)
     notes.append(Note("churn_choice", "info", churn.reason, "churn"))
     notes.append(Note("loyalty_choice", "info", loyalty.reason_, "loyalty"))
+    notes.append(Note("loyalty_window", "info", window.reason, "loyalty"))
     bundle = make_bundle(
         config,
         plan.tables,
@@ -117,9 +110,30 @@ def fit_bundle(
             judging, snapshot, backtest, lambda known: fit_process(judging, known, process)
         ),
         loyalty=loyalty,
+        loyalty_window=window.length,
         margin=config.value.margin,
     )
+    notes += [
+        Note("taste_choice", "info", one.describe(), "taste")
+        for one in bundle.predictors
+        if isinstance(one, TasteSegment) and one.why != NO_CATEGORY  # said with the null column
+    ]
     return Fitted(bundle, churn, tuple(notes))
+
+
+def _basis_of_value(process: str, chosen: str, corrected: bool, horizon: str) -> list[Note]:
+    """Say what lifetime value rests on, where that is not the forecast itself."""
+    if corrected:
+        text = (
+            "lifetime value rests on the process of the hybrid, corrected as its forecast is, "
+            f"and gamma_gamma; the correction fades beyond {horizon}"
+        )
+    elif process != chosen:
+        what = f"the forecast of purchases and spend in {horizon} on {chosen}"
+        text = f"lifetime value rests on {process} and gamma_gamma, {what}"
+    else:
+        return []
+    return [Note("value_process", "info", text)]
 
 
 def fit_forecast(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Forecaster:
@@ -201,22 +215,23 @@ def fit_lifetime_value(
         ).fit(snapshot, fits=plan.fits, correction=correction)
 
 
-def fit_loyalty(plan: Plan, snapshot: Snapshot) -> LoyaltyModel:
-    """Fit the loyalty classes on all windows before the cutoff of a snapshot."""
-    horizon = plan.config.outcome.horizon
+def fit_loyalty(plan: Plan, snapshot: Snapshot) -> tuple[LoyaltyModel, WindowChoice]:
+    """Fit the loyalty classes at all cutoffs up to that of a snapshot, a horizon apart."""
+    horizon, asked = plan.config.outcome.horizon, plan.config.loyalty.window
+    how: dict[str, Any] = {"grain": snapshot.grain, "own_seller": plan.config.data.own_seller}
+    if asked is None:
+        window = choose_window(plan.tables, snapshot.cutoff, step=horizon, **how)
+    else:
+        window = WindowChoice(asked, f"loyalty looks back {asked}, as configured")
     wallets = rolling_wallets(
-        plan.tables,
-        snapshot.cutoff,
-        length=horizon,
-        grain=snapshot.grain,
-        own_seller=plan.config.data.own_seller,
+        plan.tables, snapshot.cutoff, length=window.length, step=horizon, **how
     )
     if not wallets:
         raise TooLittleDataError(
-            f"loyalty classes need one window of {horizon}; the data before "
+            f"loyalty classes need one window of {window.length}; the data before "
             f"{snapshot.cutoff.date()} begin on {plan.tables.first_timestamp.date()}"
         )
-    return LoyaltyModel(seed=plan.config.seed).fit(wallets)
+    return LoyaltyModel(seed=plan.config.seed).fit(wallets), window
 
 
 def find_margin(configured: float, snapshot: Snapshot) -> tuple[float | str, Note]:

@@ -17,6 +17,7 @@ from crmml.exceptions import UnlikeTrainingError
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.contract_base import contract_risk
 from crmml.scoring.history import Attributes
+from crmml.scoring.outlooks import Loyalty
 from crmml.scoring.scorer import trained_policies
 from crmml.scoring.segments import ExperienceZone
 from crmml.training.bundling import read_catalogue
@@ -37,6 +38,7 @@ ROLES: Mapping[str, Role] = {
     "contracts.max_windows": "no_part",
     "contact": "no_part",
     "backtest": "no_part",
+    "loyalty": "fixed",
     "tiers": "fixed",
     "segments": "fixed",
     "actions": "fixed",
@@ -69,6 +71,9 @@ _OF_BUNDLE: Mapping[str, Callable[[ScoringBundle], Any]] = {
     "contracts.period": lambda b: _contracts(b, "period"),
     "contracts.grace": lambda b: _contracts(b, "grace"),
     "contracts.trailing": lambda b: _contracts(b, "trailing"),
+    "loyalty.window": lambda b: next(
+        (p.window for p in b.predictors if isinstance(p, Loyalty)), None
+    ),
     "tiers.shares": lambda b: tuple(b.tiers.shares),
     "tiers.by": lambda b: b.tiers_by,
     "segments.experience_window": lambda b: _experience(b).window,
@@ -214,6 +219,8 @@ def _says_nothing(name: str, config: Config, bundle: ScoringBundle) -> bool:
         return config.cutoff is None
     if name.startswith("contracts."):  # of a bundle that scores none
         return all(predictor.name != "contracts" for predictor in bundle.predictors)
+    if name == "loyalty.window":  # the default was chosen from the data of the training
+        return config.loyalty.window is None or _trained(name, bundle) is None
     if name.startswith("tiers."):  # of contracts without a fee
         return all(predictor.name != "tiers" for predictor in bundle.predictors)
     if name == "value.margin":  # the data's own margin comes first, at training too

@@ -1,4 +1,4 @@
-"""Loyalty: the class now is a fact of the wallet; the class in the next window is a forecast."""
+"""Loyalty: the class now is a fact of the wallet; the class a step later is a forecast."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FEATURES = (
 
 
 class LoyaltyModel(Estimator):
-    """Probability of each loyalty class in the next window.
+    """Probability of each loyalty class one step after the window at hand.
 
     Two models compete: the transition matrix of the classes, and gradient boosted trees on the
     wallet whose probabilities are blended with the matrix. They learn from all pairs of
@@ -45,6 +45,10 @@ class LoyaltyModel(Estimator):
     their log loss is below the matrix's by more than 0.001 with 95 % confidence, and macro-F1 and
     quadratic kappa are no worse than those of persistence (by 0.02, with 97.5 % confidence); what
     is published is fitted again on all pairs.
+
+    Where windows overlap, persistence is strong: most of what decides the next class lies in the
+    window at hand already. The matrix and the trees learn that too, as they see overlapping pairs;
+    so the probabilities hold for one step, and their powers say little of several.
 
     Parameters
     ----------
@@ -142,17 +146,16 @@ class LoyaltyModel(Estimator):
         Parameters
         ----------
         history : sequence of Wallet
-            Windows of one length that do not overlap, in any order; see
+            Windows of one length that end a step apart and may overlap, in any order; see
             :func:`crmml.features.wallet.rolling_wallets`. At least one.
 
         Raises
         ------
         ParameterError
             If there is no window.
-        FutureLeakError
-            If windows overlap.
         CrmmlError
-            If there is a hole between windows, or panel and own data are mixed.
+            If one window does not begin and end after the one before, there is a hole between
+            them, or panel and own data are mixed.
         """
         check_wallets(history, self)
         windows = in_order(history)
@@ -192,7 +195,7 @@ class LoyaltyModel(Estimator):
         return wallet.frame["loyalty_class"].rename("loyalty_class")
 
     def loyalty_probabilities(self, wallet: Wallet) -> pd.DataFrame:
-        """Return the probability of each class in the window after the wallet's.
+        """Return the probability of each class in the window that ends a step after the wallet's.
 
         Returns
         -------
