@@ -4,6 +4,15 @@ A churn model is calibrated on the newest closed window and answers for the one 
 not see beyond what they have learned from, and what moves all customers alike, a season or a trend,
 moves no probability. So the level is forecast apart, by a regression on each window with the word
 of a purchase process in it, and by how far such regressions were off so far.
+
+How far they will be off next is the mean of a local level with drift (Harvey 1989) whose noise is
+the binomial one of each window; the unknown variances are averaged over. It is used only where it
+has helped on earlier windows. Log loss per customer saved on windows not used, beside that of the
+exponentially weighted mean that stood here before: 2.2e-4 and 0.3e-4 on average over seven
+simulated worlds without season (none, drift, walk, shocks; 300 and 3,000 customers), at worst
+-1.7e-4 and -4.5e-4; CDNOW 0.9e-4 and 0 (6 weeks), 0 and 0 (8 and 13); Complete Journey 3.4e-4 and
+4.5e-4 (4 weeks), 3.6e-4 and 2.0e-4 (6). On CDNOW with 13 weeks nothing of the lag that the
+regression leaves can be foreseen: its windows were off down, up and up.
 """
 
 from __future__ import annotations
