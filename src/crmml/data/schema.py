@@ -253,6 +253,12 @@ INTERACTIONS = TableSchema(
         Column("staff_id", "id", "who served", adds=_NOT_YET),
         Column("led_to_change", "flag", "a suggestion that was taken up", adds="strategic roles"),
         Column("referred_customer_id", "id", "who was referred", adds="strategic roles"),
+        Column(
+            "with_competitor",
+            "flag",
+            "a survey in which the customer says to buy mostly from a competitor",
+            adds="the loyalty class competitor, stated",
+        ),
     ),
     time="timestamp",
     adds="experience and strategic roles; of contracts: the chance of ending by contacts",

@@ -144,5 +144,5 @@ def _draw_step(
         sizes = bands.groupby(side)["customers"].sum()
         for c, size in sizes.items():
             if c in colours:
-                ax.bar(at, size, _WIDTH, bottom=lows[c], color=colours[str(c)], linewidth=0)
+                ax.bar(at, size, _WIDTH, bottom=float(lows.loc[str(c)]), color=colours[str(c)], linewidth=0)
     return float(bands["customers"].sum())

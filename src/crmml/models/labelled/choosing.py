@@ -24,7 +24,14 @@ from crmml.models.arguments import check_rows
 from crmml.models.churn.evaluation import grade_gain
 from crmml.models.labelled.encoding import TableEncoding, texts_of
 from crmml.models.labelled.leaks import Finding, find_leaks
-from crmml.models.labelled.learners import LEARNERS, LogisticLearner
+from crmml.models.labelled.learners import (
+    LEARNERS,
+    SHARE,
+    AdditiveLearner,
+    Fitted,
+    LogisticLearner,
+    TreeLearner,
+)
 from crmml.models.labelled.model import LabelledModel, Line
 
 FOLDS, REPEATS = 5, 2
@@ -187,7 +194,7 @@ def fit_labelled(
     aucs = {name: float(classification.auc(y, p)) for name, p in singles.items()}
     ranked = sorted(aucs, key=lambda name: (-aucs[name], name))
     announce("cross-fitting")
-    raw = [_outside(encoding, texts, y, fold, tuned) for fold in folds[1:]]
+    raw = [_averaged(_outside(encoding, texts, y, fold, tuned)) for fold in folds[1:]]
     said = [
         {name: _calibrated(score, y, fold) for name, score in one.items()}
         for one, fold in zip(raw, folds[1:], strict=True)
@@ -197,18 +204,16 @@ def fit_labelled(
     announce("judging")
     parts = _replicated(said, [alone[ranked[0]] for alone in best], y, keys, n_boot, seed)
     judgement = _judge(Replicates.mean(parts), said, y, ranked[0], few, economics)
-    chosen = next(one for one in LEARNERS if one.name == judgement.chosen)
-    learner = chosen.fit(X, y, tuned[chosen.name])
-    line = Line.fit(np.mean([one[chosen.name] for one in raw], axis=0), y)
+    chosen = judgement.chosen
     model = LabelledModel(
-        chosen.name,
+        chosen,
         encoding.with_rates(texts, y),
-        learner,
-        line,
+        _fit_chosen(chosen, X, y, tuned),
+        Line.fit(np.mean([one[chosen] for one in raw], axis=0), y),
         _bands(judgement),
         economics.threshold,
         len(y),
-        -len(y) * float(np.mean([classification.log_loss(y, one[chosen.name]) for one in said])),
+        -len(y) * float(np.mean([classification.log_loss(y, one[chosen]) for one in said])),
     )
     return LabelledFit(model, judgement, findings)
 
@@ -298,6 +303,19 @@ def _outside(
             fitted = learner.fit(X, y[inside], tuned[learner.name])
             found[learner.name][~inside] = fitted.score(outside)
     return found
+
+
+def _averaged(found: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    additive, trees = found[AdditiveLearner.name], found[TreeLearner.name]
+    return {**found, TreeLearner.name: SHARE * additive + (1 - SHARE) * trees}
+
+
+def _fit_chosen(name: str, X: FloatArray, y: FloatArray, tuned: dict[str, Any]) -> Fitted:
+    """Fit what was chosen to all customers."""
+    if name != TreeLearner.name:
+        return next(one for one in LEARNERS if one.name == name).fit(X, y, tuned[name])
+    additive = AdditiveLearner().fit(X, y, tuned[AdditiveLearner.name])
+    return additive.times(SHARE).plus(TreeLearner().fit(X, y, tuned[name]).times(1 - SHARE))
 
 
 def _calibrated(score: FloatArray, y: FloatArray, fold: IntArray) -> FloatArray:
