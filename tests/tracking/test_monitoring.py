@@ -11,9 +11,8 @@ from crmml.tracking.runs import start
 from crmml.tracking.unfinished import OWNER
 
 
-def test_a_killed_monitoring_is_ended_by_the_next(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    home = start(f"sqlite:///{tmp_path}/mlflow.db", "watch")
+def test_a_killed_monitoring_is_ended_by_the_next(tmp_path, fresh_mlflow):
+    home = start(fresh_mlflow(tmp_path), "watch")
     client, dead = MlflowClient(home.uri), owner().rpartition("-")[0] + "-999999999"
     tags = {KIND: "monitoring", OWNER: dead}
     killed = client.create_run(home.id, tags=tags).info.run_id
