@@ -522,11 +522,11 @@ def _propose(
         doubts.append(_UNPRICED)
     doubts += [misfit(n, schema, seen) for n in missing if called(n, schema, looks)]
     doubts += _doubt_guesses(columns, schema)
-    sellers: dict[str, float] = {}
     if schema is TRANSACTIONS:
         evidence += _join_clock(columns, looks)
         doubts += _doubt_zeros(columns, figures)
-        sellers = _sellers(table, columns, doubts)
+    grain = _find_grain(table, columns, schema, date_format, evidence)
+    used = {guess.column for guess in columns.values()}
     return Proposal(
         path=seen.data if isinstance(seen.data, Path) else Path(seen.name),
         data=seen.data,
@@ -536,15 +536,15 @@ def _propose(
         columns=_in_order(columns, schema, figures),
         missing=missing,
         figures={c: figures.of(n, c) for n, choices in missing.items() for c in choices},
-        unused=tuple(name for name in looks if name not in {g.column for g in columns.values()}),
+        unused=tuple(name for name in looks if name not in used),
         form=form,
         date_format=date_format,
-        grain=_find_grain(table, columns, schema, date_format, evidence),
+        grain=grain,
         amounts=amounts,
         currencies=_currencies(table, columns, doubts),
         needs_timezone=needs_timezone,
         without_amounts=counted,
-        sellers=sellers,
+        sellers=_sellers(table, columns, doubts),
         keep=revenue.keep if revenue else {},
         apart=revenue.apart if revenue else (),
         totals=revenue.totals if revenue else {},

@@ -13,6 +13,7 @@ from crmml.features.periods import Period, measure_periods
 from crmml.reports.contents import Cell, Chart, Grid, Line, Section, Tone
 from crmml.reports.language import Language
 from crmml.reports.reading import Reported
+from crmml.reports.sections import needs_log
 from crmml.scorecard.control_charts import ControlChart
 from crmml.scorecard.kpis import KPIS, Kpi, Scorecard, compute_scorecard
 from crmml.scorecard.retention_economics import CITED
@@ -31,7 +32,10 @@ _MOST_GROUPS = 5
 """Groups of customers that a scorecard shows: the largest."""
 
 _MOST_CHARTS = 8
-"""Charts that a page shows; all that signal are told in words."""
+"""Charts that a page shows."""
+
+_MOST_TOLD = 12
+"""Charts with a signal that are told in words."""
 
 
 def measure_business(
@@ -99,7 +103,7 @@ def business_sections(
     own_seller : str, optional
     """
     if tables is None or "transactions" not in tables:
-        why = [w.text("needs_config")]
+        why = [needs_log(tables, w)]
         found = [Section(k, w.text(f"{k}_title"), missing=why) for k in ("scorecard", "control")]
         return [*found, economics(of, w)]
     try:
@@ -160,7 +164,9 @@ def control(card: Scorecard, w: Language, period: Period) -> Section:
             signals=w.count(len(shown)),
         )
     ]
-    said += [_told(chart, w) for chart in shown]
+    said += [_told(chart, w) for chart in shown[:_MOST_TOLD]]
+    if len(shown) > _MOST_TOLD:
+        said.append(w.text("more_signals", signals=w.count(len(shown) - _MOST_TOLD)))
     draw = shown or [c for (name, _), c in card.charts.items() if name in ("retention", "revenue")]
     charts = [_drawn(chart, w) for chart in draw[:_MOST_CHARTS]]
     missing = [] if card.charts else [w.text("control_short", period=w.text(f"period_{period}"))]
@@ -260,7 +266,7 @@ def _cell(card: Scorecard, kpi: Kpi, group: str, w: Language) -> Cell:
     write = {"share": w.share, "currency": w.money}.get(kpi.unit, w.number)
     text = write(value)
     if change == change and change != 0.0:
-        text += f" ({'▲' if change > 0 else '▼'} {write(abs(change))})"
+        text += f"\n{'▲' if change > 0 else '▼'} {write(abs(change))}"
     chart = card.charts.get((kpi.name, group))
     tone: Tone = ""
     if chart is not None and (chart.step is not None or len(chart.signals)):
