@@ -122,12 +122,15 @@ def fit_bundle(
         loyalty_window=window.length,
         margin=config.value.margin,
     )
-    notes += [
-        Note("taste_choice", "info", one.describe(), "taste")
-        for one in bundle.predictors
-        if isinstance(one, TasteSegment) and one.why != NO_CATEGORY  # said with the null column
-    ]
+    notes += _taste_notes(bundle)
     return Fitted(bundle, churn, tuple(notes))
+
+
+def _taste_notes(bundle: ScoringBundle) -> list[Note]:
+    """Say which tastes were found, or why none; without categories the null column says it."""
+    found = [one for one in bundle.predictors if isinstance(one, TasteSegment)]
+    known = [one.describe() for one in found if one.why != NO_CATEGORY]
+    return [Note("taste_choice", "info", text, "taste") for text in known]
 
 
 def fit_forecast(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Forecaster:
