@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 # The same examples in every run: a push does not fail for what it did not change.
-settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("same", derandomize=True, deadline=None, max_examples=25)
 settings.register_profile("search", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 

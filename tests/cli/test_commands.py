@@ -270,6 +270,13 @@ def test_help_and_version_answer(run_process, tmp_path):
     assert "promote" in run_process(tmp_path, "--help")
 
 
+def test_a_mistake_is_exit_code_2_and_one_sentence_of_a_process_too(command_line, tmp_path):
+    done = command_line.process(tmp_path, "check", "-c", "no.yaml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("crmml: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_an_interrupt_that_python_swallowed_stops_the_next_step(monkeypatch):
     stopped = threading.Event()
     stopped.set()
