@@ -185,3 +185,23 @@ def test_hashes_only_ever_spare_the_comparison_of_repeated_lines():
                           "amount": [5.0, 5.0, 5.0]})  # fmt: skip
     assert open_tables(lines).report.rows("duplicates") == 1
     assert open_tables(lines.iloc[1:]).report.rows("duplicates") == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "day"), [("started_at", "2031-05-01"), ("ended_at", "2031-06-01")]
+)
+def test_a_contract_dated_far_ahead_is_refused(column, day):
+    """One such date would move the end of what is known of all contracts."""
+    days = pd.date_range("2023-01-02", periods=200, freq="D")
+    rows = pd.DataFrame({"customer_id": range(200), "started_at": days, "ended_at": pd.NaT})
+    rows.loc[::3, "ended_at"] = rows["started_at"] + pd.Timedelta(days=90)
+    rows.loc[7, column] = pd.Timestamp(day)
+    with pytest.raises(DataError, match=f"must not lie far from all others.*some lie on {day}"):
+        open_tables({"subscriptions": rows})
+
+
+def test_a_table_of_events_may_be_empty():
+    log = pd.DataFrame({"customer_id": [1], "timestamp": ["2024-01-02"], "amount": [5.0]})
+    none = pd.DataFrame({"customer_id": [1], "timestamp": ["2024-01-02"], "kind": ["visit"]})[:0]
+    tables = open_tables({"transactions": log, "interactions": none})
+    assert tables["interactions"].count().execute() == 0

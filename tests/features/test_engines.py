@@ -20,7 +20,9 @@ import crmml.features
 from crmml.data.settings import Policies
 from crmml.data.tables import Tables, open_tables
 from crmml.features.batches import in_batches
+from crmml.features.breakdowns import measure_parts
 from crmml.features.categories import count_categories, gather_categories
+from crmml.features.category_wallets import iterate_wallets, name_categories
 from crmml.features.cohorts import measure_cohorts, name_cohorts
 from crmml.features.contracts import (
     build_contract_outcomes,
@@ -31,12 +33,13 @@ from crmml.features.experience import count_touches, name_dimensions, read_zones
 from crmml.features.horizons import compare_horizons, refuse_short_horizon
 from crmml.features.labels import build_labelled, build_outcomes, check_no_future
 from crmml.features.merits import gather_merits
-from crmml.features.periods import measure_periods
+from crmml.features.periods import grouped, measure_periods
 from crmml.features.purchase_times import PurchaseTimes
 from crmml.features.purchases import fetch
+from crmml.features.sequences import gather_occasions
 from crmml.features.snapshot import build_snapshot
 from crmml.features.tracking import count_repeat_purchases, count_weekly_purchases
-from crmml.features.wallet import build_wallet, find_signals, rolling_wallets
+from crmml.features.wallet import build_wallet, choose_window, find_signals, rolling_wallets
 from crmml.features.windows import Window
 
 CUTOFF = pd.Timestamp("2023-07-03 00:00")
@@ -138,7 +141,7 @@ def embedded(world: str) -> Tables:
 def touches(events: pd.DataFrame) -> pd.DataFrame:
     """Write touch points: a survey, a complaint at the same moment, a referral, a suggestion."""
     place = np.arange(len(events))
-    said = events.assign(kind="survey", score=place % 11, cost=0.0)
+    said = events.assign(kind="survey", score=place % 11, cost=0.0, with_competitor=place % 2 == 0)
     settled = (events["timestamp"] + pd.Timedelta(days=3)).mask(place % 3 == 0)
     complaint = events.assign(kind="complaint", resolved_at=settled, cost=0.0)
     friend = np.roll(events["customer_id"].to_numpy(dtype=object), 1)
@@ -148,9 +151,10 @@ def touches(events: pd.DataFrame) -> pd.DataFrame:
     idea = events.assign(kind="suggestion", led_to_change=place % 2 == 0, cost=0.0)
     rows = [events.assign(kind="contact"), said, complaint[place % 2 == 0], referral, idea]
     table = pd.concat(rows, ignore_index=True)
-    flags = pd.array(table["led_to_change"], dtype="boolean")
+    names = ("led_to_change", "with_competitor")
+    flags = {name: pd.array(table[name], dtype="boolean") for name in names}
     dimension = np.array(["price", "Größe", None], dtype=object)[np.arange(len(table)) % 3]
-    return table.assign(led_to_change=flags, dimension=dimension)
+    return table.assign(**flags, dimension=dimension)
 
 
 def periods_of(ids: list[Any]) -> pd.DataFrame:
@@ -223,8 +227,9 @@ def outcomes(tables: Tables, **settings: Any) -> pd.DataFrame:
 
 
 def wallets(tables: Tables, **settings: Any) -> list[dict[str, Any]]:
+    alone = {name: value for name, value in settings.items() if name != "step"}
     found = [
-        build_wallet(tables, CUTOFF, length="13W", own_seller=seller(tables), **settings),
+        build_wallet(tables, CUTOFF, length="13W", own_seller=seller(tables), **alone),
         *rolling_wallets(tables, CUTOFF, length="6W", own_seller=seller(tables), **settings),
     ]
     assert len(found) > 3
@@ -289,9 +294,36 @@ def by_month(tables: Tables) -> pd.DataFrame:
     return measure_periods(tables, CUTOFF, groups, own_seller=seller(tables)).reset_index()
 
 
+def by_part(tables: Tables) -> dict[str, Any]:
+    there = {*tables.transactions.columns, *tables["interactions"].columns}
+    return {
+        by: measure_parts(tables, CUTOFF, by, own_seller=seller(tables)).reset_index()
+        for by in ("category", "dimension")
+        if by in there
+    }
+
+
 def lapses(tables: Tables) -> dict[str, Any]:
     refuse_short_horizon(tables, CUTOFF, "104W", own_seller=seller(tables))
     return {"table": compare_horizons(tables, CUTOFF, own_seller=seller(tables)).reset_index()}
+
+
+def loyalty_detail(tables: Tables) -> dict[str, Any]:
+    house, how = seller(tables), {"length": "13W"}
+    names = name_categories(tables, CUTOFF, house)[:2]
+    how["categories"] = names
+    found: dict[str, Any] = {
+        name: wallet.frame
+        for name, wallet in iterate_wallets(tables, CUTOFF, own_seller=house, **how)
+    }
+    choice = choose_window(tables, CUTOFF, step="6W", own_seller=house)
+    return found | {"names": list(names), "window": choice.reason}
+
+
+def sellers_visited(tables: Tables) -> pd.DataFrame:
+    if seller(tables) is None:
+        return pd.DataFrame()
+    return gather_occasions(tables, CUTOFF, "13W")
 
 
 def signals(tables: Tables) -> dict[str, Any]:
@@ -314,7 +346,11 @@ ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] 
     check_no_future: (labelled, [{"grain": "hour", "behaviour": False}]),
     build_outcomes: (outcomes, [{"grain": "hour"}, {"grain": "week"}]),
     build_wallet: (wallets, [{"grain": "hour"}, {"grain": "week"}]),
-    rolling_wallets: (wallets, [{"by_category": True}]),
+    rolling_wallets: (wallets, [{"by_category": True}, {"step": "3W"}]),
+    choose_window: (loyalty_detail, [{}]),
+    iterate_wallets: (loyalty_detail, []),
+    name_categories: (loyalty_detail, []),
+    gather_occasions: (sellers_visited, [{}]),
     count_repeat_purchases: (
         repeats,
         [{"grain": "hour", "time_unit": "day"}, {"grain": "week"}],
@@ -331,6 +367,8 @@ ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] 
     count_categories: (counts_of_categories, [{}, {"names": ["ö", "none"]}]),
     gather_merits: (merits, [{}]),
     measure_periods: (by_month, [{}]),
+    measure_parts: (by_part, [{}]),
+    grouped: (by_month, []),
     compare_horizons: (lapses, [{}]),
     refuse_short_horizon: (lapses, []),
     find_signals: (signals, [{}]),
@@ -407,7 +445,10 @@ LONG_CASES = [
         for world, (_, columns, _) in WORLDS.items()
         for case, (measure, settings) in enumerate(CASES)
         if "category" in columns
-        or not (settings.get("by_category") or measure in (categories, counts_of_categories))
+        or not (
+            settings.get("by_category")
+            or measure in (categories, counts_of_categories, loyalty_detail)
+        )
         # contracts do not look at the log, in which the worlds differ
         if measure not in (contracts, at_risk, experience, signals) or world == FULL
     ],

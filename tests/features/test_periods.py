@@ -80,6 +80,34 @@ def test_touches_and_treatments_are_counted_where_they_are_given(log):
     assert pd.isna(table.loc[(pd.Timestamp("2020-03-01"), "A"), "score"])
 
 
+def test_staff_conversions_and_the_gain_of_actions_are_those_by_hand(log):
+    interactions = pd.DataFrame(
+        {
+            "customer_id": ["a", "a", "c"],
+            "timestamp": pd.to_datetime(["2020-02-05", "2020-02-06", "2020-02-07"]),
+            "kind": ["complaint", "contact", "contact"],
+            "staff_id": ["x", None, "y"],
+            "cost": [2.0, 1.0, 0.5],
+        }
+    )
+    treatments = pd.DataFrame(
+        {
+            "customer_id": ["a", "c"],
+            "timestamp": pd.to_datetime(["2020-02-02", "2020-02-01"]),
+            "action": ["reminder", "no_action"],
+            "cost": [1.5, 0.0],
+            "propensity": [0.5, 0.5],
+        }
+    )
+    more = {"interactions": interactions, "treatments": treatments}
+    table = _measured(log.assign(margin=log["amount"] / 2), tables=more)
+    row = table.loc[(pd.Timestamp("2020-02-01"), "A")]
+    assert row[["served", "persons", "staff_complaints", "contact_cost"]].tolist() == [2, 2, 1, 3.5]
+    assert row[["converted", "action_gain"]].tolist() == [1, 3.0]  # 7 / 2 less 1 / 2
+    assert row["profit"] == row["margin"] - 3.5 - 1.5
+    assert pd.isna(table.loc[(pd.Timestamp("2020-03-01"), "A"), "action_gain"])
+
+
 def test_all_groups_together_give_the_revenue_of_the_log(cdnow_tables):
     rows = crmml.load_cdnow(sample=True)
     ids = rows["customer_id"].unique()

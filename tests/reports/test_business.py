@@ -9,10 +9,9 @@ import pytest
 from crmml.data.tables import open_tables
 from crmml.reports.business import ALL, business_sections, measure_business
 from crmml.reports.language import Language
-from crmml.reports.lists import LISTS
 from crmml.reports.page import report
 from crmml.reports.reading import read_reported
-from crmml.storage.scores import write_scores
+from crmml.storage.scores import LISTS, write_scores
 
 START = pd.Timestamp("2022-01-01")
 

@@ -8,12 +8,13 @@ import json
 import pandas as pd
 import pytest
 
-from crmml.reports.lists import LISTS, Lists
+from crmml.reports.lists import Lists
+from crmml.reports.page import report
 from crmml.reports.workbook import MOST_ROWS, write_workbook
 from crmml.scoring.batches import score_in_batches
 from crmml.scoring.scorer import open_for
 from crmml.storage.bundles import load_bundle
-from crmml.storage.scores import read_scores, write_scores
+from crmml.storage.scores import LISTS, read_scores, write_scores
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,20 @@ def test_size_of_batches_changes_no_byte_and_a_second_run_replaces(
     assert {f.name: f.read_bytes() for f in home.iterdir()} == {
         f.name: f.read_bytes() for f in again.iterdir()
     }
+
+
+def test_beside_a_database_lie_the_same_lists_and_a_report_is_made_of_it(
+    bundle, tables, written, tmp_path
+):
+    _, home = written
+    database = tmp_path / "shop.duckdb"
+    beside = _write(bundle, tables, database, 300)
+    assert beside == tmp_path / "shop_lists" / home.name
+    assert {f.name: f.read_bytes() for f in home.iterdir()} == {
+        f.name: f.read_bytes() for f in beside.iterdir()
+    }
+    page = report(database)
+    assert page.sections[0].sentences == report(written[0]).sections[0].sentences
 
 
 def test_the_workbook_opens_holds_text_as_text_and_says_what_it_leaves_out():

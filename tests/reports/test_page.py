@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from html.parser import HTMLParser
 from importlib import resources
 
@@ -17,7 +19,11 @@ from crmml.reports.language import Language, _words
 from crmml.reports.lists import Lists
 from crmml.reports.page import report
 from crmml.scoring.batches import score_in_batches
+from crmml.scoring.contract_outlook import ContractOutlook, ContractTerms
+from crmml.scoring.contracts import ContractRisk
+from crmml.scoring.labelled import LabelledOutcome
 from crmml.scoring.scorer import open_for
+from crmml.scoring.segments import ExperienceZone
 from crmml.storage.bundles import load_bundle
 from crmml.storage.scores import read_scores, write_scores
 
@@ -109,6 +115,47 @@ def test_persian_has_its_digits_dates_and_every_word(folder):
         assert figures[0] == figures[1], key
 
 
+def test_every_declared_column_and_every_note_of_cdnow_has_both_languages(cdnow_shelf, folder):
+    bundle = load_bundle(cdnow_shelf.folder / "models" / "crmml" / "1")
+    declared = {row["name"]: row["meaning"] for row in bundle.glossary().to_dict("records")}
+    more = (
+        ContractTerms(),
+        ContractRisk(None, "13W", "52W", "30D", None, "90D", 0.3, 0.1),
+        ContractOutlook("13W", "52W", 0.3, 0.1),
+        LabelledOutcome,
+        ExperienceZone(dimensions={"price": "experience_price"}),
+    )
+    declared |= {o.name: o.meaning for one in more for o in one.outputs if o.served}
+    for persian in (Language("fa"), Language("fa", contracts=True)):
+        for name, meaning in declared.items():
+            assert meaning
+            assert re.search("[\u0600-\u06ff]", persian.meaning(name, meaning)), name
+            assert "<span" not in persian.meaning(name, meaning), name
+    for one in yaml.safe_load(
+        resources.files("crmml.reports").joinpath("told_fa.yaml").read_text("utf-8")
+    ):
+        fields = [set(re.findall(r"\{(\w+)\}", one[code])) for code in ("en", "fa")]
+        assert fields[0] == fields[1], one["en"]
+        assert "<span" not in Language("fa").told(one["en"])
+    sections = {section.key: section for section in report(folder, lang="fa").sections}
+    for said in sections["quality"].sentences:  # in Persian, or marked
+        assert re.search("[\u0600-\u06ff]", said) or said.startswith('<span lang="en"')
+    nulls = [row[1].text for grid in sections["quality"].grids for row in grid.rows]
+    assert nulls
+    assert not any("<span" in why for why in nulls)
+
+
+def test_what_has_no_persian_is_marked_as_english(folder):
+    persian = Language("fa")
+    said = persian.text("of_what", what="<۱>", why=persian.told("Something <new>."))
+    assert said == '&lt;۱&gt;: <span lang="en" dir="ltr">Something &lt;new&gt;.</span>'
+    assert persian.text("of_what", what="a", why="۱") == "\u2068a\u2069: ۱"  # set apart
+    assert persian.told("") == ""
+    assert persian.told("mbg_nbd fitted at 1998-07-01") == (
+        "\u2068mbg_nbd\u2069 برازش‌شده در \u2068۱۳۷۷/۰۴/۱۰\u2069"
+    )
+
+
 def test_texts_of_users_are_never_run(folder, tmp_path):
     served = read_scores(folder, "1998-07-01").assign(group="<script>alert(1)</script>")
     write_scores(served, tmp_path, "1998-07-01")
@@ -155,3 +202,27 @@ def test_of_contracts_the_page_says_that_they_end():
             said = [one.text(key, customers="1", **figures) for one in (plain, language)]
             assert said[0] != said[1]
     assert english.text("title", date="today") == "Customers on today"
+
+
+def test_the_page_shows_a_watch_over_the_scores_and_no_customer(folder, tmp_path):
+    served = read_scores(folder, "1998-07-01")
+    served["customer_id"] = [f"person-{k}" for k in range(len(served))]
+    write_scores(served, tmp_path, "1998-07-01")
+    window = {"cutoff": "1998-01-01T00:00:00", "customers": 9, "churn_predicted": 0.5,
+              "churn_realised": 0.6, "auc": 0.75, "spend_bias": None}  # fmt: skip
+    alarm = {"text": "churn was told too low", "do": "retrain", "current": True}
+    (tmp_path / "_monitor").mkdir()
+    file = tmp_path / "_monitor" / "monitor.json"
+    file.write_text(json.dumps({"windows": [window], "alarms": [alarm]}))
+    page = report(tmp_path)
+    assert "person-" not in page.html
+    (section,) = [one for one in page.sections if one.key == "models"]
+    assert "crmml score" in section.missing[0]  # no summary here
+    shutil.copytree(folder / "_lists" / "cutoff=1998-07-01", tmp_path / "_lists/cutoff=1998-07-01")
+    (section,) = [one for one in report(tmp_path, lang="fa").sections if one.key == "models"]
+    assert "۱ هشدار" in section.sentences[-2]
+    assert "آموزش دوباره" in section.sentences[-1]
+    assert [cell.text for cell in section.grids[0].rows[0]][:2] == ["۱۳۷۶/۱۰/۱۱", "۹"]
+    file.write_text("{")
+    with pytest.raises(StorageError, match="not JSON"):
+        report(tmp_path)

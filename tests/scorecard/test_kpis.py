@@ -86,3 +86,19 @@ def test_short_histories_give_figures_without_charts_and_targets_are_checked():
     assert len(card.table)
     with pytest.raises(ParameterError, match="targets"):
         compute_scorecard(_shop(), targets={"happiness": 1.0})
+
+
+def test_lifetime_values_stand_in_the_newest_period_only_and_staff_has_figures():
+    measured = _shop().assign(served=60.0, persons=4.0)
+    clv = pd.Series([10.0, 20.0, 5.0, np.nan])
+    card = compute_scorecard(measured, clv=(clv, pd.Series(["A", "A", "B", "B"])))
+    assert card.table.loc[("clv", "A"), "value"] == 30.0
+    assert card.table.loc[("clv_mean", "B"), "value"] == 5.0
+    assert np.isnan(card.table.loc[("clv", "C"), "value"])
+    assert card.table.loc[("contacts_per_person", "A"), "value"] == 15.0
+    assert "staff_id" in card.missing["staff_resolution"]
+    assert {kpi.perspective for kpi in KPIS} == {
+        "financial", "customer", "marketing", "sales", "service", "staff"
+    }  # fmt: skip
+    with pytest.raises(ParameterError, match="clv"):
+        compute_scorecard(measured, clv=(clv, pd.Series(["A"])))

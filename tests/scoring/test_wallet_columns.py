@@ -87,3 +87,38 @@ def test_flows_between_two_cutoffs_count_everybody_once():
     )
     with pytest.raises(MissingColumnsError):
         count_flows(before, after, "value_tier")
+
+
+def test_who_said_so_in_a_survey_is_with_a_competitor():
+    visits = pd.date_range("2023-01-02", periods=13, freq="7D").append(
+        pd.DatetimeIndex(["2023-05-10"])
+    )
+    names = ("yes", "no longer", "complaint", "long ago", "unasked")
+    buys = pd.concat(
+        pd.DataFrame({"customer_id": name, "timestamp": visits, "amount": 9.0}) for name in names
+    )
+    rows = [
+        ("yes", "2023-06-01", "survey", True),
+        ("no longer", "2023-06-01", "survey", True),
+        ("no longer", "2023-06-10", "survey", False),
+        ("complaint", "2023-06-01", "complaint", True),
+        ("long ago", "2023-01-10", "survey", True),
+        ("unasked", "2023-06-01", "survey", None),
+        ("unasked", "2023-07-01", "survey", True),
+    ]
+    told = pd.DataFrame(rows, columns=["customer_id", "timestamp", "kind", "with_competitor"])
+    told = told.assign(timestamp=pd.to_datetime(told["timestamp"]))
+    told["with_competitor"] = told["with_competitor"].astype("boolean")
+    tables = open_tables({"transactions": buys, "interactions": told})
+    signals = find_signals(tables, "2023-06-30", "13W")
+    assert signals == {"yes"}
+    found = build_wallet(tables, "2023-06-30", length="13W", signals=signals).frame
+    assert (found["loyalty_class"] == "competitor").to_dict() == {
+        n: n == "yes" for n in found.index
+    }
+    assert found.loc["yes", ["loyalty_evidence", "probability_competitor"]].tolist() == [
+        "stated",
+        1,
+    ]
+    # nobody else is named: what is inferred is a probability
+    assert found.drop("yes")["probability_competitor"].between(0, 1, inclusive="neither").all()

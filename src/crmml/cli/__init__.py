@@ -295,7 +295,9 @@ def diff(
 
 @app.command()
 def report(
-    scores: Annotated[Path, typer.Option("--scores", help="The folder that score wrote.")],
+    scores: Annotated[
+        Path, typer.Option("--scores", help="The folder (or .duckdb file) that score wrote.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.")],
     config: Annotated[
         Path | None,
@@ -321,7 +323,12 @@ def monitor(
         Path, typer.Option("--config", "-c", help="YAML that names data after the scores.")
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for tables, JSON and the picture.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for tables, JSON and the picture; a report reads SCORES/_monitor.",
+        ),
     ] = None,
     horizon: Annotated[
         str | None, typer.Option(help="Of scores without lists beside them, such as 13W.")

@@ -49,8 +49,9 @@ def diff(
         return
     for sentence in found.sentences():
         display.say(sentence)
-    if len(found.table):
-        display.show_rows(found.flows("tier").reset_index(), "Tiers: rows before, columns after")
+    for aspect in (name for name in found.aspects if name not in ("action", "risk")):
+        title = f"{aspect.capitalize()}: rows before, columns after"
+        display.show_rows(found.flows(aspect).reset_index(), title)
     for file in out:
         display.say(f"Wrote {file}")
 
@@ -88,8 +89,13 @@ def _write(found: Differences, file: Path) -> None:
 
     from crmml.atomic import replacing
 
-    figure = Figure(figsize=(13.0, 4.8), dpi=110, layout="constrained")
-    for ax, aspect in zip(figure.subplots(1, 3), ("tier", "action", "risk"), strict=True):
-        found.plot(aspect, ax=ax)  # type: ignore[arg-type]
+    aspects = found.aspects or ("tier",)
+    n_rows = -(-len(aspects) // 3)
+    figure = Figure(figsize=(13.0, 4.8 * n_rows), dpi=110, layout="constrained")
+    axes = figure.subplots(n_rows, min(len(aspects), 3), squeeze=False).ravel()
+    for ax in axes[len(aspects) :]:
+        ax.set_axis_off()
+    for ax, aspect in zip(axes, aspects, strict=False):
+        found.plot(aspect, ax=ax)
     with replacing(file) as target:
         figure.savefig(target, format="png", metadata={"Software": None})

@@ -57,6 +57,7 @@ def init(
         target.write_text(text, encoding="utf-8")
     chosen = [f"data.{p.schema.name}.columns.{name}" for p in proposals for name in p.missing]
     chosen += [f"data.{p.schema.name}.timezone" for p in proposals if p.needs_timezone]
+    chosen += ["data.own_seller" for p in proposals if p.sellers]
     if as_json:
         tables = [look.to_dict() for look in looks]
         display.show_json({"configuration": str(out), "choose": chosen, "tables": tables})
@@ -71,6 +72,7 @@ def check(config: Config, *, as_json: bool = False) -> None:
     """Validate the data and print the profile: of the log where there is one, and of the rest."""
     from crmml.data.profile import compute_profile, list_additions, refuse_few_repeats
     from crmml.data.sections import opened, profile_tables
+    from crmml.features.snapshot import own_lines
     from crmml.training.opening import open_configured
 
     with working() as say:
@@ -81,8 +83,9 @@ def check(config: Config, *, as_json: bool = False) -> None:
             sections, additions = profile_tables(tables), list_additions(tables)
             profile = None
         else:
+            lines = own_lines(tables.transactions, config.data.own_seller)
             profile = compute_profile(
-                tables,
+                tables.with_table("transactions", lines),
                 history=config.backtest.min_history,
                 horizon=config.outcome.horizon,
                 grain=config.snapshot.grain,
@@ -258,15 +261,14 @@ def score(
         )
     _show_scored(scores, written)
     display.say(f"Wrote {len(scores):,} customers to {written.scores}")
-    if written.lists is not None:
-        display.say(f"Lists for people lie in {written.lists}; crmml report makes a page of them")
+    display.say(f"Lists for people lie in {written.lists}; crmml report makes a page of them")
 
 
 class _Written(NamedTuple):
     """What a scoring wrote, and the tables that are shown of it."""
 
     scores: Path
-    lists: Path | None
+    lists: Path
     tiers: pd.DataFrame | None
     pyramids: pd.DataFrame | None
 
@@ -280,10 +282,8 @@ def _write_scored(
 
     lists = Lists(bundle, tables)
     written = write_scores(lists.passing(scores), out, scores.cutoff, file_format)
-    listed = None
-    if out.suffix != ".duckdb":  # a database has no folder for people
-        ahead = scores.gather(lists.ahead)
-        listed = lists.write(out, scores.cutoff, scores.absent, scores.allocation, ahead)
+    ahead = scores.gather(lists.ahead)
+    listed = lists.write(out, scores.cutoff, scores.absent, scores.allocation, ahead)
     known = [n for n in ("net_clv", "profit_to_date") if n not in scores.absent]
     return _Written(written, listed, lists.tiers, display.pyramid_table(scores.gather(known)))
 
@@ -339,23 +339,25 @@ def open_to_score(
 
 def demo(out: Path, world: str = "cdnow") -> None:
     """Train, promote, score and draw, on full CDNOW or on a simulated telecom."""
-    from crmml.reports import write_report
+    from crmml.reports import report as make_report
     from crmml.scoring.batches import score_in_batches
     from crmml.tracking.registry import promote as meet
+    from crmml.tracking.runs import log_report, start
 
     if world not in WORLDS:
         raise ParameterError("--world", f"one of {', '.join(WORLDS)}", world)
     _check_writable(out)
     story, config = WORLDS[world](out)
     display.say(story)
-    result, logged, folder, figures = _train_and_log(config)
+    result, logged, folder, figures = _train_and_log(config, report=False)
     promotion = meet(config.name, uri=config.tracking.uri)
     with working() as say:
         say("scoring with the champion")
         bundle = load_model(f"models:/{config.name}@champion", config.tracking.uri)
         with score_in_batches(bundle, result.tables, result.scores.cutoff) as scores:
             written = _write_scored(bundle, result.tables, scores, out)
-        page = write_report(out, out, data=result.tables)
+        page = make_report(out, data=result.tables)
+        log_report(logged.run_id, page.html, start(config.tracking.uri, config.tracking.experiment))
         say("drawing")
         pictures = save_figures(figures, out / "plots")
     _show_training(result, _notes_beside(folder), pyramids=False)
@@ -367,7 +369,7 @@ def demo(out: Path, world: str = "cdnow") -> None:
             "plots": f"{out / 'plots'} ({', '.join(sorted(p.stem for p in pictures))})",
             "bundle": folder,
             "MLflow": f"{tracking_address(config)}, run {logged.run_id}",
-            "report": f"{page} (open it in a browser)",
+            "report": f"{page.save(out)} (open it in a browser)",
             "open it": f"{_command('mlflow')} ui --backend-store-uri {tracking_address(config)}",
         }
     )
@@ -498,7 +500,10 @@ def _picture(result: Any) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     return _tables_of(result), training_figures(result)
 
 
-def _train_and_log(config: Config) -> tuple[Any, LoggedModel, Path, dict[str, Any]]:
+def _train_and_log(
+    config: Config, *, report: bool = True
+) -> tuple[Any, LoggedModel, Path, dict[str, Any]]:
+    """Train, log and store; the report is logged with the run unless the caller makes one."""
     from crmml.atomic import replacing
     from crmml.notes import to_json
     from crmml.storage.bundles import shelve_bundle
@@ -515,7 +520,8 @@ def _train_and_log(config: Config) -> tuple[Any, LoggedModel, Path, dict[str, An
         tables = open_configured(config)
         _refuse_few_repeats(config, tables)
         say("reaching MLflow")
-        from crmml.tracking.runs import log_training, start, stored
+        from crmml.reports import report_training
+        from crmml.tracking.runs import log_report, log_training, start, stored
 
         experiment = start(config.tracking.uri, config.tracking.experiment)
         result = run_training(config, tables, announce=say)
@@ -541,6 +547,10 @@ def _train_and_log(config: Config) -> tuple[Any, LoggedModel, Path, dict[str, An
         stored(logged, experiment)
         with replacing(_notes_beside(folder)) as target:
             target.write_text(to_json(result.notes), encoding="utf-8")
+        if report:
+            say("making the report")
+            if (page := report_training(result)) is not None:
+                log_report(logged.run_id, page.html, experiment)
     return result, logged, folder, figures
 
 

@@ -24,9 +24,10 @@ def monitor(
     tracking_uri: str | None,
 ) -> bool:
     """Compare, show, store and log; returns whether there is an alarm."""
+    from crmml.reports import report
     from crmml.scorecard.monitor import monitor as look
     from crmml.tracking.monitoring import log_monitoring
-    from crmml.tracking.runs import start
+    from crmml.tracking.runs import log_report, start
 
     if out is not None:
         jobs._check_writable(out)
@@ -38,6 +39,7 @@ def monitor(
         home = start(tracking_uri or config.tracking.uri, config.tracking.experiment)
         params = {"scores": scores.name, "horizon": horizon or "as written", "name": config.name}
         run = log_monitoring(found, home, name=config.name, params=params, figures=figures)
+        log_report(run, report(scores, monitoring=found).html, home)
         if out is not None:
             say("writing")
             _write(found, figures, out)

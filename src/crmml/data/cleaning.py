@@ -206,7 +206,7 @@ def clean(
     effects = [Effect(step.policy, step.choice, facts[step.policy], step.drops) for step in steps]
     if not schema.key:
         effects.append(Effect("duplicates", policies.duplicates, repeated, drop))
-    if facts["n_kept"] == 0:
+    if facts["n_kept"] == 0 and facts["n_rows"]:
         raise DataError(
             f"the policies must leave at least one row, but they left out all {facts['n_rows']:,}",
             table=schema.name,
@@ -236,10 +236,12 @@ def clean(
 
 
 def _bulk_of(table: ir.Table, policies: Policies, schema: TableSchema) -> Bulk | None:
-    if schema is not TRANSACTIONS or policies.unlikely_dates == "keep":
+    if schema not in (TRANSACTIONS, SUBSCRIPTIONS) or policies.unlikely_dates == "keep":
         return None
-    at = table[str(schema.time)]
-    return find_bulk(ibis.ifelse(_is_likely(at), at, ibis.null(at.type())))
+    rows = table.select(at=table[str(schema.time)])
+    if schema is SUBSCRIPTIONS:  # either moves the end of what is known
+        rows = rows.union(table.select(at=table.ended_at))
+    return find_bulk(ibis.ifelse(_is_likely(rows.at), rows.at, ibis.null(rows.at.type())))
 
 
 def _spell(table: ir.Table, schema: TableSchema) -> ir.Table:
@@ -305,7 +307,8 @@ def _refuse(
     of: _Masks,
 ) -> None:
     """Refuse rows that a policy calls an error, or that cannot be what they seem."""
-    if facts["n_rows"] == 0:
+    # Of a customer without a contact or an action such a table is empty; a log never is.
+    if facts["n_rows"] == 0 and schema.name not in ("interactions", "treatments"):
         raise DataError("there must be at least one row; the table is empty", table=schema.name)
     if policies.unreadable == "error":
         _refuse_unreadable(table, facts, of.unreadable, schema, names)
@@ -395,9 +398,10 @@ def _is_likely(at: ir.TimestampValue) -> ir.BooleanValue:
 
 def _say_dates(rows: ir.Table, schema: TableSchema) -> str:
     """Say on which days some rows lie, and how many customers have them."""
-    days = first_values(
-        rows.mutate(day=rows[str(schema.time)].cast("date").cast("string")), "day", 3
-    )
+    at = rows[str(schema.time)]
+    if schema is SUBSCRIPTIONS:
+        at = rows.ended_at.coalesce(at)
+    days = first_values(rows.mutate(day=at.cast("date").cast("string")), "day", 3)
     said = f"some lie on {', '.join(map(str, days))}"
     if not schema.has_customers:
         return said
@@ -431,8 +435,12 @@ def _steps(
         # A log may be of any century that its bulk is of; what lies far from it is a slip.
         if bulk is not None:
             far = far | bulk.leaves_out(at)
+            what = "dates"
+            if schema is SUBSCRIPTIONS:
+                far = far | bulk.leaves_out(table.ended_at).fill_null(False)
+                what = "started_at and ended_at"
             says = (
-                f"dates must not lie far from all others, which run from {bulk.first:%Y-%m-%d} to "
+                f"{what} must not lie far from all others, which run from {bulk.first:%Y-%m-%d} to "
                 f"{bulk.last:%Y-%m-%d}"
             )
         steps.append(

@@ -19,6 +19,7 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
+from ibis import _
 
 from crmml._typing import Grain
 from crmml.data.amounts import AmountForm, decide_amounts
@@ -60,6 +61,7 @@ from crmml.data.times import decide_dates, find_grain, grain_of
 from crmml.data.weighing import Doubt, Figures, Seen, called, find_missing, misfit, weigh, with_line
 from crmml.exceptions import DataError, MissingColumnsError, ParameterError, first_few
 
+_SHOWN_SELLERS = 5
 _SAMPLE = 10_000
 
 
@@ -101,6 +103,8 @@ class Proposal:
         Whether times carry a zone, so that the business's own must be given.
     without_amounts : bool
         Whether no column of a log can hold amounts, so that purchases are counted.
+    sellers : mapping of str to float
+        Of a log with rivals' sales: the sellers with most lines, and their shares of all lines.
     keep : mapping of str to tuple of str
         Columns of the file to the values whose rows count.
     apart : tuple of str
@@ -131,6 +135,7 @@ class Proposal:
     currencies: tuple[str, ...]
     needs_timezone: bool
     without_amounts: bool
+    sellers: Mapping[str, float]
     keep: Mapping[str, tuple[str, ...]]
     apart: tuple[str, ...]
     totals: Mapping[str, float]
@@ -249,6 +254,13 @@ def write_section(proposals: Iterable[tuple[Proposal, str | Path]]) -> str:
             lines.append(f"  customers: null  # {note}")
     if given.keys() == {LABELLED.name}:
         return "\n".join([*lines, *_POLICIES_OF_A_LABEL]) + "\n"
+    sellers = given["transactions"][0].sellers if "transactions" in given else {}
+    if sellers:
+        lines.append("  own_seller: null  # CHOOSE the own house: put one of those below in here")
+        lines += [
+            f"  # own_seller: {_quoted(seller)}  # {share:.0%} of the lines"
+            for seller, share in sellers.items()
+        ]
     lines += [
         "  policies:",
         "    returns: net                    # negative amounts: net | drop | error",
@@ -514,7 +526,6 @@ def _propose(
         evidence += _join_clock(columns, looks)
         doubts += _doubt_zeros(columns, figures)
     grain = _find_grain(table, columns, schema, date_format, evidence)
-    currencies = _currencies(table, columns, doubts)
     used = {guess.column for guess in columns.values()}
     return Proposal(
         path=seen.data if isinstance(seen.data, Path) else Path(seen.name),
@@ -530,9 +541,10 @@ def _propose(
         date_format=date_format,
         grain=grain,
         amounts=amounts,
-        currencies=currencies,
+        currencies=_currencies(table, columns, doubts),
         needs_timezone=needs_timezone,
         without_amounts=counted,
+        sellers=_sellers(table, columns, doubts),
         keep=revenue.keep if revenue else {},
         apart=revenue.apart if revenue else (),
         totals=revenue.totals if revenue else {},
@@ -540,6 +552,32 @@ def _propose(
         evidence=tuple(evidence),
         sample=seen.sample.head(10),
     )
+
+
+def _sellers(table: ir.Table, columns: Mapping[str, Guess], doubts: list[str]) -> dict[str, float]:
+    """Count the lines of the sellers; where there are several, ask which one is the own house."""
+    if "seller" not in columns:
+        return {}
+    name = table[columns["seller"].column].cast("string").strip()
+    known = table.select(seller=name).filter(_.seller.notnull(), _.seller != "")
+    counted = known.group_by("seller").aggregate(lines=known.count())
+    total = {"all": counted.lines.sum(), "sellers": counted.count()}
+    facts = counted.aggregate(**total).to_pyarrow().to_pylist()[0]
+    if facts["sellers"] < 2:
+        return {}
+    top = counted.order_by(ibis.desc("lines"), "seller").limit(_SHOWN_SELLERS)
+    rows = top.to_pyarrow().to_pylist()
+    shares = {row["seller"]: row["lines"] / facts["all"] for row in rows}
+    shown = ", ".join(f"{_quoted(seller)} ({share:.0%})" for seller, share in shares.items())
+    more = "" if facts["sellers"] == len(rows) else f" and {facts['sellers'] - len(rows):,} more"
+    doubts.append(
+        Doubt(
+            f"the lines are of {facts['sellers']:,} sellers, {shown}{more}: say which one is the "
+            "own house; what the others sold is no revenue, it shows how loyal customers are",
+            f"data.own_seller: {_quoted(rows[0]['seller'])}",
+        )
+    )
+    return shares
 
 
 def _number_rows(schema: TableSchema, missing: dict[str, tuple[str, ...]]) -> Iterator[str]:

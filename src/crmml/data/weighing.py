@@ -161,7 +161,7 @@ class Figures:
             if seen.rounded >= READS:
                 return f"{said}, last digits rounded away by a spreadsheet"
             if seen.unique:
-                if "customer_id" in self.schema.key:
+                if self.schema.name != "transactions":
                     return f"{said}: none repeats"
                 return f"{said}: none repeats, so it numbers orders"
             if seen.spread is not None:

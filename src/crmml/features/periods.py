@@ -36,6 +36,8 @@ Period: TypeAlias = Literal["week", "month", "quarter"]
 
 _KEY = ("period", "group")
 
+_OF_STAFF = ("complaints", "resolved", "surveys", "satisfied")
+
 SATISFIED = 7
 """Score of a survey, 0 to 10, from which a customer counts as satisfied."""
 
@@ -75,9 +77,15 @@ def measure_periods(
         (bought in the period before too), ``buyers_before`` (of the period before: ``kept`` of
         these), ``won_back``, ``known`` (customers so far); with ``interactions`` also
         ``contacts``, ``complaints``, ``resolved`` (complaints settled before the cutoff),
-        ``surveys``, ``satisfied`` (scores of 7 and above) and ``score`` (their mean); with
-        ``treatments`` also ``treated`` and ``action_cost``. A group without a row in a period has
-        zeros.
+        ``surveys``, ``satisfied`` (scores of 7 and above), ``score`` (their mean) and
+        ``contact_cost``; where somebody is named who served, ``served``, ``persons`` (how many
+        served) and ``staff_complaints``, ``staff_resolved``, ``staff_surveys`` and
+        ``staff_satisfied`` of what they served; with ``treatments`` also ``treated``,
+        ``converted`` (treated, and bought from then to the end of the period) and
+        ``action_cost``, and with customers left alone at random ``action_gain`` (margin beyond
+        theirs, from the action to the end of the period; missing where one side is empty).
+        ``profit`` is the margin less ``contact_cost`` and ``action_cost``, as far as they are
+        known. A group without a row in a period has zeros.
 
     Raises
     ------
@@ -95,16 +103,17 @@ def measure_periods(
     if last <= first:
         raise TooLittleDataError(f"the data hold no whole {period} before {cutoff.date()}")
     known = tables.before(cutoff)
-    with _grouped(known, groups) as who:
+    with grouped(known, groups) as who:
         parts = [_bought(known, who, period, lapse, own_seller)]
         if "interactions" in known:
             parts.append(_touched(known["interactions"], who, period, cutoff))
         if "treatments" in known:
             parts.append(_treated(known["treatments"], who, period))
+            parts.append(_answered(known, who, period, own_seller))
     table = pd.concat(parts, axis=1)
     names = sorted(groups.dropna().unique())
     every = pd.MultiIndex.from_product([range(first, last), names], names=_KEY)
-    counts = [str(name) for name in table if name != "score"]
+    counts = [str(name) for name in table if name not in ("score", "action_gain")]
     new = table["new"].unstack("group").reindex(columns=names).fillna(0).sort_index().cumsum()
     table = table.reindex(every)
     table[counts] = table[counts].fillna(0)
@@ -113,12 +122,15 @@ def measure_periods(
     before = parts[0]["buyers"].unstack("group").reindex(columns=names)
     buyers.iloc[0] = before.reindex([first - 1]).fillna(0).iloc[0]
     table["buyers_before"] = buyers.stack()
+    if "margin" in table:
+        spent = [name for name in ("contact_cost", "action_cost") if name in table]
+        table["profit"] = table["margin"] - table[spent].sum(axis=1)
     starts = [start_of(int(k), period) for k in range(first, last)]
     return table.rename(index=dict(zip(range(first, last), starts, strict=True)), level="period")
 
 
 @contextmanager
-def _grouped(tables: Tables, groups: pd.Series[str]) -> Iterator[ir.Table]:
+def grouped(tables: Tables, groups: pd.Series[str]) -> Iterator[ir.Table]:
     """Put the groups beside the data, in their engine."""
     rows = groups.dropna().astype("str")
     frame = pd.DataFrame({"customer_id": rows.index, "group": rows.to_numpy()})
@@ -169,17 +181,29 @@ def _bought(
     }
     if "margin" in rows.columns:
         sums["margin"] = sum_cents(rows.margin)
-    table = fetch(rows.group_by("period", "group").agg(**sums), _KEY).set_index([*_KEY])
-    for name in ("revenue", "margin"):
-        if name in table:
-            table[name] = table[name] / 100
-    return table
+    return in_currency(
+        fetch(rows.group_by("period", "group").agg(**sums), _KEY), "revenue", "margin"
+    )
 
 
 def _touched(rows: ir.Table, who: ir.Table, period: Period, cutoff: pd.Timestamp) -> pd.DataFrame:
     rows = rows.mutate(period=period_of(rows.timestamp, period)).inner_join(who, "customer_id")
-    complaint, survey = rows.kind == "complaint", rows.kind == "survey"
-    sums: dict[str, Any] = {"contacts": rows.count(), "complaints": complaint.sum()}
+    sums = touch_sums(rows, cutoff)
+    if "staff_id" in rows.columns:
+        served = rows.staff_id.notnull()
+        named = touch_sums(rows, cutoff, where=served)
+        sums |= {"served": named["contacts"], "persons": rows.staff_id.nunique(where=served)}
+        sums |= {f"staff_{n}": one for n, one in named.items() if n in _OF_STAFF}
+    return in_currency(fetch(rows.group_by("period", "group").agg(**sums), _KEY), "contact_cost")
+
+
+def touch_sums(
+    rows: ir.Table, cutoff: pd.Timestamp, where: ir.BooleanValue | None = None
+) -> dict[str, Any]:
+    """Write the counts and sums of touch points that make figures; costs in cents."""
+    of: Any = rows.kind.notnull() if where is None else where
+    complaint, survey = of & (rows.kind == "complaint"), of & (rows.kind == "survey")
+    sums: dict[str, Any] = {"contacts": of.sum(), "complaints": complaint.sum()}
     if "resolved_at" in rows.columns:
         sums["resolved"] = (complaint & (rows.resolved_at < cutoff)).sum()
     if "score" in rows.columns:
@@ -187,7 +211,15 @@ def _touched(rows: ir.Table, who: ir.Table, period: Period, cutoff: pd.Timestamp
         sums["surveys"] = told.sum()
         sums["satisfied"] = (told & (rows.score >= SATISFIED)).sum()
         sums["score"] = rows.score.mean(where=told)
-    return fetch(rows.group_by("period", "group").agg(**sums), _KEY).set_index([*_KEY])
+    if "cost" in rows.columns:
+        sums["contact_cost"] = sum_cents(cents(rows.cost), where=of)
+    return sums
+
+
+def in_currency(table: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """Key a fetched table by period and group, with money in currency."""
+    table = table.set_index([*_KEY])
+    return table.assign(**{name: table[name] / 100 for name in names if name in table})
 
 
 def _treated(rows: ir.Table, who: ir.Table, period: Period) -> pd.DataFrame:
@@ -195,7 +227,52 @@ def _treated(rows: ir.Table, who: ir.Table, period: Period) -> pd.DataFrame:
     sums: dict[str, Any] = {"treated": (rows.action != "no_action").sum()}
     if "cost" in rows.columns:
         sums["action_cost"] = sum_cents(cents(rows.cost))
-    table = fetch(rows.group_by("period", "group").agg(**sums), _KEY).set_index([*_KEY])
-    if "action_cost" in table:
-        table["action_cost"] = table["action_cost"] / 100
-    return table
+    return in_currency(fetch(rows.group_by("period", "group").agg(**sums), _KEY), "action_cost")
+
+
+def _answered(
+    tables: Tables, who: ir.Table, period: Period, own_seller: str | None
+) -> pd.DataFrame:
+    """Count who bought after an action, and what it brought beyond customers left alone."""
+    lines = own_lines(tables.transactions, own_seller)
+    lines = lines.mutate(cents=cents(lines.amount), month=period_of(lines.timestamp, period))
+    margin = complete_margins(lines)
+    lines = lines.select(
+        "month", "cents", margin=lines.cents if margin is None else margin,
+        buyer=lines.customer_id, bought_at=lines.timestamp,
+    )  # fmt: skip
+    rows = tables["treatments"]
+    if "propensity" not in rows.columns:
+        rows = rows.mutate(propensity=ibis.null("float64"))
+    given = rows.group_by(
+        "customer_id", "timestamp", "action", period=period_of(rows.timestamp, period)
+    ).agg(chance=rows.propensity.max())
+    after = given.left_join(
+        lines,
+        [
+            given.customer_id == lines.buyer,
+            given.period == lines.month,
+            given.timestamp <= lines.bought_at,
+        ],
+    )
+    each = after.group_by("customer_id", "timestamp", "action", "period", "chance").agg(
+        bought=(after.cents >= 0).any().fill_null(False), brought=after.margin.sum().fill_null(0)
+    )
+    each = each.inner_join(who, "customer_id")
+    acted = each.action != "no_action"
+    # who was certain to get what they got has no counterpart
+    weight = ibis.ifelse((each.chance > 0) & (each.chance < 1), 1.0 / each.chance, 0.0)
+    sums: dict[str, Any] = {"converted": (acted & each.bought).sum()}
+    for name, side in {"acted": acted, "left": ~acted}.items():
+        sums[f"{name}_weight"] = weight.sum(where=side)
+        sums[f"{name}_brought"] = (weight * each.brought).sum(where=side)
+    sums["count"] = (acted & (weight > 0)).sum()
+    table = fetch(each.group_by("period", "group").agg(**sums), _KEY).set_index([*_KEY])
+    found = table[["converted"]]
+    if margin is None or "propensity" not in tables["treatments"].columns:
+        return found
+    means = [
+        table[f"{side}_brought"] / table[f"{side}_weight"].where(table[f"{side}_weight"] > 0)
+        for side in ("acted", "left")
+    ]
+    return found.assign(action_gain=table["count"] * (means[0] - means[1]) / 100)

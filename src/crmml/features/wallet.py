@@ -220,7 +220,7 @@ def build_wallet(
     by_category : bool
         One row per customer and ``category`` (needs the column) instead of one per customer.
     signals : collection of ids
-        Customers who said that they are with a competitor (survey, reason of ending). Where the
+        Customers who said that they are with a competitor; see :func:`find_signals`. Where the
         share is inferred they are ``competitor`` if the share is below 1/3 and the need goes on;
         their evidence is then ``stated``.
     peers : Peers, optional
@@ -258,12 +258,13 @@ def build_wallet(
 def find_signals(
     tables: Tables, cutoff: str | pd.Timestamp, length: str | Duration
 ) -> frozenset[Any]:
-    """Find who said that they go to a competitor: why a contract ended in the window.
+    """Find who said that they go to a competitor: in a survey, or why a contract ended.
 
     Parameters
     ----------
     tables : Tables
-        ``subscriptions`` with an ``end_reason`` may be among them.
+        ``subscriptions`` with an ``end_reason``, and ``interactions`` with ``with_competitor``, may
+        be among them. Of a customer's surveys in the window the latest that says so or not counts.
     cutoff : str or Timestamp
         Exclusive end of the window.
     length : str or Duration
@@ -272,15 +273,24 @@ def find_signals(
     Returns
     -------
     frozenset of ids
-        For ``signals`` of :func:`build_wallet`; empty where no reason is known.
+        For ``signals`` of :func:`build_wallet`; empty where nobody said so.
     """
-    ends = tables.get("subscriptions")
-    if ends is None or not {"ended_at", "end_reason"} <= set(ends.columns):
-        return frozenset()
     closes = read_moment(cutoff, "cutoff")
-    within = (ends.ended_at >= shifted(closes, length, -1)) & (ends.ended_at < closes)
-    said = ends.filter(within & (ends.end_reason == "competitor"))
-    return frozenset(fetch(said.select("customer_id").distinct())["customer_id"].tolist())
+    opens = shifted(closes, length, -1)
+    said: set[Any] = set()
+    ends = tables.get("subscriptions")
+    if ends is not None and {"ended_at", "end_reason"} <= set(ends.columns):
+        within = (ends.ended_at >= opens) & (ends.ended_at < closes)
+        gone = ends.filter(within & (ends.end_reason == "competitor"))
+        said |= {*fetch(gone.select("customer_id").distinct())["customer_id"].tolist()}
+    rows = tables.get("interactions")
+    if rows is not None and "with_competitor" in rows.columns:
+        within = (rows.timestamp >= opens) & (rows.timestamp < closes)
+        told = rows.filter(within & (rows.kind == "survey") & rows.with_competitor.notnull())
+        latest = told.timestamp.max().over(ibis.window(group_by="customer_id"))
+        told = told.mutate(latest=latest).filter(_.timestamp == _.latest, _.with_competitor)
+        said |= {*fetch(told.select("customer_id").distinct())["customer_id"].tolist()}
+    return frozenset(said)
 
 
 def rolling_wallets(
@@ -467,8 +477,12 @@ class Spans:
         own_seller: str | None,
         by_category: bool,
         step: str | Duration | None = None,
+        among: Collection[str] | None = None,
     ) -> Spans:
-        """Write them as expressions; see :func:`build_wallet` and :func:`rolling_wallets`."""
+        """Write them as expressions; see :func:`build_wallet` and :func:`rolling_wallets`.
+
+        Categories not in ``among``, and lines without one, are put together under ``""``.
+        """
         closes, lines = read_moment(cutoff, "cutoff"), tables.transactions
         span = Duration.parse(length)
         stride = span if step is None else Duration.parse(step)
@@ -482,6 +496,9 @@ class Spans:
         if missing:
             raise MissingColumnsError(missing, lines.columns, table="transactions")
         seen = lines.filter(lines.timestamp < closes)
+        if among is not None:
+            known = seen.category.isin(list(among)) if among else ibis.literal(False)
+            seen = seen.mutate(category=known.fill_null(False).ifelse(seen.category, ""))
         occasion = period_of(seen.timestamp, grain)
         past = seen.mutate(
             cell=_cells_back(seen.timestamp, closes, cell),
@@ -508,6 +525,14 @@ class Spans:
                 return
             with kept(self.occasions) as occasions:
                 yield replace(self, spend=spend, occasions=occasions)
+
+    def only(self, category: str) -> Spans:
+        """Return those of one category, by customer alone."""
+        spend, occasions = (
+            None if table is None else table.filter(table.category == category)
+            for table in (self.spend, self.occasions)
+        )
+        return replace(self, spend=spend, occasions=occasions, keys=["customer_id"])
 
     def query(self, k: int = 0) -> Any:
         """Ask for the window that closes ``k`` steps before the newest, a row per key."""

@@ -113,6 +113,10 @@ class Boosting:
         Search for the number of rounds ends after so many without a gain.
     n_classes : int
         Of ``multiclass``; targets are 0 to ``n_classes - 1``.
+    most_depth : int
+        Most splits from the root to a leaf; 0 for no bound.
+    random_cuts : bool
+        Whether a node tries one random cut of each feature instead of all: curves are smoother.
     feature_share : float
         Share of the features that a tree may use, in (0, 1].
     max_bins : int
@@ -136,6 +140,8 @@ class Boosting:
     max_rounds: int = 400
     patience: int = 30
     n_classes: int = 1
+    most_depth: int = 0
+    random_cuts: bool = False
     feature_share: float = 1.0
     max_bins: int = 255
     num_threads: int = 1
@@ -238,6 +244,8 @@ class Boosting:
             "lambda_l2": self.ridge,
             "feature_fraction": self.feature_share,
             "max_bin": self.max_bins,
+            "max_depth": self.most_depth,
+            "extra_trees": self.random_cuts,
             "feature_pre_filter": False,
             "deterministic": True,
             "force_row_wise": True,

@@ -60,7 +60,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         return {
             "class": type(self).__name__,
             "settings": {k: _plain(v) for k, v in settings.items() if k not in self._learners},
-            "state": {name: _plain(getattr(self, name)) for name in self._state},
+            "state": {
+                name: _swap(_plain(getattr(self, name)), nan=None)
+                if name in _UNKNOWN
+                else _plain(getattr(self, name))
+                for name in self._state
+            },
         }
 
     def save(self, path: str | Path, *, exist_ok: bool = False) -> Path:
@@ -120,7 +125,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         if name in cls._learners.values() and value is not None:
             many = isinstance(value, list)
             return [models.from_dict(v) for v in value] if many else models.from_dict(value)
-        return value
+        return _swap(value, nan=float("nan")) if name in _UNKNOWN else value
 
     @classmethod
     def _stored_parameters(cls) -> Sequence[str]:
@@ -131,6 +136,20 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _unfitted(cls, state: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings that hold estimators, from the fitted ones."""
         return {name: clone(state[fitted]) for name, fitted in cls._learners.items()}
+
+
+_UNKNOWN = ("standard_errors_", "covariance_")
+"""Fitted attributes in which numbers may be unknown: NaN, which JSON writes as null."""
+
+
+def _swap(value: Any, nan: float | None) -> Any:
+    """Write unknown numbers as null, or read them again."""
+    if isinstance(value, dict):
+        return {name: _swap(one, nan) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_swap(one, nan) for one in value]
+    unknown = value is None or (isinstance(value, float) and value != value)
+    return nan if unknown else value
 
 
 def _plain(value: Any) -> Any:

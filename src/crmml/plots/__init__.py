@@ -4,7 +4,7 @@ Every function takes ``ax`` (a new figure is made without one) and returns it.
 """
 
 from crmml.plots.budget import plot_budget_curve
-from crmml.plots.changes import plot_flows
+from crmml.plots.changes import plot_class_flows, plot_flows
 from crmml.plots.cohorts import plot_cohort_retention
 from crmml.plots.customer import plot_customer
 from crmml.plots.judgement import (
@@ -33,7 +33,14 @@ from crmml.plots.purchases import (
     plot_newcomer_effect,
     plot_tracking,
 )
-from crmml.plots.scorecard import plot_control_chart, plot_retention_worth
+from crmml.plots.scorecard import (
+    plot_control_chart,
+    plot_parts,
+    plot_retention_costs,
+    plot_retention_worth,
+    plot_sensitivity,
+)
+from crmml.plots.strategy import plot_strategy_map
 from crmml.plots.value import plot_pareto_curve, plot_tier_profile
 
 __all__ = [
@@ -43,6 +50,7 @@ __all__ = [
     "plot_budget_curve",
     "plot_calendar_profile",
     "plot_calibration",
+    "plot_class_flows",
     "plot_cohort_retention",
     "plot_control_chart",
     "plot_customer",
@@ -58,11 +66,15 @@ __all__ = [
     "plot_new_customers",
     "plot_newcomer_effect",
     "plot_pareto_curve",
+    "plot_parts",
     "plot_pit_histogram",
     "plot_profit_curve",
     "plot_pyramids",
     "plot_reliability",
+    "plot_retention_costs",
     "plot_retention_worth",
+    "plot_sensitivity",
+    "plot_strategy_map",
     "plot_tier_profile",
     "plot_tracking",
     "plot_value_by_period",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm
+from matplotlib.patches import Patch
 
-from crmml.plots.style import prepare_axes, say_empty
+from crmml.plots.style import BLACK, CYCLE, GREY, prepare_axes, say_empty
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,3 +75,75 @@ def _staying(flows: pd.DataFrame) -> float:
 
 def _label(name: object) -> str:
     return str(name).replace("_", " ")
+
+
+_COLOURS = (*CYCLE, BLACK, GREY)
+_WIDTH = 0.12  # of a pile, of the distance between two cutoffs
+
+
+def plot_class_flows(flows: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the classes at each cutoff as piles, and between them who went where.
+
+    Parameters
+    ----------
+    flows : DataFrame
+        Rows of one ``column`` of :class:`crmml.storage.class_flows.ClassFlows`.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        Bands run from the class before to the class after, as thick as the customers are many;
+        ``new`` and ``gone`` are grey.
+    """
+    name = _label(flows["column"].iloc[0]).capitalize()
+    moments = sorted({*flows["earlier"], *flows["later"]})
+    known = flows[~flows["before"].eq("new") & ~flows["after"].eq("gone")]
+    moved = int(known.loc[known["before"] != known["after"], "customers"].sum())
+    title = f"{name}: {moved:,} of {int(known['customers'].sum()):,} changed from cutoff to cutoff"
+    ax = prepare_axes(ax, title=title, x="cutoff", y="customers")
+    classes = [c for c in dict.fromkeys([*flows["before"], *flows["after"]])
+               if c not in ("new", "gone")]  # fmt: skip
+    colours = {c: _COLOURS[i % len(_COLOURS)] for i, c in enumerate(classes)}
+    classes = [*classes, "new", "gone"]
+    tops = [0.0]
+    for step, at in enumerate(moments[:-1]):
+        tops.append(_draw_step(ax, flows[flows["earlier"] == at], step, classes, colours))
+    ax.set_xticks(range(len(moments)), [str(at.date()) for at in moments])
+    ax.set(xlim=(-0.35, len(moments) - 0.65), ylim=(0.0, 1.03 * max(tops)))
+    ax.grid(visible=False)
+    keys = [Patch(color=colour, label=_label(c)) for c, colour in colours.items()]
+    keys.append(Patch(color=GREY, alpha=0.45, label="new or gone"))
+    ax.legend(handles=keys[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    return ax
+
+
+def _draw_step(
+    ax: Axes, flows: pd.DataFrame, step: int, classes: list[str], colours: Mapping[str, str]
+) -> float:
+    """Draw the bands from one cutoff to the next, with the piles on both sides; return the top."""
+    place = {c: i for i, c in enumerate(classes)}
+    rows = flows[flows["customers"] > 0]
+    bands = rows.assign(i=rows["before"].map(place), j=rows["after"].map(place))
+    # a band lies in the order of its class on its own side, and of the other class within it
+    left = bands.sort_values(["i", "j"])["customers"].cumsum() - bands["customers"]
+    right = bands.sort_values(["j", "i"])["customers"].cumsum() - bands["customers"]
+    half = _WIDTH / 2
+    t = np.linspace(0.0, 1.0, 30)
+    bend = 3 * t**2 - 2 * t**3
+    x = step + half + t * (1.0 - _WIDTH)
+    sides: Any = zip(bands.itertuples(), left[bands.index], right[bands.index], strict=True)
+    for row, low, high in sides:
+        bottom = low + (high - low) * bend
+        colour = colours.get(str(row.before), GREY)
+        ax.fill_between(x, bottom, bottom + float(row.customers), color=colour, linewidth=0,
+                        alpha=0.2 if row.before == row.after else 0.45)  # fmt: skip
+    for side, at, order in (("before", step, left), ("after", step + 1, right)):
+        lows = order[bands.index].groupby(bands[side]).min()
+        sizes = bands.groupby(side)["customers"].sum()
+        for c, size in sizes.items():
+            if c in colours:
+                low = float(lows.loc[str(c)])
+                ax.bar(at, size, _WIDTH, bottom=low, color=colours[str(c)], linewidth=0)
+    return float(bands["customers"].sum())

@@ -13,6 +13,7 @@ from crmml.features.periods import Period, measure_periods
 from crmml.reports.contents import Cell, Chart, Grid, Line, Section, Tone
 from crmml.reports.language import Language
 from crmml.reports.reading import Reported
+from crmml.reports.sections import needs_log
 from crmml.scorecard.control_charts import ControlChart
 from crmml.scorecard.kpis import KPIS, Kpi, Scorecard, compute_scorecard
 from crmml.scorecard.retention_economics import CITED
@@ -27,8 +28,14 @@ _LEAST_MONTHS = 12
 _MOST_COHORTS = 12
 """Cohorts, and ages, that a page shows: the newest."""
 
+_MOST_GROUPS = 5
+"""Groups of customers that a scorecard shows: the largest."""
+
 _MOST_CHARTS = 8
-"""Charts that a page shows; all that signal are told in words."""
+"""Charts that a page shows."""
+
+_MOST_TOLD = 12
+"""Charts with a signal that are told in words."""
 
 
 def measure_business(
@@ -51,6 +58,11 @@ def measure_business(
     measured : DataFrame
         See :func:`crmml.features.periods.measure_periods`; tiers from the earliest scores on.
     period : {"week", "month"}
+
+    Notes
+    -----
+    The column ``group`` of the scores, which is given and not made by the figures, adds its largest
+    groups.
     """
     days = (of.cutoff - tables.first_timestamp).days
     period: Period = "month" if days >= 31 * _LEAST_MONTHS else "week"
@@ -62,7 +74,19 @@ def measure_business(
     if len(of.tiers_before) and of.since is not None:
         tiers = measure_periods(tables, of.cutoff, of.tiers_before, **how)
         parts.append(tiers[tiers.index.get_level_values("period") >= of.since])
+    if (groups := _groups(of)) is not None:
+        parts.append(measure_periods(tables, of.cutoff, groups, **how))
     return pd.concat(parts), period
+
+
+def _groups(of: Reported) -> pd.Series[str] | None:
+    """Return the group of each customer, the largest groups only; None where there are none."""
+    if not of.has("group"):
+        return None
+    known = of.scores.set_index("customer_id")["group"].dropna().astype("str")
+    most = known.value_counts().head(_MOST_GROUPS).index
+    taken = {ALL, *map(str, of.tiers_before.unique())} & set(most)
+    return None if taken else known[known.isin(most)]
 
 
 def business_sections(
@@ -79,22 +103,31 @@ def business_sections(
     own_seller : str, optional
     """
     if tables is None or "transactions" not in tables:
-        why = [w.text("needs_config")]
+        why = [needs_log(tables, w)]
         found = [Section(k, w.text(f"{k}_title"), missing=why) for k in ("scorecard", "control")]
         return [*found, economics(of, w)]
     try:
         measured, period = measure_business(of, tables, own_seller)
     except TooLittleDataError as error:
-        short = [str(error)]
+        short = [w.told(str(error))]
         found = [Section(k, w.text(f"{k}_title"), missing=short) for k in ("scorecard", "control")]
         return [*found, economics(of, w)]
-    card = compute_scorecard(measured, fixed=sorted(set(of.tiers_before)))
+    card = compute_scorecard(measured, clv=_values(of), fixed=sorted(set(of.tiers_before)))
     return [
         scorecard(of, card, w, period),
         control(card, w, period),
         cohorts(of, w, tables, period, own_seller),
         economics(of, w),
     ]
+
+
+def _values(of: Reported) -> tuple[pd.Series[float], pd.Series[str]] | None:
+    """Return lifetime value and group of all customers, and once more by tier."""
+    if "clv" not in of.scores:
+        return None
+    clv = of.scores.set_index("customer_id")["clv"]
+    groups = [pd.Series(ALL, clv.index), of.tiers_before[of.tiers_before.index.isin(clv.index)]]
+    return pd.concat([clv.reindex(g.index) for g in groups]), pd.concat(groups).astype(str)
 
 
 def scorecard(of: Reported, card: Scorecard, w: Language, period: Period) -> Section:
@@ -115,8 +148,8 @@ def scorecard(of: Reported, card: Scorecard, w: Language, period: Period) -> Sec
         said.append(w.text("scorecard_tiers", date=w.date(of.since)))
     else:
         said.append(w.text("scorecard_no_tiers"))
-    missing = [f"{w.text(f'kpi_{name}')}: {why}" for name, why in card.missing.items()]
-    missing.append(f"{w.text('perspective_staff')}: staff_id, interactions")
+    lacking = {w.text(f"kpi_{name}"): w.told(why) for name, why in card.missing.items()}
+    missing = [w.text("of_what", what=what, why=why) for what, why in lacking.items()]
     return Section("scorecard", w.text("scorecard_title"), said, grids, missing=missing)
 
 
@@ -131,7 +164,9 @@ def control(card: Scorecard, w: Language, period: Period) -> Section:
             signals=w.count(len(shown)),
         )
     ]
-    said += [_told(chart, w) for chart in shown]
+    said += [_told(chart, w) for chart in shown[:_MOST_TOLD]]
+    if len(shown) > _MOST_TOLD:
+        said.append(w.text("more_signals", signals=w.count(len(shown) - _MOST_TOLD)))
     draw = shown or [c for (name, _), c in card.charts.items() if name in ("retention", "revenue")]
     charts = [_drawn(chart, w) for chart in draw[:_MOST_CHARTS]]
     missing = [] if card.charts else [w.text("control_short", period=w.text(f"period_{period}"))]
@@ -173,7 +208,7 @@ def economics(of: Reported, w: Language) -> Section:
             Cell(w.text(f"cited_{name}"), name),
             Cell(_cited(name, one.low, one.high, w), one.low),
             Cell(_own(name, rows, w), 0.0),
-            Cell(one.source, one.source),
+            Cell(w.told(one.source), one.source),
         ]
         for name, one in CITED.items()
     ]
@@ -231,7 +266,7 @@ def _cell(card: Scorecard, kpi: Kpi, group: str, w: Language) -> Cell:
     write = {"share": w.share, "currency": w.money}.get(kpi.unit, w.number)
     text = write(value)
     if change == change and change != 0.0:
-        text += f" ({'▲' if change > 0 else '▼'} {write(abs(change))})"
+        text += f"\n{'▲' if change > 0 else '▼'} {write(abs(change))}"
     chart = card.charts.get((kpi.name, group))
     tone: Tone = ""
     if chart is not None and (chart.step is not None or len(chart.signals)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -10,6 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import pandas as pd
 import yaml
+from markupsafe import Markup
 from persiantools import digits
 from persiantools.jdatetime import JalaliDate
 
@@ -19,6 +21,9 @@ from crmml.exceptions import ParameterError
 Lang: TypeAlias = Literal["en", "fa"]
 
 _UNKNOWN = "–"
+_DAY = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
+_LATIN = re.compile("[A-Za-z]")
+_FIGURE = re.compile(r"\d[\d.,]*%?")
 _PERSIAN = str.maketrans({",": "٬", ".": "٫", "%": "٪"})
 
 
@@ -68,7 +73,54 @@ class Language:
         """
         words = _words(self.code)
         own = words.get(f"contract_{key}") if self.contracts else None
-        return str(own or words[key]).format(**figures)
+        form = str(own or words[key])
+        if self.code == "fa":
+            figures = {name: _apart(figure) for name, figure in figures.items()}
+        if any(isinstance(figure, Markup) for figure in figures.values()):
+            form = Markup(form)  # noqa: S704  (our own words; what is put in is escaped)
+        return form.format(**figures)
+
+    def told(self, text: str) -> str:
+        """Return a sentence of the models in the language, or in English and marked as such.
+
+        Examples
+        --------
+        >>> Language("fa").told("the data have no column 'margin'")
+        'داده\u200cها ستون \u2068margin\u2069 ندارند'
+        >>> str(Language("fa").told("Dropout is <1."))
+        '<span lang="en" dir="ltr">Dropout is &lt;1.</span>'
+        >>> Language("en").told("Dropout is <1.")
+        'Dropout is <1.'
+        """
+        if self.code == "en" or not text:
+            return text
+        for form, own in _sentences():
+            if found := form.fullmatch(text):
+                return own.format(**{k: self._carried(v) for k, v in found.groupdict().items()})
+        return Markup('<span lang="en" dir="ltr">{}</span>').format(text)
+
+    def meaning(self, name: str, declared: str) -> str:
+        """Return what a column of the scores means.
+
+        Parameters
+        ----------
+        name : str
+            Of the column.
+        declared : str
+            Its meaning in English, as it is declared.
+        """
+        if self.code == "en":
+            return declared
+        known = _columns()
+        tried = [f"contracts.{name}"] if self.contracts else []
+        tried += [name, *(f"{name[:k]}_*" for k, sign in enumerate(name) if sign == "_")]
+        return next((known[one] for one in tried if one in known), "") or self.told(declared)
+
+    def _carried(self, value: str) -> str:
+        """Write what a sentence carries over: figures and days anew, names set apart."""
+        value = _DAY.sub(lambda found: self.date(pd.Timestamp(found[0])), value)
+        value = _FIGURE.sub(lambda found: self.figures(found[0].translate(_PERSIAN)), value)
+        return f"\u2068{value}\u2069"
 
     def label(self, value: Any) -> str:
         """Return the word for a value of a column, or the value where it is the user's own."""
@@ -93,6 +145,14 @@ class Language:
         written = self._write(value, "{:,.0f}" if abs(value) >= 10_000 else "{:,.2f}")
         return f"{written} {self.currency}" if self.currency and written != _UNKNOWN else written
 
+    def field(self, value: Any) -> str:
+        """Return the word for a field of the map of value and risk."""
+        return str(_words(self.code).get(f"field_{value}", value))
+
+    def side(self, difference: float) -> str:
+        """Say on which side of zero a difference lies."""
+        return self.text("side_above" if difference >= 0 else "side_below")
+
     def date(self, moment: pd.Timestamp) -> str:
         """Write a day: ISO 8601, or of the Jalali calendar."""
         if self.code == "en":
@@ -115,12 +175,37 @@ class Language:
         written = form.format(value).replace("-", "\N{MINUS SIGN}")
         if self.code == "en":
             return written
-        sign = "\N{LEFT-TO-RIGHT MARK}" if written.startswith("\N{MINUS SIGN}") else ""
-        return sign + self.figures(written.translate(_PERSIAN))
+        persian = self.figures(written.translate(_PERSIAN))
+        return f"\u2066{persian}\u2069" if persian.startswith("\N{MINUS SIGN}") else persian
+
+
+def _apart(figure: Any) -> Any:
+    """Set a text with Latin letters apart, so that it does not turn the figures beside it."""
+    if isinstance(figure, Markup) or not isinstance(figure, str) or not _LATIN.search(figure):
+        return figure
+    return figure if figure.startswith(("\u2066", "\u2068")) else f"\u2068{figure}\u2069"
 
 
 @cache
 def _words(code: str) -> dict[str, str]:
-    text = resources.files("crmml.reports").joinpath(f"words_{code}.yaml").read_text("utf-8")
-    words: dict[str, str] = yaml.safe_load(text)
+    words: dict[str, str] = _read(f"words_{code}.yaml")
     return words
+
+
+@cache
+def _columns() -> dict[str, str]:
+    columns: dict[str, str] = _read("columns_fa.yaml")
+    return columns
+
+
+@cache
+def _sentences() -> list[tuple[re.Pattern[str], str]]:
+    """Return the sentences that have a Persian form, as patterns of what they carry over."""
+    return [
+        (re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(one["en"]))), one["fa"])
+        for one in _read("told_fa.yaml")
+    ]
+
+
+def _read(file: str) -> Any:
+    return yaml.safe_load(resources.files("crmml.reports").joinpath(file).read_text("utf-8"))

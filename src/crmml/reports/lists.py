@@ -1,7 +1,7 @@
 """Lists to act on: one for each action and channel, the tiers, a workbook, and a summary.
 
-They lie in ``_lists/cutoff=...`` beside the scores. Readers of Parquet folders skip names that
-begin with an underscore.
+They lie in ``_lists/cutoff=...`` in the folder of the scores, which readers of Parquet folders
+skip, or in ``FILE_lists/cutoff=...`` beside a database ``FILE.duckdb``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from crmml.scorecard.retention_economics import compute_retention_economics
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.outlooks import margin_if
 from crmml.stats.discounting import UNIT_DAYS, in_units
-from crmml.storage.scores import LISTS, csv_bytes, partition_of
+from crmml.storage.scores import csv_bytes, lists_beside
 
 _OF_A_LIST = (
     *("customer_id", "value_tier", "recommended_action", "channel", "contact_by"),
@@ -104,7 +104,7 @@ class Lists:
 
     def write(
         self,
-        folder: str | Path,
+        scores: str | Path,
         cutoff: pd.Timestamp,
         absent: Mapping[str, str],
         allocation: Allocation | None,
@@ -114,8 +114,8 @@ class Lists:
 
         Parameters
         ----------
-        folder : str or Path
-            Of the scores.
+        scores : str or Path
+            The folder, or the database, of the scores.
         cutoff : Timestamp
             Of the scores.
         absent : mapping of str to str
@@ -136,18 +136,15 @@ class Lists:
         StorageError
             If the folder cannot be written.
         """
-        home = Path(folder) / LISTS / f"cutoff={partition_of(cutoff)}"
-        lists = self._lists()
+        home = lists_beside(scores, cutoff)
         tiers = self.tiers
         tables = {
             **({} if tiers is None else {"tiers": tiers.round(4).reset_index()}),
-            **{f"actions-{action}-{channel}": rows for (action, channel), rows in lists.items()},
-            "columns": self._glossary(absent),
-            "notes": self._notes(absent),
+            **{f"actions-{a}-{c}": self._for_people(rows) for (a, c), rows in self._acts().items()},
+            "columns": self.glossary(absent),
+            "notes": self.notes(absent),
         }
-        summary = self._summary(cutoff, absent, allocation, lists)
-        summary["economics"] = self._economics(ahead or {})
-        summary["economics_horizon"] = self.ahead_horizon
+        summary = self.summarise(cutoff, absent, allocation, ahead)
         files = {f"{name}.csv": csv_bytes(table) for name, table in tables.items()}
         text = json.dumps(summary, ensure_ascii=False, indent=1, allow_nan=False)
         files["summary.json"] = text.encode()
@@ -172,8 +169,8 @@ class Lists:
             for group, row in table.iterrows()
         ]
 
-    def _lists(self) -> dict[tuple[str, str], pd.DataFrame]:
-        """One table per action and channel, the most gain first."""
+    def _acts(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """Return the customers of each action and channel, the most gain first."""
         if not self._acting:
             return {}
         rows = pd.concat(self._acting, ignore_index=True)
@@ -182,7 +179,7 @@ class Lists:
         )
         rows["channel"] = rows["channel"].fillna("none")
         by = rows.groupby(["recommended_action", "channel"], observed=True, sort=True)
-        return {(str(a), str(c)): self._for_people(part) for (a, c), part in by}
+        return {(str(a), str(c)): part for (a, c), part in by}
 
     def _for_people(self, rows: pd.DataFrame) -> pd.DataFrame:
         table = pd.DataFrame({"priority": range(1, len(rows) + 1)}, index=rows.index)
@@ -225,12 +222,14 @@ class Lists:
             sentence += "worth " + worth + f" in {horizon}. "
         return (sentence + rows["explanation"].fillna("")).str.strip()
 
-    def _glossary(self, absent: Mapping[str, str]) -> pd.DataFrame:
+    def glossary(self, absent: Mapping[str, str]) -> pd.DataFrame:
+        """Return each column of the scores with its meaning, and why it is null if it is."""
         table = self.bundle.glossary()
         table["null_because"] = table["name"].map(dict(absent))
         return table
 
-    def _notes(self, absent: Mapping[str, str]) -> pd.DataFrame:
+    def notes(self, absent: Mapping[str, str]) -> pd.DataFrame:
+        """Return the notes of the training, and the columns that are null with the reason."""
         notes = [note.to_dict() for note in self.bundle.manifest.notes]
         names = ["severity", "topic", "code", "about", "text", "count"]
         table = pd.DataFrame(notes, columns=names)
@@ -245,24 +244,24 @@ class Lists:
         table = table[table["code"] != "null_column"]  # those of the training; these are of now
         return pd.concat([part for part in (table, nulls) if len(part)] or [table])
 
-    def _summary(
+    def summarise(
         self,
         cutoff: pd.Timestamp,
         absent: Mapping[str, str],
         allocation: Allocation | None,
-        lists: Mapping[tuple[str, str], pd.DataFrame],
+        ahead: Mapping[str, pd.Series[Any]] | None = None,
     ) -> dict[str, Any]:
-        """Return the run as plain values, for other programs."""
+        """Return the run as plain values, for other programs; see :meth:`write`."""
         manifest, tiers = self.bundle.manifest, self.tiers
         actions = [
             {
                 "action": action,
                 "channel": channel,
                 "customers": len(rows),
-                "expected_cost": _plain(rows["expected_cost"].sum()),
-                "expected_gain": _plain(rows["expected_gain"].sum()),
+                "expected_cost": _plain(rows["expected_cost"].round(2).sum()),
+                "expected_gain": _plain(rows["expected_net_gain"].round(2).sum()),
             }
-            for (action, channel), rows in lists.items()
+            for (action, channel), rows in self._acts().items()
         ]
         budget = None if allocation is None else allocation.budget
         return {
@@ -291,6 +290,8 @@ class Lists:
             "actions": actions,
             "served": {name: list(value) for name, value in manifest.metrics.items()},
             "null_columns": dict(absent),
+            "economics": self._economics(ahead or {}),
+            "economics_horizon": self.ahead_horizon,
         }  # fmt: skip
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,10 +16,27 @@ from crmml.atomic import replacing
 from crmml.data.tables import Tables, open_tables
 from crmml.reports.business import business_sections
 from crmml.reports.contents import Section
+from crmml.reports.customers import experience, market
 from crmml.reports.first_screen import first_screen
 from crmml.reports.language import Lang, Language
-from crmml.reports.reading import Reported, read_reported
-from crmml.reports.sections import AT_THE_END, SECTIONS
+from crmml.reports.reading import Reported, read_reported, read_trained
+from crmml.reports.sections import (
+    actions,
+    churn,
+    data_quality,
+    glossary,
+    groups,
+    loyalty,
+    models,
+    portfolio,
+    tiers,
+)
+
+if TYPE_CHECKING:
+    from crmml.scorecard.monitor import Monitoring
+
+MOST_WITH_DATA = 200_000
+"""Customers up to which the report that is logged with a training reads the data again."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,7 @@ def report(
     lang: Lang = "en",
     data: Any = None,
     own_seller: str | None = None,
+    monitoring: Monitoring | None = None,
 ) -> Page:
     """Make the report of a folder of scores.
 
@@ -83,6 +101,9 @@ def report(
         they are not given.
     own_seller : str, optional
         The own house, where the log holds rivals' sales too.
+    monitoring : Monitoring, optional
+        What :func:`crmml.monitor` found; default: what ``crmml monitor --out`` wrote into
+        ``_monitor`` in the folder of the scores, if it did.
 
     Returns
     -------
@@ -96,14 +117,44 @@ def report(
     ParameterError
         If the language is not known.
     """
-    language = Language(lang)
+    Language(lang)  # refused before anything is read
     of = read_reported(scores, cutoff)
+    if monitoring is not None:
+        of = replace(of, monitored=monitoring.to_dict())
+    return _make(of, lang, _opened(data), own_seller)
+
+
+def report_training(result: Any, lang: Lang = "en") -> Page | None:
+    """Make the report of the scores that a training made on its own data.
+
+    Parameters
+    ----------
+    result : TrainingResult or ContractTraining
+        What came out. Of more than :data:`MOST_WITH_DATA` customers the sections that need the
+        data are left out, as they would take a minute: ``crmml report --config`` has them.
+    lang : {"en", "fa"}
+
+    Returns
+    -------
+    Page or None
+        None of a labelled table, which has no cutoff.
+    """
+    if result.bundle.manifest.kind == "labelled":
+        return None
+    of = read_trained(result)
+    tables = result.tables if len(of.scores) <= MOST_WITH_DATA else None
+    return _make(of, lang, tables, of.summary["own_seller"])
+
+
+def _make(of: Reported, lang: Lang, tables: Tables | None, own_seller: str | None) -> Page:
     language = Language(lang, of.summary.get("currency"), contracts=of.has("contract_age"))
     sections = (
         first_screen(of, language),
-        *(make(of, language) for make in SECTIONS),
-        *business_sections(of, language, _opened(data), own_seller),
-        *(make(of, language) for make in AT_THE_END),
+        *(make(of, language) for make in (tiers, portfolio, churn, loyalty, groups)),
+        *(make(of, language, tables, own_seller) for make in (experience, market)),
+        actions(of, language),
+        *business_sections(of, language, tables, own_seller),
+        *(make(of, language) for make in (models, data_quality, glossary)),
     )
     return Page(_render(of, language, sections), sections, of.cutoff)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pandas as pd
 from crmml.atomic import reported
 from crmml.exceptions import StorageError
 from crmml.features.windows import read_moment
-from crmml.storage.scores import LISTS, list_cutoffs, partition_of, read_scores, read_summary
+from crmml.reports.lists import Lists
+from crmml.storage.scores import list_cutoffs, lists_beside, read_scores, read_summary
 
 COLUMNS = (
     *("customer_id", "value_tier", "clv", "net_clv", "churn_probability", "probability_alive"),
@@ -22,6 +24,11 @@ COLUMNS = (
     "contract_age",
 )
 """What a report reads of the scores: a third of the columns, so that a million customers fit."""
+
+
+MONITOR = "_monitor"
+"""Folder in that of the scores in which a report looks for the files of ``crmml monitor --out``; of
+a database ``FILE.duckdb`` it is ``FILE_monitor`` beside the file."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class Reported:
         Cutoff of the earliest scores, where there are earlier ones.
     tiers_before : Series
         Tier of each customer in those; empty where there are none.
+    monitored : dict or None
+        What ``monitor.json`` of :data:`MONITOR` holds.
     """
 
     scores: pd.DataFrame
@@ -55,6 +64,7 @@ class Reported:
     glossary: pd.DataFrame | None
     since: pd.Timestamp | None
     tiers_before: pd.Series[str]
+    monitored: dict[str, Any] | None = None
 
     def why_null(self, column: str) -> str:
         """Say why a column is null throughout; empty where that is not known."""
@@ -93,7 +103,7 @@ def read_reported(folder: str | Path, cutoff: str | pd.Timestamp | None = None) 
     if earlier:
         first = read_scores(folder, earlier[0], ["value_tier"])
     tiers = first.set_index("customer_id")["value_tier"] if "value_tier" in first else pd.Series()
-    lists = Path(folder) / LISTS / f"cutoff={partition_of(moment)}"
+    lists = lists_beside(folder, moment)
     return Reported(
         scores=scores,
         cutoff=moment,
@@ -104,7 +114,50 @@ def read_reported(folder: str | Path, cutoff: str | pd.Timestamp | None = None) 
         glossary=_table(lists / "columns.csv"),
         since=earlier[0] if earlier else None,
         tiers_before=tiers.dropna().astype(str),
+        monitored=_monitored(Path(folder)),
     )
+
+
+def read_trained(result: Any) -> Reported:
+    """Take the scores that a training made on its own data; there are none before them.
+
+    Parameters
+    ----------
+    result : TrainingResult or ContractTraining
+    """
+    scores, bundle = result.scores, result.bundle
+    lists = Lists(bundle, result.tables)
+    lists.add(scores.table)
+    allocation = None if scores.found is None else scores.found.allocation
+    none = pd.Series([], dtype="str")
+    return Reported(
+        scores=scores.table[[name for name in COLUMNS if name in scores.table]],
+        cutoff=scores.cutoff,
+        before=None,
+        cutoff_before=None,
+        summary=lists.summarise(scores.cutoff, scores.absent, allocation),
+        notes=lists.notes(scores.absent),
+        glossary=lists.glossary(scores.absent).fillna(""),
+        since=None,
+        tiers_before=none,
+    )
+
+
+def _monitored(scores: Path) -> dict[str, Any] | None:
+    """Read what a watch over the scores found; None where there was none."""
+    beside = scores.with_name(f"{scores.stem}{MONITOR}")
+    file = (beside if scores.suffix == ".duckdb" else scores / MONITOR) / "monitor.json"
+    if not file.is_file():
+        return None
+    with reported("read", file):
+        text = file.read_text(encoding="utf-8")
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise StorageError(f"{file} is not JSON: {error!s:.200}") from error
+    if not isinstance(found, dict) or not {"windows", "alarms"} <= set(found):
+        raise StorageError(f"cannot read {file}: it holds no windows and alarms of crmml monitor")
+    return found
 
 
 def _table(file: Path) -> pd.DataFrame | None:

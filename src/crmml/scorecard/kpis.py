@@ -17,6 +17,7 @@ from scipy.stats import beta, gamma
 
 from crmml.card import Card, Result, listed
 from crmml.exceptions import ParameterError, TooLittleDataError
+from crmml.scorecard.assessment import Assessment
 from crmml.scorecard.control_charts import ControlChart, control_chart
 
 Perspective: TypeAlias = Literal["financial", "customer", "marketing", "sales", "service", "staff"]
@@ -32,7 +33,8 @@ class Kpi:
     name : str
     perspective : str
     above : str
-        Column of :func:`crmml.features.periods.measure_periods` that is counted or summed.
+        Column of :func:`crmml.features.periods.measure_periods` that is counted or summed, or
+        ``clv``.
     below : str or None
         Column by which it is divided.
     unit : {"currency", "share", "rate", "number"}
@@ -60,13 +62,27 @@ class Kpi:
 
 _TOUCHES = "the table interactions"
 _SURVEYS = "surveys with a score in the table interactions"
+_STAFF = "staff_id in the table interactions"
+_SCORES = "lifetime values, such as clv of the scores, given as clv"
 
 KPIS: tuple[Kpi, ...] = (
     Kpi("revenue", "financial", "revenue", None, "currency", "higher", "net sales"),
     Kpi("margin", "financial", "margin", None, "currency", "higher", "sales less cost of goods",
         "the column margin or cost of the log"),
+    Kpi("profit", "financial", "profit", None, "currency", "higher",
+        "margin less the costs of contacts and actions, as far as they are known",
+        "the column margin or cost of the log"),
     Kpi("action_cost", "financial", "action_cost", None, "currency", "lower",
         "what actions cost", "the column cost of the table treatments"),
+    Kpi("return_on_actions", "financial", "action_gain", "action_cost", "number", "higher",
+        "margin that actions brought within the period, beyond customers left alone at random, "
+        "over their cost",
+        "cost and propensity in the table treatments with rows of no_action, and margin or cost "
+        "in the log"),
+    Kpi("clv", "customer", "clv", None, "currency", "higher",
+        "lifetime value of the customers, today", _SCORES),
+    Kpi("clv_mean", "customer", "clv", "valued", "number", "higher",
+        "lifetime value per customer, today", _SCORES),
     Kpi("satisfaction", "customer", "satisfied", "surveys", "share", "higher",
         "surveys with a score of 7 or more of 10", _SURVEYS, of_active=True),
     Kpi("complaint_rate", "customer", "complaints", "known", "rate", "lower",
@@ -85,11 +101,24 @@ KPIS: tuple[Kpi, ...] = (
         "net sales per day with a purchase", of_active=True),
     Kpi("treated", "sales", "treated", "known", "rate", "higher", "actions per customer",
         "the table treatments"),
+    Kpi("conversion", "sales", "converted", "treated", "share", "higher",
+        "actions after which the customer bought within the period", "the table treatments",
+        of_active=True),
     Kpi("contacts_per_customer", "service", "contacts", "known", "rate", "lower",
         "touches per customer", _TOUCHES),
     Kpi("resolution", "service", "resolved", "complaints", "share", "higher",
         "complaints that are settled by now", "resolved_at in the table interactions",
         of_active=True),
+    Kpi("cost_to_serve", "service", "contact_cost", "known", "number", "lower",
+        "cost of contacts per customer", "the column cost of the table interactions"),
+    Kpi("contacts_per_person", "staff", "served", "persons", "number", "higher",
+        "touches per member of staff", _STAFF, of_active=True),
+    Kpi("staff_resolution", "staff", "staff_resolved", "staff_complaints", "share", "higher",
+        "settled by now, of the complaints that name who served",
+        "staff_id and resolved_at in the table interactions", of_active=True),
+    Kpi("staff_satisfaction", "staff", "staff_satisfied", "staff_surveys", "share", "higher",
+        "scores of 7 or more of 10, of the surveys that name who served",
+        "staff_id and score in the table interactions", of_active=True),
 )  # fmt: skip
 """What is measured, in the order in which it is shown."""
 
@@ -112,12 +141,15 @@ class Scorecard(Result):
         Figures that cannot be given, and which data they need.
     period : Timestamp
         The newest whole period.
+    assessment : Assessment or None
+        A sheet that was filled in by hand, see :func:`crmml.scorecard.read_assessment`.
     """
 
     table: pd.DataFrame
     charts: Mapping[tuple[str, str], ControlChart]
     missing: Mapping[str, str]
     period: pd.Timestamp
+    assessment: Assessment | None = None
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the table."""
@@ -130,6 +162,7 @@ class Scorecard(Result):
             ("charts", f"{len(self.charts)}, of which {len(self.signals)} signal"),
             *(("changed", chart.sentence()) for chart in self.signals[:6]),
             *((f"missing: {name}", f"needs {why}") for name, why in [*self.missing.items()][:4]),
+            *(() if self.assessment is None else (("assessed", repr(self.assessment)),)),
             ("more", "to_pandas() is the table, charts[kpi, group].plot() a chart"),
         ]
         return Card(f"Scorecard of the period from {self.period.date()}", tuple(rows))
@@ -144,11 +177,13 @@ class Scorecard(Result):
 def compute_scorecard(
     measured: pd.DataFrame,
     *,
+    clv: tuple[pd.Series[float], pd.Series[str]] | None = None,
     targets: Mapping[str, float] | None = None,
     kpis: Sequence[Kpi] = KPIS,
     fixed: Collection[str] = (),
     baseline: int | None = None,
     false_alarm: float = 0.05,
+    assessment: Assessment | None = None,
 ) -> Scorecard:
     """Make a scorecard.
 
@@ -156,6 +191,9 @@ def compute_scorecard(
     ----------
     measured : DataFrame
         From :func:`crmml.features.periods.measure_periods`.
+    clv : (Series, Series), optional
+        Lifetime value and group of each customer, in the same order, as of today: figures of the
+        newest period only. A customer may stand in several groups, once in each.
     targets : mapping of str to float, optional
         Target by figure.
     kpis : sequence of Kpi
@@ -169,6 +207,8 @@ def compute_scorecard(
         :func:`crmml.scorecard.control_charts.control_chart`.
     false_alarm : float
         Chance of any false signal over all charts.
+    assessment : Assessment, optional
+        Shown beside the figures.
 
     Returns
     -------
@@ -182,7 +222,13 @@ def compute_scorecard(
     wanted = dict(targets or {})
     if unknown := sorted(set(wanted) - {kpi.name for kpi in kpis}):
         raise ParameterError("targets", f"of {', '.join(k.name for k in kpis)}", unknown)
-    missing = {k.name: k.needs for k in kpis if not {k.above, k.below or k.above} <= set(measured)}
+    if clv is not None:
+        measured = _with_values(measured, *clv)
+    missing = {
+        k.name: k.needs or "figures by customer, not by part of the log"
+        for k in kpis
+        if not {k.above, k.below or k.above} <= set(measured)
+    }
     given = [kpi for kpi in kpis if kpi.name not in missing]
     groups = measured.index.get_level_values("group").unique()
     rows = [
@@ -203,7 +249,21 @@ def compute_scorecard(
             continue
         charts[kpi.name, group] = chart
     newest = measured.index.get_level_values("period").max()
-    return Scorecard(table, charts, missing, newest)
+    return Scorecard(table, charts, missing, newest, assessment)
+
+
+def _with_values(
+    measured: pd.DataFrame, clv: pd.Series[float], groups: pd.Series[str]
+) -> pd.DataFrame:
+    """Put lifetime values into the newest period: they are of today, and of no earlier one."""
+    if len(clv) != len(groups):
+        raise ParameterError("clv", "values and groups of the same customers", len(groups))
+    by_group = clv.astype(float).groupby(groups.astype(str).to_numpy()).agg(["sum", "count"])
+    newest = measured.index.get_level_values("period").max()
+    measured = measured.assign(clv=np.nan, valued=np.nan)
+    for group in measured.loc[newest].index.intersection(by_group.index):
+        measured.loc[(newest, group), ["clv", "valued"]] = by_group.loc[group].to_numpy(dtype=float)
+    return measured
 
 
 def _of(measured: pd.DataFrame, group: Hashable) -> pd.DataFrame:
@@ -213,7 +273,7 @@ def _of(measured: pd.DataFrame, group: Hashable) -> pd.DataFrame:
 
 
 def _row(kpi: Kpi, group: str, of: pd.DataFrame, target: float | None) -> dict[str, object]:
-    values = _values(kpi, of)
+    values = values_of(kpi, of)
     lower, upper = _interval(kpi, of.iloc[-1])
     before = float(values.iloc[-2]) if len(values) > 1 else np.nan
     return {
@@ -230,7 +290,8 @@ def _row(kpi: Kpi, group: str, of: pd.DataFrame, target: float | None) -> dict[s
     }
 
 
-def _values(kpi: Kpi, of: pd.DataFrame) -> pd.Series[float]:
+def values_of(kpi: Kpi, of: pd.DataFrame) -> pd.Series[float]:
+    """Return a figure by period, missing where nobody stands behind it."""
     above = of[kpi.above].astype(float)
     if kpi.below is None:
         return above
@@ -256,13 +317,15 @@ def _chart(
     charts: int,
 ) -> ControlChart:  # fmt: skip
     of = _of(measured, group)
-    values = _values(kpi, of)
+    values = values_of(kpi, of)
     sizes = None
     kind: Literal["share", "rate", "individuals"] = "individuals"
     if kpi.below is not None and (kpi.unit == "share" or kpi.unit == "rate"):
         kind = kpi.unit
         sizes = of[kpi.below].astype(float)
         values = values.where(sizes >= _LEAST_BEHIND)
+    if baseline is not None and values.notna().sum() <= baseline < len(values):
+        raise TooLittleDataError(f"{kpi.name} of {group} is known in no more than the baseline")
     return control_chart(
         values,
         sizes,

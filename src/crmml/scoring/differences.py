@@ -15,14 +15,19 @@ from crmml.exceptions import MissingColumnsError, ParameterError
 from crmml.features.wallet import LOYALTY_CLASSES
 from crmml.segments.lifecycle import STAGES
 
-Aspect: TypeAlias = Literal["tier", "action", "risk"]
+Aspect: TypeAlias = Literal["tier", "loyalty", "stage", "action", "risk"]
 
 COLUMNS: Mapping[Aspect, str] = {
     "tier": "value_tier",
+    "loyalty": "loyalty_class",
+    "stage": "lifecycle_stage",
     "action": "recommended_action",
     "risk": "churn_probability",
 }
 """What is compared, and the column of the scores that holds it."""
+
+CLASSES = ("loyalty_class", "value_tier", "lifecycle_stage")
+"""Columns of classes that customers move between from cutoff to cutoff."""
 
 _OWN = ("frequency", "recency", "T", "monetary_value", "net_spend", "group", "contactable")
 """Columns of the scores that say what is known of a customer, before any model."""
@@ -63,7 +68,7 @@ class Differences:
     ----------
     table : DataFrame
         One row per customer of either set: ``customer_id``, ``presence`` (``both``, ``new``,
-        ``gone``), for each of tier, action and risk ``<name>_a``, ``<name>_b``,
+        ``gone``), for each of tier, loyalty, stage, action and risk ``<name>_a``, ``<name>_b``,
         ``<name>_changed`` and ``<name>_cause`` (empty where it did not change), ``clv_a``,
         ``clv_b``, and ``purchases`` made between the two.
     facts : dict of str to (object, object)
@@ -88,7 +93,7 @@ class Differences:
 
     @property
     def counts(self) -> pd.DataFrame:
-        """Customers whose tier, action or risk changed, by cause."""
+        """Customers whose tier, loyalty class, stage, action or risk changed, by cause."""
         found = {
             aspect: self.table.loc[
                 self.table[f"{aspect}_changed"], f"{aspect}_cause"
@@ -109,7 +114,7 @@ class Differences:
 
         Parameters
         ----------
-        aspect : {"tier", "action", "risk"}
+        aspect : {"tier", "loyalty", "stage", "action", "risk"}
             Risk is counted in bands of 20 %.
 
         Returns
@@ -123,7 +128,17 @@ class Differences:
         before, after = both[f"{aspect}_a"], both[f"{aspect}_b"]
         if aspect == "risk":
             before, after = _band(before), _band(after)
-        return pd.crosstab(before.rename("before"), after.rename("after"))
+        return _in_order(pd.crosstab(before.rename("before"), after.rename("after")))
+
+    @property
+    def aspects(self) -> tuple[Aspect, ...]:
+        """What there is to compare: the columns that either score set has."""
+        some = {
+            name: self.table[f"{name}_a"].ne(_NONE) & self.table[f"{name}_a"].notna()
+            | self.table[f"{name}_b"].ne(_NONE) & self.table[f"{name}_b"].notna()
+            for name in COLUMNS
+        }
+        return tuple(name for name in COLUMNS if some[name].any())
 
     def largest(self, n: int = 10) -> pd.DataFrame:
         """Return the customers with the largest changes of lifetime value (else of risk), first."""
@@ -168,7 +183,7 @@ class Differences:
 
         Parameters
         ----------
-        aspect : {"tier", "action", "risk"}
+        aspect : {"tier", "loyalty", "stage", "action", "risk"}
         ax : Axes, optional
             Where to draw.
         """
@@ -190,7 +205,7 @@ class Differences:
         said = [
             f"{n['both']:,} customers are in both, {n['new']:,} are new, {n['gone']:,} are gone."
         ]
-        for aspect in COLUMNS:
+        for aspect in self.aspects:
             total = int(self.table[f"{aspect}_changed"].sum())
             causes = self.counts[aspect]
             parts = [f"{count:,} {cause}" for cause, count in causes.items() if count]
@@ -441,6 +456,11 @@ def count_flows(before: pd.DataFrame, after: pd.DataFrame, column: str) -> pd.Da
         was.reindex(ids).fillna("new").rename("before"),
         now.reindex(ids).fillna("gone").rename("after"),
     )
+    return _in_order(flows)
+
+
+def _in_order(flows: pd.DataFrame) -> pd.DataFrame:
+    """Put classes into their own order, others by name; who came and who left stand last."""
     order = [*LOYALTY_CLASSES, *STAGES]
     place = {name: position for position, name in enumerate(order)}
     last = {"new": len(order) + 1, "gone": len(order) + 1}

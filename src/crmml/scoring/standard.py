@@ -19,6 +19,7 @@ from crmml.scoring.contracts import ContractRisk
 from crmml.scoring.decisions import Actions, Policy, Stages, Tiers
 from crmml.scoring.history import Attributes, History
 from crmml.scoring.labelled import LabelledOutcome
+from crmml.scoring.loyalty_detail import BuyingSequence, CategoryLoyalty
 from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseForecast
 from crmml.scoring.predictors import Dtype, Output, Predictor
 from crmml.scoring.profit import NET_VALUE, PROFIT, Profit, Upgrades
@@ -36,6 +37,8 @@ KINDS: dict[str, type[Any]] = {
         LifetimeValue,
         ChurnRisk,
         Loyalty,
+        CategoryLoyalty,
+        BuyingSequence,
         Profit,
         Tiers,
         Upgrades,
@@ -78,6 +81,7 @@ def standard_predictors(
     outside: OutsideCalibration | None,
     loyalty: Any,
     loyalty_window: str,
+    loyalty_detail: tuple[CategoryLoyalty, BuyingSequence],
     tiers: ValueTiers,
     tiers_by: str = "clv",
     by_value: ValueTiers | None = None,
@@ -109,6 +113,8 @@ def standard_predictors(
         Whose distribution gives the interval of purchases and the probability of none.
     loyalty_window : str
         How far loyalty looks back from a cutoff.
+    loyalty_detail : tuple of two predictors
+        Loyalty by category, and in the order of the sellers.
     tiers, lifecycle : fitted segments
         With their cut points.
     tiers_by : {"clv", "profit"}
@@ -151,6 +157,7 @@ def standard_predictors(
         ),
         ChurnRisk(churn, horizon, outside, reference),
         Loyalty(loyalty, loyalty_window, horizon),
+        *loyalty_detail,
         Profit(margin, value_horizon, costs),
         Tiers(tiers, PROFIT if tiers_by == "profit" else NET_VALUE),
         Upgrades(by_value or tiers, horizon, costs),
@@ -224,6 +231,8 @@ def check_conditions(catalogue: ActionCatalogue) -> None:
         LifetimeValue(None, _ANY, _ANY),
         ChurnRisk(None, _ANY),
         Loyalty(None, _ANY, _ANY),
+        CategoryLoyalty(_ANY),
+        BuyingSequence(_ANY),
         Profit(0.3, _ANY),
         Tiers,
         Upgrades(ValueTiers(), _ANY),

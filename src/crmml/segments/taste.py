@@ -226,11 +226,10 @@ def compute_product_market_map(
     """
     if n_boot < 20:
         raise ParameterError("n_boot", "at least 20", n_boot)
+    segments = segments.dropna()
     rows = gather_categories(tables, pd.Timestamp(cutoff), own_seller)
-    wide = spread(rows, "value")
+    wide = spread(rows[rows["customer_id"].isin(segments.index)], "value")
     of = segments.reindex(wide.index)
-    wide = wide[of.notna().to_numpy()]
-    of = of.dropna()
     names = sorted(of.unique())
     spent = wide.to_numpy(np.float64)
     member = np.array([(of == name).to_numpy(np.float64) for name in names])

@@ -29,7 +29,7 @@ def diff(
     cutoff: str | pd.Timestamp | None = None,
     risk_step: float = 0.1,
 ) -> Differences:
-    """Say who changed tier, action or risk between two score sets or bundles, and why.
+    """Say who changed tier, loyalty class, stage, action or risk between two score sets, and why.
 
     Parameters
     ----------

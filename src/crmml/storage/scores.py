@@ -24,7 +24,8 @@ ScoreFormat: TypeAlias = Literal["parquet", "csv"]
 KEY = "customer_id"
 
 LISTS = "_lists"
-"""Folder beside the scores; readers of Parquet folders skip names that begin so."""
+"""Folder in that of the scores, which readers of Parquet folders skip; of a database
+``FILE.duckdb`` it is ``FILE_lists`` beside the file."""
 
 _ROW_GROUP = 131_072
 
@@ -126,6 +127,27 @@ def list_cutoffs(target: str | Path) -> list[pd.Timestamp]:
     return [moment for moment, _ in _earlier_files(path, pd.Timestamp.max)]
 
 
+def lists_beside(target: str | Path, cutoff: pd.Timestamp) -> Path:
+    """Return the folder of the lists for people that belong to the scores of a cutoff.
+
+    Parameters
+    ----------
+    target : str or Path
+        The folder or DuckDB file given to :func:`write_scores`.
+    cutoff : Timestamp
+        Of the scores.
+
+    Examples
+    --------
+    >>> at = pd.Timestamp("1998-07-01")
+    >>> lists_beside("out", at).as_posix(), lists_beside("shop.duckdb", at).as_posix()
+    ('out/_lists/cutoff=1998-07-01', 'shop_lists/cutoff=1998-07-01')
+    """
+    path = Path(target)
+    whole = path.with_name(f"{path.stem}{LISTS}") if path.suffix == ".duckdb" else path / LISTS
+    return whole / f"cutoff={partition_of(cutoff)}"
+
+
 def read_summary(target: str | Path, cutoff: str | pd.Timestamp) -> dict[str, Any] | None:
     """Read the summary that ``crmml score`` wrote beside the scores of a cutoff; None of others.
 
@@ -142,7 +164,7 @@ def read_summary(target: str | Path, cutoff: str | pd.Timestamp) -> dict[str, An
         If it is there and cannot be read.
     """
     moment = read_moment(cutoff, "cutoff")
-    file = Path(target) / LISTS / f"cutoff={partition_of(moment)}" / "summary.json"
+    file = lists_beside(target, moment) / "summary.json"
     if not file.is_file():
         return None
     with reported("read", file):

@@ -18,6 +18,7 @@ EFFECT_WEEKS = 8.0
 SETTLED = 0.7
 SETTLING_DAYS = 5.0
 TAKEN_UP = 0.2
+HONEST = 0.9
 DIMENSIONS = ("product", "price", "service", "delivery")
 
 
@@ -85,6 +86,19 @@ def draw_interactions(
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
     return table.sort_values(["timestamp", "customer_id", "kind"], ignore_index=True)
+
+
+def state_competitors(
+    rng: np.random.Generator, touches: pd.DataFrame, house_share: pd.Series[float]
+) -> pd.DataFrame:
+    """Let surveys of a panel say who buys mostly from a competitor: true in ``HONEST`` of them.
+
+    The statement is whether the customer's true share of the house is below 1/3.
+    """
+    elsewhere = (house_share < 1 / 3).reindex(touches["customer_id"]).to_numpy()
+    true = rng.random(len(touches)) < HONEST
+    said = pd.Series(np.where(true, elsewhere, ~elsewhere), touches.index, dtype="boolean")
+    return touches.assign(with_competitor=said.where(touches["kind"] == "survey"))
 
 
 def _later_customer(

@@ -15,7 +15,7 @@ import pandas as pd
 
 from crmml.data.schema import TABLES, table_named
 from crmml.exceptions import ParameterError
-from crmml.testing.contacts import draw_interactions, draw_treatments
+from crmml.testing.contacts import draw_interactions, draw_treatments, state_competitors
 from crmml.testing.contracts import draw_subscriptions
 from crmml.testing.customers import add_profit, draw_customers
 from crmml.testing.drawing import DAYS_PER_WEEK
@@ -44,6 +44,7 @@ _LATER_PURPOSES = (
     "labelled",
     "profit",
     "panel",
+    "statements",
 )
 
 
@@ -207,6 +208,10 @@ def _draw_world(
         found["subscriptions"] = draw_subscriptions(rng, base, truth, origin, end)
     if "labelled" in wanted:
         found["labelled"] = draw_labelled(later["labelled"], base.customer_id, truth, origin, end)
+    if "interactions" in wanted and money.house_share is not None:
+        found["interactions"] = state_competitors(
+            later["statements"], found["interactions"], truth["house_share"]
+        )
     found["transactions"] = lines
     add_profit(later["profit"], found, truth, money.unprofitable)
     return World(**found, truth=truth, start=origin, end=origin + pd.Timedelta(days=end))

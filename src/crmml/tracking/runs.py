@@ -392,6 +392,18 @@ def stored(logged: LoggedModel, experiment: Experiment) -> None:
         settle(MlflowClient(experiment.uri), logged.run_id)
 
 
+def log_report(run_id: str, html: str, experiment: Experiment) -> None:
+    """Log a report for people with a run, as ``report/report.html``; it holds no customer's id.
+
+    Raises
+    ------
+    TrackingError
+        If the server refuses.
+    """
+    with translate_errors(experiment.uri):
+        MlflowClient(experiment.uri).log_text(run_id, html, "report/report.html")
+
+
 def digest(specification: Mapping[str, Any]) -> str:
     """Hash a specification; equal contents give equal text.
 

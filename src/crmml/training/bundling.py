@@ -29,6 +29,7 @@ from crmml.notes import Note
 from crmml.scoring.bases import Kind
 from crmml.scoring.bundle import Policy, ScoringBundle
 from crmml.scoring.guards import measure_base
+from crmml.scoring.loyalty_detail import learn_loyalty_detail
 from crmml.scoring.manifest import Manifest
 from crmml.scoring.predictors import Base, Moment
 from crmml.scoring.profit import profit_to_date
@@ -87,6 +88,9 @@ def make_bundle(
         "outside": outside,
         "loyalty": loyalty,
         "loyalty_window": loyalty_window,
+        "loyalty_detail": learn_loyalty_detail(
+            tables, snapshot.cutoff, loyalty_window, snapshot.grain, config.data.own_seller
+        ),
         "tiers": cut[config.tiers.by],
         "tiers_by": config.tiers.by,
         "by_value": cut["clv"],

@@ -13,7 +13,7 @@ from crmml._typing import FloatArray, IntArray
 from crmml.exceptions import UnlikeTrainingError, first_few
 from crmml.models.labelled.cells import Form, as_text, find_form, read_cells
 
-MOST_LEVELS, LEAST_ROWS = 30, 10
+MOST_LEVELS, LEAST_ROWS = 10, 10
 """Words with a column of their own: so many of a text, each of so many rows."""
 SMOOTHING = 20.0
 """Customers whose weight the share of all has beside the customers of one word."""

@@ -6,27 +6,29 @@ score on the scale of log-odds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import combinations
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from crmml._typing import FloatArray, IntArray
-from crmml.metrics.classification import log_loss
+from crmml.metrics.classification import auc, log_loss
 from crmml.models.boosting import Boosting, Trees
 from crmml.stats.threads import on_one_thread
 
 STRENGTHS = (0.01, 0.1, 1.0)
 """Inverse penalties that a logistic regression is tried with."""
-MOST_PAIRS, PAIR_FEATURES, PAIR_ROUNDS = 5, 6, 40
 LEAVES = (6, 20)
 """Sizes of tree that the boosted trees are tried with."""
-FORESTS = 5
-"""Over so many draws of the features boosted trees are averaged, which ranks better than one."""
-_MAIN = {"learning_rate": 0.1, "num_leaves": 2, "min_leaf": 20, "ridge": 1.0, "max_rounds": 600}
+SMOOTH_FORESTS, FORESTS = 3, 2
+"""Over so many draws the additive model, and each kind of boosted trees, are averaged, which ranks
+better than one."""
+SHARE = 1 / 3
+"""Of the additive model in what is served as boosted trees: each of three kinds weighs the same."""
+LEAST_GAIN = 0.0005
+"""Log loss per customer that pairs of features must save outside."""
 
 
 class Fitted(Protocol):
@@ -97,36 +99,56 @@ class Logistic:
 
 @dataclass(frozen=True)
 class Additive:
-    """Fitted trees of one split each, summed, and trees over a few pairs of features.
+    """Fitted forests of boosted trees, summed with weights.
 
     Attributes
     ----------
     parts : tuple of (tuple of int, Trees)
-        Features that the trees see, and the trees; the first part sees all, one at a time.
-    weight : float
-        Of each part: 1 where they add up, less where they are averaged.
+        Features that the trees see, and the trees.
+    weights : tuple of float
+        Of each part.
     """
 
     parts: tuple[tuple[tuple[int, ...], Trees], ...]
-    weight: float = 1.0
+    weights: tuple[float, ...]
+
+    @classmethod
+    def mean(cls, forests: Sequence[Trees], n_features: int) -> Self:
+        """Return the mean of forests that see all features."""
+        everything = tuple(range(n_features))
+        return cls(
+            tuple((everything, one) for one in forests), (1.0 / len(forests),) * len(forests)
+        )
+
+    def times(self, share: float) -> Self:
+        """Return so much of it."""
+        return replace(self, weights=tuple(share * weight for weight in self.weights))
+
+    def plus(self, other: Additive) -> Self:
+        """Return the sum of both."""
+        return replace(
+            self, parts=(*self.parts, *other.parts), weights=(*self.weights, *other.weights)
+        )
 
     def score(self, X: FloatArray) -> FloatArray:
         """Return log-odds, shape (n_rows,)."""
-        total = sum(trees.score(X[:, list(seen)]) for seen, trees in self.parts)
-        return np.asarray(self.weight * total)
+        total = np.zeros(len(X))
+        for (seen, trees), weight in zip(self.parts, self.weights, strict=True):
+            total += weight * trees.score(X[:, list(seen)])
+        return total
 
     def contributions(self, X: FloatArray) -> FloatArray:
         """Return what each feature adds to the log-odds of the mean customer (TreeSHAP)."""
         found = np.zeros(X.shape)
-        for seen, trees in self.parts:
-            found[:, list(seen)] += trees.contributions(X[:, list(seen)])[:, :-1]
-        return self.weight * found
+        for (seen, trees), weight in zip(self.parts, self.weights, strict=True):
+            found[:, list(seen)] += weight * trees.contributions(X[:, list(seen)])[:, :-1]
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
             "kind": "additive",
-            "weight": self.weight,
+            "weights": list(self.weights),
             "parts": [{"features": list(seen), "trees": t.text} for seen, t in self.parts],
         }
 
@@ -139,7 +161,9 @@ def learner_from_dict(stored: Mapping[str, Any]) -> Fitted:
         ]
         return Logistic(arrays[0], arrays[1], arrays[2], float(stored["intercept"]))
     parts = [(tuple(map(int, p["features"])), Trees(p["trees"])) for p in stored["parts"]]
-    return Additive(tuple(parts), float(stored["weight"]))
+    # models stored by earlier versions have one weight for all
+    weights = stored.get("weights") or [stored["weight"]] * len(parts)
+    return Additive(tuple(parts), tuple(map(float, weights)))
 
 
 class LogisticLearner:
@@ -173,73 +197,61 @@ class LogisticLearner:
         return Logistic(centre, scale, model.coef_[0].copy(), float(model.intercept_[0]))
 
 
-PairSettings: TypeAlias = tuple[int, tuple[tuple[int, int], ...]]
-
-
 class AdditiveLearner:
-    """Boosted trees of one split each, and a few pairs that earn their place outside."""
+    """A sum of smooth functions of one feature, and of two where pairs earn their place outside.
+
+    Trees of one split give a function of one feature each; trees two splits deep a function of two
+    (Lou, Caruana, Gehrke and Hooker 2013). Cuts are drawn at random and forests are averaged, so
+    that the functions are smooth.
+    """
 
     name = "additive"
 
-    def tune(self, X: FloatArray, y: FloatArray, fold: IntArray) -> PairSettings:
-        """Return the number of rounds, and the pairs of features that lose less outside."""
-        found = Boosting(objective="binary", **_MAIN).cross_validate(X, y, fold)  # type: ignore[arg-type]
-        trees = Boosting(objective="binary", **_MAIN).grow(X, y, found.rounds)  # type: ignore[arg-type]
-        weight = np.abs(trees.contributions(X)[:, :-1]).mean(axis=0)
-        leading = sorted(np.argsort(-weight, kind="stable")[:PAIR_FEATURES].tolist())
-        outside = found.outside
-        pairs: list[tuple[int, int]] = []
-        before = float(log_loss(y, _logistic(outside)))
-        judged = fold == fold.min()
-        gains = {}
-        for pair in combinations(leading, 2):
-            added = _pair(X[~judged], y[~judged], pair, outside[~judged]).score(X[judged][:, pair])
-            first = float(log_loss(y[judged], _logistic(outside[judged])))
-            gains[pair] = first - float(log_loss(y[judged], _logistic(outside[judged] + added)))
-        for pair in sorted(gains, key=lambda p: -gains[p])[: 2 * MOST_PAIRS]:
-            added = np.empty(len(y))
-            for one in np.unique(fold):
-                inside = fold != one
-                terms = _pair(X[inside], y[inside], pair, outside[inside])
-                added[~inside] = terms.score(X[~inside][:, pair])
-            after = float(log_loss(y, _logistic(outside + added)))
-            if after < before - 0.0005 and len(pairs) < MOST_PAIRS:
-                outside, before = outside + added, after
-                pairs.append(pair)
-        return found.rounds, tuple(pairs)
+    def tune(self, X: FloatArray, y: FloatArray, fold: IntArray) -> tuple[int, int]:
+        """Return the numbers of rounds with one split, and with two; 0 where pairs do not help."""
+        single = _smooth(1).cross_validate(X, y, fold)
+        before = float(log_loss(y, _logistic(single.outside)))
+        pairs = _smooth(2).cross_validate(X, y, fold, single.outside)
+        after = float(log_loss(y, _logistic(single.outside + pairs.outside)))
+        return single.rounds, pairs.rounds if after < before - LEAST_GAIN else 0
 
-    def fit(self, X: FloatArray, y: FloatArray, settings: PairSettings) -> Additive:
+    def fit(self, X: FloatArray, y: FloatArray, settings: tuple[int, int]) -> Additive:
         """Fit to all rows."""
-        rounds, pairs = settings
-        main = Boosting(objective="binary", **_MAIN).grow(X, y, rounds)  # type: ignore[arg-type]
-        parts: list[tuple[tuple[int, ...], Trees]] = [(tuple(range(X.shape[1])), main)]
-        offset = main.score(X)
-        for pair in pairs:
-            terms = _pair(X, y, pair, offset)
-            offset = offset + terms.score(X[:, pair])
-            parts.append((pair, terms))
-        return Additive(tuple(parts))
+        rounds, n = settings, X.shape[1]
+        seeds = range(SMOOTH_FORESTS)
+        found = Additive.mean([_smooth(1, seed).grow(X, y, rounds[0]) for seed in seeds], n)
+        if not rounds[1]:
+            return found
+        offset = found.score(X)
+        pairs = [_smooth(2, seed).grow(X, y, rounds[1], offset) for seed in seeds]
+        return found.plus(Additive.mean(pairs, n))
 
 
 class TreeLearner:
-    """Boosted trees, the mean of several forests that draw their features differently."""
+    """Boosted trees of two kinds, averaged: with the best cuts, and with cuts drawn at random.
+
+    Their errors differ, so that the mean loses less than either. They are judged and served as a
+    mean with the additive model, by :func:`find_share`.
+    """
 
     name = "trees"
 
-    def tune(self, X: FloatArray, y: FloatArray, fold: IntArray) -> tuple[int, int]:
-        """Return leaves and rounds that lose least outside."""
+    def tune(self, X: FloatArray, y: FloatArray, fold: IntArray) -> tuple[int, int, int]:
+        """Return leaves and rounds that lose least outside, and rounds with random cuts."""
         losses = {}
         for leaves in LEAVES:
             found = _trees(leaves).cross_validate(X, y, fold)
             losses[(leaves, found.rounds)] = float(log_loss(y, _logistic(found.outside)))
-        return min(losses, key=lambda setting: losses[setting])
+        leaves, rounds = min(losses, key=lambda setting: losses[setting])
+        return leaves, rounds, _random_trees().cross_validate(X, y, fold).rounds
 
-    def fit(self, X: FloatArray, y: FloatArray, settings: tuple[int, int]) -> Additive:
+    def fit(self, X: FloatArray, y: FloatArray, settings: tuple[int, int, int]) -> Additive:
         """Fit to all rows."""
-        leaves, rounds = settings
-        everything = tuple(range(X.shape[1]))
-        forests = (_trees(leaves, seed).grow(X, y, rounds) for seed in range(FORESTS))
-        return Additive(tuple((everything, forest) for forest in forests), 1 / FORESTS)
+        leaves, rounds, random_rounds = settings
+        seeds = range(FORESTS)
+        forests = [_trees(leaves, seed).grow(X, y, rounds) for seed in seeds]
+        forests += [_random_trees(seed).grow(X, y, random_rounds) for seed in seeds]
+        return Additive.mean(forests, X.shape[1])
 
 
 LEARNERS: tuple[Learner, ...] = (LogisticLearner(), AdditiveLearner(), TreeLearner())
@@ -259,9 +271,57 @@ def _trees(leaves: int, seed: int = 0) -> Boosting:
     )
 
 
-def _pair(X: FloatArray, y: FloatArray, pair: tuple[int, int], offset: FloatArray) -> Trees:
-    how = Boosting(objective="binary", learning_rate=0.1, num_leaves=4, min_leaf=20, ridge=5.0)
-    return how.grow(X[:, pair], y, PAIR_ROUNDS, offset)
+def _random_trees(seed: int = 0) -> Boosting:
+    return Boosting(
+        objective="binary",
+        learning_rate=0.1,
+        num_leaves=min(LEAVES),
+        min_leaf=20,
+        ridge=1.0,
+        feature_share=0.5,
+        random_cuts=True,
+        max_rounds=600,
+        patience=50,
+        seed=seed,
+    )
+
+
+def _smooth(depth: int, seed: int = 0) -> Boosting:
+    return Boosting(
+        objective="binary",
+        learning_rate=0.2,
+        num_leaves=2**depth,
+        most_depth=depth,
+        min_leaf=20,
+        ridge=1.0,
+        feature_share=0.5,
+        random_cuts=True,
+        max_rounds=750,
+        patience=50,
+        seed=seed,
+    )
+
+
+def find_share(additive: FloatArray, trees: FloatArray, y: FloatArray) -> float:
+    """Return the share of the additive model in its mean with boosted trees.
+
+    Equal weights of several kinds are hard to beat, and serve better than weights that are fitted;
+    but where three columns and more work together, an additive model only does harm. The ranking
+    decides: the calibration sets the level right afterwards.
+
+    Parameters
+    ----------
+    additive, trees : ndarray, shape (n,)
+        Log-odds of rows that neither has seen.
+    y : ndarray of 0 and 1, shape (n,)
+
+    Returns
+    -------
+    float
+        ``SHARE``, or 0 where the trees alone have the higher AUC.
+    """
+    both = SHARE * additive + (1 - SHARE) * trees
+    return SHARE if auc(y, both) >= auc(y, trees) else 0.0
 
 
 def _standard(X: FloatArray, centre: FloatArray, scale: FloatArray) -> FloatArray:
