@@ -7,6 +7,7 @@ from scipy.special import expit
 
 from crmml.exceptions import TooLittleDataError, UnlikeTrainingError, WrongArgumentError
 from crmml.metrics.classification import auc
+from crmml.models.kinds import check_parts
 from crmml.models.labelled.choosing import fit_labelled
 from crmml.models.labelled.leaks import find_leaks
 from crmml.models.labelled.learners import (
@@ -159,3 +160,8 @@ def test_what_two_columns_do_together_is_found_by_the_additive_model():
     old = {**old, "weight": 1 / 3, "weights": None}  # as earlier versions stored it
     np.testing.assert_allclose(learner_from_dict(old).score(X), fitted.score(X))
     np.testing.assert_allclose(learner_from_dict(fitted.to_dict()).score(X), fitted.score(X))
+
+
+def test_stored_forests_are_of_the_kinds_that_they_declare():
+    X, y = np.arange(400.0)[:, None], (np.arange(400) > 200).astype(float)
+    check_parts(AdditiveLearner().fit(X, y, (5, 5)))
