@@ -7,8 +7,8 @@ environment that has them (``make rivals`` sets one up), ``python benchmarks/lab
 of each fold. Intervals (95 %) of the difference are over bootstrap replicates of the customers.
 
 With three folds the target is met on ``wa_churn`` (AUC .8498, the best rival .8484; log loss .4109
-and .4126) and reached on ``mlc_churn`` (.9219, the EBM .9219 to .9221 from run to run; log loss .1577
-and .1612).
+and .4126) and reached on ``mlc_churn`` (.9219; the EBM .9219 to .9221 from run to run; log loss
+.1577 and .1612).
 """
 
 from __future__ import annotations

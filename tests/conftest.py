@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import json
 import os
 import shutil
 import signal
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 # The same examples in every run: a push does not fail for what it did not change.
-settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("same", derandomize=True, deadline=None, max_examples=25)
 _MOST = int(os.environ.get("HYPOTHESIS_EXAMPLES", "200"))  # a thousand of all take hours
 settings.register_profile("search", max_examples=_MOST, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
@@ -284,6 +285,7 @@ def cdnow_shelf(tmp_path_factory: pytest.TempPathFactory, command_line: CommandL
 SHOP: dict[str, Any] = {
     "data": {"own_seller": "own"},
     "backtest": {"bootstrap": 20, "max_windows": 1, "candidates": ["tweedie"]},
+    "contracts": {"max_windows": 1},
 }
 """What :func:`trained_shop` is trained with."""
 
@@ -327,11 +329,13 @@ def shop() -> Shop:
 class TrainedShop(Shop):
     """The shop, and the bundle of learned trees that training on all its tables gave.
 
-    ``folder`` holds that bundle; who changes a bundle copies it first.
+    ``folder`` holds that bundle; who changes a bundle copies it first. ``metrics`` names what
+    the training measured.
     """
 
     folder: Path
     bundle: ScoringBundle
+    metrics: list[str]
 
     @cached_property
     def scores(self) -> Scores:
@@ -349,10 +353,14 @@ def trained_shop(tmp_path_factory: pytest.TempPathFactory, shop: Shop) -> Traine
     def build(folder: Path) -> None:
         from crmml.training.pipeline import train
 
-        save_bundle(train(SHOP, shop.tables).bundle, folder / "bundle")
+        result = train(SHOP, shop.tables)
+        save_bundle(result.bundle, folder / "bundle")
+        (folder / "metrics.json").write_text(json.dumps(list(result.metrics)), encoding="utf-8")
 
-    folder = once_for_all(tmp_path_factory, "trained_shop", build) / "bundle"
-    return TrainedShop(shop.world, shop.tables, folder, load_bundle(folder))
+    folder = once_for_all(tmp_path_factory, "trained_shop", build)
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    bundle = load_bundle(folder / "bundle")
+    return TrainedShop(shop.world, shop.tables, folder / "bundle", bundle, metrics)
 
 
 # ------------------------------------------------------------------------------- a labelled table
@@ -385,7 +393,6 @@ def people() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def labelled_shelf(tmp_path_factory: pytest.TempPathFactory, command_line: CommandLine) -> Shelf:
     """Look at, check, train on and promote a labelled table; ``printed.json`` holds the pages."""
-    import json
 
     def build(folder: Path) -> None:
         draw_people().to_csv(folder / "people.csv", index=False)

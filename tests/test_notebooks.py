@@ -66,14 +66,14 @@ def test_everything_that_is_imported_is_there(name: str) -> None:
                         importlib.import_module(f"{node.module}.{one.name}")
 
 
-LONG = "02-lifetime-value.ipynb"
-"""Half a minute; `make torture` runs it."""
+LONG = ("02-lifetime-value.ipynb", "03-churn-and-loyalty.ipynb")
+"""Half a minute each; `make torture` runs them."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.torture] if name == LONG else []) for name in NOTEBOOKS],
+    [pytest.param(name, marks=[pytest.mark.torture] if name in LONG else []) for name in NOTEBOOKS],
 )
 def test_runs_from_a_clean_kernel(name: str, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -97,7 +97,9 @@ class TableSource(ReadSettings):
     """
 
     path: Path | None = None
-    dataset: Literal["cdnow", "cdnow_sample", "complete_journey"] | None = None
+    dataset: (
+        Literal["cdnow", "cdnow_sample", "complete_journey", "complete_journey_brands"] | None
+    ) = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

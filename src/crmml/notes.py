@@ -26,6 +26,7 @@ SEVERITIES: tuple[Severity, ...] = ("ask", "warn", "info")
 
 EXPLAIN = frozenset(
     {"churn_choice", "loyalty_choice", "value_process", "finding", "margin_observed"}
+    | {"taste_choice"}
 )
 """Codes of notes for information that explain what is served."""
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crmml.actions import ActionCatalogue, CatalogueError, Expression, ExpressionError
@@ -63,7 +63,6 @@ def test_conditions_hold_by_three_valued_logic(table, text, holds):
     assert Expression(text).holds(table).astype(int).tolist() == holds
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.recursive(
         st.sampled_from(["risk > 0.4", "count < 3", "tier == 'A'", "open"]),

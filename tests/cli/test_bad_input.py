@@ -36,10 +36,9 @@ Refused = Callable[..., str]
 def refused(command_line) -> Refused:
     """Run what must fail without a trace, and return the one sentence."""
 
-    def refused(folder: Path, *arguments: str, as_process: bool = False) -> str:
+    def refused(folder: Path, *arguments: str) -> str:
         before = listing(folder)
-        run = command_line.process if as_process else command_line.here
-        done = run(folder, *arguments)
+        done = command_line.here(folder, *arguments)
         assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
         assert done.stdout == ""
         assert done.stderr.startswith("crmml: ")
@@ -112,11 +111,10 @@ def test_bad_rows_are_refused_and_the_next_run_works(
 ):
     change, words = BAD_ROWS[case]
     config = write(change(log))
-    by_itself = case == "a missing column"
-    sentence = refused(tmp_path, "train", "--config", config, *SMALL, as_process=by_itself)
+    sentence = refused(tmp_path, "train", "--config", config, *SMALL)
     for word in words:
         assert word in sentence, sentence
-    if by_itself:  # the same folder, the data mended
+    if case == "a missing column":  # the same folder, the data mended
         done = command_line.here(tmp_path, "check", "--config", write(log))
         assert (done.returncode, done.stderr) == (0, "")
 
@@ -297,7 +295,7 @@ def test_a_missing_mlflow_server_is_told_within_seconds(refused, write, log, tmp
         ("promote", "--tracking-uri", NOTHING_LISTENS),
     ):
         started = time.monotonic()
-        sentence = refused(tmp_path, *command, as_process=command[0] == "train")
+        sentence = refused(tmp_path, *command)
         assert f"no MLflow server answers at {NOTHING_LISTENS}" in sentence
         assert time.monotonic() - started < 60, "MLflow's own patience is minutes"
 

@@ -158,7 +158,8 @@ def test_train_says_what_was_chosen_and_registers_a_challenger(shop):
     assert "churn: the history holds" in page  # too short for a learned model, with figures
     costs = "acquisition_cost, service_cost, contact_cost, action_cost, cost_to_serve"
     line = next(one for one in page.splitlines() if one.startswith("* null throughout"))
-    assert f"customer_profitability, {costs}" in line
+    assert "customer_profitability, " in line
+    assert f", {costs}," in line
     assert "group, contactable" in line
     notes = json.loads((shop.folder / "models" / "crmml" / "1.notes.json").read_text())
     (null,) = [n for n in notes if n["code"] == "null_column" and "profitability" in n["about"]]
@@ -268,6 +269,13 @@ def test_backtest_says_on_stderr_that_the_base_is_older_than_the_data(run, comma
 def test_help_and_version_answer(run_process, tmp_path):
     assert run_process(tmp_path, "--version") == f"crmml {crmml.__version__}\n"
     assert "promote" in run_process(tmp_path, "--help")
+
+
+def test_a_mistake_is_exit_code_2_and_one_sentence_of_a_process_too(command_line, tmp_path):
+    done = command_line.process(tmp_path, "check", "-c", "no.yaml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("crmml: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_an_interrupt_that_python_swallowed_stops_the_next_step(monkeypatch):

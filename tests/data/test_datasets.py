@@ -44,12 +44,13 @@ def test_reading_cdnow_does_not_import_lifetimes():
 
 
 def test_complete_journey_lines_carry_category_and_discount():
-    journey = load_complete_journey()
+    journey = load_complete_journey(brands=True)
     lines, people = journey.transactions, journey.customers
     assert len(lines) == 1_469_307
     assert lines["customer_id"].nunique() == 2_469
     assert lines["discount"].min() >= 0
     assert lines["category"].notna().mean() > 0.99
+    assert lines["seller"].value_counts().to_dict() == {"national": 1_046_703, "private": 422_604}
     assert len(people) == people["customer_id"].nunique() == 801
     assert people["customer_id"].isin(lines["customer_id"]).all()
 

@@ -304,8 +304,15 @@ def test_a_summary_of_customers_is_never_a_log(tmp_path):
     assert "customer_id" in forced.missing
 
 
+ALONE = [k for k in FILES if not k.startswith(("transactions", "sub", "lab"))]
+
+
 @pytest.mark.parametrize(
-    "kind", [k for k in FILES if not k.startswith(("transactions", "sub", "lab"))]
+    "kind",
+    [
+        pytest.param(kind, marks=[] if kind.endswith("English") else [pytest.mark.torture])
+        for kind in ALONE
+    ],
 )
 def test_what_carries_no_output_is_refused_alone(kind, tmp_path):
     frame, table, _ = FILES[kind]

@@ -28,7 +28,30 @@ def listing(folder: Path) -> dict[str, bytes | None]:
     }
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.wrong)
+LONG = {
+    "five rows",
+    "an amount of 1e300",
+    "an amount that is true",
+    "an endless amount",
+    "a date before 1970",
+    "a cutoff of 01.02.98",
+    "a cutoff of year 9999",
+    "a cutoff before all data",
+    "a horizon of .001 hours",
+    "a horizon of opportunities",
+    "a gap of 100,000 weeks",
+    "a model of 300 letters",
+}
+"""Rows that take long and have a like among the others; `make torture` runs them too."""
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(row, id=row.wrong, marks=[pytest.mark.torture] if row.wrong in LONG else [])
+        for row in ROWS
+    ],
+)
 def test_the_command_line_says_one_sentence(command_line, tmp_path, row: Row):
     lay(tmp_path, GOOD | row.files)
     before = listing(tmp_path)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
@@ -43,7 +43,6 @@ def test_equals_scikit_learn_with_ties_and_weights(ours, theirs, decimals):
     np.testing.assert_allclose(ours(y, p, weights), expected, atol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
 def test_order_of_rows_and_monotone_scale_do_not_matter(seed):
     y, p = outcomes_and_scores(60, seed)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import auc, roc_auc_score
@@ -102,7 +102,6 @@ def test_decile_table_adds_up():
     assert ranking.decile_mape(Y, P) == pytest.approx(table["error"].abs().mean())
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), min_size=12, max_size=40),
     st.randoms(use_true_random=False),

@@ -206,6 +206,34 @@ def class_flows() -> pd.DataFrame:
     ).to_pandas()
 
 
+def links() -> pd.DataFrame:
+    rows = [
+        ("voucher", "retention", "experiment", 0.1, 0.05, 0.15, True),
+        ("voucher", "profit", "experiment", -1.0, -2.0, -0.5, True),
+        ("experience", "retention", "association", 0.01, -0.1, 0.1, False),
+        ("retention", "profit", "association", 4.0, 3.0, 5.0, True),
+        ("loyalty", "retention", "", np.nan, np.nan, np.nan, False),
+    ]
+    names = ["source", "target", "evidence", "effect", "lower", "upper", "beyond_chance"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def parts() -> pd.DataFrame:
+    rows = [("tier", "B", -0.1, -0.15, -0.05, True), ("tier", "A", 0.0, -0.1, 0.1, False)]
+    names = ["by", "part", "change", "lower", "upper", "driver"]
+    return pd.DataFrame(rows, columns=names).set_index(["by", "part"])
+
+
+def costs() -> pd.DataFrame:
+    known = {"low": 3.0, "high": 30.0, "here": 4.0, "lower": 3.0, "upper": 5.0, "needs": ""}
+    rows = {"acquire_over_keep": known, "win_back_over_keep": {**known, "needs": "a table"}}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def sensitivity() -> pd.DataFrame:
+    return pd.DataFrame({"base": 10.0, "low": [8.0], "high": [12.0]}, index=["share_active"])
+
+
 DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_active": (periods, {}),
     "plot_alive_path": (path, {}),
@@ -231,12 +259,16 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_matrix": (matrix, {"highest": 70.0}),
     "plot_new_customers": (newcomers, {}),
     "plot_pareto_curve": (pareto, {"gini": 0.5}),
+    "plot_parts": (parts, {"title": "What drove retention"}),
     "plot_pit_histogram": (pit, {}),
     "plot_profit_curve": (earned, {}),
     "plot_pyramids": (pyramids, {}),
     "plot_reliability": (reliability, {}),
     "plot_newcomer_effect": (effect, {}),
+    "plot_retention_costs": (costs, {}),
     "plot_retention_worth": (worth, {}),
+    "plot_sensitivity": (sensitivity, {}),
+    "plot_strategy_map": (links, {}),
     "plot_tier_profile": (tiers, {}),
     "plot_tracking": (tracking, {"cutoff": 4}),
     "plot_value_by_period": (periods, {}),

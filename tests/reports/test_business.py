@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 
 from crmml.data.tables import open_tables
-from crmml.reports.business import ALL, business_sections, measure_business
+from crmml.reports.business import ALL, _own, business_sections, measure_business
 from crmml.reports.language import Language
 from crmml.reports.page import report
 from crmml.reports.reading import read_reported
+from crmml.scorecard.retention_costs import RetentionCosts
+from crmml.scorecard.retention_economics import CITED
 from crmml.storage.scores import LISTS, write_scores
 
 START = pd.Timestamp("2022-01-01")
@@ -85,3 +87,15 @@ def test_without_data_or_history_the_page_says_what_it_needs(company, tmp_path):
     assert any("more than eight periods" in why for why in short[1].missing)
     assert not (out / LISTS).exists()
     assert parts[2].missing
+
+
+def test_costs_computed_from_the_tables_stand_beside_those_cited():
+    rows = {name: [4.0, 3.0, 5.0, ""] for name in CITED} | {"people_told": [*[np.nan] * 3, "more"]}
+    table = pd.DataFrame.from_dict(
+        rows, orient="index", columns=["here", "lower", "upper", "needs"]
+    )
+    figures = {
+        name: _own(name, [], Language("en"), RetentionCosts(table, "13W"))
+        for name in ("acquire_over_keep", "people_told")
+    }
+    assert figures == {"acquire_over_keep": "4.00 (3.00–5.00)", "people_told": "not measured here"}

@@ -147,8 +147,9 @@ def test_every_declared_column_and_every_note_of_cdnow_has_both_languages(cdnow_
 
 def test_what_has_no_persian_is_marked_as_english(folder):
     persian = Language("fa")
-    said = persian.text("of_what", what="<b>", why=persian.told("Something <new>."))
-    assert said == '&lt;b&gt;: <span lang="en" dir="ltr">Something &lt;new&gt;.</span>'
+    said = persian.text("of_what", what="<۱>", why=persian.told("Something <new>."))
+    assert said == '&lt;۱&gt;: <span lang="en" dir="ltr">Something &lt;new&gt;.</span>'
+    assert persian.text("of_what", what="a", why="۱") == "\u2068a\u2069: ۱"  # set apart
     assert persian.told("") == ""
     assert persian.told("mbg_nbd fitted at 1998-07-01") == (
         "\u2068mbg_nbd\u2069 برازش‌شده در \u2068۱۳۷۷/۰۴/۱۰\u2069"

@@ -16,9 +16,9 @@ FEW = 4
 BUDGET = 2.0
 
 
-@pytest.fixture(scope="module")
-def world():
-    return simulate_world(300, seed=3, weeks=104)
+@pytest.fixture(scope="module", params=[300, pytest.param(500, marks=pytest.mark.torture)])
+def world(request):
+    return simulate_world(request.param, seed=3, weeks=104)
 
 
 @pytest.fixture(scope="module")

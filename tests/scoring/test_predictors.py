@@ -214,6 +214,7 @@ def test_null_columns_are_written_in_their_declared_types(alone, full, tmp_path)
     assert read_scores(tmp_path, scores["cutoff"].iloc[0])["contactable"].isna().all()
 
 
+LONG = pytest.mark.torture
 OPTIONAL = [column.name for column in TRANSACTIONS.columns if not column.required]
 
 
@@ -243,7 +244,7 @@ def a_tenth(frame: pd.DataFrame) -> pd.DataFrame:
     [
         ["acquisition_cost", "contactable"],
         [name for name in PEOPLE if name not in ("acquisition_cost", "contactable")],
-        *[pytest.param([name], marks=pytest.mark.torture) for name in PEOPLE],
+        *[pytest.param([name], marks=LONG) for name in PEOPLE],
     ],
     ids=str,
 )
@@ -390,7 +391,13 @@ def pyfunc(trained, tmp_path_factory) -> Any:
     return mlflow.pyfunc.load_model(str(folder / "model"))
 
 
-@pytest.mark.parametrize("left_out", [None, *OPTIONAL])
+@pytest.mark.parametrize(
+    "left_out",
+    [
+        pytest.param(name, marks=[] if name in (None, "quantity", "category") else [LONG])
+        for name in (None, *OPTIONAL)
+    ],
+)
 def test_every_optional_column_of_the_log_may_be_left_out(trained, pyfunc, left_out):
     """Of a bundle, and through the signature that MLflow enforces."""
     log = a_tenth(trained.log).astype({"quantity": "float64"}).drop(columns=left_out or [])

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crmml.exceptions import CrmmlError, DataError, NotFittedError, ParameterError
@@ -46,7 +46,6 @@ def test_cut_points_are_stored_and_not_taken_from_the_batch(values, tiers):
     pd.testing.assert_series_equal(share, tiers.pareto_share(values).iloc[:50])
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(-3, 6), min_size=1, max_size=60))
 def test_ties_stay_together_and_a_higher_value_is_never_in_a_lower_tier(numbers):
     values = series(numbers)

@@ -44,7 +44,6 @@ def world(n, m=6, seed=0):
     return risk * rate * value - cost, cost
 
 
-@settings(max_examples=60, deadline=None)
 @given(problems(), st.integers(0, 60).map(lambda k: k / 4))
 def test_equals_brute_force_under_a_budget(problem, budget):
     gain, cost = problem
@@ -55,7 +54,6 @@ def test_equals_brute_force_under_a_budget(problem, budget):
     assert answer.bound >= answer.value
 
 
-@settings(max_examples=60, deadline=None)
 @given(problems(5), st.integers(0, 40).map(lambda k: k / 4), st.data())
 def test_equals_brute_force_under_a_budget_and_capacities(problem, budget, data):
     gain, cost = problem
@@ -82,7 +80,6 @@ def test_value_and_bound_rise_with_the_budget_and_the_bound_is_concave(problem):
     assert (np.diff(price) <= 1e-9).all()
 
 
-@settings(max_examples=40, deadline=None)
 @given(problems(12), st.integers(0, 40).map(lambda k: k / 4))
 def test_buys_nothing_negative_and_nothing_dominated(problem, budget):
     gain, cost = problem

@@ -6,7 +6,7 @@ import mpmath as mp
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crmml.data.datasets import load_cdnow
@@ -238,7 +238,6 @@ def test_discounted_horizons_meet_their_limits():
 POSITIVE = st.floats(-3, 3).map(lambda power: float(10**power))
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     params=st.tuples(POSITIVE, POSITIVE, POSITIVE, POSITIVE),
     x=st.integers(0, 2000),

@@ -4,7 +4,7 @@ import mpmath as mp
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crmml.exceptions import (
@@ -76,7 +76,6 @@ def test_parameters_are_recovered_from_simulated_contracts():
 POSITIVE = st.floats(-2, 3).map(lambda power: float(10**power))
 
 
-@settings(max_examples=50, deadline=None)
 @given(alpha=POSITIVE, beta=POSITIVE, renewals=st.integers(0, 30))
 def test_probabilities_agree_with_each_other(alpha, beta, renewals):
     params, t = Params(alpha, beta), np.arange(31.0)

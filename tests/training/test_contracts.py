@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
 import pandas as pd
 import pytest
 
 import crmml
+from crmml.scoring.scorer import Scores
 from crmml.testing.simulate import simulate_world
 
 CONFIG = {
@@ -15,20 +20,34 @@ CONFIG = {
 }
 
 
-@pytest.fixture(scope="module")
-def world():
-    found = simulate_world(500, seed=2, weeks=110)
-    return {name: found.tables[name] for name in ("transactions", "subscriptions")}
+@dataclass(frozen=True)
+class Trained:
+    """The tables, the bundle that training made of them, their scores, and what was measured."""
+
+    tables: dict[str, Any]
+    bundle: crmml.ScoringBundle
+    scores: Scores
+    metrics: Collection[str]
 
 
-@pytest.fixture(scope="module")
-def result(world):
-    return crmml.train(CONFIG, world)
+@pytest.fixture(
+    scope="module",
+    params=["with all tables", pytest.param("with the log", marks=pytest.mark.torture)],
+)
+def trained(request, trained_shop) -> Trained:
+    """The shop that all tests share, or a log and contracts of settings of their own."""
+    if request.param == "with all tables":
+        shop = trained_shop
+        return Trained(shop.tables, shop.bundle, shop.scores, shop.metrics)
+    world = simulate_world(500, seed=2, weeks=110)
+    tables = {name: world.tables[name] for name in ("transactions", "subscriptions")}
+    result = crmml.train(CONFIG, tables)
+    return Trained(tables, result.bundle, result.scores, result.metrics)
 
 
-def test_contracts_are_columns_of_the_scores(result, world):
-    table = result.scores.table.set_index("customer_id")
-    ended = world["subscriptions"].set_index("customer_id")["ended_at"]
+def test_contracts_are_columns_of_the_scores(trained):
+    table = trained.scores.table.set_index("customer_id")
+    ended = trained.tables["subscriptions"].set_index("customer_id")["ended_at"]
     active = ended.index[ended.isna()]
     assert (table["contract_status"] == "active").sum() == table.index.isin(active).sum()
     said = table["contract_churn_probability"]
@@ -38,21 +57,20 @@ def test_contracts_are_columns_of_the_scores(result, world):
     assert (told["contract_value_lower"] <= told["contract_value_upper"]).all()
 
 
-def test_the_choice_gives_its_figures(result):
-    (first, *_) = result.contracts.notes
-    assert "ended within 12W" in first.text
-    assert "contract_rule_log_loss" in result.metrics
+def test_the_choice_gives_its_figures(trained):
+    manifest = trained.bundle.manifest
+    assert any(f"ended within {manifest.horizon}" in note.text for note in manifest.notes)
+    assert "contract_rule_log_loss" in trained.metrics
 
 
-def test_a_stored_bundle_scores_the_same(result, world):
-    again = crmml.ScoringBundle.from_files(result.bundle.to_files())
-    scores = crmml.score(again, world, result.scores.snapshot.cutoff)
-    pd.testing.assert_frame_equal(scores.table, result.scores.table)
+def test_a_stored_bundle_scores_the_same(trained):
+    again = crmml.ScoringBundle.from_files(trained.bundle.to_files())
+    scores = crmml.score(again, trained.tables, trained.scores.cutoff)
+    pd.testing.assert_frame_equal(scores.table, trained.scores.table)
 
 
-def test_without_the_table_the_columns_are_null_with_the_reason(result, world):
-    scores = crmml.score(
-        result.bundle, {"transactions": world["transactions"]}, result.scores.snapshot.cutoff
-    )
+def test_without_the_table_the_columns_are_null_with_the_reason(trained):
+    log = {"transactions": trained.tables["transactions"]}
+    scores = crmml.score(trained.bundle, log, trained.scores.cutoff)
     assert scores.table["contract_churn_probability"].isna().all()
     assert scores.absent["contract_status"] == "needs the table `subscriptions`"

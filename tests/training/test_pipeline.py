@@ -132,9 +132,10 @@ def test_a_stored_bundle_scores_like_the_one_in_memory(trained, tmp_path):
     pd.testing.assert_frame_equal(stored.score(trained.log), trained.bundle.score(trained.log))
 
 
-def test_a_customer_alone_gets_what_it_gets_in_the_batch(trained):
+@pytest.mark.parametrize("one_in", [200, pytest.param(20, marks=pytest.mark.torture)])
+def test_a_customer_alone_gets_what_it_gets_in_the_batch(trained, one_in):
     batch = trained.bundle.score(trained.log).set_index("customer_id")
-    for customer in batch.index[::200]:
+    for customer in batch.index[::one_in]:
         mine = trained.log[trained.log["customer_id"] == customer]
         alone = trained.bundle.score(mine).set_index("customer_id")
         # sums over a batch may differ in the last bit
@@ -196,8 +197,10 @@ def test_a_cutoff_outside_the_data_is_refused(cutoff, words, trained):
         training_cutoff(config, trained.result.tables)
 
 
-def test_the_number_of_threads_changes_no_bit(cdnow_eighth, tmp_path):
-    cdnow_eighth.to_csv(tmp_path / "log.csv", index=False)
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.torture)])
+def test_the_number_of_threads_changes_no_bit(whole, cdnow_eighth, tmp_path):
+    log = crmml.load_cdnow(sample=True) if whole else cdnow_eighth
+    log.to_csv(tmp_path / "log.csv", index=False)
     code = (
         "import crmml, hashlib\n"
         "config = {'data': {'transactions': {'path': 'log.csv'}},"

@@ -90,9 +90,9 @@ def _write(found: Differences, file: Path) -> None:
     from crmml.atomic import replacing
 
     aspects = found.aspects or ("tier",)
-    rows = -(-len(aspects) // 3)
-    figure = Figure(figsize=(13.0, 4.8 * rows), dpi=110, layout="constrained")
-    axes = figure.subplots(rows, min(len(aspects), 3), squeeze=False).ravel()
+    n_rows = -(-len(aspects) // 3)
+    figure = Figure(figsize=(15.0, 4.8 * n_rows), dpi=110, layout="constrained")
+    axes = figure.subplots(n_rows, min(len(aspects), 3), squeeze=False).ravel()
     for ax in axes[len(aspects) :]:
         ax.set_axis_off()
     for ax, aspect in zip(axes, aspects, strict=False):

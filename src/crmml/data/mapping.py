@@ -526,8 +526,6 @@ def _propose(
         evidence += _join_clock(columns, looks)
         doubts += _doubt_zeros(columns, figures)
     grain = _find_grain(table, columns, schema, date_format, evidence)
-    currencies = _currencies(table, columns, doubts)
-    sellers = _sellers(table, columns, doubts) if schema is TRANSACTIONS else {}
     used = {guess.column for guess in columns.values()}
     return Proposal(
         path=seen.data if isinstance(seen.data, Path) else Path(seen.name),
@@ -543,10 +541,10 @@ def _propose(
         date_format=date_format,
         grain=grain,
         amounts=amounts,
-        currencies=currencies,
+        currencies=_currencies(table, columns, doubts),
         needs_timezone=needs_timezone,
         without_amounts=counted,
-        sellers=sellers,
+        sellers=_sellers(table, columns, doubts),
         keep=revenue.keep if revenue else {},
         apart=revenue.apart if revenue else (),
         totals=revenue.totals if revenue else {},

@@ -232,7 +232,7 @@ INTERACTIONS = TableSchema(
             required=True,
             choices=INTERACTION_KINDS,
         ),
-        Column("channel", "text", "where it took place", adds=_NOT_YET),
+        Column("channel", "text", "where it took place", adds="figures by channel of contact"),
         Column("dimension", "text", "product, price, service, ...", adds="experience by dimension"),
         Column(
             "score",
@@ -250,7 +250,7 @@ INTERACTIONS = TableSchema(
             known_from="resolved_at",
         ),
         Column("cost", "money", "cost of the contact, currency", adds="profit", least=0),
-        Column("staff_id", "id", "who served", adds=_NOT_YET),
+        Column("staff_id", "id", "who served", adds="figures of staff in the scorecard"),
         Column("led_to_change", "flag", "a suggestion that was taken up", adds="strategic roles"),
         Column("referred_customer_id", "id", "who was referred", adds="strategic roles"),
         Column(
@@ -279,7 +279,7 @@ TREATMENTS = TableSchema(
             "probability of the action given",
             adds="in the profile: whether effects can be measured",
         ),
-        Column("experiment", "text", "the experiment it belongs to", adds=_NOT_YET),
+        Column("experiment", "text", "the experiment it belongs to", adds="strategy map"),
         Column("policy_version", "text", "the policy that chose it", adds=_NOT_YET),
     ),
     time="timestamp",

@@ -29,7 +29,7 @@ _HALF = 0.5 - 1e-9
 def name_categories(
     tables: Tables, cutoff: pd.Timestamp, own_seller: str | None = None
 ) -> tuple[str, ...]:
-    """Name the categories of which the house sold most lines before a cutoff, at most 8.
+    """Name the categories of which the house sold most lines before a cutoff, at most 8, sorted.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def name_categories(
     lines = lines.filter(lines.timestamp < cutoff, lines.category.notnull(), lines.category != "")
     counted = fetch(lines.group_by("category").agg(lines=lines.count()), ["category"])
     ranked = counted.sort_values("lines", ascending=False, kind="stable")["category"]
-    return tuple(str(name) for name in ranked.head(MOST_CATEGORIES))
+    return tuple(sorted(str(name) for name in ranked.head(MOST_CATEGORIES)))
 
 
 def iterate_wallets(

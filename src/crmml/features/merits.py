@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import ibis
 import pandas as pd
 
 from crmml.features.purchases import cents, fetch, sum_cents
@@ -36,8 +37,9 @@ def gather_merits(
     -------
     dict of str to Series
         On ``customer_id``, customers with one only: ``referrals_won`` and ``referral_value`` (net
-        spend to date of those who were won) where ``interactions`` have ``referred_customer_id``
-        and there is a log; ``suggestions_taken`` where they have ``led_to_change``.
+        spend to date of those who were won; without a log the fees of their contracts, a period
+        each) where ``interactions`` have ``referred_customer_id``; ``suggestions_taken`` where
+        they have ``led_to_change``.
     """
     rows = tables.get("interactions")
     found: dict[str, pd.Series[float]] = {}
@@ -46,10 +48,12 @@ def gather_merits(
     rows = rows.filter(rows.timestamp < cutoff)
     if "referred_customer_id" in rows.columns and "transactions" in tables:
         lines = own_lines(tables.transactions, own_seller)
-        won = _referrals_won(rows, lines.filter(lines.timestamp < cutoff))
-        table = fetch(won).set_index("customer_id").astype("float64")
-        found["referrals_won"] = table["referrals_won"]
-        found["referral_value"] = table["value"].rename("referral_value") / 100.0
+        found |= _won(_referrals_won(rows, lines.filter(lines.timestamp < cutoff)))
+    elif "referred_customer_id" in rows.columns and "subscriptions" in tables:
+        begun = tables["subscriptions"]
+        begun = begun.filter(begun.started_at < cutoff)
+        fee = begun.fee if "fee" in begun.columns else ibis.literal(0)
+        found |= _won(_referrals_won(rows, begun.mutate(timestamp=begun.started_at, amount=fee)))
     if "led_to_change" in rows.columns:
         taken = rows.filter((rows.kind == "suggestion") & rows.led_to_change.fill_null(False))
         counted = fetch(taken.group_by("customer_id").agg(suggestions_taken=taken.count()))
@@ -57,6 +61,12 @@ def gather_merits(
             "float64"
         )
     return found
+
+
+def _won(won: ir.Table) -> dict[str, pd.Series[float]]:
+    table = fetch(won).set_index("customer_id").astype("float64")
+    value = table["value"].rename("referral_value") / 100.0
+    return {"referrals_won": table["referrals_won"], "referral_value": value}
 
 
 def _referrals_won(rows: ir.Table, lines: ir.Table) -> ir.Table:

@@ -124,6 +124,9 @@ def _is(value: Any, hint: Any) -> bool:
     if _is_mapping(origin):
         good = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
         return good and all(_is(one, inside[1]) for one in value.values())
+    if origin is tuple and inside[-1] is not Ellipsis:
+        each = isinstance(value, (list, tuple)) and len(value) == len(inside)
+        return each and all(_is(one, of) for one, of in zip(value, inside, strict=True))
     if _is_list(origin):
         good = isinstance(value, (list, tuple))
         return good and all(_is(one, inside[0]) for one in value)

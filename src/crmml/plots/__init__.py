@@ -33,7 +33,14 @@ from crmml.plots.purchases import (
     plot_newcomer_effect,
     plot_tracking,
 )
-from crmml.plots.scorecard import plot_control_chart, plot_retention_worth
+from crmml.plots.scorecard import (
+    plot_control_chart,
+    plot_parts,
+    plot_retention_costs,
+    plot_retention_worth,
+    plot_sensitivity,
+)
+from crmml.plots.strategy import plot_strategy_map
 from crmml.plots.value import plot_pareto_curve, plot_tier_profile
 
 __all__ = [
@@ -59,11 +66,15 @@ __all__ = [
     "plot_new_customers",
     "plot_newcomer_effect",
     "plot_pareto_curve",
+    "plot_parts",
     "plot_pit_histogram",
     "plot_profit_curve",
     "plot_pyramids",
     "plot_reliability",
+    "plot_retention_costs",
     "plot_retention_worth",
+    "plot_sensitivity",
+    "plot_strategy_map",
     "plot_tier_profile",
     "plot_tracking",
     "plot_value_by_period",

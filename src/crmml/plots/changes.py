@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -133,8 +133,8 @@ def _draw_step(
     t = np.linspace(0.0, 1.0, 30)
     bend = 3 * t**2 - 2 * t**3
     x = step + half + t * (1.0 - _WIDTH)
-    for row, low, high in zip(bands.itertuples(), left[bands.index], right[bands.index],
-                              strict=True):  # fmt: skip
+    sides: Any = zip(bands.itertuples(), left[bands.index], right[bands.index], strict=True)
+    for row, low, high in sides:
         bottom = low + (high - low) * bend
         colour = colours.get(str(row.before), GREY)
         ax.fill_between(x, bottom, bottom + float(row.customers), color=colour, linewidth=0,
@@ -144,5 +144,6 @@ def _draw_step(
         sizes = bands.groupby(side)["customers"].sum()
         for c, size in sizes.items():
             if c in colours:
-                ax.bar(at, size, _WIDTH, bottom=lows[c], color=colours[str(c)], linewidth=0)
+                low = float(lows.loc[str(c)])
+                ax.bar(at, size, _WIDTH, bottom=low, color=colours[str(c)], linewidth=0)
     return float(bands["customers"].sum())

@@ -25,12 +25,17 @@ from crmml.plots.judgement import plot_calibration, plot_leaderboard, plot_relia
 from crmml.plots.monitoring import plot_buckets
 from crmml.plots.overview import plot_actions, plot_estimates, plot_frequencies, plot_months
 from crmml.plots.purchases import plot_holdout_by_frequency
-from crmml.plots.scorecard import plot_control_chart
+from crmml.plots.scorecard import plot_control_chart, plot_parts, plot_retention_costs
+from crmml.plots.strategy import plot_strategy_map
 from crmml.plots.style import BLUE, GREY, model_label, prepare_axes, say_empty
 from crmml.plots.value import plot_pareto_curve
+from crmml.scorecard.assessment import Assessment
 from crmml.scorecard.control_charts import ControlChart
+from crmml.scorecard.improvement import Improvement
 from crmml.scorecard.kpis import Scorecard
 from crmml.scorecard.monitor import Monitoring
+from crmml.scorecard.retention_costs import RetentionCosts
+from crmml.scorecard.strategy import StrategyMap
 from crmml.scoring.labelled import LabelledScores
 from crmml.scoring.scorer import Scores
 from crmml.segments.value_tier import compute_pareto_curve
@@ -186,3 +191,30 @@ def _(result: Scorecard, ax: Axes | None = None) -> Axes:
         ax = prepare_axes(ax, title="Scorecard", x="", y="")
         return say_empty(ax, "control charts need more than eight periods")
     return draw(shown[0], ax)
+
+
+@draw.register
+def _(result: StrategyMap, ax: Axes | None = None) -> Axes:
+    return plot_strategy_map(result.table, ax=ax)
+
+
+@draw.register
+def _(result: RetentionCosts, ax: Axes | None = None) -> Axes:
+    return plot_retention_costs(result.table, ax=ax)
+
+
+@draw.register
+def _(result: Improvement, ax: Axes | None = None) -> Axes:
+    return plot_parts(result.parts, title=f"What drove {result.kpi} of {result.group}", ax=ax)
+
+
+@draw.register
+def _(result: Assessment, ax: Axes | None = None) -> Axes:
+    known = result.table["score"].dropna()
+    ax = prepare_axes(ax, title="Assessment", x=f"score, 0 to {result.highest:g}", y="")
+    if known.empty:
+        return say_empty(ax, "no question has a score yet")
+    means = known.groupby(level="area", sort=False).mean()[::-1]
+    ax.barh(means.index, means.to_numpy(), color=BLUE)
+    ax.set_xlim(0, result.highest)
+    return ax

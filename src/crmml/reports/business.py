@@ -13,8 +13,10 @@ from crmml.features.periods import Period, measure_periods
 from crmml.reports.contents import Cell, Chart, Grid, Line, Section, Tone
 from crmml.reports.language import Language
 from crmml.reports.reading import Reported
+from crmml.reports.sections import needs_log
 from crmml.scorecard.control_charts import ControlChart
 from crmml.scorecard.kpis import KPIS, Kpi, Scorecard, compute_scorecard
+from crmml.scorecard.retention_costs import RetentionCosts, compute_retention_costs
 from crmml.scorecard.retention_economics import CITED
 from crmml.segments.cohorts import compute_cohort_retention
 
@@ -31,7 +33,10 @@ _MOST_GROUPS = 5
 """Groups of customers that a scorecard shows: the largest."""
 
 _MOST_CHARTS = 8
-"""Charts that a page shows; all that signal are told in words."""
+"""Charts that a page shows."""
+
+_MOST_TOLD = 12
+"""Charts with a signal that are told in words."""
 
 
 def measure_business(
@@ -99,7 +104,7 @@ def business_sections(
     own_seller : str, optional
     """
     if tables is None or "transactions" not in tables:
-        why = [w.text("needs_config")]
+        why = [needs_log(tables, w)]
         found = [Section(k, w.text(f"{k}_title"), missing=why) for k in ("scorecard", "control")]
         return [*found, economics(of, w)]
     try:
@@ -113,7 +118,7 @@ def business_sections(
         scorecard(of, card, w, period),
         control(card, w, period),
         cohorts(of, w, tables, period, own_seller),
-        economics(of, w),
+        economics(of, w, compute_retention_costs(tables, of.cutoff, own_seller=own_seller)),
     ]
 
 
@@ -160,7 +165,9 @@ def control(card: Scorecard, w: Language, period: Period) -> Section:
             signals=w.count(len(shown)),
         )
     ]
-    said += [_told(chart, w) for chart in shown]
+    said += [_told(chart, w) for chart in shown[:_MOST_TOLD]]
+    if len(shown) > _MOST_TOLD:
+        said.append(w.text("more_signals", signals=w.count(len(shown) - _MOST_TOLD)))
     draw = shown or [c for (name, _), c in card.charts.items() if name in ("retention", "revenue")]
     charts = [_drawn(chart, w) for chart in draw[:_MOST_CHARTS]]
     missing = [] if card.charts else [w.text("control_short", period=w.text(f"period_{period}"))]
@@ -194,14 +201,14 @@ def cohorts(
     return Section("cohorts", w.text("cohorts_title"), (), [grid])
 
 
-def economics(of: Reported, w: Language) -> Section:
+def economics(of: Reported, w: Language, costs: RetentionCosts | None = None) -> Section:
     """Show what a point of retention is worth, and the figures usually cited beside it."""
     rows = of.summary.get("economics") or []
     cited = [
         [
             Cell(w.text(f"cited_{name}"), name),
             Cell(_cited(name, one.low, one.high, w), one.low),
-            Cell(_own(name, rows, w), 0.0),
+            Cell(_own(name, rows, w, costs), 0.0),
             Cell(w.told(one.source), one.source),
         ]
         for name, one in CITED.items()
@@ -244,12 +251,17 @@ def _cited(name: str, low: float, high: float, w: Language) -> str:
     return write(low) if low == high else f"{write(low)}–{write(high)}"
 
 
-def _own(name: str, rows: list[dict[str, Any]], w: Language) -> str:
+def _own(name: str, rows: list[dict[str, Any]], w: Language, costs: RetentionCosts | None) -> str:
     """Return the figure of these data where they hold it."""
     total = next((row for row in rows if row["group"] == ALL), None)
     if name == "five_points" and total is not None:
         return w.share(_number(total["five_points"]))
-    return w.text("not_measured")
+    if costs is None or costs.table.loc[name, "needs"]:
+        return w.text("not_measured")
+    write = w.share if CITED[name].high <= 1.0 else w.number
+    ends = ("here", "lower", "upper")
+    here, lower, upper = (write(float(costs.table[end].loc[name])) for end in ends)
+    return f"{here} ({lower}–{upper})"
 
 
 def _cell(card: Scorecard, kpi: Kpi, group: str, w: Language) -> Cell:
@@ -260,7 +272,7 @@ def _cell(card: Scorecard, kpi: Kpi, group: str, w: Language) -> Cell:
     write = {"share": w.share, "currency": w.money}.get(kpi.unit, w.number)
     text = write(value)
     if change == change and change != 0.0:
-        text += f" ({'▲' if change > 0 else '▼'} {write(abs(change))})"
+        text += f"\n{'▲' if change > 0 else '▼'} {write(abs(change))}"
     chart = card.charts.get((kpi.name, group))
     tone: Tone = ""
     if chart is not None and (chart.step is not None or len(chart.signals)):

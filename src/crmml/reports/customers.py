@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from crmml.data.tables import Tables
 from crmml.exceptions import CensoredWindowError
 from crmml.features.windows import shifted
 from crmml.reports.contents import Cell, Grid, Section, Tone
+from crmml.reports.first_screen import why_not
 from crmml.reports.language import Language
 from crmml.reports.reading import Reported
-from crmml.reports.sections import tabulate
+from crmml.reports.sections import needs_log, tabulate
 from crmml.segments.experience import LEAST, compute_experience_importance
 from crmml.segments.taste import compute_product_market_map
 
@@ -30,10 +33,9 @@ def experience(
     """Show the zones of experience, and what each dimension of it goes with afterwards."""
     title = w.text("experience_title")
     if not of.has("experience_zone"):
-        why = w.told(of.why_null("experience_zone")) or w.text("not_scored")
-        return Section("experience", title, missing=[why])
+        return Section("experience", title, missing=[why_not(of, w, "experience_zone")])
     grids = [tabulate(of, w, "experience_zone", w.text("by_experience_zone"))]
-    lacking = w.text("importance_needs", why=w.text("needs_config"))
+    lacking = w.text("importance_needs", why=needs_log(tables, w))
     if tables is None or not {"transactions", "interactions"} <= set(tables):
         return Section("experience", title, (), grids, missing=[lacking])
     horizon = of.summary.get("horizon")
@@ -41,17 +43,17 @@ def experience(
         lacking = w.text("importance_needs", why=w.text("no_lists"))
         return Section("experience", title, (), grids, missing=[lacking])
     at = shifted(of.cutoff, horizon, -1)
-    known = of.since is not None and of.since <= at and len(of.tiers_before)
+    how: dict[str, Any] = {
+        "horizon": horizon,
+        "grain": of.summary.get("grain", "day"),
+        "n_boot": _DRAWS,
+    }
+    how |= {"own_seller": own_seller}
     try:
-        table = compute_experience_importance(
-            tables,
-            at,
-            segments=of.tiers_before if known else None,
-            horizon=horizon,
-            grain=of.summary.get("grain", "day"),
-            own_seller=own_seller,
-            n_boot=_DRAWS,
-        )
+        table = compute_experience_importance(tables, at, **how)
+        if of.since is not None and of.since <= at and len(of.tiers_before):
+            by_tier = compute_experience_importance(tables, at, segments=of.tiers_before, **how)
+            table = pd.concat([table, by_tier])
     except CensoredWindowError as error:
         lacking = w.text("importance_needs", why=w.told(str(error)))
         return Section("experience", title, (), grids, missing=[lacking])
@@ -108,7 +110,7 @@ def market(
     """Show which categories each segment buys more or less of than the whole base does."""
     title = w.text("market_title")
     if tables is None or "transactions" not in tables:
-        return Section("market", title, missing=[w.text("needs_config")])
+        return Section("market", title, missing=[needs_log(tables, w)])
     if "category" not in tables.transactions.columns:
         need = w.told("needs the column `category` of the table `transactions`")
         return Section("market", title, missing=[need])

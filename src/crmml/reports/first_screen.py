@@ -39,7 +39,7 @@ def acting(scores: pd.DataFrame) -> pd.DataFrame:
 def _worth(of: Reported, w: Language) -> str:
     horizon = _length(of, w, "value_horizon")
     if not of.has("clv"):
-        return w.text("worth_unknown", customers=w.count(len(of.scores)), why=_why(of, w, "clv"))
+        return w.text("worth_unknown", customers=w.count(len(of.scores)), why=why_not(of, w, "clv"))
     worth = w.text(
         "worth",
         customers=w.count(len(of.scores)),
@@ -56,15 +56,21 @@ def _worth(of: Reported, w: Language) -> str:
 
 def _leaving(of: Reported, w: Language) -> str:
     if not of.has("churn_probability"):
-        return w.text("leaving_unknown", why=_why(of, w, "churn_probability"))
+        return w.text("leaving_unknown", why=why_not(of, w, "churn_probability"))
     scores = of.scores
     best = scores[scores["value_tier"].isin(_BEST)] if "value_tier" in scores else scores
-    likely = best[best["churn_probability"] >= LIKELY]
-    value = float(likely["clv"].sum()) if of.has("clv") else float("nan")
     total = float(scores["clv"].sum()) if of.has("clv") else float("nan")
+    if w.contracts:  # few contracts are likelier than not to end: how many of them all is told
+        chance = best["churn_probability"]
+        number = float(chance.sum())
+        value = float((chance * best["clv"]).sum()) if of.has("clv") else float("nan")
+    else:
+        likely = best[best["churn_probability"] >= LIKELY]
+        number = len(likely)
+        value = float(likely["clv"].sum()) if of.has("clv") else float("nan")
     return w.text(
         "leaving",
-        likely=w.count(len(likely)),
+        likely=w.count(number),
         best=w.count(len(best)),
         horizon=_length(of, w, "horizon"),
         value=w.money(value),
@@ -74,7 +80,7 @@ def _leaving(of: Reported, w: Language) -> str:
 
 def _doing(of: Reported, w: Language) -> str:
     if not of.has("recommended_action"):
-        return w.text("doing_unknown", why=_why(of, w, "recommended_action"))
+        return w.text("doing_unknown", why=why_not(of, w, "recommended_action"))
     rows = acting(of.scores)
     if rows.empty:
         return w.text("doing_nothing")
@@ -126,5 +132,8 @@ def _length(of: Reported, w: Language, name: str) -> str:
     return w.length(length) if length else w.text("its_horizon")
 
 
-def _why(of: Reported, w: Language, column: str) -> str:
+def why_not(of: Reported, w: Language, column: str) -> str:
+    """Say why a column is not there, as far as that is known."""
+    if w.contracts and column not in of.scores:
+        return w.told("needs the table `transactions`")
     return w.told(of.why_null(column)) or w.text("not_scored")

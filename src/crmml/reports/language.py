@@ -22,6 +22,7 @@ Lang: TypeAlias = Literal["en", "fa"]
 
 _UNKNOWN = "–"
 _DAY = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
+_LATIN = re.compile("[A-Za-z]")
 _FIGURE = re.compile(r"\d[\d.,]*%?")
 _PERSIAN = str.maketrans({",": "٬", ".": "٫", "%": "٪"})
 
@@ -73,6 +74,8 @@ class Language:
         words = _words(self.code)
         own = words.get(f"contract_{key}") if self.contracts else None
         form = str(own or words[key])
+        if self.code == "fa":
+            figures = {name: _apart(figure) for name, figure in figures.items()}
         if any(isinstance(figure, Markup) for figure in figures.values()):
             form = Markup(form)  # noqa: S704  (our own words; what is put in is escaped)
         return form.format(**figures)
@@ -172,8 +175,15 @@ class Language:
         written = form.format(value).replace("-", "\N{MINUS SIGN}")
         if self.code == "en":
             return written
-        sign = "\N{LEFT-TO-RIGHT MARK}" if written.startswith("\N{MINUS SIGN}") else ""
-        return sign + self.figures(written.translate(_PERSIAN))
+        persian = self.figures(written.translate(_PERSIAN))
+        return f"\u2066{persian}\u2069" if persian.startswith("\N{MINUS SIGN}") else persian
+
+
+def _apart(figure: Any) -> Any:
+    """Set a text with Latin letters apart, so that it does not turn the figures beside it."""
+    if isinstance(figure, Markup) or not isinstance(figure, str) or not _LATIN.search(figure):
+        return figure
+    return figure if figure.startswith(("\u2066", "\u2068")) else f"\u2068{figure}\u2069"
 
 
 @cache

@@ -31,6 +31,7 @@ from crmml.reports.sections import (
     portfolio,
     tiers,
 )
+from crmml.reports.strategy import strategy
 
 if TYPE_CHECKING:
     from crmml.scorecard.monitor import Monitoring
@@ -154,6 +155,7 @@ def _make(of: Reported, lang: Lang, tables: Tables | None, own_seller: str | Non
         *(make(of, language, tables, own_seller) for make in (experience, market)),
         actions(of, language),
         *business_sections(of, language, tables, own_seller),
+        strategy(of, language, tables, own_seller),
         *(make(of, language) for make in (models, data_quality, glossary)),
     )
     return Page(_render(of, language, sections), sections, of.cutoff)

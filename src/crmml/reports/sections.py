@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from crmml.data.tables import Tables
 from crmml.reports.contents import Cell, Grid, Section
-from crmml.reports.first_screen import LIKELY, acting
+from crmml.reports.first_screen import LIKELY, acting, why_not
 from crmml.reports.language import Language
 from crmml.reports.reading import Reported
 from crmml.reports.totals import sum_tiers, tier_table
@@ -18,9 +19,6 @@ from crmml.segments.value_tier import REFERENCE_SHARE_OF_VALUE, TIERS
 
 FIELDS = ("keep", "repair", "grow", "let_go")
 """Fields of the map of value and risk."""
-
-RISKS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Borders between the fields of risk on the map."""
 
 _GROUPS = ("taste_segment", "strategic_role", "group")
 
@@ -69,44 +67,59 @@ def portfolio(of: Reported, w: Language) -> Section:
     if not (of.has("value_tier") and of.has("churn_probability")):
         return _absent(of, w, "portfolio", "churn_probability")
     scores = of.scores
-    field = pd.cut(scores["churn_probability"], RISKS, include_lowest=True, labels=False)
+    high = high_risk(scores, w)
+    borders = (0.0, high / 2, high, *((0.75,) if high == LIKELY else (2 * high,)), 1.0)
+    field = pd.cut(scores["churn_probability"], borders, include_lowest=True, labels=False)
     counts = pd.crosstab(scores["value_tier"], field).reindex(
-        index=list(TIERS), columns=range(len(RISKS) - 1), fill_value=0
+        index=list(TIERS), columns=range(len(borders) - 1), fill_value=0
     )
     most = max(int(counts.to_numpy().max()), 1)
     heads = [w.text("tier"), *(f"{w.share(a, 0)}–{w.share(b, 0)}" for a, b in
-                               pairwise(RISKS))]  # fmt: skip
+                               pairwise(borders))]  # fmt: skip
     rows = [
         [Cell(str(tier), str(tier)), *(Cell(w.count(n), n, bar=n / most) for n in line)]
         for tier, line in zip(counts.index, counts.to_numpy().tolist(), strict=True)
     ]
     grids = [
         Grid(w.text("portfolio_grid"), heads, rows, w.text("portfolio_note")),
-        _fields(of, w),
+        _fields(of, w, high),
         _postures(w),
     ]
     missing = []
     if of.before is None or not {"value_tier", "churn_probability"} <= set(of.before):
         missing.append(w.text("flows_need"))
     else:
-        now = of.scores.assign(field=_field(of.scores))
-        before = of.before.assign(field=_field(of.before))
+        now = of.scores.assign(field=_field(of.scores, high))
+        before = of.before.assign(field=_field(of.before, high))
         grids.append(_flows(of, now, before, w, "field", w.text("flows_fields")))
         grids.append(_flows(of, now, before, w, "value_tier", w.text("flows_tiers")))
     return Section("portfolio", w.text("portfolio_title"), (), grids, missing=missing)
 
 
-def _field(scores: pd.DataFrame) -> pd.Series[str]:
+def needs_log(tables: Tables | None, w: Language) -> str:
+    """Say what a section needs that rests on the log."""
+    return w.text("needs_config") if tables is None else w.told("needs the table `transactions`")
+
+
+def high_risk(scores: pd.DataFrame, w: Language) -> float:
+    """Return the probability from which on a risk counts as high.
+
+    Of contracts, of which few are likelier than not to end, it is twice the mean.
+    """
+    return LIKELY if not w.contracts else min(LIKELY, 2 * float(scores["churn_probability"].mean()))
+
+
+def _field(scores: pd.DataFrame, high: float) -> pd.Series[str]:
     """Return the field of the map of value and risk in which each customer stands."""
-    valuable, risky = scores["value_tier"].isin(["A", "B"]), scores["churn_probability"] >= LIKELY
+    valuable, risky = scores["value_tier"].isin(["A", "B"]), scores["churn_probability"] >= high
     named = np.select([valuable & risky, valuable, risky], ["repair", "keep", "let_go"], "grow")
     known = scores["value_tier"].notna() & scores["churn_probability"].notna()
     return pd.Series(named, scores.index, dtype="str").where(known)
 
 
-def _fields(of: Reported, w: Language) -> Grid:
+def _fields(of: Reported, w: Language, high: float) -> Grid:
     """Say of each field how many stand in it, what they are worth and what to do."""
-    scores = of.scores.assign(field=_field(of.scores))
+    scores = of.scores.assign(field=_field(of.scores, high))
     value = "clv" if of.has("clv") else "churn_probability"
     by = scores.groupby("field")[value]
     sizes, sums = by.size().to_dict(), by.sum().to_dict()
@@ -133,7 +146,7 @@ def churn(of: Reported, w: Language) -> Section:
     if not of.has("churn_probability"):
         return _absent(of, w, "churn", "churn_probability")
     p = of.scores["churn_probability"]
-    likely = w.count((p >= LIKELY).sum())
+    likely = w.count(float(p.sum()) if w.contracts else (p >= LIKELY).sum())
     sentence = w.text(
         "churn_say", mean=w.share(float(p.mean())), likely=likely, customers=w.count(len(p))
     )
@@ -173,7 +186,7 @@ def groups(of: Reported, w: Language) -> Section:
             grids.append(tabulate(of, w, name, w.text(f"by_{name}")))
     missing = [
         w.text("of_what", what=w.text(f"by_{name}"),
-               why=w.told(of.why_null(name)) or w.text("not_scored"))
+               why=why_not(of, w, name))
         for name in _GROUPS if not of.has(name)
     ]  # fmt: skip
     return Section("groups", w.text("groups_title"), said, grids, missing=missing)
@@ -217,10 +230,12 @@ def models(of: Reported, w: Language) -> Section:
     served = of.summary.get("served", {})
     if not served:
         return Section("models", w.text("models_title"), missing=[w.text("no_lists")])
-    known = (("churn_auc", "auc"), ("churn_mean_error", "mean"), ("spend_bias", "bias"),
-             ("purchases_bias", "purchases_bias"), ("pit_80", "coverage"))  # fmt: skip
+    known = {
+        **{"churn_auc": "auc", "contract_auc": "auc", "churn_mean_error": "mean"},
+        **{"spend_bias": "bias", "purchases_bias": "purchases_bias", "pit_80": "coverage"},
+    }
     said = []
-    for metric, key in known:
+    for metric, key in known.items():
         if f"served_{metric}" in served:
             value, low, high = served[f"served_{metric}"]
             about = {"low": w.share(low), "high": w.share(high)}
@@ -324,7 +339,7 @@ def _headings(w: Language, keys: Sequence[str]) -> list[str]:
 
 
 def _absent(of: Reported, w: Language, key: str, column: str) -> Section:
-    why = w.told(of.why_null(column)) or w.text("not_scored")
+    why = why_not(of, w, column)
     return Section(key, w.text(f"{key}_title"), missing=[why])
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from crmml.scorecard.control_charts import LEAST_BASELINE, ControlChart, control_chart
-from crmml.scorecard.realised import MEASURES
+from crmml.scorecard.realised import ENDS, MEASURES
 from crmml.scorecard.shifts import holm
 
 CURRENT = "current"
@@ -28,6 +28,7 @@ _WORDS = {
     "churn": "customers who leave",
     "purchases": "purchases",
     "spend": "spend",
+    **{name: name.replace("contract_end_", "contracts ended, ") for name in ENDS},
 }
 
 

@@ -333,7 +333,7 @@ def _step(
     ``alpha`` is of one comparison, and there are as many as watched periods.
     """
     weights = np.ones(len(x)) if sizes is None else sizes / sizes.mean()
-    found = [_difference(x, weights, k) for k in range(first, len(x))]
+    found = [mean_difference(x, weights, k) for k in range(first, len(x))]
     best = int(np.argmax([abs(difference / error) for _, _, difference, error in found]))
     before, after, difference, error = found[best]
     df = len(x) - 2
@@ -344,7 +344,9 @@ def _step(
     return Step(periods[first + best], before, after, difference - half, difference + half)
 
 
-def _difference(x: FloatArray, weights: FloatArray, k: int) -> tuple[float, float, float, float]:
+def mean_difference(
+    x: FloatArray, weights: FloatArray, k: int
+) -> tuple[float, float, float, float]:
     """Return the means before and from ``k`` on, their difference and its standard error."""
     early, late = weights[:k], weights[k:]
     before = float(np.average(x[:k], weights=early))

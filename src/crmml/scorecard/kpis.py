@@ -17,6 +17,7 @@ from scipy.stats import beta, gamma
 
 from crmml.card import Card, Result, listed
 from crmml.exceptions import ParameterError, TooLittleDataError
+from crmml.scorecard.assessment import Assessment
 from crmml.scorecard.control_charts import ControlChart, control_chart
 
 Perspective: TypeAlias = Literal["financial", "customer", "marketing", "sales", "service", "staff"]
@@ -140,12 +141,15 @@ class Scorecard(Result):
         Figures that cannot be given, and which data they need.
     period : Timestamp
         The newest whole period.
+    assessment : Assessment or None
+        A sheet that was filled in by hand, see :func:`crmml.scorecard.read_assessment`.
     """
 
     table: pd.DataFrame
     charts: Mapping[tuple[str, str], ControlChart]
     missing: Mapping[str, str]
     period: pd.Timestamp
+    assessment: Assessment | None = None
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the table."""
@@ -158,6 +162,7 @@ class Scorecard(Result):
             ("charts", f"{len(self.charts)}, of which {len(self.signals)} signal"),
             *(("changed", chart.sentence()) for chart in self.signals[:6]),
             *((f"missing: {name}", f"needs {why}") for name, why in [*self.missing.items()][:4]),
+            *(() if self.assessment is None else (("assessed", repr(self.assessment)),)),
             ("more", "to_pandas() is the table, charts[kpi, group].plot() a chart"),
         ]
         return Card(f"Scorecard of the period from {self.period.date()}", tuple(rows))
@@ -178,6 +183,7 @@ def compute_scorecard(
     fixed: Collection[str] = (),
     baseline: int | None = None,
     false_alarm: float = 0.05,
+    assessment: Assessment | None = None,
 ) -> Scorecard:
     """Make a scorecard.
 
@@ -201,6 +207,8 @@ def compute_scorecard(
         :func:`crmml.scorecard.control_charts.control_chart`.
     false_alarm : float
         Chance of any false signal over all charts.
+    assessment : Assessment, optional
+        Shown beside the figures.
 
     Returns
     -------
@@ -241,7 +249,7 @@ def compute_scorecard(
             continue
         charts[kpi.name, group] = chart
     newest = measured.index.get_level_values("period").max()
-    return Scorecard(table, charts, missing, newest)
+    return Scorecard(table, charts, missing, newest, assessment)
 
 
 def _with_values(
@@ -265,7 +273,7 @@ def _of(measured: pd.DataFrame, group: Hashable) -> pd.DataFrame:
 
 
 def _row(kpi: Kpi, group: str, of: pd.DataFrame, target: float | None) -> dict[str, object]:
-    values = _values(kpi, of)
+    values = values_of(kpi, of)
     lower, upper = _interval(kpi, of.iloc[-1])
     before = float(values.iloc[-2]) if len(values) > 1 else np.nan
     return {
@@ -282,7 +290,8 @@ def _row(kpi: Kpi, group: str, of: pd.DataFrame, target: float | None) -> dict[s
     }
 
 
-def _values(kpi: Kpi, of: pd.DataFrame) -> pd.Series[float]:
+def values_of(kpi: Kpi, of: pd.DataFrame) -> pd.Series[float]:
+    """Return a figure by period, missing where nobody stands behind it."""
     above = of[kpi.above].astype(float)
     if kpi.below is None:
         return above
@@ -308,13 +317,15 @@ def _chart(
     charts: int,
 ) -> ControlChart:  # fmt: skip
     of = _of(measured, group)
-    values = _values(kpi, of)
+    values = values_of(kpi, of)
     sizes = None
     kind: Literal["share", "rate", "individuals"] = "individuals"
     if kpi.below is not None and (kpi.unit == "share" or kpi.unit == "rate"):
         kind = kpi.unit
         sizes = of[kpi.below].astype(float)
         values = values.where(sizes >= _LEAST_BEHIND)
+    if baseline is not None and values.notna().sum() <= baseline < len(values):
+        raise TooLittleDataError(f"{kpi.name} of {group} is known in no more than the baseline")
     return control_chart(
         values,
         sizes,

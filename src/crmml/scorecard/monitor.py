@@ -16,11 +16,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crmml._typing import Grain
 from crmml.card import Card, Result, listed
 from crmml.config import Config, load_config
 from crmml.data.tables import Tables, open_tables
 from crmml.exceptions import DataError, ParameterError, StorageError
+from crmml.features.contracts import (
+    CAUSES,
+    build_contract_outcomes,
+    build_contracts,
+    contract_span,
+)
 from crmml.features.labels import build_outcomes
 from crmml.features.purchases import check_grain
 from crmml.features.windows import Window, end_of_observation
@@ -155,6 +160,7 @@ class _Released:
     value: Window | None
     grain: Any
     own_seller: str | None
+    contracts: Mapping[str, Any]
 
 
 @dataclass
@@ -180,7 +186,8 @@ def monitor(
     scores : str or Path
         Folder (Parquet) or DuckDB file that ``crmml score`` wrote.
     data : Config, path of a configuration (.yaml), Tables, or a log
-        Data that go on after the scores.
+        Data that go on after the scores. Where they hold contracts and no log, ends are compared,
+        in all and by cause.
     horizon, value_horizon : str, optional
         Of scores that have no lists beside them to tell it (in ``_lists``), such as ``"13W"``.
     false_alarm : float
@@ -199,7 +206,7 @@ def monitor(
     ParameterError
         If a setting is out of range, or the horizon of a score set is not known.
     MissingTableError
-        If the data hold no log of transactions.
+        If the data hold neither a log of transactions nor contracts.
 
     Notes
     -----
@@ -212,7 +219,8 @@ def monitor(
     if not tolerance > 0.0:
         raise ParameterError("tolerance", "> 0", tolerance)
     config, tables = _opened(data)
-    tables.transactions  # noqa: B018 - purchases are what scores are compared with
+    if "subscriptions" not in tables or "transactions" in tables:
+        tables.transactions  # noqa: B018 - purchases are what scores are compared with
     cutoffs = list_cutoffs(scores)
     if not cutoffs:
         raise StorageError(f"there are no scores in {scores} (Parquet, or a .duckdb file)")
@@ -273,6 +281,9 @@ def _release(
         None if far is None else Window(cutoff, far),
         grain,
         own,
+        {}
+        if config is None
+        else {"period": config.contracts.period, "grace": config.contracts.grace},
     )
 
 
@@ -292,13 +303,40 @@ def _look_at(scores: str | Path, released: list[_Released], tables: Tables) -> _
             found.shifts.append(_shift(earlier, table, one.cutoff, of, against, by != version))
         kept.setdefault("first", (table, one.cutoff, version))
         kept["previous"] = (table, one.cutoff, version)
-        if _closed(one.gap, one.grain, tables) and _closed(one.window, one.grain, tables):
+        if _closed(one.gap, one, tables) and _closed(one.window, one, tables):
             _judge(found, one, version, table, tables)
     return found
 
 
-def _closed(window: Window, grain: Grain, tables: Tables) -> bool:
-    return window.closes <= end_of_observation(tables.last_timestamp, grain)
+def _by_contract(tables: Tables) -> bool:
+    """Whether contracts are all that is known: then ends are compared, and not purchases."""
+    return "transactions" not in tables
+
+
+def _last(tables: Tables) -> pd.Timestamp:
+    return contract_span(tables)[1] if _by_contract(tables) else tables.last_timestamp
+
+
+def _closed(window: Window, one: _Released, tables: Tables) -> bool:
+    closes = window.closes
+    if _by_contract(tables) and (grace := one.contracts.get("grace")):
+        closes = Window(closes, grace).closes  # an end that is renewed in it was none
+    return closes <= end_of_observation(_last(tables), one.grain)
+
+
+def _happened(one: _Released, tables: Tables) -> pd.DataFrame:
+    """Return what came of each customer, or of each contract, in the window of a score set."""
+    if _by_contract(tables):
+        known = build_contracts(tables.before(one.cutoff), one.cutoff, **one.contracts)
+        grace = one.contracts.get("grace")
+        found = build_contract_outcomes(tables, known, str(one.window.horizon), grace=grace)
+        ends = {f"contract_end_{cause}": found["cause"] == cause for cause in CAUSES}
+        return pd.DataFrame({"churned": found["churned"], **ends}).astype("float64")
+    how: dict[str, Any] = {"grain": one.grain, "own_seller": one.own_seller}
+    outcomes = build_outcomes(tables, one.window, **how)
+    if one.gap != one.window:
+        outcomes["churned"] = build_outcomes(tables, one.gap, **how)["churned"]
+    return outcomes
 
 
 def _shift(
@@ -325,10 +363,7 @@ def _judge(
     found: _Found, one: _Released, version: str, table: pd.DataFrame, tables: Tables
 ) -> None:
     """Compare one score set with what happened in its window."""
-    how: dict[str, Any] = {"grain": one.grain, "own_seller": one.own_seller}
-    outcomes = build_outcomes(tables, one.window, **how)
-    if one.gap != one.window:
-        outcomes["churned"] = build_outcomes(tables, one.gap, **how)["churned"]
+    outcomes = _happened(one, tables)
     outcomes = outcomes.set_axis(outcomes.index.astype(table.index.dtype))
     known = table.index.intersection(outcomes.index)
     if known.empty:
@@ -345,7 +380,13 @@ def _judge(
         "unmatched": len(table) + len(outcomes) - 2 * len(known), **judge(scored, happened),
         "clv_bias": float("nan"), "clv_coverage": float("nan"),
     }  # fmt: skip
-    if one.value is not None and _closed(one.value, one.grain, tables) and "clv" in scored:
+    if (
+        one.value is not None
+        and not _by_contract(tables)
+        and _closed(one.value, one, tables)
+        and "clv" in scored
+    ):
+        how: dict[str, Any] = {"grain": one.grain, "own_seller": one.own_seller}
         margin = build_outcomes(tables, one.value, **how)["margin"]
         margin = margin.set_axis(margin.index.astype(table.index.dtype)).loc[known]
         earned = margin.to_numpy(dtype=np.float64)
@@ -370,14 +411,19 @@ def _notes(
     if due:
         yield (
             f"{len(due)} of {len(released)} score set(s) wait for the end of their outcome window; "
-            f"the next closes on {min(due).date()}, the data end on {tables.last_timestamp.date()}"
+            f"the next closes on {min(due).date()}, the data end on {_last(tables).date()}"
         )
     if not charts:
         yield (
             "no control chart yet: it needs more than 8 closed windows that do not overlap, and "
             "there are fewer"
         )
-    if found.windows:
+    if found.windows and _by_contract(tables):
+        yield (
+            "contracts: ends are compared, in all and by cause; there is no rule to rank against, "
+            "and what an active contract will yet bring is not judged"
+        )
+    elif found.windows:
         yield (
             "coverage is the literal share of customers inside their interval, not a randomised "
             "PIT: counts that are mostly zero lie inside more often than the nominal 80 %"
@@ -390,8 +436,8 @@ def _notes(
             )
         else:
             yield "CLV is discounted and the margin it is compared with is not: it raises no alarm"
-        if any(row["unmatched"] for row in found.windows):
-            yield "customers that only the scores or only the data know are left out (unmatched)"
+    if any(row["unmatched"] for row in found.windows):
+        yield "customers that only the scores or only the data know are left out (unmatched)"
     if any(part.empty for part in found.shifts):
         yield "two score sets share too few customers of one age, so their columns go uncompared"
 

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from crmml._typing import FloatArray
+from crmml.features.contracts import CAUSES
 from crmml.metrics.calibration import expected_calibration_error
 from crmml.metrics.classification import brier_score
 from crmml.metrics.counts import interval_coverage
@@ -23,10 +24,14 @@ from crmml.metrics.ranking import top_share_lift
 MEASURES = ("churn", "purchases", "spend")
 """What is compared: who did not buy, how often, and for how much."""
 
+ENDS = tuple(f"contract_end_{cause}" for cause in CAUSES)
+"""Of contracts also: whose contract ended, by cause."""
+
 NEEDED = (
     *("customer_id", "churn_probability", "probability_no_purchase", "inactivity", "T"),
     *("expected_purchases", "expected_spend", "purchases_lower", "purchases_upper"),
     *("clv", "clv_lower", "clv_upper", "value_tier", "lifecycle_stage", "group", "model_version"),
+    *ENDS,
 )
 """Columns of scores that the comparison reads, where they are there."""
 
@@ -47,7 +52,7 @@ def compare_groups(scores: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame
         Keyed by customer; the columns of :data:`NEEDED` that there are.
     outcomes : DataFrame
         The same customers in the same order: ``purchases``, ``spend``, and ``churned`` (0 or 1) of
-        the window that churn is about.
+        the window that churn is about; of contracts ``churned`` and those of :data:`ENDS`.
 
     Returns
     -------
@@ -64,8 +69,10 @@ def compare_groups(scores: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame
     done = {"churn": _number(outcomes, "churned"), "purchases": _number(outcomes, "purchases"),
             "spend": _number(outcomes, "spend")}  # fmt: skip
     groups = {"all": pd.Series("all", scores.index), **_groups(scores, probability)}
+    for cause in ENDS:
+        predictions[cause], done[cause] = _number(scores, cause), _number(outcomes, cause)
     parts = []
-    for measure in MEASURES:
+    for measure in (*MEASURES, *ENDS):
         predicted, realised = predictions[measure], done[measure]
         known = ~np.isnan(predicted) & ~np.isnan(realised)
         if not known.any():
@@ -216,19 +223,20 @@ def _table(
 ) -> pd.DataFrame:
     frame = pd.DataFrame({"p": predicted, "y": realised, "gap": realised - predicted})
     frame["squared"] = frame["gap"] ** 2
-    frame["buyers"] = realised > 0 if measure != "churn" else 0.0
-    if measure == "churn":
+    chance = measure == "churn" or measure in ENDS
+    frame["buyers"] = 0.0 if chance else realised > 0
+    if chance:
         frame["variance"] = predicted * (1.0 - predicted)
     by = frame.groupby(names.to_numpy(), sort=True, observed=True)
     sums, n = by.sum(), by.size().astype(float)
-    if measure == "churn":  # under the probabilities themselves
+    if chance:  # under the probabilities themselves
         variance, events = sums["variance"], sums["variance"]
     else:
         variance = (sums["squared"] - sums["gap"] ** 2 / n) * n / (n - 1.0).clip(lower=1.0)
         events = sums["buyers"] / (1.0 if measure == "purchases" else 5.0)
     error = variance.clip(lower=0.0) ** 0.5 / n
     mean, gap = sums["p"] / n, sums["gap"] / n
-    base = mean.clip(upper=1.0 - mean) if measure == "churn" else mean.abs()
+    base = mean.clip(upper=1.0 - mean) if chance else mean.abs()
     z = gap / pd.Series(error, n.index).where(error > 0)
     speaks = (n >= _LEAST_CUSTOMERS) & (events >= _LEAST_EVENTS)
     values: Mapping[str, Any] = {

@@ -26,6 +26,7 @@ SCORES = frozenset(
         *("probability_no_purchase", "expected_spend", "probability_alive"),
         *("churn_probability", "residual_value", "clv", "clv_lower", "clv_upper"),
         *("net_clv", "net_clv_lower", "net_clv_upper", "upgrade_probability"),
+        *("contract_churn_probability", "contract_value"),
         *("tier_by_value", "value_tier", "lifecycle_stage", "loyalty_class"),
     )
 )
@@ -35,6 +36,7 @@ INPUTS = frozenset(
     (
         *("frequency", "recency", "monetary_value", "inactivity", "net_spend"),
         *("purchase_trend", "customer_profitability", "margin_to_date"),
+        *("contract_plan", "contract_fee", "contract_complaints"),
         *("margin_ratio", "group", "contactable", "experience_zone", "taste_segment"),
     )
 )

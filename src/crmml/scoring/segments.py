@@ -128,7 +128,12 @@ class Roles:
         return (
             Output("strategic_role", "text", "", "roles beside value, parted by commas; or null"),
             Output("referrals_won", "number", "customers", "referrals that became customers"),
-            Output("referral_value", "number", "currency", "net spend to date of those"),
+            Output(
+                "referral_value",
+                "number",
+                "currency",
+                "net spend to date of those, or fees a period",
+            ),
             Output("suggestions_taken", "number", "suggestions", "that led to a change"),
             Output("volume_52w", "number", "currency", "net spend of the last 52 weeks"),
         )
@@ -202,6 +207,21 @@ class TasteSegment:
     outputs: ClassVar[tuple[Output, ...]] = (
         Output("taste_segment", "text", "", "customers who buy alike, by what sets them apart"),
     )
+
+    def describe(self) -> str:
+        """Say how many tastes were found and how stable they are, or why there are none."""
+        found = self.segments
+        if found is None:
+            return f"no tastes are told apart: {self.why}"
+        number = len(found.names_)
+        agree = found.stability_.get(number, max(found.stability_.values()))
+        tried = ", ".join(f"{k}: {value:.2f}" for k, value in sorted(found.stability_.items()))
+        return (
+            f"{number} tastes are told apart ({'; '.join(found.names_)}): on halves of the "
+            f"customers they agree to {agree:.2f} (adjusted "
+            f"Rand index by their number: {tried}); shares of categories vary "
+            f"{found.dispersion_:.2f} times as much as by chance"
+        )
 
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Weigh the tastes in each customer's lines, once for all customers."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
@@ -164,7 +164,7 @@ def _sets(
             yield at, read_scores(scores, at, [KEY, *columns])
         return
     for one in scores:
-        table = one.table if isinstance(one, Scores) else one
+        table = cast(pd.DataFrame, one.table if isinstance(one, Scores) else one)
         if missing := [name for name in (KEY, "cutoff") if name not in table]:
             raise MissingColumnsError(missing, map(str, table.columns), table="scores")
         if len(table):
@@ -174,7 +174,8 @@ def _sets(
 def _long(
     counted: pd.DataFrame, column: str, earlier: pd.Timestamp, later: pd.Timestamp
 ) -> pd.DataFrame:
-    rows = counted.stack().rename("customers").reset_index()
+    stacked = cast("pd.Series[Any]", counted.stack())
+    rows = stacked.to_frame("customers").reset_index()
     for name, value in (("later", later), ("earlier", earlier), ("column", column)):
         rows.insert(0, name, value)
     return rows

@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from crmml.tracking.runs import Experiment, _log_artifacts, translate_errors
+from crmml.tracking.unfinished import settle, sweep_killed, tags_of_this_process
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +50,8 @@ def log_monitoring(
     Returns
     -------
     str
-        The id of the run. Its metrics have a step for each closed window.
+        The id of the run. Its metrics have a step for each closed window. A run that was killed
+        before it ended is marked as such by the next monitoring or training of this host.
 
     Raises
     ------
@@ -58,9 +60,9 @@ def log_monitoring(
     """
     client = MlflowClient(experiment.uri)
     with translate_errors(experiment.uri):
-        begun = client.create_run(
-            experiment.id, run_name=f"{name} monitoring", tags={KIND: "monitoring"}
-        )
+        sweep_killed(client, experiment.id)
+        tags = {KIND: "monitoring", **tags_of_this_process(None)}
+        begun = client.create_run(experiment.id, run_name=f"{name} monitoring", tags=tags)
         run_id = begun.info.run_id
         try:
             client.log_batch(
@@ -80,7 +82,9 @@ def log_monitoring(
             stopped = isinstance(error, KeyboardInterrupt)
             with suppress(MlflowException):  # the first error is the one to tell
                 client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
+                settle(client, run_id)
             raise
+        settle(client, run_id)
     return str(run_id)
 
 

@@ -1,4 +1,4 @@
-"""What killed trainings left in MLflow: runs are ended, versions undone or completed."""
+"""What killed runs left in MLflow: runs are ended, versions undone or completed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def tags_of_this_process(shelf: Path | None) -> dict[str, str]:
 
 
 def settle(client: MlflowClient, run_id: str) -> None:
-    """Say that all of a training stands."""
+    """Say that all of a run stands."""
     client.delete_tag(run_id, OWNER)
 
 

@@ -29,11 +29,12 @@ from crmml.scoring.contracts import ContractRisk
 from crmml.scoring.decisions import Actions, Stages, Tiers
 from crmml.scoring.history import Attributes
 from crmml.scoring.manifest import Manifest
-from crmml.scoring.predictors import Predictor
+from crmml.scoring.predictors import Moment, Predictor
 from crmml.scoring.scorer import Scores, score
-from crmml.scoring.segments import Roles
+from crmml.scoring.segments import Roles, evidence_of
 from crmml.scoring.standard import with_catalogue
 from crmml.segments.lifecycle import LifecycleStages
+from crmml.segments.roles import StrategicRoles
 from crmml.segments.value_tier import ValueTiers
 from crmml.training.bundling import (
     experience_of,
@@ -192,7 +193,7 @@ def make_contract_bundle(
         ),
         *_tiers(config, risk.model.ahead(contracts), risk),
         Stages(stages.fit(as_history(contracts))),
-        Roles(),
+        Roles(StrategicRoles().fit(evidence_of(Moment(tables, contracts), contracts.customer_id))),
         Attributes(group=config.segments.group),
         experience_of(config, tables, cutoff),
         actions,

@@ -28,6 +28,7 @@ from crmml.models.value.gamma_gamma import GammaGammaModel
 from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.notes import Note, Severity, about, collecting, fit_of
 from crmml.scoring.bundle import ScoringBundle
+from crmml.scoring.segments import NO_CATEGORY, TasteSegment
 from crmml.training.backtest import Backtest
 from crmml.training.bundling import make_bundle
 from crmml.training.candidates import COMPOSED, make_candidate, make_process, read_schedules
@@ -76,16 +77,7 @@ def fit_bundle(
     with collecting(notes, fit_of("the models", cutoff)):
         forecast = _bear_out(plan, snapshot, process, fit_forecast(plan, snapshot, backtest))
         correction = forecast if isinstance(forecast, HybridForecaster) else None
-        if correction is not None:
-            text = (
-                "lifetime value rests on the process of the hybrid, corrected as its forecast is, "
-                f"and gamma_gamma; the correction fades beyond {horizon}"
-            )
-            notes.append(Note("value_process", "info", text))
-        elif process != chosen:
-            what = f"the forecast of purchases and spend in {horizon} on {chosen}"
-            text = f"lifetime value rests on {process} and gamma_gamma, {what}"
-            notes.append(Note("value_process", "info", text))
+        notes += _basis_of_value(process, chosen, correction is not None, horizon)
         model = fit_process(plan, snapshot, process)
         notes += age_of_base(snapshot, process, model)
         margin, source = find_margin(config.value.margin, snapshot)
@@ -121,7 +113,27 @@ def fit_bundle(
         loyalty_window=window.length,
         margin=config.value.margin,
     )
+    notes += [
+        Note("taste_choice", "info", one.describe(), "taste")
+        for one in bundle.predictors
+        if isinstance(one, TasteSegment) and one.why != NO_CATEGORY  # said with the null column
+    ]
     return Fitted(bundle, churn, tuple(notes))
+
+
+def _basis_of_value(process: str, chosen: str, corrected: bool, horizon: str) -> list[Note]:
+    """Say what lifetime value rests on, where that is not the forecast itself."""
+    if corrected:
+        text = (
+            "lifetime value rests on the process of the hybrid, corrected as its forecast is, "
+            f"and gamma_gamma; the correction fades beyond {horizon}"
+        )
+    elif process != chosen:
+        what = f"the forecast of purchases and spend in {horizon} on {chosen}"
+        text = f"lifetime value rests on {process} and gamma_gamma, {what}"
+    else:
+        return []
+    return [Note("value_process", "info", text)]
 
 
 def fit_forecast(plan: Plan, snapshot: Snapshot, backtest: Backtest) -> Forecaster:

@@ -16,12 +16,14 @@ from crmml.data.tables import Tables
 from crmml.exceptions import ComparisonError, TooLittleDataError
 from crmml.metrics.bootstrap import Replicates
 from crmml.metrics.table import iterate_metrics
+from crmml.models.churn.guards import too_good
 from crmml.models.labelled.choosing import (
     FOLDS,
     REPEATS,
     ContactEconomics,
     LabelledFit,
     fit_labelled,
+    refuse_too_empty,
     refuse_too_few,
 )
 from crmml.models.labelled.encoding import texts_of
@@ -41,8 +43,8 @@ NO_TIME = (
     "the table has no time: whether a column was known before the outcome cannot be checked, so "
     "leaks cannot be excluded, and it is not known for how long a probability holds"
 )
-TOO_GOOD = 0.08
-"""AUC above that of the best few columns from which a table is suspected of knowing the outcome."""
+MOST_OF_IT, EXPLAINED = 0.9, 1000
+"""Share of what columns add that the named ones make; rows that are explained for it."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -186,6 +188,7 @@ def look_at(tables: Tables) -> list[str]:
     told += [str(one) for one in find_leaks(texts, given.outcome)]
     try:
         refuse_too_few(given.outcome)
+        refuse_too_empty(texts)
     except TooLittleDataError as error:
         return [*told, f"no model can be trained: {error}"]
     events = int(given.outcome.sum())
@@ -253,15 +256,8 @@ def _notes(fit: LabelledFit, config: Config, tables: Tables) -> Iterator[Note]:
     for one in fit.findings:
         kept = Note("suspect_column", "ask", str(one), topic="data")
         yield kept if not one.left_out else Note("column_left_out", "warn", str(one), topic="data")
-    auc = float(judged.table["value"].loc[(judged.chosen, "auc")])
-    if auc >= judged.few_auc + TOO_GOOD and auc >= 0.9:
-        yield Note(
-            "too_good",
-            "ask",
-            f"AUC {auc:.3f} with all columns, {judged.few_auc:.3f} with the best three: make sure "
-            "that none of them was written after the outcome",
-            topic="data",
-        )
+    if text := _too_good(fit, read_labelled(tables).rows):
+        yield Note("too_good", "ask", text, topic="data")
     yield Note(
         "choice",
         "info",
@@ -276,6 +272,27 @@ def _notes(fit: LabelledFit, config: Config, tables: Tables) -> Iterator[Note]:
         f"{contact.cost:g} and {contact.save_rate:.0%} who stay because of it"
         + ("" if own else ", which are published defaults: write your own under contact"),
         topic="decisions",
+    )
+
+
+def _too_good(fit: LabelledFit, rows: pd.DataFrame) -> str:
+    """Name the columns behind an AUC far above that of the best few; empty where it is not."""
+    judged = fit.judgement
+    auc = float(judged.table["value"].loc[(judged.chosen, "auc")])
+    if not too_good(auc, judged.few_auc):
+        return ""
+    weight = (
+        fit.model.explain(rows.head(EXPLAINED))
+        .abs()
+        .mean()
+        .sort_values(ascending=False, kind="stable")
+    )
+    behind = (weight.cumsum() - weight) < MOST_OF_IT * weight.sum()
+    return (
+        f"AUC {auc:.3f} with all columns, {judged.few_auc:.3f} with the best three: together and "
+        f"not alone, {int(behind.sum()):,} columns make {MOST_OF_IT:.0%} of the difference between "
+        f"customers ({listed(weight.index[behind], most=12)}); make sure that none of them was "
+        "written after the outcome"
     )
 
 

@@ -82,8 +82,8 @@ def _source(source: TableSource) -> Any:
     if source.path is not None:
         settings = {field.name: getattr(source, field.name) for field in fields(ReadSettings)}
         return Source(source.path, **settings)
-    if source.dataset == "complete_journey":
-        return load_complete_journey().transactions
+    if source.dataset in ("complete_journey", "complete_journey_brands"):
+        return load_complete_journey(brands=source.dataset.endswith("brands")).transactions
     return load_cdnow(sample=source.dataset == "cdnow_sample")
 
 

@@ -33,7 +33,7 @@ def next_of(history: LevelHistory) -> pd.Timestamp:
 @pytest.mark.parametrize(("surprises", "low", "high"), [
     ([0.3] * 5, 0.2, 0.4),  # a trend
     ([0.0] * 5, -0.05, 0.05),  # nothing
-    ([0.4, -0.4, 0.4, -0.4, 0.4], 0.0, 0.0),  # no trend: what was forecast did not help
+    ([0.4, -0.4, 0.4, -0.4, 0.4], -0.4, 0.0),  # windows alone: they go back
     ([0.3], 0.0, 0.0),  # not checked yet
     ([0.0, 0.0, 0.5, -0.5] * 2 + [0.0, 0.0], 0.1, 0.5),  # a season, seen twice
 ])  # fmt: skip

@@ -6,8 +6,16 @@ import pytest
 from scipy.special import expit
 
 from crmml.exceptions import TooLittleDataError, UnlikeTrainingError, WrongArgumentError
+from crmml.metrics.classification import auc
+from crmml.models.kinds import check_parts
 from crmml.models.labelled.choosing import fit_labelled
 from crmml.models.labelled.leaks import find_leaks
+from crmml.models.labelled.learners import (
+    SHARE,
+    AdditiveLearner,
+    find_share,
+    learner_from_dict,
+)
 from crmml.models.labelled.model import LabelledModel
 
 
@@ -129,3 +137,31 @@ def test_refusals_in_plain_words(table, n, events, said):
     y = (np.arange(n) < events).astype(float)
     with pytest.raises(TooLittleDataError, match=said):
         fit_labelled(table[0].head(n), y, table[2][:n])
+
+
+def test_an_additive_model_joins_the_trees_only_where_it_ranks_no_worse():
+    rng = np.random.default_rng(0)
+    y = (np.arange(400) % 2).astype(float)
+    good, other = y + rng.normal(0, 1.0, 400), y + rng.normal(0, 1.0, 400)
+    assert find_share(other, good, y) == SHARE
+    assert find_share(-5.0 * y, good, y) == 0.0
+
+
+def test_what_two_columns_do_together_is_found_by_the_additive_model():
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(1500, 4))
+    y = (rng.random(1500) < expit(3.0 * np.sign(X[:, 0] * X[:, 1]))).astype(float)
+    learner, fold = AdditiveLearner(), np.arange(1500) % 3
+    settings = learner.tune(X, y, fold)
+    assert settings[1] > 0
+    fitted = learner.fit(X, y, settings)
+    assert auc(y, fitted.score(X)) > 0.9
+    old = fitted.to_dict()
+    old = {**old, "weight": 1 / 3, "weights": None}  # as earlier versions stored it
+    np.testing.assert_allclose(learner_from_dict(old).score(X), fitted.score(X))
+    np.testing.assert_allclose(learner_from_dict(fitted.to_dict()).score(X), fitted.score(X))
+
+
+def test_stored_forests_are_of_the_kinds_that_they_declare():
+    X, y = np.arange(400.0)[:, None], (np.arange(400) > 200).astype(float)
+    check_parts(AdditiveLearner().fit(X, y, (5, 5)))

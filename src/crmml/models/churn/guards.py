@@ -21,7 +21,8 @@ from crmml.models.labelled.cells import as_text, find_form, read_cells
 from crmml.models.labelled.leaks import LEAST, Finding, find_leaks
 
 FEW_COLUMNS, TOO_GOOD, HIGH = 3, 0.08, 0.90
-"""Best columns compared with; gain in AUC over them, and AUC, from which on it is a finding."""
+"""Best columns compared with; gain in AUC over them, and AUC, from which on it is a finding. Near 1
+there is no room for such a gain: there a halved distance to 1 is a finding as well."""
 
 _MOVES, _MISSING, _LATER = 0.5, 0.5, 0.01
 """Partial correlation with what came after the cutoff; share of missing cells; share of later
@@ -200,10 +201,11 @@ def too_good(learned: float, few: float) -> str:
     --------
     >>> too_good(0.97, 0.81)[:56]
     'AUC 0.970 with all columns, 0.810 with the best three: m'
-    >>> too_good(0.85, 0.81)
-    ''
+    >>> too_good(0.85, 0.81), too_good(0.99, 0.93) == ""
+    ('', False)
     """
-    if learned < HIGH or learned < few + TOO_GOOD:
+    halved = 1.0 - learned <= (1.0 - few) / 2.0
+    if learned < HIGH or (learned < few + TOO_GOOD and not halved):
         return ""
     return (
         f"AUC {learned:.3f} with all columns, {few:.3f} with the best three: make sure that none "

@@ -4,13 +4,22 @@ A churn model is calibrated on the newest closed window and answers for the one 
 not see beyond what they have learned from, and what moves all customers alike, a season or a trend,
 moves no probability. So the level is forecast apart, by a regression on each window with the word
 of a purchase process in it, and by how far such regressions were off so far.
+
+How far they will be off next is the mean of a local level with drift (Harvey 1989) whose noise is
+the binomial one of each window; the unknown variances are averaged over. It is used only where it
+has helped on earlier windows. Log loss per customer saved on windows not used, beside that of the
+exponentially weighted mean that stood here before: 2.2e-4 and 0.3e-4 on average over seven
+simulated worlds without season (none, drift, walk, shocks; 300 and 3,000 customers), at worst
+-1.7e-4 and -4.5e-4; CDNOW 0.9e-4 and 0 (6 weeks), 0 and 0 (8 and 13); Complete Journey 3.4e-4 and
+4.5e-4 (4 weeks), 3.6e-4 and 2.0e-4 (6). On CDNOW with 13 weeks nothing of the lag that the
+regression leaves can be foreseen: its windows were off down, up and up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -27,9 +36,11 @@ from crmml.models.churn.outside import posterior_mode
 from crmml.models.forecast.baselines import labels
 from crmml.stats.discounting import in_units
 
-_PRIOR, _FORGOTTEN, _CHECKS = 0.25, 0.8, 2
-"""Standard deviation, in log-odds and before any window, of the drift, of a season and of one
-window alone; weight of a window against the one after it; rolling checks that must be had."""
+_DRIFT, _SHOCK, _CHECKS = 0.15, 0.2, 2
+"""Standard deviation, in log-odds and before any window, of the drift from one window to the next,
+and scale of what else moves the level; rolling checks that must be had."""
+_STEPS, _SEASONS = (0.0, 0.05, 0.1, 0.2, 0.35), (0.0, 0.15, 0.3)
+"""Standard deviations tried of a step that lasts, of one window alone, and of a season."""
 
 _NEVER = 1e-9
 
@@ -170,37 +181,57 @@ class LevelHistory:
             After all windows.
         """
         surprises = [_surprise(z, y) for z, y in zip(self.said, self.churned, strict=True)]
-        dates = list(self.cutoffs[1:])
+        noise = [1.0 / (1.0 + len(y) * y.mean() * (1.0 - y.mean())) for y in self.churned]
+        noise = [*noise[:1], *noise]  # of the first window only what it says of the next is kept
+        dates = [*self.cutoffs[1:], cutoff]
         saved, n = 0.0, 0
         for i in range(1, len(surprises)):
-            offset = self._expect(surprises[:i], dates[:i], dates[i])
+            offset = _expect(surprises[:i], noise[: i + 1], self._same_season(dates[: i + 1]))
             saved += _loss(self.said[i], self.churned[i]) - _loss(
                 self.said[i] + offset, self.churned[i]
             )
             n += len(self.said[i])
         return LevelForecast(
             tuple(round(one, 9) for one in surprises),
-            round(self._expect(surprises, dates, cutoff), 9),
+            round(_expect(surprises, noise, self._same_season(dates)), 9),
             round(saved / max(n, 1), 9),
             max(len(surprises) - 1, 0),
         )
 
-    def _expect(
-        self, surprises: Sequence[float], dates: Sequence[pd.Timestamp], cutoff: pd.Timestamp
-    ) -> float:
-        """Mean of what the next surprise is, given those so far: a drift, and a season."""
-        if not surprises:
-            return 0.0
-        seen = np.asarray(surprises)
-        weight = _FORGOTTEN ** np.arange(len(seen))[::-1]
-        mean = float(weight @ seen / weight.sum())
-        prior = _PRIOR**2
-        noise = (2 * prior + float(((seen - mean) ** 2).sum())) / (1 + len(seen))
-        drift = mean * prior * weight.sum() / (prior * weight.sum() + noise)
-        ago = cutoff - pd.DateOffset(years=1)
-        same = [i for i, at in enumerate(dates) if abs((at - ago).days) <= self.year]
-        season = (seen[same[-1]] - mean) * prior / (prior + noise) if same else 0.0
-        return float(drift + season)
+    def _same_season(self, dates: Sequence[pd.Timestamp]) -> FloatArray:
+        """Return 1 for each two dates that are whole years apart, nearly, else 0."""
+        days = np.array([(one - dates[0]).days for one in dates], dtype=np.float64)
+        apart = np.abs(days[:, None] - days)
+        years = np.round(apart / 365.25)
+        return (np.abs(apart - years * 365.25) <= self.year).astype(np.float64)
+
+
+def _expect(surprises: Sequence[float], noise: Sequence[float], same_season: FloatArray) -> float:
+    """Return the mean of the next surprise given those so far, by a local level with drift.
+
+    A surprise is the drift, a step that lasts, a season, and what is particular to its window less
+    what was to the one before; ``noise`` holds the known variance of each window.
+    """
+    n = len(surprises)
+    if not n:
+        return 0.0
+    seen, own = np.asarray(surprises), np.eye(n + 1)
+    alone = own - np.eye(n + 1, k=-1)  # a window alone comes and goes
+    known = np.diag([*noise[1:], noise[-1]])
+    first = np.zeros((n + 1, n + 1))
+    first[0, 0] = noise[0]
+    total = weights = 0.0
+    for step, shock, season in product(_STEPS, _STEPS, _SEASONS):
+        each = known + shock**2 * own
+        first_too = first + shock**2 * np.diag([1.0, *[0.0] * n])
+        cov = _DRIFT**2 + step**2 * own + season**2 * same_season
+        cov = cov + alone @ each @ alone.T + first_too
+        solved = np.linalg.solve(cov[:n, :n], seen)
+        fits = -0.5 * seen @ solved - 0.5 * np.linalg.slogdet(cov[:n, :n])[1]
+        unlikely = (step**2 + shock**2 + season**2) / (2 * _SHOCK**2)
+        weight = float(np.exp(fits - unlikely))
+        total, weights = total + weight * float(cov[n, :n] @ solved), weights + weight
+    return total / weights
 
 
 def in_a_row(history: Sequence[LabelledSnapshot]) -> list[LabelledSnapshot]:

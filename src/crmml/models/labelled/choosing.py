@@ -26,16 +26,18 @@ from crmml.models.labelled.encoding import TableEncoding, texts_of
 from crmml.models.labelled.leaks import Finding, find_leaks
 from crmml.models.labelled.learners import (
     LEARNERS,
-    SHARE,
     AdditiveLearner,
     Fitted,
     LogisticLearner,
     TreeLearner,
+    find_share,
 )
 from crmml.models.labelled.model import LabelledModel, Line
 
 FOLDS, REPEATS = 5, 2
 LEAST_CUSTOMERS, LEAST_EVENTS = 200, 40
+MOST_MISSING = 0.8
+"""Share of the cells of the whole table that may be empty."""
 BEST_COLUMN, FEW_COLUMNS = "best_column", 3
 _STREAM = 2**50
 """Of the folds' random numbers, which no other purpose has."""
@@ -166,7 +168,8 @@ def fit_labelled(
     Raises
     ------
     TooLittleDataError
-        If there are too few customers, too few of either outcome, or no column to learn from.
+        If there are too few customers, too few of either outcome, too many empty cells, or no
+        column to learn from.
     WrongArgumentError
         If the rows are no table.
     """
@@ -177,6 +180,7 @@ def fit_labelled(
     order = np.argsort(ids.astype(str).to_numpy(dtype=object), kind="stable")
     rows, y, ids = rows.iloc[order], y[order], ids[order]
     texts = texts_of(rows, sorted(map(str, rows.columns)))
+    refuse_too_empty(texts)
     findings = find_leaks(texts, y)
     texts = texts.drop(columns=[one.column for one in findings if one.left_out])
     encoding = TableEncoding.learn(texts, float(y.mean()))
@@ -194,7 +198,10 @@ def fit_labelled(
     aucs = {name: float(classification.auc(y, p)) for name, p in singles.items()}
     ranked = sorted(aucs, key=lambda name: (-aucs[name], name))
     announce("cross-fitting")
-    raw = [_averaged(_outside(encoding, texts, y, fold, tuned)) for fold in folds[1:]]
+    outside = [_outside(encoding, texts, y, fold, tuned) for fold in folds[1:]]
+    means = {name: np.mean([one[name] for one in outside], axis=0) for name in tuned}
+    share = find_share(means[AdditiveLearner.name], means[TreeLearner.name], y)
+    raw = [_averaged(one, share) for one in outside]
     said = [
         {name: _calibrated(score, y, fold) for name, score in one.items()}
         for one, fold in zip(raw, folds[1:], strict=True)
@@ -208,7 +215,7 @@ def fit_labelled(
     model = LabelledModel(
         chosen,
         encoding.with_rates(texts, y),
-        _fit_chosen(chosen, X, y, tuned),
+        _fit_chosen(chosen, X, y, tuned, share),
         Line.fit(np.mean([one[chosen] for one in raw], axis=0), y),
         _bands(judgement),
         economics.threshold,
@@ -275,6 +282,30 @@ def refuse_too_few(y: FloatArray) -> None:
         )
 
 
+def refuse_too_empty(texts: pd.DataFrame) -> None:
+    """Refuse a table of which too little is known.
+
+    Parameters
+    ----------
+    texts : DataFrame
+        Cells as :func:`crmml.models.labelled.cells.as_text` gives them.
+
+    Raises
+    ------
+    TooLittleDataError
+        If most of all cells are empty.
+    """
+    absent = texts.isna().to_numpy()
+    if absent.size and absent.mean() > MOST_MISSING:
+        half = int((absent.mean(axis=0) <= 0.5).sum())
+        raise TooLittleDataError(
+            f"too much is missing in the labelled table: {absent.mean():.0%} of all cells are "
+            f"empty, at most {MOST_MISSING:.0%} may be, and {half:,} of {texts.shape[1]:,} columns "
+            "are filled for half of the customers or more; write 0 or no where an empty cell means "
+            "that nothing happened, and drop the columns that nobody fills in"
+        )
+
+
 def _folds(keys: Any, y: FloatArray, seed: int, repeat: int) -> IntArray:
     """Deal customers of each outcome to the folds by a number that belongs to the customer."""
     drawn = keyed_uniforms(keys, seed, _STREAM + repeat)
@@ -305,17 +336,22 @@ def _outside(
     return found
 
 
-def _averaged(found: dict[str, FloatArray]) -> dict[str, FloatArray]:
+def _averaged(found: dict[str, FloatArray], share: float) -> dict[str, FloatArray]:
     additive, trees = found[AdditiveLearner.name], found[TreeLearner.name]
-    return {**found, TreeLearner.name: SHARE * additive + (1 - SHARE) * trees}
+    return {**found, TreeLearner.name: share * additive + (1 - share) * trees}
 
 
-def _fit_chosen(name: str, X: FloatArray, y: FloatArray, tuned: dict[str, Any]) -> Fitted:
+def _fit_chosen(
+    name: str, X: FloatArray, y: FloatArray, tuned: dict[str, Any], share: float
+) -> Fitted:
     """Fit what was chosen to all customers."""
     if name != TreeLearner.name:
         return next(one for one in LEARNERS if one.name == name).fit(X, y, tuned[name])
+    trees = TreeLearner().fit(X, y, tuned[name])
+    if not share:
+        return trees
     additive = AdditiveLearner().fit(X, y, tuned[AdditiveLearner.name])
-    return additive.times(SHARE).plus(TreeLearner().fit(X, y, tuned[name]).times(1 - SHARE))
+    return additive.times(share).plus(trees.times(1 - share))
 
 
 def _calibrated(score: FloatArray, y: FloatArray, fold: IntArray) -> FloatArray:

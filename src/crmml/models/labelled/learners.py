@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from crmml._typing import FloatArray, IntArray
-from crmml.metrics.classification import log_loss
+from crmml.metrics.classification import auc, log_loss
 from crmml.models.boosting import Boosting, Trees
 from crmml.stats.threads import on_one_thread
 
@@ -231,7 +231,7 @@ class TreeLearner:
     """Boosted trees of two kinds, averaged: with the best cuts, and with cuts drawn at random.
 
     Their errors differ, so that the mean loses less than either. They are judged and served as a
-    mean with the additive model, of which ``SHARE`` is taken.
+    mean with the additive model, by :func:`find_share`.
     """
 
     name = "trees"
@@ -300,6 +300,28 @@ def _smooth(depth: int, seed: int = 0) -> Boosting:
         patience=50,
         seed=seed,
     )
+
+
+def find_share(additive: FloatArray, trees: FloatArray, y: FloatArray) -> float:
+    """Return the share of the additive model in its mean with boosted trees.
+
+    Equal weights of several kinds are hard to beat, and serve better than weights that are fitted;
+    but where three columns and more work together, an additive model only does harm. The ranking
+    decides: the calibration sets the level right afterwards.
+
+    Parameters
+    ----------
+    additive, trees : ndarray, shape (n,)
+        Log-odds of rows that neither has seen.
+    y : ndarray of 0 and 1, shape (n,)
+
+    Returns
+    -------
+    float
+        ``SHARE``, or 0 where the trees alone have the higher AUC.
+    """
+    both = SHARE * additive + (1 - SHARE) * trees
+    return SHARE if auc(y, both) >= auc(y, trees) else 0.0
 
 
 def _standard(X: FloatArray, centre: FloatArray, scale: FloatArray) -> FloatArray:
