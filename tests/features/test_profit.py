@@ -72,3 +72,15 @@ def test_contacts_without_a_cost_are_unknown_and_not_free():
     assert cost["a"] == 1.0
     assert np.isnan(cost["b"])
     assert cost["c"] == 0.0
+
+
+def test_contacts_without_a_cost_are_counted_beside_those_with_one(world):
+    touched = world.interactions.reset_index(drop=True)
+    touched["cost"] = touched["cost"].where(touched.index % 3 > 0)
+    tables = open_tables({**world.tables, "interactions": touched})
+    frame = build_snapshot(tables, world.end).frame.set_index("customer_id")
+    unknown = touched["cost"].isna().groupby(touched["customer_id"]).sum()
+    np.testing.assert_array_equal(
+        frame["contacts_without_cost"], unknown.reindex(frame.index, fill_value=0)
+    )
+    assert (frame["actions_without_cost"] == 0).all()

@@ -221,6 +221,20 @@ FEATURES: tuple[Feature, ...] = (
         needs=_MARGIN,
         learned=False,
     ),
+    Feature(
+        "contacts_without_cost",
+        "contacts",
+        "touch points whose cost is not known",
+        needs=("interactions.cost",),
+        learned=False,
+    ),
+    Feature(
+        "actions_without_cost",
+        "actions",
+        "actions whose cost is not known",
+        needs=("treatments.cost",),
+        learned=False,
+    ),
 )
 """All behaviour features."""
 

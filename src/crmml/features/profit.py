@@ -36,12 +36,15 @@ class CostPart:
         Where it comes from.
     dated : bool
         Whether its rows have a time.
+    unpriced : str
+        Column that counts the rows of a customer whose cost is not known, if some is.
     """
 
     name: str
     table: str
     column: str
     dated: bool
+    unpriced: str = ""
 
     @property
     def source(self) -> str:
@@ -52,8 +55,8 @@ class CostPart:
 COSTS: tuple[CostPart, ...] = (
     CostPart("acquisition_cost", "customers", "acquisition_cost", dated=False),
     CostPart("service_cost", "customers", "service_cost", dated=False),
-    CostPart("contact_cost", "interactions", "cost", dated=True),
-    CostPart("action_cost", "treatments", "cost", dated=True),
+    CostPart("contact_cost", "interactions", "cost", dated=True, unpriced="contacts_without_cost"),
+    CostPart("action_cost", "treatments", "cost", dated=True, unpriced="actions_without_cost"),
 )
 """The parts that are taken from the margin."""
 
@@ -123,9 +126,11 @@ def attach_profit(
     for part in COSTS:
         if part.name in unknown:
             continue
-        whole = _sum_cost(tables, part, cutoff, ids)
+        whole, unpriced = _sum_cost(tables, part, cutoff, ids)
         spent += np.nan_to_num(whole)
         added[part.name] = whole / 100.0
+        if part.unpriced:
+            added[part.unpriced] = unpriced
     found = customer_ratios(shelves, rates)
     if found is not None:
         own, rates = found
@@ -143,7 +148,8 @@ def attach_profit(
         if incomplete and shelves is not None:
             added["lines_without_margin"] = _count_unknown(shelves, ids)
     order = ("service_cost", "contact_cost", "action_cost", "profit_to_date",
-             "expected_margin_ratio", "margin_weight", "lines_without_margin")  # fmt: skip
+             "expected_margin_ratio", "margin_weight", "lines_without_margin",
+             "contacts_without_cost", "actions_without_cost")  # fmt: skip
     return frame.assign(**{n: added[n] for n in order if n in added}), unknown, rates
 
 
@@ -155,19 +161,29 @@ def _count_unknown(shelves: ir.Table, ids: pd.Index[Any]) -> npt.NDArray[np.floa
 
 def _sum_cost(
     tables: Tables, part: CostPart, cutoff: pd.Timestamp, ids: pd.Index[Any]
-) -> npt.NDArray[np.float64]:
-    """Sum one part in cents, in the order of the customers; NaN where it is not known."""
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Sum one part in cents, in the order of the customers; NaN where it is not known.
+
+    The second array counts the rows of each customer whose cost is not known.
+    """
     table = tables[part.table]
     if part.dated:
         table = table.filter(table.timestamp < cutoff)
-        sums = table.group_by("customer_id").agg(spent=sum_cents(cents(table[part.column])))
+        cost = table[part.column]
+        sums = table.group_by("customer_id").agg(
+            spent=sum_cents(cents(cost)), unpriced=table.count(where=cost.isnull())
+        )
     else:
-        sums = table.select("customer_id", spent=cents(table[part.column]))
+        sums = table.select("customer_id", spent=cents(table[part.column])).mutate(unpriced=0)
     found = fetch(sums)
-    whole = found["spent"].to_numpy(np.float64, na_value=np.nan)
+    whole, unpriced = (
+        found[n].to_numpy(np.float64, na_value=np.nan) for n in ("spent", "unpriced")
+    )
     place = pd.Index(found["customer_id"]).get_indexer(ids)
     # A customer without a row in a table of events has had none of them; one whose rows have no
     # cost has had some, of unknown cost.
-    return np.where(
-        place >= 0, whole[place] if len(whole) else np.nan, 0.0 if part.dated else np.nan
-    )
+    if not len(found):
+        return np.full(len(ids), 0.0 if part.dated else np.nan), np.zeros(len(ids))
+    known = place >= 0
+    spent = np.where(known, whole[place], 0.0 if part.dated else np.nan)
+    return spent, np.where(known, unpriced[place], 0.0)

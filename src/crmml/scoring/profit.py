@@ -144,6 +144,8 @@ class Profit:
         text = pd.Series("", frame.index, dtype="str")
         for part in COSTS:
             missing = frame[part.name].isna() if part.name in known else True
+            if part.name in known and part.unpriced in frame:
+                missing = missing | (frame[part.unpriced] > 0)
             text = text.where(~(pd.Series(missing, frame.index)), text + f",{part.name}")
         if "lines_without_margin" in frame:
             text = text.where(~(frame["lines_without_margin"] > 0), text + ",margin")
