@@ -21,6 +21,7 @@ from crmml.models.churn.selection import ChurnSelection
 from crmml.models.purchase.diagnostics import compute_holdout_by_frequency
 from crmml.models.summary import ModelSummary
 from crmml.plots.budget import plot_budget_curve
+from crmml.plots.changes import plot_class_flows
 from crmml.plots.judgement import plot_calibration, plot_leaderboard, plot_reliability
 from crmml.plots.monitoring import plot_buckets
 from crmml.plots.overview import plot_actions, plot_estimates, plot_frequencies, plot_months
@@ -39,6 +40,7 @@ from crmml.scorecard.strategy import StrategyMap
 from crmml.scoring.labelled import LabelledScores
 from crmml.scoring.scorer import Scores
 from crmml.segments.value_tier import compute_pareto_curve
+from crmml.storage.class_flows import ClassFlows
 from crmml.training.backtest import Backtest
 from crmml.training.contract_pipeline import ContractTraining
 from crmml.training.evaluate import DECIDED_BY, EvaluatedWindow
@@ -191,6 +193,12 @@ def _(result: Scorecard, ax: Axes | None = None) -> Axes:
         ax = prepare_axes(ax, title="Scorecard", x="", y="")
         return say_empty(ax, "control charts need more than eight periods")
     return draw(shown[0], ax)
+
+
+@draw.register
+def _(result: ClassFlows, ax: Axes | None = None) -> Axes:
+    table = result.to_pandas()
+    return plot_class_flows(table[table["column"] == result.columns[0]], ax=ax)
 
 
 @draw.register

@@ -31,8 +31,9 @@ _MOST_NOTES = 12
 
 def tiers(of: Reported, w: Language) -> Section:
     """Show the value tiers beside the reference profile."""
-    if not of.has("value_tier"):
-        return _absent(of, w, "tiers", "value_tier")
+    for name in ("value_tier", "clv"):
+        if not of.has(name):
+            return _absent(of, w, "tiers", name)
     scores = of.scores
     needed = ("recommended_action", "expected_cost", "expected_net_gain", "churn_probability")
     table = tier_table(sum_tiers(scores.assign(**{n: np.nan for n in needed if n not in scores})))

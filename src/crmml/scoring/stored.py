@@ -176,7 +176,6 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(
         (
             "probabilities",
-            "pareto_shares",
             "goes_on",
             "lowest",
             "highest",
@@ -192,6 +191,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         (_within(-1e300, 1e300), "finite numbers"),
     ),
     **dict.fromkeys(("scores", "risk_cuts", "value_cuts", "level"), (_rising, "rising numbers")),
+    "pareto_shares": (
+        lambda v: isinstance(v, list) and len(v) > 0 and _within(0.0, 1.0)(v),
+        "numbers from 0 to 1, and some",
+    ),
     "pareto_values": (
         lambda v: isinstance(v, list) and len(v) > 0 and _rising(v),
         "rising numbers, and some",
