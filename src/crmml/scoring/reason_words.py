@@ -33,7 +33,7 @@ _WORDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "last bought {silence} {unit} ago, the only purchase",
         ),
         "frequency": (
-            "purchases: {purchases} in all, {year} in the last 52 weeks",
+            "purchases: {purchases} in all",
             "purchases: {purchases} in all",
         ),
         "age": ("first bought {age} {unit} ago", "first bought {age} {unit} ago"),
@@ -63,7 +63,7 @@ _WORDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "آخرین خرید {silence} {unit} پیش، تنها خرید",
         ),
         "frequency": (
-            "در مجموع {purchases} خرید، {year} خرید در ۵۲ هفتهٔ گذشته",
+            "در مجموع {purchases} خرید",
             "در مجموع {purchases} خرید",
         ),
         "age": ("نخستین خرید {age} {unit} پیش", "نخستین خرید {age} {unit} پیش"),
@@ -212,10 +212,7 @@ def _figures(snapshot: Snapshot, process: FloatArray) -> dict[str, dict[str, _Fi
     last = column("purchases_13w")
     return {
         "silence": {"silence": _Figure(silence), "gap": gap},
-        "frequency": {
-            "purchases": _Figure(column("frequency") + 1.0),
-            "year": _Figure(column("purchases_52w")),
-        },
+        "frequency": {"purchases": _Figure(column("frequency") + 1.0)},
         "age": {"age": _Figure(column("T") / day)},
         "rhythm": {"gap": gap, "longest": _Figure(column("gap_max") / day)},
         "trend": {"now": _Figure(last), "before": _Figure(column("purchases_26w") - last)},

@@ -165,6 +165,7 @@ def write_sections(found: Any) -> dict[str, list[str]]:
     sections = {
         "History": _history(found, money),
         "Next purchase": _next(found.next_purchase),
+        "Churn and loyalty": _churn(found.served),
         "Lifetime value": _absent(found, "value") or _value(found.value, money),
         "Tier": _absent(found, "tier") or _tier(found.tier, found.value, money),
         "Recommendation": _absent(found, "recommendation") or _advice(found, money),
@@ -197,6 +198,20 @@ def _history(found: Any, money: str) -> list[str]:
     churn = found.served.get("churn_probability")
     if churn is not None and pd.notna(churn):
         said.append(f"No purchase in the next {spell(found.horizon)}: {float(churn):.1%}.")
+    return said
+
+
+def _churn(served: Mapping[str, Any]) -> list[str]:
+    """Give the reasons of the churn probability, and the class of loyalty."""
+    leads = {
+        "churn_reasons_for": "Speaks for leaving",
+        "churn_reasons_against": "Speaks for staying",
+        "loyalty_class": "Loyalty",
+    }
+    told = {name: served.get(name) for name in leads}
+    said = [f"{leads[name]}: {text}." for name, text in told.items() if isinstance(text, str)]
+    if isinstance(told["loyalty_class"], str) and isinstance(served.get("loyalty_evidence"), str):
+        said[-1] = f"{said[-1][:-1]} ({served['loyalty_evidence']})."
     return said
 
 
