@@ -165,7 +165,7 @@ def write_sections(found: Any) -> dict[str, list[str]]:
     sections = {
         "History": _history(found, money),
         "Next purchase": _next(found.next_purchase),
-        "Churn and loyalty": _churn(found.served),
+        "Churn": _churn(found.served),
         "Lifetime value": _absent(found, "value") or _value(found.value, money),
         "Tier": _absent(found, "tier") or _tier(found.tier, found.value, money),
         "Recommendation": _absent(found, "recommendation") or _advice(found, money),
