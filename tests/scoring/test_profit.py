@@ -8,7 +8,7 @@ import pytest
 
 import crmml
 from crmml.scoring.bundle import ScoringBundle
-from crmml.scoring.profit import PROFIT
+from crmml.scoring.profit import PROFIT, margin_to_date
 from crmml.testing.simulate import simulate_world
 from crmml.training.pipeline import TrainingResult
 
@@ -95,3 +95,11 @@ def test_without_costs_the_parts_are_null_and_named(trained, world):
     rate = trained.bundle.manifest.margins["base"]
     np.testing.assert_allclose(table[PROFIT], rate * table["net_spend"], atol=1e-6)
     assert set(table["margin_basis"]) == {"base"}
+
+
+def test_margins_that_are_no_share_of_the_revenue_do_not_count():
+    frame = pd.DataFrame(
+        {"net_spend": [10.0, 20.0], "margin_to_date": [90.0, np.nan]}, index=["a", "b"]
+    )
+    assert margin_to_date(frame, 0.3).tolist() == [3.0, 6.0]
+    assert margin_to_date(frame, pd.Series([0.5, 0.4], frame.index)).tolist() == [90.0, 8.0]

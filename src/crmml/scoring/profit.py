@@ -46,9 +46,15 @@ def known_costs(frame: pd.DataFrame) -> list[str]:
 
 
 def margin_to_date(frame: pd.DataFrame, ratio: float | pd.Series[float]) -> pd.Series[float]:
-    """Return the margin of the lines, or net spend times a ratio where they have none."""
+    """Return the margin of the lines, or net spend times a ratio where they have none.
+
+    One ratio for all stands for data without margins, or with margins that are no share of the
+    revenue (percentages, say): the margins of the lines then do not count.
+    """
     assumed = (ratio * frame["net_spend"]).rename("margin_to_date")
-    return frame["margin_to_date"].fillna(assumed) if "margin_to_date" in frame else assumed
+    if not isinstance(ratio, pd.Series) or "margin_to_date" not in frame:
+        return assumed
+    return frame["margin_to_date"].fillna(assumed)
 
 
 def profit_to_date(frame: pd.DataFrame, ratio: float | pd.Series[float]) -> pd.Series[float]:
@@ -132,14 +138,14 @@ class Profit:
         ratio = frame["expected_margin_ratio"] if rated else self.margin
         table["margin_to_date"] = margin_to_date(frame, ratio)
         table[PROFIT] = profit_to_date(frame, ratio)
-        table["profit_unknown"] = self._unknown(frame, known)
+        table["profit_unknown"] = self._unknown(frame, known, rated)
         table["margin_ratio"] = ratio
         own = frame["margin_weight"] > 0 if rated else False
         table["margin_basis"] = np.where(own, "purchases", "base") if rated else "assumed"
         return table.join(self._ahead(moment, so_far))
 
     @staticmethod
-    def _unknown(frame: pd.DataFrame, known: list[str]) -> pd.Series[str]:
+    def _unknown(frame: pd.DataFrame, known: list[str], rated: bool) -> pd.Series[str]:
         """Name what is not known of each customer: costs, and the margin of some lines."""
         text = pd.Series("", frame.index, dtype="str")
         for part in COSTS:
@@ -147,7 +153,7 @@ class Profit:
             if part.name in known and part.unpriced in frame:
                 missing = missing | (frame[part.unpriced] > 0)
             text = text.where(~(pd.Series(missing, frame.index)), text + f",{part.name}")
-        if "lines_without_margin" in frame:
+        if rated and "lines_without_margin" in frame:
             text = text.where(~(frame["lines_without_margin"] > 0), text + ",margin")
         return text.str.removeprefix(",").where(text != "")
 

@@ -163,7 +163,9 @@ def cut_tiers(
     far = lifetime_value.ahead(snapshot, config.value.horizon)
     costs = CostToServe.fit(snapshot, far.purchases.probability_alive())
     worth = far.clv() if costs is None else far.clv() - costs.expected(far)
-    profit = profit_to_date(snapshot.frame.set_index("customer_id"), margin)
+    frame = snapshot.frame.set_index("customer_id")
+    rated = isinstance(lifetime_value.margin, str)
+    profit = profit_to_date(frame, frame["expected_margin_ratio"] if rated else margin)
     values = {"clv": worth, "profit": profit}
     shares = config.tiers.shares
     return costs, {name: ValueTiers(shares).fit(value) for name, value in values.items()}
