@@ -13,8 +13,8 @@ import pandas as pd
 
 from crmml.exceptions import MissingColumnsError, ParameterError
 from crmml.features.margins import complete_margins
-from crmml.features.periods import Period, grouped, in_currency, touch_sums
-from crmml.features.purchases import cents, fetch, period_at, period_of, start_of, sum_cents
+from crmml.features.periods import Period, grouped, in_currency, touch_sums, whole_periods
+from crmml.features.purchases import cents, fetch, period_of, start_of, sum_cents
 from crmml.features.snapshot import own_lines
 
 if TYPE_CHECKING:
@@ -93,16 +93,13 @@ def measure_parts(
         with grouped(known, pd.Series("chosen", customers, dtype="str")) as who:
             chosen = rows.semi_join(who, "customer_id")
             found = _measured(chosen, table, cutoff)
-    first, last = period_at(tables.first_timestamp, period), period_at(cutoff, period)
-    if start_of(first, period) < tables.first_timestamp.normalize():
-        first += 1
+    whole = whole_periods(tables, cutoff, period)
     parts = sorted(found.index.get_level_values("group").unique())
-    every = pd.MultiIndex.from_product([range(first, last), parts], names=("period", "group"))
+    every = pd.MultiIndex.from_product([whole, parts], names=("period", "group"))
     counts = [str(name) for name in found if name != "score"]
     found = found.reindex(every)
     found[counts] = found[counts].fillna(0)
-    starts = {k: start_of(int(k), period) for k in range(first, last)}
-    return found.rename(index=starts, level="period")
+    return found.rename(index={k: start_of(k, period) for k in whole}, level="period")
 
 
 def _measured(rows: ir.Table, table: str, cutoff: pd.Timestamp) -> pd.DataFrame:

@@ -96,11 +96,8 @@ def measure_periods(
         raise ParameterError("period", f"one of {get_args(Period)}", period)
     if lapse < 1:
         raise ParameterError("lapse", "at least 1", lapse)
-    first = period_at(tables.first_timestamp, period)
-    if start_of(first, period) < tables.first_timestamp.normalize():
-        first += 1  # begun before the data did
-    last = period_at(cutoff, period)  # not over yet
-    if last <= first:
+    whole = whole_periods(tables, cutoff, period)
+    if not whole:
         raise TooLittleDataError(f"the data hold no whole {period} before {cutoff.date()}")
     known = tables.before(cutoff)
     with grouped(known, groups) as who:
@@ -112,21 +109,28 @@ def measure_periods(
             parts.append(_answered(known, who, period, own_seller))
     table = pd.concat(parts, axis=1)
     names = sorted(groups.dropna().unique())
-    every = pd.MultiIndex.from_product([range(first, last), names], names=_KEY)
+    every = pd.MultiIndex.from_product([whole, names], names=_KEY)
     counts = [str(name) for name in table if name not in ("score", "action_gain")]
     new = table["new"].unstack("group").reindex(columns=names).fillna(0).sort_index().cumsum()
     table = table.reindex(every)
     table[counts] = table[counts].fillna(0)
-    table["known"] = new.reindex(range(first, last), method="ffill").fillna(0).stack()
+    table["known"] = new.reindex(whole, method="ffill").fillna(0).stack()
     buyers = table["buyers"].unstack("group").shift(1)
     before = parts[0]["buyers"].unstack("group").reindex(columns=names)
-    buyers.iloc[0] = before.reindex([first - 1]).fillna(0).iloc[0]
+    buyers.iloc[0] = before.reindex([whole.start - 1]).fillna(0).iloc[0]
     table["buyers_before"] = buyers.stack()
     if "margin" in table:
         spent = [name for name in ("contact_cost", "action_cost") if name in table]
         table["profit"] = table["margin"] - table[spent].sum(axis=1)
-    starts = [start_of(int(k), period) for k in range(first, last)]
-    return table.rename(index=dict(zip(range(first, last), starts, strict=True)), level="period")
+    return table.rename(index={k: start_of(k, period) for k in whole}, level="period")
+
+
+def whole_periods(tables: Tables, cutoff: pd.Timestamp, period: Period) -> range:
+    """Return the numbers of the periods that the data hold from begin to end before a cutoff."""
+    first = period_at(tables.first_timestamp, period)
+    if start_of(first, period) < tables.first_timestamp.normalize():
+        first += 1  # begun before the data did
+    return range(first, period_at(cutoff, period))  # the last is not over yet
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from crmml.features.margins import MarginRates, customer_ratios
+from crmml.features.margins import MarginRates, customer_ratios, lacks_margins
 from crmml.features.purchases import cents, fetch, sum_cents
 
 if TYPE_CHECKING:
@@ -89,8 +89,6 @@ def attach_profit(
     shelves: ir.Table | None,
     cutoff: pd.Timestamp,
     rates: MarginRates | None = None,
-    *,
-    incomplete: bool = False,
 ) -> tuple[pd.DataFrame, dict[str, str], MarginRates | None]:
     """Add what customers have cost, what was left, and their shrunk margin ratio.
 
@@ -106,8 +104,6 @@ def attach_profit(
         Exclusive.
     rates : MarginRates, optional
         Of the training; by default fitted on these customers.
-    incomplete : bool
-        Whether some lines have no margin although others do.
 
     Returns
     -------
@@ -145,7 +141,7 @@ def attach_profit(
         earned = np.rint(frame["margin_to_date"].to_numpy(np.float64) * 100.0)
         added["profit_to_date"] = (earned - spent) / 100.0
         added["lines_without_margin"] = np.zeros(len(frame))
-        if incomplete and shelves is not None:
+        if shelves is not None and lacks_margins(shelves):
             added["lines_without_margin"] = _count_unknown(shelves, ids)
     order = ("service_cost", "contact_cost", "action_cost", "profit_to_date",
              "expected_margin_ratio", "margin_weight", "lines_without_margin",

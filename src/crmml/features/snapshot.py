@@ -499,15 +499,12 @@ def build_snapshot(
 class Beside(NamedTuple):
     """What profit is summed from: all tables, the columns of the lines, and their shelves.
 
-    ``incomplete`` says whether some lines have no margin although others do.
-
     The shelves are those of :func:`crmml.features.behaviour.fill_shelves`.
     """
 
     tables: Tables
     columns: tuple[str, ...]
     shelves: ir.Table | None
-    incomplete: bool
 
 
 class Summarised(NamedTuple):
@@ -547,10 +544,8 @@ class Summarised(NamedTuple):
 
         if self.beside is None:
             return frame
-        tables, columns, shelves, incomplete = self.beside
-        frame, unknown, rates = attach_profit(
-            frame, tables, shelves, self.cutoff, margins, incomplete=incomplete
-        )
+        tables, columns, shelves = self.beside
+        frame, unknown, rates = attach_profit(frame, tables, shelves, self.cutoff, margins)
         frame = attach_touches(frame, tables, self.cutoff)
         known = [*columns, *traits.columns_beside(tables)]
         absent = traits.find_absent(known, grain)
@@ -585,7 +580,7 @@ def summarised(
     from crmml.data.tables import Tables, open_tables
     from crmml.features import behaviour as traits
     from crmml.features import purchases
-    from crmml.features.margins import complete_margins, lacks_margins
+    from crmml.features.margins import complete_margins
 
     purchases.check_grain(grain, time_unit)
     end = purchases.read_edge(cutoff, grain, "cutoff")
@@ -627,7 +622,7 @@ def summarised(
                 customers, cutoff=end, channels=names.values(), time_unit=time_unit, **clock
             )
         query = customers.select("customer_id", **columns)
-        beside = Beside(opened, tuple(lines.columns), shelves, lacks_margins(shelves))
+        beside = Beside(opened, tuple(lines.columns), shelves)
         found = Summarised(query, periods, end, last, provenance, beside)
         yield found if behaviour else found._replace(periods=None, beside=None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,13 @@ from crmml.atomic import reported
 from crmml.exceptions import StorageError
 from crmml.features.windows import read_moment
 from crmml.reports.lists import Lists
-from crmml.storage.scores import list_cutoffs, lists_beside, read_scores, read_summary
+from crmml.storage.scores import (
+    list_cutoffs,
+    lists_beside,
+    read_object,
+    read_scores,
+    read_summary,
+)
 
 COLUMNS = (
     *("customer_id", "value_tier", "clv", "net_clv", "churn_probability", "probability_alive"),
@@ -147,17 +152,7 @@ def _monitored(scores: Path) -> dict[str, Any] | None:
     """Read what a watch over the scores found; None where there was none."""
     beside = scores.with_name(f"{scores.stem}{MONITOR}")
     file = (beside if scores.suffix == ".duckdb" else scores / MONITOR) / "monitor.json"
-    if not file.is_file():
-        return None
-    with reported("read", file):
-        text = file.read_text(encoding="utf-8")
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise StorageError(f"{file} is not JSON: {error!s:.200}") from error
-    if not isinstance(found, dict) or not {"windows", "alarms"} <= set(found):
-        raise StorageError(f"cannot read {file}: it holds no windows and alarms of crmml monitor")
-    return found
+    return read_object(file, "windows and alarms of crmml monitor", ("windows", "alarms"))
 
 
 def _table(file: Path) -> pd.DataFrame | None:

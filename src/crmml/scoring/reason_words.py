@@ -175,8 +175,9 @@ def tell(
     order = {sign: _strongest(of) for sign, of in signed.items()}
     shown = np.zeros(values.shape, dtype=bool)
     for sign, of in signed.items():
-        strong = np.take_along_axis(of, order[sign], axis=1) >= _LEAST
-        np.put_along_axis(shown, order[sign], strong | np.take_along_axis(shown, order[sign], 1), 1)
+        strong = np.zeros(values.shape, dtype=bool)
+        np.put_along_axis(strong, order[sign], True, axis=1)
+        shown |= strong & (of >= _LEAST)
     texts: list[Any] = []
     codes, written = np.zeros(shares.shape, dtype=np.int64), 0
     for column, family in enumerate(shares):  # only what is shown is written

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -164,7 +164,25 @@ def read_summary(target: str | Path, cutoff: str | pd.Timestamp) -> dict[str, An
         If it is there and cannot be read.
     """
     moment = read_moment(cutoff, "cutoff")
-    file = lists_beside(target, moment) / "summary.json"
+    return read_object(lists_beside(target, moment) / "summary.json", "summary")
+
+
+def read_object(file: Path, what: str, keys: Collection[str] = ()) -> dict[str, Any] | None:
+    """Read a JSON object that stands beside scores; None where there is no such file.
+
+    Parameters
+    ----------
+    file : Path
+    what : str
+        What it should hold, for the message.
+    keys : collection of str
+        Names that it must have.
+
+    Raises
+    ------
+    StorageError
+        If it is there and cannot be read, or holds something else.
+    """
     if not file.is_file():
         return None
     with reported("read", file):
@@ -173,8 +191,8 @@ def read_summary(target: str | Path, cutoff: str | pd.Timestamp) -> dict[str, An
         found = json.loads(text)
     except ValueError as error:
         raise StorageError(f"{file} is not JSON: {error!s:.200}") from error
-    if not isinstance(found, dict):
-        raise StorageError(f"cannot read {file}: it holds no summary")
+    if not isinstance(found, dict) or not set(keys) <= set(found):
+        raise StorageError(f"cannot read {file}: it holds no {what}")
     return found
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from crmml.tracking.runs import Experiment, _log_artifacts, translate_errors
-from crmml.tracking.unfinished import settle, sweep_killed, tags_of_this_process
+from crmml.tracking.unfinished import (
+    ended_if_stopped,
+    settle,
+    sweep_killed,
+    tags_of_this_process,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +67,7 @@ def log_monitoring(
         tags = {KIND: "monitoring", **tags_of_this_process(None)}
         begun = client.create_run(experiment.id, run_name=f"{name} monitoring", tags=tags)
         run_id = begun.info.run_id
-        try:
+        with ended_if_stopped(client, run_id):
             client.log_batch(
                 run_id,
                 metrics=_metrics(found),
@@ -78,12 +81,6 @@ def log_monitoring(
                 client, run_id, texts=texts, tables={}, more_tables=tables, figures=figures or {}
             )
             client.set_terminated(run_id, "FINISHED")
-        except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt)
-            with suppress(MlflowException):  # the first error is the one to tell
-                client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
-                settle(client, run_id)
-            raise
         settle(client, run_id)
     return str(run_id)
 

@@ -10,7 +10,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -49,7 +49,12 @@ from crmml.scoring.frames import InputColumn, input_columns
 from crmml.scoring.labelled import id_column, invent_rows
 from crmml.storage.scores import write_csv
 from crmml.tracking.database import check_database, make_database, sqlite_file
-from crmml.tracking.unfinished import settle, sweep_killed, tags_of_this_process
+from crmml.tracking.unfinished import (
+    ended_if_stopped,
+    settle,
+    sweep_killed,
+    tags_of_this_process,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -355,7 +360,7 @@ def log_training(
         sweep_killed(client, home.id)
         run_name, begun = f"{name} {_cutoff(bundle)}".strip(), tags_of_this_process(shelf)
         run_id = client.create_run(home.id, run_name=run_name, tags=begun).info.run_id
-        try:
+        with ended_if_stopped(client, run_id):
             model_id = _log_model(client, home, run_id, bundle, name)
             _log_values(
                 client, run_id, model_id, _flat_metrics(metrics), params, {**(tags or {}), **facts}
@@ -375,12 +380,6 @@ def log_training(
             version = _register(client, name, model_id, run_id, facts)
             client.set_terminated(run_id, "FINISHED")
             client.set_registered_model_alias(name, alias, str(version))
-        except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt)
-            with suppress(MlflowException):  # the first error is the one to tell
-                client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
-                settle(client, run_id)
-            raise
         if shelf is None:
             settle(client, run_id)
     return LoggedModel(run_id, name, version)

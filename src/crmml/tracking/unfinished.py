@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,21 @@ OWNER, SHELF = "crmml.owner", "crmml.shelf"
 def tags_of_this_process(shelf: Path | None) -> dict[str, str]:
     """Return the tags with which a run begins."""
     return {OWNER: owner()} | ({SHELF: str(shelf.resolve())} if shelf else {})
+
+
+@contextmanager
+def ended_if_stopped(client: MlflowClient, run_id: str) -> Iterator[None]:
+    """Mark a run as failed, or as killed by an interrupt, where what is done in it stops."""
+    try:
+        yield
+    except BaseException as error:
+        from mlflow.exceptions import MlflowException
+
+        stopped = isinstance(error, KeyboardInterrupt)
+        with suppress(MlflowException):  # the first error is the one to tell
+            client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
+            settle(client, run_id)
+        raise
 
 
 def settle(client: MlflowClient, run_id: str) -> None:
