@@ -487,7 +487,7 @@ def checked_cutoff(bundle: Bundle, tables: Tables, moment: pd.Timestamp) -> pd.T
             stacklevel=3,
         )
     _same_currency(manifest, tables)
-    if "treatments" in tables and tables.span("treatments")[1] >= max(moment, end):
+    if tables.counts.get("treatments") and tables.span("treatments")[1] >= max(moment, end):
         given = tables["treatments"]
         ahead = int(given.filter(given.timestamp >= moment).count().execute())
         warnings.warn(
