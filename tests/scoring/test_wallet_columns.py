@@ -64,6 +64,11 @@ def test_who_said_so_when_a_contract_ended_is_with_a_competitor():
     assert signals == {"said"}
     assert find_signals(tables, "2023-05-20", "13W") == frozenset()  # not known yet
     assert find_signals(open_tables(buys), "2023-06-30", "13W") == frozenset()
+    again = {"customer_id": "said", "started_at": pd.Timestamp("2023-06-01")}
+    back = pd.concat([ends, pd.DataFrame([again])], ignore_index=True)
+    returned = open_tables({"transactions": buys, "subscriptions": back})
+    assert find_signals(returned, "2023-06-30", "13W") == frozenset()
+    assert find_signals(returned, "2023-06-01", "13W") == {"said"}  # not back yet
     found = build_wallet(tables, "2023-06-30", length="13W", signals=signals).frame
     assert found.loc["said", ["loyalty_class", "loyalty_evidence"]].tolist() == [
         "competitor",

@@ -136,7 +136,7 @@ class Wallet(Shown):
         ``past_windows``
             How many earlier windows of this length had a purchase at the house.
         ``probability_competitor``
-            1 or 0 where the class is known; where it is inferred, an upper bound on the
+            1 or 0 where the class is seen or stated; where it is inferred, an upper bound on the
             probability that the unseen need is met by a rival (see `build_wallet`).
     opens, closes : Timestamp
         The window is ``[opens, closes)``.
@@ -221,8 +221,9 @@ def build_wallet(
         One row per customer and ``category`` (needs the column) instead of one per customer.
     signals : collection of ids
         Customers who said that they are with a competitor; see :func:`find_signals`. Where the
-        share is inferred they are ``competitor`` if the share is below 1/3 and the need goes on;
-        their evidence is then ``stated``.
+        share is inferred they are ``competitor`` by evidence that is ``stated``, whatever the
+        estimate: it knows what they bought here, and they know where else they buy. Where rivals
+        are seen, what is seen decides.
     peers : Peers, optional
         Stored at training, so that scoring one customer alone gives what the whole base gives;
         by default taken from the customers at hand. Not used where rivals are seen.
@@ -264,7 +265,8 @@ def find_signals(
     ----------
     tables : Tables
         ``subscriptions`` with an ``end_reason``, and ``interactions`` with ``with_competitor``, may
-        be among them. Of a customer's surveys in the window the latest that says so or not counts.
+        be among them. Of a customer's surveys in the window the latest that says so or not counts;
+        an end, as long as no later contract has begun.
     cutoff : str or Timestamp
         Exclusive end of the window.
     length : str or Duration
@@ -280,8 +282,12 @@ def find_signals(
     said: set[Any] = set()
     ends = tables.get("subscriptions")
     if ends is not None and {"ended_at", "end_reason"} <= set(ends.columns):
-        within = (ends.ended_at >= opens) & (ends.ended_at < closes)
-        gone = ends.filter(within & (ends.end_reason == "competitor"))
+        known = ends.filter(ends.started_at < closes)
+        known = known.mutate(
+            newest=known.started_at.max().over(ibis.window(group_by="customer_id"))
+        )
+        within = (_.ended_at >= opens) & (_.ended_at < closes) & (_.started_at == _.newest)
+        gone = known.filter(within, _.end_reason == "competitor")
         said |= {*fetch(gone.select("customer_id").distinct())["customer_id"].tolist()}
     rows = tables.get("interactions")
     if rows is not None and "with_competitor" in rows.columns:
@@ -683,13 +689,12 @@ def _inferred(
     names = classify_shares(share, np.full(len(frame), np.nan), evidence)
     names[own_occasions == 0] = "lapsed"
     said = frame["customer_id"].isin(list(signals)).to_numpy()
-    to_rival = said & (np.nan_to_num(share) < 1 / 3 - _TOLERANCE) & (evidence >= MIN_OCCASIONS)
-    names[to_rival] = "competitor"
+    names[said] = "competitor"
     goes_on = np.asarray(peers.goes_on)[np.minimum(n, _MOST_PAST_WINDOWS).astype(np.int64)]
     probability = np.where(evidence >= MIN_OCCASIONS, (1 - share) * goes_on, np.nan)
     return {
         "loyalty_class": names,
-        "loyalty_evidence": np.where(to_rival, "stated", "inferred").astype(object),
+        "loyalty_evidence": np.where(said, "stated", "inferred").astype(object),
         "share": share,
         "rival_share": np.nan,
         "occasions": occasions,
@@ -698,7 +703,7 @@ def _inferred(
         "need_lower": spend,
         "need_upper": np.maximum(need, np.maximum(frame["peak"].to_numpy(), peers.peak)),
         "share_before": np.nan,
-        "probability_competitor": np.where(to_rival, 1.0, probability),
+        "probability_competitor": np.where(said, 1.0, probability),
     }
 
 

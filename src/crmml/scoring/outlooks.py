@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
-from crmml._typing import BoolArray
+from crmml._typing import FloatArray
 from crmml.exceptions import CrmmlError
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import LOYALTY_CLASSES, Enough
 from crmml.models.churn.history import find_candidates
 from crmml.models.churn.model import ChurnModel
 from crmml.models.churn.outside import OutsideCalibration
-from crmml.scoring.churn_reasons import NO_REFERENCE, churn_parts, tell_churn
+from crmml.scoring.churn_reasons import NO_REFERENCE, Outside, churn_parts, tell_churn
 from crmml.scoring.predictors import Moment, Output
 from crmml.scoring.served_distribution import (
     INTERVAL,
@@ -262,50 +262,61 @@ class ChurnRisk:
         """Ask the churn model of the candidates, and the calibrated process of all others."""
         snapshot = moment.snapshot
         churn = self.model.churn_probability(snapshot).reindex(snapshot.customer_id)
-        if self.outside is not None:
-            known = so_far.loc[snapshot.customer_id]
-            length = in_units(self.horizon, snapshot.time_unit)
-            others = self.outside(
-                known["probability_no_purchase"].to_numpy(dtype=np.float64),
-                known["frequency"].to_numpy(dtype=np.float64),
-                known["inactivity"].to_numpy(dtype=np.float64) / length,
-            )
-            churn = churn.where(self._candidates(snapshot), others)
+        outside = self._outside(snapshot, so_far, _model_of_value(moment))
+        if outside is not None:
+            churn = churn.where(~outside.who, outside.probability)
         table = pd.DataFrame({"churn_probability": churn}, index=snapshot.customer_id)
         by_trees = self.outside is None and isinstance(self.model, ChurnModel)
         if self.reference is None and not by_trees:  # whoever is in the batch
             moment.leave_out(["churn_reasons_for", "churn_reasons_against"], NO_REFERENCE)
             return table
-        parts = self.parts(snapshot, churn)
+        parts = churn_parts(self.model, snapshot, reference=self.reference, outside=outside)
         how = {"lang": moment.lang, "horizon": self.horizon}
         return table.join(tell_churn(parts, self.model, snapshot, **how))
 
-    def parts(self, snapshot: Snapshot, churn: pd.Series[float]) -> pd.DataFrame:
+    def parts(self, snapshot: Snapshot, known: pd.DataFrame, value: Any) -> pd.DataFrame:
         """Return what each family of features adds to the log-odds of churn.
 
         Parameters
         ----------
         snapshot : Snapshot
-        churn : Series
-            What :meth:`predict` gave, keyed by customer.
+        known : DataFrame
+            What the bundle says of these customers, keyed by customer.
+        value : LifetimeValueModel or None
+            Its purchase process is what speaks of who is no candidate.
 
         Returns
         -------
         DataFrame
             See :func:`crmml.scoring.churn_reasons.churn_parts`.
         """
-        return churn_parts(
-            self.model,
-            snapshot,
-            np.asarray(churn.reindex(snapshot.customer_id), dtype=np.float64),
-            learned=self._candidates(snapshot),
-            reference=self.reference,
-        )
+        outside = self._outside(snapshot, known, value)
+        return churn_parts(self.model, snapshot, reference=self.reference, outside=outside)
 
-    def _candidates(self, snapshot: Snapshot) -> BoolArray:
+    def _outside(self, snapshot: Snapshot, known: pd.DataFrame, value: Any) -> Outside | None:
+        """Say of whom the calibrated process speaks, and what."""
         if self.outside is None:
-            return np.ones(len(snapshot), dtype=bool)
-        return find_candidates(snapshot, self.horizon, self.outside.candidate_horizons)
+            return None
+        its = known.loc[snapshot.customer_id]
+        length = in_units(self.horizon, snapshot.time_unit)
+        probability = self.outside(
+            its["probability_no_purchase"].to_numpy(dtype=np.float64),
+            its["frequency"].to_numpy(dtype=np.float64),
+            its["inactivity"].to_numpy(dtype=np.float64) / length,
+        )
+        who = ~find_candidates(snapshot, self.horizon, self.outside.candidate_horizons)
+        bounds = (self.outside.lowest, self.outside.highest)
+        return Outside(who, probability, partial(_process_of, value, self.horizon), bounds)
+
+
+def _model_of_value(moment: Moment) -> Any:
+    ahead = moment.found.get(LifetimeValue.name)
+    return None if ahead is None else ahead.model
+
+
+def _process_of(value: Any, horizon: str, snapshot: Snapshot) -> FloatArray:
+    p = value.purchase_model_.probability_no_purchase(snapshot, horizon)
+    return np.asarray(p.reindex(snapshot.customer_id), dtype=np.float64)
 
 
 _BOUNDS = {"": "", "_lower": "lower bound of ", "_upper": "upper bound of "}

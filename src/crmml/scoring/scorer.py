@@ -160,9 +160,9 @@ class Scores(Result):
         churn: Any = next((p for p in predictors if p.name == "churn"), None)
         if churn is None:
             raise CrmmlError("these scores hold no churn of a log, so it has no parts")
-        parts: pd.DataFrame = churn.parts(
-            self.snapshot, self.table.set_index("customer_id")["churn_probability"]
-        )
+        value: Any = next((p for p in predictors if p.name == "lifetime_value"), None)
+        known = self.table.set_index("customer_id")
+        parts: pd.DataFrame = churn.parts(self.snapshot, known, getattr(value, "model", None))
         return parts.sort_index()
 
     def to_pandas(self) -> pd.DataFrame:

@@ -71,3 +71,16 @@ def test_the_hazard_is_chosen_where_features_matter():
     np.testing.assert_allclose(
         near["said"], near["happened"], atol=float(4 * np.sqrt(near["happened"].max()))
     )
+
+
+def test_a_tie_goes_to_what_tells_causes_apart():
+    """Without features the hazard is no better; where reasons are known, it says more."""
+    tables = {"subscriptions": simulate_contracts(1_000, seed=2)["subscriptions"]}
+    found = backtest_contracts(open_tables(tables), n_windows=1, n_boot=40)
+    assert not found.challenges["hazard_logistic"].won
+    assert found.chosen == "hazard_logistic"
+    mute = {"subscriptions": tables["subscriptions"].drop(columns="end_reason")}
+    assert (
+        backtest_contracts(open_tables(mute), n_windows=1, n_boot=40).chosen
+        == "beta_discrete_weibull"
+    )

@@ -59,7 +59,8 @@ class ContractBacktest(Result):
         Index ``candidate, cause``: ``said`` and ``happened``, ends within the horizon.
     chosen : str
         ``hazard_logistic``, or ``hazard_boosting`` where it is better beyond chance, if it beats
-        the simple candidates beyond chance; else the best of those.
+        the simple candidates beyond chance, or is no worse and tells apart causes that they do not;
+        else the best of those.
     calibration : DataFrame
         Of the chosen: mean chance as said and the share that ended, of all, by age and by third of
         the chance; see :func:`crmml.metrics.calibration.compare_mean_probability`.
@@ -234,7 +235,9 @@ def _judge(
     trees = challenge(found, "hazard_boosting", ["hazard_logistic"], metric="log_loss", level=LEVEL)
     best = "hazard_boosting" if trees.won else "hazard_logistic"
     simplest = min(SIMPLE, key=lambda name: losses[name])
-    chosen = best if challenges[best].won else simplest
+    several = causes.loc[best]["happened"].gt(0).sum() > 1
+    more = several and losses[best] <= losses[simplest]
+    chosen = best if challenges[best].won or more else simplest
     bounds = table.xs("auc", level="metric")[["difference_lower", "difference_upper"]]
     return ContractBacktest(
         table=table,
