@@ -17,6 +17,7 @@ from crmml.features.contracts import build_contracts, build_person_periods
 from crmml.models.churn import contract_evaluation
 from crmml.models.churn.contract_evaluation import fit_candidate
 from crmml.models.churn.hazard import HazardModel
+from crmml.reports.lists import Lists
 from crmml.scoring.batches import score_in_batches
 from crmml.scoring.frames import split_tables
 from crmml.testing.contracts import CAUSE_EFFECTS, simulate_contracts
@@ -77,6 +78,13 @@ def test_a_stored_bundle_scores_the_same_whatever_the_order_of_the_rows(result, 
         pd.testing.assert_frame_equal(pd.concat(list(batches)), scores.table)
         assert batches.absent == scores.absent
         assert len(batches) == len(scores.table)
+        lists = Lists(again)
+        lists.add(scores.table)
+        known = batches.gather(lists.ahead)
+        worth = {row["group"]: row for row in lists.summarise(
+            batches.cutoff, batches.absent, None, known)["economics"]}  # fmt: skip
+    assert worth["all"]["customers"] == len(scores.table)
+    assert 0 < worth["all"]["one_point"] <= worth["all"]["at_stake"] < worth["all"]["expected"]
 
 
 def test_contracts_may_come_without_the_other_tables_and_in_one_frame(result, telecom):

@@ -142,8 +142,8 @@ def report_training(result: Any, lang: Lang = "en") -> Page | None:
     """
     if result.bundle.manifest.kind == "labelled":
         return None
-    of = read_trained(result)
-    tables = result.tables if len(of.scores) <= MOST_WITH_DATA else None
+    few = len(result.scores.table) <= MOST_WITH_DATA
+    of, tables = read_trained(result, with_data=few), result.tables if few else None
     return _make(of, lang, tables, of.summary["own_seller"])
 
 

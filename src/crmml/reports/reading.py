@@ -12,6 +12,7 @@ from crmml.atomic import reported
 from crmml.exceptions import StorageError
 from crmml.features.windows import read_moment
 from crmml.reports.lists import Lists
+from crmml.scoring.whole import WholeScores
 from crmml.storage.scores import (
     list_cutoffs,
     lists_beside,
@@ -123,24 +124,27 @@ def read_reported(folder: str | Path, cutoff: str | pd.Timestamp | None = None) 
     )
 
 
-def read_trained(result: Any) -> Reported:
+def read_trained(result: Any, *, with_data: bool = True) -> Reported:
     """Take the scores that a training made on its own data; there are none before them.
 
     Parameters
     ----------
     result : TrainingResult or ContractTraining
+    with_data : bool
+        Whether the worth of retention is predicted, which looks at the data again.
     """
     scores, bundle = result.scores, result.bundle
     lists = Lists(bundle, result.tables)
     lists.add(scores.table)
     allocation = None if scores.found is None else scores.found.allocation
+    ahead = WholeScores(scores).gather(lists.ahead) if with_data else None
     none = pd.Series([], dtype="str")
     return Reported(
         scores=scores.table[[name for name in COLUMNS if name in scores.table]],
         cutoff=scores.cutoff,
         before=None,
         cutoff_before=None,
-        summary=lists.summarise(scores.cutoff, scores.absent, allocation),
+        summary=lists.summarise(scores.cutoff, scores.absent, allocation, ahead),
         notes=lists.notes(scores.absent),
         glossary=lists.glossary(scores.absent).fillna(""),
         since=None,
