@@ -196,7 +196,7 @@ def test_the_effects_are_recovered_and_the_causes_told_apart(telecom, result):
     assert complaint.idxmax() == "voluntary"
     assert card.idxmax() == "involuntary"
     causes = result.backtest.causes.xs(result.backtest.chosen, level="candidate")
-    assert (causes["said"] / causes["happened"]).between(0.6, 1.7).all()
+    assert (causes["predicted"] / causes["happened"]).between(0.6, 1.7).all()
 
 
 def test_the_configuration_of_the_demonstration_is_that_of_the_file():

@@ -69,7 +69,7 @@ def test_the_hazard_is_chosen_where_features_matter():
     assert len(found.cutoffs) == 3
     near = found.causes.loc[found.chosen]
     np.testing.assert_allclose(
-        near["said"], near["happened"], atol=float(4 * np.sqrt(near["happened"].max()))
+        near["predicted"], near["happened"], atol=float(4 * np.sqrt(near["happened"].max()))
     )
 
 
