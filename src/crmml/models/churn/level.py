@@ -274,7 +274,8 @@ class LevelChoice:
         )
         return (
             f"in the newest window the mean probability was {self.predicted:.1%}, moved to the "
-            f"level foreseen {self.moved:.1%}, and {self.happened:.1%} happened: {does}; {self.drift}"
+            f"level foreseen {self.moved:.1%}, and {self.happened:.1%} happened: {does}; "
+            f"{self.drift}"
         )
 
 
