@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from crmml.atomic import reported
 from crmml.exceptions import StorageError
 from crmml.features.windows import read_moment
 from crmml.reports.lists import Lists
+from crmml.scorecard.assessment import Assessment
 from crmml.scoring.whole import WholeScores
 from crmml.storage.scores import (
     list_cutoffs,
@@ -59,6 +61,10 @@ class Reported:
         Tier of each customer in those; empty where there are none.
     monitored : dict or None
         What ``monitor.json`` of :data:`MONITOR` holds.
+    targets : mapping of str to float
+        Target by figure of the scorecard.
+    assessment : Assessment or None
+        A sheet that was filled in by hand.
     """
 
     scores: pd.DataFrame
@@ -71,6 +77,8 @@ class Reported:
     since: pd.Timestamp | None
     tiers_before: pd.Series[str]
     monitored: dict[str, Any] | None = None
+    targets: Mapping[str, float] = field(default_factory=dict)
+    assessment: Assessment | None = None
 
     def why_null(self, column: str) -> str:
         """Say why a column is null throughout; empty where that is not known."""
