@@ -83,6 +83,10 @@ class TierMove:
         Lifetime value if the customer bought once more, for the expected amount, in the last
         period before the cutoff; None where it cannot be said.
     tier_if_bought_now : str or None
+    by : str
+        Column of the scores that the tiers cut.
+    worth : float
+        What the customer has in it.
     """
 
     tier: str
@@ -94,6 +98,8 @@ class TierMove:
     to_floor: float | None
     if_bought_now: float | None
     tier_if_bought_now: str | None
+    by: str
+    worth: float
 
 
 def value_parts(
@@ -152,8 +158,9 @@ def tier_move(
     tiers, tier, worth = cut.segments, str(row["value_tier"]), float(row[cut.by])
     place = TIERS.index(tier)
     cuts = tiers.cut_points_
-    above = cuts[place - 1] if place > 0 else None
-    floor = cuts[place] if place < len(cuts) else None
+    # A negative value is in E whatever the cut points say.
+    above = max(cuts[place - 1], 0.0) if place == len(cuts) else cuts[place - 1] if place else None
+    floor = max(cuts[place], 0.0) if place < len(cuts) else None
     missing = None if above is None else max(above - worth, 0.0)
     expected = value.probability_alive * value.purchases_if_alive * value.discounting
     ahead = cut.by != PROFIT
@@ -169,6 +176,8 @@ def tier_move(
         to_floor=None if floor is None else worth - floor,
         if_bought_now=then,
         tier_if_bought_now=None if then is None else str(tiers.assign(pd.Series([then])).iloc[0]),
+        by=cut.by,
+        worth=worth,
     )
 
 

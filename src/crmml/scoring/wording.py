@@ -11,6 +11,7 @@ import pandas as pd
 from crmml._typing import Duration
 from crmml.actions.catalogue import NO_ACTION
 from crmml.actions.recommendation import REASONS
+from crmml.scoring.profit import PROFIT
 
 if TYPE_CHECKING:
     from crmml.models.purchase.next_purchase import NextPurchase
@@ -246,7 +247,7 @@ def _value(value: ValueParts | None, money: str) -> list[str]:
 def _tier(tier: TierMove | None, value: ValueParts | None, money: str) -> list[str]:
     if tier is None or value is None:
         return []
-    said = [f"{tier.tier}."]
+    said = [f"{tier.tier}{_worth(tier, value, money)}."]
     if tier.cut_point is not None and tier.missing is not None:
         ways = []
         if tier.in_purchases is not None:
@@ -265,6 +266,15 @@ def _tier(tier: TierMove | None, value: ValueParts | None, money: str) -> list[s
             f"tier {tier.tier_if_bought_now}."
         )
     return said
+
+
+def _worth(tier: TierMove, value: ValueParts, money: str) -> str:
+    """Say what a tier is cut by, where that is not the lifetime value just told."""
+    if tier.by == PROFIT:
+        return f", by a profit to date of {tier.worth:,.2f}{money}"
+    net = f"{tier.worth:,.2f}"
+    same = net == f"{value.clv:,.2f}"
+    return "" if same else f", by {net}{money}, which is lifetime value less the cost to serve"
 
 
 def _few(number: float) -> str:
