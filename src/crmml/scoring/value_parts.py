@@ -83,6 +83,10 @@ class TierMove:
         Lifetime value if the customer bought once more, for the expected amount, in the last
         period before the cutoff; None where it cannot be said.
     tier_if_bought_now : str or None
+    by : str
+        Column of the scores that the tiers cut.
+    worth : float
+        What the customer has in it.
     """
 
     tier: str
@@ -94,6 +98,8 @@ class TierMove:
     to_floor: float | None
     if_bought_now: float | None
     tier_if_bought_now: str | None
+    by: str
+    worth: float
 
 
 def value_parts(
@@ -177,8 +183,9 @@ def place_in_tier(cut: Tiers, tier: str, worth: float) -> TierMove:
         The value that is cut, currency.
     """
     place, cuts = TIERS.index(tier), cut.segments.cut_points_
-    above = cuts[place - 1] if place > 0 else None
-    floor = cuts[place] if place < len(cuts) else None
+    # A negative value is in E whatever the cut points say.
+    above = max(cuts[place - 1], 0.0) if place == len(cuts) else cuts[place - 1] if place else None
+    floor = max(cuts[place], 0.0) if place < len(cuts) else None
     return TierMove(
         tier=tier,
         cut_point=above,
@@ -189,6 +196,8 @@ def place_in_tier(cut: Tiers, tier: str, worth: float) -> TierMove:
         to_floor=None if floor is None else worth - floor,
         if_bought_now=None,
         tier_if_bought_now=None,
+        by=cut.by,
+        worth=worth,
     )
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from crmml._typing import Duration
 from crmml.actions.catalogue import NO_ACTION
 from crmml.actions.recommendation import REASONS
+from crmml.scoring.profit import PROFIT
 
 if TYPE_CHECKING:
     from crmml.models.purchase.next_purchase import NextPurchase
@@ -296,7 +297,7 @@ def _tier(tier: TierMove | None, value: ValueParts | None, money: str) -> list[s
     if tier.in_spend is not None:
         ways.append(f"{_few(tier.in_spend)} more per purchase")
     told = f", as {' or '.join(ways)} in {spell(value.horizon)}" if ways else ""
-    said = [f"{tier.tier}.", *_next_tier(tier, money, told)]
+    said = [f"{tier.tier}{_worth(tier, value, money)}.", *_next_tier(tier, money, told)]
     if tier.if_bought_now is not None:
         said.append(
             f"A purchase now, of the expected amount, would make it {tier.if_bought_now:,.2f}: "
@@ -315,6 +316,15 @@ def _next_tier(tier: TierMove, money: str, ways: str = "") -> list[str]:
     if tier.floor is not None and tier.to_floor is not None:
         said.append(f"Tier {tier.tier} begins at {tier.floor:,.2f}, {tier.to_floor:,.2f} below.")
     return said
+
+
+def _worth(tier: TierMove, value: ValueParts, money: str) -> str:
+    """Say what a tier is cut by, where that is not the lifetime value just told."""
+    if tier.by == PROFIT:
+        return f", by a profit to date of {tier.worth:,.2f}{money}"
+    net = f"{tier.worth:,.2f}"
+    same = net == f"{value.clv:,.2f}"
+    return "" if same else f", by {net}{money}, which is lifetime value less the cost to serve"
 
 
 def _few(number: float) -> str:
