@@ -57,7 +57,9 @@ def test_parameters_come_back_from_truncated_contracts():
     from crmml._typing import Duration
 
     now = pd.Timestamp("2024-01-01")
-    model = BetaDiscreteWeibullModel().fit(PersonPeriods(frame, Duration(30, "day"), now, now, 0))
+    model = BetaDiscreteWeibullModel().fit(
+        PersonPeriods(frame, Duration(30, "day"), now, now, now, 0)
+    )
     for name, value in zip(hazard.NAMES, (alpha, beta, c), strict=True):
         assert model.params_[name] == pytest.approx(value, abs=4 * model.standard_errors_[name])
 
@@ -69,5 +71,18 @@ def test_the_hazard_is_chosen_where_features_matter():
     assert len(found.cutoffs) == 3
     near = found.causes.loc[found.chosen]
     np.testing.assert_allclose(
-        near["said"], near["happened"], atol=float(4 * np.sqrt(near["happened"].max()))
+        near["predicted"], near["happened"], atol=float(4 * np.sqrt(near["happened"].max()))
+    )
+
+
+def test_a_tie_goes_to_what_tells_causes_apart():
+    """Without features the hazard is no better; where reasons are known, it says more."""
+    tables = {"subscriptions": simulate_contracts(1_000, seed=2)["subscriptions"]}
+    found = backtest_contracts(open_tables(tables), n_windows=1, n_boot=40)
+    assert not found.challenges["hazard_logistic"].won
+    assert found.chosen == "hazard_logistic"
+    mute = {"subscriptions": tables["subscriptions"].drop(columns="end_reason")}
+    assert (
+        backtest_contracts(open_tables(mute), n_windows=1, n_boot=40).chosen
+        == "beta_discrete_weibull"
     )
