@@ -485,7 +485,8 @@ def checked_cutoff(bundle: Bundle, tables: Tables, moment: pd.Timestamp) -> pd.T
             stacklevel=3,
         )
     _same_currency(manifest, tables)
-    if "treatments" in tables and tables.span("treatments")[1] >= max(moment, end):
+    treated = tables.facts("treatments").last if "treatments" in tables else None
+    if treated is not None and treated >= max(moment, end):
         given = tables["treatments"]
         ahead = int(given.filter(given.timestamp >= moment).count().execute())
         warnings.warn(
