@@ -165,7 +165,7 @@ def _drivers(drivers: dict[str, Sequence[float]], w: Language) -> list[Bars]:
     if top <= 0.0:
         return []
     bars, rows = [], []
-    for name, (value, low, high) in drivers.items():
+    for name, (value, low, high) in sorted(drivers.items(), key=lambda one: -one[1][0]):
         label = w.text(f"driver_{name}")
         text = f"{w.number(value)} ({w.text('between', low=w.number(low), high=w.number(high))})"
         bars.append(Bar(label, 0.0, value / top, w.number(value)))
@@ -270,7 +270,7 @@ def models(of: Reported, w: Language) -> Section:
         for name, value in sorted(served.items())
     ]
     heads = ("figure", "value", "lower", "upper")
-    grid = Grid(w.text("models_grid"), _headings(w, heads), rows)
+    grid = Grid(w.text("models_grid"), _headings(w, heads), rows, folded=True)
     if of.monitored is None:
         needs = [w.text("monitor_needs")]
         return Section("models", w.text("models_title"), said, [grid], missing=needs)
@@ -329,11 +329,11 @@ def _noted(about: str, text: str, w: Language) -> str:
     """Write a note with what it is about, of several fits the first."""
     first, *others = str(about).split("; ")
     if not first:
-        return w.told(text)
+        return w.sentence(w.told(text))
     what = w.told(first)
     if others:
         what = w.text("and_others", what=what, others=w.count(len(others)))
-    return w.text("of_what", what=what, why=w.told(text))
+    return w.sentence(w.text("of_what", what=what, why=w.told(text)))
 
 
 def glossary(of: Reported, w: Language) -> Section:

@@ -124,7 +124,8 @@ class TrainingResult(Result):
         """
         drivers, names = self.bundle.manifest.churn_drivers, ["importance", "lower", "upper"]
         found = pd.DataFrame.from_dict(dict(drivers), orient="index", columns=names)
-        return found.rename_axis("family")
+        order = found.sort_values("importance", ascending=False, kind="stable")
+        return order.rename_axis("family")
 
     def _card(self) -> Card:
         asked = [note for note in self.notes if note.severity != "info"]
