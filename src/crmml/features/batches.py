@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ class Batches:
     spans: Mapping[str, Spans]
     categories: Mapping[str, Sequence[str]]
     beside: pd.DataFrame | None = None
+    _found: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False, compare=False)
 
     def snapshot(self, batch: int) -> Snapshot:
         """Return the snapshot of one batch, sorted by customer."""
@@ -101,14 +102,23 @@ class Batches:
     ) -> Iterator[tuple[str, Wallet]]:
         """Yield the wallets of one batch in each category; see ``iterate_wallets``."""
         folder, names = self.folder / f"categories {length}", self.categories[length]
-        known = dict(peers or {})
-        if self.spans[length].lines is not None and not {*names, OTHERS} <= set(known):
-            # Without peers of the training those of all customers, not of this batch alone.
-            whole = ds.dataset(folder, format="parquet", partitioning="hive").to_table()
-            found = name_wallets(whole, self.spans[length], names, known)
-            known |= {name: wallet.peers for name, wallet in found if wallet.peers is not None}
         piece = ds.dataset(folder / f"batch={batch}", format="parquet").to_table(use_threads=False)
+        known = dict(peers or {})
+        if self.spans[length].lines is not None:
+            codes = piece["code"].unique().to_pylist()
+            unknown = {code: name for code, name in enumerate((*names, OTHERS)) if code in codes}
+            unknown = {code: name for code, name in unknown.items() if name not in known}
+            known |= {name: self._peers(length, code) for code, name in unknown.items()}
         return name_wallets(piece, self.spans[length], names, known)
+
+    def _peers(self, length: str, code: int) -> Peers:
+        """Return the peers of a category that the training had none of: all, not this batch."""
+        if (length, code) not in self._found:
+            folder = ds.dataset(self.folder / f"categories {length}", format="parquet")
+            whole = folder.to_table(filter=ds.field("code") == code)
+            ((_, wallet),) = name_wallets(whole, self.spans[length], self.categories[length], {})
+            self._found[length, code] = wallet.peers
+        return self._found[length, code]
 
 
 @contextmanager
