@@ -138,6 +138,24 @@ def kept(table: ir.Table | pa.Table, engine: BaseBackend | None = None) -> Itera
         done.fetchall() if is_embedded(engine) else done.close()
 
 
+def stream(table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
+    """Take a table out of its engine piece by piece, in its order.
+
+    Parameters
+    ----------
+    table : Ibis table
+        On any engine, which is to be asked nothing else before the last piece.
+    rows : int
+        At most so many at a time.
+    """
+    engine = table.get_backend()
+    if is_embedded(engine):
+        # what Ibis itself asks here is gone from newer versions of the engine
+        yield from engine.con.sql(engine.compile(table)).to_arrow_reader(rows)
+    else:
+        yield from table.to_pyarrow_batches(chunk_size=rows)
+
+
 def count_repeated(table: ir.Table, columns: Sequence[str], n_rows: int) -> int:
     """Count the rows that are equal to an earlier one in some columns.
 

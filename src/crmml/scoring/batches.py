@@ -9,7 +9,7 @@ customers. Each customer gets what :func:`crmml.score` gives, whatever the size 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import Enough, Peers, Wallet
 from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
 from crmml.scoring.decisions import Actions
+from crmml.scoring.loyalty_detail import CategoryLoyalty
 from crmml.scoring.manifest import Manifest
 from crmml.scoring.outlooks import Loyalty
 from crmml.scoring.predictors import (
@@ -85,6 +86,15 @@ class _BatchMoment(Moment):
         if self.batches is None:
             return super().wallet(length, peers, enough)
         return self.batches.wallet(self.batch, length, peers, self.signals(length), enough)
+
+
+    def category_wallets(
+        self, length: str, categories: Sequence[str], peers: Mapping[str, Peers] | None
+    ) -> Iterable[tuple[str, Wallet]]:
+        """Read them."""
+        if self.batches is None:
+            return super().category_wallets(length, categories, peers)
+        return self.batches.category_wallets(self.batch, length, peers)
 
 
 @dataclass(frozen=True)
@@ -245,8 +255,14 @@ def _system_memory() -> Iterator[None]:
 def _predict(spool: Spool, shared: _Shared, size: int) -> dict[str, str]:
     """Predict batch by batch into the spool; return what is null throughout, and why."""
     tables, manifest = shared.tables, shared.manifest
-    lengths = [p.window for p in spool.predictors if isinstance(p, Loyalty)]
     settings = settings_of_snapshot(manifest, tables)
+    lengths = [p.window for p in spool.predictors if isinstance(p, Loyalty)]
+    categories = {
+        p.window: tuple(p.categories)
+        for p in spool.predictors
+        if isinstance(p, CategoryLoyalty) and p.obstacle(tables, settings["own_seller"]) is None
+    }
+    settings["categories"] = categories
     absent: dict[str, str] = {}
     with in_batches(tables, shared.cutoff, size=size, lengths=lengths, **settings) as batches:
         spool.part(batches.customer_id, size)
