@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -87,7 +87,7 @@ class ValueOverTime:
         ----------
         snapshot : Snapshot
         later : str, Duration or Timestamp
-            How much later than the cutoff, or when.
+            How much later than the cutoff (``"13W"``), or when (``"2024-06-30"``).
         """
         its = self._look_ahead(snapshot, _until(snapshot, later), self.purchase_posterior_)
         pairs = zip(its.futures, its.t, strict=True)
@@ -111,13 +111,13 @@ class ValueOverTime:
         ----------
         snapshot : Snapshot
         start, end : str, Duration or Timestamp
-            How much later than the cutoff, or when; ``start`` may be the cutoff.
+            How much later than the cutoff (``"13W"``), or when (``"2024-06-30"``); ``start`` may be
+            the cutoff.
         costs : CostToServe, optional
             Taken from the margin: the value is then net of what serving is expected to cost.
         """
         upper = _net_value(self, snapshot, _until(snapshot, end), costs)
-        is_cutoff = isinstance(start, pd.Timestamp) and start == snapshot.cutoff
-        if is_cutoff:
+        if _dated(start) and read_moment(start, "start") == snapshot.cutoff:
             return upper
         lower = _until(snapshot, start)
         if in_units(lower, snapshot.time_unit) > in_units(
@@ -272,9 +272,15 @@ def _net_value(
     return value if costs is None else (value - costs.expected(ahead)).rename("net_clv")
 
 
+def _dated(moment: str | Duration | pd.Timestamp) -> TypeGuard[str | pd.Timestamp]:
+    """Tell a date from a duration."""
+    is_date = isinstance(moment, str) and "-" in moment
+    return is_date or isinstance(moment, pd.Timestamp)
+
+
 def _until(snapshot: Snapshot, moment: str | Duration | pd.Timestamp) -> Duration:
     """Return how much later than the cutoff a moment is."""
-    if not isinstance(moment, pd.Timestamp):
+    if not _dated(moment):
         return Duration.parse(moment)
     later = read_moment(moment, "moment") - snapshot.cutoff
     if later <= pd.Timedelta(0):
