@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -117,7 +117,11 @@ class ValueOverTime:
             Taken from the margin: the value is then net of what serving is expected to cost.
         """
         upper = _net_value(self, snapshot, _until(snapshot, end), costs)
-        if _dated(start) and read_moment(start, "start") == snapshot.cutoff:
+        if (
+            isinstance(start, str | pd.Timestamp)
+            and "-" in str(start)
+            and read_moment(start, "start") == snapshot.cutoff
+        ):
             return upper
         lower = _until(snapshot, start)
         if in_units(lower, snapshot.time_unit) > in_units(
@@ -272,15 +276,9 @@ def _net_value(
     return value if costs is None else (value - costs.expected(ahead)).rename("net_clv")
 
 
-def _dated(moment: str | Duration | pd.Timestamp) -> TypeGuard[str | pd.Timestamp]:
-    """Tell a date from a duration."""
-    is_date = isinstance(moment, str) and "-" in moment
-    return is_date or isinstance(moment, pd.Timestamp)
-
-
 def _until(snapshot: Snapshot, moment: str | Duration | pd.Timestamp) -> Duration:
-    """Return how much later than the cutoff a moment is."""
-    if not _dated(moment):
+    """Return how much later than the cutoff a moment is; text with a ``-`` is a date."""
+    if isinstance(moment, Duration) or (isinstance(moment, str) and "-" not in moment):
         return Duration.parse(moment)
     later = read_moment(moment, "moment") - snapshot.cutoff
     if later <= pd.Timedelta(0):
