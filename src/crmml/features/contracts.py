@@ -296,8 +296,35 @@ def build_contract_outcomes(
     return pd.DataFrame({"churned": cause.notna(), "cause": cause})
 
 
-def contract_span(tables: Tables) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """Return the first end of a contract (or start, if earlier ones are none), and the last event.
+class ContractSpan(NamedTuple):
+    """From when to when contracts were seen.
+
+    Attributes
+    ----------
+    first : Timestamp
+        First end of a contract; the first start where none has ended.
+    last : Timestamp
+        Last event that has happened.
+    announced : int
+        Ends that lie ahead of it: they are known, but have not happened.
+    announced_until : Timestamp
+        The last of those; ``last`` where there are none.
+    """
+
+    first: pd.Timestamp
+    last: pd.Timestamp
+    announced: int
+    announced_until: pd.Timestamp
+
+
+def contract_span(tables: Tables) -> ContractSpan:
+    """Return from when to when contracts were seen, and which ends lie ahead.
+
+    Terms and notices are often written down before the contract ends. Ends are taken as announced
+    if they lie so long after the last start, touch point and purchase that the records must have
+    been drawn before them: more than twice the longest pause of the last year (which must hold
+    more than 20 days with an event), and less than half of the time that the starts span, unless no
+    contract runs beyond them.
 
     Raises
     ------
@@ -310,18 +337,50 @@ def contract_span(tables: Tables) -> tuple[pd.Timestamp, pd.Timestamp]:
         ended=table.ended_at.min(),
         last_began=table.started_at.max(),
         last_ended=table.ended_at.max(),
+        active=table.ended_at.isnull().sum(),
     )
     found = row.to_pyarrow().to_pylist()[0]
     if found["began"] is None:
         raise TooLittleDataError("there is no contract in the data")
-    last = max(one for one in (found["last_began"], found["last_ended"]) if one is not None)
-    return pd.Timestamp(found["ended"] or found["began"]), pd.Timestamp(last)
+    first = pd.Timestamp(found["ended"] or found["began"])
+    began, last = pd.Timestamp(found["began"]), pd.Timestamp(found["last_began"])
+    until = max(last, pd.Timestamp(found["last_ended"] or last))
+    if until <= last + _A_DAY:
+        return ContractSpan(first, until, 0, until)
+    days = _days_with_events(tables)
+    year = days[days > days.iloc[-1] - _YEAR]
+    pauses = year.diff().dropna()
+    ahead = until.floor("D") - days.iloc[-1]
+    short = 2 * ahead < last - began or not found["active"]
+    if not (len(pauses) > _LEAST_PAUSES and ahead > 2 * pauses.max() and short):
+        return ContractSpan(first, until, 0, until)
+    last = max(last, days.iloc[-1])
+    closes = end_of_observation(last)
+    announced = table.filter(table.ended_at >= closes).count().to_pyarrow().as_py()
+    return ContractSpan(first, last, int(announced), until)
+
+
+_A_DAY, _YEAR, _LEAST_PAUSES = pd.Timedelta(days=1), pd.Timedelta(days=365), 20
+
+
+def _days_with_events(tables: Tables) -> pd.Series[pd.Timestamp]:
+    """Return the days on which something happened that nobody writes down beforehand, ascending."""
+    times = [("subscriptions", "started_at"), ("interactions", "timestamp")]
+    each = [
+        tables[name].select(day=tables[name][column].cast("date"))
+        for name, column in (*times, ("transactions", "timestamp"))
+        if name in tables
+    ]
+    days = each[0]
+    for more in each[1:]:
+        days = days.union(more)
+    return pd.to_datetime(fetch(days.distinct(), ("day",))["day"])
 
 
 def _cutoff(tables: Tables, cutoff: str | pd.Timestamp | None) -> pd.Timestamp:
     if cutoff is not None:
         return read_moment(cutoff, "cutoff")
-    return end_of_observation(contract_span(tables)[1])
+    return end_of_observation(contract_span(tables).last)
 
 
 def _spells(tables: Tables, lengths: _Lengths) -> tuple[ir.Table, ir.Table]:

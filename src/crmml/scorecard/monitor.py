@@ -314,7 +314,7 @@ def _by_contract(tables: Tables) -> bool:
 
 
 def _last(tables: Tables) -> pd.Timestamp:
-    return contract_span(tables)[1] if _by_contract(tables) else tables.last_timestamp
+    return contract_span(tables).last if _by_contract(tables) else tables.last_timestamp
 
 
 def _closed(window: Window, one: _Released, tables: Tables) -> bool:

@@ -10,7 +10,13 @@ import pandas as pd
 from crmml.config import Config
 from crmml.data.tables import Tables
 from crmml.exceptions import TooLittleDataError
-from crmml.features.contracts import build_contracts, build_person_periods
+from crmml.features.contracts import (
+    ContractSpan,
+    build_contracts,
+    build_person_periods,
+    contract_span,
+)
+from crmml.features.windows import end_of_observation
 from crmml.models.churn.contract_evaluation import (
     ContractBacktest,
     backtest_contracts,
@@ -106,7 +112,12 @@ def choose_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Co
         annual_discount_rate=config.value.annual_discount_rate,
         features=tuple(str(name) for name in now.frame if name not in out),
     )
-    notes = (_reason(found), *_suspicions(found, leaks), *_truncation(periods.truncated))
+    notes = (
+        _reason(found),
+        *_suspicions(found, leaks),
+        *_truncation(periods.truncated),
+        *_announced(contract_span(tables), cutoff),
+    )
     return ContractChoice(predictor, found, notes)
 
 
@@ -120,7 +131,8 @@ def describe_reach(config: Config, tables: Any) -> str:
     tables : Tables
         With ``subscriptions``.
     """
-    table, horizon = tables["subscriptions"], config.outcome.horizon
+    horizon, span = config.outcome.horizon, contract_span(tables)
+    table = tables.before(end_of_observation(span.last))["subscriptions"]
     ended = int(table.filter(table.ended_at.notnull()).count().execute())
     lead = f"contracts without a log of transactions: {ended:,} have ended, "
     if ended < LEAST_ENDS:
@@ -130,9 +142,10 @@ def describe_reach(config: Config, tables: Any) -> str:
     except TooLittleDataError as error:
         return f"{lead}which carries no training: {error}"
     n = len(windows[-config.contracts.max_windows :])
+    ahead = "".join(f"; {note}" for note in _announced(span, end_of_observation(span.last)))
     return (
         f"{lead}and {len(windows)} outcome windows of {horizon} fit, of which a training judges on "
-        f"the latest {n}; crmml train compares the models of contracts with the best rule"
+        f"the latest {n}; crmml train compares the models of contracts with the best rule{ahead}"
     )
 
 
@@ -199,3 +212,16 @@ def _truncation(truncated: int) -> tuple[Note, ...]:
         "on, since those that had ended before were never seen"
     )
     return (Note("contracts_truncated", "info", text, "contracts"),)
+
+
+def _announced(span: ContractSpan, cutoff: pd.Timestamp) -> tuple[Note, ...]:
+    """Say which ends are taken as written down before they happen."""
+    if not span.announced or cutoff > end_of_observation(span.last):
+        return ()
+    text = (
+        f"{span.announced:,} end after {span.last.date()}, the last day on which one "
+        f"began or a customer was in touch (until {span.announced_until.date()}): these ends are "
+        "taken as announced, so they have not happened and no model sees them; if they have, set "
+        "`cutoff`"
+    )
+    return (Note("contracts_announced", "ask", text, "contracts", "data"),)

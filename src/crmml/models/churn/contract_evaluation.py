@@ -173,7 +173,7 @@ def contract_windows(
     TooLittleDataError
         If there is none.
     """
-    first, last = contract_span(tables)
+    first, last, *_ = contract_span(tables)
     pause = pd.Timedelta(0) if grace is None else length_of(grace)
     return rolling_windows(first, last - pause, horizon=horizon)
 
