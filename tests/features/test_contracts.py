@@ -80,6 +80,20 @@ def test_who_ends_and_who_stays_are_counted_up_to_the_same_day():
     pd.testing.assert_frame_equal(waited.frame, at_once.frame)
 
 
+def test_a_period_that_begins_on_the_day_after_is_a_renewal():
+    rows = [("e", f"2024-0{m}-01", f"2024-0{m}-28", "x", None) for m in (1, 2, 3)]
+    days = (("2024-01-01", "2024-01-31"), ("2024-02-01", "2024-02-29"), ("2024-03-01", None))
+    month = [("f", start, end, "x", None) for start, end in days]
+    tables = tables_of(*month, *rows, ("g", "2024-01-01", None, "x", None))
+    frame = build_person_periods(tables, "2024-06-01", since="2024-01-01").frame
+    mine = frame[frame["customer_id"] == "f"]
+    assert mine["cause"].isna().all()
+    assert mine["age"].tolist() == [0, 1, 2, 3, 4]
+    assert frame["reentries"].max() == 2  # three days are a pause, one is none
+    waits = build_contracts(tables, "2024-02-01").in_grace  # the second month begins at the cutoff
+    assert waits.tolist() == ["f"]
+
+
 def test_older_contracts_come_in_late():
     found = build_person_periods(tables_of(*BY_HAND), "2024-06-01", since="2024-02-01")
     assert found.frame["age"].min() == 0  # d's second contract; those of January start at 2

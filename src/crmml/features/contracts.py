@@ -130,11 +130,13 @@ class _Lengths(NamedTuple):
 
     @classmethod
     def of(
-        cls, period: str | Duration, grace: str | Duration | None, trailing: str | Duration
+        cls,
+        tables: Tables,
+        period: str | Duration,
+        grace: str | Duration | None,
+        trailing: str | Duration,
     ) -> _Lengths:
-        given = [
-            pd.Timedelta(0) if one is None else length_of(one) for one in (period, grace, trailing)
-        ]
+        given = (length_of(period), least_grace(tables, grace), length_of(trailing))
         found = cls(*(int(one.total_seconds()) for one in given))
         if found.period < _DAY:
             raise ParameterError("period", "at least one day", str(period))
@@ -177,7 +179,8 @@ def build_contracts(
     period : str or Duration
         Time between two renewal dates, at least a day.
     grace : str or Duration, optional
-        A contract that is renewed within it has not ended; none by default.
+        A contract that is renewed within it has not ended; none by default, and never less than
+        :func:`least_grace` says.
     trailing : str or Duration
         Length of the window before a moment in which touch points and purchases are counted.
 
@@ -188,7 +191,7 @@ def build_contracts(
     TooLittleDataError
         If no contract is active at the cutoff.
     """
-    look = _Look.at(tables, cutoff, _Lengths.of(period, grace, trailing))
+    look = _Look.at(tables, cutoff, _Lengths.of(tables, period, grace, trailing))
     moment, lengths, now, spells = look.moment, look.lengths, look.now, look.spells
     active = spells.filter(spells.until == _OPEN)
     passed = ibis.literal(now) - active.started
@@ -237,7 +240,7 @@ def build_person_periods(
     TooLittleDataError
         If no period was seen to its end.
     """
-    look = _Look.at(tables, cutoff, _Lengths.of(period, grace, trailing))
+    look = _Look.at(tables, cutoff, _Lengths.of(tables, period, grace, trailing))
     moment, lengths, now, spells = look.moment, look.lengths, look.now, look.spells
     begin = _first_end(spells) if since is None else seconds_at(read_moment(since, "since"))
     at = _at_risk(spells, lengths, now, begin)
@@ -286,7 +289,7 @@ def build_contract_outcomes(
     """
     window = Window(contracts.cutoff, horizon)
     end = _cutoff(tables, None)
-    lengths = _Lengths.of(contracts.period, grace, contracts.period)
+    lengths = _Lengths.of(tables, contracts.period, grace, contracts.period)
     window.check_observed(end - pd.Timedelta(seconds=lengths.grace + 1))
     _, spells = _spells(tables, lengths)
     cutoff, closes = seconds_at(contracts.cutoff), seconds_at(window.closes)
@@ -294,6 +297,46 @@ def build_contract_outcomes(
     ended = fetch(here.select("customer_id", cause=here.reason.fill_null("unknown")))
     cause = ended.set_index("customer_id")["cause"].reindex(contracts.customer_id)
     return pd.DataFrame({"churned": cause.notna(), "cause": cause})
+
+
+def least_grace(tables: Tables, grace: str | Duration | None = None) -> pd.Timedelta:
+    """Return a grace period, at least a day where contracts are renewed on the day after.
+
+    Where more periods begin within a day after the one before than at its very end, ``ended_at`` is
+    the last day of a period, and no customer has left in between.
+
+    Parameters
+    ----------
+    tables : Tables
+        With ``subscriptions``.
+    grace : str or Duration, optional
+        As given; none by default.
+    """
+    given = pd.Timedelta(0) if grace is None else length_of(grace)
+    return given if given >= _A_DAY or not count_next_days(tables) else _A_DAY
+
+
+def count_next_days(tables: Tables) -> int:
+    """Count the periods that begin on the day after the one before; 0 where they are the fewer.
+
+    Parameters
+    ----------
+    tables : Tables
+        With ``subscriptions``.
+    """
+    table = tables["subscriptions"]
+    rows = table.select(
+        "customer_id", start=seconds_of(table.started_at), until=seconds_of(table.ended_at)
+    )
+    order = ibis.window(group_by="customer_id", order_by=[rows.start, rows.until])
+    rows = rows.mutate(pause=rows.start - rows.until.lag().over(order))
+    beside = (rows.pause > 0) & (rows.pause <= _DAY)
+    found = rows.aggregate(
+        beside=ibis.ifelse(beside, 1, 0).sum(), exact=ibis.ifelse(rows.pause == 0, 1, 0).sum()
+    )
+    row = found.to_pyarrow().to_pylist()[0]
+    n, exact = int(row["beside"] or 0), int(row["exact"] or 0)
+    return n if n > exact else 0
 
 
 class ContractSpan(NamedTuple):

@@ -15,8 +15,10 @@ from crmml.features.contracts import (
     build_contracts,
     build_person_periods,
     contract_span,
+    count_next_days,
+    least_grace,
 )
-from crmml.features.windows import end_of_observation
+from crmml.features.windows import end_of_observation, length_of
 from crmml.models.churn.contract_evaluation import (
     ContractBacktest,
     backtest_contracts,
@@ -117,6 +119,7 @@ def choose_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Co
         *_suspicions(found, leaks),
         *_truncation(periods.truncated),
         *_announced(contract_span(tables), cutoff),
+        *_next_day(known, section.grace),
     )
     return ContractChoice(predictor, found, notes)
 
@@ -212,6 +215,18 @@ def _truncation(truncated: int) -> tuple[Note, ...]:
         "on, since those that had ended before were never seen"
     )
     return (Note("contracts_truncated", "info", text, "contracts"),)
+
+
+def _next_day(tables: Tables, grace: str | None) -> tuple[Note, ...]:
+    """Say that ends are last days, where no grace period covers the day until the renewal."""
+    number = count_next_days(tables)
+    if not number or (grace is not None and length_of(grace) >= least_grace(tables)):
+        return ()
+    text = (
+        f"{number:,} periods begin on the day after the one before, so `ended_at` is the last day "
+        "of a period: they count as renewed (a grace period of a day)"
+    )
+    return (Note("contracts_next_day", "info", text, "contracts", "data"),)
 
 
 def _announced(span: ContractSpan, cutoff: pd.Timestamp) -> tuple[Note, ...]:
