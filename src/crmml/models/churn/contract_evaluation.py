@@ -21,8 +21,9 @@ from crmml.features.contracts import (
     build_contracts,
     build_person_periods,
     contract_span,
+    least_grace,
 )
-from crmml.features.windows import Window, length_of, rolling_windows
+from crmml.features.windows import Window, rolling_windows
 from crmml.metrics import classification
 from crmml.metrics.bootstrap import Replicates, hash_keys, replicate
 from crmml.metrics.calibration import compare_mean_probability, compute_reliability
@@ -173,9 +174,8 @@ def contract_windows(
     TooLittleDataError
         If there is none.
     """
-    first, last = contract_span(tables)
-    pause = pd.Timedelta(0) if grace is None else length_of(grace)
-    return rolling_windows(first, last - pause, horizon=horizon)
+    first, last, *_ = contract_span(tables)
+    return rolling_windows(first, last - least_grace(tables, grace), horizon=horizon)
 
 
 def fit_candidate(
