@@ -32,7 +32,7 @@ BY_HAND = (
 
 def test_periods_by_hand():
     found = build_person_periods(
-        tables_of(*BY_HAND), "2024-06-01", since="2024-01-01", grace="2D"
+        tables_of(*BY_HAND), "2024-06-02", since="2024-01-01", grace="2D"
     ).frame
     told = {
         who: rows["cause"].astype("object").where(rows["cause"].notna(), "-").tolist()
@@ -40,7 +40,7 @@ def test_periods_by_hand():
     }
     assert told["a"] == ["-", "-", "voluntary"]
     assert told["b"] == ["-", "competitor"]
-    assert told["c"] == ["-"] * 5  # 152 days: five whole periods
+    assert told["c"] == ["-"] * 5  # five whole periods and three days, two of them for a renewal
     assert told["d"] == ["-", "unknown", "-", "-", "-"]
     assert found.loc[found["customer_id"] == "d", "spell"].tolist() == [0, 0, 1, 1, 1]
     assert found.loc[found["cause"] == "voluntary", "position"].tolist() == [1.0]
@@ -48,7 +48,7 @@ def test_periods_by_hand():
 
 def test_a_renewal_within_the_grace_period_continues_the_spell():
     found = build_person_periods(
-        tables_of(*BY_HAND), "2024-06-01", since="2024-01-01", grace="3D"
+        tables_of(*BY_HAND), "2024-06-03", since="2024-01-01", grace="3D"
     ).frame
     mine = found[found["customer_id"] == "d"]
     assert mine["spell"].unique().tolist() == [0]
@@ -66,6 +66,18 @@ def test_an_end_that_may_yet_be_renewed_is_neither_active_nor_over():
     mine = rows[rows["customer_id"] == "a"]
     assert mine["cause"].isna().all()
     assert len(mine) == 2
+
+
+def test_who_ends_and_who_stays_are_counted_up_to_the_same_day():
+    tables = tables_of(*BY_HAND)
+    early = build_person_periods(tables, "2024-02-25", since="2024-01-01").frame
+    assert early["age"].max() == 0  # the second period of b, who has left, is not over for a and c
+    assert early["cause"].isna().all()
+    world = open_tables(simulate_contracts(200, seed=4))  # nobody comes back in it
+    waited = build_person_periods(world, "2023-07-01", since="2022-02-01", grace="30D")
+    at_once = build_person_periods(world, "2023-06-01", since="2022-02-01")
+    assert waited.settled == at_once.settled == pd.Timestamp("2023-06-01")
+    pd.testing.assert_frame_equal(waited.frame, at_once.frame)
 
 
 def test_older_contracts_come_in_late():

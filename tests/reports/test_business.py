@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from crmml.data.tables import open_tables
-from crmml.reports.business import ALL, _own, business_sections, measure_business
+from crmml.reports.business import ALL, business_sections, measure_business
+from crmml.reports.economics import _own
 from crmml.reports.language import Language
 from crmml.reports.page import report
 from crmml.reports.reading import read_reported

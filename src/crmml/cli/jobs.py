@@ -250,7 +250,7 @@ def score(
         how: dict[str, Any] = {"plans": plans, "control": control, "strict": strict, "lang": lang}
         with score_in_batches(bundle, tables, moment, **how, **given) as scores:
             say("writing")
-            written = _write_scored(bundle, tables, scores, out, file_format)
+            written = _write_scored(bundle, tables, scores, out, file_format, lang)
     from crmml.scoring.bases import last_event
 
     silent = (scores.cutoff - last_event(bundle.manifest, tables)).days
@@ -274,13 +274,18 @@ class _Written(NamedTuple):
 
 
 def _write_scored(
-    bundle: ScoringBundle, tables: Tables, scores: Any, out: Path, file_format: Any = "parquet"
+    bundle: ScoringBundle,
+    tables: Tables,
+    scores: Any,
+    out: Path,
+    file_format: Any = "parquet",
+    lang: Any = "en",
 ) -> _Written:
     """Write scores as they come, and the lists of them beside."""
     from crmml.reports.lists import Lists
     from crmml.storage.scores import write_scores
 
-    lists = Lists(bundle, tables)
+    lists = Lists(bundle, tables, lang)
     written = write_scores(lists.passing(scores), out, scores.cutoff, file_format)
     ahead = scores.gather(lists.ahead)
     listed = lists.write(out, scores.cutoff, scores.absent, scores.allocation, ahead)

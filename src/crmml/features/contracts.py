@@ -92,6 +92,9 @@ class PersonPeriods:
         Length of a period.
     since, until : Timestamp
         No period begins before ``since``; nothing is known from ``until`` on.
+    settled : Timestamp
+        No period ends after it: what ended before it can be renewed no more (``until`` less the
+        grace period).
     truncated : int
         Spells that began before ``since``. They are at risk from their first period after it on
         (left truncation): those that ended earlier were never seen.
@@ -101,6 +104,7 @@ class PersonPeriods:
     period: Duration
     since: pd.Timestamp
     until: pd.Timestamp
+    settled: pd.Timestamp
     truncated: int
 
     def __len__(self) -> int:
@@ -113,7 +117,8 @@ class PersonPeriods:
         """
         ends_at = self.frame["starts_at"] + length_of(self.period)
         kept = self.frame[ends_at <= cutoff].reset_index(drop=True)
-        return PersonPeriods(kept, self.period, self.since, cutoff, self.truncated)
+        settled = min(cutoff, self.settled)
+        return replace(self, frame=kept, until=cutoff, settled=settled)
 
 
 class _Lengths(NamedTuple):
@@ -244,8 +249,9 @@ def build_person_periods(
         raise TooLittleDataError(f"no contract was seen through a whole period before {moment}")
     older = spells.filter(spells.started < begin, spells.until >= begin)
     truncated = int(older.count().to_pyarrow().as_py())
+    settled = pd.Timestamp(now - lengths.grace, unit="s")
     return PersonPeriods(
-        frame, Duration.parse(period), pd.Timestamp(begin, unit="s"), moment, truncated
+        frame, Duration.parse(period), pd.Timestamp(begin, unit="s"), moment, settled, truncated
     )
 
 
@@ -376,17 +382,20 @@ def _first_end(spells: ir.Table) -> int:
 
 def _at_risk(spells: ir.Table, lengths: _Lengths, now: int, begin: int) -> ir.Table:
     """One row per period of each spell that begins after ``begin`` and was seen to its end."""
-    P = lengths.period
+    P, settled = lengths.period, now - lengths.grace
     is_open, waits = spells.until == _OPEN, _waits(spells, lengths, now)
-    # Periods that are certainly outlasted: up to now, or those before the one that may be the last.
-    length = ibis.ifelse(is_open, now, spells.until) - spells.started
-    outlasted = ibis.ifelse(is_open, length // P, (length - 1) // P)
-    # The last period counts although it is cut short: its end is what was waited for.
+    # A period counts once its nominal end is settled, whether the contract outlasts it or not: else
+    # the latest ends would stand beside survivors whose period is not over, or the other way round.
+    # An end at that very moment belongs to the period before, and is not known yet.
+    seen = (settled - spells.started - 1) // P
+    before_last = ibis.greatest((spells.until - spells.started - 1) // P, 0)
     over = ~(is_open | waits)
-    count = ibis.ifelse(over, ibis.greatest(outlasted, 0) + 1, outlasted)
+    # Of a contract that waits for its renewal, the last period is neither outlasted nor over.
+    most = ibis.ifelse(is_open, seen, ibis.ifelse(waits, before_last, before_last + 1))
+    count = ibis.least(seen, most)
     first = ibis.greatest(0, (begin - spells.started + P - 1) // P)
     spans = spells.mutate(
-        last=ibis.ifelse(over, count - 1, -1),
+        last=ibis.ifelse(over, before_last, -1),
         ended=spells.until,
         cause=spells.reason.fill_null("unknown"),
         first=first,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from crmml.data.tables import Tables
-from crmml.reports.contents import Cell, Grid, Section
+from crmml.reports.contents import Bar, Bars, Cell, Grid, Section
 from crmml.reports.first_screen import LIKELY, acting, why_not
 from crmml.reports.language import Language
 from crmml.reports.reading import Reported
@@ -164,7 +164,26 @@ def churn(of: Reported, w: Language) -> Section:
     grids = []
     if of.has("lifecycle_stage"):
         grids.append(tabulate(of, w, "lifecycle_stage", w.text("churn_by_stage")))
-    return Section("churn", w.text("churn_title"), [sentence], grids)
+    bars = _drivers(of.summary.get("churn_drivers") or {}, w)
+    missing = [] if bars else [w.text("drivers_need")]
+    return Section("churn", w.text("churn_title"), [sentence], grids, missing=missing, bars=bars)
+
+
+def _drivers(drivers: dict[str, Sequence[float]], w: Language) -> list[Bars]:
+    """Draw how much each family of features moves the probability of leaving."""
+    top = max((high for _, _, high in drivers.values()), default=0.0)
+    if top <= 0.0:
+        return []
+    bars, rows = [], []
+    for name, (value, low, high) in drivers.items():
+        label = w.text(f"driver_{name}")
+        text = f"{w.number(value)} ({w.text('between', low=w.number(low), high=w.number(high))})"
+        bars.append(Bar(label, 0.0, value / top, w.number(value)))
+        rows.append([Cell(label, name), Cell(text, value)])
+    title = w.text("drivers_title")
+    heads = _headings(w, ("figure", "effect"))
+    said = w.text("drivers_alt", first=bars[0].label, value=bars[0].text)
+    return [Bars(title, said, bars, Grid(title, heads, rows), w.text("drivers_note"))]
 
 
 def loyalty(of: Reported, w: Language) -> Section:

@@ -134,7 +134,7 @@ class Monitoring(Result):
         if len(self.windows):
             row = self.windows.iloc[-1]
             newest = (
-                f"{row['cutoff'].date()}: churn said {row['churn_predicted']:.1%}, was "
+                f"{row['cutoff'].date()}: churn predicted {row['churn_predicted']:.1%}, was "
                 f"{row['churn_realised']:.1%}; AUC {row['auc']:.3f} (rule {row['auc_rule']:.3f})"
             )
         rows = (

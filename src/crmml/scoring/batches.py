@@ -199,7 +199,7 @@ def score_in_batches(
     manifest = bundle.manifest
     given: dict[str, Any] = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
     if manifest.kind != "transactions":
-        asked: dict[str, Any] = {"plans": plans, "control": control, "strict": strict}
+        asked: dict[str, Any] = {"plans": plans, "control": control, "strict": strict, "lang": lang}
         found = score(bundle, tables, cutoff, stored_prices=stored_prices, **given, **asked)
         # Of contracts: the command line hands rows of a labelled table to another function.
         yield WholeScores(cast(Scores, found))
