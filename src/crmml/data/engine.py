@@ -186,7 +186,7 @@ def count_repeated(table: ir.Table, columns: Sequence[str], n_rows: int) -> int:
 def _find_shared(hashes: ir.Table, n_rows: int) -> tuple[int, npt.NDArray[Any]]:
     """Count the rows whose hash is that of another one too, and list these hashes."""
     # Sorting plain numbers takes a third of the time of counting them by group; so many at a time.
-    parts = -(-n_rows // _HASHES_AT_A_TIME)
+    parts = max(-(-n_rows // _HASHES_AT_A_TIME), 1)
     among, shared = 0, []
     for part in range(parts):
         some = hashes if parts == 1 else hashes.filter(hashes.hash % parts == part)
