@@ -37,6 +37,8 @@ _STORED = (ibis.expr.operations.DatabaseTable, ibis.expr.operations.SQLQueryResu
 _DRIVERS = ("psycopg",)
 _LARGEST = 2**53
 """Whole numbers up to here are exact as float64."""
+_FEW = 100_000
+"""Up to so many rows memory is no question."""
 
 
 # --- engines -------------------------------------------------------------------------------------
@@ -138,8 +140,9 @@ def kept(table: ir.Table | pa.Table, engine: BaseBackend | None = None) -> Itera
 def count_repeated(table: ir.Table, columns: Sequence[str], n_rows: int) -> int:
     """Count the rows that are equal to an earlier one in some columns.
 
-    Rows of different hashes differ. So only those that share a hash are compared in full, which
-    takes a fraction of the memory that the values of all would take.
+    Rows of different hashes differ. So of many rows only those that share a hash are compared in
+    full, which takes a fraction of the memory that the values of all would take. Few rows are
+    compared at once: one question instead of four.
 
     Parameters
     ----------
@@ -151,7 +154,7 @@ def count_repeated(table: ir.Table, columns: Sequence[str], n_rows: int) -> int:
         Number of rows.
     """
     rows = table.select(columns)
-    if not is_embedded(table.get_backend()):
+    if n_rows <= _FEW or not is_embedded(table.get_backend()):
         return n_rows - int(rows.distinct().count().execute())
     hashed = rows.mutate(__hash=ibis.struct({name: rows[name] for name in columns}).hash())
     counts = hashed.group_by("__hash").agg(__n=hashed.count())
