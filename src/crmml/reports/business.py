@@ -169,8 +169,7 @@ def scorecard(
     for name, why in card.missing.items():
         lacking.setdefault(why, []).append(w.text(f"kpi_{name}"))
     missing = [
-        w.text("of_what", what=w.text("comma").join(names), why=w.told(why))
-        for why, names in lacking.items()
+        w.text("of_what", what=w.listed(names), why=w.told(why)) for why, names in lacking.items()
     ]
     if isinstance(channels, Grid):
         grids.append(channels)
