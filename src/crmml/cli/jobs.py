@@ -491,6 +491,10 @@ def _show_training(result: Any, stored: Path, *, pyramids: bool = True) -> None:
         labelled.show_training(result, stored)
         return
     display.show_training(result, stored)
+    if result.contracts.backtest is not None:
+        from crmml.cli.contracts import show_contract_backtest
+
+        show_contract_backtest(result.contracts.backtest)
     if pyramids:
         display.show_pyramids(_pyramids(result.scores, result.bundle))
 
@@ -589,6 +593,9 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
         tables["churn_as_served"] = result.calibration.reset_index()
     if result.upgrades is not None:
         tables["upgrades_as_served"] = result.upgrades.reset_index()
+    if (judged := result.contracts.backtest) is not None:
+        tables["contracts"] = judged.to_pandas().reset_index()
+        tables["contracts_as_served"] = judged.calibration.reset_index()
     if (pyramids := _pyramids(result.scores, result.bundle)) is not None:
         tables["pyramids"] = pyramids.reset_index()
     return tables

@@ -19,6 +19,7 @@ from crmml.features.contracts import (
     least_grace,
 )
 from crmml.features.windows import end_of_observation, length_of
+from crmml.metrics.profit import CLV, CONTACT_COST, INCENTIVE_COST
 from crmml.models.churn.contract_evaluation import (
     ContractBacktest,
     backtest_contracts,
@@ -98,6 +99,7 @@ def choose_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Co
         n_windows=section.max_windows,
         seed=config.seed,
         n_boot=config.backtest.bootstrap,
+        worth=config.value.margin * _periods(config),
         trailing=section.trailing,
         **how,
     )
@@ -116,6 +118,7 @@ def choose_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Co
     )
     notes = (
         _reason(found),
+        _profit(found),
         *_suspicions(found, leaks),
         *_truncation(periods.truncated),
         *_announced(contract_span(tables), cutoff),
@@ -183,6 +186,27 @@ def _reason(found: ContractBacktest) -> Note:
             f"{found.grades[chosen]}"
         )
     return Note("contract_choice", "info", text, "contracts", "models")
+
+
+def _periods(config: Config) -> float:
+    """Count the periods for which a fee is valued."""
+    return length_of(config.value.horizon) / length_of(config.contracts.period)
+
+
+def _profit(found: ContractBacktest) -> Note:
+    """Say what contacting by the chosen model earns."""
+    of = found.table["value"].xs(found.chosen, level="candidate")
+    text = (
+        f"contacting the {of['empc_share']:.0%} most likely to end would earn {of['empc']:,.2f} "
+        f"per customer (EMPC: a customer kept is worth {CLV:g}, an offer costs {INCENTIVE_COST:g}, "
+        f"a contact {CONTACT_COST:g})"
+    )
+    if "own_value_profit" in of:
+        text += (
+            f"; by what each customer's own fees bring and costs in proportion "
+            f"{of['own_value_profit']:,.2f}, contacting {of['own_value_profit_share']:.0%}"
+        )
+    return Note("contract_profit", "info", text, "contracts", "models")
 
 
 def _suspicions(found: ContractBacktest, leaks: list[Finding]) -> list[Note]:
