@@ -107,10 +107,10 @@ def measure_windows(spans: Spans, categories: Sequence[str] | None = None) -> It
         of the others behind; and the measures.
     """
     lines = spans.lines
-    names: dict[str, ir.Value] = {} if categories is None else {"code": number_categories(lines, categories)}
-    read = lines.select(
-        "customer_id", "cell", "occasion", cents=cents(lines.amount), **names
+    names: dict[str, ir.Value] = (
+        {} if categories is None else {"code": number_categories(lines, categories)}
     )
+    read = lines.select("customer_id", "cell", "occasion", cents=cents(lines.amount), **names)
     for piece in in_order(read):
         found = _sum_windows(piece, spans.cells[0])
         place, code = found.pop("place"), found.pop("code")

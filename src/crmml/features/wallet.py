@@ -475,7 +475,7 @@ class Spans:
     """Of a window, and of a step."""
     own_seller: str | None
     lines: Any = None
-    """Ibis table where rivals are not seen: the lines, with ``cell`` and ``occasion``; else None."""
+    """Ibis table of the lines, with ``cell`` and ``occasion``; None where rivals are seen."""
 
     @classmethod
     def of(
@@ -513,9 +513,7 @@ class Spans:
             cell=_cells_back(seen.timestamp, closes, cell),
             occasion=period_of(seen.timestamp, grain),
         )
-        past = timed.mutate(
-            occasion=is_purchase(timed).ifelse(timed.occasion, ibis.null("int64"))
-        )
+        past = timed.mutate(occasion=is_purchase(timed).ifelse(timed.occasion, ibis.null("int64")))
         more = (keys, closes, span, stride, (cells[0], cells[1]), own_seller)
         if not seller:
             # Periods first: one pass over the lines, and occasions are counted, not gathered.

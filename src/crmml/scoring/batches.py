@@ -86,7 +86,6 @@ class _BatchMoment(Moment):
             return super().wallet(length, peers, enough)
         return self.batches.wallet(self.batch, length, peers, self.signals(length), enough)
 
-
     def category_wallets(
         self, length: str, categories: Sequence[str], peers: Mapping[str, Peers] | None
     ) -> Iterable[tuple[str, Wallet]]:
