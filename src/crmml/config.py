@@ -314,6 +314,18 @@ class ActionSection(_Section):
     )
 
 
+class ReportSection(_Section):
+    """What the report shows beside what is computed."""
+
+    targets: dict[str, float] = Field(
+        default_factory=dict,
+        description="figure of the scorecard -> what it should be, such as retention: 0.6",
+    )
+    assessment: Path | None = Field(
+        None, description="YAML of an assessment that was filled in by hand (default: none shown)"
+    )
+
+
 class TrackingSection(_Section):
     """Where runs and models are kept."""
 
@@ -345,6 +357,7 @@ class Config(_Section):
     tiers: TierSection = TierSection()
     segments: SegmentSection = SegmentSection()
     actions: ActionSection = ActionSection()
+    report: ReportSection = ReportSection()
     tracking: TrackingSection = TrackingSection()
 
     @model_validator(mode="wrap")
@@ -542,4 +555,6 @@ def _anchored(config: Config, folder: Path) -> Config:
     actions = config.actions.model_copy(
         update={"catalogue": folder / catalogue if catalogue else None}
     )
-    return config.model_copy(update={"data": data, "actions": actions})
+    sheet = config.report.assessment
+    report = config.report.model_copy(update={"assessment": folder / sheet if sheet else None})
+    return config.model_copy(update={"data": data, "actions": actions, "report": report})

@@ -79,12 +79,16 @@ def test_inferred_need_is_the_own_past_peak():
 
 
 def test_a_competitor_is_named_only_where_the_customer_said_so():
-    wallet = build_wallet(own_history(), "2024-03-31", length="30D", signals=["fades", "keeps"])
-    assert wallet.frame.loc["fades", ["loyalty_class", "loyalty_evidence"]].tolist() == [
-        "competitor",
-        "stated",
-    ]
-    assert wallet.frame.loc["keeps", "loyalty_class"] == "loyal"
+    said = ["fades", "keeps", "gone", "once"]
+    frame = build_wallet(own_history(), "2024-03-31", length="30D", signals=said).frame
+    for name in said:  # whatever the estimate, which knows nothing of other houses
+        assert frame.loc[name, ["loyalty_class", "loyalty_evidence"]].tolist() == [
+            "competitor",
+            "stated",
+        ]
+    assert (frame["probability_competitor"] == 1.0).all()
+    seen = build_wallet(panel(), "2024-03-01", length="5W", own_seller="us", signals=["loyal"])
+    assert seen.frame.loc["loyal", "loyalty_class"] == "loyal"  # what is seen decides
 
 
 def test_one_customer_alone_equals_the_batch_with_stored_peers():

@@ -12,6 +12,7 @@ from crmml.features.families import FAMILIES
 from crmml.features.labels import build_labelled
 from crmml.features.windows import rolling_windows
 from crmml.models.churn.model import ChurnModel
+from crmml.models.churn.outside import OutsideCalibration
 from crmml.models.churn.process_shares import process_shares, reference_customer
 from crmml.models.churn.purchase import PurchaseChurn
 from crmml.models.purchase.pareto_nbd import ParetoNBDModel
@@ -32,16 +33,22 @@ READ = ("history", "forecast", "lifetime_value", "churn")
 
 
 @pytest.fixture(scope="module")
-def learned(trained_shop):
-    """The bundle of the shop, with trees for its candidates."""
+def history(trained_shop):
+    """The two newest closed windows of the shop."""
     bundle, tables = trained_shop.bundle, open_for(trained_shop.bundle, trained_shop.tables)
     windows = rolling_windows(
         tables.first_timestamp, tables.last_timestamp, horizon="13W", min_history="30W"
     )
     settings = settings_of_snapshot(bundle.manifest, tables)
     del settings["margins"], settings["channels"]
-    history = [build_labelled(tables, window, **settings) for window in windows[-2:]]
-    return with_churn(bundle, model=ChurnModel(horizon="13W", max_rounds=20).fit(history))
+    return [build_labelled(tables, window, **settings) for window in windows[-2:]]
+
+
+@pytest.fixture(scope="module")
+def learned(trained_shop, history):
+    """The bundle of the shop, with trees for its candidates."""
+    model = ChurnModel(horizon="13W", max_rounds=20).fit(history)
+    return with_churn(trained_shop.bundle, model=model)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +63,8 @@ def churn_of(scores):
 def test_parts_add_up_to_the_log_odds_of_what_is_served(scores):
     parts = scores.churn_parts()
     assert [*parts] == [*FAMILIES, "baseline", "calibration"]
-    assert parts.sum(axis=1).to_numpy() == pytest.approx(logit(churn_of(scores)), abs=1e-9)
+    # at its ends the curve of the calibration steps by a millionth, and scores are rounded
+    assert parts.sum(axis=1).to_numpy() == pytest.approx(logit(churn_of(scores)), abs=1e-5)
     churn = next(p for p in scores.origin.predictors if isinstance(p, ChurnRisk))
     assert isinstance(churn.model, ChurnModel)
     # before the calibration they are the trees' own score
@@ -69,20 +77,69 @@ def test_parts_add_up_to_the_log_odds_of_what_is_served(scores):
     )
 
 
-def test_a_process_is_told_by_frequency_silence_and_age(trained_shop, scores):
-    bundle = trained_shop.bundle
+def word_of(model, snapshot, bounds):
+    """Return the log-odds of what a process says itself, within bounds."""
+    p = model.probability_no_purchase(snapshot, "13W").reindex(snapshot.customer_id)
+    return logit(np.clip(p.to_numpy(), *bounds))
+
+
+def test_a_process_is_told_by_frequency_silence_and_age(trained_shop, scores, history):
+    model = PurchaseChurn(horizon="13W", purchase_model=ParetoNBDModel()).fit(history)
     reference = reference_customer(scores.snapshot)
-    model = PurchaseChurn(horizon="13W", purchase_model=ParetoNBDModel()).fit(scores.snapshot)
-    bundle = with_churn(bundle, model=model, reference=reference, outside=None)
+    bundle = with_churn(trained_shop.bundle, model=model, reference=reference, outside=None)
     found = score(bundle, trained_shop.tables, scores.cutoff)
     parts = found.churn_parts()
-    assert parts.sum(axis=1).to_numpy() == pytest.approx(logit(churn_of(found)), abs=1e-9)
+    served = logit(churn_of(found)).to_numpy()
+    assert parts.sum(axis=1).to_numpy() == pytest.approx(served, abs=1e-9)
+    curve = model.calibration_["probabilities"]
+    word = word_of(model.purchase_model_, found.snapshot, (curve[0], curve[-1]))
+    assert parts["calibration"].to_numpy() == pytest.approx(served - word, abs=1e-9)
     assert (parts.loc[:, "rhythm":"other"] == 0.0).all(axis=None)
-    assert np.corrcoef(parts["silence"], found.table["inactivity"])[0, 1] > 0.5
     plain = found.table["churn_reasons_for"].str.contains(r"^last bought \d+ days ago; usually")
     assert plain.any()
-    own = process_shares(lambda s: s.frame["frequency"].to_numpy() / 100, found.snapshot, (1, 2, 3))
-    assert (own[:, 1:3] == 0).all()  # what is not asked adds nothing
+
+
+def test_silence_is_held_to_the_own_rhythm(trained_shop, scores):
+    frame = scores.snapshot.frame
+    model = ParetoNBDModel().fit(scores.snapshot)
+    reference = reference_customer(scores.snapshot)
+
+    def say(snapshot):
+        return np.asarray(model.probability_no_purchase(snapshot, "13W"))
+
+    found = process_shares(say, scores.snapshot, reference, said=say(scores.snapshot))
+    word = word_of(model, scores.snapshot, (0.0, 1.0))
+    assert found.parts.sum(axis=1) == pytest.approx(word, abs=1e-9)
+    frequency, silence, age, base = found.parts.T
+    repeated = (frame["frequency"] > 0).to_numpy()
+    long = (frame["T"] - frame["recency"] - frame["recency"] / frame["frequency"]).to_numpy()
+    assert (np.sign(silence) == np.sign(long))[repeated].all()  # beyond the own gap: for leaving
+    assert (age[~repeated] == 0).all()  # of one purchase the age is the silence
+    by_age = frame["T"][~repeated].to_numpy().argsort()
+    assert (np.diff(silence[~repeated][by_age]) >= -1e-9).all()
+    assert base == pytest.approx(base[0])
+    assert frequency[frame["frequency"] > 2 * reference[0]].max() < 0
+    rare = process_shares(
+        lambda s: 0.01 + s.frame["frequency"].to_numpy() / 100, scores.snapshot, (1, 2, 3),
+        said=0.01 + frame["frequency"].to_numpy() / 100,
+    )  # fmt: skip
+    assert (rare.parts[:, 1:3] == 0).all()  # what is not asked adds nothing
+
+
+def test_who_is_no_candidate_is_told_by_the_process_of_lifetime_value(trained_shop, scores):
+    outside = OutsideCalibration(1.0, (0.3, 0.9, *[0.1] * 10), 0.05, 0.95, 10, 1)
+    bundle = with_churn(trained_shop.bundle, outside=outside)
+    found = score(bundle, trained_shop.tables, scores.cutoff)
+    parts = found.churn_parts()
+    served = logit(churn_of(found)).to_numpy()
+    assert parts.sum(axis=1).to_numpy() == pytest.approx(served, abs=1e-9)
+    value = next(p.model for p in bundle.predictors if p.name == "lifetime_value")
+    word = word_of(value.purchase_model_, found.snapshot, (0.05, 0.95))
+    who = (found.snapshot.frame.eval("T - recency") > 13).to_numpy()
+    assert 20 < who.sum() < len(who)
+    step = parts["calibration"].to_numpy()[who]
+    assert step == pytest.approx((served - word)[who], abs=1e-9)
+    assert np.abs(step).max() <= 2 * logit(0.95)  # no larger than the range of what is served
 
 
 def test_reasons_are_own_figures_in_both_languages(learned, trained_shop, scores):

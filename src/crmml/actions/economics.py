@@ -328,7 +328,8 @@ def compute_net_gains(
     at_stake = stakes.aligned(ids, catalogue)
     table, unknown = _with_absent(table, catalogue)
     options = catalogue.options
-    net = np.full((len(ids), len(options)), -np.inf)
+    # Options are filled and read one after the other, so each lies in one stretch of memory.
+    net = np.full((len(options), len(ids)), -np.inf).T
     cost, slope, extra = (np.zeros_like(net) for _ in range(3))
     # Consent first: what follows can only take options away.
     may_contact = _contactable(table, "contactable", consent == "assumed")

@@ -66,7 +66,7 @@ def show_contract_backtest(found: ContractBacktest) -> None:
     if found.chosen in found.causes.index.get_level_values("candidate"):
         told = found.causes.xs(found.chosen, level="candidate")
         each = (
-            f"{cause} {row.said:,.0f} said, {row.happened:,.0f} happened"
+            f"{cause} {row.predicted:,.0f} predicted, {row.happened:,.0f} happened"
             for cause, row in zip(told.index, told.itertuples(), strict=True)
         )
         display.say(f"Ends by cause, by {found.chosen}: {'; '.join(each)}")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from crmml.data.mapping import Proposal
     from crmml.data.profile import Profile
     from crmml.data.sections import TableProfile
+    from crmml.scoring.bundle import ScoringBundle
     from crmml.training.backtest import Backtest
     from crmml.training.pipeline import TrainingResult
 
@@ -122,7 +123,7 @@ def show_tiers(
 
 
 def pyramid_table(
-    table: Mapping[str, pd.Series[float]] | pd.DataFrame,
+    table: Mapping[str, pd.Series[float]] | pd.DataFrame, bundle: ScoringBundle
 ) -> pd.DataFrame | None:
     """Tabulate the pyramids by value and by profit; None where the scores hold no profit."""
     from crmml.segments.pyramids import compute_pyramids
@@ -132,7 +133,7 @@ def pyramid_table(
     value, profit = table["net_clv"], table["profit_to_date"]
     if value.isna().any() or profit.isna().any():
         return None
-    return compute_pyramids(value, profit)
+    return compute_pyramids(value, profit, bundle.tiers.shares)
 
 
 def show_pyramids(table: pd.DataFrame | None) -> None:

@@ -136,7 +136,7 @@ class Wallet(Shown):
         ``past_windows``
             How many earlier windows of this length had a purchase at the house.
         ``probability_competitor``
-            1 or 0 where the class is known; where it is inferred, an upper bound on the
+            1 or 0 where the class is seen or stated; where it is inferred, an upper bound on the
             probability that the unseen need is met by a rival (see `build_wallet`).
     opens, closes : Timestamp
         The window is ``[opens, closes)``.
@@ -186,8 +186,10 @@ def classify_shares(
             s >= 1 / 3 - _TOLERANCE,
             k >= 1 / 2 - _TOLERANCE,
         ]
-    names = ["lapsed", "insufficient", "loyal", "split", "competitor"]
-    return np.select(conditions, names, default="disloyal").astype(object)
+    names = ["lapsed", "insufficient", "loyal", "split", "competitor", "disloyal"]
+    # By number: a text of its own for each customer would take time and memory.
+    chosen = np.select(conditions, np.arange(5), default=5)
+    return np.array(names, dtype=object)[chosen]
 
 
 def build_wallet(
@@ -221,8 +223,9 @@ def build_wallet(
         One row per customer and ``category`` (needs the column) instead of one per customer.
     signals : collection of ids
         Customers who said that they are with a competitor; see :func:`find_signals`. Where the
-        share is inferred they are ``competitor`` if the share is below 1/3 and the need goes on;
-        their evidence is then ``stated``.
+        share is inferred they are ``competitor`` by evidence that is ``stated``, whatever the
+        estimate: it knows what they bought here, and they know where else they buy. Where rivals
+        are seen, what is seen decides.
     peers : Peers, optional
         Stored at training, so that scoring one customer alone gives what the whole base gives;
         by default taken from the customers at hand. Not used where rivals are seen.
@@ -264,7 +267,8 @@ def find_signals(
     ----------
     tables : Tables
         ``subscriptions`` with an ``end_reason``, and ``interactions`` with ``with_competitor``, may
-        be among them. Of a customer's surveys in the window the latest that says so or not counts.
+        be among them. Of a customer's surveys in the window the latest that says so or not counts;
+        an end, as long as no later contract has begun.
     cutoff : str or Timestamp
         Exclusive end of the window.
     length : str or Duration
@@ -280,8 +284,12 @@ def find_signals(
     said: set[Any] = set()
     ends = tables.get("subscriptions")
     if ends is not None and {"ended_at", "end_reason"} <= set(ends.columns):
-        within = (ends.ended_at >= opens) & (ends.ended_at < closes)
-        gone = ends.filter(within & (ends.end_reason == "competitor"))
+        known = ends.filter(ends.started_at < closes)
+        known = known.mutate(
+            newest=known.started_at.max().over(ibis.window(group_by="customer_id"))
+        )
+        within = (_.ended_at >= opens) & (_.ended_at < closes) & (_.started_at == _.newest)
+        gone = known.filter(within, _.end_reason == "competitor")
         said |= {*fetch(gone.select("customer_id").distinct())["customer_id"].tolist()}
     rows = tables.get("interactions")
     if rows is not None and "with_competitor" in rows.columns:
@@ -466,6 +474,8 @@ class Spans:
     cells: tuple[int, int]
     """Of a window, and of a step."""
     own_seller: str | None
+    lines: Any = None
+    """Ibis table where rivals are not seen: the lines, with ``cell`` and ``occasion``; else None."""
 
     @classmethod
     def of(
@@ -499,11 +509,11 @@ class Spans:
         if among is not None:
             known = seen.category.isin(list(among)) if among else ibis.literal(False)
             seen = seen.mutate(category=known.fill_null(False).ifelse(seen.category, ""))
-        occasion = period_of(seen.timestamp, grain)
-        past = seen.mutate(
+        timed = seen.mutate(
             cell=_cells_back(seen.timestamp, closes, cell),
-            occasion=is_purchase(seen).ifelse(occasion, ibis.null("int64")),
+            occasion=period_of(seen.timestamp, grain),
         )
+        past = timed.mutate(occasion=is_purchase(timed).ifelse(timed.occasion, ibis.null("int64")))
         more = (keys, closes, span, stride, (cells[0], cells[1]), own_seller)
         if not seller:
             # Periods first: one pass over the lines, and occasions are counted, not gathered.
@@ -511,7 +521,7 @@ class Spans:
             spend = days.group_by([*keys, "cell"]).aggregate(
                 spend=_.spend.sum(), occasions=_.occasion.count()
             )
-            return cls(spend, None, *more)
+            return cls(spend, None, *more, lines=timed)
         spend = past.group_by([*keys, *seller, "cell"]).aggregate(spend=_.amount.sum())
         occasions = past.group_by([*keys, "cell"]).aggregate(occasions=_.occasion.nunique())
         return cls(spend, occasions, *more)
@@ -525,14 +535,6 @@ class Spans:
                 return
             with kept(self.occasions) as occasions:
                 yield replace(self, spend=spend, occasions=occasions)
-
-    def only(self, category: str) -> Spans:
-        """Return those of one category, by customer alone."""
-        spend, occasions = (
-            None if table is None else table.filter(table.category == category)
-            for table in (self.spend, self.occasions)
-        )
-        return replace(self, spend=spend, occasions=occasions, keys=["customer_id"])
 
     def query(self, k: int = 0) -> Any:
         """Ask for the window that closes ``k`` steps before the newest, a row per key."""
@@ -683,13 +685,12 @@ def _inferred(
     names = classify_shares(share, np.full(len(frame), np.nan), evidence)
     names[own_occasions == 0] = "lapsed"
     said = frame["customer_id"].isin(list(signals)).to_numpy()
-    to_rival = said & (np.nan_to_num(share) < 1 / 3 - _TOLERANCE) & (evidence >= MIN_OCCASIONS)
-    names[to_rival] = "competitor"
+    names[said] = "competitor"
     goes_on = np.asarray(peers.goes_on)[np.minimum(n, _MOST_PAST_WINDOWS).astype(np.int64)]
     probability = np.where(evidence >= MIN_OCCASIONS, (1 - share) * goes_on, np.nan)
     return {
         "loyalty_class": names,
-        "loyalty_evidence": np.where(to_rival, "stated", "inferred").astype(object),
+        "loyalty_evidence": np.array(["inferred", "stated"], dtype=object)[said.astype(np.intp)],
         "share": share,
         "rival_share": np.nan,
         "occasions": occasions,
@@ -698,7 +699,7 @@ def _inferred(
         "need_lower": spend,
         "need_upper": np.maximum(need, np.maximum(frame["peak"].to_numpy(), peers.peak)),
         "share_before": np.nan,
-        "probability_competitor": np.where(to_rival, 1.0, probability),
+        "probability_competitor": np.where(said, 1.0, probability),
     }
 
 

@@ -116,6 +116,13 @@ class Language:
         tried += [name, *(f"{name[:k]}_*" for k, sign in enumerate(name) if sign == "_")]
         return next((known[one] for one in tried if one in known), "") or self.told(declared)
 
+    def sentence(self, text: str) -> str:
+        """Begin a text as a sentence begins, unless its first word is the name of something."""
+        first = text.split(" ", 1)[0]
+        if self.code != "en" or "_" in first or not text[:1].isalpha():
+            return text
+        return text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
     def _carried(self, value: str) -> str:
         """Write what a sentence carries over: figures and days anew, names set apart."""
         value = _DAY.sub(lambda found: self.date(pd.Timestamp(found[0])), value)
@@ -140,9 +147,17 @@ class Language:
         """Write a share of 1 as a percentage."""
         return self._write(value, f"{{:.{places}%}}")
 
+    def points(self, difference: float) -> str:
+        """Write a difference of two shares in points."""
+        return self.text("points", number=self.number(100.0 * difference, 1))
+
+    def amount(self, value: float) -> str:
+        """Write an amount without its currency, where that is said beside."""
+        return self._write(value, "{:,.0f}" if abs(value) >= 10_000 else "{:,.2f}")
+
     def money(self, value: float) -> str:
         """Write an amount: cents only where they matter."""
-        written = self._write(value, "{:,.0f}" if abs(value) >= 10_000 else "{:,.2f}")
+        written = self.amount(value)
         return f"{written} {self.currency}" if self.currency and written != _UNKNOWN else written
 
     def field(self, value: Any) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from crmml._typing import BoolArray, Duration, FloatArray
 from crmml.features.families import FAMILIES
 from crmml.features.snapshot import Snapshot
 from crmml.metrics.bootstrap import hash_keys, replicate, weighted_mean
+from crmml.models.churn.calibration import MonotoneCalibration
 from crmml.models.churn.history import whole_length
 from crmml.models.churn.model import ChurnModel
 from crmml.models.churn.process_shares import PLAYERS, log_odds, process_shares
@@ -24,13 +26,33 @@ BASELINE, CALIBRATION = "baseline", "calibration"
 NO_REFERENCE = "this bundle holds no customer to compare with: it was trained before version 0.4"
 
 
+@dataclass(frozen=True)
+class Outside:
+    """Who is no candidate of the churn model: their probability is that of the process, calibrated.
+
+    Attributes
+    ----------
+    who : ndarray of bool, shape (n_customers,)
+    probability : ndarray, shape (n_customers,)
+        Of churn, as the calibration gives it; read where ``who`` holds.
+    process : callable
+        Gives P(no purchase) of a snapshot by the purchase process.
+    bounds : tuple of 2 floats
+        The least and largest probability of the calibration.
+    """
+
+    who: BoolArray
+    probability: FloatArray
+    process: Callable[[Snapshot], FloatArray]
+    bounds: tuple[float, float]
+
+
 def churn_parts(
     model: Any,
     snapshot: Snapshot,
-    probability: FloatArray,
     *,
-    learned: BoolArray,
     reference: Sequence[float] | None,
+    outside: Outside | None = None,
 ) -> pd.DataFrame:
     """Return what each family adds to the log-odds of churn, keyed by customer.
 
@@ -39,35 +61,66 @@ def churn_parts(
     model : churn model
         Trees, a purchase process or a recency rule.
     snapshot : Snapshot
-    probability : ndarray, shape (n_customers,)
-        Of churn, as served.
-    learned : ndarray of bool, shape (n_customers,)
-        Whose probability is that of the churn model; that of all others is the process's.
     reference : sequence of 3 floats or None
-        The customer that a process compares with; see
+        The typical customer that a process compares with; see
         :func:`crmml.models.churn.process_shares.reference_customer`.
+    outside : Outside, optional
+        By default the churn model speaks of everybody.
 
     Returns
     -------
     DataFrame
-        Columns: the families (0 where one was not asked), ``baseline`` (the same for everybody of
-        whom the same model speaks) and ``calibration`` (the step from the model's word to what
-        was seen to happen). A row adds up to the log-odds of ``probability``; rows without a
-        reference are missing.
+        Columns: the families (0 where one was not asked), ``baseline`` (of the typical customer)
+        and ``calibration``: the log-odds as calibrated on what happened, less those that the model
+        itself says. Of a process these are held to the range of the calibration, so that the step
+        is no larger than that range. A row adds up to the log-odds of the churn probability that is
+        served; rows without a reference are missing.
     """
-    names = [*FAMILIES, BASELINE]
-    parts = pd.DataFrame(0.0, snapshot.customer_id, names)
-    by_trees = learned & isinstance(model, ChurnModel)
-    if by_trees.any():
-        found = model.explain_by_family(snapshot.subset(by_trees))
-        parts.loc[by_trees, list(found)] = found.to_numpy()
-    if not by_trees.all():
-        others = snapshot.subset(~by_trees)
-        parts.loc[~by_trees, [*PLAYERS, BASELINE]] = (
-            np.nan if reference is None else process_shares(_word_of(model), others, reference)
-        )
-    parts[CALIBRATION] = log_odds(probability) - parts.to_numpy().sum(axis=1)
+    parts = pd.DataFrame(0.0, snapshot.customer_id, [*FAMILIES, BASELINE, CALIBRATION])
+    others = np.zeros(len(snapshot), dtype=bool) if outside is None else outside.who
+    if not others.all():
+        found = _parts_of_model(model, snapshot.subset(~others), reference)
+        parts.loc[~others, list(found)] = found.to_numpy()
+    if outside is not None and others.any():
+        p = outside.probability[others]
+        some = snapshot.subset(others)
+        found = _parts_of_process(outside.process, some, reference, outside.bounds, lambda _: p)
+        parts.loc[others, list(found)] = found.to_numpy()
     return parts
+
+
+def _parts_of_model(
+    model: Any, snapshot: Snapshot, reference: Sequence[float] | None
+) -> pd.DataFrame:
+    """Return the parts by the churn model, each step of the way to what it serves on its own."""
+    if isinstance(model, ChurnModel):
+        found = model.explain_by_family(snapshot)
+        score = found.to_numpy().sum(axis=1)
+        calibrated = MonotoneCalibration.from_dict(model.calibration_)(score)
+        return found.assign(**{CALIBRATION: log_odds(calibrated) - score})
+    curve, bounds = None, (0.0, 1.0)
+    if isinstance(model, WithPurchaseModel) and model.calibration_ is not None:
+        curve = MonotoneCalibration.from_dict(model.calibration_)
+        bounds = (curve.probabilities[0], curve.probabilities[-1])
+    return _parts_of_process(_word_of(model), snapshot, reference, bounds, curve)
+
+
+def _parts_of_process(
+    say: Callable[[Snapshot], FloatArray],
+    snapshot: Snapshot,
+    reference: Sequence[float] | None,
+    bounds: tuple[float, float],
+    calibrate: Callable[[FloatArray], FloatArray] | None,
+) -> pd.DataFrame:
+    names = [*PLAYERS, BASELINE, CALIBRATION]
+    if reference is None:
+        return pd.DataFrame(np.nan, snapshot.customer_id, names)
+    said = say(snapshot)
+    shares = process_shares(say, snapshot, reference, said=said, bounds=bounds)
+    step = np.zeros(len(said))
+    if calibrate is not None:
+        step = log_odds(calibrate(said)) - shares.word
+    return pd.DataFrame(np.column_stack([shares.parts, step]), snapshot.customer_id, names)
 
 
 def tell_churn(

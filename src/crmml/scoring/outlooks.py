@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
-from crmml._typing import BoolArray
+from crmml._typing import FloatArray
 from crmml.exceptions import CrmmlError
 from crmml.features.snapshot import Snapshot
-from crmml.features.wallet import LOYALTY_CLASSES, Enough
+from crmml.features.wallet import LOYALTY_CLASSES, Enough, Wallet
 from crmml.models.churn.history import find_candidates
 from crmml.models.churn.model import ChurnModel
 from crmml.models.churn.outside import OutsideCalibration
-from crmml.scoring.churn_reasons import NO_REFERENCE, churn_parts, tell_churn
+from crmml.scoring.churn_reasons import NO_REFERENCE, Outside, churn_parts, tell_churn
 from crmml.scoring.predictors import Moment, Output
 from crmml.scoring.served_distribution import (
     INTERVAL,
@@ -24,6 +24,7 @@ from crmml.scoring.served_distribution import (
     count_columns,
     distribution_of_forecast,
 )
+from crmml.segments.lifecycle import LifecycleStages
 from crmml.stats.discounting import in_units
 
 _LOG: frozenset[str] = frozenset({"transactions"})
@@ -262,50 +263,61 @@ class ChurnRisk:
         """Ask the churn model of the candidates, and the calibrated process of all others."""
         snapshot = moment.snapshot
         churn = self.model.churn_probability(snapshot).reindex(snapshot.customer_id)
-        if self.outside is not None:
-            known = so_far.loc[snapshot.customer_id]
-            length = in_units(self.horizon, snapshot.time_unit)
-            others = self.outside(
-                known["probability_no_purchase"].to_numpy(dtype=np.float64),
-                known["frequency"].to_numpy(dtype=np.float64),
-                known["inactivity"].to_numpy(dtype=np.float64) / length,
-            )
-            churn = churn.where(self._candidates(snapshot), others)
+        outside = self._outside(snapshot, so_far, _model_of_value(moment))
+        if outside is not None:
+            churn = churn.where(~outside.who, outside.probability)
         table = pd.DataFrame({"churn_probability": churn}, index=snapshot.customer_id)
         by_trees = self.outside is None and isinstance(self.model, ChurnModel)
         if self.reference is None and not by_trees:  # whoever is in the batch
             moment.leave_out(["churn_reasons_for", "churn_reasons_against"], NO_REFERENCE)
             return table
-        parts = self.parts(snapshot, churn)
+        parts = churn_parts(self.model, snapshot, reference=self.reference, outside=outside)
         how = {"lang": moment.lang, "horizon": self.horizon}
         return table.join(tell_churn(parts, self.model, snapshot, **how))
 
-    def parts(self, snapshot: Snapshot, churn: pd.Series[float]) -> pd.DataFrame:
+    def parts(self, snapshot: Snapshot, known: pd.DataFrame, value: Any) -> pd.DataFrame:
         """Return what each family of features adds to the log-odds of churn.
 
         Parameters
         ----------
         snapshot : Snapshot
-        churn : Series
-            What :meth:`predict` gave, keyed by customer.
+        known : DataFrame
+            What the bundle says of these customers, keyed by customer.
+        value : LifetimeValueModel or None
+            Its purchase process is what speaks of who is no candidate.
 
         Returns
         -------
         DataFrame
             See :func:`crmml.scoring.churn_reasons.churn_parts`.
         """
-        return churn_parts(
-            self.model,
-            snapshot,
-            np.asarray(churn.reindex(snapshot.customer_id), dtype=np.float64),
-            learned=self._candidates(snapshot),
-            reference=self.reference,
-        )
+        outside = self._outside(snapshot, known, value)
+        return churn_parts(self.model, snapshot, reference=self.reference, outside=outside)
 
-    def _candidates(self, snapshot: Snapshot) -> BoolArray:
+    def _outside(self, snapshot: Snapshot, known: pd.DataFrame, value: Any) -> Outside | None:
+        """Say of whom the calibrated process speaks, and what."""
         if self.outside is None:
-            return np.ones(len(snapshot), dtype=bool)
-        return find_candidates(snapshot, self.horizon, self.outside.candidate_horizons)
+            return None
+        its = known.loc[snapshot.customer_id]
+        length = in_units(self.horizon, snapshot.time_unit)
+        probability = self.outside(
+            its["probability_no_purchase"].to_numpy(dtype=np.float64),
+            its["frequency"].to_numpy(dtype=np.float64),
+            its["inactivity"].to_numpy(dtype=np.float64) / length,
+        )
+        who = ~find_candidates(snapshot, self.horizon, self.outside.candidate_horizons)
+        bounds = (self.outside.lowest, self.outside.highest)
+        return Outside(who, probability, partial(_process_of, value, self.horizon), bounds)
+
+
+def _model_of_value(moment: Moment) -> Any:
+    ahead = moment.found.get(LifetimeValue.name)
+    return None if ahead is None else ahead.model
+
+
+def _process_of(value: Any, horizon: str, snapshot: Snapshot) -> FloatArray:
+    p = value.purchase_model_.probability_no_purchase(snapshot, horizon)
+    return np.asarray(p.reindex(snapshot.customer_id), dtype=np.float64)
 
 
 _BOUNDS = {"": "", "_lower": "lower bound of ", "_upper": "upper bound of "}
@@ -333,6 +345,19 @@ def _shares_of_wallet(now: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, now.index)[names]
 
 
+_LOST_BY = ("frequency", "T", "churn_probability")
+
+
+def _without_lost(wallet: Wallet, lost: pd.Index[Any]) -> Wallet:
+    """Let the class of the lost say so."""
+    its = wallet.frame["loyalty_class"]
+    bond = its.isin(["loyal", "split"]) | (
+        (its == "disloyal") & (wallet.frame["loyalty_evidence"] == "inferred")
+    )
+    gone = bond & wallet.frame.index.isin(lost)
+    return replace(wallet, frame=wallet.frame.assign(loyalty_class=its.mask(gone, "lapsed")))
+
+
 @dataclass(frozen=True)
 class Loyalty:
     """The class of loyalty now, and at the next cutoff.
@@ -345,16 +370,24 @@ class Loyalty:
     step : str or None
         From this cutoff to the next one. Bundles of before version 0.4 have none: their windows
         follow each other, and a class needs three occasions as estimated, not of one's own.
+    stages : LifecycleStages or None
+        Whom they call lost has lapsed, unless few occasions or rivals say otherwise; see
+        :meth:`predict`. Bundles of before version 0.4 do not ask them.
     """
 
     model: Any
     window: str
     step: str | None = None
+    stages: LifecycleStages | None = None
 
     name: ClassVar[str] = "loyalty"
     tables: ClassVar[frozenset[str]] = _LOG
-    reads: ClassVar[frozenset[str]] = _NOTHING
     optional: ClassVar[frozenset[str]] = _NOTHING
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """What says who is lost."""
+        return _NOTHING if self.stages is None else frozenset(_LOST_BY)
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -394,7 +427,13 @@ class Loyalty:
         return "estimated" if self.step is None else "own"
 
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
-        """Measure the wallet and ask the loyalty model."""
+        """Measure the wallet and ask the loyalty model.
+
+        Who is to be won back by ``lifecycle_stage`` has lapsed, whatever was bought earlier in the
+        window: a bond that has ended is none. ``insufficient`` stays (nothing is known of the
+        bond), and so do ``competitor`` and ``disloyal`` where rivals are seen or named: these say
+        where the customer is now.
+        """
         snapshot = moment.snapshot
         panel = self.model.evidence_ == "panel"
         if panel and snapshot.provenance["own_seller"] is None:
@@ -404,6 +443,9 @@ class Loyalty:
             )
             return pd.DataFrame(index=snapshot.customer_id)
         wallet = moment.wallet(self.window, self.model.peers, self.enough)
+        if self.stages is not None:
+            stage = self.stages.assign(so_far.loc[snapshot.customer_id, [*_LOST_BY]])
+            wallet = _without_lost(wallet, stage.index[stage == "win_back"])
         ids = snapshot.customer_id
         now = wallet.frame.reindex(ids)
         table = now[["loyalty_class", "loyalty_evidence", "probability_competitor"]].copy()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -121,13 +120,16 @@ class TrainingResult(Result):
         table.loc[alone, ["lower", "upper"]] = np.nan
         return table.rename_axis("metric")
 
-    @cached_property
+    @property
     def churn_importance(self) -> pd.DataFrame:
         """How much each family of features moves churn, with 95 % intervals.
 
         See :func:`crmml.scoring.churn_reasons.family_importance`.
         """
-        return family_importance(self.scores.churn_parts(), seed=self.config.seed)
+        drivers, names = self.bundle.manifest.churn_drivers, ["importance", "lower", "upper"]
+        found = pd.DataFrame.from_dict(dict(drivers), orient="index", columns=names)
+        order = found.sort_values("importance", ascending=False, kind="stable")
+        return order.rename_axis("family")
 
     def _card(self) -> Card:
         asked = [note for note in self.notes if note.severity != "info"]
@@ -248,8 +250,9 @@ def _train_log(settings: Config, tables: Tables, say: Announce) -> TrainingResul
         *([] if served.upgrades is None else [upgrade_note(served.upgrades)]),
     ]
     notes = gather_notes(backtest, told, scores)
+    drivers = family_importance(scores.churn_parts(), seed=settings.seed)
     return TrainingResult(
-        bundle=finish_bundle(bundle, figures, notes, scores, tables),
+        bundle=finish_bundle(bundle, figures, notes, scores, tables, drivers),
         scores=scores,
         tables=tables,
         backtest=backtest,

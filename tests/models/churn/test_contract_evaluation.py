@@ -75,7 +75,7 @@ def test_the_hazard_is_chosen_where_features_matter():
     assert found.profit["own_value_profit"].max() > 0
     near = found.causes.loc[found.chosen]
     np.testing.assert_allclose(
-        near["said"], near["happened"], atol=float(4 * np.sqrt(near["happened"].max()))
+        near["predicted"], near["happened"], atol=float(4 * np.sqrt(near["happened"].max()))
     )
 
 

@@ -58,14 +58,14 @@ class ContractBacktest(Result):
     reliability : dict of str to DataFrame
         Calibration curve of each candidate.
     causes : DataFrame
-        Index ``candidate, cause``: ``said`` and ``happened``, ends within the horizon.
+        Index ``candidate, cause``: ``predicted`` and ``happened``, ends within the horizon.
     chosen : str
         ``hazard_logistic``, or ``hazard_boosting`` where it is better beyond chance, if it beats
         the simple candidates beyond chance, or is no worse and tells apart causes that they do not;
         else the best of those.
     calibration : DataFrame
-        Of the chosen: mean chance as said and the share that ended, of all, by age and by third of
-        the chance; see :func:`crmml.metrics.calibration.compare_mean_probability`.
+        Of the chosen: mean predicted chance and the share that ended, of all, by age and by third
+        of the chance; see :func:`crmml.metrics.calibration.compare_mean_probability`.
     profit : DataFrame
         Of the chosen: what contacting by it finds and earns, share by share; see
         :func:`crmml.metrics.profit.compute_profit_curve`. A customer's own value is what his fees
@@ -318,9 +318,9 @@ def _groups(ages: FloatArray, predictions: FloatArray) -> dict[str, BoolArray]:
 
 
 def _causes(by_cause: list[tuple[str, pd.Series[float]]], outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Compare the ends that were said with those that happened, by cause, over all cutoffs."""
+    """Compare the predicted ends with those that happened, by cause, over all cutoffs."""
     rows = [
-        {"candidate": name, "cause": cause, "said": float(ends)}
+        {"candidate": name, "cause": cause, "predicted": float(ends)}
         for name, sums in by_cause
         for cause, ends in sums.items()
     ]

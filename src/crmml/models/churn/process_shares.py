@@ -1,23 +1,22 @@
-"""What frequency, silence and age add to the probability of no purchase: exact Shapley values."""
+"""What frequency, silence and age add to the probability of no purchase, held to the own rhythm."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from itertools import product
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from crmml._typing import FloatArray
+from crmml._typing import BoolArray, FloatArray
 from crmml.features.snapshot import Snapshot
 
 PLAYERS: tuple[str, ...] = ("frequency", "silence", "age")
 """What is told of a customer: repeat purchases, time since the last and since the first one."""
 
 _NEVER = 1e-12
-_SOONEST = 0.01  # share of the age at which a last purchase may lie at the earliest
+_SOONEST = 0.01  # an age of 0 leaves no time for a rhythm
 
 
 def log_odds(probability: FloatArray) -> FloatArray:
@@ -39,12 +38,31 @@ def reference_customer(snapshot: Snapshot) -> tuple[float, float, float]:
     return x, s, max(age, s)
 
 
+@dataclass(frozen=True)
+class ProcessShares:
+    """What is told of customers whom a process speaks of, in log-odds.
+
+    Attributes
+    ----------
+    parts : ndarray, shape (n_customers, 4)
+        What each of :data:`PLAYERS` adds, and last the typical customer's own log-odds.
+    word : ndarray, shape (n_customers,)
+        What the process says of the customer, which the parts of a row add up to.
+    """
+
+    parts: FloatArray
+    word: FloatArray
+
+
 def process_shares(
     say: Callable[[Snapshot], FloatArray],
     snapshot: Snapshot,
     reference: Sequence[float],
-) -> FloatArray:
-    """Return what each of :data:`PLAYERS` adds to the log-odds, and last those of the reference.
+    *,
+    said: FloatArray,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> ProcessShares:
+    """Tell what frequency, silence and age add to the log-odds of no purchase.
 
     Parameters
     ----------
@@ -53,55 +71,72 @@ def process_shares(
     snapshot : Snapshot
         Whom to explain.
     reference : sequence of 3 floats
-        Frequency, silence and age of the customer to compare with; see
-        :func:`reference_customer`.
+        The typical customer, see :func:`reference_customer`; its silence is not read.
+    said : ndarray, shape (n_customers,)
+        What ``say`` gives of the snapshot itself.
+    bounds : tuple of 2 floats
+        Nothing is said that lies beyond: the least and largest probability that is served.
 
     Returns
     -------
-    ndarray, shape (n_customers, 4)
-        A row adds up to the log-odds of what ``say`` gives.
+    ProcessShares
 
     Notes
     -----
-    The Shapley value of a player is the mean, over the orders in which the three become known, of
-    the change that it brings: there are eight subsets, and each is asked once for all customers.
-    Who has no repeat purchase has no silence apart from the age; how regular the gaps are goes
-    with the frequency.
+    A customer who bought ``x`` times again within an age of ``T`` and waits as usual has equal
+    gaps, the last of them the silence: ``T / (x + 1)``. So there is a path in two steps, from the
+    typical customer to this one, both waiting as usual, and from there to today's silence:
+
+    * **silence** is the second step. It speaks for leaving where the customer has been silent for
+      longer than the mean of their own gaps, and against it where the last purchase is newer.
+    * **frequency** and **age** share the first one: the mean over both orders in which they become
+      known (Shapley).
+
+    Who bought once has no gaps, and the age is the silence: they are first taken to have waited
+    like the typical customer (frequency), and then to wait as they do (silence); age adds nothing.
     """
-    predictions = {}
-    for known in product((False, True), repeat=3):
-        given = snapshot if all(known) else _mixed(snapshot, reference, known)
-        predictions[known] = log_odds(say(given))
-    found = np.empty((len(snapshot), 4))
-    for place in range(3):
-        found[:, place] = 0.0
-        for others in product((False, True), repeat=2):
-            without = (*others[:place], False, *others[place:])
-            added = (*others[:place], True, *others[place:])
-            weight = (1 / 3, 1 / 6, 1 / 3)[sum(others)]
-            found[:, place] += weight * (predictions[added] - predictions[without])
-    found[:, 3] = predictions[False, False, False]
-    return found
+    low, high = log_odds(np.array(bounds))
 
+    def ask(given: Snapshot) -> FloatArray:
+        return np.asarray(np.clip(log_odds(say(given)), low, high))
 
-def _mixed(snapshot: Snapshot, reference: Sequence[float], known: Sequence[bool]) -> Snapshot:
-    """Return customers of whom some players are their own, the others those of the reference."""
+    typical, _, typical_age = reference
     frame = snapshot.frame
-    own = (frame["frequency"], frame["T"] - frame["recency"], frame["T"])
-    x, silence, age = (
-        mine.to_numpy(dtype=np.float64) if is_own else np.full(len(frame), value)
-        for mine, value, is_own in zip(own, reference, known, strict=True)
-    )
+    x, T = (frame[name].to_numpy(dtype=np.float64) for name in ("frequency", "T"))
+    once, usual = x == 0, typical_age / (typical + 1.0)
+    nobody = np.zeros(len(x), dtype=bool)
+    base = ask(_waiting(snapshot, np.full(len(x), typical), np.full(len(x), typical_age), nobody))
+    often = ask(_waiting(snapshot, x, np.where(once, usual, typical_age), ~once))
+    old = ask(_waiting(snapshot, np.full(len(x), typical), T, nobody))
+    both = np.where(once, often, ask(_waiting(snapshot, x, T, ~once)))
+    word = np.asarray(np.clip(log_odds(said), low, high))
+    frequency = np.where(once, often - base, (often - base + both - old) / 2.0)
+    age = np.where(once, 0.0, (old - base + both - often) / 2.0)
+    return ProcessShares(np.column_stack([frequency, word - both, age, base]), word)
+
+
+def _waiting(
+    snapshot: Snapshot, frequency: FloatArray, age: FloatArray, own_frequency: BoolArray
+) -> Snapshot:
+    """Return customers of such a frequency and age who have waited for as long as they usually do.
+
+    How regular the gaps are goes with the frequency.
+    """
     age = np.maximum(age, _SOONEST)
-    last = np.where(x > 0, np.clip(age - silence, _SOONEST * age, age), 0.0)
-    columns = {"frequency": x, "recency": last, "T": age}
-    if "sum_log_gaps" in frame:
-        columns["sum_log_gaps"] = _sum_log_gaps(frame, x, last, own_frequency=known[0])
-    return replace(snapshot, frame=frame.assign(**columns))
+    if snapshot.time_unit == "period":  # one purchase at each opportunity, at most
+        age = np.maximum(np.round(age), 1.0)
+        frequency = np.minimum(np.round(frequency), age)
+    last = age * frequency / (frequency + 1.0)
+    if snapshot.time_unit == "period":
+        last = np.where(frequency > 0, np.clip(np.round(last), frequency, age), 0.0)
+    columns = {"frequency": frequency, "recency": last, "T": age}
+    if "sum_log_gaps" in snapshot.frame:
+        columns["sum_log_gaps"] = _sum_log_gaps(snapshot.frame, frequency, last, own_frequency)
+    return replace(snapshot, frame=snapshot.frame.assign(**columns))
 
 
 def _sum_log_gaps(
-    frame: pd.DataFrame, x: FloatArray, last: FloatArray, *, own_frequency: bool
+    frame: pd.DataFrame, x: FloatArray, last: FloatArray, own_frequency: BoolArray
 ) -> FloatArray:
     """Return the sum of the logarithms of the gaps of a history stretched to another length.
 
@@ -110,9 +145,7 @@ def _sum_log_gaps(
     repeated = x > 0
     number = np.where(repeated, x, 1.0)
     even = np.where(repeated, number * np.log(np.where(repeated, last, 1.0) / number), 0.0)
-    if not own_frequency:
-        return np.asarray(even)
-    its = frame["recency"].to_numpy(dtype=np.float64)
-    at_most = number * np.log(np.where(repeated, its, 1.0) / number)
-    below = frame["sum_log_gaps"].to_numpy(dtype=np.float64) - at_most
-    return np.asarray(np.where(repeated, even + below, 0.0))
+    own = own_frequency & repeated
+    its = np.where(own, frame["recency"].to_numpy(dtype=np.float64), 1.0)
+    gaps = np.where(own, frame["sum_log_gaps"].to_numpy(dtype=np.float64), 0.0)
+    return np.asarray(np.where(own, even + gaps - number * np.log(its / number), even))

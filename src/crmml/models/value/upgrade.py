@@ -16,19 +16,21 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import betainc, pdtr
+from scipy.special import pdtr
 from scipy.stats import qmc
 
 from crmml._typing import Duration, FloatArray, IntArray
 from crmml.exceptions import CrmmlError
-from crmml.features.snapshot import Snapshot
+from crmml.features.snapshot import Distinct, Snapshot
 from crmml.features.windows import length_of
 from crmml.models.purchase.distribution import PredictiveDistribution
 from crmml.models.value.cost_to_serve import CostToServe, time_alive
 from crmml.models.value.lifetime_value import LifetimeValueModel, ValueAhead
+from crmml.stats.beta_tails import beta_tails
 from crmml.stats.discounting import in_units
 from crmml.stats.inverses import (
     beta_quantiles,
@@ -109,15 +111,16 @@ def upgrade_probability(
 class _Later:
     """What the model will say of some distinct histories one horizon later.
 
-    Arrays have the shape (n_rows, 1 + N_DRAWS): the first column is the future without a purchase.
+    Histories that differ in the time of the last purchase alone share what they will be after the
+    next one; they are of one *kind*.
     """
 
     def __init__(
-        self, ahead: ValueAhead, n: FloatArray, weight: FloatArray, bought: FloatArray,
-        cost: FloatArray,
+        self, ahead: ValueAhead, kind: IntArray, n: FloatArray, weight: FloatArray,
+        still: _Worth, after: _Worth,
     ) -> None:  # fmt: skip
-        self._ahead, self._n, self._weight = ahead, n, weight
-        self._bought, self._cost = bought, cost
+        self._ahead, self._kind, self._n, self._weight = ahead, kind, n, weight
+        self._still, self._after = still, after
 
     @classmethod
     def of(
@@ -130,17 +133,24 @@ class _Later:
         costs: CostToServe | None,
     ) -> _Later:
         """Simulate the futures of some rows, and ask the model about each."""
-        n, share, weight = _simulate(near, near.inverse[rows])
         snapshot, model = ahead.snapshot, ahead.model
-        later = _later_snapshot(model, snapshot, first, n, share, horizon)
-        its = model._look_ahead(later, ahead.horizon)
-        rate = model.annual_discount_rate
-        bought = np.asarray(its.discounted(rate), dtype=np.float64).reshape(n.shape)
-        cost: FloatArray = np.zeros(n.shape)
-        if costs is not None:
-            time = time_alive(its, rate).to_numpy().reshape(n.shape)
-            cost = costs.per_time * time + costs.per_purchase * bought
-        return cls(ahead, n, weight, bought, cost)
+        columns = _columns_read(model, snapshot)
+        future, kind, one = near.inverse[rows], np.arange(len(rows)), first
+        if columns is not None:
+            told = ("frequency", "T", *columns[len(_CORE) :])
+            known = {name: snapshot.frame[name].to_numpy()[first] for name in told}
+            found = Distinct({"future": future, **known})
+            kind, one = found.inverse, np.empty(len(found.counts), dtype=np.int64)
+            one[kind], future = first, found.values["future"]
+        n, share, weight = _simulate(near, future)
+
+        def worth(who: IntArray, n: FloatArray, share: FloatArray) -> _Worth:
+            later = _later_snapshot(snapshot, columns, who, n, share, horizon)
+            its = model._look_ahead(later, ahead.horizon)
+            return _Worth.of(its, model.annual_discount_rate, n.shape, costs)
+
+        nothing = np.zeros((len(rows), 1))
+        return cls(ahead, kind, n, weight, worth(first, nothing, nothing), worth(one, n, share))
 
     def reached(
         self, row: IntArray, at: IntArray, goal: FloatArray, factor: FloatArray, buys: FloatArray
@@ -153,24 +163,51 @@ class _Later:
         x = frame["frequency"].to_numpy(np.float64)[at][:, None]
         m = np.where(x > 0, frame["monetary_value"].to_numpy(np.float64)[at][:, None], 0.0)
         ratio = self._ahead._margins[at][:, None]
-        n = self._n[row]
         unit = gamma + x * m
-        # The later value is linear in what the n purchases bring: the goal becomes a sum of money.
-        per_money = ratio * self._bought[row] * p / np.maximum(p * (x + n) + q - 1.0, _TINY)
-        needed = goal[:, None] + factor[:, None] * self._cost[row]
-        possible = per_money > 0
-        more = np.where(possible, needed / np.where(possible, per_money, 1.0) - unit, np.inf)
-        more = np.where(~possible & (needed <= 0), -1.0, more)
+
+        def more_money(n: FloatArray | float, its: _Worth, of: IntArray) -> FloatArray:
+            # The later value is linear in what n purchases bring: the goal becomes a sum of money.
+            per_money = ratio * its.bought[of] * p / np.maximum(p * (x + n) + q - 1.0, _TINY)
+            needed = goal[:, None] + factor[:, None] * its.cost[of]
+            possible = per_money > 0
+            more = np.where(possible, needed / np.where(possible, per_money, 1.0) - unit, np.inf)
+            return np.where(~possible & (needed <= 0), -1.0, more)
+
+        kind = self._kind[row]
+        n = self._n[kind]
+        more = more_money(n, self._after, kind)
         scale = np.maximum(gamma + x * np.maximum(m, 0.0), _TINY)
-        with np.errstate(invalid="ignore"):
-            level = np.where(np.isinf(more), 1.0, more / (more + scale))
         # That sum over gamma + x m is beta prime, so its tail is exact; only n, moment are drawn.
         enough = np.where(more <= 0, 1.0, 0.0)
-        open_ = np.nonzero((more > 0) & (n > 0) & (level < 1.0))  # elsewhere it is certain
-        b = np.broadcast_to(p * x + q, n.shape)[open_]
-        enough[open_] = 1.0 - betainc(np.maximum(p * n[open_], _TINY), b, level[open_])
-        after = (self._weight[row] * enough[:, 1:]).sum(axis=1)
-        return np.asarray((1.0 - buys) * enough[:, 0] + buys * after)
+        open_ = np.nonzero((more > 0) & (more < np.inf))  # elsewhere it is certain
+        log_odds = np.log(more[open_] / scale[open_[0], 0])
+        enough[open_] = beta_tails(p, q, n[open_], x[open_[0], 0], log_odds)
+        after = (self._weight[kind] * enough).sum(axis=1)
+        # Who buys nothing spends nothing more: it is enough, or it is not.
+        stays = more_money(0.0, self._still, row)[:, 0] <= 0
+        return np.asarray((1.0 - buys) * stays + buys * after)
+
+
+class _Worth(NamedTuple):
+    """Discounted purchases, and the cost to serve, of histories one horizon later."""
+
+    bought: FloatArray
+    cost: FloatArray
+
+    @classmethod
+    def of(
+        cls,
+        its: PredictiveDistribution,
+        rate: float,
+        shape: tuple[int, ...],
+        costs: CostToServe | None,
+    ) -> _Worth:
+        bought = np.asarray(its.discounted(rate), dtype=np.float64).reshape(shape)
+        cost: FloatArray = np.zeros(shape)
+        if costs is not None:
+            time = time_alive(its, rate).to_numpy().reshape(shape)
+            cost = costs.per_time * time + costs.per_purchase * bought
+        return cls(bought, cost)
 
 
 def _simulate(
@@ -180,10 +217,9 @@ def _simulate(
 
     Returns
     -------
-    n, share : ndarray, shape (n_rows, 1 + N_DRAWS)
-        Number of purchases, and the moment of the last as a share of the horizon; 0 in the first
-        column, which is no purchase.
-    weight : ndarray, shape (n_rows, N_DRAWS)
+    n, share : ndarray, shape (n_futures, N_DRAWS)
+        Number of purchases, and the moment of the last as a share of the horizon.
+    weight : ndarray, shape (n_futures, N_DRAWS)
         Of the draws; they add up to 1.
     """
     params, t = near.futures[0], near.t[0][future][:, None]
@@ -222,13 +258,22 @@ def _simulate(
     moment = order_statistics(tick, np.maximum(ticks, tick), u[4]) * span / t
     total = weight.sum(axis=1, keepdims=True)
     weight = np.where(total > 0, weight / np.where(total > 0, total, 1.0), 1.0 / N_DRAWS)
-    zero = np.zeros((len(future), 1))
-    return np.hstack([zero, n]), np.hstack([zero, moment]), weight
+    return np.asarray(n, dtype=np.float64), moment, weight
+
+
+def _columns_read(model: LifetimeValueModel, snapshot: Snapshot) -> tuple[str, ...] | None:
+    """Columns that purchases are predicted from; None where it is not known which."""
+    process = model.purchase_model_
+    # A correction reads further features, and so may a process that names no covariates of its own.
+    if model.correction_ is not None or not hasattr(process, "purchase_covariates"):
+        return None
+    covariates = (*process.purchase_covariates, *process.dropout_covariates)
+    return (*_CORE, *(c for c in dict.fromkeys(covariates) if c not in _CORE))
 
 
 def _later_snapshot(
-    model: LifetimeValueModel,
     snapshot: Snapshot,
+    read: tuple[str, ...] | None,
     first: IntArray,
     n: FloatArray,
     share: FloatArray,
@@ -237,11 +282,7 @@ def _later_snapshot(
     """Write the histories of some customers one horizon later, one row per draw."""
     length = in_units(horizon, snapshot.time_unit)
     at = np.repeat(first, n.shape[1])
-    process, columns = model.purchase_model_, snapshot.frame.columns
-    # A correction reads further features, and so may a process that names no covariates of its own.
-    if model.correction_ is None and hasattr(process, "purchase_covariates"):
-        covariates = (*process.purchase_covariates, *process.dropout_covariates)
-        columns = pd.Index([*_CORE, *dict.fromkeys(covariates)])
+    columns = snapshot.frame.columns if read is None else pd.Index(read)
     frame = snapshot.frame[columns].iloc[at].reset_index(drop=True)
     more, moment = n.ravel(), share.ravel()
     x, T = (frame[name].to_numpy(np.float64) for name in ("frequency", "T"))
