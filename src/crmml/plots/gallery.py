@@ -112,6 +112,8 @@ def contract_figures(result: ContractTraining) -> dict[str, Figure]:
     chosen = result.backtest.chosen
     title = f"Reliability of the chance of ending: {chosen.replace('_', ' ')}"
     plot_reliability(result.backtest.reliability[chosen], title=title, ax=canvas("reliability"))
+    plot_gain_curve(result.backtest.profit, ax=canvas("churn_gain"))
+    plot_profit_curve(result.backtest.profit, ax=canvas("churn_profit"))
     if result.scores.found is not None:
         _draw_budget(result, canvas)
     return figures

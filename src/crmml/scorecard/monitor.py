@@ -25,6 +25,7 @@ from crmml.features.contracts import (
     build_contract_outcomes,
     build_contracts,
     contract_span,
+    least_grace,
 )
 from crmml.features.labels import build_outcomes
 from crmml.features.purchases import check_grain
@@ -339,13 +340,13 @@ def _by_contract(tables: Tables) -> bool:
 
 
 def _last(tables: Tables) -> pd.Timestamp:
-    return contract_span(tables)[1] if _by_contract(tables) else tables.last_timestamp
+    return contract_span(tables).last if _by_contract(tables) else tables.last_timestamp
 
 
 def _closed(window: Window, one: _Released, tables: Tables) -> bool:
     closes = window.closes
-    if _by_contract(tables) and (grace := one.contracts.get("grace")):
-        closes = Window(closes, grace).closes  # an end that is renewed in it was none
+    if _by_contract(tables):  # an end that is renewed in the grace period was none
+        closes += least_grace(tables, one.contracts.get("grace"))
     return closes <= end_of_observation(_last(tables), one.grain)
 
 

@@ -69,6 +69,10 @@ def test_the_hazard_is_chosen_where_features_matter():
     assert found.chosen.startswith("hazard")
     assert found.grades[found.chosen] in "ABC"
     assert len(found.cutoffs) == 3
+    earned = found.table["value"].unstack("metric")
+    assert (earned["own_value_profit"] > 0).all()
+    assert 0.9 * earned.loc[found.chosen, "empc"] > earned.loc["beta_discrete_weibull", "empc"]
+    assert found.profit["own_value_profit"].max() > 0
     near = found.causes.loc[found.chosen]
     np.testing.assert_allclose(
         near["predicted"], near["happened"], atol=float(4 * np.sqrt(near["happened"].max()))
