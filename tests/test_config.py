@@ -95,3 +95,11 @@ def test_the_schema_for_editors_names_every_key_and_its_meaning():
     assert "description" in budget
     assert set(schema["properties"]) == set(Config.model_fields)
     assert schema["additionalProperties"] is False
+
+
+def test_a_plain_path_stands_for_a_table(tmp_path: Path) -> None:
+    plain, full = (
+        load_config(write(tmp_path, f"data: {{transactions: {given}}}"))
+        for given in ("log.csv", "{path: log.csv}")
+    )
+    assert plain.data == full.data

@@ -5,20 +5,24 @@ from __future__ import annotations
 import ast
 import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 
 
-def read(name: str) -> nbformat.NotebookNode:
+def read(name: str) -> NotebookNode:
+    import nbformat  # takes seconds, and every worker collects this file
+
     return nbformat.read(FOLDER / name, as_version=nbformat.NO_CONVERT)
 
 
-def code_cells(name: str) -> list[nbformat.NotebookNode]:
+def code_cells(name: str) -> list[NotebookNode]:
     return [cell for cell in read(name).cells if cell.cell_type == "code"]
 
 
@@ -35,6 +39,8 @@ def test_stored_without_output(name: str) -> None:
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_valid_with_unique_cell_ids(name: str) -> None:
+    import nbformat
+
     notebook = read(name)
     nbformat.validate(notebook)
     assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
@@ -76,6 +82,8 @@ LONG = ("02-lifetime-value.ipynb", "03-churn-and-loyalty.ipynb")
     [pytest.param(name, marks=[pytest.mark.torture] if name in LONG else []) for name in NOTEBOOKS],
 )
 def test_runs_from_a_clean_kernel(name: str, tmp_path, monkeypatch) -> None:
+    from nbclient import NotebookClient
+
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/unused.db")

@@ -108,7 +108,7 @@ class TableSource(ReadSettings):
 
 
 class DataSection(_Section):
-    """The input tables."""
+    """The input tables: each a path, or a mapping with ``path`` and how to read it."""
 
     transactions: TableSource | None = None
     customers: TableSource | None = None
@@ -124,6 +124,18 @@ class DataSection(_Section):
     few_repeats: Literal["error", "keep"] = Field(
         "error", description="a log in which hardly any customer bought twice: refuse it or go on"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_paths(cls, given: Any) -> Any:
+        """Read a plain text in the place of a table as its path."""
+        if not isinstance(given, dict):
+            return given
+        names = {schema.name for schema in TABLES}
+        return {
+            name: {"path": value} if name in names and isinstance(value, (str, Path)) else value
+            for name, value in given.items()
+        }
 
     @property
     def tables(self) -> dict[str, TableSource]:

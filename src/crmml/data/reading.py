@@ -544,8 +544,8 @@ def _lighten(table: ir.Table) -> ir.Table:
 
 _LAST_BLANK = 32
 """Code of the space; the other characters that are stripped come before it."""
-_YES = ("true", "t", "yes", "y", "1", "ja", "j", "oui", "si", "بله")
-_NO = ("false", "f", "no", "n", "0", "nein", "non", "خیر")
+_YES = ("true", "t", "yes", "y", "1", "1.0", "ja", "j", "oui", "si", "بله")
+_NO = ("false", "f", "no", "n", "0", "0.0", "nein", "non", "خیر")
 
 
 def _read(

@@ -38,21 +38,23 @@ def tiers(of: Reported, w: Language) -> Section:
     needed = ("recommended_action", "expected_cost", "expected_net_gain", "churn_probability")
     table = tier_table(sum_tiers(scores.assign(**{n: np.nan for n in needed if n not in scores})))
     top = float(table["share_of_value"].max())
+    profit = _shares_of_profit(of)
     rows = []
     for tier, row in table.iterrows():
         share, reference = float(row["share_of_value"]), REFERENCE_SHARE_OF_VALUE[str(tier)]
         rows.append([
             Cell(str(tier), str(tier)),
             Cell(w.count(row["customers"]), row["customers"]),
-            Cell(w.share(share), share, bar=share / top if top > 0 else None),
+            Cell(w.share(share), share, bar=max(share, 0.0) / top if top > 0 else None),
+            *([] if profit is None else [Cell(w.share(profit[str(tier)]), profit[str(tier)])]),
             Cell(w.share(reference, 0), reference),
             Cell(w.money(row["mean_clv"]), row["mean_clv"]),
             Cell(w.share(row["churn"]), row["churn"]),
             Cell(w.count(row["actions"]), row["actions"]),
             Cell(w.money(row["gain"]), row["gain"]),
         ])  # fmt: skip
-    heads = ("tier", "customers", "share_of_value", "reference", "mean_clv", "churn", "actions",
-             "gain")  # fmt: skip
+    heads = ("tier", "customers", "share_of_value", *(() if profit is None else ("profit_share",)),
+             "reference", "mean_clv", "churn", "actions", "gain")  # fmt: skip
     best = table.loc[["A", "B"]]
     sentence = w.text(
         "tiers_say",
@@ -61,6 +63,14 @@ def tiers(of: Reported, w: Language) -> Section:
     )
     grid = Grid(w.text("tiers_grid"), _headings(w, heads), rows, w.text("tiers_note"))
     return Section("tiers", w.text("tiers_title"), [sentence], [grid])
+
+
+def _shares_of_profit(of: Reported) -> pd.Series[float] | None:
+    """Return the share of the profit to date of each served tier; None where none is known."""
+    if not of.has("profit_to_date") or (total := float(of.scores["profit_to_date"].sum())) <= 0:
+        return None
+    sums = of.scores.groupby("value_tier", observed=True)["profit_to_date"].sum()
+    return sums.reindex(list(TIERS), fill_value=0.0) / total
 
 
 def portfolio(of: Reported, w: Language) -> Section:

@@ -112,7 +112,7 @@ def level_alarms(
         row = (whole if len(whole) else part.sort_values("adjusted", kind="stable")).iloc[0]
         who = "all" if row["by"] == "all" else f"{row['by']} {row['group']}"
         text = (
-            f"{at.date()}: {_WORDS[measure]}, {who}: {row['predicted']:.3g} said and "
+            f"{at.date()}: {_WORDS[measure]}, {who}: {row['predicted']:.3g} predicted and "
             f"{row['realised']:.3g} realised per customer ({row['in_errors']:+.1f} standard errors)"
         )
         rows.append(("level", at, measure, text, _remedy(at, ranked), at == newest))
