@@ -75,7 +75,7 @@ class Batches:
     spans: Mapping[str, Spans]
     categories: Mapping[str, Sequence[str]]
     beside: pd.DataFrame | None = None
-    _found: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False, compare=False)
+    _found: dict[tuple[str, int], Peers] = field(default_factory=dict, repr=False, compare=False)
 
     def snapshot(self, batch: int) -> Snapshot:
         """Return the snapshot of one batch, sorted by customer."""
@@ -118,6 +118,8 @@ class Batches:
             folder = ds.dataset(self.folder / f"categories {length}", format="ipc")
             whole = folder.to_table(filter=ds.field("code") == code)
             ((_, wallet),) = name_wallets(whole, self.spans[length], self.categories[length], {})
+            if wallet.peers is None:
+                raise AssertionError("peers are measured wherever none are given")
             self._found[length, code] = wallet.peers
         return self._found[length, code]
 
@@ -174,13 +176,12 @@ def in_batches(
         known = pd.Index(placed["customer_id"].to_pandas(), name="customer_id")
         place = placed["batch"].to_numpy().astype(np.int32)
         del placed
-        span: Any = (grain, own_seller)
         for length in lengths:
-            spans[length] = Spans.of(tables, cutoff, length, *span, False)
+            spans[length] = Spans.of(tables, cutoff, length, grain, own_seller, False)
             _lay(_measured(spans[length]), known, place, folder / f"wallet {length}")
         named = dict(categories or {})
         for length, names in named.items():
-            within = span_categories(tables, cutoff, names, length, *span)
+            within = span_categories(tables, cutoff, names, length, grain, own_seller)
             spans.setdefault(length, within)
             pieces = measure_categories(within, names)
             _lay(pieces, known, place, folder / f"categories {length}")
