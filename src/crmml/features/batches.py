@@ -24,7 +24,7 @@ import pyarrow.dataset as ds
 
 from crmml._typing import MONTHS, Grain, TimeUnit
 from crmml.atomic import private_folder
-from crmml.data.engine import is_embedded, sparing, store
+from crmml.data.engine import sparing, store, stream
 from crmml.data.schema import table_named
 from crmml.data.tables import Tables
 from crmml.features.category_wallets import (
@@ -39,7 +39,8 @@ from crmml.features.purchases import HOURS, insist
 from crmml.features.snapshot import Snapshot, Summarised, summarised
 from crmml.features.wallet import Enough, Peers, Spans, Wallet
 
-_PARTITIONS = ds.partitioning(pa.schema([("batch", pa.int32())]), flavor="hive")
+_ROWS = 100_000
+"""Rows that are taken from the engine at a time."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Batches:
     spans: Mapping[str, Spans]
     categories: Mapping[str, Sequence[str]]
     beside: pd.DataFrame | None = None
-    _found: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False, compare=False)
+    _found: dict[tuple[str, int], Peers] = field(default_factory=dict, repr=False, compare=False)
 
     def snapshot(self, batch: int) -> Snapshot:
         """Return the snapshot of one batch, sorted by customer."""
@@ -102,7 +103,7 @@ class Batches:
     ) -> Iterator[tuple[str, Wallet]]:
         """Yield the wallets of one batch in each category; see ``iterate_wallets``."""
         folder, names = self.folder / f"categories {length}", self.categories[length]
-        piece = ds.dataset(folder / f"batch={batch}", format="parquet").to_table(use_threads=False)
+        piece = ds.dataset(folder / f"batch={batch}", format="ipc").to_table(use_threads=False)
         known = dict(peers or {})
         if self.spans[length].lines is not None:
             codes = piece["code"].unique().to_pylist()
@@ -114,9 +115,11 @@ class Batches:
     def _peers(self, length: str, code: int) -> Peers:
         """Return the peers of a category that the training had none of: all, not this batch."""
         if (length, code) not in self._found:
-            folder = ds.dataset(self.folder / f"categories {length}", format="parquet")
+            folder = ds.dataset(self.folder / f"categories {length}", format="ipc")
             whole = folder.to_table(filter=ds.field("code") == code)
             ((_, wallet),) = name_wallets(whole, self.spans[length], self.categories[length], {})
+            if wallet.peers is None:
+                raise AssertionError("peers are measured wherever none are given")
             self._found[length, code] = wallet.peers
         return self._found[length, code]
 
@@ -166,20 +169,19 @@ def in_batches(
             last = found.last_period
             query = bought.mutate(batch=_batch_of(bought, cuts, last, period))
             _scatter(query, folder / "snapshot")
-            who = ds.dataset(folder / "snapshot", format="parquet", partitioning="hive")
+            who = ds.dataset(folder / "snapshot", format="ipc", partitioning="hive")
             beside = _beside(who, found, grain, margins)
         count = len(cuts) + 1
         placed = who.to_table(["customer_id", "batch"]).sort_by("customer_id")
         known = pd.Index(placed["customer_id"].to_pandas(), name="customer_id")
         place = placed["batch"].to_numpy().astype(np.int32)
         del placed
-        span: Any = (grain, own_seller)
         for length in lengths:
-            spans[length] = Spans.of(tables, cutoff, length, *span, False)
+            spans[length] = Spans.of(tables, cutoff, length, grain, own_seller, False)
             _lay(_measured(spans[length]), known, place, folder / f"wallet {length}")
         named = dict(categories or {})
         for length, names in named.items():
-            within = span_categories(tables, cutoff, names, length, *span)
+            within = span_categories(tables, cutoff, names, length, grain, own_seller)
             spans.setdefault(length, within)
             pieces = measure_categories(within, names)
             _lay(pieces, known, place, folder / f"categories {length}")
@@ -210,18 +212,7 @@ def _lay(
                 table = table.filter(pa.array(place >= 0))
             yield from table.combine_chunks().to_batches()
 
-    rows = placed()
-    first = next(rows)
-    ds.write_dataset(
-        pa.RecordBatchReader.from_batches(first.schema, chain([first], rows)),
-        folder,
-        format="parquet",
-        file_options=ds.ParquetFileFormat().make_write_options(
-            compression="none", use_dictionary=False
-        ),
-        partitioning=_PARTITIONS,
-        use_threads=False,
-    )
+    _write(placed(), folder)
 
 
 def _length(unit: str) -> int:
@@ -298,21 +289,27 @@ def _batch_of(
 
 def _scatter(query: ir.Table, folder: Path) -> None:
     """Write the answer to a query in pieces, by the column ``batch``."""
-    # The engine makes sums of whole numbers wider than Parquet knows.
+    # The engine makes sums of whole numbers wider than they are held here.
     whole = [name for name, kind in query.schema().items() if kind.is_int64()]
     query = query.mutate(**{name: insist(query[name], "int64") for name in whole})
-    if is_embedded(query.get_backend()):
-        query.to_parquet(folder, partition_by="batch")
-        return
+    # Sorted by the engine, the rows of a batch come together: it writes them itself at twice
+    # the price.
+    _write(stream(query.order_by("batch"), _ROWS), folder)
+
+
+def _write(rows: Iterator[pa.RecordBatch], folder: Path) -> None:
+    """Write rows into a folder for each value of ``batch``; they are read once."""
+    first = next(rows)
     ds.write_dataset(
-        query.to_pyarrow(),
+        pa.RecordBatchReader.from_batches(first.schema, chain([first], rows)),
         folder,
-        format="parquet",
-        partitioning=_PARTITIONS,
+        format="ipc",
+        partitioning=ds.partitioning(pa.schema([("batch", pa.int32())]), flavor="hive"),
+        use_threads=False,
     )
 
 
 def _read(folder: Path, batch: int) -> pd.DataFrame:
-    piece = ds.dataset(folder / f"batch={batch}", format="parquet").to_table(use_threads=False)
+    piece = ds.dataset(folder / f"batch={batch}", format="ipc").to_table(use_threads=False)
     frame: pd.DataFrame = piece.sort_by("customer_id").to_pandas(split_blocks=True)
     return frame

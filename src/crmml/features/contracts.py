@@ -279,8 +279,8 @@ def build_contract_outcomes(
     Returns
     -------
     DataFrame
-        Indexed by ``customer_id`` in the order of the contracts: ``churned`` (bool) and ``cause``
-        (null where the contract did not end).
+        Indexed by ``customer_id`` in the order of the contracts: ``churned`` (bool), and ``cause``
+        and ``ended_at`` (null where the contract did not end).
 
     Raises
     ------
@@ -294,9 +294,14 @@ def build_contract_outcomes(
     _, spells = _spells(tables, lengths)
     cutoff, closes = seconds_at(contracts.cutoff), seconds_at(window.closes)
     here = spells.filter(spells.started < cutoff, spells.until >= cutoff, spells.until < closes)
-    ended = fetch(here.select("customer_id", cause=here.reason.fill_null("unknown")))
-    cause = ended.set_index("customer_id")["cause"].reindex(contracts.customer_id)
-    return pd.DataFrame({"churned": cause.notna(), "cause": cause})
+    ended = fetch(
+        here.select("customer_id", cause=here.reason.fill_null("unknown"), until=here.until)
+    )
+    found = ended.set_index("customer_id").reindex(contracts.customer_id)
+    moments = pd.to_datetime(found["until"].astype("float64"), unit="s")
+    return pd.DataFrame(
+        {"churned": found["cause"].notna(), "cause": found["cause"], "ended_at": moments}
+    )
 
 
 def least_grace(tables: Tables, grace: str | Duration | None = None) -> pd.Timedelta:

@@ -475,7 +475,7 @@ class Spans:
     """Of a window, and of a step."""
     own_seller: str | None
     lines: Any = None
-    """Ibis table where rivals are not seen: the lines, with ``cell`` and ``occasion``; else None."""
+    """Ibis table of the lines, with ``cell`` and ``occasion``; None where rivals are seen."""
 
     @classmethod
     def of(

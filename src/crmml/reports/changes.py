@@ -172,7 +172,7 @@ def _said(one: Told, plan: Improvement, w: Language) -> str:
         figures["by"] = w.text(f"by_part_{values['by']}") if "by" in values else ""
         parts = [w.label(part) for part in values.get("parts", ())]
         parts = parts[:1] if one.key == "analyse_all" else parts
-        figures["parts"] = w.text("comma").join(parts)
+        figures["parts"] = w.listed(parts)
         figures["of"] = w.count(values.get("of", 0))
     elif one.key == "improve_action":
         return _action(values, kpi, w)
@@ -187,7 +187,7 @@ def _action(values: dict[str, Any], kpi: Kpi, w: Language) -> str:
     """Say what an action does to a figure, as it was measured or is assumed."""
     about: dict[str, Any] = {"action": w.label(values["action"])}
     channels = [name for name in str(values["channels"]).split(", ") if name and name != "nan"]
-    about["channels"] = w.text("comma").join(map(w.label, channels)) or w.label("none")
+    about["channels"] = w.listed([*map(w.label, channels)]) or w.label("none")
     if values["evidence"] == "assumed":
         return w.text("dmaic_improve_assumed", effect=w.share(float(values["effect"])), **about)
     target = {"retention": "retention", "satisfaction": "experience"}.get(kpi.name, "profit")

@@ -180,4 +180,4 @@ def _apart(table: pd.DataFrame, w: Language, served: str) -> str:
         )
         for row in most
     ]
-    return w.text(f"market_{served}", pairs=w.text("comma").join(named))
+    return w.text(f"market_{served}", pairs=w.listed(named))

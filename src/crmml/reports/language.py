@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -158,11 +159,24 @@ class Language:
     def money(self, value: float) -> str:
         """Write an amount: cents only where they matter."""
         written = self.amount(value)
-        return f"{written} {self.currency}" if self.currency and written != _UNKNOWN else written
+        if not self.currency or written == _UNKNOWN:
+            return written
+        told = f"{written} {self.currency}"
+        return f"\u2066{told}\u2069" if self.code == "fa" else told
 
     def field(self, value: Any) -> str:
         """Return the word for a field of the map of value and risk."""
         return str(_words(self.code).get(f"field_{value}", value))
+
+    def listed(self, names: Sequence[Any]) -> str:
+        """Put names beside each other, each on its own so that none turns another around."""
+        if self.code == "fa":
+            names = [n if isinstance(n, Markup) else f"\u2068{n}\u2069" for n in names]
+        return self.text("comma").join(map(str, names))
+
+    def span(self, low: str, high: str) -> str:
+        """Write a range shortly; in Persian by a word, as a dash leaves open where it begins."""
+        return f"{low}–{high}" if self.code == "en" else self.text("between", low=low, high=high)
 
     def side(self, difference: float) -> str:
         """Say on which side of zero a difference lies."""

@@ -85,7 +85,7 @@ def portfolio(of: Reported, w: Language) -> Section:
         index=list(TIERS), columns=range(len(borders) - 1), fill_value=0
     )
     most = max(int(counts.to_numpy().max()), 1)
-    heads = [w.text("tier"), *(f"{w.share(a, 0)}–{w.share(b, 0)}" for a, b in
+    heads = [w.text("tier"), *(w.span(w.share(a, 0), w.share(b, 0)) for a, b in
                                pairwise(borders))]  # fmt: skip
     rows = [
         [Cell(str(tier), str(tier)), *(Cell(w.count(n), n, bar=n / most) for n in line)]
@@ -199,7 +199,7 @@ def loyalty(of: Reported, w: Language) -> Section:
     else:
         missing.append(w.text("flows_need"))
     told = of.scores["loyalty_evidence"].dropna().unique().tolist()
-    evidence = w.text("loyalty_evidence", evidence=", ".join(map(w.label, sorted(told))))
+    evidence = w.text("loyalty_evidence", evidence=w.listed([*map(w.label, sorted(told))]))
     return Section("loyalty", w.text("loyalty_title"), [evidence], grids, missing=missing)
 
 

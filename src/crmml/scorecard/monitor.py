@@ -29,7 +29,7 @@ from crmml.features.contracts import (
 )
 from crmml.features.labels import build_outcomes
 from crmml.features.purchases import check_grain
-from crmml.features.windows import Window, end_of_observation
+from crmml.features.windows import Window, end_of_observation, length_of
 from crmml.scorecard.alarms import (
     CURRENT,
     chart_alarms,
@@ -39,9 +39,8 @@ from crmml.scorecard.alarms import (
     shift_alarms,
 )
 from crmml.scorecard.control_charts import ControlChart
-from crmml.scorecard.realised import NEEDED, compare_groups, judge, relative_bias
+from crmml.scorecard.realised import CONTRACT_AGE, NEEDED, compare_groups, judge, relative_bias
 from crmml.scorecard.shifts import (
-    CONTRACT_AGE,
     COSTED,
     INPUTS,
     SCORES,
@@ -170,6 +169,8 @@ class _Released:
     grain: Any
     own_seller: str | None
     contracts: Mapping[str, Any]
+    margin: float | None
+    """What a fee is worth, where the settings tell it."""
 
 
 @dataclass
@@ -295,6 +296,7 @@ def _release(
         {}
         if config is None
         else {"period": config.contracts.period, "grace": config.contracts.grace},
+        None if config is None else config.value.margin,
     )
 
 
@@ -303,7 +305,7 @@ def _look_at(scores: str | Path, released: list[_Released], tables: Tables) -> _
     found = _Found()
     kept: dict[str, tuple[pd.DataFrame, pd.Timestamp, str]] = {}
     for one in released:
-        columns = [*dict.fromkeys([*NEEDED, *sorted(INPUTS | SCORES), UNKNOWN, CONTRACT_AGE])]
+        columns = [*dict.fromkeys([*NEEDED, *sorted(INPUTS | SCORES), UNKNOWN])]
         table = read_scores(scores, one.cutoff, columns).set_index(KEY)
         table = _with_contract_age(table, one, tables)
         found.costs[one.cutoff] = unknown_costs(table)
@@ -404,16 +406,10 @@ def _judge(
         "unmatched": len(table) + len(outcomes) - 2 * len(known), **judge(scored, happened),
         "clv_bias": float("nan"), "clv_coverage": float("nan"),
     }  # fmt: skip
-    if (
-        one.value is not None
-        and not _by_contract(tables)
-        and _closed(one.value, one, tables)
-        and "clv" in scored
-    ):
-        how: dict[str, Any] = {"grain": one.grain, "own_seller": one.own_seller}
-        margin = build_outcomes(tables, one.value, **how)["margin"]
-        margin = margin.set_axis(margin.index.astype(table.index.dtype)).loc[known]
-        earned = margin.to_numpy(dtype=np.float64)
+    if one.value is not None and _closed(one.value, one, tables) and "clv" in scored:
+        margin = _earned(one, one.value, tables)
+        margin = margin.set_axis(margin.index.astype(table.index.dtype)).reindex(known)
+        earned = np.asarray(margin, dtype=np.float64)
         if not np.isnan(earned).all():
             row["clv_bias"] = relative_bias(scored["clv"].to_numpy(dtype=np.float64), earned)
             if {"clv_lower", "clv_upper"} <= set(scored):
@@ -424,6 +420,27 @@ def _judge(
     groups.insert(0, "model_version", version)
     groups.insert(0, "cutoff", one.cutoff)
     found.groups.append(groups)
+
+
+def _earned(one: _Released, window: Window, tables: Tables) -> pd.Series[float]:
+    """Return the margin of each customer in a window; of contracts, that of the fees that fell due.
+
+    A fee falls due at each renewal date that the contract outlasts, and stays as it was.
+    """
+    if not _by_contract(tables):
+        how: dict[str, Any] = {"grain": one.grain, "own_seller": one.own_seller}
+        return build_outcomes(tables, window, **how)["margin"]
+    known = build_contracts(tables.before(one.cutoff), one.cutoff, **one.contracts)
+    frame = known.frame.set_index("customer_id")
+    if one.margin is None or "fee" not in frame:
+        return pd.Series(np.nan, frame.index)
+    grace = one.contracts.get("grace")
+    ended = build_contract_outcomes(tables, known, str(window.horizon), grace=grace)["ended_at"]
+    lived = ended.fillna(window.closes) - one.cutoff
+    periods = frame["elapsed"] + lived / length_of(known.period)
+    # an end on a renewal date comes before its fee
+    due = np.where(ended.notna(), np.ceil(periods - 1e-9) - 1.0, np.floor(periods + 1e-9))
+    return pd.Series(frame["fee"].to_numpy(np.float64) * one.margin * due, frame.index)
 
 
 def _notes(
@@ -444,20 +461,20 @@ def _notes(
         )
     if found.windows and _by_contract(tables):
         yield (
-            "contracts: ends are compared, in all and by cause; there is no rule to rank against, "
-            "and what an active contract will yet bring is not judged"
+            "contracts: ends are compared, in all and by cause; the rule to rank against is that "
+            "the newest contracts end first"
         )
     elif found.windows:
         yield (
             "coverage is the literal share of customers inside their interval, not a randomised "
             "PIT: counts that are mostly zero lie inside more often than the nominal 80 %"
         )
-        values = [row["clv_bias"] for row in found.windows]
-        if all(math.isnan(value) for value in values):
-            yield (
-                "CLV is not judged: no window of the value horizon has closed, or the data hold "
-                "neither margin nor cost"
-            )
+    if found.windows:
+        lacks = "scores or data have no fee, or no configuration tells the margin"
+        if not _by_contract(tables):
+            lacks = "the data hold neither margin nor cost"
+        if all(math.isnan(row["clv_bias"]) for row in found.windows):
+            yield f"CLV is not judged: no window of the value horizon has closed, or {lacks}"
         else:
             yield "CLV is discounted and the margin it is compared with is not: it raises no alarm"
     if any(row["unmatched"] for row in found.windows):

@@ -28,11 +28,15 @@ MEASURES = ("churn", "purchases", "spend")
 ENDS = tuple(f"contract_end_{cause}" for cause in CAUSES)
 """Of contracts also: whose contract ended, by cause."""
 
+CONTRACT_AGE = "contract_age"
+"""Whole periods that a contract has outlasted."""
+
 NEEDED = (
     *("customer_id", "churn_probability", "probability_no_purchase", "inactivity", "T"),
     *("expected_purchases", "expected_spend", "purchases_lower", "purchases_upper"),
     *("clv", "clv_lower", "clv_upper", "value_tier", "lifecycle_stage", "group", "model_version"),
     *ENDS,
+    CONTRACT_AGE,
 )
 """Columns of scores that the comparison reads, where they are there."""
 
@@ -133,7 +137,8 @@ def judge(scores: pd.DataFrame, outcomes: pd.DataFrame) -> dict[str, float]:
     -------
     dict of str to float
         ``churn_predicted``, ``churn_realised``, ``brier``, ``calibration_error``, ``auc``,
-        ``auc_error``, ``auc_rule`` (of the recency rule: who was silent longest leaves),
+        ``auc_error``, ``auc_rule`` (of the recency rule: who was silent longest leaves; of
+        contracts the newest end first),
         ``auc_gain`` and its error, ``lift`` (churners in the tenth with the highest probability
         over those of all), ``purchases_bias``, ``spend_bias`` (predicted over realised, less 1) and
         ``coverage``: the share of customers whose purchases lie inside the interval. A figure that
@@ -151,7 +156,10 @@ def judge(scores: pd.DataFrame, outcomes: pd.DataFrame) -> dict[str, float]:
             "calibration_error": expected_calibration_error(gone, p),
         }
     if 0 < gone.sum() < len(gone):
-        found |= compare_auc(gone, p, _number(scores, "inactivity")[known])
+        silent = _number(scores, "inactivity")
+        # of contracts nobody is silent, and the newest end first
+        rule = -_number(scores, CONTRACT_AGE) if np.isnan(silent).all() else silent
+        found |= compare_auc(gone, p, rule[known])
         found["lift"] = float(top_share_lift(gone, p))
     for measure in ("purchases", "spend"):
         predictions, done = _number(scores, f"expected_{measure}"), _number(outcomes, measure)

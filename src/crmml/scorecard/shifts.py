@@ -21,6 +21,7 @@ from scipy import stats
 
 from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.exceptions import DataError
+from crmml.scorecard.realised import CONTRACT_AGE
 
 SCORES = frozenset(
     (
@@ -55,7 +56,6 @@ COSTED = frozenset(
 UNKNOWN = "profit_unknown"
 """Column that names the costs that a score set does not know."""
 
-CONTRACT_AGE = "contract_age"
 _OF_CONTRACTS = "contract_"
 
 LEAST = 100

@@ -78,6 +78,8 @@ class Origin:
         What was scored.
     plans, control : DataFrame or None
         See :func:`score`.
+    lang : {"en", "fa"}
+        Language of the reasons where it scores again.
     """
 
     manifest: Manifest
@@ -86,6 +88,7 @@ class Origin:
     tables: Tables
     plans: pd.DataFrame | None = None
     control: pd.DataFrame | None = None
+    lang: str = "en"
 
 
 @dataclass(frozen=True, repr=False)
