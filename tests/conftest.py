@@ -42,10 +42,17 @@ settings.register_profile("search", max_examples=_MOST, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
+def pytest_configure() -> None:
+    """Collect tests without garbage collection: a quarter of that time, in each worker."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Keep what was imported and collected out of each garbage collection: some 5 % of the time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)  # a few per cent more
+    gc.enable()
 
 
 def pytest_sessionfinish() -> None:

@@ -430,11 +430,17 @@ def assert_same(here: Any, there: Any, where: str = "") -> None:
         assert here == there, where
 
 
+WATCHED = {CASES.index((measure, many[0])) for measure, many in ROWS.values() if many}
+"""One row of each measure: to watch its functions takes as long again as to measure."""
+
+
 @cache
 def measured(world: str, case: int) -> tuple[Any, set[str]]:
     """Measure a case on DuckDB; name the functions that it reached, as `functions` does."""
     measure, settings = CASES[case]
     tables = embedded(world)
+    if world != FULL or case not in WATCHED:
+        return measure(tables, **settings), set()
     with cProfile.Profile(builtins=False) as profile:
         found = measure(tables, **settings)
     codes = [entry.code for entry in profile.getstats() if not isinstance(entry.code, str)]
@@ -520,7 +526,8 @@ def test_every_function_on_tables_has_a_row():
     within = {
         *("of", "at", "rebuild", "summarised", "keep_customers"),
         *("attach_profit", "attach_touches", "find_unknown_costs", "columns_beside"),
-        *("contract_span", "gather_purchases", "whole_periods"),
+        *("contract_span", "count_next_days", "least_grace"),
+        *("gather_purchases", "whole_periods"),
     }
     assert on_tables - within == {function.__name__ for function in ROWS}
 
@@ -529,7 +536,7 @@ def test_every_expression_is_run():
     """A function that takes or gives Ibis is reached by some row of the matrix."""
     wanted = {name for name, node in functions().items() if "ir." in annotations(node)}
     assert len(wanted) > 20
-    reached = set().union(*(measured(FULL, case)[1] for case in range(len(CASES))))
+    reached = set().union(*(measured(FULL, case)[1] for case in WATCHED))
     assert wanted - reached == set()
 
 

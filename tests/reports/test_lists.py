@@ -75,6 +75,14 @@ def test_the_reason_holds_the_customers_own_figures_and_names_run_no_formula(wri
     assert rows["name"].str.startswith("'=Name").all()
 
 
+def test_reasons_of_persian_lists_are_persian_with_persian_digits(bundle, tables, written):
+    served = read_scores(written[0], written[1].name.removeprefix("cutoff="))
+    rows = served[served["recommended_action"] != "no_action"].head(20)
+    told = Lists(bundle, tables, "fa")._why(rows)
+    assert not told.str.contains("[A-Za-z0-9]").any(), told.iloc[0]
+    assert told.str.contains("خریده").all()
+
+
 def test_the_summary_agrees_with_the_scores_and_readers_of_the_folder_skip_the_lists(written):
     out, home = written
     served = pd.read_parquet(out)
@@ -97,7 +105,7 @@ def test_size_of_batches_changes_no_byte_and_a_second_run_replaces(
     bundle, tables, written, tmp_path
 ):
     _, home = written
-    again = _write(bundle, tables, tmp_path, 50)
+    _write(bundle, tables, tmp_path, 1_000)
     again = _write(bundle, tables, tmp_path, 50)
     assert [f.name for f in again.parent.iterdir()] == [again.name]
     assert {f.name: f.read_bytes() for f in home.iterdir()} == {

@@ -75,7 +75,7 @@ class Batches:
     spans: Mapping[str, Spans]
     categories: Mapping[str, Sequence[str]]
     beside: pd.DataFrame | None = None
-    _found: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False, compare=False)
+    _found: dict[tuple[str, int], Peers] = field(default_factory=dict, repr=False, compare=False)
 
     def snapshot(self, batch: int) -> Snapshot:
         """Return the snapshot of one batch, sorted by customer."""
@@ -119,6 +119,8 @@ class Batches:
             folder = ds.dataset(self.folder / f"wallets {length}", format="ipc")
             whole = folder.to_table(filter=ds.field("code") == code)
             ((_, wallet),) = name_wallets(whole, self.spans[length], self.categories[length], {})
+            if wallet.peers is None:
+                raise AssertionError("peers are measured wherever none are given")
             self._found[length, code] = wallet.peers
         return self._found[length, code]
 

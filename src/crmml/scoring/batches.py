@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from crmml._typing import FloatArray
 from crmml.actions.allocation import Allocation, allocate
@@ -138,11 +139,11 @@ class ScoredBatches:
                 part = self.allocation.part(self._spool.rows(k))
             moment = self._shared.moment(self._spool.ids(k), self.absent, part)
             columns = predict_columns(late, moment, known)
-            ids = moment.base.customer_id
-            served = {name: columns[name] for name in names}
-            table = pd.DataFrame(served, index=ids, copy=False)
-            table = framed(table, self._version, self._predictors, self.cutoff)
-            yield without_money(table, money).reset_index()
+            # Laid out at once: to put a column before a hundred others moves them all.
+            served = {"customer_id": moment.base.customer_id, "cutoff": self.cutoff}
+            served |= {name: columns[name].array for name in names}
+            table = framed(pd.DataFrame(served, copy=False), self._version, self._predictors)
+            yield without_money(table, money)
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def score_in_batches(
     manifest = bundle.manifest
     given: dict[str, Any] = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
     if manifest.kind != "transactions":
-        asked: dict[str, Any] = {"plans": plans, "control": control, "strict": strict}
+        asked: dict[str, Any] = {"plans": plans, "control": control, "strict": strict, "lang": lang}
         found = score(bundle, tables, cutoff, stored_prices=stored_prices, **given, **asked)
         # Of contracts: the command line hands rows of a labelled table to another function.
         yield WholeScores(cast(Scores, found))
@@ -219,7 +220,8 @@ def score_in_batches(
     # The empty dict is one for all batches: what is read from the tables once is kept there.
     how: dict[str, Any] = {"plans": plans, "control": control, "lang": lang, "_shared": {}}
     shared = _Shared(tables, manifest, at, how)
-    with one_thread(), tempfile.TemporaryDirectory(dir=private_folder()) as folder:
+    private = tempfile.TemporaryDirectory(dir=private_folder())
+    with one_thread(), _system_memory(), private as folder:
         spool = Spool(Path(folder), [p for p in predictors if not isinstance(p, Actions)])
         # Three passes, as guards, strata and the budget each need the whole base: predictions go to
         # the disk first, gains are gathered from there, and only then are batches decided.
@@ -232,6 +234,21 @@ def score_in_batches(
         yield ScoredBatches(
             at, absent, allocation, tuple(predictors), bundle.version, manifest, spool, shared
         )
+
+
+@contextmanager
+def _system_memory() -> Iterator[None]:
+    """Let Arrow take its memory from the system while a context lasts.
+
+    Its own pools give large columns back at once and take them anew, page by page: half of the
+    time of reading the spool, and a tenth of the peak.
+    """
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
 
 
 def _predict(spool: Spool, shared: _Shared, size: int) -> dict[str, str]:
@@ -300,7 +317,7 @@ def _allocate(
         its = offers.gains
         if gains is None:
             # The first batch tells how many options there are, and so the size of what is gathered.
-            empty = (np.empty((n, len(its.options))) for _ in range(2))
+            empty = (np.empty((len(its.options), n)).T for _ in range(2))
             gains = _Gains(spool.customer_id, its.options, its.catalogue, *empty)
         gains.net[rows], gains.cost[rows] = its.net, its.cost
         # Draws belong to the customer, not to the batch, so that the size of a batch decides
