@@ -202,6 +202,7 @@ def test_rows_that_break_a_rule_of_their_table(table, columns, policy, words) ->
 UNREADABLE = [
     ("labelled", {"outcome": [2, 1]}, r"outcome must be 0 or 1.*'labelled'.*1 row .*first: 2\)"),
     ("labelled", {"outcome": [None, 1]}, r"outcome must not be missing.*'labelled'.*first: 1\)"),
+    ("labelled", {"outcome": ["1.0", ""]}, r"outcome must not be missing.*'labelled'.*first: 2\)"),
     ("labelled", {"customer_id": [1, 1]}, r"customer_id must be unique.*'labelled'.*2 rows"),
     ("customers", {"customer_id": [1, None]}, "customer_id must not be missing.*'customers'"),
     ("customers", {"contactable_email": ["yes", "perhaps"]}, r"contactable_email.*'perhaps'"),

@@ -234,6 +234,12 @@ def sensitivity() -> pd.DataFrame:
     return pd.DataFrame({"base": 10.0, "low": [8.0], "high": [12.0]}, index=["share_active"])
 
 
+def contract() -> pd.DataFrame:
+    dates = pd.to_datetime(["2024-01-06", "2024-02-05", "2024-03-06"])
+    chances = {"probability_active": [1.0, 0.9, 0.8], "ended_voluntary": [0.0, 0.1, 0.2]}
+    return pd.DataFrame({"date": dates, **chances})
+
+
 DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_active": (periods, {}),
     "plot_alive_path": (path, {}),
@@ -244,6 +250,7 @@ DRAWN: dict[str, tuple[Callable[[], pd.DataFrame], dict]] = {
     "plot_class_flows": (class_flows, {}),
     "plot_cohort_retention": (cohorts, {}),
     "plot_control_chart": (charted, {"share": False}),
+    "plot_contract": (contract, {}),
     "plot_customer": (
         life,
         {"purchases": BOUGHT, "cutoff": pd.Timestamp("2024-01-06"), "next_purchase": NEXT},
@@ -630,6 +637,13 @@ def test_customer_shows_path_purchases_returns_and_the_next_purchase() -> None:
     assert bought.get_offsets()[:, 1].tolist() == [0.9, 0.95]
     assert bought.get_sizes()[1] > bought.get_sizes()[0]
     assert returned.get_offsets()[:, 1].tolist() == [0.8]
+
+
+def test_a_contract_is_active_or_ended_at_every_date() -> None:
+    ax = draw("plot_contract")
+    assert words(ax) == ["active", "ended: voluntary"]
+    tops = [area.get_datalim(ax.transData).y1 for area in ax.collections]
+    np.testing.assert_allclose(tops, [1.0, 1.0])
 
 
 def test_flows_say_how_many_changed_and_why() -> None:

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from crmml.data.tables import open_tables
-from crmml.reports.business import ALL, _own, business_sections, measure_business
+from crmml.reports.business import ALL, business_sections, measure_business
+from crmml.reports.economics import _own
 from crmml.reports.language import Language
 from crmml.reports.page import report
 from crmml.reports.reading import read_reported
@@ -54,7 +55,15 @@ def test_the_change_is_found_in_its_tier_and_told(company):
         said.startswith("Penetration (B)") for said in told
     )  # a tier thins out by itself
     assert not any("(A)" in said for said in told)
-    assert sections["control"].charts
+    stories = {story.title: dict(story.steps) for story in sections["control"].stories}
+    assert list(stories["Retention (all)"]) == [
+        "Define",
+        "Measure",
+        "Analyse",
+        "Improve",
+        "Control",
+    ]
+    assert stories["Penetration (all)"]["Analyse"] == ["By value tier, what changed is B (of 2)."]
     assert "<svg" in page.html
     assert {grid.title for grid in sections["scorecard"].grids} >= {"Financial", "Marketing"}
     (triangle,) = sections["cohorts"].grids

@@ -75,6 +75,14 @@ def test_the_reason_holds_the_customers_own_figures_and_names_run_no_formula(wri
     assert rows["name"].str.startswith("'=Name").all()
 
 
+def test_reasons_of_persian_lists_are_persian_with_persian_digits(bundle, tables, written):
+    served = read_scores(written[0], written[1].name.removeprefix("cutoff="))
+    rows = served[served["recommended_action"] != "no_action"].head(20)
+    told = Lists(bundle, tables, "fa")._why(rows)
+    assert not told.str.contains("[A-Za-z0-9]").any(), told.iloc[0]
+    assert told.str.contains("خریده").all()
+
+
 def test_the_summary_agrees_with_the_scores_and_readers_of_the_folder_skip_the_lists(written):
     out, home = written
     served = pd.read_parquet(out)

@@ -7,17 +7,20 @@ import re
 import shutil
 from html.parser import HTMLParser
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
 import crmml
+from crmml.actions.recommendation import REASONS
 from crmml.exceptions import ParameterError, StorageError
 from crmml.reports.contents import Chart, Grid, Line
 from crmml.reports.language import Language, _words
 from crmml.reports.lists import Lists
 from crmml.reports.page import report
+from crmml.scorecard.kpis import KPIS
 from crmml.scoring.batches import score_in_batches
 from crmml.scoring.contract_outlook import ContractOutlook, ContractTerms
 from crmml.scoring.contracts import ContractRisk
@@ -52,7 +55,7 @@ class Outline(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         known = dict(attrs)
-        if tag not in ("meta", "br", "input", "line", "path", "circle"):
+        if tag not in ("meta", "br", "input", "path", "rect"):
             self.open.append(tag)
         if "id" in known:
             self.ids.append(known["id"])
@@ -64,7 +67,7 @@ class Outline(HTMLParser):
             self.heads.append(tag)
 
     def handle_endtag(self, tag):
-        if tag not in ("path", "circle", "line"):
+        if tag not in ("path", "rect"):
             assert self.open.pop() == tag
 
 
@@ -137,6 +140,9 @@ def test_every_declared_column_and_every_note_of_cdnow_has_both_languages(cdnow_
         fields = [set(re.findall(r"\{(\w+)\}", one[code])) for code in ("en", "fa")]
         assert fields[0] == fields[1], one["en"]
         assert "<span" not in Language("fa").told(one["en"])
+    needs = [w for kpi in KPIS for w in (kpi.meaning, kpi.needs) if w]
+    for text in (*needs, *REASONS.values()):
+        assert "<span" not in Language("fa").told(text), text
     sections = {section.key: section for section in report(folder, lang="fa").sections}
     for said in sections["quality"].sentences:  # in Persian, or marked
         assert re.search("[\u0600-\u06ff]", said) or said.startswith('<span lang="en"')
@@ -180,12 +186,25 @@ def test_what_is_not_there_is_refused_in_a_sentence(folder, tmp_path):
         report(folder, lang="de")
 
 
+def test_the_page_is_logged_with_the_run_of_a_training(cdnow_shelf):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(cdnow_shelf.uri)
+    run = client.get_model_version("crmml", "1").run_id
+    page = Path(client.download_artifacts(run, "report/report.html")).read_text(encoding="utf-8")
+    assert "In five sentences" in page
+    assert "One more point of retention would bring" in page  # predicted anew, and from the data
+    assert "How long they have been silent" in page
+    assert "Figures of the month that began on 1998-06-01" in page
+
+
 def test_a_line_is_broken_where_nothing_is_known():
     line = Line("x", [1.0, None, 2.0, 3.0], marked=(2,))
     chart = Chart("t", "alt", list("abcd"), [line], Grid("t", ["a"], []))
     ((_, path),) = chart.paths(100.0, 10.0)
     assert path == "M12.5,10.0 M62.5,5.0 L87.5,0.0"
-    assert chart.points(line, 100.0, 10.0) == [(62.5, 5.0, "c", "2")]
+    points = chart.points(line, 100.0, 10.0)
+    assert points == [(12.5, 10.0, "a", False), (62.5, 5.0, "c", True), (87.5, 0.0, "d", False)]
     assert np.isfinite(Chart("t", "a", ["x"], [Line("n", [None])], chart.table).bounds()).all()
 
 

@@ -103,3 +103,19 @@ def test_margins_that_are_no_share_of_the_revenue_do_not_count():
     )
     assert margin_to_date(frame, 0.3).tolist() == [3.0, 6.0]
     assert margin_to_date(frame, pd.Series([0.5, 0.4], frame.index)).tolist() == [90.0, 8.0]
+
+
+def test_who_loses_money_is_told_of_the_profit_and_that_e_ends_at_zero(trained, scores):
+    assert trained.bundle.tiers.cut_points_[-1] < 0
+    key = scores[PROFIT].idxmin()
+    found = trained.scores.explain(key)
+    assert (found.tier.cut_point, found.tier.missing) == (0.0, -scores.loc[key, PROFIT])
+    assert f"E, by a profit to date of {scores.loc[key, PROFIT]:,.2f}" in str(found)
+
+
+def test_a_customer_without_any_treatment_is_scored_with_an_empty_table(trained, world):
+    key = world.customers["customer_id"].iloc[0]
+    alone = {name: table[table["customer_id"] == key] for name, table in world.tables.items()}
+    alone["treatments"] = alone["treatments"].iloc[:0]
+    row = crmml.score(trained.bundle, alone, trained.scores.cutoff).table.iloc[0]
+    assert row["action_cost"] == 0.0

@@ -1,5 +1,7 @@
 """Share of wallet and unmet need come with bounds that hold them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,8 @@ from crmml.features.wallet import build_wallet, find_signals
 from crmml.plots import plot_flows
 from crmml.scoring.differences import count_flows
 from crmml.scoring.outlooks import _shares_of_wallet
+from crmml.scoring.standard import predictor_from_dict, predictor_to_dict
+from crmml.segments.lifecycle import LifecycleStages
 
 
 def log(**more):
@@ -127,3 +131,34 @@ def test_who_said_so_in_a_survey_is_with_a_competitor():
     ]
     # nobody else is named: what is inferred is a probability
     assert found.drop("yes")["probability_competitor"].between(0, 1, inclusive="neither").all()
+
+
+@pytest.fixture(scope="module")
+def strict(trained_shop):
+    """The bundle of the shop, by which who is as likely to leave as not counts as lost."""
+    stages = LifecycleStages(lapsed_at=0.5, at_risk_at=0.5)
+    fitted = next(p for p in trained_shop.bundle.predictors if p.name == "lifecycle").segments
+    stages.new_until_, stages.established_after_ = fitted.new_until_, fitted.established_after_
+    parts = {"loyalty": {"stages": stages}, "lifecycle": {"segments": stages}}
+    served = [replace(p, **parts.get(p.name, {})) for p in trained_shop.bundle.predictors]
+    return replace(trained_shop.bundle, predictors=tuple(served))
+
+
+def test_lapsed_agrees_with_the_stage_in_both_directions(strict, trained_shop):
+    read = {"history", "forecast", "lifetime_value", "churn", "loyalty", "lifecycle"}
+
+    def counts(bundle):
+        bundle = replace(bundle, predictors=tuple(p for p in bundle.predictors if p.name in read))
+        table = bundle.score(trained_shop.tables, bundle.manifest.cutoff)
+        return pd.crosstab(table["loyalty_class"], table["lifecycle_stage"]), table
+
+    found, table = counts(strict)
+    assert found.drop(columns="win_back").loc["lapsed"].sum() == 0
+    assert set(found.index[found["win_back"] > 0]) <= {"lapsed", "insufficient", "competitor"}
+    assert found.loc["loyal"].sum() > 0
+    gone = table[(table["lifecycle_stage"] == "win_back") & (table["loyalty_class"] == "lapsed")]
+    assert gone["next_loyalty_lapsed"].min() > gone["next_loyalty_loyal"].max()
+    free = [replace(p, stages=None) if p.name == "loyalty" else p for p in strict.predictors]
+    assert counts(replace(strict, predictors=tuple(free)))[0].loc["loyal", "win_back"] > 0
+    one = predictor_from_dict(predictor_to_dict(strict.predictors[4]))
+    assert one.stages.to_dict() == strict.predictors[4].stages.to_dict()

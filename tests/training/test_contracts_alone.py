@@ -17,6 +17,8 @@ from crmml.features.contracts import build_contracts, build_person_periods
 from crmml.models.churn import contract_evaluation
 from crmml.models.churn.contract_evaluation import fit_candidate
 from crmml.models.churn.hazard import HazardModel
+from crmml.plots.gallery import contract_figures
+from crmml.reports.lists import Lists
 from crmml.scoring.batches import score_in_batches
 from crmml.scoring.frames import split_tables
 from crmml.testing.contracts import CAUSE_EFFECTS, simulate_contracts
@@ -66,6 +68,8 @@ def test_the_gates_and_the_grade_against_the_best_rule(result):
     assert result.backtest.grades[result.backtest.chosen] in "ABC"
     assert result.decided_by in result.metrics
     assert "against the best rule" in str(result.notes[0])
+    assert "by what each customer's own fees bring" in str(result.notes[1])
+    assert {"churn_gain", "churn_profit"} <= set(contract_figures(result))
 
 
 def test_a_stored_bundle_scores_the_same_whatever_the_order_of_the_rows(result, telecom):
@@ -77,6 +81,13 @@ def test_a_stored_bundle_scores_the_same_whatever_the_order_of_the_rows(result, 
         pd.testing.assert_frame_equal(pd.concat(list(batches)), scores.table)
         assert batches.absent == scores.absent
         assert len(batches) == len(scores.table)
+        lists = Lists(again)
+        lists.add(scores.table)
+        known = batches.gather(lists.ahead)
+        worth = {row["group"]: row for row in lists.summarise(
+            batches.cutoff, batches.absent, None, known)["economics"]}  # fmt: skip
+    assert worth["all"]["customers"] == len(scores.table)
+    assert 0 < worth["all"]["one_point"] <= worth["all"]["at_stake"] < worth["all"]["expected"]
 
 
 def test_contracts_may_come_without_the_other_tables_and_in_one_frame(result, telecom):
@@ -98,9 +109,49 @@ def test_the_registry_is_told_what_goes_in_and_what_comes_out(result):
     assert described.outputs.input_names() == list(result.scores.table)
 
 
+def test_an_explanation_shows_the_served_row_and_where_it_comes_from(result):
+    table = result.scores.table.set_index("customer_id")
+    for key in (table["clv"].idxmax(), table["churn_probability"].idxmax()):
+        found, row = result.scores.explain(key), table.loc[key]
+        assert found.served["clv"] == row["clv"]
+        assert found.scored_alone["churn_probability"] == row["churn_probability"]
+        # what ended and what did not are all there is, at every date
+        chances = found.ahead.drop(columns="date")
+        np.testing.assert_allclose(chances.sum(axis=1), 1.0, rtol=1e-12)
+        assert found.ahead["probability_active"].is_monotonic_decreasing
+        before, after = found.ahead["date"].searchsorted(found.cutoff + pd.Timedelta(days=90)) - [
+            1,
+            0,
+        ]
+        stays = found.ahead["probability_active"]
+        assert stays[after] <= 1 - row["churn_probability"] + 1e-12
+        assert 1 - row["churn_probability"] <= stays[before] + 1e-12
+        assert found.tier.tier == row["value_tier"]
+        assert found.to_dict()["terms"][-1]["ended_at"] is None
+        said = str(found)
+        assert f"{row['churn_probability']:.1%}" in said
+        assert f"{row['clv']:,.2f}" in said
+        assert "purchase" not in said.replace("of all customers", "")
+
+
+def test_what_if_asks_the_model_with_one_thing_otherwise(result, telecom):
+    """A complaint drives customers away in the simulation, so without it the chance is lower."""
+    frame = result.scores.base.frame
+    key = frame.loc[frame["complaints"].idxmax(), "customer_id"]
+    asked = result.scores.explain(key).what_if.set_index("covariate")
+    row = asked.loc["complaints"]
+    assert row["own"] >= 1 > row["other"]
+    own = result.scores.table.set_index("customer_id").loc[key, "churn_probability"]
+    assert row["churn_probability"] < own
+
+
 def test_what_cannot_be_had_is_refused_with_the_reason(result, telecom):
-    with pytest.raises(CrmmlError, match="takes purchases apart"):
-        result.scores.explain(1)
+    ended = telecom["subscriptions"]["ended_at"] < result.scores.cutoff
+    gone = int(telecom["subscriptions"].loc[ended, "customer_id"].iloc[0])
+    with pytest.raises(CrmmlError, match="contract ended on"):
+        result.scores.explain(gone)
+    with pytest.raises(CrmmlError, match="no contract that began"):
+        result.scores.explain(10**9)
     with pytest.raises(TooLittleDataError, match="at least 50"):
         crmml.train(SETTINGS, {"subscriptions": telecom["subscriptions"].head(60)})
     some = telecom["subscriptions"].copy()
@@ -148,7 +199,7 @@ def test_the_effects_are_recovered_and_the_causes_told_apart(telecom, result):
     assert complaint.idxmax() == "voluntary"
     assert card.idxmax() == "involuntary"
     causes = result.backtest.causes.xs(result.backtest.chosen, level="candidate")
-    assert (causes["said"] / causes["happened"]).between(0.6, 1.7).all()
+    assert (causes["predicted"] / causes["happened"]).between(0.6, 1.7).all()
 
 
 def test_the_configuration_of_the_demonstration_is_that_of_the_file():

@@ -22,11 +22,11 @@ from crmml.stats.discounting import in_units
 
 REASONS: dict[str, str] = {
     # for an action
-    "likely_to_leave": "Without an action no purchase is more likely than one.",
+    "likely_to_leave": "Without an action the customer is more likely to leave than to stay.",
     "at_risk": "The customer may leave.",
     "lapsed": "The customer has lapsed and can be won back.",
-    "one_purchase_so_far": "A second purchase would make a customer of a first-time buyer.",
-    "room_to_grow": "Purchases are expected that the action can increase.",
+    "one_purchase_so_far": "The customer has paid once so far; a second time makes a regular.",
+    "room_to_grow": "Revenue is expected that the action can increase.",
     "bad_experience": "The last experience was bad and waits for an answer.",
     "cheaper_to_serve": "The customer can be served at lower cost.",
     "top_tier": "The customer is of the two highest value tiers.",
@@ -35,7 +35,7 @@ REASONS: dict[str, str] = {
     # against it
     "assumed_effect": "The effect is an assumption; no experiment stands behind it.",
     "uncertain_gain": "The gain is positive with less than 70 % probability.",
-    "incentive_to_loyal": "At least half of the cost goes to buyers who would have bought anyway.",
+    "incentive_to_loyal": "At least half of the cost goes to those who would have stayed anyway.",
     "close_call": "Another action is expected to bring nearly as much.",
     "low_tier": "The customer is of the two lowest value tiers.",
     "contacts_not_checked": "Earlier contacts are not known, so cool-downs were not checked.",

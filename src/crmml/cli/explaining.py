@@ -15,7 +15,10 @@ from crmml.exceptions import ParameterError
 
 if TYPE_CHECKING:
     from crmml.config import Config
+    from crmml.scoring.contract_explanation import ContractExplanation
     from crmml.scoring.explanation import Explanation
+
+    Explained = Explanation | ContractExplanation
 
 PICTURES = (".png", ".html")
 
@@ -30,6 +33,7 @@ def explain(
     scores: Path | None,
     cutoff: str | None,
     out: Path | None,
+    lang: str | None,
     as_json: bool,
     tracking_uri: str | None,
 ) -> None:
@@ -63,7 +67,7 @@ def explain(
             given["plans"] = read_plans(scores, moment)
             if has_actions(bundle):
                 given["control"] = read_control(scores, moment, bundle.policy.experiment)
-        found = explain_one(bundle, tables, customer, moment, **given)
+        found = explain_one(bundle, tables, customer, moment, lang=lang, **given)
         if out is not None:
             say("drawing")
             write_picture(found, out)
@@ -75,14 +79,14 @@ def explain(
             display.say(f"Wrote {out}")
 
 
-def show_explanation(found: Explanation) -> None:
+def show_explanation(found: Explained) -> None:
     """Print the sections of an explanation."""
     for heading, sentences in found.sections().items():
         for number, sentence in enumerate(sentences):
             display.say(f"{heading if number == 0 else '':<16}{sentence}")
 
 
-def write_picture(found: Explanation, out: Path) -> None:
+def write_picture(found: Explained, out: Path) -> None:
     """Draw an explanation into a PNG, or into a page of HTML with its sentences."""
     from crmml.atomic import replacing
 
@@ -92,7 +96,7 @@ def write_picture(found: Explanation, out: Path) -> None:
         target.write_bytes(content)
 
 
-def _draw(found: Explanation) -> bytes:
+def _draw(found: Explained) -> bytes:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.5, 5.0), dpi=110, layout="constrained")
@@ -109,7 +113,7 @@ _STYLE = (
 )
 
 
-def _page(found: Explanation, picture: bytes) -> str:
+def _page(found: Explained, picture: bytes) -> str:
     title = f"Customer {found.customer_id} on {pd.Timestamp(found.cutoff).date()}"
     parts = [
         f"<h2>{html.escape(heading)}</h2>" + "".join(f"<p>{html.escape(s)}</p>" for s in said)
@@ -121,6 +125,6 @@ def _page(found: Explanation, picture: bytes) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
         f"<h1>{html.escape(title)}</h1>"
-        f'<img alt="purchases and P(alive) over time" src="data:image/png;base64,{image}">'
+        f'<img alt="the customer over time" src="data:image/png;base64,{image}">'
         f"{''.join(parts)}</html>\n"
     )

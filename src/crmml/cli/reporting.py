@@ -27,7 +27,7 @@ def report(
 
             say("reading and validating")
             data = open_configured(config)
-            more = {"data": data, "own_seller": config.data.own_seller}
+            more = {"data": data, "own_seller": config.data.own_seller, **dict(config.report)}
         say("reading the scores")
         language: Any = lang
         page = make_report(scores, cutoff=moment, lang=language, **more)

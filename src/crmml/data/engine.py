@@ -22,6 +22,8 @@ import duckdb
 import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import sqlglot
 from ibis.backends import BaseBackend
@@ -37,6 +39,7 @@ _STORED = (ibis.expr.operations.DatabaseTable, ibis.expr.operations.SQLQueryResu
 _DRIVERS = ("psycopg",)
 _LARGEST = 2**53
 """Whole numbers up to here are exact as float64."""
+_HASHES_AT_A_TIME = 20_000_000
 _FEW = 100_000
 """Up to so many rows memory is no question."""
 
@@ -137,6 +140,24 @@ def kept(table: ir.Table | pa.Table, engine: BaseBackend | None = None) -> Itera
         done.fetchall() if is_embedded(engine) else done.close()
 
 
+def stream(table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
+    """Take a table out of its engine piece by piece, in its order.
+
+    Parameters
+    ----------
+    table : Ibis table
+        On any engine, which is to be asked nothing else before the last piece.
+    rows : int
+        At most so many at a time.
+    """
+    engine = table.get_backend()
+    if is_embedded(engine):
+        # what Ibis itself asks here is gone from newer versions of the engine
+        yield from engine.con.sql(engine.compile(table)).to_arrow_reader(rows)
+    else:
+        yield from table.to_pyarrow_batches(chunk_size=rows)
+
+
 def count_repeated(table: ir.Table, columns: Sequence[str], n_rows: int) -> int:
     """Count the rows that are equal to an earlier one in some columns.
 
@@ -157,14 +178,29 @@ def count_repeated(table: ir.Table, columns: Sequence[str], n_rows: int) -> int:
     if n_rows <= _FEW or not is_embedded(table.get_backend()):
         return n_rows - int(rows.distinct().count().execute())
     hashed = rows.mutate(__hash=ibis.struct({name: rows[name] for name in columns}).hash())
-    counts = hashed.group_by("__hash").agg(__n=hashed.count())
-    with kept(counts.filter(counts["__n"] > 1)) as shared:
-        among = int(shared["__n"].sum().execute() or 0)
-        if not among:
-            return 0
-        return among - int(
-            hashed.semi_join(shared, "__hash").drop("__hash").distinct().count().execute()
-        )
+    among, shared = _find_shared(hashed["__hash"].name("hash").as_table(), n_rows)
+    if not among:
+        return 0
+    with kept(pa.table({"__hash": shared}), table.get_backend()) as few:
+        different = hashed.semi_join(few, "__hash").drop("__hash").distinct().count()
+        return among - int(different.execute())
+
+
+def _find_shared(hashes: ir.Table, n_rows: int) -> tuple[int, npt.NDArray[Any]]:
+    """Count the rows whose hash is that of another one too, and list these hashes."""
+    # Sorting plain numbers takes a third of the time of counting them by group; so many at a time.
+    parts = max(-(-n_rows // _HASHES_AT_A_TIME), 1)
+    among, shared = 0, []
+    for part in range(parts):
+        some = hashes if parts == 1 else hashes.filter(hashes.hash % parts == part)
+        values = np.sort(some.to_pyarrow()["hash"].to_numpy())
+        same = values[1:] == values[:-1]
+        found = values[1:][same]
+        first = np.ones(len(found), dtype=bool)
+        first[1:] = found[1:] != found[:-1]
+        among += len(found) + int(first.sum())
+        shared.append(found[first])
+    return among, np.concatenate(shared)
 
 
 @contextmanager

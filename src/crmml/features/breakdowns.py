@@ -13,7 +13,14 @@ import pandas as pd
 
 from crmml.exceptions import MissingColumnsError, ParameterError
 from crmml.features.margins import complete_margins
-from crmml.features.periods import Period, grouped, in_currency, touch_sums, whole_periods
+from crmml.features.periods import (
+    Period,
+    action_sums,
+    grouped,
+    in_currency,
+    touch_sums,
+    whole_periods,
+)
 from crmml.features.purchases import cents, fetch, period_of, start_of, sum_cents
 from crmml.features.snapshot import own_lines
 
@@ -22,8 +29,11 @@ if TYPE_CHECKING:
 
     from crmml.data.tables import Tables
 
-Part: TypeAlias = Literal["channel", "category", "dimension", "contact_channel", "staff"]
-"""Of the log: channel and category. Of the interactions: dimension, channel and who served."""
+Part: TypeAlias = Literal[
+    "channel", "category", "dimension", "contact_channel", "staff", "action_channel"
+]
+"""Of the log: channel and category. Of the interactions: dimension, channel and who served. Of the
+treatments: channel."""
 
 _WHERE: dict[str, tuple[str, str]] = {
     "channel": ("transactions", "channel"),
@@ -31,6 +41,7 @@ _WHERE: dict[str, tuple[str, str]] = {
     "dimension": ("interactions", "dimension"),
     "contact_channel": ("interactions", "channel"),
     "staff": ("interactions", "staff_id"),
+    "action_channel": ("treatments", "channel"),
 }
 
 MOST_PARTS = 12
@@ -54,7 +65,7 @@ def measure_parts(
         The checked data.
     cutoff : Timestamp
         Exclusive.
-    by : {"channel", "category", "dimension", "contact_channel", "staff"}
+    by : {"channel", "category", "dimension", "contact_channel", "staff", "action_channel"}
         Which column tells the parts apart. Rows without a value are of the part ``(none)``.
     customers : Index, optional
         Ids of those who count, such as one tier; default all.
@@ -68,7 +79,8 @@ def measure_parts(
         :func:`crmml.scorecard.compute_scorecard`. Of the log: ``buyers``, ``purchases``,
         ``revenue``, ``margin`` where the lines have it, and ``buyers_before`` (who bought in the
         part in the period before), of whom ``kept`` bought again, in whatever part. Of the
-        interactions: ``contacts``, ``complaints`` and the like.
+        interactions: ``contacts``, ``complaints`` and the like. Of the treatments: ``treated`` and
+        ``action_cost``.
 
     Raises
     ------
@@ -112,6 +124,9 @@ def _measured(rows: ir.Table, table: str, cutoff: pd.Timestamp) -> pd.DataFrame:
     if table == "interactions":
         touched = rows.group_by("period", "group").agg(**touch_sums(rows, cutoff))
         return in_currency(fetch(touched, ("period", "group")), "contact_cost")
+    if table == "treatments":
+        treated = rows.group_by("period", "group").agg(**action_sums(rows))
+        return in_currency(fetch(treated, ("period", "group")), "action_cost")
     return _bought(rows)
 
 

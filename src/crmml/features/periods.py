@@ -228,10 +228,16 @@ def in_currency(table: pd.DataFrame, *names: str) -> pd.DataFrame:
 
 def _treated(rows: ir.Table, who: ir.Table, period: Period) -> pd.DataFrame:
     rows = rows.mutate(period=period_of(rows.timestamp, period)).inner_join(who, "customer_id")
+    treated = rows.group_by("period", "group").agg(**action_sums(rows))
+    return in_currency(fetch(treated, _KEY), "action_cost")
+
+
+def action_sums(rows: ir.Table) -> dict[str, Any]:
+    """Write the counts and costs of actions that make figures; costs in cents."""
     sums: dict[str, Any] = {"treated": (rows.action != "no_action").sum()}
     if "cost" in rows.columns:
         sums["action_cost"] = sum_cents(cents(rows.cost))
-    return in_currency(fetch(rows.group_by("period", "group").agg(**sums), _KEY), "action_cost")
+    return sums
 
 
 def _answered(

@@ -6,7 +6,7 @@ Every function takes ``ax`` (a new figure is made without one) and returns it.
 from crmml.plots.budget import plot_budget_curve
 from crmml.plots.changes import plot_class_flows, plot_flows
 from crmml.plots.cohorts import plot_cohort_retention
-from crmml.plots.customer import plot_customer
+from crmml.plots.customer import plot_contract, plot_customer
 from crmml.plots.judgement import (
     plot_calibration,
     plot_gain_curve,
@@ -52,6 +52,7 @@ __all__ = [
     "plot_calibration",
     "plot_class_flows",
     "plot_cohort_retention",
+    "plot_contract",
     "plot_control_chart",
     "plot_customer",
     "plot_flows",

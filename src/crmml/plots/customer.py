@@ -57,12 +57,41 @@ def plot_customer(
     pad = 0.02 * (end - alive["date"].iloc[0]) + pd.Timedelta(days=1)
     ax.set_xlim(_at(alive["date"].iloc[0] - pad), _at(end + pad))
     ax.set_ylim(0, 1.05)
+    _format_axes(ax)
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, fontsize=9)
+    return ax
+
+
+def plot_contract(ahead: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the chance that a contract is still active at each date ahead, and what ends it.
+
+    Parameters
+    ----------
+    ahead : DataFrame
+        ``date``, ``probability_active``, and ``ended_<cause>`` for each cause.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = prepare_axes(ax, title="One contract: still active, or ended, by date", x="",
+                      y="probability")  # fmt: skip
+    causes = [str(name) for name in ahead if str(name).startswith("ended_")]
+    names = ["active", *(f"ended: {name.removeprefix('ended_')}" for name in causes)]
+    shares = ahead[["probability_active", *causes]].to_numpy().T
+    dates: Any = ahead["date"].to_numpy()
+    ax.stackplot(dates, shares, labels=names, alpha=0.85,
+                 colors=[BLUE, ORANGE, RED, GREEN, GREY][: len(names)])  # fmt: skip
+    ax.set_xlim(dates[0], dates[-1])
+    ax.set_ylim(0, 1)
+    _format_axes(ax)
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=4, fontsize=9)
+    return ax
+
+
+def _format_axes(ax: Axes) -> None:
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     locator = AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, fontsize=9)
-    return ax
 
 
 def _at(moment: pd.Timestamp) -> Any:

@@ -112,6 +112,8 @@ def contract_figures(result: ContractTraining) -> dict[str, Figure]:
     chosen = result.backtest.chosen
     title = f"Reliability of the chance of ending: {chosen.replace('_', ' ')}"
     plot_reliability(result.backtest.reliability[chosen], title=title, ax=canvas("reliability"))
+    plot_gain_curve(result.backtest.profit, ax=canvas("churn_gain"))
+    plot_profit_curve(result.backtest.profit, ax=canvas("churn_profit"))
     if result.scores.found is not None:
         _draw_budget(result, canvas)
     return figures
@@ -142,8 +144,8 @@ def _draw_window(result: TrainingResult, canvas: _Canvas) -> None:
     chosen = result.backtest.chosen
     outcomes, snapshot = newest.labelled.outcomes, newest.labelled.snapshot
     bought = outcomes["purchases"].to_numpy(dtype=np.float64)
-    said = newest.forecasts[chosen]["purchases"].to_numpy()
-    plot_calibration(compute_decile_table(bought, said), ax=canvas("calibration"))
+    predicted = newest.forecasts[chosen]["purchases"].to_numpy()
+    plot_calibration(compute_decile_table(bought, predicted), ax=canvas("calibration"))
     if chosen in newest.pit:
         plot_pit_histogram(compute_pit_histogram(newest.pit[chosen]), ax=canvas("pit_histogram"))
     forecasts = {chosen: newest.forecasts[chosen]["purchases"]}

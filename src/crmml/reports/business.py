@@ -1,27 +1,26 @@
-"""The sections of a page that need the data too: scorecard, control charts, retention economics."""
+"""The sections of a page that need the data too: scorecard, cohorts, and those beside them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from crmml.data.tables import Tables
-from crmml.exceptions import TooLittleDataError
+from crmml.exceptions import MissingColumnsError, TooLittleDataError
+from crmml.features.breakdowns import Part, measure_parts
 from crmml.features.periods import Period, measure_periods
-from crmml.reports.contents import Cell, Chart, Grid, Line, Section, Tone
+from crmml.reports.changes import ALL, control, writer
+from crmml.reports.contents import Cell, Grid, Section, Tone
+from crmml.reports.economics import economics
 from crmml.reports.language import Language
 from crmml.reports.reading import Reported
 from crmml.reports.sections import needs_log
-from crmml.scorecard.control_charts import ControlChart
+from crmml.reports.strategy import Links
+from crmml.scorecard.assessment import Assessment
 from crmml.scorecard.kpis import KPIS, Kpi, Scorecard, compute_scorecard
-from crmml.scorecard.retention_costs import RetentionCosts, compute_retention_costs
-from crmml.scorecard.retention_economics import CITED
-from crmml.segments.cohorts import compute_cohort_retention
-
-ALL = "all"
-"""Name of the group of all customers."""
+from crmml.scorecard.retention_costs import compute_retention_costs
+from crmml.segments.cohorts import compute_cohort_retention, compute_cohort_value
 
 _LEAST_MONTHS = 12
 """Whole months from which on a scorecard goes by month, not by week."""
@@ -32,11 +31,12 @@ _MOST_COHORTS = 12
 _MOST_GROUPS = 5
 """Groups of customers that a scorecard shows: the largest."""
 
-_MOST_CHARTS = 8
-"""Charts that a page shows."""
-
-_MOST_TOLD = 12
-"""Charts with a signal that are told in words."""
+_CHANNELS: tuple[tuple[Part, tuple[str, ...]], ...] = (
+    ("channel", ("purchases", "revenue")),
+    ("contact_channel", ("contacts", "contact_cost")),
+    ("action_channel", ("treated", "action_cost")),
+)
+"""What is counted by channel: sales, contacts and actions."""
 
 
 def measure_business(
@@ -91,7 +91,11 @@ def _groups(of: Reported) -> pd.Series[str] | None:
 
 
 def business_sections(
-    of: Reported, w: Language, tables: Tables | None, own_seller: str | None = None
+    of: Reported,
+    w: Language,
+    tables: Tables | None,
+    own_seller: str | None = None,
+    links: Links | None = None,
 ) -> list[Section]:
     """Make scorecard, control charts and economics; what is lacking says what it needs.
 
@@ -102,24 +106,31 @@ def business_sections(
     tables : Tables or None
         The checked data; None where no configuration names them.
     own_seller : str, optional
+    links : Links, optional
+        The measured links of the strategy map.
     """
+    sheet = [] if of.assessment is None else [assessed(of.assessment, w)]
     if tables is None or "transactions" not in tables:
-        why = [needs_log(tables, w)]
-        found = [Section(k, w.text(f"{k}_title"), missing=why) for k in ("scorecard", "control")]
-        return [*found, economics(of, w)]
+        return [*_without(needs_log(tables, w), w), *sheet, economics(of, w)]
     try:
         measured, period = measure_business(of, tables, own_seller)
     except TooLittleDataError as error:
-        short = [w.told(str(error))]
-        found = [Section(k, w.text(f"{k}_title"), missing=short) for k in ("scorecard", "control")]
-        return [*found, economics(of, w)]
-    card = compute_scorecard(measured, clv=_values(of), fixed=sorted(set(of.tiers_before)))
+        return [*_without(w.told(str(error)), w), *sheet, economics(of, w)]
+    fixed = sorted(set(of.tiers_before))
+    card = compute_scorecard(measured, clv=_values(of), fixed=fixed, targets=of.targets)
+    how: dict[str, Any] = {"period": period, "own_seller": own_seller}
+    found = None if links is None else links.found
     return [
-        scorecard(of, card, w, period),
-        control(card, w, period),
+        scorecard(of, card, w, period, _channels(of, tables, card.period, w, how)),
+        *sheet,
+        control(of, card, measured, w, tables, how, found),
         cohorts(of, w, tables, period, own_seller),
         economics(of, w, compute_retention_costs(tables, of.cutoff, own_seller=own_seller)),
     ]
+
+
+def _without(why: str, w: Language) -> list[Section]:
+    return [Section(k, w.text(f"{k}_title"), missing=[why]) for k in ("scorecard", "control")]
 
 
 def _values(of: Reported) -> tuple[pd.Series[float], pd.Series[str]] | None:
@@ -131,47 +142,140 @@ def _values(of: Reported) -> tuple[pd.Series[float], pd.Series[str]] | None:
     return pd.concat([clv.reindex(g.index) for g in groups]), pd.concat(groups).astype(str)
 
 
-def scorecard(of: Reported, card: Scorecard, w: Language, period: Period) -> Section:
+def scorecard(
+    of: Reported, card: Scorecard, w: Language, period: Period, channels: Grid | str
+) -> Section:
     """Show each figure of the newest period, by perspective and tier, with its change."""
-    groups = sorted(card.table.index.get_level_values("group").unique(), key=lambda g: g != ALL)
+    named = [str(g) for g in card.table.index.get_level_values("group").unique() if g != ALL]
+    tiers = [name for name in named if name in set(of.tiers_before)]
+    heads = ["figure", "value", "interval", "change", *(["target"] if of.targets else [])]
     grids = []
     for perspective in dict.fromkeys(kpi.perspective for kpi in KPIS):
         kpis = [k for k in KPIS if k.perspective == perspective and k.name not in card.missing]
         if kpis:
-            rows = [
-                [Cell(w.text(f"kpi_{k.name}"), k.name), *(_cell(card, k, g, w) for g in groups)]
-                for k in kpis
-            ]
-            heads = [w.text("head_figure"), *(w.label(g) for g in groups)]
-            grids.append(Grid(w.text(f"perspective_{perspective}"), heads, rows))
+            rows = [_line(of, card, kpi, tiers, w) for kpi in kpis]
+            title = w.text(f"perspective_{perspective}")
+            over = [*(w.text(f"head_{k}") for k in heads), *map(w.label, tiers)]
+            grids.append(Grid(title, over, rows))
+    if groups := [name for name in named if name not in tiers]:
+        grids.append(_by_group(card, groups, w))
     said = [w.text("scorecard_say", date=w.date(card.period), period=w.text(f"period_{period}"))]
     if of.since is not None:
         said.append(w.text("scorecard_tiers", date=w.date(of.since)))
     else:
         said.append(w.text("scorecard_no_tiers"))
-    lacking = {w.text(f"kpi_{name}"): w.told(why) for name, why in card.missing.items()}
-    missing = [w.text("of_what", what=what, why=why) for what, why in lacking.items()]
+    said.append(w.text("scorecard_targets" if of.targets else "scorecard_no_targets"))
+    lacking: dict[str, list[str]] = {}
+    for name, why in card.missing.items():
+        lacking.setdefault(why, []).append(w.text(f"kpi_{name}"))
+    missing = [
+        w.text("of_needs", what=w.listed(names), why=w.told(why)) for why, names in lacking.items()
+    ]
+    if isinstance(channels, Grid):
+        grids.append(channels)
+    else:
+        missing.append(channels)
     return Section("scorecard", w.text("scorecard_title"), said, grids, missing=missing)
 
 
-def control(card: Scorecard, w: Language, period: Period) -> Section:
-    """Say which figures left their usual range, and draw them: measure, analyse, control."""
-    shown = card.signals
+def _by_group(card: Scorecard, groups: list[str], w: Language) -> Grid:
+    known = card.table["value"].unstack("group")[groups].dropna(how="all")
+    rows = [
+        [Cell(w.text(f"kpi_{k.name}"), k.name), *(_cell(card, k, group, w) for group in groups)]
+        for k in KPIS
+        if k.name in known.index
+    ]
+    return Grid(w.text("scorecard_groups"), [w.text("head_figure"), *map(w.label, groups)], rows)
+
+
+def _line(of: Reported, card: Scorecard, kpi: Kpi, groups: list[str], w: Language) -> list[Cell]:
+    """Write a figure: what it is, its value for all with interval and change, and by group."""
+    row: Any = card.table.loc[(kpi.name, ALL)]
+    write = writer(kpi, w)
+    value, low, high, change = (float(row[n]) for n in ("value", "lower", "upper", "change"))
+    interval = w.text("between", low=write(low), high=write(high)) if low == low else "–"
+    cells = [
+        Cell(w.text(f"kpi_{kpi.name}"), kpi.name, note=f"{w.told(kpi.meaning)} ({_unit(kpi, w)})"),
+        Cell(write(value), value, tone=_tone(card, kpi, ALL)),
+        Cell(interval, low),
+        Cell(_arrowed(change, kpi, w), change),
+    ]
+    if of.targets:
+        target = float(row["target"])
+        cells.append(Cell(write(target), target))
+    return [*cells, *(_cell(card, kpi, group, w) for group in groups)]
+
+
+def _unit(kpi: Kpi, w: Language) -> str:
+    if kpi.unit == "currency":
+        return w.currency or w.text("unit_currency")
+    return w.text(f"unit_{kpi.unit}")
+
+
+def _arrowed(change: float, kpi: Kpi, w: Language, *, short: bool = False) -> str:
+    """Write a change, of a share in points; shortly without that word."""
+    write = writer(kpi, w)
+    if kpi.unit == "share":
+        write = (lambda value: w.number(100.0 * value, 1)) if short else w.points
+    if change != change or change == 0.0:
+        return "–"
+    return f"{'▲' if change > 0 else '▼'} {write(abs(change))}"
+
+
+def _channels(
+    of: Reported, tables: Tables, period: pd.Timestamp, w: Language, how: dict[str, Any]
+) -> Grid | str:
+    """Show what was sold, and what contacts and actions cost, by channel; or what that needs."""
+    columns: dict[str, dict[str, float]] = {}
+    for part, names in _CHANNELS:
+        try:
+            table = measure_parts(tables, of.cutoff, part, **how).xs(period, level="period")
+        except MissingColumnsError:
+            continue
+        for name in names:
+            if name in table:
+                columns[name] = {str(k): float(v) for k, v in table[name].items()}
+    if not columns:
+        return w.text("channels_need")
+    rows = []
+    for channel in sorted({name for column in columns.values() for name in column}):
+        cells = [Cell(w.label(channel), channel)]
+        for name, column in columns.items():
+            value = float(column.get(channel, float("nan")))
+            money = name in ("revenue", "contact_cost", "action_cost")
+            cells.append(Cell(w.money(value) if money else w.count(value), value))
+        rows.append(cells)
+    heads = [w.text("head_channel"), *(w.text(f"channel_{name}") for name in columns)]
+    return Grid(w.text("channels_grid"), heads, rows, w.text("channels_note"))
+
+
+def assessed(sheet: Assessment, w: Language) -> Section:
+    """Show a sheet that was filled in by hand: what was judged, and the evidence for it."""
+    scores = sheet.table["score"]
     said = [
         w.text(
-            "control_say",
-            charts=w.count(len(card.charts)),
-            chance=w.share(0.05, 0),
-            signals=w.count(len(shown)),
+            "assessment_say",
+            judged=w.count(scores.notna().sum()),
+            questions=w.count(len(scores)),
+            highest=w.number(sheet.highest, 0),
         )
     ]
-    said += [_told(chart, w) for chart in shown[:_MOST_TOLD]]
-    if len(shown) > _MOST_TOLD:
-        said.append(w.text("more_signals", signals=w.count(len(shown) - _MOST_TOLD)))
-    draw = shown or [c for (name, _), c in card.charts.items() if name in ("retention", "revenue")]
-    charts = [_drawn(chart, w) for chart in draw[:_MOST_CHARTS]]
-    missing = [] if card.charts else [w.text("control_short", period=w.text(f"period_{period}"))]
-    return Section("control", w.text("control_title"), said, charts=charts, missing=missing)
+    if sheet.assessed_on is not None:
+        by = sheet.assessed_by or w.label(None)
+        said.append(w.text("assessment_by", who=by, date=w.date(pd.Timestamp(sheet.assessed_on))))
+    rows = [
+        [
+            Cell(str(row["question"]), str(row["question"])),
+            Cell(w.label(row["kind"]), str(row["kind"])),
+            Cell(str(row["area"]), str(row["area"])),
+            Cell(w.number(float(row["score"]), 1), float(row["score"])),
+            Cell(str(row["evidence"]), str(row["evidence"])),
+        ]
+        for row in sheet.table.fillna({"evidence": "–"}).reset_index().to_dict("records")
+    ]
+    heads = [w.text(f"head_{k}") for k in ("question", "kind", "area", "score", "evidence")]
+    title = w.text("assessment_title")
+    return Section("assessment", title, said, [Grid(title, heads, rows)])
 
 
 def cohorts(
@@ -196,72 +300,52 @@ def cohorts(
         w.text("head_customers"),
         *(w.figures(str(age)) for age in wide),
     ]
+    if expected := (of.summary.get("expected_retention") or {}).get(longer):
+        ages = [int(str(age)) for age in wide]
+        known = [expected[age] if age < len(expected) else float("nan") for age in ages]
+        line = [Cell(w.share(v, 0), v, bar=v) for v in known]
+        rows.append([Cell(w.text("cohorts_expected"), "~"), Cell("–", float("nan")), *line])
     title = w.text("cohorts_grid", period=w.text(f"period_{longer}"))
-    grid = Grid(title, heads, rows, w.text("cohorts_note"))
-    return Section("cohorts", w.text("cohorts_title"), (), [grid])
+    grids = [Grid(title, heads, rows, w.text("cohorts_note"))]
+    grids += _worth_of_cohorts(of, w, tables, longer, own_seller)
+    return Section("cohorts", w.text("cohorts_title"), (), grids)
 
 
-def economics(of: Reported, w: Language, costs: RetentionCosts | None = None) -> Section:
-    """Show what a point of retention is worth, and the figures usually cited beside it."""
-    rows = of.summary.get("economics") or []
-    cited = [
-        [
-            Cell(w.text(f"cited_{name}"), name),
-            Cell(_cited(name, one.low, one.high, w), one.low),
-            Cell(_own(name, rows, w, costs), 0.0),
-            Cell(w.told(one.source), one.source),
-        ]
-        for name, one in CITED.items()
-    ]
-    heads = [w.text(f"head_{k}") for k in ("figure", "cited", "here", "source")]
-    grids = [Grid(w.text("cited_grid"), heads, cited, w.text("cited_note"))]
-    if not rows:
-        return Section("economics", w.text("economics_title"), (), grids,
-                       missing=[w.text("economics_need")])  # fmt: skip
-    total = next(row for row in rows if row["group"] == ALL)
-    body = [
-        [
-            Cell(w.label(row["group"]), str(row["group"])),
-            Cell(w.count(row["customers"]), row["customers"]),
-            Cell(w.money(row["expected"]), row["expected"]),
-            Cell(w.money(row["at_stake"]), row["at_stake"]),
-            Cell(w.share(_number(row["retention"])), _number(row["retention"])),
-            Cell(w.money(row["one_point"]), row["one_point"]),
-        ]
-        for row in rows
-    ]
-    keys = ("tier", "customers", "expected", "at_stake", "kept_margin", "one_point")
-    grid = Grid(w.text("economics_grid"), [w.text(f"head_{k}") for k in keys], body,
-                w.text("economics_note"))  # fmt: skip
-    said = w.text(
-        "economics_say",
-        point=w.money(total["one_point"]),
-        five=w.share(_number(total["five_points"])),
-        horizon=w.length(of.summary["economics_horizon"]),
-    )
-    return Section("economics", w.text("economics_title"), [said], [grid, *grids])
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
-
-
-def _cited(name: str, low: float, high: float, w: Language) -> str:
-    write = w.share if high <= 1.0 else lambda v: w.number(v, 0)
-    return write(low) if low == high else f"{write(low)}–{write(high)}"
-
-
-def _own(name: str, rows: list[dict[str, Any]], w: Language, costs: RetentionCosts | None) -> str:
-    """Return the figure of these data where they hold it."""
-    total = next((row for row in rows if row["group"] == ALL), None)
-    if name == "five_points" and total is not None:
-        return w.share(_number(total["five_points"]))
-    if costs is None or costs.table.loc[name, "needs"]:
-        return w.text("not_measured")
-    write = w.share if CITED[name].high <= 1.0 else w.number
-    ends = ("here", "lower", "upper")
-    here, lower, upper = (write(float(costs.table[end].loc[name])) for end in ends)
-    return f"{here} ({lower}–{upper})"
+def _worth_of_cohorts(
+    of: Reported, w: Language, tables: Tables, period: Period, own_seller: str | None
+) -> list[Grid]:
+    """Show survival, value and payback by cohort and by the channel of acquisition."""
+    if not (of.has("clv") and of.has("probability_alive")):
+        return []
+    people = tables.customers
+    by = ["cohort"]
+    if people is not None and "acquisition_channel" in people.columns:
+        by.append("acquisition_channel")
+    how: dict[str, Any] = {"period": period, "own_seller": own_seller}
+    note = w.text("cohorts_worth_note", period=w.text(f"period_{period}"))
+    grids = []
+    for name in by:
+        table = compute_cohort_value(tables, of.cutoff, of.scores, by=name, **how)
+        newest = name == "cohort"
+        table = table.tail(_MOST_COHORTS) if newest else table.nlargest(_MOST_COHORTS, "customers")
+        shown = [n for n in ("margin_to_date", "acquisition_cost", "payback")
+                 if table[n].notna().any()]  # fmt: skip
+        rows = []
+        for row in table.reset_index().to_dict("records"):
+            first = w.date(pd.Timestamp(row[name])) if newest else w.label(row[name])
+            told = {n: w.money(row[n]) for n in ("margin_to_date", "acquisition_cost")}
+            told["payback"] = w.count(row["payback"] + 1.0)
+            rows.append([
+                Cell(first, str(row[name])),
+                Cell(w.count(row["customers"]), row["customers"]),
+                Cell(w.share(row["probability_alive"]), row["probability_alive"]),
+                Cell(w.money(row["clv"]), row["clv"]),
+                *(Cell(told[n], row[n]) for n in shown),
+            ])  # fmt: skip
+        heads = ["cohort" if newest else "won_by", "customers", "survived", "mean_clv", *shown]
+        over = [w.text(f"head_{head}") for head in heads]
+        grids.append(Grid(w.text(f"cohorts_by_{name}"), over, rows, note))
+    return grids
 
 
 def _cell(card: Scorecard, kpi: Kpi, group: str, w: Language) -> Cell:
@@ -269,55 +353,15 @@ def _cell(card: Scorecard, kpi: Kpi, group: str, w: Language) -> Cell:
         return Cell("–")
     row: Any = card.table.loc[(kpi.name, group)]
     value, change = float(row["value"]), float(row["change"])
-    write = {"share": w.share, "currency": w.money}.get(kpi.unit, w.number)
-    text = write(value)
-    if change == change and change != 0.0:
-        text += f"\n{'▲' if change > 0 else '▼'} {write(abs(change))}"
+    changed = _arrowed(change, kpi, w, short=True)
+    note = "" if changed == "–" else changed
+    return Cell(writer(kpi, w)(value), value, tone=_tone(card, kpi, group), note=note)
+
+
+def _tone(card: Scorecard, kpi: Kpi, group: str) -> Tone:
+    """Mark a figure that left its usual range, by whether that is for the better."""
     chart = card.charts.get((kpi.name, group))
-    tone: Tone = ""
-    if chart is not None and (chart.step is not None or len(chart.signals)):
-        up = chart.table["value"].iloc[-1] > chart.table["centre"].iloc[-1]
-        tone = "good" if up == (kpi.better == "higher") else "bad"
-    return Cell(text, value, tone=tone)
-
-
-def _told(chart: ControlChart, w: Language) -> str:
-    name, _, group = chart.name.rpartition(" of ")
-    write = w.share if chart.kind == "share" else w.number
-    about = {"figure": w.text(f"kpi_{name}"), "group": w.label(group)}
-    if chart.step is not None:
-        step = chart.step
-        key = "step_up" if step.after > step.before else "step_down"
-        return w.text(key, **about, before=write(step.before), after=write(step.after),
-                      date=w.date(pd.Timestamp(step.at)))  # fmt: skip
-    at = w.date(pd.Timestamp(chart.signals.index[0]))
-    return w.text("signal", **about, date=at)
-
-
-def _drawn(chart: ControlChart, w: Language) -> Chart:
-    table, write = chart.table, w.share if chart.kind == "share" else w.number
-    labels = [w.date(pd.Timestamp(at)) for at in table.index]
-    marked = [k for k, signal in enumerate(table["signal"]) if signal]
-    name, _, group = chart.name.rpartition(" of ")
-    title = w.text("chart_title", figure=w.text(f"kpi_{name}"), group=w.label(group))
-    lines = [
-        Line(w.text("line_value"), [_known(v) for v in table["value"]], marked=marked),
-        Line(w.text("line_centre"), [_known(v) for v in table["centre"]], "centre"),
-        Line(w.text("line_upper"), [_known(v) for v in table["upper"]], "limit"),
-        Line(w.text("line_lower"), [_known(v) for v in table["lower"]], "limit"),
-    ]
-    rows = [
-        [Cell(label, label), *(Cell(write(float(row[n])), float(row[n])) for n in
-                               ("value", "lower", "upper"))]
-        for label, row in zip(labels, table.to_dict("records"), strict=True)
-    ]  # fmt: skip
-    heads = [w.text(f"head_{k}") for k in ("period", "value", "lower", "upper")]
-    alt = _told(chart, w) if len(chart.signals) or chart.step else title
-    drawn = Chart(title, alt, labels, lines, Grid(title, heads, rows))
-    low, high = drawn.bounds()
-    tick = write if chart.kind == "share" or abs(high) < 100 else w.count
-    return replace(drawn, ticks=(tick(low), tick(high)))
-
-
-def _known(value: float) -> float | None:
-    return float(value) if value == value else None
+    if chart is None or (chart.step is None and not len(chart.signals)):
+        return ""
+    up = chart.table["value"].iloc[-1] > chart.table["centre"].iloc[-1]
+    return "good" if up == (kpi.better == "higher") else "bad"

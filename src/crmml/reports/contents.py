@@ -1,4 +1,4 @@
-"""What a page is made of: sections of sentences, tables and charts. A chart has its table."""
+"""What a page is made of: sections of sentences, tables and pictures. A picture has its table."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ class Cell:
     bar : float or None
         Length of a bar behind it, -1 to 1.
     tone : {"", "good", "bad"}
+    note : str
+        Written small below it.
     """
 
     text: str
     sort: float | str = ""
     bar: float | None = None
     tone: Tone = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,20 @@ class Grid:
         The first cell names the row.
     note : str
         What a reader must know of it.
+    folded : bool
+        Whether it is shown when asked for: figures that few will want.
     """
 
     title: str
     headings: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     note: str = ""
+    folded: bool = False
+
+    def wordy(self, column: int) -> bool:
+        """Whether a column holds words, not figures."""
+        cells = [row[column] for row in self.rows if column < len(row)]
+        return any(isinstance(cell.sort, str) and cell.sort for cell in cells)
 
 
 @dataclass(frozen=True)
@@ -101,14 +112,15 @@ class Chart:
 
     def points(
         self, line: Line, width: float = 640.0, height: float = 200.0
-    ) -> list[tuple[float, float, str, str]]:
-        """Return the marked points of a line: place, label and value."""
+    ) -> list[tuple[float, float, str, bool]]:
+        """Return the points of a line that is no limit: place, what is told, whether marked."""
         found = []
-        for k in line.marked:
-            value = line.values[k]
+        for k, value in enumerate(line.values if line.kind == "line" else ()):
             if value is not None:
                 x, y = self._place(k, value, width, height)
-                found.append((x, y, self.labels[k], f"{value:,.4g}"))
+                row = self.table.rows[k] if k < len(self.table.rows) else ()
+                told = ": ".join(cell.text for cell in row[:2]) or self.labels[k]
+                found.append((x, y, told, k in line.marked))
         return found
 
     def bounds(self) -> tuple[float, float]:
@@ -137,6 +149,130 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Bar:
+    """One bar of a picture of ranges.
+
+    Attributes
+    ----------
+    label : str
+    start, end : float
+        Where it begins and ends, as shares of the width.
+    text : str
+        Its value, as it is read.
+    mark : float or None
+        A place within the bar that is marked, as a share of the width.
+    """
+
+    label: str
+    start: float
+    end: float
+    text: str
+    mark: float | None = None
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Ranges under each other, with the table behind them.
+
+    Attributes
+    ----------
+    title, alt : str
+        As of :class:`Chart`.
+    bars : sequence of Bar
+    table : Grid
+    note : str
+        What a reader must know of it.
+    """
+
+    title: str
+    alt: str
+    bars: Sequence[Bar]
+    table: Grid
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A box of a map: its middle, its size, and what is written in it, the name first."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    lines: Sequence[str]
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """A link of a map, from one box to another.
+
+    Attributes
+    ----------
+    start, end : (float, float)
+    dashed : bool
+        Of an association; of an experiment it is solid.
+    tone : {"", "good", "bad"}
+        Empty where it may be chance.
+    title : str
+        What is told when it is pointed at.
+    """
+
+    start: tuple[float, float]
+    end: tuple[float, float]
+    dashed: bool
+    tone: Tone
+    title: str
+
+
+@dataclass(frozen=True)
+class Map:
+    """Boxes in bands, and the links between them, with the table behind them.
+
+    Attributes
+    ----------
+    title, alt : str
+        As of :class:`Chart`.
+    size : (float, float)
+        Width and height.
+    bands : sequence of (float, float, str)
+        Top, height and name of each.
+    nodes : sequence of Node
+    arrows : sequence of Arrow
+    legend : sequence of (str, str)
+        Class and words.
+    table : Grid
+    """
+
+    title: str
+    alt: str
+    size: tuple[float, float]
+    bands: Sequence[tuple[float, float, str]]
+    nodes: Sequence[Node]
+    arrows: Sequence[Arrow]
+    legend: Sequence[tuple[str, str]]
+    table: Grid
+
+
+@dataclass(frozen=True)
+class Story:
+    """A change told in its steps.
+
+    Attributes
+    ----------
+    title : str
+    steps : sequence of (str, sequence of str)
+        Name and sentences of each.
+    chart : Chart or None
+        Drawn before the steps.
+    """
+
+    title: str
+    steps: Sequence[tuple[str, Sequence[str]]]
+    chart: Chart | None = None
+
+
+@dataclass(frozen=True)
 class Section:
     """One part of the page.
 
@@ -150,6 +286,9 @@ class Section:
     charts : sequence of Chart
     missing : sequence of str
         What is not shown, and which data it needs.
+    stories : sequence of Story
+    maps : sequence of Map
+    bars : sequence of Bars
     """
 
     key: str
@@ -158,3 +297,6 @@ class Section:
     grids: Sequence[Grid] = ()
     charts: Sequence[Chart] = ()
     missing: Sequence[str] = ()
+    stories: Sequence[Story] = ()
+    maps: Sequence[Map] = ()
+    bars: Sequence[Bars] = ()

@@ -16,28 +16,32 @@ from typing import Any
 import pandas as pd
 
 from crmml.actions.allocation import Allocation
+from crmml.actions.recommendation import REASONS
 from crmml.atomic import write_folder
 from crmml.data.tables import Tables
-from crmml.reports.language import Language
+from crmml.exceptions import CrmmlError
+from crmml.features.periods import Period
+from crmml.reports.language import Lang, Language
 from crmml.reports.totals import sum_tiers, tier_table
 from crmml.reports.workbook import write_workbook
+from crmml.scorecard.retention_costs import measure_worths
 from crmml.scorecard.retention_economics import compute_retention_economics
 from crmml.scoring.bundle import ScoringBundle
-from crmml.scoring.outlooks import margin_if
+from crmml.scoring.decisions import Actions
+from crmml.scoring.outlooks import LifetimeValue, margin_if
+from crmml.segments.cohorts import expect_retention
 from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.storage.scores import csv_bytes, lists_beside
 
 _OF_A_LIST = (
     *("customer_id", "value_tier", "recommended_action", "channel", "contact_by"),
     *("expected_net_gain", "expected_cost", "probability_positive", "explanation"),
-    *("frequency", "inactivity", "probability_alive", "clv"),
+    *("frequency", "inactivity", "probability_alive", "clv", "reasons_for", "reasons_against"),
 )
 
-_SINGULAR = (
-    ("Bought 1 times, last", "Bought once,"),
-    (" 0 days ago", " today"),
-    (" 1 days ago", " 1 day ago"),
-)
+
+_AGES = 13
+"""Ages of a cohort, from 0, at which its retention is expected."""
 
 
 @dataclass
@@ -50,10 +54,13 @@ class Lists:
         What scores.
     tables : Tables, optional
         What is scored: the lists show the ``name`` of ``customers``, where there is one.
+    lang : {"en", "fa"}
+        Language of the sentences that say why; names of columns and files stay English.
     """
 
     bundle: ScoringBundle
     tables: Tables | None = None
+    lang: Lang = "en"
     _count: int = 0
     _sums: list[pd.DataFrame] = field(default_factory=list, repr=False)
     _acting: list[pd.DataFrame] = field(default_factory=list, repr=False)
@@ -155,19 +162,50 @@ class Lists:
 
     def _economics(self, known: Mapping[str, pd.Series[Any]]) -> list[dict[str, Any]]:
         """Return what retention is worth by tier; nothing where it is not known."""
-        if not self.ahead or not set(self.ahead) <= set(known):
+        if (columns := self._margins(known)) is None:
             return []
-        tier, alive, active, staying = (known[name] for name in self.ahead)
-        columns = {
-            "probability_alive": alive,
-            "margin_if_active": active,
-            "margin_if_staying": staying,
-        }
-        table = compute_retention_economics(columns, tier)
+        table = compute_retention_economics(columns, known["value_tier"])
         return [
             {"group": str(group), **{str(k): _plain(v) for k, v in row.items()}}
             for group, row in table.iterrows()
         ]
+
+    def _margins(self, known: Mapping[str, pd.Series[Any]]) -> dict[str, pd.Series[Any]] | None:
+        """Return what the worth of retention rests on, under the names of the computation."""
+        if not self.ahead or not set(self.ahead) <= set(known):
+            return None
+        names = ("probability_alive", "margin_if_active", "margin_if_staying")
+        return {name: known[held] for name, held in zip(names, self.ahead[1:], strict=True)}
+
+    def _sensitivity(self, known: Mapping[str, pd.Series[Any]]) -> list[dict[str, Any]]:
+        """Return what a point of retention is worth where one thing is lower or higher."""
+        if (columns := self._margins(known)) is None:
+            return []
+        table = measure_worths(columns)
+        return [
+            {"input": str(name), **{str(k): _plain(v) for k, v in row.items()}}
+            for name, row in table.iterrows()
+        ]
+
+    def _expected_retention(self, cutoff: pd.Timestamp) -> dict[str, list[float | None]]:
+        """Return the share of random newcomers who buy at each age, by length of the ages."""
+        known = [p for p in self.bundle.predictors if isinstance(p, LifetimeValue)]
+        if not known:
+            return {}
+        lengths: tuple[Period, ...] = ("month", "quarter")
+        process = known[0].model.purchase_model_
+        try:
+            return {
+                one: [*map(_plain, expect_retention(process, _AGES, cutoff, period=one))]
+                for one in lengths
+            }
+        except CrmmlError:  # a process that needs to know more of a newcomer
+            return {}
+
+    def _catalogue(self) -> dict[str, Any] | None:
+        """Return the actions that may be recommended; None where there are none."""
+        known = [p for p in self.bundle.predictors if isinstance(p, Actions)]
+        return known[0].catalogue.to_dict() if known else None
 
     def _acts(self) -> dict[tuple[str, str], pd.DataFrame]:
         """Return the customers of each action and channel, the most gain first."""
@@ -206,21 +244,27 @@ class Lists:
 
     def _why(self, rows: pd.DataFrame) -> pd.Series[str]:
         """Say in a sentence why this customer, with figures of their own."""
-        sentence = pd.Series("", index=rows.index)
-        if {"frequency", "inactivity"} <= set(rows):
-            bought = (rows["frequency"] + 1).astype("int64").map("{:,}".format)
-            days = rows["inactivity"] * UNIT_DAYS[self.bundle.manifest.time_unit]
-            silent = days.round().astype("int64").map("{:,}".format)
-            sentence += "Bought " + bought + " times, last " + silent + " days ago; "
-            for plural, single in _SINGULAR:
-                sentence = sentence.str.replace(plural, single, regex=False)
+        w = Language(self.lang, self.bundle.manifest.currency)
+        told = rows["explanation"].fillna("")
+        if self.lang != "en":
+            codes = rows["reasons_for"].fillna("") + "," + rows["reasons_against"].fillna("")
+            form = {one: _reasons(one, w) for one in codes.unique()}
+            told = codes.map(form)
         if {"probability_alive", "clv"} <= set(rows):
-            horizon = Language("en").length(self.bundle.manifest.value_horizon)
-            alive = rows["probability_alive"].map("{:.0%}".format)
-            worth = rows["clv"].map("{:,.2f}".format)
-            sentence += alive + " likely to be a customer still, "
-            sentence += "worth " + worth + f" in {horizon}. "
-        return (sentence + rows["explanation"].fillna("")).str.strip()
+            horizon = w.length(self.bundle.manifest.value_horizon)
+            worth = [
+                w.text("list_alive", share=w.share(p, 0), worth=w.number(v), horizon=horizon)
+                for p, v in zip(rows["probability_alive"], rows["clv"], strict=True)
+            ]
+            told = pd.Series(worth, rows.index, dtype="str") + " " + told
+        if {"frequency", "inactivity"} <= set(rows):
+            days = rows["inactivity"] * UNIT_DAYS[self.bundle.manifest.time_unit]
+            bought = [
+                _bought(int(n) + 1, round(d), w)
+                for n, d in zip(rows["frequency"], days, strict=True)
+            ]
+            told = pd.Series(bought, rows.index, dtype="str") + w.text("comma") + told
+        return told.str.strip()
 
     def glossary(self, absent: Mapping[str, str]) -> pd.DataFrame:
         """Return each column of the scores with its meaning, and why it is null if it is."""
@@ -292,7 +336,23 @@ class Lists:
             "null_columns": dict(absent),
             "economics": self._economics(ahead or {}),
             "economics_horizon": self.ahead_horizon,
+            "sensitivity": self._sensitivity(ahead or {}),
+            "churn_drivers": {k: list(map(_plain, v)) for k, v in manifest.churn_drivers.items()},
+            "catalogue": self._catalogue(),
+            "expected_retention": self._expected_retention(cutoff),
         }  # fmt: skip
+
+
+def _reasons(codes: str, w: Language) -> str:
+    """Write reason codes as sentences of the language."""
+    return " ".join(w.told(REASONS[code]) for code in codes.split(",") if code)
+
+
+def _bought(times: int, days: int, w: Language) -> str:
+    """Say how often and when last a customer bought."""
+    number = "once" if times == 1 else "bought"
+    when = {0: "_today", 1: "_day"}.get(days, "")
+    return w.text(f"list_{number}{when}", times=w.count(times), days=w.count(days))
 
 
 def _plain(value: Any) -> float | None:

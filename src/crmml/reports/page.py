@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -31,7 +31,8 @@ from crmml.reports.sections import (
     portfolio,
     tiers,
 )
-from crmml.reports.strategy import strategy
+from crmml.reports.strategy import measure_links, strategy
+from crmml.scorecard.assessment import Assessment, read_assessment
 
 if TYPE_CHECKING:
     from crmml.scorecard.monitor import Monitoring
@@ -86,6 +87,8 @@ def report(
     data: Any = None,
     own_seller: str | None = None,
     monitoring: Monitoring | None = None,
+    targets: Mapping[str, float] | None = None,
+    assessment: str | Path | Assessment | None = None,
 ) -> Page:
     """Make the report of a folder of scores.
 
@@ -105,6 +108,11 @@ def report(
     monitoring : Monitoring, optional
         What :func:`crmml.monitor` found; default: what ``crmml monitor --out`` wrote into
         ``_monitor`` in the folder of the scores, if it did.
+    targets : mapping of str to float, optional
+        Target by figure of the scorecard, such as ``{"retention": 0.6}``; see
+        :data:`crmml.scorecard.KPIS`.
+    assessment : path or Assessment, optional
+        A sheet that was filled in, from :func:`crmml.scorecard.write_assessment_template`.
 
     Returns
     -------
@@ -116,12 +124,15 @@ def report(
     StorageError
         If there are no scores.
     ParameterError
-        If the language is not known.
+        If the language, or the figure of a target, is not known.
+    AssessmentError
+        If the sheet breaks a rule.
     """
     Language(lang)  # refused before anything is read
     of = read_reported(scores, cutoff)
     if monitoring is not None:
         of = replace(of, monitored=monitoring.to_dict())
+    of = replace(of, targets=dict(targets or {}), assessment=_sheet(assessment))
     return _make(of, lang, _opened(data), own_seller)
 
 
@@ -142,23 +153,30 @@ def report_training(result: Any, lang: Lang = "en") -> Page | None:
     """
     if result.bundle.manifest.kind == "labelled":
         return None
-    of = read_trained(result)
-    tables = result.tables if len(of.scores) <= MOST_WITH_DATA else None
+    few = len(result.scores.table) <= MOST_WITH_DATA
+    of, tables = read_trained(result, with_data=few), result.tables if few else None
+    shown = result.config.report
+    of = replace(of, targets=shown.targets, assessment=_sheet(shown.assessment))
     return _make(of, lang, tables, of.summary["own_seller"])
 
 
 def _make(of: Reported, lang: Lang, tables: Tables | None, own_seller: str | None) -> Page:
     language = Language(lang, of.summary.get("currency"), contracts=of.has("contract_age"))
+    links = measure_links(of, tables, own_seller)
     sections = (
         first_screen(of, language),
         *(make(of, language) for make in (tiers, portfolio, churn, loyalty, groups)),
         *(make(of, language, tables, own_seller) for make in (experience, market)),
         actions(of, language),
-        *business_sections(of, language, tables, own_seller),
-        strategy(of, language, tables, own_seller),
+        *business_sections(of, language, tables, own_seller, links),
+        strategy(of, language, tables, links),
         *(make(of, language) for make in (models, data_quality, glossary)),
     )
     return Page(_render(of, language, sections), sections, of.cutoff)
+
+
+def _sheet(given: str | Path | Assessment | None) -> Assessment | None:
+    return read_assessment(given) if isinstance(given, (str, Path)) else given
 
 
 def _opened(data: Any) -> Tables | None:

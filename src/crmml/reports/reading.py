@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from crmml.atomic import reported
 from crmml.exceptions import StorageError
 from crmml.features.windows import read_moment
 from crmml.reports.lists import Lists
+from crmml.scorecard.assessment import Assessment
+from crmml.scoring.whole import WholeScores
 from crmml.storage.scores import (
     list_cutoffs,
     lists_beside,
@@ -58,6 +61,10 @@ class Reported:
         Tier of each customer in those; empty where there are none.
     monitored : dict or None
         What ``monitor.json`` of :data:`MONITOR` holds.
+    targets : mapping of str to float
+        Target by figure of the scorecard.
+    assessment : Assessment or None
+        A sheet that was filled in by hand.
     """
 
     scores: pd.DataFrame
@@ -70,6 +77,8 @@ class Reported:
     since: pd.Timestamp | None
     tiers_before: pd.Series[str]
     monitored: dict[str, Any] | None = None
+    targets: Mapping[str, float] = field(default_factory=dict)
+    assessment: Assessment | None = None
 
     def why_null(self, column: str) -> str:
         """Say why a column is null throughout; empty where that is not known."""
@@ -123,24 +132,27 @@ def read_reported(folder: str | Path, cutoff: str | pd.Timestamp | None = None) 
     )
 
 
-def read_trained(result: Any) -> Reported:
+def read_trained(result: Any, *, with_data: bool = True) -> Reported:
     """Take the scores that a training made on its own data; there are none before them.
 
     Parameters
     ----------
     result : TrainingResult or ContractTraining
+    with_data : bool
+        Whether the worth of retention is predicted, which looks at the data again.
     """
     scores, bundle = result.scores, result.bundle
     lists = Lists(bundle, result.tables)
     lists.add(scores.table)
     allocation = None if scores.found is None else scores.found.allocation
+    ahead = WholeScores(scores).gather(lists.ahead) if with_data else None
     none = pd.Series([], dtype="str")
     return Reported(
         scores=scores.table[[name for name in COLUMNS if name in scores.table]],
         cutoff=scores.cutoff,
         before=None,
         cutoff_before=None,
-        summary=lists.summarise(scores.cutoff, scores.absent, allocation),
+        summary=lists.summarise(scores.cutoff, scores.absent, allocation, ahead),
         notes=lists.notes(scores.absent),
         glossary=lists.glossary(scores.absent).fillna(""),
         since=None,

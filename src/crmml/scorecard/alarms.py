@@ -53,7 +53,7 @@ def ranking_alarms(windows: pd.DataFrame, alpha: float) -> pd.DataFrame:
         at, auc = row["cutoff"], row["auc"]
         looks.append(
             (at, "rule", -row["auc_gain"], row["auc_gain_error"],
-             f"AUC {auc:.3f} is below that of the recency rule, {row['auc_rule']:.3f}")
+             f"AUC {auc:.3f} is below that of the simple rule, {row['auc_rule']:.3f}")
         )  # fmt: skip
         start = first.setdefault(row["model_version"], row)
         if start is not row:
@@ -112,7 +112,7 @@ def level_alarms(
         row = (whole if len(whole) else part.sort_values("adjusted", kind="stable")).iloc[0]
         who = "all" if row["by"] == "all" else f"{row['by']} {row['group']}"
         text = (
-            f"{at.date()}: {_WORDS[measure]}, {who}: {row['predicted']:.3g} said and "
+            f"{at.date()}: {_WORDS[measure]}, {who}: {row['predicted']:.3g} predicted and "
             f"{row['realised']:.3g} realised per customer ({row['in_errors']:+.1f} standard errors)"
         )
         rows.append(("level", at, measure, text, _remedy(at, ranked), at == newest))

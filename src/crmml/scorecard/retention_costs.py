@@ -171,34 +171,69 @@ def compute_retention_sensitivity(
     >>> compute_retention_sensitivity(base).loc["margin"].round(2).tolist()
     [0.5, 0.4, 0.6]
     """
+    if not cost_of_keeping >= 0.0:
+        raise ParameterError("cost_of_keeping", "at least 0", cost_of_keeping)
+    return take_off_costs(measure_worths(columns, span=span), cost_of_keeping, span=span)
+
+
+def measure_worths(
+    columns: Mapping[str, pd.Series[float]] | pd.DataFrame, *, span: float = 0.2
+) -> pd.DataFrame:
+    """Measure the worth of one more point of retention where one thing is lower or higher.
+
+    Parameters
+    ----------
+    columns, span
+        See :func:`compute_retention_sensitivity`.
+
+    Returns
+    -------
+    DataFrame
+        On ``input`` (``base``, where nothing is changed, then ``margin``, ``share_active`` and
+        ``margin_if_staying``): ``low`` and ``high`` (worth, before any cost), ``kept_low`` and
+        ``kept_high`` (customers more who are kept then): all that :func:`take_off_costs` needs.
+    """
     needed = ("probability_alive", "margin_if_active", "margin_if_staying")
     if lacking := [name for name in needed if name not in columns]:
         raise MissingColumnsError(lacking, list(map(str, columns)), table="scores")
     if not 0.0 < span < 1.0:
         raise ParameterError("span", "above 0 and below 1", span)
-    if not cost_of_keeping >= 0.0:
-        raise ParameterError("cost_of_keeping", "at least 0", cost_of_keeping)
     alive, active, staying = (columns[name].to_numpy(dtype=np.float64) for name in needed)
 
-    def worth(
-        margin: float = 1.0, share: float = 1.0, stay: float = 1.0, cost: float = 1.0
-    ) -> float:
+    def worth(margin: float = 1.0, share: float = 1.0, stay: float = 1.0) -> tuple[float, float]:
         a = np.minimum(alive * share, 1.0)
         full, expected = float(a @ staying) * stay * margin, float(a @ active) * margin
         won = min(0.01 * full, max(full - expected, 0.0))
         # no more customers are kept, and paid for, than would have left
-        kept = won / full * float(a.sum()) if full > 0.0 else 0.0
-        return won - cost * cost_of_keeping * kept
+        return won, won / full * float(a.sum()) if full > 0.0 else 0.0
 
     ends = (1.0 - span, 1.0 + span)
     rows = {
+        "base": [worth(), worth()],
         "margin": [worth(margin=end) for end in ends],
         "share_active": [worth(share=end) for end in ends],
         "margin_if_staying": [worth(stay=end) for end in ends],
-        "cost_of_keeping": [worth(cost=end) for end in ends],
     }
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["low", "high"])
-    table.insert(0, "base", worth())
+    table = {
+        name: [low, high, kept_low, kept_high]
+        for name, ((low, kept_low), (high, kept_high)) in rows.items()
+    }
+    columns_of = ["low", "high", "kept_low", "kept_high"]
+    return pd.DataFrame.from_dict(table, orient="index", columns=columns_of).rename_axis("input")
+
+
+def take_off_costs(worths: pd.DataFrame, cost_of_keeping: float, *, span: float) -> pd.DataFrame:
+    """Take the cost of keeping off; see :func:`compute_retention_sensitivity`."""
+    net = pd.DataFrame({
+        end: worths[end] - cost_of_keeping * worths[f"kept_{end}"] for end in ("low", "high")
+    })  # fmt: skip
+    base = net["low"].loc["base"]
+    won, kept = (float(worths[name].loc["base"]) for name in ("low", "kept_low"))
+    table = net.drop(index="base")
+    table.loc["cost_of_keeping"] = [
+        won - end * cost_of_keeping * kept for end in (1.0 - span, 1.0 + span)
+    ]
+    table.insert(0, "base", base)
     order = (table["high"] - table["low"]).abs().sort_values(ascending=False, kind="stable")
     return table.loc[order.index].rename_axis("input")
 

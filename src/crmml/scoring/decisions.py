@@ -294,10 +294,10 @@ class Actions:
         """Take the calibrated probability of the outcome window, and carry it to other windows."""
         calibrated = 1.0 - so_far["churn_probability"]
         if buys_if("buys", self.horizon) in so_far:
-            said = so_far[buys_if("buys", self.horizon)]
+            raw = so_far[buys_if("buys", self.horizon)]
         else:  # bundles of version 0.1 ask the process of the catalogue's windows alone
             return {**buys, **({self.horizon: calibrated} if self.horizon in buys else {})}
-        arrays = [np.asarray(column, dtype=np.float64) for column in (said, calibrated)]
+        arrays = [np.asarray(column, dtype=np.float64) for column in (raw, calibrated)]
         carried = {
             window: pd.Series(carry_over(np.asarray(p, dtype=np.float64), *arrays), p.index)
             for window, p in buys.items()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from typing import Any, TypeVar
@@ -17,11 +15,13 @@ from crmml.exceptions import CrmmlError
 from crmml.features.one_customer import gather_purchases
 from crmml.models.purchase.alive_path import follow_alive
 from crmml.models.purchase.next_purchase import NextPurchase, expect_next_purchase
-from crmml.scoring.bases import main_table
+from crmml.scoring.contract_explanation import ContractExplanation, explain_contract
 from crmml.scoring.counted import WHY, is_counted
 from crmml.scoring.decisions import Actions, Tiers
 from crmml.scoring.manifest import Manifest
 from crmml.scoring.outlooks import LifetimeValue
+from crmml.scoring.plain import as_plain
+from crmml.scoring.reason_words import check_lang
 from crmml.scoring.runner_up import RunnerUp, find_runner_up, score_alone
 from crmml.scoring.scorer import (
     Bundle,
@@ -36,7 +36,8 @@ from crmml.scoring.wording import Reason, reasons_of, write_sections
 
 _T = TypeVar("_T")
 
-_HISTORY = ("frequency", "recency", "T")
+_HISTORY = ("frequency", "recency", "T", "contract_age")
+"""Columns of the scores by which other data than those that were scored are known."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Explanation:
             "missing": self.missing,
             "notes": list(self.notes),
         }
-        found: dict[str, Any] = _plain(plain)
+        found: dict[str, Any] = as_plain(plain)
         return found
 
     def to_pandas(self) -> pd.DataFrame:
@@ -149,8 +150,9 @@ def explain(
     served: pd.Series[Any] | None = None,
     plans: pd.DataFrame | None = None,
     control: pd.DataFrame | None = None,
+    lang: str | None = None,
     **given: Any,
-) -> Explanation:
+) -> Explanation | ContractExplanation:
     """Say why one customer has these scores, without scoring anybody else.
 
     Parameters
@@ -168,63 +170,74 @@ def explain(
         Without it the customer is scored alone, at the stored prices of the training.
     plans, control : DataFrame, optional
         See :func:`crmml.score`.
+    lang : {"en", "fa"}, optional
+        Language of what speaks for and against leaving; by default that of the served row, or
+        English.
     **given
         ``budget``, ``capacities`` and ``catalogue``, likewise.
 
     Returns
     -------
-    Explanation
+    Explanation or ContractExplanation
+        By what the bundle was trained on: a log, or contracts.
 
     Raises
     ------
     CrmmlError
-        If the customer is not known, or has bought nothing before the cutoff; or if the row was
+        If the customer is not known, has bought nothing before the cutoff, or has no active
+        contract; or if the row was
         served by another model.
     """
-    refuse_without_log(bundle.manifest)
+    refuse_labelled(bundle.manifest)
     tables = open_for(bundle, transactions, customers)
     at = scoring_cutoff(bundle, tables, cutoff)
     if unknown := set(given) - {"budget", "capacities", "catalogue"}:
         raise TypeError(f"explain() got an unexpected argument {sorted(unknown)[0]!r}")
     known = tuple(deciding(bundle.predictors, tables, given, stored_prices=False))
-    origin = Origin(bundle.manifest, known, bundle.version, tables, plans, control)
-    return _explain(origin, customer_id, at, served, None)
+    check_lang(lang or "en")
+    origin = Origin(bundle.manifest, known, bundle.version, tables, plans, control, lang or "en")
+    found = _explain(origin, customer_id, at, served, None)
+    if served is None or lang is None or not isinstance(found, Explanation):
+        return found
+    return replace(found, served={**found.served, **_reasons(origin, found)})
 
 
-def refuse_without_log(manifest: Manifest) -> None:
-    """Refuse to explain scores of a base without purchases, and say where the reasons stand.
+def _reasons(origin: Origin, found: Explanation) -> dict[str, Any]:
+    """Return the reasons of churn in the language that was asked for."""
+    with origin.tables.only_customer(found.customer_id) as mine:
+        row = score_alone(replace(origin, tables=mine), found.cutoff).table.iloc[0]
+    return {n: row[n] for n in ("churn_reasons_for", "churn_reasons_against") if n in row}
+
+
+def refuse_labelled(manifest: Manifest) -> None:
+    """Refuse to explain a row of a labelled table here, and say where its reasons stand.
 
     Raises
     ------
     CrmmlError
-        If the bundle was trained on something else than a log.
+        If the bundle was trained on a labelled table.
     """
     if manifest.kind == "labelled":
         raise CrmmlError(
             "a row of a labelled table has no history to tell of; crmml.score(bundle, rows)"
             ".explain(customer_id) says what each of its columns adds"
         )
-    if manifest.kind != "transactions":
-        raise CrmmlError(
-            "an explanation takes purchases apart, and this bundle knows none (it was trained on "
-            f"{main_table(manifest)}): its scores hold the chances and the reasons of the action "
-            "themselves, in a row per customer"
-        )
 
 
-def explain_scored(scores: Scores, customer_id: Any) -> Explanation:
+def explain_scored(scores: Scores, customer_id: Any) -> Explanation | ContractExplanation:
     """Explain a customer of some scores; see :meth:`crmml.scoring.scorer.Scores.explain`."""
     origin = scores.origin
     if origin is not None:
-        refuse_without_log(origin.manifest)
+        refuse_labelled(origin.manifest)
     if origin is None:
         raise CrmmlError("these scores do not hold what they rest on; use crmml.explain")
     key = origin.tables.read_id(customer_id)
     rows = scores.table[scores.table["customer_id"] == key]
-    if rows.empty:
-        _refuse_unscored(origin.tables.of_customer(key), scores.snapshot.cutoff)
     prices = None if scores.found is None else scores.found.prices
-    return _explain(origin, key, scores.snapshot.cutoff, rows.iloc[0], prices)
+    served = None if rows.empty else rows.iloc[0]
+    if served is None and origin.manifest.kind == "transactions":
+        _refuse_unscored(origin.tables.of_customer(key), scores.cutoff)
+    return _explain(origin, key, scores.cutoff, served, prices)
 
 
 def _explain(
@@ -233,7 +246,7 @@ def _explain(
     at: pd.Timestamp,
     served: pd.Series[Any] | None,
     prices: Prices | None,
-) -> Explanation:
+) -> Explanation | ContractExplanation:
     key = origin.tables.read_id(customer_id)
     with origin.tables.only_customer(key) as mine:
         return _explain_alone(replace(origin, tables=mine), key, at, served, prices)
@@ -245,9 +258,13 @@ def _explain_alone(
     at: pd.Timestamp,
     served: pd.Series[Any] | None,
     prices: Prices | None,
-) -> Explanation:
+) -> Explanation | ContractExplanation:
     """Explain the customer of whom alone the tables are."""
     manifest, mine = origin.manifest, origin.tables
+    if manifest.kind == "contracts":
+        origin = replace(origin, predictors=_at_prices(origin, prices))
+        found = explain_contract(origin, key, at, served, prices, _basis(served, origin))
+        return replace(found, notes=tuple(_unlike(served, pd.Series(found.scored_alone))))
     purchases = gather_purchases(mine, at, grain=manifest.grain, own_seller=manifest.own_seller)
     if not purchases["purchase"].any():
         _refuse_unscored(mine, at)
@@ -400,33 +417,5 @@ def _no_actions(origin: Origin, row: pd.Series[Any], alone: Scores) -> str | Non
     return None
 
 
-# -- plain values --------------------------------------------------------------------------------
-
-
 def _part_as_dict(part: Any) -> dict[str, Any] | None:
     return None if part is None else asdict(part)
-
-
-def _plain(value: Any) -> Any:
-    """Bring values to those of JSON; what is not known is null."""
-    if isinstance(value, Mapping):
-        return {_key(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    if value is None or pd.isna(value):
-        return None
-    if isinstance(value, pd.Timestamp):
-        return _day(value)
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _key(key: Any) -> str:
-    return _day(key) if isinstance(key, pd.Timestamp) else str(key)
-
-
-def _day(moment: pd.Timestamp) -> str:
-    return moment.date().isoformat() if moment == moment.normalize() else moment.isoformat()

@@ -35,6 +35,7 @@ _DESCRIPTIVE = {
     "customers",
     "test_customers_left_out",
     "metrics",
+    "churn_drivers",
     "notes",
     "absent",
     "trained_on",
@@ -111,6 +112,9 @@ class Manifest(BaseModel):
         Names of the predictors, in the order of the columns of the scores.
     metrics : mapping of str to (value, lower, upper)
         What was served at the newest backtest cutoff.
+    churn_drivers : mapping of str to (value, lower, upper)
+        How much each family of features moves churn; see
+        :func:`crmml.scoring.churn_reasons.family_importance`.
     notes : tuple of Note
         What a user must know.
     absent : mapping of str to str
@@ -155,6 +159,7 @@ class Manifest(BaseModel):
     customers: int | None = None
     test_customers_left_out: int = 0
     metrics: Mapping[str, tuple[float, float, float]] = Field(default_factory=dict)
+    churn_drivers: Mapping[str, tuple[float, float, float]] = Field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     absent: Mapping[str, str] = Field(default_factory=dict)
     trained_on: TrainingRange | None = None

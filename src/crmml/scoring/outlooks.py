@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +12,7 @@ import pandas as pd
 from crmml._typing import FloatArray
 from crmml.exceptions import CrmmlError
 from crmml.features.snapshot import Snapshot
-from crmml.features.wallet import LOYALTY_CLASSES, Enough
+from crmml.features.wallet import LOYALTY_CLASSES, Enough, Wallet
 from crmml.models.churn.history import find_candidates
 from crmml.models.churn.model import ChurnModel
 from crmml.models.churn.outside import OutsideCalibration
@@ -24,6 +24,7 @@ from crmml.scoring.served_distribution import (
     count_columns,
     distribution_of_forecast,
 )
+from crmml.segments.lifecycle import LifecycleStages
 from crmml.stats.discounting import in_units
 
 _LOG: frozenset[str] = frozenset({"transactions"})
@@ -344,6 +345,19 @@ def _shares_of_wallet(now: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, now.index)[names]
 
 
+_LOST_BY = ("frequency", "T", "churn_probability")
+
+
+def _without_lost(wallet: Wallet, lost: pd.Index[Any]) -> Wallet:
+    """Let the class of the lost say so."""
+    its = wallet.frame["loyalty_class"]
+    bond = its.isin(["loyal", "split"]) | (
+        (its == "disloyal") & (wallet.frame["loyalty_evidence"] == "inferred")
+    )
+    gone = bond & wallet.frame.index.isin(lost)
+    return replace(wallet, frame=wallet.frame.assign(loyalty_class=its.mask(gone, "lapsed")))
+
+
 @dataclass(frozen=True)
 class Loyalty:
     """The class of loyalty now, and at the next cutoff.
@@ -356,16 +370,24 @@ class Loyalty:
     step : str or None
         From this cutoff to the next one. Bundles of before version 0.4 have none: their windows
         follow each other, and a class needs three occasions as estimated, not of one's own.
+    stages : LifecycleStages or None
+        Whom they call lost has lapsed, unless few occasions or rivals say otherwise; see
+        :meth:`predict`. Bundles of before version 0.4 do not ask them.
     """
 
     model: Any
     window: str
     step: str | None = None
+    stages: LifecycleStages | None = None
 
     name: ClassVar[str] = "loyalty"
     tables: ClassVar[frozenset[str]] = _LOG
-    reads: ClassVar[frozenset[str]] = _NOTHING
     optional: ClassVar[frozenset[str]] = _NOTHING
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """What says who is lost."""
+        return _NOTHING if self.stages is None else frozenset(_LOST_BY)
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -405,7 +427,13 @@ class Loyalty:
         return "estimated" if self.step is None else "own"
 
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
-        """Measure the wallet and ask the loyalty model."""
+        """Measure the wallet and ask the loyalty model.
+
+        Who is to be won back by ``lifecycle_stage`` has lapsed, whatever was bought earlier in the
+        window: a bond that has ended is none. ``insufficient`` stays (nothing is known of the
+        bond), and so do ``competitor`` and ``disloyal`` where rivals are seen or named: these say
+        where the customer is now.
+        """
         snapshot = moment.snapshot
         panel = self.model.evidence_ == "panel"
         if panel and snapshot.provenance["own_seller"] is None:
@@ -415,6 +443,9 @@ class Loyalty:
             )
             return pd.DataFrame(index=snapshot.customer_id)
         wallet = moment.wallet(self.window, self.model.peers, self.enough)
+        if self.stages is not None:
+            stage = self.stages.assign(so_far.loc[snapshot.customer_id, [*_LOST_BY]])
+            wallet = _without_lost(wallet, stage.index[stage == "win_back"])
         ids = snapshot.customer_id
         now = wallet.frame.reindex(ids)
         table = now[["loyalty_class", "loyalty_evidence", "probability_competitor"]].copy()

@@ -171,6 +171,9 @@ def tell(
     figures = _figures(snapshot, process)
     unit = _UNITS[lang][snapshot.time_unit == "period"]
     values = shares.to_numpy(dtype=np.float64)
+    # What moves nobody is never shown, so it need not be sorted.
+    acting = np.flatnonzero((np.abs(values) >= _LEAST).any(axis=0))
+    values, families = values[:, acting], shares.columns[acting]
     signed = {sign: sign * values for sign in (1, -1)}
     order = {sign: _strongest(of) for sign, of in signed.items()}
     shown = np.zeros(values.shape, dtype=bool)
@@ -179,14 +182,15 @@ def tell(
         np.put_along_axis(strong, order[sign], True, axis=1)
         shown |= strong & (of >= _LEAST)
     texts: list[Any] = []
-    codes, written = np.zeros(shares.shape, dtype=np.int64), 0
-    for column, family in enumerate(shares):  # only what is shown is written
+    codes, written = np.zeros(values.shape, dtype=np.int64), 0
+    for column, family in enumerate(families):  # only what is shown is written
         rows = np.flatnonzero(shown[:, column])
-        codes[rows, column] = written + np.arange(len(rows))
-        written += len(rows)
-        texts.append(_sentences(_WORDS[lang][str(family)], figures.get(str(family), {}), lang,
-                                {"unit": unit, "horizon": horizon}, rows))  # fmt: skip
-    words = pa.chunked_array(texts, pa.string())
+        said, which = _sentences(_WORDS[lang][str(family)], figures.get(str(family), {}), lang,
+                                 {"unit": unit, "horizon": horizon}, rows)  # fmt: skip
+        codes[rows, column] = written + which
+        written += len(said)
+        texts.append(said)
+    words = pa.chunked_array(texts, pa.string()).cast(pa.large_string())
     found = [_join(signed[sign], order[sign], sign, codes, words, lang) for sign in (1, -1)]
     pros, cons = (one.set_axis(shares.index) for one in found)
     return pros, cons
@@ -235,24 +239,22 @@ def _sentences(
     lang: str,
     fixed: Mapping[str, str],
     rows: IntArray,
-) -> Any:
-    """Write the sentence of some customers: an Arrow array in the order of the rows."""
-    numbers, whole = {}, np.ones(len(rows), dtype=bool)
+) -> tuple[Any, IntArray]:
+    """Write the sentences of some customers, each distinct one once, and say which is whose."""
+    which, coded = np.zeros(len(rows), dtype=np.int64), {}
     for name, figure in figures.items():
-        values = figure.rounded()[rows]
-        whole &= np.isfinite(values)
-        numbers[name] = _write_all(values, figure.form, lang)
-    both = [_fill(template, numbers, fixed, len(rows)) for template in templates]
+        place, coded[name] = pd.factorize(figure.rounded()[rows], use_na_sentinel=False)
+        which = which * len(coded[name]) + place
+    which, kinds = pd.factorize(which)
+    numbers, whole = {}, np.ones(len(kinds), dtype=bool)
+    for name in reversed(coded):
+        kinds, its = np.divmod(kinds, len(coded[name]))
+        whole &= np.isfinite(coded[name])[its]
+        texts = [_written(v, figures[name].form, lang) for v in coded[name].tolist()]
+        numbers[name] = pa.array(texts, pa.string()).take(pa.array(its))
+    both = [_fill(template, numbers, fixed, len(whole)) for template in templates]
     texts = pc.if_else(pa.array(whole), *both)
-    return pc.replace_substring(texts, " 1 days", " 1 day")
-
-
-def _write_all(values: FloatArray, form: str, lang: str) -> Any:
-    """Write numbers, each distinct one once."""
-    place, distinct = pd.factorize(values, use_na_sentinel=False)
-    return pa.array([_written(v, form, lang) for v in distinct.tolist()], pa.string()).take(
-        pa.array(place)
-    )
+    return pc.replace_substring(texts, " 1 days", " 1 day"), which
 
 
 def _fill(template: str, numbers: Mapping[str, Any], fixed: Mapping[str, str], n: int) -> Any:
@@ -279,20 +281,29 @@ def _join(
 ) -> Any:
     """Join the strongest sentences of each customer, with what they add."""
     strongest = np.take_along_axis(values, first, axis=1)
-    whose = np.take_along_axis(codes, first, axis=1)
-    points = np.rint(100.0 * strongest).astype(np.int64)
-    most = int(points.max(initial=0)) + 1
+    shown = strongest >= _LEAST
+    points = np.rint(100.0 * strongest[shown]).astype(np.int64)
     mark = "+" if sign > 0 else "\N{MINUS SIGN}"
-    added = [f" ({mark}{k / 100:.2f})" for k in range(most)]
+    added = [f" ({mark}{k / 100:.2f})" for k in range(int(points.max(initial=0)) + 1)]
     if lang == "fa":
         added = [text.translate(_DIGITS) for text in added]
-    adds, parts = pa.array(added, pa.string()), []
-    for place in range(first.shape[1]):
-        silent = strongest[:, place] < _LEAST
-        its = pa.array(whose[:, place], mask=silent)
-        more = pa.array(np.maximum(points[:, place], 0), mask=silent)
-        pair = [*([" | "] if place else []), words.take(its), adds.take(more)]
-        parts.append(pc.fill_null(pc.binary_join_element_wise(*pair, ""), ""))
-    # The strongest come first, so what is silent stands at the end.
-    joined = pc.binary_join_element_wise(*parts, "")
-    return pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), joined).to_pandas()
+    # Each reason is three pieces of one dictionary: what parts it from the one before, words, adds.
+    pieces = np.empty((len(points), 3), dtype=np.int64)
+    pieces[:, 0] = np.nonzero(shown)[1] > 0
+    pieces[:, 1] = np.take_along_axis(codes, first, axis=1)[shown] + (2 + len(added))
+    pieces[:, 2] = points + 2
+    every = pa.concat_arrays([pa.array(["", " | ", *added], pa.large_string()), *words.chunks])
+    return _in_rows(every.take(pa.array(pieces.ravel())), 3 * shown.sum(axis=1)).to_pandas()
+
+
+def _in_rows(pieces: Any, counts: IntArray) -> Any:
+    """Run so many texts after another together for each row; null for a row of none."""
+    # The bytes of an array lie one text after the other: together they are joined already.
+    _, ends, text = pieces.buffers()
+    places = np.frombuffer(ends, dtype=np.int64) if ends else np.zeros(1, dtype=np.int64)
+    bounds = places[np.concatenate([[0], np.cumsum(counts)])]
+    known = pa.array(counts > 0)
+    # A bit for each row: whether it holds a text.
+    return pa.LargeStringArray.from_buffers(
+        len(counts), pa.py_buffer(bounds), text, known.buffers()[1]
+    )

@@ -60,6 +60,7 @@ _PARTS: dict[str, Any] = {
     "catalogue": ActionCatalogue,
     "policy": Policy,
     "outside": OutsideCalibration,
+    "stages": LifecycleStages,
     "costs": CostToServe,
     "table_model": LabelledModel,
 }
@@ -71,6 +72,7 @@ _SEGMENTS: dict[str, Any] = {
     "TasteSegment": TasteSegments,
 }
 _TRANSIENT = "at_stored_prices"
+_LATER = ("reference", "stages")  # not in bundles of before version 0.4
 
 
 def standard_predictors(
@@ -156,7 +158,7 @@ def standard_predictors(
             counts,
         ),
         ChurnRisk(churn, horizon, outside, reference),
-        Loyalty(loyalty, loyalty_window, horizon),
+        Loyalty(loyalty, loyalty_window, horizon, lifecycle),
         *loyalty_detail,
         Profit(margin, value_horizon, costs),
         Tiers(tiers, PROFIT if tiers_by == "profit" else NET_VALUE),
@@ -293,7 +295,7 @@ def predictor_to_dict(predictor: Predictor) -> dict[str, Any]:
     """Return class name and parts of a predictor as plain JSON values."""
     stored: dict[str, Any] = {"class": type(predictor).__name__}
     for name, part in vars(predictor).items():
-        if name != _TRANSIENT and not (name == "reference" and part is None):
+        if name != _TRANSIENT and not (name in _LATER and part is None):
             stored[name] = part.to_dict() if hasattr(part, "to_dict") else _plain(part)
     return stored
 

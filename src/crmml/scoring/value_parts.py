@@ -83,6 +83,10 @@ class TierMove:
         Lifetime value if the customer bought once more, for the expected amount, in the last
         period before the cutoff; None where it cannot be said.
     tier_if_bought_now : str or None
+    by : str
+        Column of the scores that the tiers cut.
+    worth : float
+        What the customer has in it.
     """
 
     tier: str
@@ -94,6 +98,8 @@ class TierMove:
     to_floor: float | None
     if_bought_now: float | None
     tier_if_bought_now: str | None
+    by: str
+    worth: float
 
 
 def value_parts(
@@ -149,26 +155,49 @@ def tier_move(
     snapshot : Snapshot
         Of the one customer.
     """
-    tiers, tier, worth = cut.segments, str(row["value_tier"]), float(row[cut.by])
-    place = TIERS.index(tier)
-    cuts = tiers.cut_points_
-    above = cuts[place - 1] if place > 0 else None
-    floor = cuts[place] if place < len(cuts) else None
-    missing = None if above is None else max(above - worth, 0.0)
+    tiers, worth = cut.segments, float(row[cut.by])
+    place = place_in_tier(cut, str(row["value_tier"]), worth)
     expected = value.probability_alive * value.purchases_if_alive * value.discounting
     ahead = cut.by != PROFIT
     then = _if_bought_now(ltv, snapshot, value) if ahead else None
     then = None if then is None else then - (value.clv - worth)
+    return replace(
+        place,
+        in_purchases=_over(place.missing, value.per_purchase) if ahead else None,
+        in_spend=_over(place.missing, expected * value.margin) if ahead else None,
+        if_bought_now=then,
+        tier_if_bought_now=None if then is None else str(tiers.assign(pd.Series([then])).iloc[0]),
+    )
+
+
+def place_in_tier(cut: Tiers, tier: str, worth: float) -> TierMove:
+    """Say how far the next and the lower tier are, in money alone.
+
+    Parameters
+    ----------
+    cut : Tiers
+        With the stored cut points.
+    tier : str
+        As served.
+    worth : float
+        The value that is cut, currency.
+    """
+    place, cuts = TIERS.index(tier), cut.segments.cut_points_
+    # A negative value is in E whatever the cut points say.
+    above = max(cuts[place - 1], 0.0) if place == len(cuts) else cuts[place - 1] if place else None
+    floor = max(cuts[place], 0.0) if place < len(cuts) else None
     return TierMove(
         tier=tier,
         cut_point=above,
-        missing=missing,
-        in_purchases=_over(missing, value.per_purchase) if ahead else None,
-        in_spend=_over(missing, expected * value.margin) if ahead else None,
+        missing=None if above is None else max(above - worth, 0.0),
+        in_purchases=None,
+        in_spend=None,
         floor=floor,
         to_floor=None if floor is None else worth - floor,
-        if_bought_now=then,
-        tier_if_bought_now=None if then is None else str(tiers.assign(pd.Series([then])).iloc[0]),
+        if_bought_now=None,
+        tier_if_bought_now=None,
+        by=cut.by,
+        worth=worth,
     )
 
 

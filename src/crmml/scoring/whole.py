@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from crmml.actions.allocation import Allocation
+from crmml.scoring.predictors import Moment, Predictor, predict_columns
 from crmml.scoring.scorer import Scores
 
 
@@ -45,6 +46,22 @@ class WholeScores:
         yield self.scores.table
 
     def gather(self, names: Sequence[str]) -> dict[str, pd.Series[Any]]:
-        """Return those of some columns that there are."""
-        table = self.scores.table
-        return {name: table[name] for name in names if name in table}
+        """Return those of some predicted columns that there are, also of those not served."""
+        table = self.scores.table.set_index("customer_id")
+        known = {name: table[name] for name in names if name in table}
+        again = self._predict([name for name in names if name not in table])
+        return known | {name: column.reindex(table.index) for name, column in again.items()}
+
+    def _predict(self, names: Sequence[str]) -> dict[str, pd.Series[Any]]:
+        """Predict once more what the scores do not keep, such as what actions rest on."""
+        origin, wanted = self.scores.origin, set(names)
+        if origin is None or not wanted:
+            return {}
+        asked: list[Predictor] = []
+        left = list(origin.predictors)
+        while more := [p for p in left if wanted & {output.name for output in p.outputs}]:
+            asked += more
+            left = [p for p in left if p not in more]
+            wanted |= {name for p in more for name in p.reads | p.optional}
+        found = predict_columns(asked, Moment(origin.tables, self.scores.base))
+        return {name: found[name] for name in names if name in found}

@@ -11,6 +11,7 @@ import pandas as pd
 from crmml._typing import Duration
 from crmml.actions.catalogue import NO_ACTION
 from crmml.actions.recommendation import REASONS
+from crmml.scoring.profit import PROFIT
 
 if TYPE_CHECKING:
     from crmml.models.purchase.next_purchase import NextPurchase
@@ -46,6 +47,13 @@ _WORDS: Mapping[str, str] = {
 """Reason code to a sentence with figures; where one is not known, and for other codes, the general
 sentence of :data:`crmml.actions.recommendation.REASONS` stands."""
 
+_CONTRACT_WORDS: Mapping[str, str] = {
+    **_WORDS,
+    "likely_to_leave": "Without an action the contract is more likely to end in the next "
+    "{horizon} ({churn:.0%}) than not.",
+    "at_risk": "The customer may leave: with {churn:.0%} the contract ends in the next {horizon}.",
+}
+
 LOST: Mapping[str, str] = {
     "gain": "it is expected to bring less",
     "budget": "the budget brings more with other customers",
@@ -78,7 +86,10 @@ class Reason:
 
 
 def reasons_of(
-    row: pd.Series[Any], purchases: pd.DataFrame, runner_up: RunnerUp | None, horizon: str
+    row: pd.Series[Any],
+    purchases: pd.DataFrame | None,
+    runner_up: RunnerUp | None,
+    horizon: str,
 ) -> tuple[Reason, ...]:
     """Write the reasons of a scored row as sentences with its figures.
 
@@ -86,13 +97,12 @@ def reasons_of(
     ----------
     row : Series
         Of the scores.
-    purchases : DataFrame
-        ``date`` and ``purchase``.
+    purchases : DataFrame or None
+        ``date`` and ``purchase``; None for a base of contracts.
     runner_up : RunnerUp or None
     horizon : str
         Of the outcome window.
     """
-    bought = purchases.loc[purchases["purchase"], "date"]
     cost = _number(row, "expected_cost")
     gain = _number(row, "expected_net_gain")
     figures = {
@@ -100,9 +110,7 @@ def reasons_of(
         "churn": _number(row, "churn_probability"),
         "alive": _number(row, "probability_alive"),
         "expected": _number(row, "expected_purchases"),
-        "silent": (pd.Timestamp(row["cutoff"]).normalize() - bought.iloc[-1].normalize()).days,
-        "purchases": len(bought),
-        "s": "" if len(bought) == 1 else "s",
+        **({} if purchases is None else _counted(row, purchases)),
         "tier": row.get("value_tier"),
         "gain": gain,
         "cost": cost,
@@ -114,16 +122,27 @@ def reasons_of(
         "second_net": None if runner_up is None else runner_up.net_gain,
     }
     known = {name: value for name, value in figures.items() if value is not None}
+    words = _CONTRACT_WORDS if purchases is None else _WORDS
     found = []
     for column, speaks_for in (("reasons_for", True), ("reasons_against", False)):
         for code in filter(None, _text(row, column).split(",")):
-            found.append(Reason(code, speaks_for, _sentence(code, known)))
+            found.append(Reason(code, speaks_for, _sentence(code, known, words)))
     return tuple(found)
 
 
-def _sentence(code: str, known: Mapping[str, Any]) -> str:
+def _counted(row: pd.Series[Any], purchases: pd.DataFrame) -> dict[str, Any]:
+    bought = purchases.loc[purchases["purchase"], "date"]
+    silent = pd.Timestamp(row["cutoff"]).normalize() - bought.iloc[-1].normalize()
+    return {
+        "silent": silent.days,
+        "purchases": len(bought),
+        "s": "" if len(bought) == 1 else "s",
+    }
+
+
+def _sentence(code: str, known: Mapping[str, Any], words: Mapping[str, str]) -> str:
     try:
-        return _WORDS[code].format_map(known)
+        return words[code].format_map(known)
     except KeyError:
         return REASONS.get(code, code)
 
@@ -162,21 +181,47 @@ def write_sections(found: Any) -> dict[str, list[str]]:
         Of :mod:`crmml.scoring.explanation`.
     """
     money = f" {found.currency}" if found.currency else ""
-    sections = {
+    return {
         "History": _history(found, money),
         "Next purchase": _next(found.next_purchase),
         "Churn": _churn(found.served),
         "Lifetime value": _absent(found, "value") or _value(found.value, money),
         "Tier": _absent(found, "tier") or _tier(found.tier, found.value, money),
+        **_decision(found, money),
+    }
+
+
+def write_contract_sections(found: Any) -> dict[str, list[str]]:
+    """Say what an explanation of a contract holds in sentences, by heading.
+
+    Parameters
+    ----------
+    found : ContractExplanation
+        Of :mod:`crmml.scoring.contract_explanation`.
+    """
+    money = f" {found.currency}" if found.currency else ""
+    tier = _absent(found, "tier") or [f"{found.tier.tier}.", *_next_tier(found.tier, money)]
+    return {
+        "Contract": _terms(found, money),
+        "Ahead": _chances(found),
+        "What if": _otherwise(found),
+        "Lifetime value": _absent(found, "value") or _fees(found, money),
+        "Tier": tier,
+        **_decision(found, money),
+    }
+
+
+def _decision(found: Any, money: str) -> dict[str, list[str]]:
+    second = []
+    if "recommendation" not in found.missing:
+        second = _absent(found, "runner_up") or _second(found.runner_up, money)
+    return {
         "Recommendation": _absent(found, "recommendation") or _advice(found, money),
-        "Runner-up": [],
+        "Runner-up": second,
         "Reasons": [reason.text for reason in found.reasons if reason.speaks_for],
         "But": [reason.text for reason in found.reasons if not reason.speaks_for],
         "Notes": [f"{note[0].upper()}{note[1:]}." for note in (*found.notes, found.basis)],
     }
-    if "recommendation" not in found.missing:
-        sections["Runner-up"] = _absent(found, "runner_up") or _second(found.runner_up, money)
-    return sections
 
 
 def _absent(found: Any, part: str) -> list[str]:
@@ -246,25 +291,40 @@ def _value(value: ValueParts | None, money: str) -> list[str]:
 def _tier(tier: TierMove | None, value: ValueParts | None, money: str) -> list[str]:
     if tier is None or value is None:
         return []
-    said = [f"{tier.tier}."]
-    if tier.cut_point is not None and tier.missing is not None:
-        ways = []
-        if tier.in_purchases is not None:
-            ways.append(f"{_few(tier.in_purchases)} more expected purchases")
-        if tier.in_spend is not None:
-            ways.append(f"{_few(tier.in_spend)} more per purchase")
-        told = f", as {' or '.join(ways)} in {spell(value.horizon)}" if ways else ""
-        said.append(
-            f"The next tier begins at {tier.cut_point:,.2f}{money}: {tier.missing:,.2f} more{told}."
-        )
-    if tier.floor is not None and tier.to_floor is not None:
-        said.append(f"Tier {tier.tier} begins at {tier.floor:,.2f}, {tier.to_floor:,.2f} below.")
+    ways = []
+    if tier.in_purchases is not None:
+        ways.append(f"{_few(tier.in_purchases)} more expected purchases")
+    if tier.in_spend is not None:
+        ways.append(f"{_few(tier.in_spend)} more per purchase")
+    told = f", as {' or '.join(ways)} in {spell(value.horizon)}" if ways else ""
+    said = [f"{tier.tier}{_worth(tier, value, money)}.", *_next_tier(tier, money, told)]
     if tier.if_bought_now is not None:
         said.append(
             f"A purchase now, of the expected amount, would make it {tier.if_bought_now:,.2f}: "
             f"tier {tier.tier_if_bought_now}."
         )
     return said
+
+
+def _next_tier(tier: TierMove, money: str, ways: str = "") -> list[str]:
+    """Say where the next and the own tier begin."""
+    said = []
+    if tier.cut_point is not None and tier.missing is not None:
+        said.append(
+            f"The next tier begins at {tier.cut_point:,.2f}{money}: {tier.missing:,.2f} more{ways}."
+        )
+    if tier.floor is not None and tier.to_floor is not None:
+        said.append(f"Tier {tier.tier} begins at {tier.floor:,.2f}, {tier.to_floor:,.2f} below.")
+    return said
+
+
+def _worth(tier: TierMove, value: ValueParts, money: str) -> str:
+    """Say what a tier is cut by, where that is not the lifetime value just told."""
+    if tier.by == PROFIT:
+        return f", by a profit to date of {tier.worth:,.2f}{money}"
+    net = f"{tier.worth:,.2f}"
+    same = net == f"{value.clv:,.2f}"
+    return "" if same else f", by {net}{money}, which is lifetime value less the cost to serve"
 
 
 def _few(number: float) -> str:
@@ -295,4 +355,65 @@ def _second(second: RunnerUp | None, money: str) -> list[str]:
     return [
         f"{second.action}: expected net gain {second.net_gain:,.2f}{money} for {second.cost:,.2f}; "
         f"not chosen, as {LOST[second.lost_by]}."
+    ]
+
+
+# -- contracts -----------------------------------------------------------------------------------
+
+
+def _terms(found: Any, money: str) -> list[str]:
+    terms = found.terms
+    since, last = terms["started_at"].iloc[0], terms.iloc[-1]
+    what = f"'{last['plan']}'" if pd.notna(last.get("plan")) else "a contract"
+    fee = f" for {float(last['fee']):,.2f}{money} a period" if pd.notna(last.get("fee")) else ""
+    said = [f"Under contract since {last['started_at'].date()}: {what}{fee}."]
+    if len(terms) > 1:
+        said.append(f"{len(terms):,} contract periods since {since.date()}.")
+    return said
+
+
+def _chances(found: Any) -> list[str]:
+    row: Mapping[str, Any] = found.served
+    ends = float(row["churn_probability"])
+    said = [f"The contract ends in the next {spell(found.horizon)}: {ends:.1%}."]
+    prefix = "contract_end_"
+    causes = {name[len(prefix) :]: row[name] for name in row if name.startswith(prefix)}
+    told = [f"{cause} {float(p):.1%}" for cause, p in causes.items() if pd.notna(p)]
+    if told:
+        said.append(f"Of that: {', '.join(told)}.")
+    days, last = float(row["contract_days"]), found.ahead.iloc[-1]
+    said.append(
+        f"Expected time under contract in the next {spell(found.value_horizon)}: {days:,.0f} days; "
+        f"still active on {last['date'].date()}: {last['probability_active']:.0%}."
+    )
+    return said
+
+
+def _otherwise(found: Any) -> list[str]:
+    if found.what_if.empty:
+        return ["The model of contracts reads nothing but their age."]
+    own = float(found.served["churn_probability"])
+    # what moves the chance most comes first
+    moved = (found.what_if["churn_probability"] - own).abs().sort_values(kind="stable")
+    rows = found.what_if.loc[moved.index[::-1][:_MOST_WHAT_IF]]
+    return [
+        f"With {str(row.covariate).removeprefix('customer_')} {_short(row.other)} in place of "
+        f"{_short(row.own)} it would be {row.churn_probability:.1%}."
+        for row in rows.itertuples()
+    ]
+
+
+_MOST_WHAT_IF = 4
+
+
+def _short(value: Any) -> str:
+    return f"{float(value):,.3g}" if isinstance(value, (int, float)) else f"'{value}'"
+
+
+def _fees(found: Any, money: str) -> list[str]:
+    row: Mapping[str, Any] = found.served
+    value, low, high = (float(row[name]) for name in ("clv", "clv_lower", "clv_upper"))
+    return [
+        f"{value:,.2f}{money} in {spell(found.value_horizon)}, the discounted margin of the "
+        f"fees to come (80 %: {low:,.2f} to {high:,.2f})."
     ]

@@ -222,6 +222,7 @@ def finish_bundle(
     notes: Sequence[Note],
     scores: Scores,
     tables: Tables,
+    drivers: pd.DataFrame | None = None,
 ) -> ScoringBundle:
     """Store the shadow prices, and write what a reader of the folder wants to know.
 
@@ -237,8 +238,12 @@ def finish_bundle(
         The customers at the training's cutoff, scored by the bundle.
     tables : Tables
         The validated data.
+    drivers : DataFrame, optional
+        From :func:`crmml.scoring.churn_reasons.family_importance`.
     """
+    known = {} if drivers is None else drivers.T.to_dict("list")
     manifest = bundle.manifest.changed(
+        churn_drivers={str(name): tuple(value) for name, value in known.items()},
         metrics={name: value for name, value in served.items() if np.isfinite(value).all()},
         notes=tuple(notes),
         absent=scores.absent,

@@ -17,7 +17,7 @@ from crmml.training.served import PREFIX, Served, worst_group
 
 
 def churn_notes(served: Served, churn: ChurnSelection) -> list[Note]:
-    """Say what the ranking earns, how its level was settled and which group is told worst.
+    """Say what the ranking earns, how its level was settled and which group is least calibrated.
 
     Parameters
     ----------

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,7 +33,11 @@ from crmml.training.backtest import Backtest, run_backtest
 from crmml.training.bundling import finish_bundle, read_catalogue
 from crmml.training.candidates import find_competitors, make_candidate
 from crmml.training.churn_notes import churn_notes, leak_notes
-from crmml.training.contract_pipeline import ContractTraining, train_contracts
+from crmml.training.contract_pipeline import (
+    ContractTraining,
+    find_contract_gates,
+    train_contracts,
+)
 from crmml.training.contracts import ContractChoice, add_contracts, fit_contracts
 from crmml.training.evaluate import DECIDED_BY, Announce
 from crmml.training.fit import fit_bundle
@@ -117,13 +120,16 @@ class TrainingResult(Result):
         table.loc[alone, ["lower", "upper"]] = np.nan
         return table.rename_axis("metric")
 
-    @cached_property
+    @property
     def churn_importance(self) -> pd.DataFrame:
         """How much each family of features moves churn, with 95 % intervals.
 
         See :func:`crmml.scoring.churn_reasons.family_importance`.
         """
-        return family_importance(self.scores.churn_parts(), seed=self.config.seed)
+        drivers, names = self.bundle.manifest.churn_drivers, ["importance", "lower", "upper"]
+        found = pd.DataFrame.from_dict(dict(drivers), orient="index", columns=names)
+        order = found.sort_values("importance", ascending=False, kind="stable")
+        return order.rename_axis("family")
 
     def _card(self) -> Card:
         asked = [note for note in self.notes if note.severity != "info"]
@@ -231,6 +237,8 @@ def _train_log(settings: Config, tables: Tables, say: Announce) -> TrainingResul
     say("scoring")
     scores = score(bundle, tables, plan.cutoff, snapshot=plan.newest, keep_counts=True)
     gates = find_gates(served, fitted.churn, backtest.chosen)
+    if contracts.backtest is not None:  # they may serve the best rule, but must be true
+        gates += find_contract_gates(contracts.backtest)[1:]
     counted = is_counted(bundle.manifest)
     told = [
         *_judged_by(plan, judging),
@@ -242,8 +250,9 @@ def _train_log(settings: Config, tables: Tables, say: Announce) -> TrainingResul
         *([] if served.upgrades is None else [upgrade_note(served.upgrades)]),
     ]
     notes = gather_notes(backtest, told, scores)
+    drivers = family_importance(scores.churn_parts(), seed=settings.seed)
     return TrainingResult(
-        bundle=finish_bundle(bundle, figures, notes, scores, tables),
+        bundle=finish_bundle(bundle, figures, notes, scores, tables, drivers),
         scores=scores,
         tables=tables,
         backtest=backtest,

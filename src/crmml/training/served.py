@@ -377,7 +377,7 @@ def worst_group(table: pd.DataFrame) -> str:
     ...     {"customers": [90, 60], "probability": [0.4, 0.5], "happened": [0.4, 0.7],
     ...      "low": [0.3, 0.6], "high": [0.5, 0.8], "met": [True, True]}, ["all", "tier A"])
     >>> worst_group(predictions)
-    'churn is told worst in tier A: said 50.0%, happened to 70.0% of 60 customers, beyond chance'
+    'churn is least calibrated in tier A: predicted 50.0%, happened to 70.0% of 60, beyond chance'
     """
     parts = table.drop(index="all", errors="ignore")
     if parts.empty:
@@ -387,8 +387,8 @@ def worst_group(table: pd.DataFrame) -> str:
     name = str((gap[beyond] if beyond.any() else gap).idxmax())
     row = parts.loc[[name]].iloc[0]
     return (
-        f"churn is told worst in {name}: said {row['probability']:.1%}, happened to "
-        f"{row['happened']:.1%} of {int(row['customers']):,} customers, "
+        f"churn is least calibrated in {name}: predicted {row['probability']:.1%}, happened to "
+        f"{row['happened']:.1%} of {int(row['customers']):,}, "
         f"{'beyond' if beyond.any() else 'within'} chance"
     )
 

@@ -45,6 +45,8 @@ ROLES: Mapping[str, Role] = {
     "actions.catalogue": "honoured",
     "actions.budget": "honoured",
     "actions.capacities": "honoured",
+    "report.targets": "no_part",
+    "report.assessment": "no_part",
     "tracking.uri": "honoured",
     "tracking.experiment": "no_part",
 }

@@ -57,7 +57,9 @@ def test_parameters_come_back_from_truncated_contracts():
     from crmml._typing import Duration
 
     now = pd.Timestamp("2024-01-01")
-    model = BetaDiscreteWeibullModel().fit(PersonPeriods(frame, Duration(30, "day"), now, now, 0))
+    model = BetaDiscreteWeibullModel().fit(
+        PersonPeriods(frame, Duration(30, "day"), now, now, now, 0)
+    )
     for name, value in zip(hazard.NAMES, (alpha, beta, c), strict=True):
         assert model.params_[name] == pytest.approx(value, abs=4 * model.standard_errors_[name])
 
@@ -68,9 +70,13 @@ def test_the_hazard_is_chosen_where_features_matter(n):
     assert found.chosen.startswith("hazard")
     assert found.grades[found.chosen] in "ABC"
     assert len(found.cutoffs) == 3
+    earned = found.table["value"].unstack("metric")
+    assert (earned["own_value_profit"] > 0).all()
+    assert 0.9 * earned.loc[found.chosen, "empc"] > earned.loc["beta_discrete_weibull", "empc"]
+    assert found.profit["own_value_profit"].max() > 0
     near = found.causes.loc[found.chosen]
     np.testing.assert_allclose(
-        near["said"], near["happened"], atol=float(4 * np.sqrt(near["happened"].max()))
+        near["predicted"], near["happened"], atol=float(4 * np.sqrt(near["happened"].max()))
     )
 
 

@@ -59,6 +59,6 @@ def test_a_model_is_moved_only_where_moving_it_helped_in_the_newest_window(cdnow
     level = chosen.level
     assert level is not None
     assert (level.offset != 0) == (level.saved > 0)
-    nearer = abs(level.moved - level.happened) < abs(level.said - level.happened)
+    nearer = abs(level.moved - level.happened) < abs(level.predicted - level.happened)
     assert nearer == (level.saved > 0)
     assert "needed" in str(level)

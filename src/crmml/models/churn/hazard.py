@@ -277,7 +277,7 @@ class HazardModel(ContractModel):
 
 
 def _is_late(periods: PersonPeriods, calibration: str | Duration) -> Any:
-    split = periods.until - length_of(calibration)
+    split = periods.settled - length_of(calibration)
     return (periods.frame["starts_at"] + length_of(periods.period) > split).to_numpy()
 
 

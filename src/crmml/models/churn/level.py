@@ -53,7 +53,7 @@ class LevelForecast:
     ----------
     surprises : tuple of float
         By how much the log-odds of churn of each window after the first were higher than a
-        regression on the window before it said, oldest first.
+        regression on the window before it predicted, oldest first.
     forecast : float
         What that suggests for the next window.
     saved : float
@@ -96,7 +96,7 @@ class LevelHistory:
     ----------
     cutoffs : tuple of Timestamp
         Of the windows, oldest first; none overlaps the one before.
-    said, churned : tuple of ndarray
+    predicted, churned : tuple of ndarray
         Log-odds by the regression on the window before, and outcomes, of the candidates of each
         window but the first.
     newest : tuple of ndarray
@@ -108,7 +108,7 @@ class LevelHistory:
     """
 
     cutoffs: tuple[pd.Timestamp, ...]
-    said: tuple[FloatArray, ...]
+    predicted: tuple[FloatArray, ...]
     churned: tuple[FloatArray, ...]
     newest: tuple[FloatArray, FloatArray]
     columns: Callable[[Snapshot], FloatArray]
@@ -149,7 +149,7 @@ class LevelHistory:
             parts.append((columns(some.snapshot), labels(some)))
         return cls(
             cutoffs=tuple(part.window.cutoff for part in chain),
-            said=tuple(_say(*old, new) for old, (new, _) in pairwise(parts)),
+            predicted=tuple(_say(*old, new) for old, (new, _) in pairwise(parts)),
             churned=tuple(y for _, y in parts[1:]),
             newest=parts[-1],
             columns=columns,
@@ -168,7 +168,7 @@ class LevelHistory:
         return replace(
             self,
             cutoffs=self.cutoffs[:keep],
-            said=self.said[:most],
+            predicted=self.predicted[:most],
             churned=self.churned[:most],
         )
 
@@ -180,17 +180,17 @@ class LevelHistory:
         cutoff : Timestamp
             After all windows.
         """
-        surprises = [_surprise(z, y) for z, y in zip(self.said, self.churned, strict=True)]
+        surprises = [_surprise(z, y) for z, y in zip(self.predicted, self.churned, strict=True)]
         noise = [1.0 / (1.0 + len(y) * y.mean() * (1.0 - y.mean())) for y in self.churned]
         noise = [*noise[:1], *noise]  # of the first window only what it says of the next is kept
         dates = [*self.cutoffs[1:], cutoff]
         saved, n = 0.0, 0
         for i in range(1, len(surprises)):
             offset = _expect(surprises[:i], noise[: i + 1], self._same_season(dates[: i + 1]))
-            saved += _loss(self.said[i], self.churned[i]) - _loss(
-                self.said[i] + offset, self.churned[i]
+            saved += _loss(self.predicted[i], self.churned[i]) - _loss(
+                self.predicted[i] + offset, self.churned[i]
             )
-            n += len(self.said[i])
+            n += len(self.predicted[i])
         return LevelForecast(
             tuple(round(one, 9) for one in surprises),
             round(_expect(surprises, noise, self._same_season(dates)), 9),
@@ -251,7 +251,7 @@ class LevelChoice:
     ----------
     drift : LevelForecast
         Of the window that is served.
-    said, moved, happened : float
+    predicted, moved, happened : float
         Mean probability of the model in the newest closed window, that after it was moved to the
         level foreseen for that window, and the share that churned.
     saved : float
@@ -261,7 +261,7 @@ class LevelChoice:
     """
 
     drift: LevelForecast
-    said: float
+    predicted: float
     moved: float
     happened: float
     saved: float
@@ -273,8 +273,9 @@ class LevelChoice:
             f"all are moved by {self.offset:+.2f} in log-odds" if self.offset else "none is moved"
         )
         return (
-            f"in the newest window the mean probability was {self.said:.1%}, moved to the level "
-            f"foreseen {self.moved:.1%}, and {self.happened:.1%} happened: {does}; {self.drift}"
+            f"in the newest window the mean probability was {self.predicted:.1%}, moved to the "
+            f"level foreseen {self.moved:.1%}, and {self.happened:.1%} happened: {does}; "
+            f"{self.drift}"
         )
 
 
@@ -303,7 +304,7 @@ def settle_level(
     z = _log_odds(before.churn_probability(some).to_numpy(dtype=np.float64))
     y = levels.churned[-1]
     back = levels.before(1).forecast(test.window.cutoff)
-    moved = z + _shift(z, float(expit(levels.said[-1] + back.offset).mean()))
+    moved = z + _shift(z, float(expit(levels.predicted[-1] + back.offset).mean()))
     saved = (_loss(z, y) - _loss(moved, y)) / max(len(y), 1)
     offset, drift = 0.0, levels.forecast(test.window.closes)
     if snapshot is not None and saved > 0:
@@ -311,8 +312,8 @@ def settle_level(
         now = _log_odds(model.churn_probability(some).to_numpy(dtype=np.float64))
         offset = round(_shift(now, float(expit(levels.ahead(some) + drift.offset).mean())), 9)
         _move(model, offset)
-    said, after = (float(expit(at).mean()) for at in (z, moved))
-    return LevelChoice(drift, said, after, float(y.mean()), saved, offset)
+    predicted, after = (float(expit(at).mean()) for at in (z, moved))
+    return LevelChoice(drift, predicted, after, float(y.mean()), saved, offset)
 
 
 def _move(model: Any, offset: float) -> None:

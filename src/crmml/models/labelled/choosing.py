@@ -202,15 +202,15 @@ def fit_labelled(
     means = {name: np.mean([one[name] for one in outside], axis=0) for name in tuned}
     share = find_share(means[AdditiveLearner.name], means[TreeLearner.name], y)
     raw = [_averaged(one, share) for one in outside]
-    said = [
+    predicted = [
         {name: _calibrated(score, y, fold) for name, score in one.items()}
         for one, fold in zip(raw, folds[1:], strict=True)
     ]
     best = [_single_columns(encoding, texts, y, fold, [ranked[0]]) for fold in folds[1:]]
     few = _few_columns(encoding, texts, y, folds[1], ranked[:FEW_COLUMNS])
     announce("judging")
-    parts = _replicated(said, [alone[ranked[0]] for alone in best], y, keys, n_boot, seed)
-    judgement = _judge(Replicates.mean(parts), said, y, ranked[0], few, economics)
+    parts = _replicated(predicted, [alone[ranked[0]] for alone in best], y, keys, n_boot, seed)
+    judgement = _judge(Replicates.mean(parts), predicted, y, ranked[0], few, economics)
     chosen = judgement.chosen
     model = LabelledModel(
         chosen,
@@ -220,13 +220,13 @@ def fit_labelled(
         _bands(judgement),
         economics.threshold,
         len(y),
-        -len(y) * float(np.mean([classification.log_loss(y, one[chosen]) for one in said])),
+        -len(y) * float(np.mean([classification.log_loss(y, one[chosen]) for one in predicted])),
     )
     return LabelledFit(model, judgement, findings)
 
 
 def _replicated(
-    said: list[dict[str, FloatArray]],
+    predicted: list[dict[str, FloatArray]],
     best: list[FloatArray],
     y: FloatArray,
     keys: Any,
@@ -243,7 +243,7 @@ def _replicated(
             n_replicates=n_boot,
             seed=seed,
         )
-        for one, alone in zip(said, best, strict=True)
+        for one, alone in zip(predicted, best, strict=True)
     ]
 
 
@@ -383,13 +383,13 @@ def _single_columns(
             group = pd.Series(np.where(np.isnan(values), -1, place).astype(str))
         else:
             group = texts[rule.name].fillna("").reset_index(drop=True)
-        said = np.empty(len(y))
+        predicted = np.empty(len(y))
         for k in range(FOLDS):
             inside = fold != k
             by = pd.Series(y[inside]).groupby(group[inside].to_numpy()).agg(["sum", "size"])
             share = (by["sum"] + 5 * encoding.base_rate) / (by["size"] + 5)
-            said[~inside] = group[~inside].map(share).fillna(encoding.base_rate).to_numpy()
-        found[rule.name] = said
+            predicted[~inside] = group[~inside].map(share).fillna(encoding.base_rate).to_numpy()
+        found[rule.name] = predicted
     return found
 
 
@@ -399,16 +399,16 @@ def _few_columns(
     rules = tuple(rule for rule in encoding.rules if rule.name in names)
     small = TableEncoding(rules, {}, encoding.base_rate)
     X = small.matrix_for_fit(texts, y, fold)
-    said, learner = np.empty(len(y)), LogisticLearner()
+    predicted, learner = np.empty(len(y)), LogisticLearner()
     for one in range(FOLDS):
         inside = fold != one
-        said[~inside] = learner.fit(X[inside], y[inside], 0.1).score(X[~inside])
-    return float(classification.auc(y, said))
+        predicted[~inside] = learner.fit(X[inside], y[inside], 0.1).score(X[~inside])
+    return float(classification.auc(y, predicted))
 
 
 def _judge(
     replicates: Replicates,
-    said: list[dict[str, FloatArray]],
+    predicted: list[dict[str, FloatArray]],
     y: FloatArray,
     column: str,
     few_auc: float,
@@ -426,7 +426,7 @@ def _judge(
         if name == best or against["difference_lower"].loc[(name, "log_loss")] <= 0
     )
     bounds = table.loc[(chosen, "auc"), ["difference_lower", "difference_upper"]]
-    probability = [one[chosen] for one in said]
+    probability = [one[chosen] for one in predicted]
     metrics: dict[str, Any] = {}
     for metric in ("auc", "log_loss", "brier"):
         row = table.loc[(chosen, metric), ["value", "lower", "upper"]]

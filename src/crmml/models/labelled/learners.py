@@ -176,11 +176,11 @@ class LogisticLearner:
         """Return the inverse penalty that loses least outside."""
 
         def loss(strength: float) -> float:
-            said = np.empty(len(y))
+            predicted = np.empty(len(y))
             for one in np.unique(fold):
                 inside = fold != one
-                said[~inside] = self.fit(X[inside], y[inside], strength).score(X[~inside])
-            return float(log_loss(y, _logistic(said)))
+                predicted[~inside] = self.fit(X[inside], y[inside], strength).score(X[~inside])
+            return float(log_loss(y, _logistic(predicted)))
 
         return min(STRENGTHS, key=loss)
 

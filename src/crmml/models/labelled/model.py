@@ -66,7 +66,7 @@ class LabelledModel:
     learner : Fitted
     line : Line
         Calibration.
-    bands : tuple of (said, low, high)
+    bands : tuple of (predicted, low, high)
         Mean probability of each tenth of the training's customers outside, and the 95 % interval
         of the share to whom it happened.
     threshold : float
@@ -118,14 +118,14 @@ class LabelledModel:
         texts, told = self.encoding.read(rows)
         X = self.encoding.matrix(texts)
         probability = self.line(self.learner.score(X))
-        said, low, high = np.array(self.bands, dtype=np.float64).T
+        predicted, low, high = np.array(self.bands, dtype=np.float64).T
         table = pd.DataFrame(index=rows.index)
         table["churn_probability"] = probability
         table["churn_probability_lower"] = np.minimum(
-            probability, np.interp(probability, said, low)
+            probability, np.interp(probability, predicted, low)
         )
         table["churn_probability_upper"] = np.maximum(
-            probability, np.interp(probability, said, high)
+            probability, np.interp(probability, predicted, high)
         )
         table["churn_basis"] = BASIS
         table["contact_pays"] = probability >= self.threshold

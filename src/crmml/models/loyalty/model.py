@@ -237,8 +237,12 @@ class LoyaltyModel(Estimator):
         now = test.now.frame["loyalty_class"]
         by_matrix = self._fit_matrix(learn).predict_probabilities(now)
         trees = _blend(self._predict(self._grow(learn), test.now), by_matrix)
-        said = {"transition_matrix": by_matrix, "persistence": persistence(now), "trees": trees}
-        return evaluate_loyalty(said, test, n_boot=self.n_boot, seed=self.seed)
+        forecasts = {
+            "transition_matrix": by_matrix,
+            "persistence": persistence(now),
+            "trees": trees,
+        }
+        return evaluate_loyalty(forecasts, test, n_boot=self.n_boot, seed=self.seed)
 
     def _grow(self, pairs: Sequence[Pair]) -> str:
         rows = sum(len(pair.after) for pair in pairs)
