@@ -168,3 +168,9 @@ def test_ends_that_are_announced_have_not_happened():
         assert len(build_contracts(tables)) == still.sum()
     few = tables_of(*BY_HAND)  # too few days with an event to tell
     assert contract_span(few)[1:3] == (pd.Timestamp("2024-03-31"), 0)
+
+
+def test_an_empty_column_of_ends_that_pandas_reads_as_numbers_is_no_end():
+    rows = pd.DataFrame({"customer_id": ["a"], "started_at": ["2024-01-01"], "ended_at": [None]})
+    tables = open_tables({"subscriptions": rows.astype({"ended_at": "float64"})})
+    assert len(build_contracts(tables, "2024-05-01")) == 1

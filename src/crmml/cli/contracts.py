@@ -61,7 +61,7 @@ def show_contract_backtest(found: ContractBacktest) -> None:
     of = found.table["value"].xs(found.chosen, level="candidate")
     display.say(
         f"Expected maximum profit of {found.chosen}: {of['empc']:,.2f} per customer by contacting "
-        f"{of['empc_share']:.0%} of them, published defaults (of every model: leaderboard.csv)"
+        f"{of['empc_share']:.0%} of them, by the published defaults"
     )
     if found.chosen in found.causes.index.get_level_values("candidate"):
         told = found.causes.xs(found.chosen, level="candidate")

@@ -169,7 +169,7 @@ def scorecard(
     for name, why in card.missing.items():
         lacking.setdefault(why, []).append(w.text(f"kpi_{name}"))
     missing = [
-        w.text("of_what", what=w.listed(names), why=w.told(why)) for why, names in lacking.items()
+        w.text("of_needs", what=w.listed(names), why=w.told(why)) for why, names in lacking.items()
     ]
     if isinstance(channels, Grid):
         grids.append(channels)
@@ -212,8 +212,11 @@ def _unit(kpi: Kpi, w: Language) -> str:
     return w.text(f"unit_{kpi.unit}")
 
 
-def _arrowed(change: float, kpi: Kpi, w: Language) -> str:
-    write = w.points if kpi.unit == "share" else writer(kpi, w)
+def _arrowed(change: float, kpi: Kpi, w: Language, *, short: bool = False) -> str:
+    """Write a change, of a share in points; shortly without that word."""
+    write = writer(kpi, w)
+    if kpi.unit == "share":
+        write = (lambda value: w.number(100.0 * value, 1)) if short else w.points
     if change != change or change == 0.0:
         return "–"
     return f"{'▲' if change > 0 else '▼'} {write(abs(change))}"
@@ -350,7 +353,7 @@ def _cell(card: Scorecard, kpi: Kpi, group: str, w: Language) -> Cell:
         return Cell("–")
     row: Any = card.table.loc[(kpi.name, group)]
     value, change = float(row["value"]), float(row["change"])
-    changed = _arrowed(change, kpi, w)
+    changed = _arrowed(change, kpi, w, short=True)
     note = "" if changed == "–" else changed
     return Cell(writer(kpi, w)(value), value, tone=_tone(card, kpi, group), note=note)
 

@@ -258,8 +258,18 @@ def actions(of: Reported, w: Language) -> Section:
 def models(of: Reported, w: Language) -> Section:
     """Say in words how good the models were at the newest cutoff whose outcome is known."""
     served = of.summary.get("served", {})
-    if not served:
-        return Section("models", w.text("models_title"), missing=[w.text("no_lists")])
+    said, grids = _judged(served, w) if served else ([], [])
+    missing = [] if served else [w.text("no_lists")]
+    if of.monitored is None:
+        missing.append(w.text("monitor_needs"))
+    else:
+        said += _watched(of.monitored, w)
+        grids.insert(0, _windows(of.monitored, w))
+    return Section("models", w.text("models_title"), said, grids, missing=missing)
+
+
+def _judged(served: dict[str, Any], w: Language) -> tuple[list[str], list[Grid]]:
+    """Say in words what was measured of what is served; all of it stands in a table."""
     known = {
         **{"churn_auc": "auc", "contract_auc": "auc", "churn_mean_error": "mean"},
         **{"spend_bias": "bias", "purchases_bias": "purchases_bias", "pit_80": "coverage"},
@@ -279,13 +289,8 @@ def models(of: Reported, w: Language) -> Section:
         ]
         for name, value in sorted(served.items())
     ]
-    heads = ("figure", "value", "lower", "upper")
-    grid = Grid(w.text("models_grid"), _headings(w, heads), rows, folded=True)
-    if of.monitored is None:
-        needs = [w.text("monitor_needs")]
-        return Section("models", w.text("models_title"), said, [grid], missing=needs)
-    said += _watched(of.monitored, w)
-    return Section("models", w.text("models_title"), said, [_windows(of.monitored, w), grid])
+    heads = _headings(w, ("figure", "value", "lower", "upper"))
+    return said, [Grid(w.text("models_grid"), heads, rows, folded=True)]
 
 
 def _watched(found: dict[str, Any], w: Language) -> list[str]:

@@ -88,7 +88,7 @@ def strategy(of: Reported, w: Language, tables: Tables | None, links: Links | No
         link = w.text("link", source=w.label(row["source"]), target=w.label(row["target"]))
         needs.setdefault(str(row["needs"]), []).append(str(link))
     missing = [
-        w.text("of_what", what=w.listed(names), why=w.told(why)) for why, names in needs.items()
+        w.text("of_needs", what=w.listed(names), why=w.told(why)) for why, names in needs.items()
     ]
     sure = int(known["beyond_chance"].sum())
     said = [w.text("strategy_say", links=w.count(len(known)), sure=w.count(sure))]
