@@ -45,6 +45,9 @@ CDNOW = "data: {transactions: {dataset: cdnow}}\n"
         (CDNOW + "actions: {bugdet: 1}", [], "'actions.bugdet'; did you mean 'budget'"),
         (CDNOW + "outcome: {horizon: 3Y}", [], "outcome.horizon: a duration is"),
         (CDNOW + "outcome: {horizon: 3M}", [], "yaml: outcome.horizon is 3M: months and quarters"),
+        (CDNOW + "cutoff: 01.02.98", [], "cutoff must be a date like .*got '01.02.98'"),
+        (CDNOW, ["cutoff=now"], "cutoff must be a date like .*got 'now'"),
+        (CDNOW, ["cutoff=-1"], "cutoff: Input should be a valid string; got -1"),
         ("data: {transactions: {}}", [], "exactly one of"),
         ("data: {labelled: {path: a.csv, dataset: cdnow}}", [], "data.labelled: give exactly one"),
         ("data: {interactions: {pth: a.csv}}", [], "'data.interactions.pth'; did you mean 'path'"),
@@ -95,3 +98,11 @@ def test_the_schema_for_editors_names_every_key_and_its_meaning():
     assert "description" in budget
     assert set(schema["properties"]) == set(Config.model_fields)
     assert schema["additionalProperties"] is False
+
+
+def test_a_plain_path_stands_for_a_table(tmp_path: Path) -> None:
+    plain, full = (
+        load_config(write(tmp_path, f"data: {{transactions: {given}}}"))
+        for given in ("log.csv", "{path: log.csv}")
+    )
+    assert plain.data == full.data

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+import crmml
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -72,8 +76,31 @@ def test_everything_that_is_imported_is_there(name: str) -> None:
                         importlib.import_module(f"{node.module}.{one.name}")
 
 
-LONG = ("02-lifetime-value.ipynb", "03-churn-and-loyalty.ipynb")
-"""Half a minute each; `make torture` runs them."""
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_what_is_called_takes_the_arguments_that_are_named(name: str) -> None:
+    """The other half of the short form: functions and classes of crmml by their signatures."""
+    known: dict[str, object] = {}
+    called = 0
+    for cell in code_cells(name):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("crmml"):
+                module = importlib.import_module(str(node.module))
+                known |= {one.asname or one.name: getattr(module, one.name) for one in node.names}
+            elif isinstance(node, ast.Call):
+                path = ast.unparse(node.func).split(".")
+                start = crmml if path[0] == "crmml" else known.get(path[0])
+                if start is None or not all(part.isidentifier() for part in path):
+                    continue
+                found = reduce(getattr, path[1:], start)
+                names = [one.arg for one in node.keywords if one.arg is not None]
+                given = [one for one in node.args if not isinstance(one, ast.Starred)]
+                inspect.signature(found).bind_partial(*given, **dict.fromkeys(names))  # type: ignore[arg-type]
+                called += 1
+    assert called >= 5
+
+
+LONG = ("02-lifetime-value.ipynb", "03-churn-and-loyalty.ipynb", "05-management.ipynb")
+"""Up to half a minute each; `make torture` runs them."""
 
 
 @pytest.mark.slow

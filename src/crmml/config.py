@@ -45,6 +45,15 @@ def _dates_as_text(value: Any) -> Any:
     return str(value) if isinstance(value, datetime.date) else value
 
 
+def _moment(text: str | None) -> str | None:
+    """Refuse what is no moment before any data are read."""
+    if text is not None:
+        from crmml.features.windows import read_moment  # with the engine, which most need not
+
+        read_moment(text, "cutoff")
+    return text
+
+
 DurationText = Annotated[str, AfterValidator(_duration)]
 
 
@@ -108,7 +117,7 @@ class TableSource(ReadSettings):
 
 
 class DataSection(_Section):
-    """The input tables."""
+    """The input tables: each a path, or a mapping with ``path`` and how to read it."""
 
     transactions: TableSource | None = None
     customers: TableSource | None = None
@@ -124,6 +133,18 @@ class DataSection(_Section):
     few_repeats: Literal["error", "keep"] = Field(
         "error", description="a log in which hardly any customer bought twice: refuse it or go on"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_paths(cls, given: Any) -> Any:
+        """Read a plain text in the place of a table as its path."""
+        if not isinstance(given, dict):
+            return given
+        names = {schema.name for schema in TABLES}
+        return {
+            name: {"path": value} if name in names and isinstance(value, (str, Path)) else value
+            for name, value in given.items()
+        }
 
     @property
     def tables(self) -> dict[str, TableSource]:
@@ -343,7 +364,7 @@ class Config(_Section):
         "crmml", pattern=r"^[A-Za-z0-9_-]+$", max_length=100, description="name in the registry"
     )
     seed: int = Field(1, ge=0, lt=2**32, description="source of all randomness")
-    cutoff: Annotated[str | None, BeforeValidator(_dates_as_text)] = Field(
+    cutoff: Annotated[str | None, BeforeValidator(_dates_as_text), AfterValidator(_moment)] = Field(
         None, description="train on what lies before this date (default: after the last row)"
     )
     data: DataSection = DataSection()

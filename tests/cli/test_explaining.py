@@ -40,6 +40,13 @@ def test_explain_shows_the_row_that_score_wrote(shop) -> None:
             assert found["served"][name] == row[name]
         assert found["value"]["clv"] == row["clv"]
         assert key not in done.stderr
+    persian = run("explain", "--customer", key, *MODEL, "--transactions", "log.csv", *AT,
+                  "--scores", "out", "--json", "--lang", "fa")  # fmt: skip
+    told = json.loads(persian.stdout)["served"]
+    assert "روز پیش" in f"{told['churn_reasons_for']}{told['churn_reasons_against']}"
+    assert told["clv"] == row["clv"]
+    wrong = run("explain", "--customer", key, *MODEL, "--transactions", "log.csv", "--lang", "xx")
+    assert (wrong.returncode, "en or fa" in wrong.stderr) == (2, True)
 
 
 def test_explain_takes_the_champion_and_a_configuration(cdnow_shelf, command_line) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -78,6 +79,8 @@ def _check_run(folder, said):
     assert {"auc", "purchases_bias", "coverage"} <= set(found.data.metrics)
     files = {file.path for file in client.list_artifacts(run, "tables")}
     assert {"tables/windows.csv", "tables/groups.csv"} <= files
+    page = Path(client.download_artifacts(run, "report/report.html")).read_text(encoding="utf-8")
+    assert "alarms are open" in page
 
 
 def test_a_mistake_is_one_sentence_and_exit_code_2(watched, command_line):

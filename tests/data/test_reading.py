@@ -399,7 +399,7 @@ def test_row_order_and_thread_count_change_nothing(tmp_path):
     assert seen[0][1] == seen[1][1] == seen[2][1]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5)  # each opens a file of many lines
 @given(
     st.lists(
         st.tuples(
@@ -408,7 +408,7 @@ def test_row_order_and_thread_count_change_nothing(tmp_path):
             st.decimals(-(10**9), 10**9, places=2),
         ),
         min_size=1,
-        max_size=8,
+        max_size=40,
     )
 )
 def test_any_text_id_date_and_amount_survive_a_csv_file(tmp_path_factory, lines):

@@ -68,12 +68,21 @@ WORLD = {
 }
 
 
+LOG = {"transactions": WORLD["transactions"]}
+
+
+@pytest.fixture(scope="module")
+def opened() -> Tables:
+    """All seven tables, for all who only read them."""
+    return open_tables(WORLD)
+
+
 def altered(table: str, **columns: object) -> dict[str, pd.DataFrame]:
     return WORLD | {table: WORLD[table].assign(**columns)}
 
 
-def test_all_seven_tables_come_in_with_their_facts() -> None:
-    tables = open_tables(WORLD)
+def test_all_seven_tables_come_in_with_their_facts(opened) -> None:
+    tables = opened
     assert isinstance(tables, Mapping)
     assert list(tables) == [schema.name for schema in TABLES] == list(WORLD)
     assert tables.counts == {name: len(frame) for name, frame in WORLD.items()}
@@ -90,17 +99,22 @@ def test_all_seven_tables_come_in_with_their_facts() -> None:
     assert CUSTOMERS.kind("contactable_email") == "flag"
 
 
-def test_ids_of_every_table_have_the_type_of_the_log() -> None:
-    tables = open_tables(WORLD)
-    for name, table in tables.items():
+def beside_the_log(table: str, **columns: object) -> dict[str, pd.DataFrame]:
+    """Return an altered table and the log alone: the other tables say nothing about it."""
+    return LOG | {table: altered(table, **columns)[table]}
+
+
+def test_ids_of_every_table_have_the_type_of_the_log(opened) -> None:
+    for name, table in opened.items():
         for column in ("customer_id", "referred_customer_id"):
             if column in table.columns:
                 assert str(table[column].type()) == "int64", (name, column)
     text = altered("transactions", customer_id=["a", "b", "b"])
-    ids = open_tables(text)["treatments"].customer_id
+    two = {name: text[name] for name in ("transactions", "treatments")}
+    ids = open_tables(two)["treatments"].customer_id
     assert str(ids.type()) == "string"
     with pytest.raises(DataError, match=r"referred_customer_id.*'interactions'.*1 row .*'seven'"):
-        open_tables(altered("interactions", referred_customer_id=["seven", None]))
+        open_tables(beside_the_log("interactions", referred_customer_id=["seven", None]))
 
 
 def test_tables_cannot_be_changed() -> None:
@@ -130,8 +144,9 @@ def test_what_is_not_there_is_named() -> None:
         open_tables({"orders": WORLD["transactions"]})
     with pytest.raises(ParameterError, match="customers must be given once"):
         open_tables(WORLD, WORLD["customers"])
+    without = WORLD["interactions"].drop(columns="kind")
     with pytest.raises(MissingColumnsError, match=r"'kind'; present.*'interactions'"):
-        open_tables(WORLD | {"interactions": WORLD["interactions"].drop(columns="kind")})
+        open_tables(LOG | {"interactions": without})
 
 
 BROKEN = [
@@ -170,7 +185,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("table", "columns", "policy", "words"), BROKEN)
 def test_rows_that_break_a_rule_of_their_table(table, columns, policy, words) -> None:
-    world = {name: altered(table, **columns)[name] for name in ("transactions", table)}
+    world = beside_the_log(table, **columns)
     first = "'spring'" if table == "schedules" else r"\d"
     with pytest.raises(DataError, match=rf"{words}.*table '{table}'.*\(first: {first}"):
         open_tables(world)
@@ -187,6 +202,7 @@ def test_rows_that_break_a_rule_of_their_table(table, columns, policy, words) ->
 UNREADABLE = [
     ("labelled", {"outcome": [2, 1]}, r"outcome must be 0 or 1.*'labelled'.*1 row .*first: 2\)"),
     ("labelled", {"outcome": [None, 1]}, r"outcome must not be missing.*'labelled'.*first: 1\)"),
+    ("labelled", {"outcome": ["1.0", ""]}, r"outcome must not be missing.*'labelled'.*first: 2\)"),
     ("labelled", {"customer_id": [1, 1]}, r"customer_id must be unique.*'labelled'.*2 rows"),
     ("customers", {"customer_id": [1, None]}, "customer_id must not be missing.*'customers'"),
     ("customers", {"contactable_email": ["yes", "perhaps"]}, r"contactable_email.*'perhaps'"),
@@ -200,7 +216,7 @@ UNREADABLE = [
 @pytest.mark.parametrize(("table", "columns", "words"), UNREADABLE)
 def test_values_that_do_not_fit_are_refused_with_their_place(table, columns, words) -> None:
     with pytest.raises(DataError, match=words):
-        open_tables(altered(table, **columns))
+        open_tables(beside_the_log(table, **columns))
 
 
 PERIODS = pd.DataFrame(
@@ -232,20 +248,20 @@ def test_repeated_periods_are_refused_unless_duplicates_are_dropped() -> None:
 
 def test_no_covariate_is_called_table() -> None:
     with pytest.raises(DataError, match="no further column may be called 'table'"):
-        open_tables(WORLD | {"customers": WORLD["customers"].assign(table=["a", "b"])})
+        open_tables(LOG | {"customers": WORLD["customers"].assign(table=["a", "b"])})
 
 
 def test_a_period_of_the_plan_is_named_once() -> None:
     twice = pd.concat([WORLD["schedules"]] * 2)
     with pytest.raises(DataError, match=r"name and starts_at must be unique together.*2 rows"):
-        open_tables(WORLD | {"schedules": twice})
+        open_tables(LOG | {"schedules": twice})
 
 
 def test_policies_are_counted_in_every_table() -> None:
     touches = pd.concat([WORLD["interactions"], WORLD["interactions"].assign(customer_id="99")])
     touches = pd.concat([touches, touches.head(1), touches.head(1).assign(customer_id=None)])
     policies = Policies(duplicates="drop", test_customers=(99,))
-    report = open_tables(WORLD | {"interactions": touches}, policies=policies).reports
+    report = open_tables(LOG | {"interactions": touches}, policies=policies).reports
     counts = {e.policy: e.rows for e in report["interactions"].effects}
     assert counts["missing_ids"] == 1
     assert counts["test_customers"] == 2
@@ -253,8 +269,8 @@ def test_policies_are_counted_in_every_table() -> None:
     assert report["interactions"].rows_kept == 2
 
 
-def test_before_a_cutoff_only_what_was_known_is_there() -> None:
-    past = open_tables(WORLD).before(pd.Timestamp("2024-02-01"))
+def test_before_a_cutoff_only_what_was_known_is_there(opened) -> None:
+    past = opened.before(pd.Timestamp("2024-02-01"))
     assert past["transactions"].count().execute() == 2
     touches = past["interactions"].to_pandas()
     assert touches["kind"].tolist() == ["complaint"]
@@ -281,8 +297,8 @@ def test_the_log_may_be_called_by_its_name() -> None:
         open_tables(WORLD["transactions"], transactions=WORLD["transactions"])
 
 
-def test_the_fingerprint_covers_every_table() -> None:
-    tables = open_tables(WORLD)
+def test_the_fingerprint_covers_every_table(opened) -> None:
+    tables = opened
     whole = fingerprint(tables)
     assert whole == fingerprint(open_tables(dict(reversed(WORLD.items()))))
     for name in WORLD:

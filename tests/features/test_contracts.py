@@ -7,7 +7,7 @@ import pytest
 
 from crmml.data.tables import open_tables
 from crmml.exceptions import ParameterError
-from crmml.features.contracts import build_contracts, build_person_periods
+from crmml.features.contracts import build_contracts, build_person_periods, contract_span
 from crmml.testing.contracts import simulate_contracts
 
 DAY = pd.Timedelta(days=1)
@@ -80,6 +80,20 @@ def test_who_ends_and_who_stays_are_counted_up_to_the_same_day():
     pd.testing.assert_frame_equal(waited.frame, at_once.frame)
 
 
+def test_a_period_that_begins_on_the_day_after_is_a_renewal():
+    rows = [("e", f"2024-0{m}-01", f"2024-0{m}-28", "x", None) for m in (1, 2, 3)]
+    days = (("2024-01-01", "2024-01-31"), ("2024-02-01", "2024-02-29"), ("2024-03-01", None))
+    month = [("f", start, end, "x", None) for start, end in days]
+    tables = tables_of(*month, *rows, ("g", "2024-01-01", None, "x", None))
+    frame = build_person_periods(tables, "2024-06-01", since="2024-01-01").frame
+    mine = frame[frame["customer_id"] == "f"]
+    assert mine["cause"].isna().all()
+    assert mine["age"].tolist() == [0, 1, 2, 3, 4]
+    assert frame["reentries"].max() == 2  # three days are a pause, one is none
+    waits = build_contracts(tables, "2024-02-01").in_grace  # the second month begins at the cutoff
+    assert waits.tolist() == ["f"]
+
+
 def test_older_contracts_come_in_late():
     found = build_person_periods(tables_of(*BY_HAND), "2024-06-01", since="2024-02-01")
     assert found.frame["age"].min() == 0  # d's second contract; those of January start at 2
@@ -134,3 +148,29 @@ def test_the_fees_of_contracts_that_run_beside_each_other_add_up():
     assert now.to_dict() == {"a": 25.0, "b": 12.0, "c": 10.0}
     then = build_person_periods(tables, "2024-05-01", since="2024-01-01").frame
     assert then.loc[then["customer_id"] == "a", "fee"].tolist()[:3] == [28.0, 28.0, 25.0]
+
+
+def test_ends_that_are_announced_have_not_happened():
+    world = simulate_contracts(1_000, seed=5)
+    drawn = pd.Timestamp("2024-03-01")
+    known = world["subscriptions"][world["subscriptions"]["started_at"] < drawn]
+    notice = drawn + 60 * DAY
+    kept = known["ended_at"].where(known["ended_at"] < notice)  # cancelled up to 60 days ahead
+    told = known.assign(ended_at=kept, end_reason=known["end_reason"].where(kept.notna()))
+    term = known["ended_at"].fillna(known["started_at"] + 1_500 * DAY)  # terms of four years
+    for rows in (told, known.assign(ended_at=term, end_reason=None)):
+        tables = open_tables({"subscriptions": rows})
+        span = contract_span(tables)
+        assert drawn - 3 * DAY < span.last < drawn
+        assert span.announced == (rows["ended_at"] >= span.last.floor("D") + DAY).sum() > 20
+        assert span.announced_until == rows["ended_at"].max()
+        still = known["ended_at"].isna() | (known["ended_at"] >= span.last.floor("D") + DAY)
+        assert len(build_contracts(tables)) == still.sum()
+    few = tables_of(*BY_HAND)  # too few days with an event to tell
+    assert contract_span(few)[1:3] == (pd.Timestamp("2024-03-31"), 0)
+
+
+def test_an_empty_column_of_ends_that_pandas_reads_as_numbers_is_no_end():
+    rows = pd.DataFrame({"customer_id": ["a"], "started_at": ["2024-01-01"], "ended_at": [None]})
+    tables = open_tables({"subscriptions": rows.astype({"ended_at": "float64"})})
+    assert len(build_contracts(tables, "2024-05-01")) == 1

@@ -27,8 +27,8 @@ from crmml.features.answers import (
 )
 from crmml.features.batches import in_batches
 from crmml.features.breakdowns import measure_parts
-from crmml.features.categories import count_categories, gather_categories
-from crmml.features.category_wallets import iterate_wallets, name_categories
+from crmml.features.categories import count_categories, count_in_pieces, gather_categories
+from crmml.features.category_wallets import iterate_wallets, name_categories, span_categories
 from crmml.features.cohorts import measure_cohorts, name_cohorts
 from crmml.features.contracts import (
     build_contract_outcomes,
@@ -382,6 +382,8 @@ ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] 
     name_cohorts: (cohorts, []),
     gather_categories: (categories, [{}]),
     count_categories: (counts_of_categories, [{}, {"names": ["ö", "none"]}]),
+    count_in_pieces: (counts_of_categories, []),
+    span_categories: (loyalty_detail, []),
     gather_merits: (merits, [{}]),
     measure_periods: (by_month, [{}]),
     measure_parts: (by_part, [{}]),
@@ -428,11 +430,17 @@ def assert_same(here: Any, there: Any, where: str = "") -> None:
         assert here == there, where
 
 
+WATCHED = {CASES.index((measure, many[0])) for measure, many in ROWS.values() if many}
+"""One row of each measure: to watch its functions takes as long again as to measure."""
+
+
 @cache
 def measured(world: str, case: int) -> tuple[Any, set[str]]:
     """Measure a case on DuckDB; name the functions that it reached, as `functions` does."""
     measure, settings = CASES[case]
     tables = embedded(world)
+    if world != FULL or case not in WATCHED:
+        return measure(tables, **settings), set()
     with cProfile.Profile(builtins=False) as profile:
         found = measure(tables, **settings)
     codes = [entry.code for entry in profile.getstats() if not isinstance(entry.code, str)]
@@ -518,7 +526,8 @@ def test_every_function_on_tables_has_a_row():
     within = {
         *("of", "at", "rebuild", "summarised", "keep_customers"),
         *("attach_profit", "attach_touches", "find_unknown_costs", "columns_beside"),
-        *("contract_span", "gather_purchases", "whole_periods"),
+        *("contract_span", "count_next_days", "least_grace"),
+        *("gather_purchases", "span_categories", "whole_periods"),
     }
     assert on_tables - within == {function.__name__ for function in ROWS}
 
@@ -527,7 +536,7 @@ def test_every_expression_is_run():
     """A function that takes or gives Ibis is reached by some row of the matrix."""
     wanted = {name for name, node in functions().items() if "ir." in annotations(node)}
     assert len(wanted) > 20
-    reached = set().union(*(measured(FULL, case)[1] for case in range(len(CASES))))
+    reached = set().union(*(measured(FULL, case)[1] for case in WATCHED))
     assert wanted - reached == set()
 
 

@@ -179,7 +179,7 @@ def to_bytes(snapshot: Snapshot) -> bytes:
 def test_same_bytes_for_any_row_order_and_number_of_threads():
     world = simulate_world(3000, seed=11, weeks=80, tables=("customers",))
     results = set()
-    for seed, threads in [(None, 1), (None, 2), (1, 1), (2, 2)]:
+    for seed, threads in [(None, 1), (None, 2), (1, 2)]:
         lines = world.transactions
         if seed is not None:
             lines = lines.sample(frac=1, random_state=seed, ignore_index=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -60,7 +61,26 @@ def pages(tmp_path_factory):
             }
         )
         write_scores(scores, out, cutoff)
-    return {lang: report(out, data=log, lang=lang).save(out, lang) for lang in ("en", "fa")}
+    treated = pd.DataFrame(
+        {
+            "customer_id": ids,
+            "timestamp": pd.Timestamp("2022-10-05"),
+            "action": np.where(ids % 2, "a long name of an action", "no_action"),
+            "propensity": 0.5,
+            "experiment": "first",
+            "cost": 1.0,
+        }
+    )
+    (out / "_lists" / "cutoff=2023-08-01").mkdir(parents=True)
+    economics = [{"group": "all", "customers": 500, "expected": 9e5, "at_stake": 1e5,
+                  "retention": 0.9, "one_point": 1e4, "five_points": 0.06}]  # fmt: skip
+    worths = [{"input": name, "low": 8e3, "high": 12e3, "kept_low": 5.0, "kept_high": 5.0}
+              for name in ("base", "margin", "share_active", "margin_if_staying")]  # fmt: skip
+    summary = {"horizon": "13W", "economics_horizon": "13W", "economics": economics,
+               "sensitivity": worths, "churn_drivers": {"silence": [0.8, 0.7, 0.9]}}  # fmt: skip
+    (out / "_lists" / "cutoff=2023-08-01" / "summary.json").write_text(json.dumps(summary))
+    data = {"transactions": log, "treatments": treated}
+    return {lang: report(out, data=data, lang=lang).save(out, lang) for lang in ("en", "fa")}
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -75,7 +95,15 @@ def test_a_page_opens_without_errors_and_nothing_runs_over_the_edge(browser, pag
     )
     assert whole <= inside + 1
     assert browser.execute_script("return document.dir") == ("rtl" if lang == "fa" else "ltr")
-    assert browser.execute_script("return document.querySelectorAll('svg path').length") > 0
+    for drawn in (".story .plot path.line", ".map path.arrow", ".bar .track i"):
+        assert browser.find_elements("css selector", drawn), drawn
+    # no box of the map is narrower than what is written in it
+    script = """return [...document.querySelectorAll('.map rect')].map(box => {
+        const r = box.getBoundingClientRect(); let n = box.nextElementSibling, least = 9;
+        while (n && n.tagName === 'text') { const t = n.getBoundingClientRect();
+          least = Math.min(least, t.left - r.left, r.right - t.right); n = n.nextElementSibling; }
+        return least; })"""
+    assert min(browser.execute_script(script)) > 0
 
 
 def test_tables_sort_and_filter_by_hand_and_by_keyboard(browser, pages):

@@ -55,7 +55,15 @@ def test_the_change_is_found_in_its_tier_and_told(company):
         said.startswith("Penetration (B)") for said in told
     )  # a tier thins out by itself
     assert not any("(A)" in said for said in told)
-    assert sections["control"].charts
+    stories = {story.title: dict(story.steps) for story in sections["control"].stories}
+    assert list(stories["Retention (all)"]) == [
+        "Define",
+        "Measure",
+        "Analyse",
+        "Improve",
+        "Control",
+    ]
+    assert stories["Penetration (all)"]["Analyse"] == ["By value tier, what changed is B (of 2)."]
     assert "<svg" in page.html
     assert {grid.title for grid in sections["scorecard"].grids} >= {"Financial", "Marketing"}
     (triangle,) = sections["cohorts"].grids

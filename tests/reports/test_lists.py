@@ -105,7 +105,7 @@ def test_size_of_batches_changes_no_byte_and_a_second_run_replaces(
     bundle, tables, written, tmp_path
 ):
     _, home = written
-    again = _write(bundle, tables, tmp_path, 50)
+    _write(bundle, tables, tmp_path, 1_000)
     again = _write(bundle, tables, tmp_path, 50)
     assert [f.name for f in again.parent.iterdir()] == [again.name]
     assert {f.name: f.read_bytes() for f in home.iterdir()} == {

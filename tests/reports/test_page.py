@@ -7,6 +7,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,6 +184,18 @@ def test_what_is_not_there_is_refused_in_a_sentence(folder, tmp_path):
         report(tmp_path)
     with pytest.raises(ParameterError, match="lang"):
         report(folder, lang="de")
+
+
+def test_the_page_is_logged_with_the_run_of_a_training(cdnow_shelf):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(cdnow_shelf.uri)
+    run = client.get_model_version("crmml", "1").run_id
+    page = Path(client.download_artifacts(run, "report/report.html")).read_text(encoding="utf-8")
+    assert "In five sentences" in page
+    assert "One more point of retention would bring" in page  # predicted anew, and from the data
+    assert "How long they have been silent" in page
+    assert "Figures of the month that began on 1998-06-01" in page
 
 
 def test_a_line_is_broken_where_nothing_is_known():

@@ -36,6 +36,7 @@ def test_ends_by_cause_are_compared(watched):
     assert row["customers"] == n
     assert row["churn_realised"] == pytest.approx(row["churn_predicted"], abs=0.04)
     assert row["auc"] > 0.55
+    assert row["auc"] > row["auc_rule"]  # the newest end first
     ends = found.groups[found.groups["by"] == "all"].set_index("measure")
     causes = ends[ends.index.str.startswith("contract_end_")]
     assert causes["realised"].sum() == pytest.approx(ends.loc["churn", "realised"])
@@ -61,3 +62,24 @@ def test_a_cause_that_grows_raises_an_alarm(watched):
 def test_without_log_and_contracts_it_says_what_it_needs(watched):
     with pytest.raises(MissingTableError, match="transactions"):
         monitor(watched[0], {"customers": watched[1]["customers"]}, horizon="13W")
+
+
+def test_lifetime_value_of_contracts_is_held_against_the_fees_that_fell_due(tmp_path):
+    whole = simulate_contracts(1500, seed=5)
+    tables = open_tables(whole)
+    model = HazardModel().fit(build_person_periods(tables.before(CUTOFF), CUTOFF))
+    now = build_contracts(tables.before(CUTOFF), CUTOFF)
+    value = model.contract_value(now, "13W", margin=0.4, annual_discount_rate=0.0)
+    value.columns = ["clv", "clv_lower", "clv_upper"]
+    scores = value.assign(churn_probability=model.churn_probability(now, "13W"))
+    scores = scores.assign(contract_age=now.frame["age"].to_numpy()).rename_axis("customer_id")
+    write_scores(scores.reset_index(), tmp_path / "scores", CUTOFF)
+    whole["subscriptions"].to_csv(tmp_path / "subs.csv", index=False)
+    (tmp_path / "c.yaml").write_text("data: {subscriptions: subs.csv}\nvalue: {margin: 0.4}\n")
+    asked = {"horizon": "13W", "value_horizon": "13W"}
+    row = monitor(tmp_path / "scores", tmp_path / "c.yaml", **asked).windows.iloc[0]
+    assert row["clv_bias"] == pytest.approx(0.0, abs=0.05)
+    assert row["clv_coverage"] > 0.75
+    bare = monitor(tmp_path / "scores", whole, **asked)
+    assert pd.isna(bare.windows["clv_bias"].item())
+    assert "no configuration tells the margin" in str(bare.notes)

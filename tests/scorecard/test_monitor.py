@@ -16,7 +16,10 @@ from crmml.data.tables import Tables, open_tables
 from crmml.exceptions import DataError, ParameterError, StorageError
 from crmml.scorecard.alarms import chart_alarms, chart_gaps
 from crmml.scorecard.monitor import Monitoring, monitor
+from crmml.scorecard.shifts import compare_columns
 from crmml.storage.scores import LISTS, partition_of, write_scores
+from crmml.testing.simulate import simulate_world
+from crmml.training.pipeline import train
 
 START, WEEKS, HORIZON = pd.Timestamp("2021-01-04"), 130, 8
 CUTOFFS = range(78, 127, 4)
@@ -179,6 +182,10 @@ def test_scores_without_lists_need_the_horizon(tmp_path):
         monitor(tmp_path / "empty", until(world, 87))
     with pytest.raises(ParameterError, match="tolerance"):
         monitor(folder, until(world, 87), horizon="8W", tolerance=0.0)
+    few = score_at(world, CUTOFFS[0])[["customer_id", "T"]]
+    write_scores(few, tmp_path / "few", START + pd.Timedelta(weeks=CUTOFFS[0]))
+    with pytest.raises(DataError, match="none of churn_probability, expected_purchases"):
+        monitor(tmp_path / "few", until(world, 87), horizon="8W")
 
 
 def test_lifetime_value_is_judged_where_its_window_has_closed(tmp_path):
@@ -221,3 +228,83 @@ def test_a_result_shows_itself_and_names_no_customer(quiet):
     assert found.to_pandas().equals(found.windows)
     assert found.sentence() in str(found)
     assert crmml.monitor is monitor
+
+
+def draw_columns(rng, older, *, unknown=None):
+    """Draw a score set of customers and contracts of an age, whose value falls with it."""
+    n, age = 800, rng.integers(0, 40, 800) + older
+    return pd.DataFrame(
+        {
+            "T": rng.integers(0, 60, n) * 1.0,
+            "contract_age": age,
+            "contract_value": 1.0 / (1.0 + age) + rng.normal(0, 0.005, n),
+            "contract_fee": rng.normal(9, 1, n),
+            "churn_probability": 0.5,
+            "net_clv": rng.normal(5, 1, n) - (0 if unknown else 3),
+            "profit_unknown": unknown,
+        }
+    )
+
+
+def test_what_is_said_of_contracts_is_compared_at_equal_age_of_the_contract():
+    rng = np.random.default_rng(3)
+    before, after = draw_columns(rng, 0), draw_columns(rng, 10)
+    found = compare_columns(before, after, bands=24)
+    assert found.loc[["contract_value", "contract_fee"], "p_value"].min() > 0.01
+    dearer = after.assign(contract_value=after["contract_value"] + 0.02)
+    assert compare_columns(before, dearer, bands=24).loc["contract_value", "p_value"] < 1e-6
+    # without the age of the contract nothing is said of it
+    bare = compare_columns(before.drop(columns="contract_age"), after, bands=24)
+    assert set(bare.index) == {"net_clv"}
+
+
+def test_what_rests_on_costs_is_compared_where_the_same_costs_are_known(tmp_path):
+    world, rng = draw_world(1, n=800), np.random.default_rng(4)
+    sets = {78: "service_cost", 82: "service_cost", 86: None}
+    for week, unknown in sets.items():
+        scores = draw_columns(rng, 0, unknown=unknown).rename_axis("customer_id").reset_index()
+        write_scores(scores, tmp_path, START + pd.Timedelta(weeks=week))
+    found = monitor(tmp_path, until(world, 88), horizon="8W")
+    assert found.quiet
+    compared = found.shifts[found.shifts["column"] == "net_clv"]
+    assert compared["cutoff"].tolist() == [START + pd.Timedelta(weeks=82)]
+    assert "some score sets know costs that others do not (service_cost)" in str(found.notes)
+
+
+def test_rare_values_are_put_together():
+    rng = np.random.default_rng(0)
+    names = np.array(["a", *(f"r{k}" for k in range(9))])
+    p = np.r_[0.94, np.full(9, 0.06 / 9)]
+    smallest = [
+        compare_columns(
+            *(pd.DataFrame({"group": rng.choice(names, 400, p=p)}) for _ in range(2)), bands=1
+        )["p_value"].item()
+        for _ in range(200)
+    ]
+    assert np.mean(np.array(smallest) < 0.05) < 0.08
+
+
+@pytest.mark.torture
+def test_ten_quiet_worlds_of_all_tables_raise_at_most_one_shift(tmp_path):
+    """Train, score and watch worlds of which the tables tell only at the end what service cost."""
+    found = []
+    for seed in range(10):
+        world = simulate_world(600, seed=seed, weeks=130)
+        first = START_OF_WORLDS + pd.Timedelta(weeks=78)
+        known = {n: t[t["timestamp"] < first] if "timestamp" in t else t
+                 for n, t in world.tables.items()}  # fmt: skip
+        bundle = train(CHEAP, known).bundle
+        for week in range(78, 131, 13):
+            cutoff = START_OF_WORLDS + pd.Timedelta(weeks=week)
+            write_scores(bundle.score(world.tables, cutoff), tmp_path / str(seed), cutoff)
+        watch = monitor(tmp_path / str(seed), world.tables, horizon="13W")
+        assert len(watch.shifts) > 150
+        found += watch.alarms.loc[watch.alarms["kind"] == "shift", "text"].tolist()
+    assert len(found) <= 1, found
+
+
+START_OF_WORLDS = pd.Timestamp("2022-01-03")
+CHEAP = {
+    "backtest": {"bootstrap": 20, "max_windows": 1, "candidates": ["pareto_nbd"]},
+    "contracts": {"max_windows": 1},
+}

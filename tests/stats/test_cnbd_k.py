@@ -378,9 +378,10 @@ def grow(k, n, seed, theta=(1.2, 3.0, 0.8, 2.5), dropout="modified", longest=52.
 
 
 @both_dropouts
-def test_predictions_equal_a_world_simulated_gap_by_gap(dropout):
+@pytest.mark.parametrize("n", [120_000, pytest.param(400_000, marks=pytest.mark.torture)])
+def test_predictions_equal_a_world_simulated_gap_by_gap(dropout, n):
     theta, k = (2.0, 6.0, 0.9, 1.6), 3
-    snapshot, future, active = grow(k, 400_000, 5, theta, dropout, longest=20.0, ahead=15.0)
+    snapshot, future, active = grow(k, n, 5, theta, dropout, longest=20.0, ahead=15.0)
     process = ErlangProcess(k, dropout)
     x, t_x = (snapshot.frame[name].to_numpy() for name in ("frequency", "recency"))
     for some in (x == 0, (x == 1) & (t_x > 15), (x == 1) & (t_x < 8), x == 2, x >= 4):

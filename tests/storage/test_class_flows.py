@@ -61,6 +61,8 @@ def test_what_cannot_be_followed_says_why(sets):
         crmml.flows([sets[0], sets[0], sets[1]])
     with pytest.raises(MissingColumnsError):
         crmml.flows(sets, ["loyalty_class"])
+    with pytest.raises(MissingColumnsError, match="'mood'"):
+        crmml.flows(sets, ["value_tier", "mood"])
     with pytest.raises(ParameterError, match="at least 2"):
         crmml.flows(sets, last=1)
     with pytest.raises(ParameterError, match="one of"):

@@ -61,6 +61,8 @@ def test_the_choice_gives_its_figures(trained):
     manifest = trained.bundle.manifest
     assert any(f"ended within {manifest.horizon}" in note.text for note in manifest.notes)
     assert "contract_rule_log_loss" in trained.metrics
+    judged = "contracts: the mean chance of ending is what happened, to all, by age and by chance"
+    assert judged in {note.about for note in manifest.notes if note.code.startswith("gate_")}
 
 
 def test_a_stored_bundle_scores_the_same(trained):

@@ -17,6 +17,7 @@ from crmml.features.contracts import build_contracts, build_person_periods
 from crmml.models.churn import contract_evaluation
 from crmml.models.churn.contract_evaluation import fit_candidate
 from crmml.models.churn.hazard import HazardModel
+from crmml.plots.gallery import contract_figures
 from crmml.reports.lists import Lists
 from crmml.scoring.batches import score_in_batches
 from crmml.scoring.frames import split_tables
@@ -67,6 +68,8 @@ def test_the_gates_and_the_grade_against_the_best_rule(result):
     assert result.backtest.grades[result.backtest.chosen] in "ABC"
     assert result.decided_by in result.metrics
     assert "against the best rule" in str(result.notes[0])
+    assert "by what each customer's own fees bring" in str(result.notes[1])
+    assert {"churn_gain", "churn_profit"} <= set(contract_figures(result))
 
 
 def test_a_stored_bundle_scores_the_same_whatever_the_order_of_the_rows(result, telecom):

@@ -328,17 +328,19 @@ def compute_net_gains(
     at_stake = stakes.aligned(ids, catalogue)
     table, unknown = _with_absent(table, catalogue)
     options = catalogue.options
-    net = np.full((len(ids), len(options)), -np.inf)
-    cost, slope, extra = (np.zeros_like(net) for _ in range(3))
+    # Options are filled and read one after the other, so each lies in one stretch of memory.
+    net = np.full((len(options), len(ids)), -np.inf).T
+    cost, slope, extra = (np.empty_like(net) for _ in range(3))
     # Consent first: what follows can only take options away.
     may_contact = _contactable(table, "contactable", consent == "assumed")
     rested = np.ones(len(ids), dtype=bool)
     if memory is not None and limit is not None:
         rested = memory.below(limit, ids)
     spends = _postures(table)
+    seen: dict[str, tuple[BoolArray, BoolArray]] = {}
     j = 0
     for action in catalogue.actions:
-        eligible = action.condition.holds(table) & may_contact & rested
+        eligible = action.condition.holds(table, seen) & may_contact & rested
         if "upgrade_probability" not in action.condition.columns:
             eligible &= spends
         if memory is not None:

@@ -85,8 +85,14 @@ class Expression:
         names = [n for n in ast.walk(self._root) if isinstance(n, ast.Name)]
         return tuple(dict.fromkeys(n.id for n in sorted(names, key=lambda n: n.col_offset)))
 
-    def holds(self, table: pd.DataFrame) -> BoolArray:
+    def holds(self, table: pd.DataFrame, seen: dict[str, _Truth] | None = None) -> BoolArray:
         """Say for each row whether the condition holds; an unknown one does not.
+
+        Parameters
+        ----------
+        table : DataFrame
+        seen : dict, optional
+            Comparisons of the same table that other conditions made; those of this one are added.
 
         Raises
         ------
@@ -94,7 +100,7 @@ class Expression:
             If a column is missing (the message lists those present) or a column is compared
             with a value of another type.
         """
-        true, known = self._truth(self._root, table)
+        true, known = self._truth(self._root, table, {} if seen is None else seen)
         return true & known
 
     def check_kinds(self, kinds: Mapping[str, str]) -> None:
@@ -213,21 +219,24 @@ class Expression:
                 return -value
         raise self._error("a column name, a number, a text or True / False is expected", node)
 
-    def _truth(self, node: ast.expr, table: pd.DataFrame) -> _Truth:
+    def _truth(self, node: ast.expr, table: pd.DataFrame, seen: dict[str, _Truth]) -> _Truth:
         match node:
             case ast.BoolOp(op=joint, values=parts):
-                true, known = self._truth(parts[0], table)
+                true, known = self._truth(parts[0], table, seen)
                 for part in parts[1:]:
-                    true, known = _both(joint, (true, known), self._truth(part, table))
+                    true, known = _both(joint, (true, known), self._truth(part, table, seen))
                 return true, known
             case ast.UnaryOp(operand=part):
-                true, known = self._truth(part, table)
+                true, known = self._truth(part, table, seen)
                 return ~true & known, known
             case ast.Compare(left=left, ops=ops, comparators=others):
-                truth = self._compare(left, ops[0], others[0], table)
-                for op, left, right in zip(ops[1:], others, others[1:], strict=False):
-                    truth = _both(ast.And(), truth, self._compare(left, op, right, table))
-                return truth
+                asked = ast.unparse(node)
+                if asked not in seen:  # the conditions of a catalogue share many
+                    truth = self._compare(left, ops[0], others[0], table)
+                    for op, left, right in zip(ops[1:], others, others[1:], strict=False):
+                        truth = _both(ast.And(), truth, self._compare(left, op, right, table))
+                    seen[asked] = truth
+                return seen[asked]
             case ast.Constant(value=value):
                 return np.full(len(table), value), np.ones(len(table), dtype=bool)
             case _:

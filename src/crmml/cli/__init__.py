@@ -225,6 +225,9 @@ def explain(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also write a picture: FILE.png or .html.")
     ] = None,
+    lang: Annotated[
+        str | None, typer.Option(help="Language of what speaks for and against: en or fa.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow tracking URI.")] = None,
     set_: SetOption = None,
@@ -242,6 +245,7 @@ def explain(
         scores=scores,
         cutoff=cutoff,
         out=out,
+        lang=lang,
         as_json=as_json,
         tracking_uri=tracking_uri,
     )

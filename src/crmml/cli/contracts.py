@@ -58,6 +58,11 @@ def show_contract_backtest(found: ContractBacktest) -> None:
             found.grades.get(str(name), "-"), style="bold green" if name == found.chosen else None,
         )  # fmt: skip
     display.console.print(grid)
+    of = found.table["value"].xs(found.chosen, level="candidate")
+    display.say(
+        f"Expected maximum profit of {found.chosen}: {of['empc']:,.2f} per customer by contacting "
+        f"{of['empc_share']:.0%} of them, by the published defaults"
+    )
     if found.chosen in found.causes.index.get_level_values("candidate"):
         told = found.causes.xs(found.chosen, level="candidate")
         each = (
@@ -99,6 +104,7 @@ def tables_of_contracts(result: ContractTraining) -> dict[str, pd.DataFrame]:
         "leaderboard": result.backtest.to_pandas().reset_index(),
         "causes": result.backtest.causes.reset_index(),
         "churn_as_served": result.backtest.calibration.reset_index(),
+        "churn_gain": result.backtest.profit.reset_index(),
     }
     if "value_tier" in result.scores.table:
         tables["tiers"] = tier_table(sum_tiers(result.scores.table)).reset_index()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from crmml.data.mapping import Proposal
     from crmml.data.profile import Profile
     from crmml.data.sections import TableProfile
+    from crmml.scoring.bundle import ScoringBundle
     from crmml.training.backtest import Backtest
     from crmml.training.pipeline import TrainingResult
 
@@ -122,7 +123,7 @@ def show_tiers(
 
 
 def pyramid_table(
-    table: Mapping[str, pd.Series[float]] | pd.DataFrame,
+    table: Mapping[str, pd.Series[float]] | pd.DataFrame, bundle: ScoringBundle
 ) -> pd.DataFrame | None:
     """Tabulate the pyramids by value and by profit; None where the scores hold no profit."""
     from crmml.segments.pyramids import compute_pyramids
@@ -132,7 +133,7 @@ def pyramid_table(
     value, profit = table["net_clv"], table["profit_to_date"]
     if value.isna().any() or profit.isna().any():
         return None
-    return compute_pyramids(value, profit)
+    return compute_pyramids(value, profit, bundle.tiers.shares)
 
 
 def show_pyramids(table: pd.DataFrame | None) -> None:
@@ -344,6 +345,12 @@ _OF_A_LABEL = """
 """
 
 
+_TIERS = """
+tiers:
+  by: clv               # lifetime value less the cost to serve; profit: what was earned so far
+"""
+
+
 def config_text(proposals: list[Proposal], relative_to: Path) -> str:
     """Write a whole, commented configuration around the proposed data section."""
     from crmml.cli.contracts import config_text_of_contracts
@@ -358,6 +365,11 @@ def config_text(proposals: list[Proposal], relative_to: Path) -> str:
     if "subscriptions" in given and "transactions" not in given:
         return config_text_of_contracts(section)
     grain = next((p.grain for p in proposals if p.schema.name == "transactions"), "day")
+    found = {name for proposal in proposals for name in proposal.columns}
+    margin = "an assumption: margin per unit of revenue; replace it by your own"
+    if found & {"margin", "cost"}:
+        margin = "stands in only if the log's own margins are no share of its revenue"
+    tiers = _TIERS if found & {"margin", "cost", "acquisition_cost"} else ""
     unit, outcome, value, before = _LENGTHS[grain]
     return f"""{_HEAD}{section}
 
@@ -371,8 +383,8 @@ outcome:
 value:
   horizon: {value:<12} # how far customer lifetime value looks ahead
   annual_discount_rate: 0.10
-  margin: 0.30          # an assumption: margin per unit of revenue; replace it by your own
-
+  margin: 0.30          # {margin}
+{tiers}
 backtest:
   min_history: {before:<8} # history before the first cutoff that is evaluated
   # The default, bg_nbd, mbg_nbd, pareto_nbd, lifetimes_bg_nbd and heuristic, and regular where

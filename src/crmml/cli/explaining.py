@@ -33,6 +33,7 @@ def explain(
     scores: Path | None,
     cutoff: str | None,
     out: Path | None,
+    lang: str | None,
     as_json: bool,
     tracking_uri: str | None,
 ) -> None:
@@ -66,7 +67,7 @@ def explain(
             given["plans"] = read_plans(scores, moment)
             if has_actions(bundle):
                 given["control"] = read_control(scores, moment, bundle.policy.experiment)
-        found = explain_one(bundle, tables, customer, moment, **given)
+        found = explain_one(bundle, tables, customer, moment, lang=lang, **given)
         if out is not None:
             say("drawing")
             write_picture(found, out)

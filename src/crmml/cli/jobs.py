@@ -290,7 +290,8 @@ def _write_scored(
     ahead = scores.gather(lists.ahead)
     listed = lists.write(out, scores.cutoff, scores.absent, scores.allocation, ahead)
     known = [n for n in ("net_clv", "profit_to_date") if n not in scores.absent]
-    return _Written(written, listed, lists.tiers, display.pyramid_table(scores.gather(known)))
+    pyramids = display.pyramid_table(scores.gather(known), bundle)
+    return _Written(written, listed, lists.tiers, pyramids)
 
 
 def _show_scored(scores: Any, written: _Written) -> None:
@@ -300,9 +301,11 @@ def _show_scored(scores: Any, written: _Written) -> None:
         )
 
 
-def _pyramids(scores: Scores) -> pd.DataFrame | None:
+def _pyramids(scores: Scores, bundle: ScoringBundle) -> pd.DataFrame | None:
     """Tabulate the pyramids of scores; None of a log without amounts, whose counts are no money."""
-    return None if "profit_to_date" in scores.absent else display.pyramid_table(scores.table)
+    if "profit_to_date" in scores.absent:
+        return None
+    return display.pyramid_table(scores.table, bundle)
 
 
 def load_to_score(
@@ -488,8 +491,12 @@ def _show_training(result: Any, stored: Path, *, pyramids: bool = True) -> None:
         labelled.show_training(result, stored)
         return
     display.show_training(result, stored)
+    if result.contracts.backtest is not None:
+        from crmml.cli.contracts import show_contract_backtest
+
+        show_contract_backtest(result.contracts.backtest)
     if pyramids:
-        display.show_pyramids(_pyramids(result.scores))
+        display.show_pyramids(_pyramids(result.scores, result.bundle))
 
 
 def _picture(result: Any) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
@@ -586,7 +593,10 @@ def _tables_of(result: TrainingResult) -> dict[str, pd.DataFrame]:
         tables["churn_as_served"] = result.calibration.reset_index()
     if result.upgrades is not None:
         tables["upgrades_as_served"] = result.upgrades.reset_index()
-    if (pyramids := _pyramids(result.scores)) is not None:
+    if (judged := result.contracts.backtest) is not None:
+        tables["contracts"] = judged.to_pandas().reset_index()
+        tables["contracts_as_served"] = judged.calibration.reset_index()
+    if (pyramids := _pyramids(result.scores, result.bundle)) is not None:
         tables["pyramids"] = pyramids.reset_index()
     return tables
 

@@ -40,6 +40,8 @@ _DRIVERS = ("psycopg",)
 _LARGEST = 2**53
 """Whole numbers up to here are exact as float64."""
 _HASHES_AT_A_TIME = 20_000_000
+_FEW = 100_000
+"""Up to so many rows memory is no question."""
 
 
 # --- engines -------------------------------------------------------------------------------------
@@ -138,11 +140,30 @@ def kept(table: ir.Table | pa.Table, engine: BaseBackend | None = None) -> Itera
         done.fetchall() if is_embedded(engine) else done.close()
 
 
+def stream(table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
+    """Take a table out of its engine piece by piece, in its order.
+
+    Parameters
+    ----------
+    table : Ibis table
+        On any engine, which is to be asked nothing else before the last piece.
+    rows : int
+        At most so many at a time.
+    """
+    engine = table.get_backend()
+    if is_embedded(engine):
+        # what Ibis itself asks here is gone from newer versions of the engine
+        yield from engine.con.sql(engine.compile(table)).to_arrow_reader(rows)
+    else:
+        yield from table.to_pyarrow_batches(chunk_size=rows)
+
+
 def count_repeated(table: ir.Table, columns: Sequence[str], n_rows: int) -> int:
     """Count the rows that are equal to an earlier one in some columns.
 
-    Rows of different hashes differ. So only those that share a hash are compared in full, which
-    takes a fraction of the memory that the values of all would take.
+    Rows of different hashes differ. So of many rows only those that share a hash are compared in
+    full, which takes a fraction of the memory that the values of all would take. Few rows are
+    compared at once: one question instead of four.
 
     Parameters
     ----------
@@ -154,7 +175,7 @@ def count_repeated(table: ir.Table, columns: Sequence[str], n_rows: int) -> int:
         Number of rows.
     """
     rows = table.select(columns)
-    if not is_embedded(table.get_backend()):
+    if n_rows <= _FEW or not is_embedded(table.get_backend()):
         return n_rows - int(rows.distinct().count().execute())
     hashed = rows.mutate(__hash=ibis.struct({name: rows[name] for name in columns}).hash())
     among, shared = _find_shared(hashed["__hash"].name("hash").as_table(), n_rows)
@@ -168,7 +189,7 @@ def count_repeated(table: ir.Table, columns: Sequence[str], n_rows: int) -> int:
 def _find_shared(hashes: ir.Table, n_rows: int) -> tuple[int, npt.NDArray[Any]]:
     """Count the rows whose hash is that of another one too, and list these hashes."""
     # Sorting plain numbers takes a third of the time of counting them by group; so many at a time.
-    parts = -(-n_rows // _HASHES_AT_A_TIME)
+    parts = max(-(-n_rows // _HASHES_AT_A_TIME), 1)
     among, shared = 0, []
     for part in range(parts):
         some = hashes if parts == 1 else hashes.filter(hashes.hash % parts == part)
@@ -183,7 +204,7 @@ def _find_shared(hashes: ir.Table, n_rows: int) -> tuple[int, npt.NDArray[Any]]:
 
 
 @contextmanager
-def sparing(table: ir.Table, megabytes: int = 1_100) -> Iterator[None]:
+def sparing(table: ir.Table, megabytes: int = 900) -> Iterator[None]:
     """Let the embedded engine of a table work in little memory, and spill to disk beyond it.
 
     Parameters

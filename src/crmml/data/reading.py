@@ -544,8 +544,8 @@ def _lighten(table: ir.Table) -> ir.Table:
 
 _LAST_BLANK = 32
 """Code of the space; the other characters that are stripped come before it."""
-_YES = ("true", "t", "yes", "y", "1", "ja", "j", "oui", "si", "بله")
-_NO = ("false", "f", "no", "n", "0", "nein", "non", "خیر")
+_YES = ("true", "t", "yes", "y", "1", "1.0", "ja", "j", "oui", "si", "بله")
+_NO = ("false", "f", "no", "n", "0", "0.0", "nein", "non", "خیر")
 
 
 def _read(
@@ -613,6 +613,10 @@ def _read_timestamp(
         return engine.wall_clock(value, zone)
     if isinstance(value, (ir.TimestampValue, ir.DateValue)):
         return value.cast(engine.TIMESTAMP)
+    if isinstance(value, ir.FloatingValue) and codes is None:
+        known = (value.notnull() & ~value.isnan()).any().to_pyarrow().as_py()
+        if not known:  # no time at all: how pandas reads an empty column
+            return ibis.null(engine.TIMESTAMP)
     if isinstance(value, ir.NumericValue) and codes is None:
         raise DataError(
             f"times of the type {value.type()} need a date_format, like '%Y%m%d' or 'epoch_s'",

@@ -7,27 +7,40 @@ pieces, so that no frame ever holds more than one batch.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 
 from crmml._typing import MONTHS, Grain, TimeUnit
 from crmml.atomic import private_folder
-from crmml.data.engine import is_embedded, kept, sparing, store
+from crmml.data.engine import sparing, store, stream
 from crmml.data.schema import table_named
 from crmml.data.tables import Tables
+from crmml.features.category_wallets import (
+    OTHERS,
+    measure_categories,
+    name_wallets,
+    span_categories,
+)
+from crmml.features.in_order import WHOLE, measure_windows
 from crmml.features.margins import MarginRates
-from crmml.features.purchases import HOURS, insist
+from crmml.features.purchases import HOURS, insist, sorted_frame
 from crmml.features.snapshot import Snapshot, Summarised, summarised
 from crmml.features.wallet import Enough, Peers, Spans, Wallet
+
+_ROWS = 100_000
+"""Rows that are taken from the engine at a time."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,8 @@ class Batches:
         See :class:`~crmml.features.snapshot.Snapshot`.
     spans : mapping of str to Spans
         Of each length of window that was asked for.
+    categories : mapping of str to sequence of str
+        Those in which wallets were measured, by the length of the window.
     beside : DataFrame or None
         Costs, profit and margins, indexed by ``customer_id``: a few numbers for each customer.
     """
@@ -58,7 +73,9 @@ class Batches:
     time_unit: TimeUnit
     provenance: Mapping[str, Any]
     spans: Mapping[str, Spans]
+    categories: Mapping[str, Sequence[str]]
     beside: pd.DataFrame | None = None
+    _found: dict[tuple[str, int], Peers] = field(default_factory=dict, repr=False, compare=False)
 
     def snapshot(self, batch: int) -> Snapshot:
         """Return the snapshot of one batch, sorted by customer."""
@@ -78,8 +95,34 @@ class Batches:
         enough: Enough = "own",
     ) -> Wallet:
         """Return the wallets of one batch over the window of that length before the cutoff."""
-        frame = _read(self.folder / f"wallet {length}", batch)
+        whole = _table(self.folder / f"wallets {length}", batch, ds.field("code") == WHOLE)
+        frame = sorted_frame(whole.drop_columns(["code"]))
         return self.spans[length].wallet(0, signals, peers, frame, enough)
+
+    def category_wallets(
+        self, batch: int, length: str, peers: Mapping[str, Peers] | None
+    ) -> Iterator[tuple[str, Wallet]]:
+        """Yield the wallets of one batch in each category; see ``iterate_wallets``."""
+        folder, names = self.folder / f"wallets {length}", self.categories[length]
+        piece = _table(folder, batch, ds.field("code") != WHOLE)
+        known = dict(peers or {})
+        if self.spans[length].lines is not None:
+            codes = piece["code"].unique().to_pylist()
+            unknown = {code: name for code, name in enumerate((*names, OTHERS)) if code in codes}
+            unknown = {code: name for code, name in unknown.items() if name not in known}
+            known |= {name: self._peers(length, code) for code, name in unknown.items()}
+        return name_wallets(piece, self.spans[length], names, known)
+
+    def _peers(self, length: str, code: int) -> Peers:
+        """Return the peers of a category that the training had none of: all, not this batch."""
+        if (length, code) not in self._found:
+            folder = ds.dataset(self.folder / f"wallets {length}", format="ipc")
+            whole = folder.to_table(filter=ds.field("code") == code)
+            ((_, wallet),) = name_wallets(whole, self.spans[length], self.categories[length], {})
+            if wallet.peers is None:
+                raise AssertionError("peers are measured wherever none are given")
+            self._found[length, code] = wallet.peers
+        return self._found[length, code]
 
 
 @contextmanager
@@ -89,6 +132,7 @@ def in_batches(
     *,
     size: int,
     lengths: Iterable[str] = (),
+    categories: Mapping[str, Sequence[str]] | None = None,
     grain: Grain,
     time_unit: TimeUnit,
     channels: Mapping[str, str] | None,
@@ -109,6 +153,8 @@ def in_batches(
         are never parted.
     lengths : iterable of str
         Of the windows of wallets.
+    categories : mapping of str to sequence of str, optional
+        By the length of a window, the categories in each of which wallets are measured too.
 
     Yields
     ------
@@ -124,21 +170,55 @@ def in_batches(
             last = found.last_period
             query = bought.mutate(batch=_batch_of(bought, cuts, last, period))
             _scatter(query, folder / "snapshot")
-            who = ds.dataset(folder / "snapshot", format="parquet", partitioning="hive")
+            who = ds.dataset(folder / "snapshot", format="ipc", partitioning="hive")
             beside = _beside(who, found, grain, margins)
         count = len(cuts) + 1
-        placed = who.to_table(["customer_id", "batch"])
-        ids = placed["customer_id"].combine_chunks().sort()
-        with kept(placed, tables.transactions.get_backend()) as places:
-            del placed
-            for length in lengths:
-                spans[length] = Spans.of(tables, cutoff, length, grain, own_seller, False)
-                wallets = spans[length].query().inner_join(places, "customer_id")
-                _scatter(wallets, folder / f"wallet {length}")
-        known = pd.Index(ids.to_pandas(), name="customer_id")
-        yield Batches(
-            folder, count, known, found.cutoff, grain, time_unit, found.provenance, spans, beside
-        )
+        placed = who.to_table(["customer_id", "batch"]).sort_by("customer_id")
+        known = pd.Index(placed["customer_id"].to_pandas(), name="customer_id")
+        place = placed["batch"].to_numpy().astype(np.int32)
+        del placed
+        named, whole = dict(categories or {}), set(lengths)
+        for length in whole | set(named):
+            span = Spans.of(tables, cutoff, length, grain, own_seller, False)
+            within = None
+            if length in named:
+                within = span_categories(tables, cutoff, named[length], length, grain, own_seller)
+            pieces = _measured(span, within, named.get(length), length in whole)
+            _lay(pieces, known, place, folder / f"wallets {length}")
+            spans[length] = span
+        settings = (found.cutoff, grain, time_unit, found.provenance)
+        yield Batches(folder, count, known, *settings, spans, named, beside)
+
+
+def _measured(
+    spans: Spans, within: Spans | None, categories: Sequence[str] | None, whole: bool
+) -> Iterator[pa.Table]:
+    """Measure the newest window of all customers, together and in categories, in one pass."""
+    if spans.lines is not None:
+        yield from measure_windows(spans, categories, whole=whole)
+        return
+    if whole:
+        query = spans.query()
+        yield query.mutate(code=insist(ibis.literal(WHOLE), "int64")).to_pyarrow()
+    if within is not None:
+        yield from measure_categories(within, categories or ())
+
+
+def _lay(
+    pieces: Iterable[pa.Table], known: pd.Index[Any], batch: npt.NDArray[np.int32], folder: Path
+) -> None:
+    """Write rows of customers into the folder of each one's batch; those without one not at all."""
+
+    def placed() -> Iterator[pa.RecordBatch]:
+        for piece in pieces:
+            place = known.get_indexer(pd.Index(piece["customer_id"].to_pandas()))
+            mine = pa.array(np.append(batch, -1)[place])
+            table = piece.append_column("batch", mine)
+            if place.min(initial=0) < 0:
+                table = table.filter(pa.array(place >= 0))
+            yield from table.combine_chunks().to_batches()
+
+    _write(placed(), folder)
 
 
 def _length(unit: str) -> int:
@@ -151,7 +231,7 @@ def _beside(
 ) -> pd.DataFrame | None:
     """Return what is summed outside the query of the snapshot; None where nothing is."""
     asked = [name for name in ("customer_id", "margin_to_date") if name in who.schema.names]
-    frame = who.to_table(asked).sort_by("customer_id").to_pandas()
+    frame = sorted_frame(who.to_table(asked))
     whole = found.with_profit(frame, grain, margins).set_index("customer_id")
     added = whole.drop(columns=asked[1:])
     return added if len(added.columns) else None
@@ -215,21 +295,30 @@ def _batch_of(
 
 def _scatter(query: ir.Table, folder: Path) -> None:
     """Write the answer to a query in pieces, by the column ``batch``."""
-    # The engine makes sums of whole numbers wider than Parquet knows.
+    # The engine makes sums of whole numbers wider than they are held here.
     whole = [name for name, kind in query.schema().items() if kind.is_int64()]
     query = query.mutate(**{name: insist(query[name], "int64") for name in whole})
-    if is_embedded(query.get_backend()):
-        query.to_parquet(folder, partition_by="batch")
-        return
+    # Sorted by the engine, the rows of a batch come together: it writes them itself at twice
+    # the price.
+    _write(stream(query.order_by("batch"), _ROWS), folder)
+
+
+def _write(rows: Iterator[pa.RecordBatch], folder: Path) -> None:
+    """Write rows into a folder for each value of ``batch``; they are read once."""
+    first = next(rows)
     ds.write_dataset(
-        query.to_pyarrow(),
+        pa.RecordBatchReader.from_batches(first.schema, chain([first], rows)),
         folder,
-        format="parquet",
+        format="ipc",
         partitioning=ds.partitioning(pa.schema([("batch", pa.int32())]), flavor="hive"),
+        use_threads=False,
     )
 
 
 def _read(folder: Path, batch: int) -> pd.DataFrame:
-    piece = ds.dataset(folder / f"batch={batch}", format="parquet").to_table(use_threads=False)
-    frame: pd.DataFrame = piece.sort_by("customer_id").to_pandas(split_blocks=True)
-    return frame
+    return sorted_frame(_table(folder, batch))
+
+
+def _table(folder: Path, batch: int, where: ds.Expression | None = None) -> pa.Table:
+    piece = ds.dataset(folder / f"batch={batch}", format="ipc")
+    return piece.to_table(filter=where, use_threads=False)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from crmml._typing import Grain
 from crmml.data.tables import Tables
-from crmml.features.purchases import fetch
+from crmml.features.in_order import measure_windows, number_categories
+from crmml.features.purchases import fetch, sorted_frame
 from crmml.features.snapshot import own_lines
 from crmml.features.wallet import Peers, Spans, Wallet, classify_shares
 
@@ -73,14 +77,56 @@ def iterate_wallets(
     str, Wallet
         One category at a time, of the customers who ever bought in it.
     """
-    spans = Spans.of(tables, cutoff, length, grain, own_seller, True, among=categories)
-    with spans.kept() as held:
-        for category in (*categories, OTHERS):
-            one = held.only(category)
-            frame = fetch(one.query())
-            if len(frame):
-                known = None if peers is None else peers.get(category)
-                yield category, one.wallet(0, (), known, frame)
+    how = (length, grain, own_seller)
+    spans = span_categories(tables, cutoff, categories, *how)
+    table = pa.concat_tables(measure_categories(spans, categories))
+    yield from name_wallets(table, spans, categories, peers or {})
+
+
+def span_categories(
+    tables: Tables,
+    cutoff: str | pd.Timestamp,
+    categories: Sequence[str],
+    length: str,
+    grain: Grain,
+    own_seller: str | None,
+) -> Spans:
+    """Write spend and occasions in some categories as expressions; see :func:`iterate_wallets`."""
+    return Spans.of(tables, cutoff, length, grain, own_seller, True, among=categories)
+
+
+def measure_categories(spans: Spans, categories: Sequence[str]) -> Iterator[pa.Table]:
+    """Measure each category, and all others together, in one pass over the lines.
+
+    Parameters
+    ----------
+    spans : Spans
+        From :func:`span_categories`, of the same categories.
+    categories : sequence of str
+        From :func:`name_categories`.
+
+    Yields
+    ------
+    Arrow table
+        In whatever order: ``customer_id``, ``code`` (place of the category; the others are behind),
+        and what :meth:`~crmml.features.wallet.Spans.query` says.
+    """
+    if spans.lines is not None:
+        yield from measure_windows(spans, categories)
+        return
+    query = spans.query()
+    yield query.mutate(code=number_categories(query, categories)).drop("category").to_pyarrow()
+
+
+def name_wallets(
+    table: pa.Table, spans: Spans, categories: Sequence[str], peers: Mapping[str, Peers]
+) -> Iterator[tuple[str, Wallet]]:
+    """Make the wallet in each category from what :func:`measure_categories` says of it."""
+    alone = replace(spans, keys=["customer_id"])
+    for code, category in enumerate((*categories, OTHERS)):
+        part = table.filter(pc.equal(table["code"], code)).drop_columns(["code"])
+        if part.num_rows:
+            yield category, alone.wallet(0, (), peers.get(category), sorted_frame(part))
 
 
 def roll_up(wallets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -119,31 +165,29 @@ def roll_up(wallets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     >>> roll_up({"tea": tea, "bread": bread})["loyalty_class"].to_dict()
     {'a': 'split', 'b': 'lapsed'}
     """
-    parts = []
-    for frame in wallets.values():
-        named = frame["loyalty_class"].isin(_CLASSED)
-        need = frame["need"].where(named, 0.0)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "spend": frame["spend"].clip(lower=0.0).where(named, 0.0),
-                    "need": need,
-                    "lost": need.where(frame["loyalty_class"] == "competitor", 0.0),
-                    "categories": named.astype("int64"),
-                    "active": (frame["loyalty_class"] != "lapsed").astype("int64"),
-                }
-            )
-        )
-    ids = pd.Index(np.unique(np.concatenate([part.index for part in parts])), name="customer_id")
-    total = pd.DataFrame(0.0, ids, parts[0].columns)
-    for part in parts:  # in the order of the categories: sums of floats do not depend on the rows
-        total = total.add(part.reindex(ids, fill_value=0.0))
+    ids = pd.Index(np.unique(np.concatenate([w.index for w in wallets.values()])))
+    names = ("spend", "need", "lost", "categories", "active")
+    total = {name: np.zeros(len(ids)) for name in names}
+    for frame in wallets.values():  # in their order: sums of floats do not depend on the rows
+        place, classes = ids.get_indexer(frame.index), frame["loyalty_class"]
+        named = classes.isin(_CLASSED).to_numpy()
+        need = np.where(named, frame["need"], 0.0)
+        total["spend"][place] += np.where(named, np.maximum(frame["spend"], 0.0), 0.0)
+        total["need"][place] += need
+        total["lost"][place] += np.where(classes == "competitor", need, 0.0)
+        total["categories"][place] += named
+        total["active"][place] += (classes != "lapsed").to_numpy()
     some = total["need"] > 0
-    share, lost = (total[name] / total["need"].where(some) for name in ("spend", "lost"))
+    whole = np.where(some, total["need"], np.nan)
+    share, lost = total["spend"] / whole, total["lost"] / whole
     evidence = np.where(total["active"] == 0, 0, np.where(some, np.inf, 1))
-    names = classify_shares(share, lost.where(lost >= _HALF, 0.0), evidence)
-    rolled = {"loyalty_class": names, "share": share.clip(0, 1), "categories": total["categories"]}
-    return pd.DataFrame(rolled, ids).astype({"categories": "int64"})
+    held = np.where(lost >= _HALF, lost, 0.0)
+    rolled = {
+        "loyalty_class": classify_shares(share, held, evidence),
+        "share": np.clip(share, 0.0, 1.0),
+        "categories": total["categories"].astype(np.int64),
+    }
+    return pd.DataFrame(rolled, ids.rename("customer_id"))
 
 
 def by_category(wallets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -130,11 +130,13 @@ class _Lengths(NamedTuple):
 
     @classmethod
     def of(
-        cls, period: str | Duration, grace: str | Duration | None, trailing: str | Duration
+        cls,
+        tables: Tables,
+        period: str | Duration,
+        grace: str | Duration | None,
+        trailing: str | Duration,
     ) -> _Lengths:
-        given = [
-            pd.Timedelta(0) if one is None else length_of(one) for one in (period, grace, trailing)
-        ]
+        given = (length_of(period), least_grace(tables, grace), length_of(trailing))
         found = cls(*(int(one.total_seconds()) for one in given))
         if found.period < _DAY:
             raise ParameterError("period", "at least one day", str(period))
@@ -177,7 +179,8 @@ def build_contracts(
     period : str or Duration
         Time between two renewal dates, at least a day.
     grace : str or Duration, optional
-        A contract that is renewed within it has not ended; none by default.
+        A contract that is renewed within it has not ended; none by default, and never less than
+        :func:`least_grace` says.
     trailing : str or Duration
         Length of the window before a moment in which touch points and purchases are counted.
 
@@ -188,7 +191,7 @@ def build_contracts(
     TooLittleDataError
         If no contract is active at the cutoff.
     """
-    look = _Look.at(tables, cutoff, _Lengths.of(period, grace, trailing))
+    look = _Look.at(tables, cutoff, _Lengths.of(tables, period, grace, trailing))
     moment, lengths, now, spells = look.moment, look.lengths, look.now, look.spells
     active = spells.filter(spells.until == _OPEN)
     passed = ibis.literal(now) - active.started
@@ -237,7 +240,7 @@ def build_person_periods(
     TooLittleDataError
         If no period was seen to its end.
     """
-    look = _Look.at(tables, cutoff, _Lengths.of(period, grace, trailing))
+    look = _Look.at(tables, cutoff, _Lengths.of(tables, period, grace, trailing))
     moment, lengths, now, spells = look.moment, look.lengths, look.now, look.spells
     begin = _first_end(spells) if since is None else seconds_at(read_moment(since, "since"))
     at = _at_risk(spells, lengths, now, begin)
@@ -276,8 +279,8 @@ def build_contract_outcomes(
     Returns
     -------
     DataFrame
-        Indexed by ``customer_id`` in the order of the contracts: ``churned`` (bool) and ``cause``
-        (null where the contract did not end).
+        Indexed by ``customer_id`` in the order of the contracts: ``churned`` (bool), and ``cause``
+        and ``ended_at`` (null where the contract did not end).
 
     Raises
     ------
@@ -286,18 +289,90 @@ def build_contract_outcomes(
     """
     window = Window(contracts.cutoff, horizon)
     end = _cutoff(tables, None)
-    lengths = _Lengths.of(contracts.period, grace, contracts.period)
+    lengths = _Lengths.of(tables, contracts.period, grace, contracts.period)
     window.check_observed(end - pd.Timedelta(seconds=lengths.grace + 1))
     _, spells = _spells(tables, lengths)
     cutoff, closes = seconds_at(contracts.cutoff), seconds_at(window.closes)
     here = spells.filter(spells.started < cutoff, spells.until >= cutoff, spells.until < closes)
-    ended = fetch(here.select("customer_id", cause=here.reason.fill_null("unknown")))
-    cause = ended.set_index("customer_id")["cause"].reindex(contracts.customer_id)
-    return pd.DataFrame({"churned": cause.notna(), "cause": cause})
+    ended = fetch(
+        here.select("customer_id", cause=here.reason.fill_null("unknown"), until=here.until)
+    )
+    found = ended.set_index("customer_id").reindex(contracts.customer_id)
+    moments = pd.to_datetime(found["until"].astype("float64"), unit="s")
+    return pd.DataFrame(
+        {"churned": found["cause"].notna(), "cause": found["cause"], "ended_at": moments}
+    )
 
 
-def contract_span(tables: Tables) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """Return the first end of a contract (or start, if earlier ones are none), and the last event.
+def least_grace(tables: Tables, grace: str | Duration | None = None) -> pd.Timedelta:
+    """Return a grace period, at least a day where contracts are renewed on the day after.
+
+    Where more periods begin within a day after the one before than at its very end, ``ended_at`` is
+    the last day of a period, and no customer has left in between.
+
+    Parameters
+    ----------
+    tables : Tables
+        With ``subscriptions``.
+    grace : str or Duration, optional
+        As given; none by default.
+    """
+    given = pd.Timedelta(0) if grace is None else length_of(grace)
+    return given if given >= _A_DAY or not count_next_days(tables) else _A_DAY
+
+
+def count_next_days(tables: Tables) -> int:
+    """Count the periods that begin on the day after the one before; 0 where they are the fewer.
+
+    Parameters
+    ----------
+    tables : Tables
+        With ``subscriptions``.
+    """
+    table = tables["subscriptions"]
+    rows = table.select(
+        "customer_id", start=seconds_of(table.started_at), until=seconds_of(table.ended_at)
+    )
+    order = ibis.window(group_by="customer_id", order_by=[rows.start, rows.until])
+    rows = rows.mutate(pause=rows.start - rows.until.lag().over(order))
+    beside = (rows.pause > 0) & (rows.pause <= _DAY)
+    found = rows.aggregate(
+        beside=ibis.ifelse(beside, 1, 0).sum(), exact=ibis.ifelse(rows.pause == 0, 1, 0).sum()
+    )
+    row = found.to_pyarrow().to_pylist()[0]
+    n, exact = int(row["beside"] or 0), int(row["exact"] or 0)
+    return n if n > exact else 0
+
+
+class ContractSpan(NamedTuple):
+    """From when to when contracts were seen.
+
+    Attributes
+    ----------
+    first : Timestamp
+        First end of a contract; the first start where none has ended.
+    last : Timestamp
+        Last event that has happened.
+    announced : int
+        Ends that lie ahead of it: they are known, but have not happened.
+    announced_until : Timestamp
+        The last of those; ``last`` where there are none.
+    """
+
+    first: pd.Timestamp
+    last: pd.Timestamp
+    announced: int
+    announced_until: pd.Timestamp
+
+
+def contract_span(tables: Tables) -> ContractSpan:
+    """Return from when to when contracts were seen, and which ends lie ahead.
+
+    Terms and notices are often written down before the contract ends. Ends are taken as announced
+    if they lie so long after the last start, touch point and purchase that the records must have
+    been drawn before them: more than twice the longest pause of the last year (which must hold
+    more than 20 days with an event), and less than half of the time that the starts span, unless no
+    contract runs beyond them.
 
     Raises
     ------
@@ -310,18 +385,50 @@ def contract_span(tables: Tables) -> tuple[pd.Timestamp, pd.Timestamp]:
         ended=table.ended_at.min(),
         last_began=table.started_at.max(),
         last_ended=table.ended_at.max(),
+        active=table.ended_at.isnull().sum(),
     )
     found = row.to_pyarrow().to_pylist()[0]
     if found["began"] is None:
         raise TooLittleDataError("there is no contract in the data")
-    last = max(one for one in (found["last_began"], found["last_ended"]) if one is not None)
-    return pd.Timestamp(found["ended"] or found["began"]), pd.Timestamp(last)
+    first = pd.Timestamp(found["ended"] or found["began"])
+    began, last = pd.Timestamp(found["began"]), pd.Timestamp(found["last_began"])
+    until = max(last, pd.Timestamp(found["last_ended"] or last))
+    if until <= last + _A_DAY:
+        return ContractSpan(first, until, 0, until)
+    days = _days_with_events(tables)
+    year = days[days > days.iloc[-1] - _YEAR]
+    pauses = year.diff().dropna()
+    ahead = until.floor("D") - days.iloc[-1]
+    short = 2 * ahead < last - began or not found["active"]
+    if not (len(pauses) > _LEAST_PAUSES and ahead > 2 * pauses.max() and short):
+        return ContractSpan(first, until, 0, until)
+    last = max(last, days.iloc[-1])
+    closes = end_of_observation(last)
+    announced = table.filter(table.ended_at >= closes).count().to_pyarrow().as_py()
+    return ContractSpan(first, last, int(announced), until)
+
+
+_A_DAY, _YEAR, _LEAST_PAUSES = pd.Timedelta(days=1), pd.Timedelta(days=365), 20
+
+
+def _days_with_events(tables: Tables) -> pd.Series[pd.Timestamp]:
+    """Return the days on which something happened that nobody writes down beforehand, ascending."""
+    times = [("subscriptions", "started_at"), ("interactions", "timestamp")]
+    each = [
+        tables[name].select(day=tables[name][column].cast("date"))
+        for name, column in (*times, ("transactions", "timestamp"))
+        if name in tables
+    ]
+    days = each[0]
+    for more in each[1:]:
+        days = days.union(more)
+    return pd.to_datetime(fetch(days.distinct(), ("day",))["day"])
 
 
 def _cutoff(tables: Tables, cutoff: str | pd.Timestamp | None) -> pd.Timestamp:
     if cutoff is not None:
         return read_moment(cutoff, "cutoff")
-    return end_of_observation(contract_span(tables)[1])
+    return end_of_observation(contract_span(tables).last)
 
 
 def _spells(tables: Tables, lengths: _Lengths) -> tuple[ir.Table, ir.Table]:

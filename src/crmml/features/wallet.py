@@ -186,8 +186,10 @@ def classify_shares(
             s >= 1 / 3 - _TOLERANCE,
             k >= 1 / 2 - _TOLERANCE,
         ]
-    names = ["lapsed", "insufficient", "loyal", "split", "competitor"]
-    return np.select(conditions, names, default="disloyal").astype(object)
+    names = ["lapsed", "insufficient", "loyal", "split", "competitor", "disloyal"]
+    # By number: a text of its own for each customer would take time and memory.
+    chosen = np.select(conditions, np.arange(5), default=5)
+    return np.array(names, dtype=object)[chosen]
 
 
 def build_wallet(
@@ -472,6 +474,8 @@ class Spans:
     cells: tuple[int, int]
     """Of a window, and of a step."""
     own_seller: str | None
+    lines: Any = None
+    """Ibis table of the lines, with ``cell`` and ``occasion``; None where rivals are seen."""
 
     @classmethod
     def of(
@@ -505,11 +509,11 @@ class Spans:
         if among is not None:
             known = seen.category.isin(list(among)) if among else ibis.literal(False)
             seen = seen.mutate(category=known.fill_null(False).ifelse(seen.category, ""))
-        occasion = period_of(seen.timestamp, grain)
-        past = seen.mutate(
+        timed = seen.mutate(
             cell=_cells_back(seen.timestamp, closes, cell),
-            occasion=is_purchase(seen).ifelse(occasion, ibis.null("int64")),
+            occasion=period_of(seen.timestamp, grain),
         )
+        past = timed.mutate(occasion=is_purchase(timed).ifelse(timed.occasion, ibis.null("int64")))
         more = (keys, closes, span, stride, (cells[0], cells[1]), own_seller)
         if not seller:
             # Periods first: one pass over the lines, and occasions are counted, not gathered.
@@ -517,7 +521,7 @@ class Spans:
             spend = days.group_by([*keys, "cell"]).aggregate(
                 spend=_.spend.sum(), occasions=_.occasion.count()
             )
-            return cls(spend, None, *more)
+            return cls(spend, None, *more, lines=timed)
         spend = past.group_by([*keys, *seller, "cell"]).aggregate(spend=_.amount.sum())
         occasions = past.group_by([*keys, "cell"]).aggregate(occasions=_.occasion.nunique())
         return cls(spend, occasions, *more)
@@ -531,14 +535,6 @@ class Spans:
                 return
             with kept(self.occasions) as occasions:
                 yield replace(self, spend=spend, occasions=occasions)
-
-    def only(self, category: str) -> Spans:
-        """Return those of one category, by customer alone."""
-        spend, occasions = (
-            None if table is None else table.filter(table.category == category)
-            for table in (self.spend, self.occasions)
-        )
-        return replace(self, spend=spend, occasions=occasions, keys=["customer_id"])
 
     def query(self, k: int = 0) -> Any:
         """Ask for the window that closes ``k`` steps before the newest, a row per key."""
@@ -694,7 +690,7 @@ def _inferred(
     probability = np.where(evidence >= MIN_OCCASIONS, (1 - share) * goes_on, np.nan)
     return {
         "loyalty_class": names,
-        "loyalty_evidence": np.where(said, "stated", "inferred").astype(object),
+        "loyalty_evidence": np.array(["inferred", "stated"], dtype=object)[said.astype(np.intp)],
         "share": share,
         "rival_share": np.nan,
         "occasions": occasions,

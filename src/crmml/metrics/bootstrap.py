@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from crmml._typing import FloatArray
 from crmml.exceptions import ParameterError
@@ -63,8 +64,11 @@ def hash_keys(ids: Iterable[object]) -> npt.NDArray[np.uint64]:
     >>> bool((hash_keys([7, 8]) == hash_keys(["7", "8"])).all())
     True
     """
-    plain = ids.tolist() if isinstance(ids, pd.Index) else ids
-    texts = np.array([str(i) for i in plain], dtype=object)
+    if isinstance(ids, pd.Index) and ids.dtype.kind in "iu":
+        texts = pa.array(ids.to_numpy()).cast(pa.string()).to_numpy(zero_copy_only=False)
+    else:
+        plain = ids.tolist() if isinstance(ids, pd.Index) else ids
+        texts = np.array([str(i) for i in plain], dtype=object)
     return np.asarray(pd.util.hash_array(texts, categorize=False))
 
 

@@ -73,9 +73,8 @@ def training_figures(result: TrainingResult | LabelledResult) -> dict[str, Figur
 
     if isinstance(result, LabelledResult):
         plot_reliability(result.fit.judgement.reliability, ax=canvas("churn_reliability"))
-        plot_gain_curve(
-            result.fit.judgement.gain_curve.set_index("contacted"), ax=canvas("churn_gain")
-        )
+        plot_gain_curve(result.fit.judgement.profit, ax=canvas("churn_gain"))
+        plot_profit_curve(result.fit.judgement.profit, ax=canvas("churn_profit"))
         return figures
     _draw_value(result, canvas)
     _draw_window(result, canvas)
@@ -112,6 +111,8 @@ def contract_figures(result: ContractTraining) -> dict[str, Figure]:
     chosen = result.backtest.chosen
     title = f"Reliability of the chance of ending: {chosen.replace('_', ' ')}"
     plot_reliability(result.backtest.reliability[chosen], title=title, ax=canvas("reliability"))
+    plot_gain_curve(result.backtest.profit, ax=canvas("churn_gain"))
+    plot_profit_curve(result.backtest.profit, ax=canvas("churn_profit"))
     if result.scores.found is not None:
         _draw_budget(result, canvas)
     return figures

@@ -20,7 +20,7 @@ from crmml.reports.strategy import Links
 from crmml.scorecard.assessment import Assessment
 from crmml.scorecard.kpis import KPIS, Kpi, Scorecard, compute_scorecard
 from crmml.scorecard.retention_costs import compute_retention_costs
-from crmml.segments.cohorts import compute_cohort_retention
+from crmml.segments.cohorts import compute_cohort_retention, compute_cohort_value
 
 _LEAST_MONTHS = 12
 """Whole months from which on a scorecard goes by month, not by week."""
@@ -146,16 +146,19 @@ def scorecard(
     of: Reported, card: Scorecard, w: Language, period: Period, channels: Grid | str
 ) -> Section:
     """Show each figure of the newest period, by perspective and tier, with its change."""
-    groups = [g for g in card.table.index.get_level_values("group").unique() if g != ALL]
+    named = [str(g) for g in card.table.index.get_level_values("group").unique() if g != ALL]
+    tiers = [name for name in named if name in set(of.tiers_before)]
     heads = ["figure", "value", "interval", "change", *(["target"] if of.targets else [])]
     grids = []
     for perspective in dict.fromkeys(kpi.perspective for kpi in KPIS):
         kpis = [k for k in KPIS if k.perspective == perspective and k.name not in card.missing]
         if kpis:
-            rows = [_line(of, card, kpi, groups, w) for kpi in kpis]
+            rows = [_line(of, card, kpi, tiers, w) for kpi in kpis]
             title = w.text(f"perspective_{perspective}")
-            named = [*(w.text(f"head_{k}") for k in heads), *map(w.label, groups)]
-            grids.append(Grid(title, named, rows))
+            over = [*(w.text(f"head_{k}") for k in heads), *map(w.label, tiers)]
+            grids.append(Grid(title, over, rows))
+    if groups := [name for name in named if name not in tiers]:
+        grids.append(_by_group(card, groups, w))
     said = [w.text("scorecard_say", date=w.date(card.period), period=w.text(f"period_{period}"))]
     if of.since is not None:
         said.append(w.text("scorecard_tiers", date=w.date(of.since)))
@@ -166,14 +169,23 @@ def scorecard(
     for name, why in card.missing.items():
         lacking.setdefault(why, []).append(w.text(f"kpi_{name}"))
     missing = [
-        w.text("of_what", what=w.text("comma").join(names), why=w.told(why))
-        for why, names in lacking.items()
+        w.text("of_needs", what=w.listed(names), why=w.told(why)) for why, names in lacking.items()
     ]
     if isinstance(channels, Grid):
         grids.append(channels)
     else:
         missing.append(channels)
     return Section("scorecard", w.text("scorecard_title"), said, grids, missing=missing)
+
+
+def _by_group(card: Scorecard, groups: list[str], w: Language) -> Grid:
+    known = card.table["value"].unstack("group")[groups].dropna(how="all")
+    rows = [
+        [Cell(w.text(f"kpi_{k.name}"), k.name), *(_cell(card, k, group, w) for group in groups)]
+        for k in KPIS
+        if k.name in known.index
+    ]
+    return Grid(w.text("scorecard_groups"), [w.text("head_figure"), *map(w.label, groups)], rows)
 
 
 def _line(of: Reported, card: Scorecard, kpi: Kpi, groups: list[str], w: Language) -> list[Cell]:
@@ -186,7 +198,7 @@ def _line(of: Reported, card: Scorecard, kpi: Kpi, groups: list[str], w: Languag
         Cell(w.text(f"kpi_{kpi.name}"), kpi.name, note=f"{w.told(kpi.meaning)} ({_unit(kpi, w)})"),
         Cell(write(value), value, tone=_tone(card, kpi, ALL)),
         Cell(interval, low),
-        Cell(_arrowed(change, write), change),
+        Cell(_arrowed(change, kpi, w), change),
     ]
     if of.targets:
         target = float(row["target"])
@@ -200,7 +212,11 @@ def _unit(kpi: Kpi, w: Language) -> str:
     return w.text(f"unit_{kpi.unit}")
 
 
-def _arrowed(change: float, write: Any) -> str:
+def _arrowed(change: float, kpi: Kpi, w: Language, *, short: bool = False) -> str:
+    """Write a change, of a share in points; shortly without that word."""
+    write = writer(kpi, w)
+    if kpi.unit == "share":
+        write = (lambda value: w.number(100.0 * value, 1)) if short else w.points
     if change != change or change == 0.0:
         return "–"
     return f"{'▲' if change > 0 else '▼'} {write(abs(change))}"
@@ -253,9 +269,9 @@ def assessed(sheet: Assessment, w: Language) -> Section:
             Cell(w.label(row["kind"]), str(row["kind"])),
             Cell(str(row["area"]), str(row["area"])),
             Cell(w.number(float(row["score"]), 1), float(row["score"])),
-            Cell(str(row["evidence"] or "–"), str(row["evidence"] or "–")),
+            Cell(str(row["evidence"]), str(row["evidence"])),
         ]
-        for row in sheet.table.reset_index().to_dict("records")
+        for row in sheet.table.fillna({"evidence": "–"}).reset_index().to_dict("records")
     ]
     heads = [w.text(f"head_{k}") for k in ("question", "kind", "area", "score", "evidence")]
     title = w.text("assessment_title")
@@ -284,9 +300,52 @@ def cohorts(
         w.text("head_customers"),
         *(w.figures(str(age)) for age in wide),
     ]
+    if expected := (of.summary.get("expected_retention") or {}).get(longer):
+        ages = [int(str(age)) for age in wide]
+        known = [expected[age] if age < len(expected) else float("nan") for age in ages]
+        line = [Cell(w.share(v, 0), v, bar=v) for v in known]
+        rows.append([Cell(w.text("cohorts_expected"), "~"), Cell("–", float("nan")), *line])
     title = w.text("cohorts_grid", period=w.text(f"period_{longer}"))
-    grid = Grid(title, heads, rows, w.text("cohorts_note"))
-    return Section("cohorts", w.text("cohorts_title"), (), [grid])
+    grids = [Grid(title, heads, rows, w.text("cohorts_note"))]
+    grids += _worth_of_cohorts(of, w, tables, longer, own_seller)
+    return Section("cohorts", w.text("cohorts_title"), (), grids)
+
+
+def _worth_of_cohorts(
+    of: Reported, w: Language, tables: Tables, period: Period, own_seller: str | None
+) -> list[Grid]:
+    """Show survival, value and payback by cohort and by the channel of acquisition."""
+    if not (of.has("clv") and of.has("probability_alive")):
+        return []
+    people = tables.customers
+    by = ["cohort"]
+    if people is not None and "acquisition_channel" in people.columns:
+        by.append("acquisition_channel")
+    how: dict[str, Any] = {"period": period, "own_seller": own_seller}
+    note = w.text("cohorts_worth_note", period=w.text(f"period_{period}"))
+    grids = []
+    for name in by:
+        table = compute_cohort_value(tables, of.cutoff, of.scores, by=name, **how)
+        newest = name == "cohort"
+        table = table.tail(_MOST_COHORTS) if newest else table.nlargest(_MOST_COHORTS, "customers")
+        shown = [n for n in ("margin_to_date", "acquisition_cost", "payback")
+                 if table[n].notna().any()]  # fmt: skip
+        rows = []
+        for row in table.reset_index().to_dict("records"):
+            first = w.date(pd.Timestamp(row[name])) if newest else w.label(row[name])
+            told = {n: w.money(row[n]) for n in ("margin_to_date", "acquisition_cost")}
+            told["payback"] = w.count(row["payback"] + 1.0)
+            rows.append([
+                Cell(first, str(row[name])),
+                Cell(w.count(row["customers"]), row["customers"]),
+                Cell(w.share(row["probability_alive"]), row["probability_alive"]),
+                Cell(w.money(row["clv"]), row["clv"]),
+                *(Cell(told[n], row[n]) for n in shown),
+            ])  # fmt: skip
+        heads = ["cohort" if newest else "won_by", "customers", "survived", "mean_clv", *shown]
+        over = [w.text(f"head_{head}") for head in heads]
+        grids.append(Grid(w.text(f"cohorts_by_{name}"), over, rows, note))
+    return grids
 
 
 def _cell(card: Scorecard, kpi: Kpi, group: str, w: Language) -> Cell:
@@ -294,10 +353,9 @@ def _cell(card: Scorecard, kpi: Kpi, group: str, w: Language) -> Cell:
         return Cell("–")
     row: Any = card.table.loc[(kpi.name, group)]
     value, change = float(row["value"]), float(row["change"])
-    write = writer(kpi, w)
-    changed = _arrowed(change, write)
+    changed = _arrowed(change, kpi, w, short=True)
     note = "" if changed == "–" else changed
-    return Cell(write(value), value, tone=_tone(card, kpi, group), note=note)
+    return Cell(writer(kpi, w)(value), value, tone=_tone(card, kpi, group), note=note)
 
 
 def _tone(card: Scorecard, kpi: Kpi, group: str) -> Tone:

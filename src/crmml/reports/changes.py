@@ -15,6 +15,7 @@ from crmml.features.breakdowns import Part, measure_parts
 from crmml.reports.contents import Cell, Chart, Grid, Line, Section, Story
 from crmml.reports.language import Language
 from crmml.reports.reading import Reported
+from crmml.reports.strategy import write_effect
 from crmml.scorecard.control_charts import ControlChart
 from crmml.scorecard.improvement import STEPS, Improvement, Told, plan_improvement
 from crmml.scorecard.kpis import KPIS, Kpi, Scorecard
@@ -23,14 +24,20 @@ from crmml.scorecard.strategy import StrategyMap
 ALL = "all"
 """Name of the group of all customers."""
 
-_MOST_CHARTS = 8
-"""Charts that a page shows."""
+_MOST_CHARTS = 4
+"""Charts that a page shows beside those of the changes that are worked through."""
 
-_MOST_TOLD = 12
+_MOST_TOLD = 10
 """Charts with a signal that are told in words."""
 
 _MOST_STORIES = 3
 """Changes that are worked through."""
+
+_ORDER = (
+    *("retention", "penetration", "satisfaction", "complaint_rate", "profit", "margin"),
+    *("revenue", "revenue_per_purchase", "purchases_per_buyer", "win_back", "resolution"),
+)
+"""Figures by the order in which their changes are told."""
 
 _OF_TOUCHES = ("contacts", "complaints", "resolved", "surveys", "satisfied")
 
@@ -59,7 +66,7 @@ def control(
     links : StrategyMap, optional
         Measured effects of actions.
     """
-    shown = card.signals
+    shown = sorted(card.signals, key=_first)
     said = [
         w.text(
             "control_say",
@@ -71,16 +78,17 @@ def control(
     said += [tell_chart(chart, w) for chart in shown[:_MOST_TOLD]]
     if len(shown) > _MOST_TOLD:
         said.append(w.text("more_signals", signals=w.count(len(shown) - _MOST_TOLD)))
-    stories = [_story(plan, w) for plan in _plans(of, card, measured, tables, how, links)]
-    told = {story.chart.title for story in stories if story.chart is not None}
+    plans = list(_plans(of, card, measured, tables, how, links))
+    stories = [_story(plan, w, bool(of.summary.get("catalogue"))) for plan in plans]
+    told = {plan.kpi for plan in plans}
     draw = shown or [c for (name, _), c in card.charts.items() if name in ("retention", "revenue")]
-    charts = [draw_chart(chart, w) for chart in draw]
-    charts = [chart for chart in charts if chart.title not in told]
+    draw = [chart for chart in draw if chart.name.partition(" of ")[0] not in told]
+    charts = [draw_chart(chart, w) for chart in draw[:_MOST_CHARTS]]
     missing = [] if card.charts else [
         w.text("control_short", period=w.text(f"period_{how['period']}"))
     ]  # fmt: skip
     return Section(
-        "control", w.text("control_title"), said, charts=charts[: _MOST_CHARTS - len(stories)],
+        "control", w.text("control_title"), said, charts=charts,
         missing=missing, stories=stories,
     )  # fmt: skip
 
@@ -97,7 +105,7 @@ def _plans(
     stored = of.summary.get("catalogue")
     catalogue = ActionCatalogue.from_dict(stored) if stored else None
     names = {chart.name: key for key, chart in card.charts.items()}
-    changed = [names[chart.name] for chart in card.signals]
+    changed = [names[chart.name] for chart in sorted(card.signals, key=_first)]
     quiet = [key for key in (("retention", ALL), *card.charts) if key in card.charts]
     chosen: dict[str, str] = {}
     for kpi, group in changed or quiet[:1]:
@@ -134,12 +142,14 @@ def _parts(
     return parts
 
 
-def _story(plan: Improvement, w: Language) -> Story:
+def _story(plan: Improvement, w: Language, known: bool) -> Story:
     title = w.text("chart_title", figure=w.text(f"kpi_{plan.kpi}"), group=w.label(plan.group))
     steps = [
         (w.text(f"step_{step}"), [_said(one, plan, w) for one in plan.told if one.step == step])
         for step in STEPS
     ]
+    if plan.actions.empty and not known:  # no catalogue says which actions there are
+        steps[STEPS.index("improve")] = (w.text("step_improve"), [w.text("dmaic_no_catalogue")])
     return Story(title, steps, draw_chart(plan.chart, w))
 
 
@@ -160,7 +170,9 @@ def _said(one: Told, plan: Improvement, w: Language) -> str:
                    "meaning": w.told(kpi.meaning), "better": better}  # fmt: skip
     elif one.step == "analyse":
         figures["by"] = w.text(f"by_part_{values['by']}") if "by" in values else ""
-        figures["parts"] = w.text("comma").join(w.label(p) for p in values.get("parts", ()))
+        parts = [w.label(part) for part in values.get("parts", ())]
+        parts = parts[:1] if one.key == "analyse_all" else parts
+        figures["parts"] = w.listed(parts)
         figures["of"] = w.count(values.get("of", 0))
     elif one.key == "improve_action":
         return _action(values, kpi, w)
@@ -175,24 +187,37 @@ def _action(values: dict[str, Any], kpi: Kpi, w: Language) -> str:
     """Say what an action does to a figure, as it was measured or is assumed."""
     about: dict[str, Any] = {"action": w.label(values["action"])}
     channels = [name for name in str(values["channels"]).split(", ") if name and name != "nan"]
-    about["channels"] = w.text("comma").join(map(w.label, channels)) or w.label("none")
+    about["channels"] = w.listed([*map(w.label, channels)]) or w.label("none")
     if values["evidence"] == "assumed":
         return w.text("dmaic_improve_assumed", effect=w.share(float(values["effect"])), **about)
-    write = w.share if kpi.name == "retention" else w.number
-    effect, low, high = (write(float(values[n])) for n in ("effect", "lower", "upper"))
+    target = {"retention": "retention", "satisfaction": "experience"}.get(kpi.name, "profit")
+    effect, interval = write_effect(values, target, w)
     key = f"dmaic_improve_{values['evidence']}"
-    return w.text(key, effect=effect, interval=w.text("between", low=low, high=high), **about)
+    return w.text(key, effect=effect, interval=interval, target=w.text(f"on_{target}"), **about)
+
+
+def _first(chart: ControlChart) -> tuple[bool, int, bool, str]:
+    """Put dated changes first, what a director asks for first, and all customers before a part."""
+    name, _, group = chart.name.partition(" of ")
+    place = _ORDER.index(name) if name in _ORDER else len(_ORDER)
+    return chart.step is None, place, group != ALL, chart.name
 
 
 def writer(kpi: Kpi, w: Language) -> Any:
-    """Return what writes the values of a figure."""
-    return {"share": w.share, "currency": w.money}.get(kpi.unit, w.number)
+    """Return what writes the values of a figure; its unit is said beside it."""
+    if kpi.unit == "currency":
+        return lambda value: w.count(value) if abs(value) >= 100.0 else w.number(value)
+    return w.share if kpi.unit == "share" else lambda value: w.number(value, _places(value))
+
+
+def _places(value: float) -> int:
+    return 3 if abs(value) < 0.1 else 2
 
 
 def tell_chart(chart: ControlChart, w: Language) -> str:
     """Say in words what a chart signals."""
     name, _, group = chart.name.partition(" of ")
-    write = w.share if chart.kind == "share" else w.number
+    write = _on_chart(chart, name, w)
     about = {"figure": w.text(f"kpi_{name}"), "group": w.label(group)}
     if chart.step is not None:
         step = chart.step
@@ -205,7 +230,7 @@ def tell_chart(chart: ControlChart, w: Language) -> str:
 
 def draw_chart(chart: ControlChart, w: Language) -> Chart:
     """Draw a control chart: values, usual level and limits."""
-    table, write = chart.table, w.share if chart.kind == "share" else w.number
+    table, write = chart.table, _on_chart(chart, chart.name.partition(" of ")[0], w)
     labels = [w.date(pd.Timestamp(at)) for at in table.index]
     marked = [k for k, signal in enumerate(table["signal"]) if signal]
     name, _, group = chart.name.partition(" of ")
@@ -225,8 +250,13 @@ def draw_chart(chart: ControlChart, w: Language) -> Chart:
     alt = tell_chart(chart, w) if len(chart.signals) or chart.step else title
     drawn = Chart(title, alt, labels, lines, Grid(title, heads, rows))
     low, high = drawn.bounds()
-    tick = write if chart.kind == "share" or abs(high) < 100 else w.count
-    return replace(drawn, ticks=(tick(low), tick(high)))
+    return replace(drawn, ticks=(write(low), write(high)))
+
+
+def _on_chart(chart: ControlChart, name: str, w: Language) -> Any:
+    """Return what writes the values on a chart, whatever figure it is of."""
+    known = next((kpi for kpi in KPIS if kpi.name == name), None)
+    return w.share if chart.kind == "share" or known is None else writer(known, w)
 
 
 def _known(value: float) -> float | None:

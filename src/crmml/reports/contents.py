@@ -45,12 +45,20 @@ class Grid:
         The first cell names the row.
     note : str
         What a reader must know of it.
+    folded : bool
+        Whether it is shown when asked for: figures that few will want.
     """
 
     title: str
     headings: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     note: str = ""
+    folded: bool = False
+
+    def wordy(self, column: int) -> bool:
+        """Whether a column holds words, not figures."""
+        cells = [row[column] for row in self.rows if column < len(row)]
+        return any(isinstance(cell.sort, str) and cell.sort for cell in cells)
 
 
 @dataclass(frozen=True)
@@ -206,8 +214,6 @@ class Arrow:
         Of an association; of an experiment it is solid.
     tone : {"", "good", "bad"}
         Empty where it may be chance.
-    lines : sequence of str
-        Written beside it.
     title : str
         What is told when it is pointed at.
     """
@@ -216,7 +222,6 @@ class Arrow:
     end: tuple[float, float]
     dashed: bool
     tone: Tone
-    lines: Sequence[str]
     title: str
 
 

@@ -76,9 +76,9 @@ def _weightiest(table: pd.DataFrame, w: Language) -> str:
         "importance_say",
         dimension=w.label(row["dimension"]),
         group=w.label(row["segment"]),
-        value=w.share(float(row["retention"])),
-        low=w.share(float(row["retention_lower"])),
-        high=w.share(float(row["retention_upper"])),
+        value=w.points(float(row["retention"])),
+        low=w.number(100.0 * float(row["retention_lower"]), 1),
+        high=w.number(100.0 * float(row["retention_upper"]), 1),
     )
 
 
@@ -91,8 +91,9 @@ def _weights(table: pd.DataFrame, w: Language, at: pd.Timestamp) -> Grid:
             Cell(w.label(segment), str(segment)),
             Cell(w.count(row["customers"]), row["customers"]),
         ]
-        for name, write in (("retention", w.share), ("spend", w.money)):
+        for name in ("retention", "spend"):
             value, low, high = (float(row[f"{name}{end}"]) for end in ("", "_lower", "_upper"))
+            write = w.amount if name == "spend" else lambda v: w.number(100.0 * v, 1)
             tone: Tone = ""
             if row[f"{name}_beyond_chance"]:
                 tone = "good" if value > 0 else "bad"
@@ -179,4 +180,4 @@ def _apart(table: pd.DataFrame, w: Language, served: str) -> str:
         )
         for row in most
     ]
-    return w.text(f"market_{served}", pairs=w.text("comma").join(named))
+    return w.text(f"market_{served}", pairs=w.listed(named))

@@ -100,7 +100,7 @@ def _number(value: float | None) -> float:
 
 def _cited(name: str, low: float, high: float, w: Language) -> str:
     write = w.share if high <= 1.0 else lambda v: w.number(v, 0)
-    return write(low) if low == high else f"{write(low)}–{write(high)}"
+    return write(low) if low == high else w.span(write(low), write(high))
 
 
 def _own(name: str, rows: list[dict[str, Any]], w: Language, costs: RetentionCosts | None) -> str:
@@ -113,4 +113,4 @@ def _own(name: str, rows: list[dict[str, Any]], w: Language, costs: RetentionCos
     write = w.share if CITED[name].high <= 1.0 else w.number
     ends = ("here", "lower", "upper")
     here, lower, upper = (write(float(costs.table[end].loc[name])) for end in ends)
-    return f"{here} ({lower}–{upper})"
+    return f"{here} ({w.span(lower, upper)})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -116,6 +117,13 @@ class Language:
         tried += [name, *(f"{name[:k]}_*" for k, sign in enumerate(name) if sign == "_")]
         return next((known[one] for one in tried if one in known), "") or self.told(declared)
 
+    def sentence(self, text: str) -> str:
+        """Begin a text as a sentence begins, unless its first word is the name of something."""
+        first = text.split(" ", 1)[0]
+        if self.code != "en" or "_" in first or not text[:1].isalpha():
+            return text
+        return text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
     def _carried(self, value: str) -> str:
         """Write what a sentence carries over: figures and days anew, names set apart."""
         value = _DAY.sub(lambda found: self.date(pd.Timestamp(found[0])), value)
@@ -140,14 +148,35 @@ class Language:
         """Write a share of 1 as a percentage."""
         return self._write(value, f"{{:.{places}%}}")
 
+    def points(self, difference: float) -> str:
+        """Write a difference of two shares in points."""
+        return self.text("points", number=self.number(100.0 * difference, 1))
+
+    def amount(self, value: float) -> str:
+        """Write an amount without its currency, where that is said beside."""
+        return self._write(value, "{:,.0f}" if abs(value) >= 10_000 else "{:,.2f}")
+
     def money(self, value: float) -> str:
         """Write an amount: cents only where they matter."""
-        written = self._write(value, "{:,.0f}" if abs(value) >= 10_000 else "{:,.2f}")
-        return f"{written} {self.currency}" if self.currency and written != _UNKNOWN else written
+        written = self.amount(value)
+        if not self.currency or written == _UNKNOWN:
+            return written
+        told = f"{written} {self.currency}"
+        return f"\u2066{told}\u2069" if self.code == "fa" else told
 
     def field(self, value: Any) -> str:
         """Return the word for a field of the map of value and risk."""
         return str(_words(self.code).get(f"field_{value}", value))
+
+    def listed(self, names: Sequence[Any]) -> str:
+        """Put names beside each other, each on its own so that none turns another around."""
+        if self.code == "fa":
+            names = [n if isinstance(n, Markup) else f"\u2068{n}\u2069" for n in names]
+        return self.text("comma").join(map(str, names))
+
+    def span(self, low: str, high: str) -> str:
+        """Write a range shortly; in Persian by a word, as a dash leaves open where it begins."""
+        return f"{low}–{high}" if self.code == "en" else self.text("between", low=low, high=high)
 
     def side(self, difference: float) -> str:
         """Say on which side of zero a difference lies."""

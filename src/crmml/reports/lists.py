@@ -19,6 +19,8 @@ from crmml.actions.allocation import Allocation
 from crmml.actions.recommendation import REASONS
 from crmml.atomic import write_folder
 from crmml.data.tables import Tables
+from crmml.exceptions import CrmmlError
+from crmml.features.periods import Period
 from crmml.reports.language import Lang, Language
 from crmml.reports.totals import sum_tiers, tier_table
 from crmml.reports.workbook import write_workbook
@@ -26,7 +28,8 @@ from crmml.scorecard.retention_costs import measure_worths
 from crmml.scorecard.retention_economics import compute_retention_economics
 from crmml.scoring.bundle import ScoringBundle
 from crmml.scoring.decisions import Actions
-from crmml.scoring.outlooks import margin_if
+from crmml.scoring.outlooks import LifetimeValue, margin_if
+from crmml.segments.cohorts import expect_retention
 from crmml.stats.discounting import UNIT_DAYS, in_units
 from crmml.storage.scores import csv_bytes, lists_beside
 
@@ -35,6 +38,10 @@ _OF_A_LIST = (
     *("expected_net_gain", "expected_cost", "probability_positive", "explanation"),
     *("frequency", "inactivity", "probability_alive", "clv", "reasons_for", "reasons_against"),
 )
+
+
+_AGES = 13
+"""Ages of a cohort, from 0, at which its retention is expected."""
 
 
 @dataclass
@@ -180,6 +187,21 @@ class Lists:
             for name, row in table.iterrows()
         ]
 
+    def _expected_retention(self, cutoff: pd.Timestamp) -> dict[str, list[float | None]]:
+        """Return the share of random newcomers who buy at each age, by length of the ages."""
+        known = [p for p in self.bundle.predictors if isinstance(p, LifetimeValue)]
+        if not known:
+            return {}
+        lengths: tuple[Period, ...] = ("month", "quarter")
+        process = known[0].model.purchase_model_
+        try:
+            return {
+                one: [*map(_plain, expect_retention(process, _AGES, cutoff, period=one))]
+                for one in lengths
+            }
+        except CrmmlError:  # a process that needs to know more of a newcomer
+            return {}
+
     def _catalogue(self) -> dict[str, Any] | None:
         """Return the actions that may be recommended; None where there are none."""
         known = [p for p in self.bundle.predictors if isinstance(p, Actions)]
@@ -317,6 +339,7 @@ class Lists:
             "sensitivity": self._sensitivity(ahead or {}),
             "churn_drivers": {k: list(map(_plain, v)) for k, v in manifest.churn_drivers.items()},
             "catalogue": self._catalogue(),
+            "expected_retention": self._expected_retention(cutoff),
         }  # fmt: skip
 
 

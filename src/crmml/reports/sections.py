@@ -38,21 +38,23 @@ def tiers(of: Reported, w: Language) -> Section:
     needed = ("recommended_action", "expected_cost", "expected_net_gain", "churn_probability")
     table = tier_table(sum_tiers(scores.assign(**{n: np.nan for n in needed if n not in scores})))
     top = float(table["share_of_value"].max())
+    profit = _shares_of_profit(of)
     rows = []
     for tier, row in table.iterrows():
         share, reference = float(row["share_of_value"]), REFERENCE_SHARE_OF_VALUE[str(tier)]
         rows.append([
             Cell(str(tier), str(tier)),
             Cell(w.count(row["customers"]), row["customers"]),
-            Cell(w.share(share), share, bar=share / top if top > 0 else None),
+            Cell(w.share(share), share, bar=max(share, 0.0) / top if top > 0 else None),
+            *([] if profit is None else [Cell(w.share(profit[str(tier)]), profit[str(tier)])]),
             Cell(w.share(reference, 0), reference),
             Cell(w.money(row["mean_clv"]), row["mean_clv"]),
             Cell(w.share(row["churn"]), row["churn"]),
             Cell(w.count(row["actions"]), row["actions"]),
             Cell(w.money(row["gain"]), row["gain"]),
         ])  # fmt: skip
-    heads = ("tier", "customers", "share_of_value", "reference", "mean_clv", "churn", "actions",
-             "gain")  # fmt: skip
+    heads = ("tier", "customers", "share_of_value", *(() if profit is None else ("profit_share",)),
+             "reference", "mean_clv", "churn", "actions", "gain")  # fmt: skip
     best = table.loc[["A", "B"]]
     sentence = w.text(
         "tiers_say",
@@ -61,6 +63,14 @@ def tiers(of: Reported, w: Language) -> Section:
     )
     grid = Grid(w.text("tiers_grid"), _headings(w, heads), rows, w.text("tiers_note"))
     return Section("tiers", w.text("tiers_title"), [sentence], [grid])
+
+
+def _shares_of_profit(of: Reported) -> pd.Series[float] | None:
+    """Return the share of the profit to date of each served tier; None where none is known."""
+    if not of.has("profit_to_date") or (total := float(of.scores["profit_to_date"].sum())) <= 0:
+        return None
+    sums = of.scores.groupby("value_tier", observed=True)["profit_to_date"].sum()
+    return sums.reindex(list(TIERS), fill_value=0.0) / total
 
 
 def portfolio(of: Reported, w: Language) -> Section:
@@ -75,7 +85,7 @@ def portfolio(of: Reported, w: Language) -> Section:
         index=list(TIERS), columns=range(len(borders) - 1), fill_value=0
     )
     most = max(int(counts.to_numpy().max()), 1)
-    heads = [w.text("tier"), *(f"{w.share(a, 0)}–{w.share(b, 0)}" for a, b in
+    heads = [w.text("tier"), *(w.span(w.share(a, 0), w.share(b, 0)) for a, b in
                                pairwise(borders))]  # fmt: skip
     rows = [
         [Cell(str(tier), str(tier)), *(Cell(w.count(n), n, bar=n / most) for n in line)]
@@ -165,7 +175,7 @@ def _drivers(drivers: dict[str, Sequence[float]], w: Language) -> list[Bars]:
     if top <= 0.0:
         return []
     bars, rows = [], []
-    for name, (value, low, high) in drivers.items():
+    for name, (value, low, high) in sorted(drivers.items(), key=lambda one: -one[1][0]):
         label = w.text(f"driver_{name}")
         text = f"{w.number(value)} ({w.text('between', low=w.number(low), high=w.number(high))})"
         bars.append(Bar(label, 0.0, value / top, w.number(value)))
@@ -189,7 +199,7 @@ def loyalty(of: Reported, w: Language) -> Section:
     else:
         missing.append(w.text("flows_need"))
     told = of.scores["loyalty_evidence"].dropna().unique().tolist()
-    evidence = w.text("loyalty_evidence", evidence=", ".join(map(w.label, sorted(told))))
+    evidence = w.text("loyalty_evidence", evidence=w.listed([*map(w.label, sorted(told))]))
     return Section("loyalty", w.text("loyalty_title"), [evidence], grids, missing=missing)
 
 
@@ -248,8 +258,18 @@ def actions(of: Reported, w: Language) -> Section:
 def models(of: Reported, w: Language) -> Section:
     """Say in words how good the models were at the newest cutoff whose outcome is known."""
     served = of.summary.get("served", {})
-    if not served:
-        return Section("models", w.text("models_title"), missing=[w.text("no_lists")])
+    said, grids = _judged(served, w) if served else ([], [])
+    missing = [] if served else [w.text("no_lists")]
+    if of.monitored is None:
+        missing.append(w.text("monitor_needs"))
+    else:
+        said += _watched(of.monitored, w)
+        grids.insert(0, _windows(of.monitored, w))
+    return Section("models", w.text("models_title"), said, grids, missing=missing)
+
+
+def _judged(served: dict[str, Any], w: Language) -> tuple[list[str], list[Grid]]:
+    """Say in words what was measured of what is served; all of it stands in a table."""
     known = {
         **{"churn_auc": "auc", "contract_auc": "auc", "churn_mean_error": "mean"},
         **{"spend_bias": "bias", "purchases_bias": "purchases_bias", "pit_80": "coverage"},
@@ -269,13 +289,8 @@ def models(of: Reported, w: Language) -> Section:
         ]
         for name, value in sorted(served.items())
     ]
-    heads = ("figure", "value", "lower", "upper")
-    grid = Grid(w.text("models_grid"), _headings(w, heads), rows)
-    if of.monitored is None:
-        needs = [w.text("monitor_needs")]
-        return Section("models", w.text("models_title"), said, [grid], missing=needs)
-    said += _watched(of.monitored, w)
-    return Section("models", w.text("models_title"), said, [_windows(of.monitored, w), grid])
+    heads = _headings(w, ("figure", "value", "lower", "upper"))
+    return said, [Grid(w.text("models_grid"), heads, rows, folded=True)]
 
 
 def _watched(found: dict[str, Any], w: Language) -> list[str]:
@@ -329,11 +344,11 @@ def _noted(about: str, text: str, w: Language) -> str:
     """Write a note with what it is about, of several fits the first."""
     first, *others = str(about).split("; ")
     if not first:
-        return w.told(text)
+        return w.sentence(w.told(text))
     what = w.told(first)
     if others:
         what = w.text("and_others", what=what, others=w.count(len(others)))
-    return w.text("of_what", what=what, why=w.told(text))
+    return w.sentence(w.text("of_what", what=what, why=w.told(text)))
 
 
 def glossary(of: Reported, w: Language) -> Section:

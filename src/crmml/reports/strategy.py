@@ -18,10 +18,14 @@ from crmml.reports.sections import needs_log
 from crmml.scorecard.strategy import StrategyMap, compute_strategy_map
 
 _WIDTH = 860.0
-_TOPS = {"profit": 0.0, "retention": 95.0, "experience": 200.0, "loyalty": 200.0}
-_PLACES = {"profit": 0.64, "retention": 0.36, "experience": 0.14, "loyalty": 0.86}
-_BANDS = ("profit", "retention", "experience", "actions")
-_BAND, _LINE = 95.0, 15.5
+_ROWS: Mapping[str, tuple[str, ...]] = {
+    "profit": ("profit",), "retention": ("retention",), "experience": ("experience", "loyalty"),
+}  # fmt: skip
+"""What stands in the bands above the actions."""
+
+_PLACES = {"profit": 0.64, "retention": 0.38, "experience": 0.15, "loyalty": 0.85}
+_TOPS = frozenset(_PLACES)
+_LINE, _WIDE = 16.0, 256.0
 _MOST_ACTIONS = 5
 """Actions that are drawn, those with the surest links; all stand in the table."""
 
@@ -84,8 +88,7 @@ def strategy(of: Reported, w: Language, tables: Tables | None, links: Links | No
         link = w.text("link", source=w.label(row["source"]), target=w.label(row["target"]))
         needs.setdefault(str(row["needs"]), []).append(str(link))
     missing = [
-        w.text("of_what", what=w.text("comma").join(names), why=w.told(why))
-        for why, names in needs.items()
+        w.text("of_needs", what=w.listed(names), why=w.told(why)) for why, names in needs.items()
     ]
     sure = int(known["beyond_chance"].sum())
     said = [w.text("strategy_say", links=w.count(len(known)), sure=w.count(sure))]
@@ -118,9 +121,17 @@ def _tone(row: Mapping[Any, Any]) -> Tone:
 
 def _figures(row: Mapping[Any, Any], w: Language) -> tuple[str, str]:
     """Return the effect, and its interval."""
-    write = w.share if row["target"] == "retention" else w.number
-    effect, low, high = (write(float(row[name])) for name in ("effect", "lower", "upper"))
-    return effect, w.text("between", low=low, high=high)
+    return write_effect(row, str(row["target"]), w)
+
+
+def write_effect(row: Mapping[Any, Any], target: str, w: Language) -> tuple[str, str]:
+    """Write an effect on retention in points, on profit in currency; and its interval."""
+    effect, low, high = (float(row[name]) for name in ("effect", "lower", "upper"))
+    if target == "retention":
+        ends = [w.number(100.0 * end, 1) for end in (low, high)]
+        return w.points(effect), w.text("between", low=ends[0], high=ends[1])
+    told = w.money(effect) if target == "profit" else w.number(effect)
+    return told, w.text("between", low=w.number(low), high=w.number(high))
 
 
 def _written(row: Mapping[Any, Any], w: Language) -> str:
@@ -151,37 +162,47 @@ def draw_map(table: pd.DataFrame, behind: Grid, w: Language) -> Map:
     w : Language
     """
     known = table[table["effect"].notna()].sort_values("beyond_chance", kind="stable")
-    surest = known[~known["source"].isin(_PLACES)].groupby("source", sort=False)["p_value"].min()
+    surest = known[~known["source"].isin(_TOPS)].groupby("source", sort=False)["p_value"].min()
     actions = [str(n) for n in surest.sort_values(kind="stable").index[:_MOST_ACTIONS]]
-    drawn = known[known["source"].isin([*_PLACES, *actions])]
-    rows = {name: drawn[drawn["source"] == name].to_dict("records") for name in actions}
-    tall = _LINE * max([1 + sum(r["beyond_chance"] for r in one) for one in rows.values()] or [1])
-    depth = max(_BAND, tall + 50.0)
-    tops = {**dict(zip(_BANDS, (0.0, 95.0, 200.0, 305.0), strict=True))}
-    heights = {**dict.fromkeys(_BANDS[:3], 100.0), "actions": depth}
-    at = {name: (_WIDTH * x, _TOPS[name] + 56.0) for name, x in _PLACES.items()}
-    step = _WIDTH / max(len(actions), 1)
-    middle = tops["actions"] + 22.0 + (depth - 26.0) / 2
-    at |= {name: ((k + 0.5) * step, middle) for k, name in enumerate(actions)}
-    used = {*drawn["source"], *drawn["target"]}
-    boxes = {
-        name: Node(*at[name], 150.0, 34.0, [w.label(name)], name not in used) for name in _PLACES
-    }
-    for name in actions:
-        lines = [w.label(name)]
-        for row in rows[name]:
-            if row["beyond_chance"]:
-                lines.append(f"{w.label(row['target'])}: {_figures(row, w)[0]}")
-        boxes[name] = Node(*at[name], min(step - 12.0, 190.0), tall + 14.0, lines)
+    drawn = known[known["source"].isin([*_TOPS, *actions])]
+    boxes, bands, size = _placed(actions, drawn, w)
     arrows = [_arrow(row, boxes, w) for row in drawn.to_dict("records")]
-    bands = [(tops[n], heights[n], w.text(f"band_{n}")) for n in _BANDS]
     kinds = ("solid", "dashed", "less", "chance")
     told = [_told(row, w) for row in drawn[drawn["beyond_chance"]].to_dict("records")]
     alt = " ".join([w.text("map_alt", links=w.count(len(drawn))), *told])
-    return Map(
-        w.text("map_title"), alt, (_WIDTH, tops["actions"] + depth), bands, [*boxes.values()],
-        arrows, [(kind, w.text(f"map_{kind}")) for kind in kinds], behind,
-    )  # fmt: skip
+    legend = [(kind, w.text(f"map_{kind}")) for kind in kinds]
+    return Map(w.text("map_title"), alt, size, bands, [*boxes.values()], arrows, legend, behind)
+
+
+def _placed(
+    actions: list[str], drawn: pd.DataFrame, w: Language
+) -> tuple[dict[str, Node], list[tuple[float, float, str]], tuple[float, float]]:
+    """Return the boxes by name, the bands, and the size of the whole."""
+    step = _WIDTH / max(len(actions), 1)
+    places = {**_PLACES, **{name: (k + 0.5) / len(actions) for k, name in enumerate(actions)}}
+    lines = {name: _inside(name, drawn, w, step < 255.0) for name in places}
+    used, boxes, bands, top = {*drawn["source"], *drawn["target"]}, {}, [], 0.0
+    for band, names in (*_ROWS.items(), ("actions", actions)):
+        height = 58.0 + _LINE * max([len(lines[name]) for name in names] or [1])
+        for name in names:
+            wide = _WIDE if name in _TOPS else min(step - 10.0, 270.0)
+            tall = 14.0 + _LINE * len(lines[name])
+            boxes[name] = Node(_WIDTH * places[name], top + 13.0 + height / 2, wide, tall,
+                               lines[name], name not in used)  # fmt: skip
+        bands.append((top, height, w.text(f"band_{band}")))
+        top += height
+    return boxes, bands, (_WIDTH, top)
+
+
+def _inside(name: str, drawn: pd.DataFrame, w: Language, narrow: bool) -> list[str]:
+    """Write what stands in a box: its name, and what goes out from it beyond chance."""
+    lines = [str(w.label(name))]
+    rows = drawn[(drawn["source"] == name) & drawn["beyond_chance"]]
+    for row in rows.to_dict("records"):
+        effect, interval = _figures(row, w)
+        first = f"{w.label(row['target'])}: {effect}"
+        lines += [first, f"({interval})"] if narrow else [f"{first} ({interval})"]
+    return lines
 
 
 def _arrow(row: Mapping[Any, Any], boxes: Mapping[str, Node], w: Language) -> Arrow:
@@ -195,13 +216,11 @@ def _arrow(row: Mapping[Any, Any], boxes: Mapping[str, Node], w: Language) -> Ar
     else:
         start = (one.x, one.y - one.height / 2)
         end = (other.x + (one.x - other.x) * 0.12, other.y + other.height / 2)
-    told = row["beyond_chance"] and row["source"] in _PLACES
     return Arrow(
         start,
         end,
         row["evidence"] != "experiment",
         _tone(row),
-        [*_figures(row, w)] if told else (),
         w.text("link_title", link=w.text("link", source=one.lines[0], target=other.lines[0]),
                figures=_written(row, w), evidence=w.label(row["evidence"])),
     )  # fmt: skip

@@ -18,10 +18,12 @@ def sum_tiers(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``customers``, ``clv``, ``churn``, ``actions``, ``cost`` and ``gain`` on ``value_tier``.
+        ``customers``, ``clv`` (less the cost to serve, where that is known), ``churn``,
+        ``actions``, ``cost`` and ``gain`` on ``value_tier``.
     """
     bought = table["recommended_action"].notna() & (table["recommended_action"] != "no_action")
-    groups = table.assign(bought=bought).groupby("value_tier", observed=True)
+    value = table["net_clv"].fillna(table["clv"]) if "net_clv" in table else table["clv"]
+    groups = table.assign(bought=bought, clv=value).groupby("value_tier", observed=True)
     sums = groups.agg(
         customers=("customer_id", "size"),
         clv=("clv", "sum"),

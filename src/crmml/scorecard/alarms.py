@@ -53,7 +53,7 @@ def ranking_alarms(windows: pd.DataFrame, alpha: float) -> pd.DataFrame:
         at, auc = row["cutoff"], row["auc"]
         looks.append(
             (at, "rule", -row["auc_gain"], row["auc_gain_error"],
-             f"AUC {auc:.3f} is below that of the recency rule, {row['auc_rule']:.3f}")
+             f"AUC {auc:.3f} is below that of the simple rule, {row['auc_rule']:.3f}")
         )  # fmt: skip
         start = first.setdefault(row["model_version"], row)
         if start is not row:

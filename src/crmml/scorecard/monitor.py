@@ -25,10 +25,11 @@ from crmml.features.contracts import (
     build_contract_outcomes,
     build_contracts,
     contract_span,
+    least_grace,
 )
 from crmml.features.labels import build_outcomes
 from crmml.features.purchases import check_grain
-from crmml.features.windows import Window, end_of_observation
+from crmml.features.windows import Window, end_of_observation, length_of
 from crmml.scorecard.alarms import (
     CURRENT,
     chart_alarms,
@@ -38,8 +39,15 @@ from crmml.scorecard.alarms import (
     shift_alarms,
 )
 from crmml.scorecard.control_charts import ControlChart
-from crmml.scorecard.realised import NEEDED, compare_groups, judge, relative_bias
-from crmml.scorecard.shifts import INPUTS, SCORES, compare_columns
+from crmml.scorecard.realised import CONTRACT_AGE, NEEDED, compare_groups, judge, relative_bias
+from crmml.scorecard.shifts import (
+    COSTED,
+    INPUTS,
+    SCORES,
+    UNKNOWN,
+    compare_columns,
+    unknown_costs,
+)
 from crmml.storage.scores import KEY, list_cutoffs, partition_of, read_scores, read_summary
 from crmml.training.opening import open_configured
 
@@ -161,6 +169,8 @@ class _Released:
     grain: Any
     own_seller: str | None
     contracts: Mapping[str, Any]
+    margin: float | None
+    """What a fee is worth, where the settings tell it."""
 
 
 @dataclass
@@ -168,6 +178,8 @@ class _Found:
     windows: list[dict[str, Any]] = field(default_factory=list)
     groups: list[pd.DataFrame] = field(default_factory=list)
     shifts: list[pd.DataFrame] = field(default_factory=list)
+    costs: dict[pd.Timestamp, frozenset[str]] = field(default_factory=dict)
+    """Which costs each score set does not know."""
 
 
 def monitor(
@@ -284,6 +296,7 @@ def _release(
         {}
         if config is None
         else {"period": config.contracts.period, "grace": config.contracts.grace},
+        None if config is None else config.value.margin,
     )
 
 
@@ -292,8 +305,10 @@ def _look_at(scores: str | Path, released: list[_Released], tables: Tables) -> _
     found = _Found()
     kept: dict[str, tuple[pd.DataFrame, pd.Timestamp, str]] = {}
     for one in released:
-        columns = [*dict.fromkeys([*NEEDED, *sorted(INPUTS | SCORES)])]
+        columns = [*dict.fromkeys([*NEEDED, *sorted(INPUTS | SCORES), UNKNOWN])]
         table = read_scores(scores, one.cutoff, columns).set_index(KEY)
+        table = _with_contract_age(table, one, tables)
+        found.costs[one.cutoff] = unknown_costs(table)
         version = one.version
         if not version and "model_version" in table and len(table):
             version = str(table["model_version"].iloc[0])
@@ -308,19 +323,30 @@ def _look_at(scores: str | Path, released: list[_Released], tables: Tables) -> _
     return found
 
 
+def _with_contract_age(table: pd.DataFrame, one: _Released, tables: Tables) -> pd.DataFrame:
+    """Say how old the contracts are of which scores of a log speak."""
+    told = [name for name in table if str(name).startswith("contract_")]
+    if not told or CONTRACT_AGE in table or "subscriptions" not in tables:
+        return table
+    frame = build_contracts(tables.before(one.cutoff), one.cutoff, **one.contracts).frame
+    ages = frame.set_index("customer_id")["age"]
+    ages = ages.set_axis(ages.index.astype(table.index.dtype))
+    return table.assign(**{CONTRACT_AGE: ages.reindex(table.index)})
+
+
 def _by_contract(tables: Tables) -> bool:
     """Whether contracts are all that is known: then ends are compared, and not purchases."""
     return "transactions" not in tables
 
 
 def _last(tables: Tables) -> pd.Timestamp:
-    return contract_span(tables)[1] if _by_contract(tables) else tables.last_timestamp
+    return contract_span(tables).last if _by_contract(tables) else tables.last_timestamp
 
 
 def _closed(window: Window, one: _Released, tables: Tables) -> bool:
     closes = window.closes
-    if _by_contract(tables) and (grace := one.contracts.get("grace")):
-        closes = Window(closes, grace).closes  # an end that is renewed in it was none
+    if _by_contract(tables):  # an end that is renewed in the grace period was none
+        closes += least_grace(tables, one.contracts.get("grace"))
     return closes <= end_of_observation(_last(tables), one.grain)
 
 
@@ -348,10 +374,10 @@ def _shift(
     other_version: bool,
 ) -> pd.DataFrame:
     """Compare two score sets; scores of another version may differ, so they raise no alarm."""
-    ages = [f["T"].max() for f in (earlier, later) if "T" in f and len(f)]
     bands = BANDS[int(min(len(earlier), len(later)) >= LARGE)]
-    band = float(max(ages)) / bands if len(ages) == 2 and max(ages) > 0 else 1.0
-    table = compare_columns(earlier, later, band=band).reset_index()
+    same = unknown_costs(earlier) == unknown_costs(later)
+    alike = later if same else later.drop(columns=list(COSTED), errors="ignore")
+    table = compare_columns(earlier, alike, bands=bands).reset_index()
     if other_version:
         table.loc[table["kind"] == "score", "p_value"] = np.nan
     for name, value in (("earlier", of), ("against", against), ("cutoff", cutoff)):
@@ -380,16 +406,10 @@ def _judge(
         "unmatched": len(table) + len(outcomes) - 2 * len(known), **judge(scored, happened),
         "clv_bias": float("nan"), "clv_coverage": float("nan"),
     }  # fmt: skip
-    if (
-        one.value is not None
-        and not _by_contract(tables)
-        and _closed(one.value, one, tables)
-        and "clv" in scored
-    ):
-        how: dict[str, Any] = {"grain": one.grain, "own_seller": one.own_seller}
-        margin = build_outcomes(tables, one.value, **how)["margin"]
-        margin = margin.set_axis(margin.index.astype(table.index.dtype)).loc[known]
-        earned = margin.to_numpy(dtype=np.float64)
+    if one.value is not None and _closed(one.value, one, tables) and "clv" in scored:
+        margin = _earned(one, one.value, tables)
+        margin = margin.set_axis(margin.index.astype(table.index.dtype)).reindex(known)
+        earned = np.asarray(margin, dtype=np.float64)
         if not np.isnan(earned).all():
             row["clv_bias"] = relative_bias(scored["clv"].to_numpy(dtype=np.float64), earned)
             if {"clv_lower", "clv_upper"} <= set(scored):
@@ -400,6 +420,27 @@ def _judge(
     groups.insert(0, "model_version", version)
     groups.insert(0, "cutoff", one.cutoff)
     found.groups.append(groups)
+
+
+def _earned(one: _Released, window: Window, tables: Tables) -> pd.Series[float]:
+    """Return the margin of each customer in a window; of contracts, that of the fees that fell due.
+
+    A fee falls due at each renewal date that the contract outlasts, and stays as it was.
+    """
+    if not _by_contract(tables):
+        how: dict[str, Any] = {"grain": one.grain, "own_seller": one.own_seller}
+        return build_outcomes(tables, window, **how)["margin"]
+    known = build_contracts(tables.before(one.cutoff), one.cutoff, **one.contracts)
+    frame = known.frame.set_index("customer_id")
+    if one.margin is None or "fee" not in frame:
+        return pd.Series(np.nan, frame.index)
+    grace = one.contracts.get("grace")
+    ended = build_contract_outcomes(tables, known, str(window.horizon), grace=grace)["ended_at"]
+    lived = ended.fillna(window.closes) - one.cutoff
+    periods = frame["elapsed"] + lived / length_of(known.period)
+    # an end on a renewal date comes before its fee
+    due = np.where(ended.notna(), np.ceil(periods - 1e-9) - 1.0, np.floor(periods + 1e-9))
+    return pd.Series(frame["fee"].to_numpy(np.float64) * one.margin * due, frame.index)
 
 
 def _notes(
@@ -420,24 +461,30 @@ def _notes(
         )
     if found.windows and _by_contract(tables):
         yield (
-            "contracts: ends are compared, in all and by cause; there is no rule to rank against, "
-            "and what an active contract will yet bring is not judged"
+            "contracts: ends are compared, in all and by cause; the rule to rank against is that "
+            "the newest contracts end first"
         )
     elif found.windows:
         yield (
             "coverage is the literal share of customers inside their interval, not a randomised "
             "PIT: counts that are mostly zero lie inside more often than the nominal 80 %"
         )
-        values = [row["clv_bias"] for row in found.windows]
-        if all(math.isnan(value) for value in values):
-            yield (
-                "CLV is not judged: no window of the value horizon has closed, or the data hold "
-                "neither margin nor cost"
-            )
+    if found.windows:
+        lacks = "scores or data have no fee, or no configuration tells the margin"
+        if not _by_contract(tables):
+            lacks = "the data hold neither margin nor cost"
+        if all(math.isnan(row["clv_bias"]) for row in found.windows):
+            yield f"CLV is not judged: no window of the value horizon has closed, or {lacks}"
         else:
             yield "CLV is discounted and the margin it is compared with is not: it raises no alarm"
     if any(row["unmatched"] for row in found.windows):
         yield "customers that only the scores or only the data know are left out (unmatched)"
+    if len(set(found.costs.values())) > 1:
+        told = ", ".join(sorted({name for costs in found.costs.values() for name in costs}))
+        yield (
+            f"some score sets know costs that others do not ({told}); between them nothing that "
+            "rests on costs is compared: net lifetime value, profit to date and tiers"
+        )
     if any(part.empty for part in found.shifts):
         yield "two score sets share too few customers of one age, so their columns go uncompared"
 

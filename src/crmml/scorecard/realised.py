@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from crmml._typing import FloatArray
+from crmml.exceptions import DataError
 from crmml.features.contracts import CAUSES
 from crmml.metrics.calibration import expected_calibration_error
 from crmml.metrics.classification import brier_score
@@ -27,11 +28,15 @@ MEASURES = ("churn", "purchases", "spend")
 ENDS = tuple(f"contract_end_{cause}" for cause in CAUSES)
 """Of contracts also: whose contract ended, by cause."""
 
+CONTRACT_AGE = "contract_age"
+"""Whole periods that a contract has outlasted."""
+
 NEEDED = (
     *("customer_id", "churn_probability", "probability_no_purchase", "inactivity", "T"),
     *("expected_purchases", "expected_spend", "purchases_lower", "purchases_upper"),
     *("clv", "clv_lower", "clv_upper", "value_tier", "lifecycle_stage", "group", "model_version"),
     *ENDS,
+    CONTRACT_AGE,
 )
 """Columns of scores that the comparison reads, where they are there."""
 
@@ -62,6 +67,17 @@ def compare_groups(scores: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame
         predicted), ``error`` (standard error of the gap, customers independent), ``in_errors``
         (their ratio), ``relative`` (gap over the prediction; of churn over the rarer of leaving and
         staying) and ``p_value``, missing where too few customers or events speak.
+
+    Raises
+    ------
+    DataError
+        If the scores hold nothing that could be compared.
+
+    Notes
+    -----
+    The error of counts and spend is that of the sample, but at least that of the prediction (a
+    Poisson process of orders of the predicted price): a sample in which few bought much looks as
+    if it scattered little.
     """
     probability = scores_of_churn(scores)
     predictions = {"churn": probability, "purchases": _number(scores, "expected_purchases"),
@@ -69,6 +85,7 @@ def compare_groups(scores: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame
     done = {"churn": _number(outcomes, "churned"), "purchases": _number(outcomes, "purchases"),
             "spend": _number(outcomes, "spend")}  # fmt: skip
     groups = {"all": pd.Series("all", scores.index), **_groups(scores, probability)}
+    least = _least_variances(predictions)
     for cause in ENDS:
         predictions[cause], done[cause] = _number(scores, cause), _number(outcomes, cause)
     parts = []
@@ -79,10 +96,20 @@ def compare_groups(scores: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame
             continue
         for by, names in groups.items():
             inside = known & names.notna().to_numpy()
-            table = _table(measure, names[inside], predicted[inside], realised[inside])
+            its = least.get(measure)
+            table = _table(
+                names[inside],
+                predicted[inside],
+                realised[inside],
+                None if its is None else its[inside],
+                per_event=5.0 if measure == "spend" else 1.0,
+            )
             table.insert(0, "by", by)
             table.insert(0, "measure", measure)
             parts.append(table.reset_index(names="group"))
+    if not parts:
+        asked = "churn_probability, expected_purchases, expected_spend and contract_end_*"
+        raise DataError(f"scores hold none of {asked}, so nothing can be compared", table="scores")
     found = pd.concat(parts, ignore_index=True)
     return found[["measure", "by", "group", *_COLUMNS]]
 
@@ -110,7 +137,8 @@ def judge(scores: pd.DataFrame, outcomes: pd.DataFrame) -> dict[str, float]:
     -------
     dict of str to float
         ``churn_predicted``, ``churn_realised``, ``brier``, ``calibration_error``, ``auc``,
-        ``auc_error``, ``auc_rule`` (of the recency rule: who was silent longest leaves),
+        ``auc_error``, ``auc_rule`` (of the recency rule: who was silent longest leaves; of
+        contracts the newest end first),
         ``auc_gain`` and its error, ``lift`` (churners in the tenth with the highest probability
         over those of all), ``purchases_bias``, ``spend_bias`` (predicted over realised, less 1) and
         ``coverage``: the share of customers whose purchases lie inside the interval. A figure that
@@ -128,7 +156,10 @@ def judge(scores: pd.DataFrame, outcomes: pd.DataFrame) -> dict[str, float]:
             "calibration_error": expected_calibration_error(gone, p),
         }
     if 0 < gone.sum() < len(gone):
-        found |= compare_auc(gone, p, _number(scores, "inactivity")[known])
+        silent = _number(scores, "inactivity")
+        # of contracts nobody is silent, and the newest end first
+        rule = -_number(scores, CONTRACT_AGE) if np.isnan(silent).all() else silent
+        found |= compare_auc(gone, p, rule[known])
         found["lift"] = float(top_share_lift(gone, p))
     for measure in ("purchases", "spend"):
         predictions, done = _number(scores, f"expected_{measure}"), _number(outcomes, measure)
@@ -218,22 +249,33 @@ def _groups(scores: pd.DataFrame, probability: FloatArray) -> dict[str, pd.Serie
     return found
 
 
+def _least_variances(predictions: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Return the variance of each customer's purchases and spend as a Poisson process has it."""
+    purchases, spend = (np.nan_to_num(predictions[name]) for name in ("purchases", "spend"))
+    price = np.divide(spend, purchases, out=np.zeros(len(spend)), where=purchases > 0)
+    return {"purchases": purchases, "spend": np.abs(spend * price)}
+
+
 def _table(
-    measure: str, names: pd.Series[Any], predicted: FloatArray, realised: FloatArray
+    names: pd.Series[Any],
+    predicted: FloatArray,
+    realised: FloatArray,
+    least: FloatArray | None,
+    *,
+    per_event: float,
 ) -> pd.DataFrame:
+    """Compare by group; of chances, which have no least variance, under the chances themselves."""
+    chance = least is None
     frame = pd.DataFrame({"p": predicted, "y": realised, "gap": realised - predicted})
     frame["squared"] = frame["gap"] ** 2
-    chance = measure == "churn" or measure in ENDS
-    frame["buyers"] = 0.0 if chance else realised > 0
-    if chance:
-        frame["variance"] = predicted * (1.0 - predicted)
+    frame["buyers"] = realised > 0
+    frame["least"] = predicted * (1.0 - predicted) if least is None else least
     by = frame.groupby(names.to_numpy(), sort=True, observed=True)
     sums, n = by.sum(), by.size().astype(float)
-    if chance:  # under the probabilities themselves
-        variance, events = sums["variance"], sums["variance"]
-    else:
-        variance = (sums["squared"] - sums["gap"] ** 2 / n) * n / (n - 1.0).clip(lower=1.0)
-        events = sums["buyers"] / (1.0 if measure == "purchases" else 5.0)
+    variance, events = sums["least"], sums["least"]
+    if not chance:
+        seen = (sums["squared"] - sums["gap"] ** 2 / n) * n / (n - 1.0).clip(lower=1.0)
+        variance, events = seen.clip(lower=variance), sums["buyers"] / per_event
     error = variance.clip(lower=0.0) ** 0.5 / n
     mean, gap = sums["p"] / n, sums["gap"] / n
     base = mean.clip(upper=1.0 - mean) if chance else mean.abs()

@@ -42,11 +42,11 @@ CITED: Mapping[str, Cited] = {
     ),
     "acquire_over_keep": Cited(
         3.0, 30.0, "cost of winning a customer over the cost of keeping one",
-        "the contract of this project, section 6; Rosenberg and Czepiel (1984) for the lower end",
+        "often cited, by no first source that we know; Rosenberg and Czepiel (1984), lower end",
     ),
     "win_back_over_keep": Cited(
         50.0, 100.0, "cost of winning a lost customer back over the cost of keeping one",
-        "the contract of this project, section 6",
+        "often cited, by no first source that we know",
     ),
     "complaints_that_stay": Cited(
         0.70, 0.70, "share of those who complain that stay where the complaint is handled well",

@@ -2,6 +2,8 @@
 
 A base grows older by itself, and with it every column that counts from the first purchase. So two
 sets are compared at equal age: the earlier customers are weighted to the ages of the later ones.
+What is said of a contract ages with the contract, and is compared at equal age of that. Columns
+that rest on costs are compared only where both sets know the same costs.
 
 Sources: Yurdakul and Naranjo (2020), *Statistical properties of the population stability index*,
 Journal of Risk Model Validation 14(4), for the distribution of the PSI; Kish (1965), *Survey
@@ -17,8 +19,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from crmml._typing import FloatArray, IntArray
+from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.exceptions import DataError
+from crmml.scorecard.realised import CONTRACT_AGE
 
 SCORES = frozenset(
     (
@@ -42,6 +45,19 @@ INPUTS = frozenset(
 )
 """Columns that the data give."""
 
+COSTED = frozenset(
+    (
+        *("net_clv", "net_clv_lower", "net_clv_upper", "customer_profitability"),
+        *("value_tier", "upgrade_probability"),
+    )
+)
+"""Columns that rest on costs: they jump where a cost becomes known that was not."""
+
+UNKNOWN = "profit_unknown"
+"""Column that names the costs that a score set does not know."""
+
+_OF_CONTRACTS = "contract_"
+
 LEAST = 100
 """Customers, as many as the weighted ones are worth, that each set needs."""
 
@@ -50,17 +66,21 @@ LEAST_SHARE = 0.25
 
 _BINS = 10
 _FEW_IN_BAND = 5
+_FEW_IN_BIN = 5.0
+"""Expected customers that a bin needs, or chance is not as the tables say (Cochran 1954)."""
 
 
-def compare_columns(earlier: pd.DataFrame, later: pd.DataFrame, *, band: float) -> pd.DataFrame:
+def compare_columns(earlier: pd.DataFrame, later: pd.DataFrame, *, bands: int) -> pd.DataFrame:
     """Measure how far each column of a later score set lies from an earlier one, at equal age.
 
     Parameters
     ----------
     earlier, later : DataFrame
-        Scores, a row per customer.
-    band : float
-        Width of a band of ages, in the unit of ``T``, > 0. Without ``T`` all are of one band.
+        Scores, a row per customer. The age is ``T``; of contracts, and where there is no ``T``, it
+        is ``contract_age``. Without an age all customers are of one, and contracts are not
+        compared.
+    bands : int
+        Bands of equal width into which ages are put, at least 1.
 
     Returns
     -------
@@ -79,20 +99,23 @@ def compare_columns(earlier: pd.DataFrame, later: pd.DataFrame, *, band: float) 
     --------
     >>> rng = np.random.default_rng(0)
     >>> sets = [pd.DataFrame({"frequency": rng.poisson(m, 2000)}) for m in (2.0, 2.0, 3.0)]
-    >>> [bool(compare_columns(sets[0], s, band=1.0)["p_value"].item() < 1e-4) for s in sets[1:]]
+    >>> [bool(compare_columns(sets[0], s, bands=1)["p_value"].item() < 1e-4) for s in sets[1:]]
     [False, True]
     """
     shared = [n for n in later if n in earlier and (n in SCORES or n in INPUTS)]
     if not shared:
         raise DataError("two score sets share no column that can be compared", table="scores")
-    weight, keep = _at_equal_age(earlier, later, band)
-    rows = {}
-    enough = min(_worth(weight), float(keep.sum())) >= LEAST
-    if enough and keep.mean() >= LEAST_SHARE:
-        for name in shared:
-            found = _compare(earlier[name], later.loc[keep, name], weight)
-            if found is not None:
-                rows[name] = ("score" if name in SCORES else "input", *found, int(keep.sum()))
+    rows, alike = {}, {}
+    for name in shared:
+        age = _age_of(name, earlier, later)
+        if age not in alike:
+            alike[age] = _at_equal_age(earlier, later, age, bands)
+        weight, keep, share = alike[age]
+        if share < LEAST_SHARE or min(_worth(weight), float(keep.sum())) < LEAST:
+            continue
+        found = _compare(earlier[name], later.loc[keep, name], weight)
+        if found is not None:
+            rows[name] = ("score" if name in SCORES else "input", *found, int(keep.sum()))
     columns = ["kind", "psi", "psi_alarm", "ks", "p_value", "customers"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("column")
 
@@ -127,24 +150,53 @@ def holm(p_values: Any) -> FloatArray:
     return adjusted
 
 
+def unknown_costs(scores: pd.DataFrame) -> frozenset[str]:
+    """Return the names of the costs that a score set does not know, as its rows tell them."""
+    if UNKNOWN not in scores:
+        return frozenset()
+    return frozenset(map(str, scores[UNKNOWN].dropna().unique()))
+
+
+def _age_of(name: str, earlier: pd.DataFrame, later: pd.DataFrame) -> str | None:
+    """Return the column of the age at which a column is compared; empty without one."""
+    of_contract = name.startswith(_OF_CONTRACTS)
+    for age in (CONTRACT_AGE,) if of_contract else ("T", CONTRACT_AGE):
+        if age in earlier and age in later:
+            return age
+    return None if of_contract else ""
+
+
 def _at_equal_age(
-    earlier: pd.DataFrame, later: pd.DataFrame, band: float
-) -> tuple[FloatArray, Any]:
-    """Return weights of the earlier customers, and which later ones have earlier ones of an age."""
-    if "T" not in earlier or "T" not in later:
-        return np.ones(len(earlier)), np.ones(len(later), dtype=bool)
-    bands = [
-        np.floor(f["T"].to_numpy(dtype=np.float64) / band).astype(int) for f in (earlier, later)
-    ]
-    size = 1 + max((int(b.max()) for b in bands if len(b)), default=0)
-    old, new = (np.bincount(b, minlength=size) for b in bands)
+    earlier: pd.DataFrame, later: pd.DataFrame, age: str | None, n_bands: int
+) -> tuple[FloatArray, BoolArray, float]:
+    """Weight the earlier customers to the ages of the later ones.
+
+    Returns the weights, which later customers have earlier ones of an age, and the share of these
+    among all later ones whose age is known. Without an age (None) nobody is alike.
+    """
+    if not age:
+        all_alike = float(age == "")
+        whole = np.ones(len(later), dtype=bool)
+        return np.full(len(earlier), all_alike), whole & bool(all_alike), all_alike
+    ages = [f[age].to_numpy(dtype=np.float64, na_value=np.nan) for f in (earlier, later)]
+    known = [~np.isnan(a) for a in ages]
+    oldest = max(
+        (float(a[k].max()) for a, k in zip(ages, known, strict=True) if k.any()), default=0.0
+    )
+    width = oldest / n_bands if oldest > 0 else 1.0
+    # who has no age stands in a band of its own, which is dropped
+    bands = [np.where(k, np.floor(np.where(k, a, 0.0) / width), n_bands + 1).astype(np.int64)
+             for a, k in zip(ages, known, strict=True)]  # fmt: skip
+    old, new = (np.bincount(b, minlength=n_bands + 2) for b in bands)
     both = (old >= _FEW_IN_BAND) & (new >= _FEW_IN_BAND)
+    both[n_bands + 1] = False
     shared = np.flatnonzero(both)
     # a band at the end of the common ages is half full on one side, so its ages are not equal
     both[shared[-1:]] = False
     both[shared[:1][shared[:1] > 0]] = False
-    share = np.divide(new, old, out=np.zeros(size), where=both)
-    return share[bands[0]], both[bands[1]]
+    share = np.divide(new, old, out=np.zeros(n_bands + 2), where=both)
+    keep = both[bands[1]]
+    return share[bands[0]], keep, float(keep.sum()) / max(int(known[1].sum()), 1)
 
 
 def _worth(weight: FloatArray) -> float:
@@ -162,12 +214,15 @@ def _compare(
     old, new, n_bins = (_number_bins if number else _text_bins)(earlier, later, weight)
     if n_bins < 2:
         return None
+    p = np.bincount(old, weight, n_bins) * n / weight.sum()
+    q = np.bincount(new, minlength=n_bins).astype(np.float64)
+    p, q = _without_rare(p, q)
+    if len(p) < 2:
+        return None
     # half a customer in each bin, so that an empty one has a logarithm
-    p = np.bincount(old, weight, n_bins) * n / weight.sum() + 0.5
-    q = np.bincount(new, minlength=n_bins) + 0.5
-    p, q = p / p.sum(), q / q.sum()
+    p, q = ((side + 0.5) / (side + 0.5).sum() for side in (p, q))
     psi = float(((q - p) * np.log(q / p)).sum())
-    by_chance = stats.chi2(n_bins - 1)
+    by_chance = stats.chi2(len(p) - 1)
     scale = 1.0 / n + 1.0 / m
     values = [float(by_chance.sf(psi / scale))]
     ks = float("nan")
@@ -175,6 +230,19 @@ def _compare(
         ks = _distance(earlier, later, weight)
         values.append(float(stats.kstwobign.sf(ks / sqrt(scale))))
     return psi, float(by_chance.isf(0.01)) * scale, ks, min(1.0, len(values) * min(values))
+
+
+def _without_rare(p: FloatArray, q: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Put bins together in which either side expects few."""
+    expected = (p + q) * min(p.sum(), q.sum()) / (p.sum() + q.sum())
+    order = np.argsort(expected, kind="stable")
+    n = int((expected < _FEW_IN_BIN).sum())
+    if 0 < n < len(p) and expected[order[:n]].sum() < _FEW_IN_BIN:
+        n += 1  # together they are still few: the next rarest joins them
+    if n < 2:
+        return p, q
+    rare, rest = order[:n], np.sort(order[n:])
+    return np.r_[p[rest], p[rare].sum()], np.r_[q[rest], q[rare].sum()]
 
 
 def _number_bins(

@@ -205,7 +205,7 @@ def _association(people: pd.DataFrame, source: str, target: str) -> dict[str, An
 
 def _lacking(name: str) -> str:
     if name == "loyalty":
-        return "a measure of loyalty, such as loyalty_class of the scores, given as loyalty"
+        return "a measure of loyalty from before, such as loyalty_class of earlier scores"
     if name == "experience":
         return f"surveys or complaints of at least {2 * LEAST} customers in the table interactions"
     return f"customers of both kinds, at least {LEAST}"

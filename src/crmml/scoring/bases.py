@@ -65,7 +65,7 @@ def last_event(manifest: Manifest, tables: Tables) -> pd.Timestamp:
     if name not in tables:
         raise MissingTableError([name], tables, f"the bundle was trained on {name}")
     if manifest.kind == "contracts":
-        return contract_span(tables)[1]
+        return contract_span(tables).last
     return tables.span(name)[1]
 
 

@@ -9,7 +9,7 @@ customers. Each customer gets what :func:`crmml.score` gives, whatever the size 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from crmml._typing import FloatArray
 from crmml.actions.allocation import Allocation, allocate
@@ -28,6 +29,7 @@ from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import Enough, Peers, Wallet
 from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
 from crmml.scoring.decisions import Actions
+from crmml.scoring.loyalty_detail import CategoryLoyalty
 from crmml.scoring.manifest import Manifest
 from crmml.scoring.outlooks import Loyalty
 from crmml.scoring.predictors import (
@@ -85,6 +87,14 @@ class _BatchMoment(Moment):
             return super().wallet(length, peers, enough)
         return self.batches.wallet(self.batch, length, peers, self.signals(length), enough)
 
+    def category_wallets(
+        self, length: str, categories: Sequence[str], peers: Mapping[str, Peers] | None
+    ) -> Iterable[tuple[str, Wallet]]:
+        """Read them."""
+        if self.batches is None:
+            return super().category_wallets(length, categories, peers)
+        return self.batches.category_wallets(self.batch, length, peers)
+
 
 @dataclass(frozen=True)
 class ScoredBatches:
@@ -129,11 +139,11 @@ class ScoredBatches:
                 part = self.allocation.part(self._spool.rows(k))
             moment = self._shared.moment(self._spool.ids(k), self.absent, part)
             columns = predict_columns(late, moment, known)
-            ids = moment.base.customer_id
-            served = {name: columns[name] for name in names}
-            table = pd.DataFrame(served, index=ids, copy=False)
-            table = framed(table, self._version, self._predictors, self.cutoff)
-            yield without_money(table, money).reset_index()
+            # Laid out at once: to put a column before a hundred others moves them all.
+            served = {"customer_id": moment.base.customer_id, "cutoff": self.cutoff}
+            served |= {name: columns[name].array for name in names}
+            table = framed(pd.DataFrame(served, copy=False), self._version, self._predictors)
+            yield without_money(table, money)
 
 
 @dataclass(frozen=True)
@@ -210,7 +220,8 @@ def score_in_batches(
     # The empty dict is one for all batches: what is read from the tables once is kept there.
     how: dict[str, Any] = {"plans": plans, "control": control, "lang": lang, "_shared": {}}
     shared = _Shared(tables, manifest, at, how)
-    with one_thread(), tempfile.TemporaryDirectory(dir=private_folder()) as folder:
+    private = tempfile.TemporaryDirectory(dir=private_folder())
+    with one_thread(), _system_memory(), private as folder:
         spool = Spool(Path(folder), [p for p in predictors if not isinstance(p, Actions)])
         # Three passes, as guards, strata and the budget each need the whole base: predictions go to
         # the disk first, gains are gathered from there, and only then are batches decided.
@@ -225,11 +236,32 @@ def score_in_batches(
         )
 
 
+@contextmanager
+def _system_memory() -> Iterator[None]:
+    """Let Arrow take its memory from the system while a context lasts.
+
+    Its own pools give large columns back at once and take them anew, page by page: half of the
+    time of reading the spool, and a tenth of the peak.
+    """
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+
+
 def _predict(spool: Spool, shared: _Shared, size: int) -> dict[str, str]:
     """Predict batch by batch into the spool; return what is null throughout, and why."""
     tables, manifest = shared.tables, shared.manifest
-    lengths = [p.window for p in spool.predictors if isinstance(p, Loyalty)]
     settings = settings_of_snapshot(manifest, tables)
+    lengths = [p.window for p in spool.predictors if isinstance(p, Loyalty)]
+    categories = {
+        p.window: tuple(p.categories)
+        for p in spool.predictors
+        if isinstance(p, CategoryLoyalty) and p.obstacle(tables, settings["own_seller"]) is None
+    }
+    settings["categories"] = categories
     absent: dict[str, str] = {}
     with in_batches(tables, shared.cutoff, size=size, lengths=lengths, **settings) as batches:
         spool.part(batches.customer_id, size)
@@ -285,7 +317,7 @@ def _allocate(
         its = offers.gains
         if gains is None:
             # The first batch tells how many options there are, and so the size of what is gathered.
-            empty = (np.empty((n, len(its.options))) for _ in range(2))
+            empty = (np.empty((len(its.options), n)).T for _ in range(2))
             gains = _Gains(spool.customer_id, its.options, its.catalogue, *empty)
         gains.net[rows], gains.cost[rows] = its.net, its.cost
         # Draws belong to the customer, not to the batch, so that the size of a batch decides

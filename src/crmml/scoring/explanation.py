@@ -21,6 +21,7 @@ from crmml.scoring.decisions import Actions, Tiers
 from crmml.scoring.manifest import Manifest
 from crmml.scoring.outlooks import LifetimeValue
 from crmml.scoring.plain import as_plain
+from crmml.scoring.reason_words import check_lang
 from crmml.scoring.runner_up import RunnerUp, find_runner_up, score_alone
 from crmml.scoring.scorer import (
     Bundle,
@@ -149,6 +150,7 @@ def explain(
     served: pd.Series[Any] | None = None,
     plans: pd.DataFrame | None = None,
     control: pd.DataFrame | None = None,
+    lang: str | None = None,
     **given: Any,
 ) -> Explanation | ContractExplanation:
     """Say why one customer has these scores, without scoring anybody else.
@@ -168,6 +170,9 @@ def explain(
         Without it the customer is scored alone, at the stored prices of the training.
     plans, control : DataFrame, optional
         See :func:`crmml.score`.
+    lang : {"en", "fa"}, optional
+        Language of what speaks for and against leaving; by default that of the served row, or
+        English.
     **given
         ``budget``, ``capacities`` and ``catalogue``, likewise.
 
@@ -189,8 +194,19 @@ def explain(
     if unknown := set(given) - {"budget", "capacities", "catalogue"}:
         raise TypeError(f"explain() got an unexpected argument {sorted(unknown)[0]!r}")
     known = tuple(deciding(bundle.predictors, tables, given, stored_prices=False))
-    origin = Origin(bundle.manifest, known, bundle.version, tables, plans, control)
-    return _explain(origin, customer_id, at, served, None)
+    check_lang(lang or "en")
+    origin = Origin(bundle.manifest, known, bundle.version, tables, plans, control, lang or "en")
+    found = _explain(origin, customer_id, at, served, None)
+    if served is None or lang is None or not isinstance(found, Explanation):
+        return found
+    return replace(found, served={**found.served, **_reasons(origin, found)})
+
+
+def _reasons(origin: Origin, found: Explanation) -> dict[str, Any]:
+    """Return the reasons of churn in the language that was asked for."""
+    with origin.tables.only_customer(found.customer_id) as mine:
+        row = score_alone(replace(origin, tables=mine), found.cutoff).table.iloc[0]
+    return {n: row[n] for n in ("churn_reasons_for", "churn_reasons_against") if n in row}
 
 
 def refuse_labelled(manifest: Manifest) -> None:

@@ -41,6 +41,8 @@ class TrainingRange(BaseModel):
         Share of customers who bought first within the last outcome horizon.
     tiers : mapping of str to float
         Share of the customers in each value tier.
+    margin : float, optional
+        Margin as a share of net spend, over all customers; where lines have one or a cost.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +54,7 @@ class TrainingRange(BaseModel):
     purchases: float
     newly_acquired: float
     tiers: Mapping[str, float]
+    margin: float | None = None
 
 
 def measure_base(
@@ -101,7 +104,11 @@ def measure_range(
         spend = frame["net_spend"].to_numpy(dtype=np.float64) / purchases
     age = frame["T"].to_numpy(dtype=np.float64)
     young = age < in_units(horizon, snapshot.time_unit)
-    return _range(tables.span("transactions"), snapshot.cutoff, purchases, spend, young, table)
+    found = _range(tables.span("transactions"), snapshot.cutoff, purchases, spend, young, table)
+    if "margin_to_date" not in frame or not frame["net_spend"].sum() > 0:
+        return found
+    ratio = frame["margin_to_date"].sum() / frame["net_spend"].sum()
+    return found.model_copy(update={"margin": float(ratio)})
 
 
 def _range(
@@ -183,6 +190,11 @@ def _differences(
         yield (
             f"{now.newly_acquired:.0%} of the customers are new, "
             f"{trained.newly_acquired:.0%} at training"
+        )
+    if now.margin is not None and _far(now.margin, trained.margin or 0.0):
+        yield (
+            f"margin is {now.margin:.1%} of revenue, {trained.margin:.1%} at training (is it an "
+            "amount of money?)"
         )
     for tier, more in _MORE.items() if trained.tiers and now.tiers else ():
         share, usual = now.tiers.get(tier, 0.0), trained.tiers.get(tier, 0.0)

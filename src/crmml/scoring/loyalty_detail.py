@@ -66,42 +66,32 @@ class CategoryLoyalty:
             ),
         )
 
+    def obstacle(self, tables: Tables, own_seller: str | None) -> str | None:
+        """Say why these tables tell nothing; None where they do."""
+        if "category" not in tables.transactions.columns:
+            return NO_CATEGORY
+        if self.peers is None and own_seller is None:
+            return self.why or NO_SELLER
+        return self.why or None
+
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
-        """Measure the wallets of all customers, category by category, once."""
-        snapshot, why = moment.snapshot, self.why
-        own_seller = snapshot.provenance.get("own_seller")
-        if "category" not in moment.table("transactions").columns:
-            why = NO_CATEGORY
-        elif self.peers is None and own_seller is None:
-            why = why or NO_SELLER
+        """Measure the wallets of the customers, category by category."""
+        snapshot = moment.snapshot
+        why = self.obstacle(moment.tables, snapshot.provenance.get("own_seller"))
         if why:
             moment.leave_out([output.name for output in self.outputs], why)
             return pd.DataFrame(index=snapshot.customer_id)
 
-        def read() -> pd.DataFrame:
-            peers = None
-            if self.peers is not None:
-                peers = {name: Peers.from_dict(one) for name, one in self.peers.items()}
-            found = {
-                category: wallet.frame[["loyalty_class", "spend", "need"]]
-                for category, wallet in iterate_wallets(
-                    moment.tables,
-                    moment.base.cutoff,
-                    length=self.window,
-                    categories=tuple(self.categories),
-                    grain=snapshot.grain,
-                    own_seller=own_seller,
-                    peers=peers,
-                )
-            }
-            rolled = roll_up(found)
-            table = pd.DataFrame({_ROLLED[0]: rolled["loyalty_class"], _ROLLED[1]: rolled["share"]})
-            for category, column in self.categories.items():
-                classes = found[category]["loyalty_class"] if category in found else pd.Series()
-                table[column] = classes.reindex(table.index)
-            return table
-
-        table = moment.shared((self.name, moment.base.cutoff), read)
+        peers = None
+        if self.peers is not None:
+            peers = {name: Peers.from_dict(one) for name, one in self.peers.items()}
+        wallets = moment.category_wallets(self.window, tuple(self.categories), peers)
+        found = {name: one.frame[["loyalty_class", "spend", "need"]] for name, one in wallets}
+        rolled = roll_up(found)
+        table = pd.DataFrame({_ROLLED[0]: rolled["loyalty_class"], _ROLLED[1]: rolled["share"]})
+        for category, column in self.categories.items():
+            classes = found[category]["loyalty_class"] if category in found else pd.Series()
+            table[column] = classes.reindex(table.index)
         return table.reindex(snapshot.customer_id)
 
 

@@ -13,6 +13,7 @@ from crmml.actions.allocation import Allocation
 from crmml.data.schema import TABLES
 from crmml.data.tables import Tables
 from crmml.exceptions import CrmmlError
+from crmml.features.category_wallets import iterate_wallets
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import Enough, Peers, Wallet, build_wallet, find_signals
 
@@ -141,6 +142,21 @@ class Moment:
             signals=self.signals(length),
             peers=peers,
             enough=enough,
+        )
+
+    def category_wallets(
+        self, length: str, categories: Sequence[str], peers: Mapping[str, Peers] | None
+    ) -> Iterable[tuple[str, Wallet]]:
+        """Measure the wallets of these customers in each category; see ``iterate_wallets``."""
+        snapshot = self.snapshot
+        return iterate_wallets(
+            self.tables,
+            snapshot.cutoff,
+            length=length,
+            categories=categories,
+            grain=snapshot.grain,
+            own_seller=snapshot.provenance.get("own_seller"),
+            peers=peers,
         )
 
     def signals(self, length: str) -> frozenset[Any]:

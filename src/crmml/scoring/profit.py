@@ -147,15 +147,25 @@ class Profit:
     @staticmethod
     def _unknown(frame: pd.DataFrame, known: list[str], rated: bool) -> pd.Series[str]:
         """Name what is not known of each customer: costs, and the margin of some lines."""
-        text = pd.Series("", frame.index, dtype="str")
-        for part in COSTS:
-            missing = frame[part.name].isna() if part.name in known else True
-            if part.name in known and part.unpriced in frame:
-                missing = missing | (frame[part.unpriced] > 0)
-            text = text.where(~(pd.Series(missing, frame.index)), text + f",{part.name}")
+        names = [part.name for part in COSTS]
+        bits = np.zeros(len(frame), dtype=np.int64)
+        for place, part in enumerate(COSTS):
+            missing = np.full(len(frame), part.name not in known)
+            if part.name in known:
+                missing |= frame[part.name].isna().to_numpy()
+                if part.unpriced in frame:
+                    missing |= (frame[part.unpriced] > 0).to_numpy(dtype=bool)
+            bits |= missing.astype(np.int64) << place
         if rated and "lines_without_margin" in frame:
-            text = text.where(~(frame["lines_without_margin"] > 0), text + ",margin")
-        return text.str.removeprefix(",").where(text != "")
+            missing = (frame["lines_without_margin"] > 0).to_numpy(dtype=bool)
+            bits |= missing.astype(np.int64) << len(names)
+            names.append("margin")
+        # Few combinations, so few texts are written.
+        kinds, of_row = np.unique(bits, return_inverse=True)
+        texts = [
+            ",".join(n for k, n in enumerate(names) if kind >> k & 1) or None for kind in kinds
+        ]
+        return pd.Series(texts, dtype="str").take(of_row).set_axis(frame.index)
 
     def _ahead(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
         """Return cost to serve and net value."""

@@ -50,6 +50,7 @@ def score_alone(origin: Origin, at: pd.Timestamp) -> Scores:
             stored_prices=priced,
             plans=origin.plans,
             control=origin.control,
+            lang=origin.lang,
         )
     return scores
 

@@ -78,6 +78,8 @@ class Origin:
         What was scored.
     plans, control : DataFrame or None
         See :func:`score`.
+    lang : {"en", "fa"}
+        Language of the reasons where it scores again.
     """
 
     manifest: Manifest
@@ -86,6 +88,7 @@ class Origin:
     tables: Tables
     plans: pd.DataFrame | None = None
     control: pd.DataFrame | None = None
+    lang: str = "en"
 
 
 @dataclass(frozen=True, repr=False)
@@ -344,7 +347,8 @@ def score(
     predictors = deciding(bundle.predictors, tables, given, stored_prices)
     table = predict_all(predictors, moment)
     compare_with_training(manifest, tables, base, table, strict)
-    table = framed(table, bundle.version, predictors, at)
+    table.insert(0, "cutoff", at)
+    table = framed(table, bundle.version, predictors)
     actions = moment.found.get(Actions.name)
     if is_counted(manifest):
         money = money_outputs(predictors)
@@ -355,11 +359,8 @@ def score(
     return Scores(table.sort_index().reset_index(), base, actions, moment.absent, origin)
 
 
-def framed(
-    table: pd.DataFrame, version: str, predictors: Sequence[Predictor], cutoff: pd.Timestamp
-) -> pd.DataFrame:
-    """Put the cutoff before the predictions, and the versions behind them."""
-    table.insert(0, "cutoff", cutoff)
+def framed(table: pd.DataFrame, version: str, predictors: Sequence[Predictor]) -> pd.DataFrame:
+    """Put the versions behind the predictions."""
     table["model_version"] = version
     for predictor in predictors:
         if isinstance(predictor, Actions):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crmml.scoring.predictors import Predictor, as_declared
 
@@ -33,6 +34,7 @@ class Spool:
         self.customer_id: pd.Index[Any] = pd.Index([], name="customer_id")
         self._kinds = {o.name: o.dtype for predictor in predictors for o in predictor.outputs}
         self._folder, self._size = folder, 1
+        self._orders: dict[int, pa.Array] = {}
 
     def part(self, customer_id: pd.Index[Any], size: int) -> None:
         """Say whose predictions will come, rising, and how many are to be read at a time."""
@@ -53,13 +55,13 @@ class Spool:
 
     def write(self, batch: int, columns: Mapping[str, pd.Series[Any]]) -> None:
         """Write the columns of some customers, whose ids rise."""
-        frame = pd.DataFrame({name: columns[name] for name in self.names}, copy=False)
+        index = next(iter(columns.values())).index
         starts = self.customer_id[:: self._size]
         # Batches of the data go by first purchase and parts of the output by the order of the ids:
         # each file is cut at the parts, so that reading one part touches nothing else.
-        edges = [*frame.index.searchsorted(starts), len(frame)]
-        table = pa.Table.from_pandas(frame.reset_index(), preserve_index=False)
-        table = table.combine_chunks()
+        edges = [*index.searchsorted(starts), len(index)]
+        arrays = {"customer_id": pa.array(index), **{n: pa.array(columns[n]) for n in self.names}}
+        table = pa.table(arrays).combine_chunks()
         file = str(self._folder / f"{batch}.arrow")
         with pa.OSFile(file, "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
             for begin, end in pairwise(edges):
@@ -69,20 +71,28 @@ class Spool:
     def read(self, k: int, names: Iterable[str] | None = None) -> dict[str, pd.Series[Any]]:
         """Return the columns of a part, in the declared types, keyed by customer."""
         wanted = self.names if names is None else list(names)
-        pieces = []
-        for file in sorted(self._folder.glob("*.arrow")):
-            with pa.memory_map(str(file)) as source, pa.ipc.open_file(source) as reader:
-                piece = reader.get_batch(k).select(["customer_id", *wanted])
-                if piece.num_rows:
-                    pieces.append(piece.to_pandas(split_blocks=True))
-        frame = pieces[0] if len(pieces) == 1 else pd.concat(pieces, ignore_index=True)
-        frame = frame.sort_values("customer_id", ignore_index=True)
-        ids = self.ids(k)
-        # The copy in the order of the ids is enough: the pieces would double the memory.
-        del pieces
+        order = self._order(k)
+        table = self._pieces(k, wanted).take(order)
+        frame, ids = table.to_pandas(split_blocks=True), self.ids(k)
         return {
             name: as_declared(frame[name].set_axis(ids), self._kinds[name], ids) for name in wanted
         }
+
+    def _order(self, k: int) -> pa.Array:
+        """Places of the customers of a part among its pieces, in the order of the ids."""
+        if k not in self._orders:
+            ids = self._pieces(k, ["customer_id"])["customer_id"]
+            self._orders[k] = pc.sort_indices(ids).cast(pa.uint32())
+        return self._orders[k]
+
+    def _pieces(self, k: int, names: Sequence[str]) -> pa.Table:
+        """Return some columns of a part as the batches gave them, one after the other."""
+        pieces = []
+        for file in sorted(self._folder.glob("*.arrow")):
+            # Read through a map of the file: columns that are not asked for are not touched.
+            with pa.memory_map(str(file)) as source, pa.ipc.open_file(source) as reader:
+                pieces.append(reader.get_batch(k).select(names))
+        return pa.Table.from_batches(pieces).combine_chunks()
 
     def gather(self, names: Sequence[str]) -> dict[str, pd.Series[Any]]:
         """Return some columns of all customers."""

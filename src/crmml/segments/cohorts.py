@@ -184,7 +184,8 @@ def compute_cohort_value(
         for name in table.index:
             mine = measured.xs(name, level=key)
             cohorts = who.loc[who[key] == name, "cohort"]
-            lived = last - cohorts.map(lambda start: period_at(start, period)).to_numpy()
+            begun = {start: period_at(start, period) for start in cohorts.unique()}
+            lived = last - cohorts.map(begun).to_numpy()
             cost = float(table.loc[name, "acquisition_cost"])
             table.loc[name, "payback"] = _payback(mine["margin"], lived, cost)
     return table.rename_axis(by)

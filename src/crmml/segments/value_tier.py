@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from crmml._typing import FloatArray
+from crmml._typing import FloatArray, IntArray
 from crmml.exceptions import CrmmlError, DataError, NotFittedError, ParameterError
 
 TIERS: tuple[str, ...] = ("A", "B", "C", "D", "E")
@@ -106,15 +106,18 @@ class ValueTiers:
 
         Who has a negative value is in E whatever the cut points say.
         """
+        few: pd.Series[str] = pd.Series(TIERS, dtype="str")
+        return few.take(self._places(values)).set_axis(values.index).rename("value_tier")
+
+    def _places(self, values: pd.Series[float]) -> IntArray:
+        """Return the place of each customer's tier among :data:`TIERS`."""
         self._check_fitted()
         worth = _finite(values)
         # The last bits of a value must not part a customer from the cut point that is its own.
         above = np.searchsorted(
             self.cut_points_[::-1], worth + _ROUNDING * np.abs(worth), side="right"
         )
-        place = np.where(worth < 0, len(TIERS) - 1, len(TIERS) - 1 - above)
-        names = np.array(TIERS, dtype=object)[place]
-        return pd.Series(names, index=values.index, name="value_tier", dtype="str")
+        return np.where(worth < 0, len(TIERS) - 1, len(TIERS) - 1 - above)
 
     def next_cut_point(self, values: pd.Series[float]) -> pd.Series[float]:
         """Return the value at which the next higher tier begins; null in A.
@@ -127,11 +130,10 @@ class ValueTiers:
         >>> tiers.next_cut_point(pd.Series([95.0, 80.0, -1.0])).tolist()
         [nan, 90.0, 20.0]
         """
-        self._check_fitted()
-        place = self.assign(values).map({tier: k for k, tier in enumerate(TIERS)}).to_numpy()
+        place = self._places(values)
         cuts = np.array([np.nan, *self.cut_points_])
         cuts[-1] = max(cuts[-1], 0.0)
-        return pd.Series(cuts[place.astype(np.int64)], index=values.index, name="next_cut_point")
+        return pd.Series(cuts[place], index=values.index, name="next_cut_point")
 
     def pareto_share(self, values: pd.Series[float]) -> pd.Series[float]:
         """Return the share of the training customers' positive value held at or above each value.
@@ -208,7 +210,9 @@ class ValueTiers:
 
 def service_priority(tiers: pd.Series[str]) -> pd.Series[int]:
     """Return the place in the queue at peak load, 1 to 5, of each customer's tier."""
-    return tiers.map(dict(SERVICE_PRIORITY)).astype("int64").rename("service_priority")
+    place, names = pd.factorize(tiers, use_na_sentinel=False)
+    priorities = pd.Series([SERVICE_PRIORITY[name] for name in names], dtype="int64")
+    return priorities.take(place).set_axis(tiers.index).rename("service_priority")
 
 
 def posture(tiers: pd.Series[str]) -> pd.Series[str]:

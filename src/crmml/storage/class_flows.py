@@ -97,7 +97,7 @@ class ClassFlows(Result):
 
 
 def flows(
-    scores: str | Path | Sequence[Any], columns: Sequence[str] = CLASSES, *, last: int = 12
+    scores: str | Path | Sequence[Any], columns: Sequence[str] | None = None, *, last: int = 12
 ) -> ClassFlows:
     """Follow the classes of customers from each cutoff to the next.
 
@@ -106,8 +106,9 @@ def flows(
     scores : path, or sequence of Scores or DataFrame
         Folder (Parquet) or DuckDB file that ``crmml score`` wrote, with two cutoffs or more; or
         scores of different cutoffs.
-    columns : sequence of str
-        Columns of classes. One that a score set lacks, or that is null throughout, is left out.
+    columns : sequence of str, optional
+        Columns of classes, which all score sets must have. By default those of loyalty, tiers and
+        stages that are in all sets and not null throughout.
     last : int
         So many newest cutoffs are read, at least 2.
 
@@ -122,7 +123,7 @@ def flows(
     DataError
         If there are fewer than two cutoffs.
     MissingColumnsError
-        If no column is in all score sets.
+        If a column that was asked for is not in all score sets, or by default none is.
 
     Examples
     --------
@@ -136,7 +137,8 @@ def flows(
     """
     if last < 2:
         raise ParameterError("last", "at least 2", last)
-    sets = sorted(_sets(scores, columns, last), key=lambda one: one[0])[-last:]
+    asked = [*(CLASSES if columns is None else columns)]
+    sets = sorted(_sets(scores, asked, last), key=lambda one: one[0])[-last:]
     moments = [at for at, _ in sets]
     if len(set(moments)) < 2 or len(set(moments)) < len(moments):
         raise DataError(
@@ -144,9 +146,11 @@ def flows(
             + listed([at.date() for at in moments]),
             table="scores",
         )
-    followed = [c for c in columns if all(c in t and t[c].notna().any() for _, t in sets)]
-    if not followed:
-        raise MissingColumnsError([*columns], map(str, sets[-1][1].columns), table="scores")
+    followed = [c for c in asked if all(c in t and t[c].notna().any() for _, t in sets)]
+    unknown = [c for c in asked if columns is not None and c not in followed]
+    if unknown or not followed:
+        present = map(str, sets[-1][1].dropna(axis=1, how="all").columns)
+        raise MissingColumnsError(unknown or asked, present, table="scores")
     parts = [
         _long(count_flows(earlier, later, column), column, a, b)
         for column in followed

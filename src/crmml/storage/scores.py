@@ -27,7 +27,7 @@ LISTS = "_lists"
 """Folder in that of the scores, which readers of Parquet folders skip; of a database
 ``FILE.duckdb`` it is ``FILE_lists`` beside the file."""
 
-_ROW_GROUP = 131_072
+_ROW_GROUP = 100_000  # as many as come in a batch, so that none is pieced together
 
 _PATIENCE = 10.0  # seconds for another process that holds a database
 
@@ -455,8 +455,10 @@ def _in_order(
                     n_rows=int(other.sum()),
                     examples=ids[other].head(5),
                 )
-        frame = frame[[KEY, *(name for name in frame.columns if name != KEY)]]
-        frame = frame.sort_values(KEY, ignore_index=True)
+        if frame.columns[0] != KEY:
+            frame = frame[[KEY, *(name for name in frame.columns if name != KEY)]]
+        if not ids.is_monotonic_increasing:
+            frame = frame.sort_values(KEY, ignore_index=True)
         if len(frame):
             if last is not None and not frame[KEY].iloc[0] > last:
                 raise DataError(
@@ -469,9 +471,9 @@ def _in_order(
 def _to_arrow(frame: pd.DataFrame) -> pa.Table:
     import pyarrow as pa
 
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    fields = [pa.field(field.name, _plain_type(field.type)) for field in table.schema]
-    return table.cast(pa.schema(fields))
+    names = frame.columns.astype(str).tolist()
+    columns = [pa.array(frame.iloc[:, place], from_pandas=True) for place in range(len(names))]
+    return pa.table([values.cast(_plain_type(values.type)) for values in columns], names=names)
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
@@ -513,7 +515,7 @@ def _write_parquet(batches: Iterator[pd.DataFrame], path: Path) -> None:
                     use_dictionary=text,
                 )
             table = _as_schema(table, schema, pa.ArrowInvalid)
-            rest = table if rest is None else pa.concat_tables([rest, table])
+            rest = pa.concat_tables([rest, table]) if rest is not None and len(rest) else table
             full = rest.num_rows // _ROW_GROUP * _ROW_GROUP
             if full:
                 # One array per column, so that the bytes do not tell the batches.

@@ -97,14 +97,27 @@ class BundleModel(PythonModel):
         if self.bundle.manifest.kind == "labelled":
             if given:
                 raise ParameterError("params", "left out: a labelled table has no time", [*given])
+            from crmml.scoring.labelled import id_column
+
+            rows = self._with_ids(rows, id_column(self.bundle.manifest))
             return self._plain(self.bundle.score(rows))
         cutoff = given.pop("cutoff", None) or self.bundle.manifest.cutoff
         budget = given.pop("budget", None)
         lang = given.pop("lang", None) or "en"
         if given:
             raise ParameterError("params", "cutoff, budget and lang: all else is trained", [*given])
+        rows = self._with_ids(rows, "customer_id")
         tables = split_tables(rows, main_table(self.bundle.manifest))
         return self._plain(self.bundle.score(tables, cutoff, budget=budget, lang=lang))
+
+    def _with_ids(self, rows: pd.DataFrame, name: str | None) -> pd.DataFrame:
+        """Return rows whose ids are text, if those of the training were: a file gives numbers."""
+        if self.bundle.manifest.id_type != "text" or name is None or name not in rows:
+            return rows
+        ids = rows[name]
+        if not pd.api.types.is_integer_dtype(ids):
+            return rows
+        return rows.assign(**{name: ids.astype("string").astype(object)})
 
     @staticmethod
     def _plain(scores: pd.DataFrame) -> pd.DataFrame:

@@ -86,10 +86,6 @@ _REQUIREMENTS = (
 """What scoring needs; logged with the installed versions. Left to itself, MLflow would find out
 by loading the model in another process, which takes seconds."""
 
-_TYPES = {
-    "flag": DataType.boolean,
-    "text": DataType.string,
-}
 _ANYTHING: Any = AnyType()  # type: ignore[no-untyped-call]
 _OUTPUT_TYPES = {
     "number": DataType.double,
@@ -588,7 +584,8 @@ def signature(bundle: ScoringBundle, example: pd.DataFrame) -> ModelSignature:
     Timestamps are of any type, pandas timestamps or ISO 8601 text, and left to the cleaning:
     MLflow's own ``datetime`` refuses text from pandas, and over REST a column in which a time or
     its fraction is sometimes left out. Money is of any type too: ``double`` would refuse whole
-    amounts and text, which the cleaning reads as DECIMAL.
+    amounts and text, which the cleaning reads as DECIMAL. So are ids and words: a file of numbers
+    gives numbers for them, and MLflow, where it refuses, shows the rows themselves.
 
     Parameters
     ----------
@@ -629,8 +626,7 @@ def _outputs(bundle: ScoringBundle) -> Schema:
 def _input_id(manifest: Manifest) -> dict[str, ColSpec]:
     """Return the column of ids of a labelled table; none where its rows are numbered."""
     name = id_column(manifest)
-    kind = DataType.long if manifest.id_type == "integer" else DataType.string
-    return {} if name is None else {name: ColSpec(kind, name, required=True)}
+    return {} if name is None else {name: ColSpec(_ANYTHING, name, required=True)}
 
 
 def input_example(bundle: ScoringBundle) -> pd.DataFrame:
@@ -643,12 +639,9 @@ def input_example(bundle: ScoringBundle) -> pd.DataFrame:
 
 
 def _input_column(column: InputColumn, manifest: Manifest) -> ColSpec:
-    if column.name == "customer_id":
-        kind: Any = DataType.long if manifest.id_type == "integer" else DataType.string
-    elif column.kind == "flag" and column.sparse:  # MLflow knows no boolean with a null
-        kind = _ANYTHING
-    else:  # other ids may be numbers or text, quantities whole or not; times are parsed at the door
-        kind = _TYPES.get(str(column.kind), _ANYTHING)
+    # MLflow knows no boolean with a null
+    flag = column.kind == "flag" and not column.sparse
+    kind: Any = DataType.boolean if flag else _ANYTHING
     needed = column.required and not (column.name == "amount" and without_amounts(manifest))
     return ColSpec(kind, column.name, required=needed)
 

@@ -10,7 +10,16 @@ import pandas as pd
 from crmml.config import Config
 from crmml.data.tables import Tables
 from crmml.exceptions import TooLittleDataError
-from crmml.features.contracts import build_contracts, build_person_periods
+from crmml.features.contracts import (
+    ContractSpan,
+    build_contracts,
+    build_person_periods,
+    contract_span,
+    count_next_days,
+    least_grace,
+)
+from crmml.features.windows import end_of_observation, length_of
+from crmml.metrics.profit import CLV, CONTACT_COST, INCENTIVE_COST
 from crmml.models.churn.contract_evaluation import (
     ContractBacktest,
     backtest_contracts,
@@ -90,6 +99,7 @@ def choose_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Co
         n_windows=section.max_windows,
         seed=config.seed,
         n_boot=config.backtest.bootstrap,
+        worth=config.value.margin * _periods(config),
         trailing=section.trailing,
         **how,
     )
@@ -106,7 +116,14 @@ def choose_contracts(config: Config, tables: Tables, cutoff: pd.Timestamp) -> Co
         annual_discount_rate=config.value.annual_discount_rate,
         features=tuple(str(name) for name in now.frame if name not in out),
     )
-    notes = (_reason(found), *_suspicions(found, leaks), *_truncation(periods.truncated))
+    notes = (
+        _reason(found),
+        _profit(found),
+        *_suspicions(found, leaks),
+        *_truncation(periods.truncated),
+        *_announced(contract_span(tables), cutoff),
+        *_next_day(known, section.grace),
+    )
     return ContractChoice(predictor, found, notes)
 
 
@@ -120,7 +137,8 @@ def describe_reach(config: Config, tables: Any) -> str:
     tables : Tables
         With ``subscriptions``.
     """
-    table, horizon = tables["subscriptions"], config.outcome.horizon
+    horizon, span = config.outcome.horizon, contract_span(tables)
+    table = tables.before(end_of_observation(span.last))["subscriptions"]
     ended = int(table.filter(table.ended_at.notnull()).count().execute())
     lead = f"contracts without a log of transactions: {ended:,} have ended, "
     if ended < LEAST_ENDS:
@@ -130,9 +148,10 @@ def describe_reach(config: Config, tables: Any) -> str:
     except TooLittleDataError as error:
         return f"{lead}which carries no training: {error}"
     n = len(windows[-config.contracts.max_windows :])
+    ahead = "".join(f"; {note}" for note in _announced(span, end_of_observation(span.last)))
     return (
         f"{lead}and {len(windows)} outcome windows of {horizon} fit, of which a training judges on "
-        f"the latest {n}; crmml train compares the models of contracts with the best rule"
+        f"the latest {n}; crmml train compares the models of contracts with the best rule{ahead}"
     )
 
 
@@ -169,6 +188,27 @@ def _reason(found: ContractBacktest) -> Note:
     return Note("contract_choice", "info", text, "contracts", "models")
 
 
+def _periods(config: Config) -> float:
+    """Count the periods for which a fee is valued."""
+    return length_of(config.value.horizon) / length_of(config.contracts.period)
+
+
+def _profit(found: ContractBacktest) -> Note:
+    """Say what contacting by the chosen model earns."""
+    of = found.table["value"].xs(found.chosen, level="candidate")
+    text = (
+        f"contacting the {of['empc_share']:.0%} most likely to end would earn {of['empc']:,.2f} "
+        f"per customer (EMPC: a customer kept is worth {CLV:g}, an offer costs {INCENTIVE_COST:g}, "
+        f"a contact {CONTACT_COST:g})"
+    )
+    if "own_value_profit" in of:
+        text += (
+            f"; by what each customer's own fees bring and costs in proportion "
+            f"{of['own_value_profit']:,.2f}, contacting {of['own_value_profit_share']:.0%}"
+        )
+    return Note("contract_profit", "info", text, "contracts", "models")
+
+
 def _suspicions(found: ContractBacktest, leaks: list[Finding]) -> list[Note]:
     """Name the columns that know who ended, and an AUC far above that of the best rule."""
     notes = [
@@ -199,3 +239,28 @@ def _truncation(truncated: int) -> tuple[Note, ...]:
         "on, since those that had ended before were never seen"
     )
     return (Note("contracts_truncated", "info", text, "contracts"),)
+
+
+def _next_day(tables: Tables, grace: str | None) -> tuple[Note, ...]:
+    """Say that ends are last days, where no grace period covers the day until the renewal."""
+    number = count_next_days(tables)
+    if not number or (grace is not None and length_of(grace) >= least_grace(tables)):
+        return ()
+    text = (
+        f"{number:,} periods begin on the day after the one before, so `ended_at` is the last day "
+        "of a period: they count as renewed (a grace period of a day)"
+    )
+    return (Note("contracts_next_day", "info", text, "contracts", "data"),)
+
+
+def _announced(span: ContractSpan, cutoff: pd.Timestamp) -> tuple[Note, ...]:
+    """Say which ends are taken as written down before they happen."""
+    if not span.announced or cutoff > end_of_observation(span.last):
+        return ()
+    text = (
+        f"{span.announced:,} end after {span.last.date()}, the last day on which one "
+        f"began or a customer was in touch (until {span.announced_until.date()}): these ends are "
+        "taken as announced, so they have not happened and no model sees them; if they have, set "
+        "`cutoff`"
+    )
+    return (Note("contracts_announced", "ask", text, "contracts", "data"),)

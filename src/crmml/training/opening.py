@@ -99,10 +99,10 @@ def training_cutoff(config: Config, tables: Tables) -> pd.Timestamp:
     TooLittleDataError
         If it lies before all data.
     """
-    first, last = _span(tables)
-    end = end_of_observation(last, config.snapshot.grain)
+    first, last, latest = _span(tables)
     if config.cutoff is None:
-        return end
+        return end_of_observation(last, config.snapshot.grain)
+    end = end_of_observation(latest, config.snapshot.grain)
     cutoff = read_moment(config.cutoff, "cutoff")
     if cutoff <= first:
         raise TooLittleDataError(
@@ -110,14 +110,18 @@ def training_cutoff(config: Config, tables: Tables) -> pd.Timestamp:
         )
     if cutoff > end:
         raise TooLittleDataError(
-            f"the data end on {last.date()}, before the cutoff {cutoff}: the "
+            f"the data end on {latest.date()}, before the cutoff {cutoff}: the "
             "days between would be taken for silence"
         )
     return cutoff
 
 
-def _span(tables: Tables) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """Return the first and the last event of the table that a training starts from."""
+def _span(tables: Tables) -> tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp]:
+    """Return the first and the last event of the table that a training starts from.
+
+    Third is the last one that is written down, which of contracts may lie ahead.
+    """
     if kind_of(tables) == "contracts":
-        return tables.span("subscriptions")[0], contract_span(tables)[1]
-    return tables.first_timestamp, tables.last_timestamp
+        span = contract_span(tables)
+        return tables.span("subscriptions")[0], span.last, span.announced_until
+    return tables.first_timestamp, tables.last_timestamp, tables.last_timestamp

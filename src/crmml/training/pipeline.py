@@ -33,7 +33,11 @@ from crmml.training.backtest import Backtest, run_backtest
 from crmml.training.bundling import finish_bundle, read_catalogue
 from crmml.training.candidates import find_competitors, make_candidate
 from crmml.training.churn_notes import churn_notes, leak_notes
-from crmml.training.contract_pipeline import ContractTraining, train_contracts
+from crmml.training.contract_pipeline import (
+    ContractTraining,
+    find_contract_gates,
+    train_contracts,
+)
 from crmml.training.contracts import ContractChoice, add_contracts, fit_contracts
 from crmml.training.evaluate import DECIDED_BY, Announce
 from crmml.training.fit import fit_bundle
@@ -124,7 +128,8 @@ class TrainingResult(Result):
         """
         drivers, names = self.bundle.manifest.churn_drivers, ["importance", "lower", "upper"]
         found = pd.DataFrame.from_dict(dict(drivers), orient="index", columns=names)
-        return found.rename_axis("family")
+        order = found.sort_values("importance", ascending=False, kind="stable")
+        return order.rename_axis("family")
 
     def _card(self) -> Card:
         asked = [note for note in self.notes if note.severity != "info"]
@@ -232,6 +237,8 @@ def _train_log(settings: Config, tables: Tables, say: Announce) -> TrainingResul
     say("scoring")
     scores = score(bundle, tables, plan.cutoff, snapshot=plan.newest, keep_counts=True)
     gates = find_gates(served, fitted.churn, backtest.chosen)
+    if contracts.backtest is not None:  # they may serve the best rule, but must be true
+        gates += find_contract_gates(contracts.backtest)[1:]
     counted = is_counted(bundle.manifest)
     told = [
         *_judged_by(plan, judging),

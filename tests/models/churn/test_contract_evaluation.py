@@ -64,11 +64,16 @@ def test_parameters_come_back_from_truncated_contracts():
         assert model.params_[name] == pytest.approx(value, abs=4 * model.standard_errors_[name])
 
 
-def test_the_hazard_is_chosen_where_features_matter():
-    found = backtest_contracts(open_tables(simulate_contracts(4_000, seed=1)), n_boot=40)
+@pytest.mark.parametrize("n", [2_500, pytest.param(4_000, marks=pytest.mark.torture)])
+def test_the_hazard_is_chosen_where_features_matter(n):
+    found = backtest_contracts(open_tables(simulate_contracts(n, seed=1)), n_boot=40)
     assert found.chosen.startswith("hazard")
     assert found.grades[found.chosen] in "ABC"
     assert len(found.cutoffs) == 3
+    earned = found.table["value"].unstack("metric")
+    assert (earned["own_value_profit"] > 0).all()
+    assert 0.9 * earned.loc[found.chosen, "empc"] > earned.loc["beta_discrete_weibull", "empc"]
+    assert found.profit["own_value_profit"].max() > 0
     near = found.causes.loc[found.chosen]
     np.testing.assert_allclose(
         near["predicted"], near["happened"], atol=float(4 * np.sqrt(near["happened"].max()))

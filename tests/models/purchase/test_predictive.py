@@ -101,10 +101,11 @@ def posterior(model, snapshot):
 # -- the posterior ---------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("n", [8_000, pytest.param(20_000, marks=pytest.mark.torture)])
 @pytest.mark.parametrize("kind", MODELS)
-def test_many_customers_give_the_inverse_information_and_the_truth(kind):
+def test_many_customers_give_the_inverse_information_and_the_truth(kind, n):
     on_dropout = ["z"] if kind is ParetoNBDModel else []
-    snapshot = draw_snapshot(20_000, 2, kind, purchase=0.4, dropout=0.3 if on_dropout else 0.0)
+    snapshot = draw_snapshot(n, 2, kind, purchase=0.4, dropout=0.3 if on_dropout else 0.0)
     model = kind(purchase_covariates=["z", "w"], dropout_covariates=on_dropout).fit(snapshot)
     posterior = model.posterior(snapshot)
     assert (posterior.method, posterior.pareto_k < 0.5) == ("laplace", True)

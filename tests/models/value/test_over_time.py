@@ -157,3 +157,11 @@ def test_unknown_and_zero_costs_of_a_channel_are_told_apart(value, snapshot):
     assert table.loc[1, "acquisition_cost"] == 0
     assert table.loc[1, "payback"] == 0
     assert np.isnan(table.loc[1, "value_to_cost"])
+
+
+def test_dates_may_be_text(value, snapshot):
+    start, end = snapshot.cutoff, snapshot.cutoff + pd.Timedelta(weeks=13)
+    told = value.clv_between(snapshot, str(start.date()), str(end.date()))
+    pd.testing.assert_series_equal(told, value.clv_between(snapshot, start, end))
+    alive = value.probability_alive_later(snapshot, str(end.date()))
+    pd.testing.assert_series_equal(alive, value.probability_alive_later(snapshot, end))

@@ -21,12 +21,14 @@ from crmml.features.contracts import (
     build_contracts,
     build_person_periods,
     contract_span,
+    least_grace,
 )
-from crmml.features.windows import Window, length_of, rolling_windows
+from crmml.features.windows import Window, rolling_windows
 from crmml.metrics import classification
 from crmml.metrics.bootstrap import Replicates, hash_keys, replicate
 from crmml.metrics.calibration import compare_mean_probability, compute_reliability
 from crmml.metrics.challenge import Challenge, challenge
+from crmml.metrics.profit import compute_profit_curve
 from crmml.models.churn.beta_weibull import BetaDiscreteWeibullModel
 from crmml.models.churn.contract_model import ContractModel
 from crmml.models.churn.contract_rules import ContractRule
@@ -64,6 +66,10 @@ class ContractBacktest(Result):
     calibration : DataFrame
         Of the chosen: mean predicted chance and the share that ended, of all, by age and by third
         of the chance; see :func:`crmml.metrics.calibration.compare_mean_probability`.
+    profit : DataFrame
+        Of the chosen: what contacting by it finds and earns, share by share; see
+        :func:`crmml.metrics.profit.compute_profit_curve`. A customer's own value is what his fees
+        bring.
     newest : Replicates
         The chosen at the latest cutoff alone: what a later model is compared with.
     cutoffs : list of Timestamp
@@ -79,6 +85,7 @@ class ContractBacktest(Result):
     causes: pd.DataFrame
     chosen: str
     calibration: pd.DataFrame
+    profit: pd.DataFrame
     newest: Replicates
     cutoffs: list[pd.Timestamp]
     n_contracts: int
@@ -110,6 +117,7 @@ def backtest_contracts(
     n_windows: int = 3,
     seed: int = 0,
     n_boot: int = 200,
+    worth: float = 1.0,
 ) -> ContractBacktest:
     """Fit all candidates before each of the latest cutoffs, and judge them on what came after.
 
@@ -125,6 +133,9 @@ def backtest_contracts(
         Most cutoffs.
     seed, n_boot : int
         Of the paired bootstrap.
+    worth : float
+        What a customer who stays brings for each unit of the fee, > 0: his own value in the profit
+        of contacting.
 
     Raises
     ------
@@ -137,11 +148,13 @@ def backtest_contracts(
     parts: list[pd.DataFrame] = []
     by_cause: list[tuple[str, pd.Series[float]]] = []
     ages: list[FloatArray] = []
+    fees: list[FloatArray] = []
     for window in windows:
         known = tables.before(window.cutoff)
         periods = build_person_periods(known, window.cutoff, **how)
         contracts = build_contracts(known, window.cutoff, **how)
         ages.append(contracts.frame["age"].to_numpy(dtype=np.float64))
+        fees.append(contracts.frame["fee"].to_numpy(dtype=np.float64, na_value=np.nan))
         parts.append(build_contract_outcomes(tables, contracts, horizon, grace=grace))
         for name in CANDIDATES:
             model = fit_candidate(name, periods, horizon, seed)
@@ -155,6 +168,7 @@ def backtest_contracts(
         outcomes,
         len(parts[-1]),
         np.concatenate(ages),
+        worth * np.concatenate(fees),
         _causes(by_cause, outcomes),
         [window.cutoff for window in windows],
         Duration.parse(horizon),
@@ -173,9 +187,8 @@ def contract_windows(
     TooLittleDataError
         If there is none.
     """
-    first, last = contract_span(tables)
-    pause = pd.Timedelta(0) if grace is None else length_of(grace)
-    return rolling_windows(first, last - pause, horizon=horizon)
+    first, last, *_ = contract_span(tables)
+    return rolling_windows(first, last - least_grace(tables, grace), horizon=horizon)
 
 
 def fit_candidate(
@@ -211,6 +224,7 @@ def _judge(
     outcomes: pd.DataFrame,
     latest: int,
     ages: FloatArray,
+    values: FloatArray,
     causes: pd.DataFrame,
     cutoffs: list[pd.Timestamp],
     horizon: Duration,
@@ -223,7 +237,9 @@ def _judge(
             f"of {len(churned):,} contracts {int(churned.sum()):,} ended in the test windows: "
             "both outcomes are needed to judge a model"
         )
-    measures = {name: classification.statistics(churned, p) for name, p in predictions.items()}
+    measures = {
+        name: classification.statistics(churned, p, values) for name, p in predictions.items()
+    }
     # A customer who is judged at several cutoffs is drawn with all of them.
     found = replicate(measures, hash_keys(outcomes.index), n_replicates=n_boot, seed=seed)
     table = found.table("rule", LEVEL)
@@ -253,6 +269,7 @@ def _judge(
         calibration=compare_mean_probability(
             churned, predictions[chosen], _groups(ages, predictions[chosen])
         ),
+        profit=compute_profit_curve(churned, predictions[chosen], values),
         newest=judge_contracts(
             outcomes.iloc[-latest:], predictions[chosen][-latest:], n_boot, seed
         ),

@@ -87,7 +87,7 @@ class ValueOverTime:
         ----------
         snapshot : Snapshot
         later : str, Duration or Timestamp
-            How much later than the cutoff, or when.
+            How much later than the cutoff (``"13W"``), or when (``"2024-06-30"``).
         """
         its = self._look_ahead(snapshot, _until(snapshot, later), self.purchase_posterior_)
         pairs = zip(its.futures, its.t, strict=True)
@@ -111,13 +111,17 @@ class ValueOverTime:
         ----------
         snapshot : Snapshot
         start, end : str, Duration or Timestamp
-            How much later than the cutoff, or when; ``start`` may be the cutoff.
+            How much later than the cutoff (``"13W"``), or when (``"2024-06-30"``); ``start`` may be
+            the cutoff.
         costs : CostToServe, optional
             Taken from the margin: the value is then net of what serving is expected to cost.
         """
         upper = _net_value(self, snapshot, _until(snapshot, end), costs)
-        is_cutoff = isinstance(start, pd.Timestamp) and start == snapshot.cutoff
-        if is_cutoff:
+        if (
+            isinstance(start, str | pd.Timestamp)
+            and "-" in str(start)
+            and read_moment(start, "start") == snapshot.cutoff
+        ):
             return upper
         lower = _until(snapshot, start)
         if in_units(lower, snapshot.time_unit) > in_units(
@@ -273,8 +277,8 @@ def _net_value(
 
 
 def _until(snapshot: Snapshot, moment: str | Duration | pd.Timestamp) -> Duration:
-    """Return how much later than the cutoff a moment is."""
-    if not isinstance(moment, pd.Timestamp):
+    """Return how much later than the cutoff a moment is; text with a ``-`` is a date."""
+    if isinstance(moment, Duration) or (isinstance(moment, str) and "-" not in moment):
         return Duration.parse(moment)
     later = read_moment(moment, "moment") - snapshot.cutoff
     if later <= pd.Timedelta(0):
