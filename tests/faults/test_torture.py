@@ -1,7 +1,7 @@
 """The short form of ``make torture``: promote and score are killed once each, where they write.
 
 The kill of what makes the first database is in ``tests/tracking/test_database.py``, the stop of a
-training in ``tests/cli/test_bad_input.py``.
+training in ``tests/cli/test_commands.py``.
 """
 
 from __future__ import annotations
