@@ -22,7 +22,7 @@ from crmml.cli import jobs
 from crmml.storage.files import read_scores
 
 SMALL = (
-    *("--set", "backtest.bootstrap=20", "--set", "backtest.max_windows=2"),
+    *("--set", "backtest.bootstrap=20", "--set", "backtest.max_windows=1"),
     *("--set", "backtest.candidates=[mbg_nbd,heuristic]"),
 )
 CUTOFF = ("--cutoff", "1998-07-01")

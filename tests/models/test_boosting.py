@@ -38,8 +38,8 @@ def test_trees_are_plain_text_and_survive_json(rows):
 
 def test_threads_change_nothing(rows):
     X, y, _ = rows
-    two = replace(COUNTS, num_threads=2).grow(X, y, 20)
-    np.testing.assert_array_equal(two.score(X), COUNTS.grow(X, y, 20).score(X))
+    two = replace(COUNTS, num_threads=2).grow(X, y, 5)
+    np.testing.assert_array_equal(two.score(X), COUNTS.grow(X, y, 5).score(X))
 
 
 def test_settings_are_frozen():
