@@ -56,6 +56,7 @@ def measure_parts(
     customers: pd.Index | None = None,
     period: Period = "month",
     own_seller: str | None = None,
+    since: pd.Timestamp | None = None,
 ) -> pd.DataFrame:
     """Count and sum what happened in each whole period before a cutoff, by part of the data.
 
@@ -71,6 +72,8 @@ def measure_parts(
         Ids of those who count, such as one tier; default all.
     period, own_seller
         See :func:`crmml.features.periods.measure_periods`.
+    since : Timestamp, optional
+        First moment of a period: earlier ones are not looked at, and have zeros.
 
     Returns
     -------
@@ -99,6 +102,8 @@ def measure_parts(
         part=rows[column].cast("string").fill_null("(none)"),
         period=period_of(rows.timestamp, period),
     )
+    if since is not None:
+        rows = rows.filter(rows.timestamp >= since)
     if customers is None:
         found = _measured(rows, table, cutoff)
     else:

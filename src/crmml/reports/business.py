@@ -28,6 +28,9 @@ _LEAST_MONTHS = 12
 _MOST_COHORTS = 12
 """Cohorts, and ages, that a page shows: the newest."""
 
+_MOST_VALUED = 300_000
+"""Customers up to which the cohorts are valued; of more it would take long."""
+
 _MOST_GROUPS = 5
 """Groups of customers that a scorecard shows: the largest."""
 
@@ -229,7 +232,8 @@ def _channels(
     columns: dict[str, dict[str, float]] = {}
     for part, names in _CHANNELS:
         try:
-            table = measure_parts(tables, of.cutoff, part, **how).xs(period, level="period")
+            table = measure_parts(tables, of.cutoff, part, since=period, **how)
+            table = table.xs(period, level="period")
         except MissingColumnsError:
             continue
         for name in names:
@@ -307,8 +311,12 @@ def cohorts(
         rows.append([Cell(w.text("cohorts_expected"), "~"), Cell("–", float("nan")), *line])
     title = w.text("cohorts_grid", period=w.text(f"period_{longer}"))
     grids = [Grid(title, heads, rows, w.text("cohorts_note"))]
-    grids += _worth_of_cohorts(of, w, tables, longer, own_seller)
-    return Section("cohorts", w.text("cohorts_title"), (), grids)
+    missing = []
+    if len(of.scores) <= _MOST_VALUED:
+        grids += _worth_of_cohorts(of, w, tables, longer, own_seller)
+    else:
+        missing.append(w.text("cohorts_many", customers=w.count(_MOST_VALUED)))
+    return Section("cohorts", w.text("cohorts_title"), (), grids, missing=missing)
 
 
 def _worth_of_cohorts(

@@ -39,6 +39,9 @@ _ORDER = (
 )
 """Figures by the order in which their changes are told."""
 
+_MOST_CUSTOMERS = 50_000
+"""Customers among whom it is looked where a change came from; of more, a random part."""
+
 _OF_TOUCHES = ("contacts", "complaints", "resolved", "surveys", "satisfied")
 
 
@@ -123,13 +126,18 @@ def _parts(
     """Measure where a change may have come from: tiers, groups, and parts of the data."""
     named = measured.index.get_level_values("group")
     tiers = named.isin(of.tiers_before.unique())
-    parts = {}
+    parts: dict[str, pd.DataFrame] = {}
     if group == ALL:
         sides = {"tier": tiers, "group": ~tiers & (named != ALL)}
         parts = {by: measured[rows] for by, rows in sides.items() if rows.any()}
-    members = of.tiers_before.index[of.tiers_before == group] if group != ALL else None
-    if members is not None and members.empty:
+    ids = of.scores["customer_id"] if group == ALL else of.tiers_before.index.to_series()
+    if group != ALL:
+        ids = ids[of.tiers_before == group]
+    if ids.empty:
         return parts  # a group, whose members the scores of today name
+    members = None
+    if group != ALL or len(ids) > _MOST_CUSTOMERS:
+        members = pd.Index(ids.sample(min(len(ids), _MOST_CUSTOMERS), random_state=1))
     of_touches = kpi.above in _OF_TOUCHES or kpi.below in _OF_TOUCHES
     asked: tuple[Part, ...] = ("channel", "category")
     if of_touches:

@@ -247,7 +247,7 @@ class Lists:
         w = Language(self.lang, self.bundle.manifest.currency)
         told = rows["explanation"].fillna("")
         if self.lang != "en":
-            codes = rows["reasons_for"].fillna("") + "," + rows["reasons_against"].fillna("")
+            codes = rows["reasons_for"].fillna("") + "|" + rows["reasons_against"].fillna("")
             form = {one: _reasons(one, w) for one in codes.unique()}
             told = codes.map(form)
         if {"probability_alive", "clv"} <= set(rows):
@@ -344,8 +344,12 @@ class Lists:
 
 
 def _reasons(codes: str, w: Language) -> str:
-    """Write reason codes as sentences of the language."""
-    return " ".join(w.told(REASONS[code]) for code in codes.split(",") if code)
+    """Write reason codes as sentences of the language: those for, a bar, and those against."""
+    sides = [
+        " ".join(w.told(REASONS[code]) for code in side.split(",") if code)
+        for side in codes.split("|")
+    ]
+    return w.text("list_but").join(side for side in sides if side)
 
 
 def _bought(times: int, days: int, w: Language) -> str:
