@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -368,6 +368,70 @@ def trained_shop(tmp_path_factory: pytest.TempPathFactory, shop: Shop) -> Traine
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     bundle = load_bundle(folder / "bundle")
     return TrainedShop(shop.world, shop.tables, folder / "bundle", bundle, metrics)
+
+
+# ------------------------------------------------------------------------------- nights
+
+NIGHTLY_JOB = """
+cutoff: 2023-12-01
+data:
+  transactions: {path: log.parquet}
+  customers: {path: people.parquet}
+backtest: {candidates: [mbg_nbd], bootstrap: 20, max_windows: 1}
+actions:
+  budget: 50
+  holdout_share: 0.2
+  consent: required
+  contact_limit: {most: 1, within: 21D}
+"""
+
+
+@dataclass(frozen=True)
+class NightlyShop:
+    """A folder with a log, consents, ``job.yaml`` and the bundle trained by it. All only read."""
+
+    folder: Path
+
+    @cached_property
+    def log(self) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / "log.parquet")
+
+    @cached_property
+    def people(self) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / "people.parquet", dtype_backend="numpy_nullable")
+
+    @cached_property
+    def bundle(self) -> ScoringBundle:
+        from crmml.storage.bundles import load_bundle
+
+        return load_bundle(self.folder / "bundle")
+
+    @classmethod
+    def train(cls, folder: Path, n: int) -> NightlyShop:
+        """Simulate a shop whose consents are partly refused and partly unknown; train and store."""
+        import crmml
+        from crmml.storage.bundles import save_bundle
+        from crmml.testing.simulate import simulate_world
+
+        world = simulate_world(n, seed=3, weeks=104, tables=("customers",))
+        people = world.customers[["customer_id"]].copy()
+        number = np.arange(len(people))
+        consent = np.select([number % 7 == 0, number % 5 == 0], [False, None], True)
+        people["contactable"] = pd.array(consent, dtype="boolean")
+        world.transactions[["customer_id", "timestamp", "amount"]].to_parquet(
+            folder / "log.parquet"
+        )
+        people.to_parquet(folder / "people.parquet")
+        (folder / "job.yaml").write_text(NIGHTLY_JOB)
+        save_bundle(crmml.train(folder / "job.yaml").bundle, folder / "bundle")
+        return cls(folder)
+
+
+@pytest.fixture(scope="session")
+def nightly_shop(tmp_path_factory: pytest.TempPathFactory) -> NightlyShop:
+    """Train on 300 customers once for all workers."""
+    build = partial(NightlyShop.train, n=300)
+    return NightlyShop(once_for_all(tmp_path_factory, "nightly", build))
 
 
 # ------------------------------------------------------------------------------- a labelled table

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -317,40 +315,3 @@ def test_what_to_score_is_given_once_and_in_a_known_format(refused, write, log, 
     both = ("score", "-c", config, "--transactions", "log.csv", "--out", "out")
     assert "--config and --transactions" in refused(tmp_path, *both)
     assert "parquet or csv" in refused(tmp_path, "score", "-c", config, "--format", "xlsx")
-
-
-# ------------------------------------------------------------------------------- the interrupt
-
-
-def test_an_interrupt_leaves_nothing_and_the_next_run_works(command_line, write, log, tmp_path):
-    config = write(log)
-    before = listing(tmp_path)
-    command = [command_line.program, "train", "-c", config, *SMALL]
-    process = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        env=command_line.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "mlflow.db").exists():  # made just before the training begins
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 130, stderr
-    assert stdout == ""
-    assert stderr == "crmml: interrupted; nothing was left half written\n"
-    assert listing(tmp_path) == before
-    done = command_line.here(tmp_path, *command[1:])
-    assert done.returncode == 0, done.stderr
-    assert "Registered crmml version 1, alias challenger" in done.stdout
-    assert (tmp_path / "models" / "crmml" / "1" / "manifest.json").is_file()

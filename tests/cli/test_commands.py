@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+import subprocess
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +25,7 @@ from crmml.cli import jobs
 from crmml.storage.files import read_scores
 
 SMALL = (
-    *("--set", "backtest.bootstrap=20", "--set", "backtest.max_windows=2"),
+    *("--set", "backtest.bootstrap=20", "--set", "backtest.max_windows=1"),
     *("--set", "backtest.candidates=[mbg_nbd,heuristic]"),
 )
 CUTOFF = ("--cutoff", "1998-07-01")
@@ -57,12 +60,59 @@ def digest(path: Path) -> str:
 
 
 @dataclass(frozen=True)
+class Interrupted:
+    """A training that was interrupted, and every file with its content before and after."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    before: dict[str, bytes]
+    after: dict[str, bytes]
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    """Every file with its content, hidden ones too; the tracking store may have been made."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"a folder"
+        for path in folder.rglob("*")
+        if not path.name.startswith("mlflow.db")
+    }
+
+
+def interrupt(command_line: Any, folder: Path, *arguments: str) -> Interrupted:
+    """Begin a training, and interrupt it half a second after its work has begun."""
+    before = listing(folder)
+    process = subprocess.Popen(
+        [command_line.program, *arguments],
+        cwd=folder,
+        env=command_line.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (folder / "mlflow.db").exists():  # made just before the training begins
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    return Interrupted(process.returncode, stdout, stderr, before, listing(folder))
+
+
+@dataclass(frozen=True)
 class Shop:
     """A folder in which a newcomer has worked, and what the commands printed."""
 
     folder: Path
     printed: dict[str, str]
     rows: pd.DataFrame
+    interrupted: Interrupted
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -70,7 +120,7 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory, run, run_process) -> Shop:
+def shop(tmp_path_factory, command_line, run, run_process) -> Shop:
     """A fifth of the CDNOW sample as a German spreadsheet writes it, with odd customer ids."""
     folder = tmp_path_factory.mktemp("shop")
     rows = crmml.load_cdnow(sample=True)
@@ -89,14 +139,16 @@ def shop(tmp_path_factory, run, run_process) -> Shop:
     german.to_csv(folder / "data" / "umsatz.csv", sep=";", index=False)
     german.sample(frac=1, random_state=3).to_csv(folder / "shuffled.csv", sep=";", index=False)
     job = ("--config", "crmml.yaml")
+    began = run_process(folder, "init", "data/umsatz.csv")
+    interrupted = interrupt(command_line, folder, "train", *job, *SMALL)
     printed = {
-        "init": run_process(folder, "init", "data/umsatz.csv"),
+        "init": began,
         "check": run(folder, "check", *job),
         "train": run_process(folder, "train", *job, *SMALL),
         "promote": run(folder, "promote", "--force"),
         "score": run_process(folder, "score", *job, *CUTOFF, "--out", "out", COLUMNS="80"),
     }
-    return Shop(folder, printed, rows)
+    return Shop(folder, printed, rows, interrupted)
 
 
 # ------------------------------------------------------------------------------- look and check
@@ -166,6 +218,16 @@ def test_train_says_what_was_chosen_and_registers_a_challenger(shop):
     assert null["text"] == "null: the data have no column 'margin' or 'cost'"
     assert "Registered crmml version 1, alias challenger; folder models/crmml/1." in page
     assert "Next: crmml promote" in page
+    assert (shop.folder / "models" / "crmml" / "1" / "manifest.json").is_file()
+
+
+def test_an_interrupt_leaves_nothing_and_the_next_training_works(shop):
+    done = shop.interrupted
+    assert done.returncode == 130, done.stderr
+    assert done.stdout == ""
+    assert done.stderr == "crmml: interrupted; nothing was left half written\n"
+    assert done.after == done.before
+    assert "Registered crmml version 1, alias challenger" in shop.printed["train"]
     assert (shop.folder / "models" / "crmml" / "1" / "manifest.json").is_file()
 
 

@@ -3,53 +3,29 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-import crmml
 from crmml.actions.holdout import Strata
 from crmml.cli import jobs
 from crmml.config import load_config
 from crmml.scoring.scorer import score
-from crmml.storage.bundles import save_bundle
 from crmml.storage.scores import read_control, read_scores, write_scores
-from crmml.testing.simulate import simulate_world
 
 NIGHTS = ("2023-12-01", "2023-12-02", "2023-12-03")
 BUDGET = 1.0
 
-JOB = """
-cutoff: 2023-12-01
-data:
-  transactions: {path: log.parquet}
-  customers: {path: people.parquet}
-backtest: {candidates: [mbg_nbd], bootstrap: 20, max_windows: 1}
-actions:
-  budget: 50
-  holdout_share: 0.2
-  consent: required
-  contact_limit: {most: 1, within: 21D}
-"""
-
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    """A shop whose consents are partly refused and partly unknown, trained and stored."""
+def shop(nightly_shop, tmp_path_factory):
+    """A copy of the shop, to write beside it."""
     folder = tmp_path_factory.mktemp("nightly")
-    world = simulate_world(300, seed=3, weeks=104, tables=("customers",))
-    people = world.customers[["customer_id"]].copy()
-    number = np.arange(len(people))
-    consent = np.select([number % 7 == 0, number % 5 == 0], [False, None], True)
-    people["contactable"] = pd.array(consent, dtype="boolean")
-    world.transactions[["customer_id", "timestamp", "amount"]].to_parquet(folder / "log.parquet")
-    people.to_parquet(folder / "people.parquet")
-    (folder / "job.yaml").write_text(JOB)
-    bundle = crmml.train(folder / "job.yaml").bundle
-    save_bundle(bundle, folder / "bundle")
-    return folder, bundle, people
+    shutil.copytree(nightly_shop.folder, folder, dirs_exist_ok=True)
+    return folder, nightly_shop.bundle, nightly_shop.people
 
 
 def run_night(folder, night):

@@ -21,6 +21,11 @@ from faults.sentence import check_sentence
 N_EDITS = 50
 
 
+def _asker(key: Any) -> Any:
+    """Return the name of the predictor that shares something by a key."""
+    return key[0] if isinstance(key, tuple) else key
+
+
 class Searched:
     """A bundle, and one customer whom it has scored."""
 
@@ -36,12 +41,17 @@ class Searched:
         assert isinstance(scored, Scores)
         self.tables, self.base = scored.origin.tables, scored.base
         self.predictors = {one.name: one for one in scored.origin.predictors}
+        moment = Moment(self.tables, self.base)
+        predict_all([*self.predictors.values()], moment)
+        self.shared = moment._shared
 
     def scored(self, edit: Edit) -> pd.DataFrame:
         """Read the edited bundle, and score the customer with what was edited of it."""
         bundle = ScoringBundle.from_files(edited(self.files, edit))
         changed = {one.name: one for one in bundle.predictors if f"{one.name}.json" == edit.file}
-        moment = Moment(self.tables, self.base)
+        # What the others ask of the data they have asked before; what was edited asks anew.
+        known = {key: value for key, value in self.shared.items() if _asker(key) not in changed}
+        moment = Moment(self.tables, self.base, _shared=known)
         return predict_all([*(self.predictors | changed).values()], moment)
 
     def wrong(self, edit: Edit) -> str | None:

@@ -1,4 +1,8 @@
-"""The short form of ``make torture``: a few kills of each job."""
+"""The short form of ``make torture``: promote and score are killed once each, where they write.
+
+The kill of what makes the first database is in ``tests/tracking/test_database.py``, the stop of a
+training in ``tests/cli/test_commands.py``.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ def test_kills_leave_no_half_output_and_the_next_command_works(cdnow_shelf):
             "-m",
             "faults.torture",
             "--kills",
-            "7",
+            "4",
             "--trained",
             str(cdnow_shelf.folder),
         ],

@@ -197,7 +197,7 @@ class Torture:
         for number in range(kills):
             self.restore()
             # every other one in the last third, where what was worked out is written
-            low = 2 / 3 if number % 2 else 0.0
+            low = 0.0 if number % 2 else 2 / 3
             hit += self.kill(job.run, self.random.uniform(low, 1.0) * takes)
             for name, content in job.outputs(self.work).items():
                 assert whole.get(name) == content, f"half output of {job.name}: {name}"
@@ -269,7 +269,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--trained", type=Path, help="leave train out and begin with this folder")
+    parser.add_argument(
+        "--trained", type=Path, help="begin with this folder: promote and score only"
+    )
     options = parser.parse_args()
     preload()
     total = hit = 0
@@ -277,10 +279,7 @@ def main() -> None:
         torture = Torture(Path(home), options.seed)
         jobs = JOBS
         if options.trained is not None:
-            torture.work.mkdir()
-            total, hit = 1, torture.report(JOBS[0], 1)
-            shutil.rmtree(torture.work)
-            jobs = tuple(job for job in JOBS[2:])
+            jobs = JOBS[2:]
         prepare(torture.work, options.trained)
         for job in jobs:
             kills = max(round(options.kills * job.share), 1)

@@ -27,8 +27,8 @@ from crmml.features.answers import (
 )
 from crmml.features.batches import in_batches
 from crmml.features.breakdowns import measure_parts
-from crmml.features.categories import count_categories, gather_categories
-from crmml.features.category_wallets import iterate_wallets, name_categories
+from crmml.features.categories import count_categories, count_in_pieces, gather_categories
+from crmml.features.category_wallets import iterate_wallets, name_categories, span_categories
 from crmml.features.cohorts import measure_cohorts, name_cohorts
 from crmml.features.contracts import (
     build_contract_outcomes,
@@ -382,6 +382,8 @@ ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] 
     name_cohorts: (cohorts, []),
     gather_categories: (categories, [{}]),
     count_categories: (counts_of_categories, [{}, {"names": ["ö", "none"]}]),
+    count_in_pieces: (counts_of_categories, []),
+    span_categories: (loyalty_detail, []),
     gather_merits: (merits, [{}]),
     measure_periods: (by_month, [{}]),
     measure_parts: (by_part, [{}]),
@@ -525,7 +527,7 @@ def test_every_function_on_tables_has_a_row():
         *("of", "at", "rebuild", "summarised", "keep_customers"),
         *("attach_profit", "attach_touches", "find_unknown_costs", "columns_beside"),
         *("contract_span", "count_next_days", "least_grace"),
-        *("gather_purchases", "whole_periods"),
+        *("gather_purchases", "span_categories", "whole_periods"),
     }
     assert on_tables - within == {function.__name__ for function in ROWS}
 

@@ -30,7 +30,7 @@ def log():
 def test_any_size_of_batch_gives_what_all_at_once_give(bundle, log, prices):
     tables = open_for(bundle, log)
     whole = score(bundle, tables, stored_prices=prices)
-    for size in (7, 50, 95) if not prices else (50,):
+    for size in (30, 50, 95) if not prices else (50,):
         with score_in_batches(bundle, tables, size=size, stored_prices=prices) as found:
             got = pd.concat(list(found), ignore_index=True)
             assert found.absent == whole.absent

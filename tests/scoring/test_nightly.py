@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import pytest
 
-import crmml
 from crmml.scoring.scorer import score
 from crmml.storage.scores import read_plans, write_scores
-from crmml.testing.simulate import simulate_world
 
 NIGHTS = pd.date_range("2023-12-01", periods=10, freq="D")
 FEW = 4
@@ -17,40 +14,27 @@ BUDGET = 2.0
 
 
 @pytest.fixture(scope="module", params=[300, pytest.param(500, marks=pytest.mark.torture)])
-def world(request):
-    return simulate_world(request.param, seed=3, weeks=104)
+def shop(request, nightly_shop, tmp_path_factory):
+    if request.param == 300:
+        return nightly_shop
+    return nightly_shop.train(tmp_path_factory.mktemp("larger"), request.param)
 
 
 @pytest.fixture(scope="module")
-def bundle(world):
-    people = world.customers.assign(
-        contactable=np.where(np.arange(len(world.customers)) % 5 == 0, None, True)
-    )
-    people.loc[people.index % 7 == 0, "contactable"] = False
-    settings = {
-        "cutoff": str(NIGHTS[0]),
-        "backtest": {"candidates": ["mbg_nbd"], "bootstrap": 20, "max_windows": 1},
-        "actions": {
-            "budget": BUDGET,
-            "holdout_share": 0.2,
-            "consent": "required",
-            "contact_limit": {"most": 1, "within": "21D"},
-        },
-    }
-    result = crmml.train(settings, {"transactions": world.transactions, "customers": people})
-    return result.bundle, people
+def bundle(shop):
+    return shop.bundle, shop.people
 
 
 @pytest.fixture(scope="module", params=[FEW, pytest.param(10, marks=pytest.mark.torture)])
-def nights(request, world, bundle, tmp_path_factory):
+def nights(request, shop, bundle, tmp_path_factory):
     """Score some nights in a row into one folder, each with the plans of those before."""
     made, people = bundle
     out = tmp_path_factory.mktemp("scores")
     tables, files = [], []
     for night in NIGHTS[: request.param]:
-        seen = world.transactions[world.transactions["timestamp"] < night]
+        seen = shop.log[shop.log["timestamp"] < night]
         given = {"transactions": seen, "customers": people}
-        table = score(made, given, night, plans=read_plans(out, night)).table
+        table = score(made, given, night, plans=read_plans(out, night), budget=BUDGET).table
         files.append(write_scores(table, out, night))
         tables.append(table.set_index("customer_id"))
     return tables, files, out
@@ -88,25 +72,25 @@ def test_each_night_has_the_budget_of_the_night(nights):
     assert sum(table["expected_cost"].sum() for table in nights[0]) > BUDGET
 
 
-def test_a_rerun_gives_the_same_bytes(nights, world, bundle):
+def test_a_rerun_gives_the_same_bytes(nights, shop, bundle):
     _, files, out = nights
     made, people = bundle
     night, before = NIGHTS[2], files[2].read_bytes()
-    seen = world.transactions[world.transactions["timestamp"] < night]
+    seen = shop.log[shop.log["timestamp"] < night]
     given = {"transactions": seen, "customers": people}
-    again = score(made, given, night, plans=read_plans(out, night)).table
+    again = score(made, given, night, plans=read_plans(out, night), budget=BUDGET).table
     assert write_scores(again, out, night).read_bytes() == before
 
 
-def test_without_a_memory_it_says_that_contacts_were_not_checked(world, bundle):
+def test_without_a_memory_it_says_that_contacts_were_not_checked(shop, bundle):
     made, people = bundle
-    given = {"transactions": world.transactions, "customers": people}
-    table = score(made, given, NIGHTS[0]).table
+    given = {"transactions": shop.log, "customers": people}
+    table = score(made, given, NIGHTS[0], budget=BUDGET).table
     assert acts(table)["reasons_against"].str.contains("contacts_not_checked").all()
 
 
-def test_a_bundle_that_knows_consents_contacts_nobody_without_them(world, bundle):
-    scores = score(bundle[0], world.transactions, NIGHTS[0])
+def test_a_bundle_that_knows_consents_contacts_nobody_without_them(shop, bundle):
+    scores = score(bundle[0], shop.log, NIGHTS[0])
     assert scores.table["recommended_action"].isna().all()
     assert "trained with consents" in scores.absent["recommended_action"]
     assert scores.table["value_tier"].notna().all()

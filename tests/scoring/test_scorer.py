@@ -192,20 +192,32 @@ def test_a_value_that_cannot_be_read_is_the_reason_whatever_the_columns_were_cal
 # ------------------------------------------------------------------------------ what is honoured
 
 
-def test_a_budget_bounds_the_plan(bundle, log):
-    spent = {b: score(bundle, log, budget=b).table["expected_cost"].sum() for b in (20, 5, 0)}
+@pytest.fixture(scope="module")
+def again(bundle, log):
+    """Score the log once more under another plan; tables and snapshot are those of the first."""
+    tables = open_for(bundle, log)
+    first = score(bundle, tables)
+
+    def again(**plan):
+        return score(bundle, tables, snapshot=first.snapshot, **plan).table if plan else first.table
+
+    return again
+
+
+def test_a_budget_bounds_the_plan(again):
+    tables = {b: again(budget=b) for b in (20, 5, 0)}
+    spent = {b: table["expected_cost"].sum() for b, table in tables.items()}
     assert 0 == spent[0] < spent[5] <= 5 < spent[20] <= 20
-    versions = {score(bundle, log, budget=b).table["policy_version"].iloc[0] for b in (20, 5)}
-    assert len(versions) == 2
+    assert len({tables[b]["policy_version"].iloc[0] for b in (20, 5)}) == 2
 
 
-def test_capacities_bound_the_channels(bundle, log):
+def test_capacities_bound_the_channels(bundle, again):
     names = {option.channel for option in bundle.catalogue.options}
-    table = score(bundle, log, budget=1e6, capacities=dict.fromkeys(names, 3)).table
+    table = again(budget=1e6, capacities=dict.fromkeys(names, 3))
     assert table["channel"].value_counts().max() <= 3
 
 
-def test_a_catalogue_is_honoured_and_hashed(bundle, log):
+def test_a_catalogue_is_honoured_and_hashed(bundle, again):
     action = {
         "name": "card",
         "purpose": "enhance",
@@ -218,13 +230,12 @@ def test_a_catalogue_is_honoured_and_hashed(bundle, log):
         "eligible": "frequency >= 1",
     }
     other = ActionCatalogue.from_dict({"actions": [action]})
-    found = score(bundle, log, catalogue=other).table
+    found = again(catalogue=other)
     assert set(found["recommended_action"]) == {"card", "no_action"}
-    plain = score(bundle, log).table
+    plain = again()
     assert (found["model_version"] == plain["model_version"]).all()
     assert found["policy_version"].iloc[0] != plain["policy_version"].iloc[0]
-    again = score(bundle, log, catalogue=bundle.catalogue).table
-    pd.testing.assert_frame_equal(again, plain)
+    pd.testing.assert_frame_equal(again(catalogue=bundle.catalogue), plain)
 
 
 def test_what_stored_prices_cannot_honour_is_refused_by_name(bundle, log):

@@ -57,7 +57,7 @@ def test_about_a_fifth_hold_a_role_and_every_role_has_its_evidence(scores):
 def test_a_batch_gives_what_all_at_once_give(trained_shop, scores):
     tables = open_for(trained_shop.bundle, trained_shop.tables)
     names = ["experience_zone", "open_complaints", "strategic_role", "taste_segment", "group"]
-    with score_in_batches(trained_shop.bundle, tables, size=60) as found:
+    with score_in_batches(trained_shop.bundle, tables, size=170) as found:
         got = pd.concat(list(found)).set_index("customer_id")
     pd.testing.assert_frame_equal(got[names], scores.loc[got.index, names])
 

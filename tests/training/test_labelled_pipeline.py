@@ -32,6 +32,10 @@ def test_rows_without_ids_are_numbered_and_the_contact_is_the_users_own(people):
     assert result.gates == {next(iter(result.gates)): True}
     assert result.metrics["served_churn_auc"][1] > 0.6
     assert {"churn", "churn_reliability", "churn_gain"} <= {*result.logged_tables()}
+    # contacting nobody earns nothing, and contacting all finds all
+    profit = result.logged_tables()["churn_gain"].set_index("contacted")
+    assert profit.loc[0.0].tolist() == [0.0, 0.0]
+    assert profit["found"].iloc[-1] == 1.0
     assert "grade" in str(result)
     result.plot()
     result.scores.plot()

@@ -209,7 +209,7 @@ def _find_shared(hashes: ir.Table, n_rows: int) -> tuple[int, npt.NDArray[Any]]:
 
 
 @contextmanager
-def sparing(table: ir.Table, megabytes: int = 1_100) -> Iterator[None]:
+def sparing(table: ir.Table, megabytes: int = 900) -> Iterator[None]:
     """Let the embedded engine of a table work in little memory, and spill to disk beyond it.
 
     Parameters

@@ -33,9 +33,9 @@ from crmml.features.category_wallets import (
     name_wallets,
     span_categories,
 )
-from crmml.features.in_order import measure_windows
+from crmml.features.in_order import WHOLE, measure_windows
 from crmml.features.margins import MarginRates
-from crmml.features.purchases import HOURS, insist
+from crmml.features.purchases import HOURS, insist, sorted_frame
 from crmml.features.snapshot import Snapshot, Summarised, summarised
 from crmml.features.wallet import Enough, Peers, Spans, Wallet
 
@@ -95,15 +95,16 @@ class Batches:
         enough: Enough = "own",
     ) -> Wallet:
         """Return the wallets of one batch over the window of that length before the cutoff."""
-        frame = _read(self.folder / f"wallet {length}", batch)
+        whole = _table(self.folder / f"wallets {length}", batch, ds.field("code") == WHOLE)
+        frame = sorted_frame(whole.drop_columns(["code"]))
         return self.spans[length].wallet(0, signals, peers, frame, enough)
 
     def category_wallets(
         self, batch: int, length: str, peers: Mapping[str, Peers] | None
     ) -> Iterator[tuple[str, Wallet]]:
         """Yield the wallets of one batch in each category; see ``iterate_wallets``."""
-        folder, names = self.folder / f"categories {length}", self.categories[length]
-        piece = ds.dataset(folder / f"batch={batch}", format="ipc").to_table(use_threads=False)
+        folder, names = self.folder / f"wallets {length}", self.categories[length]
+        piece = _table(folder, batch, ds.field("code") != WHOLE)
         known = dict(peers or {})
         if self.spans[length].lines is not None:
             codes = piece["code"].unique().to_pylist()
@@ -115,7 +116,7 @@ class Batches:
     def _peers(self, length: str, code: int) -> Peers:
         """Return the peers of a category that the training had none of: all, not this batch."""
         if (length, code) not in self._found:
-            folder = ds.dataset(self.folder / f"categories {length}", format="ipc")
+            folder = ds.dataset(self.folder / f"wallets {length}", format="ipc")
             whole = folder.to_table(filter=ds.field("code") == code)
             ((_, wallet),) = name_wallets(whole, self.spans[length], self.categories[length], {})
             if wallet.peers is None:
@@ -176,26 +177,31 @@ def in_batches(
         known = pd.Index(placed["customer_id"].to_pandas(), name="customer_id")
         place = placed["batch"].to_numpy().astype(np.int32)
         del placed
-        for length in lengths:
-            spans[length] = Spans.of(tables, cutoff, length, grain, own_seller, False)
-            _lay(_measured(spans[length]), known, place, folder / f"wallet {length}")
-        named = dict(categories or {})
-        for length, names in named.items():
-            within = span_categories(tables, cutoff, names, length, grain, own_seller)
-            spans.setdefault(length, within)
-            pieces = measure_categories(within, names)
-            _lay(pieces, known, place, folder / f"categories {length}")
+        named, whole = dict(categories or {}), set(lengths)
+        for length in whole | set(named):
+            span = Spans.of(tables, cutoff, length, grain, own_seller, False)
+            within = None
+            if length in named:
+                within = span_categories(tables, cutoff, named[length], length, grain, own_seller)
+            pieces = _measured(span, within, named.get(length), length in whole)
+            _lay(pieces, known, place, folder / f"wallets {length}")
+            spans[length] = span
         settings = (found.cutoff, grain, time_unit, found.provenance)
         yield Batches(folder, count, known, *settings, spans, named, beside)
 
 
-def _measured(spans: Spans) -> Iterator[pa.Table]:
-    """Measure the newest window of all customers, in whatever order."""
-    if spans.lines is None:
-        yield spans.query().to_pyarrow()
+def _measured(
+    spans: Spans, within: Spans | None, categories: Sequence[str] | None, whole: bool
+) -> Iterator[pa.Table]:
+    """Measure the newest window of all customers, together and in categories, in one pass."""
+    if spans.lines is not None:
+        yield from measure_windows(spans, categories, whole=whole)
         return
-    for piece in measure_windows(spans):
-        yield piece.drop_columns(["code"])
+    if whole:
+        query = spans.query()
+        yield query.mutate(code=insist(ibis.literal(WHOLE), "int64")).to_pyarrow()
+    if within is not None:
+        yield from measure_categories(within, categories or ())
 
 
 def _lay(
@@ -225,7 +231,7 @@ def _beside(
 ) -> pd.DataFrame | None:
     """Return what is summed outside the query of the snapshot; None where nothing is."""
     asked = [name for name in ("customer_id", "margin_to_date") if name in who.schema.names]
-    frame = who.to_table(asked).sort_by("customer_id").to_pandas()
+    frame = sorted_frame(who.to_table(asked))
     whole = found.with_profit(frame, grain, margins).set_index("customer_id")
     added = whole.drop(columns=asked[1:])
     return added if len(added.columns) else None
@@ -310,6 +316,9 @@ def _write(rows: Iterator[pa.RecordBatch], folder: Path) -> None:
 
 
 def _read(folder: Path, batch: int) -> pd.DataFrame:
-    piece = ds.dataset(folder / f"batch={batch}", format="ipc").to_table(use_threads=False)
-    frame: pd.DataFrame = piece.sort_by("customer_id").to_pandas(split_blocks=True)
-    return frame
+    return sorted_frame(_table(folder, batch))
+
+
+def _table(folder: Path, batch: int, where: ds.Expression | None = None) -> pa.Table:
+    piece = ds.dataset(folder / f"batch={batch}", format="ipc")
+    return piece.to_table(filter=where, use_threads=False)

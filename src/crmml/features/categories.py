@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from crmml.features.purchases import cents, fetch, sum_cents
+from crmml.features.in_order import in_order, number_categories
+from crmml.features.purchases import cents, fetch, sorted_frame, sum_cents
 from crmml.features.snapshot import own_lines
 
 if TYPE_CHECKING:
@@ -69,16 +72,37 @@ def count_categories(
         On ``customer_id``, sorted: a column for each category, 0 where nothing was bought. A
         customer without a line in any category has no row.
     """
-    lines = _bought(tables, cutoff, own_seller)
     if names is None:
-        counts = lines.group_by("category").agg(lines=lines.count())
-        ranked = fetch(counts, ["category"]).sort_values("lines", ascending=False, kind="stable")
-        names = ranked["category"].head(MOST_CATEGORIES).tolist()
-    sums = lines.group_by("customer_id", "category").agg(lines=lines.count())
-    # Numbered, as a database may cut the name of a column short.
-    wide = {f"c{k}": sums.lines.sum(where=sums.category == n) for k, n in enumerate(names)}
-    found = fetch(sums.group_by("customer_id").agg(**wide)).set_index("customer_id")
-    return found.set_axis(pd.Index(names, name="category"), axis=1).fillna(0.0).astype("float64")
+        names = _rank_categories(tables, cutoff, own_seller)
+    pieces = count_in_pieces(tables, cutoff, own_seller, names)
+    return pd.concat(pieces).sort_index()
+
+
+def count_in_pieces(
+    tables: Tables, cutoff: pd.Timestamp, own_seller: str | None, names: Sequence[str]
+) -> Iterator[pd.DataFrame]:
+    """Count as :func:`count_categories` does, some customers at a time, in whatever order."""
+    lines = _bought(tables, cutoff, own_seller)
+    width, label = len(names) + 1, pd.Index(names, name="category")
+    piece = None
+    for piece in in_order(lines.select("customer_id", code=number_categories(lines, names))):
+        n = len(piece.customer_id)
+        counts = np.bincount(piece.place * width + piece.columns["code"], minlength=n * width)
+        table = counts.reshape(n, width)[:, :-1].astype(np.float64)
+        columns = {str(k): table[:, k] for k in range(len(names))}
+        frame = sorted_frame(pa.table({"customer_id": piece.customer_id} | columns))
+        yield frame.set_index("customer_id").set_axis(label, axis=1)
+    if piece is None:
+        nobody = pd.Index([], name="customer_id")
+        yield pd.DataFrame(np.empty((0, len(names))), nobody, label)
+
+
+def _rank_categories(tables: Tables, cutoff: pd.Timestamp, own_seller: str | None) -> list[str]:
+    lines = _bought(tables, cutoff, own_seller)
+    counts = fetch(lines.group_by("category").agg(lines=lines.count()), ["category"])
+    ranked = counts.sort_values("lines", ascending=False, kind="stable")
+    names: list[str] = ranked["category"].head(MOST_CATEGORIES).tolist()
+    return names
 
 
 def _bought(tables: Tables, cutoff: pd.Timestamp, own_seller: str | None) -> ir.Table:

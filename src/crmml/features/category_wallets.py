@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from crmml._typing import Grain
 from crmml.data.tables import Tables
 from crmml.features.in_order import measure_windows, number_categories
-from crmml.features.purchases import fetch
+from crmml.features.purchases import fetch, sorted_frame
 from crmml.features.snapshot import own_lines
 from crmml.features.wallet import Peers, Spans, Wallet, classify_shares
 
@@ -126,8 +126,7 @@ def name_wallets(
     for code, category in enumerate((*categories, OTHERS)):
         part = table.filter(pc.equal(table["code"], code)).drop_columns(["code"])
         if part.num_rows:
-            frame = part.sort_by("customer_id").to_pandas(split_blocks=True)
-            yield category, alone.wallet(0, (), peers.get(category), frame)
+            yield category, alone.wallet(0, (), peers.get(category), sorted_frame(part))
 
 
 def roll_up(wallets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -29,6 +29,9 @@ Whole = npt.NDArray[np.int64]
 AT_A_TIME = 1_000_000
 """Lines in a piece, about: a piece that begins a customer ends it too."""
 
+WHOLE = -1
+"""Code of all lines of a customer together."""
+
 _MOST_BITS = 63
 
 
@@ -89,7 +92,9 @@ def _piece(table: pa.Table) -> Piece:
     return Piece(ids.combine_chunks(), np.cumsum(place), columns)
 
 
-def measure_windows(spans: Spans, categories: Sequence[str] | None = None) -> Iterator[pa.Table]:
+def measure_windows(
+    spans: Spans, categories: Sequence[str] | None = None, *, whole: bool = False
+) -> Iterator[pa.Table]:
     """Measure spend and occasions at the house, now and in the best earlier window.
 
     Parameters
@@ -98,13 +103,15 @@ def measure_windows(spans: Spans, categories: Sequence[str] | None = None) -> It
         Where rivals are not seen. What :meth:`crmml.features.wallet.Spans.query` says of the newest
         window, and in no other order.
     categories : sequence of str, optional
-        Measure each by itself, and all others together; by default all lines together.
+        Measure each by itself, and all others together.
+    whole : bool
+        Measure all lines together too.
 
     Yields
     ------
     Arrow table
         A row per customer and category: ``customer_id``; ``code``, the place of the category, that
-        of the others behind; and the measures.
+        of the others behind, :data:`WHOLE` of all lines together; and the measures.
     """
     lines = spans.lines
     names: dict[str, ir.Value] = (
@@ -112,10 +119,11 @@ def measure_windows(spans: Spans, categories: Sequence[str] | None = None) -> It
     )
     read = lines.select("customer_id", "cell", "occasion", cents=cents(lines.amount), **names)
     for piece in in_order(read):
-        found = _sum_windows(piece, spans.cells[0])
-        place, code = found.pop("place"), found.pop("code")
-        columns = {"customer_id": piece.customer_id.take(pa.array(place)), "code": pa.array(code)}
-        yield pa.table(columns | {name: pa.array(value) for name, value in found.items()})
+        if whole:
+            all_of_it = np.full_like(piece.place, WHOLE)
+            yield _sum_windows(piece, all_of_it, spans.cells[0])
+        if categories is not None:
+            yield _sum_windows(piece, piece.columns["code"], spans.cells[0])
 
 
 def number_categories(lines: ir.Table, categories: Sequence[str]) -> ir.IntegerValue:
@@ -125,13 +133,12 @@ def number_categories(lines: ir.Table, categories: Sequence[str]) -> ir.IntegerV
     return lines.category.cases(*pairs, else_=others) if pairs else others
 
 
-def _sum_windows(piece: Piece, per_window: int) -> dict[str, Whole | FloatArray]:
-    """Sum the lines of a piece, a row per customer and category."""
+def _sum_windows(piece: Piece, code: Whole, per_window: int) -> pa.Table:
+    """Sum the lines of a piece, a row per customer and code."""
     cell, occasion, amount = (piece.columns[name] for name in ("cell", "occasion", "cents"))
-    code = piece.columns.get("code", np.zeros_like(cell))
     # Cells count back and occasions forth, so this rises in time whenever either changes.
     time = (occasion - occasion.min()) + (cell.max() - cell)
-    order, key = _sorted_by(piece.place, code, time)
+    order, key = _sorted_by(piece.place, code - WHOLE, time)
     seen = cell >= 0
     if not seen.all():  # a cutoff within a second: what follows in that second is not yet seen
         order, key = order[seen[order]], key[seen[order]]
@@ -151,9 +158,7 @@ def _sum_windows(piece: Piece, per_window: int) -> dict[str, Whole | FloatArray]
     past = np.logical_or.reduceat(before, first)
     peak = np.maximum.reduceat(np.where(now, least, spend), first)
     best = np.maximum.reduceat(np.where(now, 0, visits), first)
-    return {
-        "place": place[first],
-        "code": code[first],
+    measures: dict[str, Whole | FloatArray] = {
         "spend": np.add.reduceat(np.where(now, spend, 0), first) / 100.0,
         "occasions": np.add.reduceat(np.where(now, visits, 0), first),
         "peak": np.where(past, peak, 0) / 100.0,
@@ -161,6 +166,8 @@ def _sum_windows(piece: Piece, per_window: int) -> dict[str, Whole | FloatArray]
         "past_windows": np.add.reduceat((before & (visits > 0)).astype(np.int64), first),
         "all_occasions": np.add.reduceat(visits, first),
     }
+    who = {"customer_id": piece.customer_id.take(pa.array(place[first])), "code": code[first]}
+    return pa.table(who | measures)
 
 
 def _sorted_by(*keys: Whole) -> tuple[Whole, Whole]:

@@ -14,6 +14,7 @@ import ibis.expr.datatypes as dt
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pandas as pd
+import pyarrow as pa
 
 from crmml._typing import GRAINS, MONTHS, UNITS_OF, Grain, TimeUnit
 from crmml.exceptions import ParameterError
@@ -44,8 +45,13 @@ def fetch(table: ir.Table, by: Sequence[str] = ("customer_id",)) -> pd.DataFrame
     DataFrame
         With a plain range for its index.
     """
+    return sorted_frame(table.to_pyarrow(), by)
+
+
+def sorted_frame(rows: pa.Table, by: Sequence[str] = ("customer_id",)) -> pd.DataFrame:
+    """Make a frame of what was taken out of the engine; see :func:`fetch`."""
     # Columns as they are: gathering them in one block would copy the whole frame twice.
-    rows = table.to_pyarrow().sort_by([(name, "ascending") for name in by])
+    rows = rows.sort_by([(name, "ascending") for name in by])
     frame: pd.DataFrame = rows.to_pandas(split_blocks=True)
     return frame
 

@@ -183,7 +183,14 @@ def expected_gain(probability: FloatArray, value: FloatArray) -> FloatArray:
 
 
 def compute_profit_curve(
-    actual: FloatArray, probability: FloatArray, value: FloatArray | None = None
+    actual: FloatArray,
+    probability: FloatArray,
+    value: FloatArray | None = None,
+    *,
+    clv: float = CLV,
+    save_rate: float = ALPHA / (ALPHA + BETA),
+    incentive_cost: float = INCENTIVE_COST,
+    contact_cost: float = CONTACT_COST,
 ) -> pd.DataFrame:
     """Say what contacting the first customers of a ranking finds and earns, share by share.
 
@@ -191,13 +198,18 @@ def compute_profit_curve(
     ----------
     actual, probability, value
         As for :func:`statistics`.
+    clv, incentive_cost, contact_cost : float
+        Money: worth of a customer who is kept, of the offer to who takes it, of the contact. The
+        published defaults, as the next one (Verbraken et al. 2013).
+    save_rate : float
+        Share of the churners who stay because of the offer, in (0, 1).
 
     Returns
     -------
     DataFrame
         Index ``contacted`` (share of the customers, 0 to 1 by hundredths); ``found`` (share of the
-        churners) and ``profit`` (per customer of the base, at the mean save rate and the published
-        defaults); with values also ``own_value_profit``, contacted by probability and value.
+        churners) and ``profit`` (per customer of the base); with values also
+        ``own_value_profit``, contacted by probability and value.
 
     Examples
     --------
@@ -209,13 +221,13 @@ def compute_profit_curve(
     order = Order.of(probability)
 
     def earned(order: Order, worth: FloatArray, incentive: float, contact: float) -> FloatArray:
-        saved = ALPHA / (ALPHA + BETA) * (worth - incentive)
+        saved = save_rate * (worth - incentive)
         each = actual * saved - (1.0 - actual) * incentive - contact
         return order.reached_at(each, shares) / n
 
     columns = {
         "found": order.reached_at(actual, shares) / actual.sum(),
-        "profit": earned(order, np.full(n, CLV), INCENTIVE_COST, CONTACT_COST),
+        "profit": earned(order, np.full(n, clv), incentive_cost, contact_cost),
     }
     if value is not None and np.isfinite(value).all() and (value > 0).any():
         by_gain = Order.of(expected_gain(probability, value))

@@ -165,21 +165,6 @@ def _decile_table(
     return pd.DataFrame(table, index=pd.RangeIndex(1, n_groups + 1, name="decile"))
 
 
-def compute_gain_curve(actual: FloatArray, score: FloatArray) -> pd.DataFrame:
-    """Return which share of the events the first tenths of the ranking hold.
-
-    Examples
-    --------
-    >>> compute_gain_curve(np.array([0.0, 1.0]), np.array([0.1, 0.9]))["found"].tolist()[5]
-    1.0
-    """
-    order = Order.of(score)
-    shares = np.linspace(0, 1, 11)
-    return pd.DataFrame(
-        {"contacted": shares, "found": order.reached_at(actual, shares) / actual.sum()}
-    )
-
-
 def decile_mape(actual: FloatArray, predicted: FloatArray) -> float:
     """Mean of ``|predicted / actual - 1|`` over the deciles of the prediction.
 

@@ -73,9 +73,8 @@ def training_figures(result: TrainingResult | LabelledResult) -> dict[str, Figur
 
     if isinstance(result, LabelledResult):
         plot_reliability(result.fit.judgement.reliability, ax=canvas("churn_reliability"))
-        plot_gain_curve(
-            result.fit.judgement.gain_curve.set_index("contacted"), ax=canvas("churn_gain")
-        )
+        plot_gain_curve(result.fit.judgement.profit, ax=canvas("churn_gain"))
+        plot_profit_curve(result.fit.judgement.profit, ax=canvas("churn_profit"))
         return figures
     _draw_value(result, canvas)
     _draw_window(result, canvas)

@@ -16,7 +16,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from crmml._typing import FloatArray, IntArray
 from crmml.exceptions import NotFittedError, ParameterError, TooLittleDataError
-from crmml.features.categories import MOST_CATEGORIES, count_categories, gather_categories
+from crmml.features.categories import MOST_CATEGORIES, count_in_pieces, gather_categories
 from crmml.metrics.bootstrap import hash_keys, keyed_uniforms, resampling_weights
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ LEAST_CUSTOMERS = 50
 _SAMPLE, _SMALL = 20_000, 2_000
 _HALVES = 4
 _STEPS = 60
-_AT_A_TIME = 100_000
 
 
 class TasteSegments:
@@ -153,9 +152,8 @@ class TasteSegments:
         tables, cutoff, own_seller
             See :func:`crmml.features.categories.count_categories`.
         """
-        lines = count_categories(tables, cutoff, own_seller, self.categories_)
-        starts = range(0, max(len(lines), 1), _AT_A_TIME)
-        return pd.concat([self.assign(lines.iloc[at : at + _AT_A_TIME]) for at in starts])
+        pieces = count_in_pieces(tables, cutoff, own_seller, self.categories_)
+        return pd.concat([self.assign(lines) for lines in pieces])
 
     def to_dict(self) -> dict[str, Any]:
         """Return settings and fitted state as plain JSON values."""

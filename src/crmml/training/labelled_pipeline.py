@@ -105,7 +105,7 @@ class LabelledResult(Result):
         return {
             "churn": judged.table.reset_index(),
             "churn_reliability": judged.reliability.reset_index(),
-            "churn_gain": judged.gain_curve.reset_index(drop=True),
+            "churn_gain": judged.profit.reset_index(),
             "columns_under_suspicion": pd.DataFrame(found, columns=columns),
         }
 

@@ -18,8 +18,11 @@ from crmml.metrics.calibration import (
     decompose_brier,
     expected_calibration_error,
 )
-from crmml.metrics.profit import ExpectedMaximumProfit, expected_maximum_profit
-from crmml.metrics.ranking import compute_gain_curve
+from crmml.metrics.profit import (
+    ExpectedMaximumProfit,
+    compute_profit_curve,
+    expected_maximum_profit,
+)
 from crmml.models.arguments import check_rows
 from crmml.models.churn.evaluation import grade_gain
 from crmml.models.labelled.encoding import TableEncoding, texts_of
@@ -85,6 +88,17 @@ class ContactEconomics:
             beta=_CERTAINTY * (1 - self.save_rate),
         )
 
+    def profit_curve(self, y: FloatArray, score: FloatArray) -> pd.DataFrame:
+        """Return what contacting the first customers of a ranking finds and earns."""
+        return compute_profit_curve(
+            y,
+            score,
+            clv=self.customer_value,
+            save_rate=self.save_rate,
+            incentive_cost=self.incentive,
+            contact_cost=self.cost,
+        )
+
 
 _CERTAINTY = 20.0
 """Sum of the parameters of the Beta distribution of the save rate, as published."""
@@ -108,8 +122,8 @@ class LabelledJudgement:
         A to E, from the interval of the gain in AUC over the best column.
     metrics : dict of str to float or (value, low, high)
         Of the chosen one, as logged.
-    reliability, gain_curve : DataFrame
-        Of the chosen one.
+    reliability, profit : DataFrame
+        Of the chosen one; see :func:`crmml.metrics.profit.compute_profit_curve`.
     few_auc : float
         AUC of a logistic regression on the best three columns.
     """
@@ -121,7 +135,7 @@ class LabelledJudgement:
     grade: str
     metrics: dict[str, Any]
     reliability: pd.DataFrame
-    gain_curve: pd.DataFrame
+    profit: pd.DataFrame
     few_auc: float
 
 
@@ -453,6 +467,6 @@ def _judge(
         grade=grade_gain(float(np.ravel(bounds)[0]), float(np.ravel(bounds)[1])),
         metrics=metrics,
         reliability=compute_reliability(y, mean),
-        gain_curve=compute_gain_curve(y, mean),
+        profit=economics.profit_curve(y, mean),
         few_auc=few_auc,
     )
