@@ -186,6 +186,8 @@ def test_hashes_only_ever_spare_the_comparison_of_repeated_lines(monkeypatch):
                           "amount": [5.0, 5.0, 5.0]})  # fmt: skip
     assert open_tables(lines).report.rows("duplicates") == 1
     assert open_tables(lines.iloc[1:]).report.rows("duplicates") == 0
+    monkeypatch.setattr("crmml.data.engine._HASHES_AT_A_TIME", 1)  # in three parts
+    assert open_tables(lines).report.rows("duplicates") == 1
 
 
 @pytest.mark.parametrize(
