@@ -266,7 +266,8 @@ def test_a_bundle_needs_no_particular_predictor(trained, alone, tmp_path):
     fewer = tuple(p for p in trained.bundle.predictors if not isinstance(p, Actions))
     bundle = ScoringBundle(trained.bundle.manifest, fewer)
     again = load_bundle(save_bundle(bundle, tmp_path / "fewer"))
-    scores = score(again, trained.log)
+    given = alone.origin.tables
+    scores = score(again, given, snapshot=alone.snapshot)
     assert "recommended_action" not in scores.table
     assert "policy_version" not in scores.table
     pd.testing.assert_series_equal(scores.table["clv"], alone.table["clv"])
@@ -275,7 +276,8 @@ def test_a_bundle_needs_no_particular_predictor(trained, alone, tmp_path):
     with pytest.raises(CrmmlError, match="no predictor of the kind Actions"):
         _ = again.policy
     worthless = tuple(p for p in trained.bundle.predictors if not isinstance(p, LifetimeValue))
-    said = score(ScoringBundle(trained.bundle.manifest, worthless), trained.log)
+    lacking = ScoringBundle(trained.bundle.manifest, worthless)
+    said = score(lacking, given, snapshot=alone.snapshot)
     assert said.table["value_tier"].isna().all()
     assert "needs the column `clv`" in said.absent["value_tier"]
 

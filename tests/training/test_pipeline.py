@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,11 @@ class Trained:
     @property
     def bundle(self) -> ScoringBundle:
         return self.result.bundle
+
+    @cached_property
+    def batch(self) -> pd.DataFrame:
+        """The log alone, scored by the bundle in memory."""
+        return self.bundle.score(self.log)
 
 
 @pytest.fixture(scope="module")
@@ -132,12 +138,12 @@ def test_shuffled_rows_and_two_threads_give_the_same_bundle_and_scores_to_the_by
 def test_a_stored_bundle_scores_like_the_one_in_memory(trained, tmp_path):
     stored = load_bundle(save_bundle(trained.bundle, tmp_path / "bundle"))
     assert stored.to_files() == trained.bundle.to_files()
-    pd.testing.assert_frame_equal(stored.score(trained.log), trained.bundle.score(trained.log))
+    pd.testing.assert_frame_equal(stored.score(trained.log), trained.batch)
 
 
 @pytest.mark.parametrize("one_in", [200, pytest.param(20, marks=pytest.mark.torture)])
 def test_a_customer_alone_gets_what_it_gets_in_the_batch(trained, one_in):
-    batch = trained.bundle.score(trained.log).set_index("customer_id")
+    batch = trained.batch.set_index("customer_id")
     for customer in batch.index[::one_in]:
         mine = trained.log[trained.log["customer_id"] == customer]
         alone = trained.bundle.score(mine).set_index("customer_id")
