@@ -28,7 +28,7 @@ from crmml.features.answers import (
 from crmml.features.batches import in_batches
 from crmml.features.breakdowns import measure_parts
 from crmml.features.categories import count_categories, count_in_pieces, gather_categories
-from crmml.features.category_wallets import iterate_wallets, name_categories, span_categories
+from crmml.features.category_wallets import iterate_wallets, name_categories
 from crmml.features.cohorts import measure_cohorts, name_cohorts
 from crmml.features.contracts import (
     build_contract_outcomes,
@@ -383,7 +383,6 @@ ROWS: dict[Callable[..., Any], tuple[Callable[..., Any], list[dict[str, Any]]]] 
     gather_categories: (categories, [{}]),
     count_categories: (counts_of_categories, [{}, {"names": ["ö", "none"]}]),
     count_in_pieces: (counts_of_categories, []),
-    span_categories: (loyalty_detail, []),
     gather_merits: (merits, [{}]),
     measure_periods: (by_month, [{}]),
     measure_parts: (by_part, [{}]),

@@ -382,7 +382,7 @@ def period_measures(
     return measures
 
 
-def fill_shelves(lines: ir.Table, *, has_returns: bool) -> ir.Table | None:
+def fill_shelves(lines: ir.Table, *, has_returns: bool, fit: bool = True) -> ir.Table | None:
     """Gather lines into one row per customer and category: the one pass over categories.
 
     Parameters
@@ -391,6 +391,8 @@ def fill_shelves(lines: ir.Table, *, has_returns: bool) -> ir.Table | None:
         Own lines before the cutoff, with ``cents``.
     has_returns : bool
         Whether any amount is negative.
+    fit : bool
+        Whether rates of margins are to be fitted; see ``margin_sums``.
 
     Returns
     -------
@@ -401,7 +403,7 @@ def fill_shelves(lines: ir.Table, *, has_returns: bool) -> ir.Table | None:
         neither category nor margin.
     """
     counted = lines.cents >= 0 if has_returns else None
-    measures = margin_sums(lines)
+    measures = margin_sums(lines, fit=fit)
     if not measures and "category" not in lines.columns:
         return None
     if "category" in lines.columns:

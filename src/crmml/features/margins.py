@@ -133,8 +133,15 @@ def _six(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def margin_sums(lines: ir.Table) -> dict[str, ir.Value]:
+def margin_sums(lines: ir.Table, *, fit: bool = True) -> dict[str, ir.Value]:
     """Write the sums that ratios rest on, over the lines with a known margin.
+
+    Parameters
+    ----------
+    lines : Ibis table
+        With ``cents``.
+    fit : bool
+        Whether rates are to be fitted; with stored ones ``am`` and ``mm`` are not needed.
 
     Returns
     -------
@@ -149,7 +156,9 @@ def margin_sums(lines: ir.Table) -> dict[str, ir.Value]:
     amount = margin.notnull().ifelse(lines.cents, ibis.null("int64"))
     # Whole numbers: below 2**53 their sums in floating point are exact, in any order.
     x, y = amount.cast("float64"), margin.cast("float64")
-    sums = {"aa": (x * x).sum(), "am": (x * y).sum(), "mm": (y * y).sum()}
+    sums = {"aa": (x * x).sum()}
+    if fit:
+        sums |= {"am": (x * y).sum(), "mm": (y * y).sum()}
     unknown = {"unknown": lines.count(where=margin.isnull())}
     return {"a": sum_cents(amount), "m": sum_cents(margin)} | sums | unknown
 
@@ -234,7 +243,7 @@ def customer_ratios(
         rates = _fit_categories(known)
     if rates is None:
         return None
-    frame = fetch(_sum_customers(known, rates))
+    frame = fetch(_sum_customers(known, rates, fit=fitted))
     sums = {name: frame[name].to_numpy(np.float64) for name in frame.columns[1:]}
     s, q, own = sums["s"], sums["q"], sums["m"] - sums["expected"]
     mix = sums["expected"] - rates.base * s
@@ -296,7 +305,7 @@ def _category_rates(names: pd.Series[str], base: float, *sums: FloatArray) -> di
     return {name: rate for name, rate in rates.items() if rate != base}
 
 
-def _sum_customers(shelves: ir.Table, rates: MarginRates) -> ir.Table:
+def _sum_customers(shelves: ir.Table, rates: MarginRates, *, fit: bool) -> ir.Table:
     """Sum to one row per customer, in floating point cents.
 
     Sums of whole numbers below 2**53, so in any order the same: products of cents with each other
@@ -305,19 +314,20 @@ def _sum_customers(shelves: ir.Table, rates: MarginRates) -> ir.Table:
     """
     rate = _rate_of(shelves.category, rates).cast("float64")
     shelves = shelves.mutate(rate=rate, a=shelves.a.cast("float64"))
-    share = shelves.rate / 1e6
-    # The sum of (m - share a)^2 over lines; what rounding leaves of equal terms is nothing.
-    own = shelves.mm - 2 * share * shelves.am + share * share * shelves.aa
-    own = (own > _ROUNDING * shelves.mm).ifelse(own, 0.0)
-    mix = share - rates.base
-    return shelves.group_by("customer_id").agg(
-        s=shelves.a.sum(),
-        q=shelves.aa.sum(),
-        m=sum_cents(shelves.m).cast("float64"),
-        expected=(shelves.a * shelves.rate).sum() / 1e6,
-        own_residual=own.sum(),
-        mix_residual=(mix * mix * shelves.aa).sum(),
-    )
+    sums = {
+        "s": shelves.a.sum(),
+        "q": shelves.aa.sum(),
+        "m": sum_cents(shelves.m).cast("float64"),
+        "expected": (shelves.a * shelves.rate).sum() / 1e6,
+    }
+    if fit:
+        share = shelves.rate / 1e6
+        # The sum of (m - share a)^2 over lines; what rounding leaves of equal terms is nothing.
+        own = shelves.mm - 2 * share * shelves.am + share * share * shelves.aa
+        own = (own > _ROUNDING * shelves.mm).ifelse(own, 0.0)
+        mix = share - rates.base
+        sums |= {"own_residual": own.sum(), "mix_residual": (mix * mix * shelves.aa).sum()}
+    return shelves.group_by("customer_id").agg(**sums)
 
 
 def _rate_of(category: ir.StringValue, rates: MarginRates) -> ir.IntegerValue:

@@ -599,7 +599,9 @@ def summarised(
         "own_seller": own_seller,
         "behaviour": behaviour,
     } | ({"channels": names} if behaviour else {})
-    shelves = traits.fill_shelves(lines, has_returns=has_returns) if behaviour else None
+    shelves = None
+    if behaviour:
+        shelves = traits.fill_shelves(lines, has_returns=has_returns, fit=margins is None)
     with ExitStack() as stack:
         if shelves is not None and "m" in shelves.columns:  # then they are asked three times
             shelves = stack.enter_context(kept(shelves))
