@@ -232,13 +232,13 @@ def _channels(
     columns: dict[str, dict[str, float]] = {}
     for part, names in _CHANNELS:
         try:
-            table = measure_parts(tables, of.cutoff, part, since=period, **how)
-            table = table.xs(period, level="period")
+            measured = measure_parts(tables, of.cutoff, part, since=period, **how)
         except MissingColumnsError:
             continue
         for name in names:
-            if name in table:
-                columns[name] = {str(k): float(v) for k, v in table[name].items()}
+            if name in measured:
+                newest = measured[name].xs(period, level="period")
+                columns[name] = {str(k): float(v) for k, v in newest.items()}
     if not columns:
         return w.text("channels_need")
     rows = []
