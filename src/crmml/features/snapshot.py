@@ -599,9 +599,8 @@ def summarised(
         "own_seller": own_seller,
         "behaviour": behaviour,
     } | ({"channels": names} if behaviour else {})
-    shelves = None
-    if behaviour:
-        shelves = traits.fill_shelves(lines, has_returns=has_returns, fit=margins is None)
+    how = {"has_returns": has_returns, "fit": margins is None}
+    shelves = traits.fill_shelves(lines, **how) if behaviour else None
     with ExitStack() as stack:
         if shelves is not None and "m" in shelves.columns:  # then they are asked three times
             shelves = stack.enter_context(kept(shelves))
