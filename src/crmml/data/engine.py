@@ -35,11 +35,6 @@ from crmml.exceptions import CrmmlError, DataError, ParameterError, SourceError
 TIMESTAMP = dt.Timestamp(scale=6)
 INSTANT = dt.Timestamp(scale=6, timezone="UTC")
 
-# Ibis would fuse selections that follow each other into one, which takes a sixth of the time of a
-# small log; engines do it themselves. Only the form of the SQL changes, so an order of rows counts
-# where it comes last or a limit follows.
-ibis.options.sql.fuse_selects = False
-
 _STORED = (ibis.expr.operations.DatabaseTable, ibis.expr.operations.SQLQueryResult)
 _DRIVERS = ("psycopg",)
 _LARGEST = 2**53
