@@ -5,7 +5,7 @@ import pytest
 from crmml.exceptions import MissingColumnsError, ParameterError, TooLittleDataError
 from crmml.features.wallet import (
     LOYALTY_CLASSES,
-    Peers,
+    ReferencePopulation,
     build_wallet,
     classify_shares,
     rolling_wallets,
@@ -94,7 +94,7 @@ def test_a_competitor_is_named_only_where_the_customer_said_so():
 def test_one_customer_alone_equals_the_batch_with_stored_peers():
     frame = own_history()
     whole = build_wallet(frame, "2024-03-31", length="30D")
-    peers = Peers.from_dict(whole.peers.to_dict())
+    peers = ReferencePopulation.from_dict(whole.peers.to_dict())
     for customer in ("keeps", "fades", "once", "gone"):
         alone = build_wallet(
             frame[frame["customer_id"] == customer], "2024-03-31", length="30D", peers=peers

@@ -37,7 +37,7 @@ from crmml.features.in_order import WHOLE, measure_windows
 from crmml.features.margins import MarginRates
 from crmml.features.purchases import HOURS, insist, sorted_frame
 from crmml.features.snapshot import Snapshot, Summarised, summarised
-from crmml.features.wallet import Enough, Peers, Spans, Wallet
+from crmml.features.wallet import Enough, ReferencePopulation, Spans, Wallet
 
 _ROWS = 100_000
 """Rows that are taken from the engine at a time."""
@@ -75,7 +75,9 @@ class Batches:
     spans: Mapping[str, Spans]
     categories: Mapping[str, Sequence[str]]
     beside: pd.DataFrame | None = None
-    _found: dict[tuple[str, int], Peers] = field(default_factory=dict, repr=False, compare=False)
+    _found: dict[tuple[str, int], ReferencePopulation] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def snapshot(self, batch: int) -> Snapshot:
         """Return the snapshot of one batch, sorted by customer."""
@@ -90,7 +92,7 @@ class Batches:
         self,
         batch: int,
         length: str,
-        peers: Peers | None,
+        peers: ReferencePopulation | None,
         signals: Collection[Any] = (),
         enough: Enough = "own",
     ) -> Wallet:
@@ -100,7 +102,7 @@ class Batches:
         return self.spans[length].wallet(0, signals, peers, frame, enough)
 
     def category_wallets(
-        self, batch: int, length: str, peers: Mapping[str, Peers] | None
+        self, batch: int, length: str, peers: Mapping[str, ReferencePopulation] | None
     ) -> Iterator[tuple[str, Wallet]]:
         """Yield the wallets of one batch in each category; see ``iterate_wallets``."""
         folder, names = self.folder / f"wallets {length}", self.categories[length]
@@ -113,7 +115,7 @@ class Batches:
             known |= {name: self._peers(length, code) for code, name in unknown.items()}
         return name_wallets(piece, self.spans[length], names, known)
 
-    def _peers(self, length: str, code: int) -> Peers:
+    def _peers(self, length: str, code: int) -> ReferencePopulation:
         """Return the peers of a category that the training had none of: all, not this batch."""
         if (length, code) not in self._found:
             folder = ds.dataset(self.folder / f"wallets {length}", format="ipc")

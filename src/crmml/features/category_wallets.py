@@ -15,7 +15,7 @@ from crmml.data.tables import Tables
 from crmml.features.in_order import measure_windows, number_categories
 from crmml.features.purchases import fetch, sorted_frame
 from crmml.features.snapshot import own_lines
-from crmml.features.wallet import Peers, Spans, Wallet, classify_shares
+from crmml.features.wallet import ReferencePopulation, Spans, Wallet, classify_shares
 
 MOST_CATEGORIES = 8
 """Categories with a class of their own: those with most lines."""
@@ -59,7 +59,7 @@ def iterate_wallets(
     categories: Sequence[str],
     grain: Grain = "day",
     own_seller: str | None = None,
-    peers: Mapping[str, Peers] | None = None,
+    peers: Mapping[str, ReferencePopulation] | None = None,
 ) -> Iterator[tuple[str, Wallet]]:
     """Measure the wallet in each category, and in all others together under ``""``.
 
@@ -69,7 +69,7 @@ def iterate_wallets(
         See :func:`~crmml.features.wallet.build_wallet`. The log needs ``category``.
     categories : sequence of str
         From :func:`name_categories`.
-    peers : mapping of str to Peers, optional
+    peers : mapping of str to ReferencePopulation, optional
         By category, as the training stored them; by default those of the customers at hand.
 
     Yields
@@ -119,7 +119,10 @@ def measure_categories(spans: Spans, categories: Sequence[str]) -> Iterator[pa.T
 
 
 def name_wallets(
-    table: pa.Table, spans: Spans, categories: Sequence[str], peers: Mapping[str, Peers]
+    table: pa.Table,
+    spans: Spans,
+    categories: Sequence[str],
+    peers: Mapping[str, ReferencePopulation],
 ) -> Iterator[tuple[str, Wallet]]:
     """Make the wallet in each category from what :func:`measure_categories` says of it."""
     alone = replace(spans, keys=["customer_id"])

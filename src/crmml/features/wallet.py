@@ -63,7 +63,7 @@ _MOST_HAVE = 0.5
 
 
 @dataclass(frozen=True)
-class Peers:
+class ReferencePopulation:
     """What is known of a base as a whole, so that one customer can be measured alone.
 
     Attributes
@@ -72,14 +72,14 @@ class Peers:
         Mean over customers of their best earlier window's spend.
     peak_occasions : float
         The same of occasions.
-    goes_on : tuple of float
+    continuation_rate : tuple of float
         Share of the customers with 0, 1, 2, ... past windows (the last entry: or more) who
         bought in the newest one.
     """
 
     peak: float
     peak_occasions: float
-    goes_on: tuple[float, ...]
+    continuation_rate: tuple[float, ...]
 
     @classmethod
     def of(cls, n: FloatArray, peak: FloatArray, occasions: FloatArray, now: FloatArray) -> Self:
@@ -95,12 +95,16 @@ class Peers:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {**asdict(self), "goes_on": list(self.goes_on)}
+        return {**asdict(self), "continuation_rate": list(self.continuation_rate)}
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Self:
         """Rebuild from :meth:`to_dict`."""
-        return cls(stored["peak"], stored["peak_occasions"], tuple(stored["goes_on"]))
+        # earlier versions wrote the rate under another name
+        rate = stored.get("continuation_rate", stored.get("goes_on"))
+        if rate is None:
+            raise KeyError("continuation_rate")
+        return cls(stored["peak"], stored["peak_occasions"], tuple(rate))
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,14 +144,14 @@ class Wallet(Shown):
             probability that the unseen need is met by a rival (see `build_wallet`).
     opens, closes : Timestamp
         The window is ``[opens, closes)``.
-    peers : Peers or None
+    peers : ReferencePopulation or None
         What the peers' need was taken from; None where rivals are seen.
     """
 
     frame: pd.DataFrame
     opens: pd.Timestamp
     closes: pd.Timestamp
-    peers: Peers | None = None
+    peers: ReferencePopulation | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -201,7 +205,7 @@ def build_wallet(
     own_seller: str | None = None,
     by_category: bool = False,
     signals: Collection[Any] = (),
-    peers: Peers | None = None,
+    peers: ReferencePopulation | None = None,
     enough: Enough = "own",
 ) -> Wallet:
     """Measure the wallet of every customer seen before a cutoff over the window that ends there.
@@ -226,7 +230,7 @@ def build_wallet(
         share is inferred they are ``competitor`` by evidence that is ``stated``, whatever the
         estimate: it knows what they bought here, and they know where else they buy. Where rivals
         are seen, what is seen decides.
-    peers : Peers, optional
+    peers : ReferencePopulation, optional
         Stored at training, so that scoring one customer alone gives what the whole base gives;
         by default taken from the customers at hand. Not used where rivals are seen.
     enough : {"own", "estimated"}
@@ -579,7 +583,7 @@ class Spans:
         self,
         k: int,
         signals: Collection[Any],
-        peers: Peers | None,
+        peers: ReferencePopulation | None,
         frame: pd.DataFrame | None = None,
         enough: Enough = "own",
     ) -> Wallet:
@@ -664,13 +668,13 @@ def _panel(frame: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _peers(frame: pd.DataFrame) -> Peers:
+def _peers(frame: pd.DataFrame) -> ReferencePopulation:
     names = ("past_windows", "peak", "peak_occasions", "occasions")
-    return Peers.of(*(frame[name].to_numpy(dtype=np.float64) for name in names))
+    return ReferencePopulation.of(*(frame[name].to_numpy(dtype=np.float64) for name in names))
 
 
 def _inferred(
-    frame: pd.DataFrame, peers: Peers, signals: Collection[Any], enough: Enough
+    frame: pd.DataFrame, peers: ReferencePopulation, signals: Collection[Any], enough: Enough
 ) -> dict[str, Any]:
     n = frame["past_windows"].to_numpy(dtype=np.float64)
     spend = np.maximum(frame["spend"].to_numpy(), 0.0)
@@ -686,8 +690,8 @@ def _inferred(
     names[own_occasions == 0] = "lapsed"
     said = frame["customer_id"].isin(list(signals)).to_numpy()
     names[said] = "competitor"
-    goes_on = np.asarray(peers.goes_on)[np.minimum(n, _MOST_PAST_WINDOWS).astype(np.int64)]
-    probability = np.where(evidence >= MIN_OCCASIONS, (1 - share) * goes_on, np.nan)
+    rate = np.asarray(peers.continuation_rate)[np.minimum(n, _MOST_PAST_WINDOWS).astype(np.int64)]
+    probability = np.where(evidence >= MIN_OCCASIONS, (1 - share) * rate, np.nan)
     return {
         "loyalty_class": names,
         "loyalty_evidence": np.array(["inferred", "stated"], dtype=object)[said.astype(np.intp)],

@@ -26,7 +26,7 @@ from crmml.atomic import private_folder
 from crmml.data.tables import Tables
 from crmml.features.batches import Batches, in_batches
 from crmml.features.snapshot import Snapshot
-from crmml.features.wallet import Enough, Peers, Wallet
+from crmml.features.wallet import Enough, ReferencePopulation, Wallet
 from crmml.scoring.counted import WHY, is_counted, money_outputs, without_money
 from crmml.scoring.decisions import Actions
 from crmml.scoring.loyalty_detail import CategoryLoyalty
@@ -81,14 +81,19 @@ class _BatchMoment(Moment):
     batches: Batches | None = None
     batch: int = 0
 
-    def wallet(self, length: str, peers: Peers | None, enough: Enough = "own") -> Wallet:
+    def wallet(
+        self, length: str, peers: ReferencePopulation | None, enough: Enough = "own"
+    ) -> Wallet:
         """Read them."""
         if self.batches is None:
             return super().wallet(length, peers, enough)
         return self.batches.wallet(self.batch, length, peers, self.signals(length), enough)
 
     def category_wallets(
-        self, length: str, categories: Sequence[str], peers: Mapping[str, Peers] | None
+        self,
+        length: str,
+        categories: Sequence[str],
+        peers: Mapping[str, ReferencePopulation] | None,
     ) -> Iterable[tuple[str, Wallet]]:
         """Read them."""
         if self.batches is None:

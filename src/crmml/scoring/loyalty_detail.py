@@ -13,7 +13,7 @@ from crmml.data.tables import Tables
 from crmml.features.behaviour import name_values
 from crmml.features.category_wallets import iterate_wallets, name_categories, roll_up
 from crmml.features.sequences import gather_occasions, market_shares, name_patterns
-from crmml.features.wallet import Peers
+from crmml.features.wallet import ReferencePopulation
 from crmml.scoring.predictors import Moment, Output
 from crmml.scoring.segments import NO_CATEGORY
 
@@ -37,7 +37,7 @@ class CategoryLoyalty:
     categories : mapping of str to str
         Category to its column.
     peers : mapping of str to mapping, or None
-        Of each category, as :meth:`crmml.features.wallet.Peers.to_dict` gives them; None of a
+        Of each category, as the ``to_dict`` of a reference population gives them; None of a
         panel.
     why : str
         Why nothing can be said, where that is so.
@@ -84,7 +84,7 @@ class CategoryLoyalty:
 
         peers = None
         if self.peers is not None:
-            peers = {name: Peers.from_dict(one) for name, one in self.peers.items()}
+            peers = {name: ReferencePopulation.from_dict(one) for name, one in self.peers.items()}
         wallets = moment.category_wallets(self.window, tuple(self.categories), peers)
         found = {name: one.frame[["loyalty_class", "spend", "need"]] for name, one in wallets}
         rolled = roll_up(found)

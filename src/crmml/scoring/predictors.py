@@ -15,7 +15,7 @@ from crmml.data.tables import Tables
 from crmml.exceptions import CrmmlError
 from crmml.features.category_wallets import iterate_wallets
 from crmml.features.snapshot import Snapshot
-from crmml.features.wallet import Enough, Peers, Wallet, build_wallet, find_signals
+from crmml.features.wallet import Enough, ReferencePopulation, Wallet, build_wallet, find_signals
 
 Dtype: TypeAlias = Literal["number", "integer", "flag", "text", "timestamp", "any"]
 """What a column holds; each has a null. ``any`` is for columns that only the user knows."""
@@ -130,7 +130,9 @@ class Moment:
         """Return a checked table by its name; None if it was not given."""
         return self.tables.get(name)
 
-    def wallet(self, length: str, peers: Peers | None, enough: Enough = "own") -> Wallet:
+    def wallet(
+        self, length: str, peers: ReferencePopulation | None, enough: Enough = "own"
+    ) -> Wallet:
         """Measure the wallets of these customers over the window of that length."""
         snapshot = self.snapshot
         return build_wallet(
@@ -145,7 +147,10 @@ class Moment:
         )
 
     def category_wallets(
-        self, length: str, categories: Sequence[str], peers: Mapping[str, Peers] | None
+        self,
+        length: str,
+        categories: Sequence[str],
+        peers: Mapping[str, ReferencePopulation] | None,
     ) -> Iterable[tuple[str, Wallet]]:
         """Measure the wallets of these customers in each category; see ``iterate_wallets``."""
         snapshot = self.snapshot

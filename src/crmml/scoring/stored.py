@@ -141,7 +141,7 @@ def _curve(value: Any) -> bool:
 
 def _peers(value: Any) -> bool:
     numbers = all(isinstance(value[name], (int, float)) for name in ("peak", "peak_occasions"))
-    rates = value["goes_on"]
+    rates = value["goes_on" if "goes_on" in value else "continuation_rate"]
     flat = isinstance(rates, list) and not any(isinstance(one, (list, dict)) for one in rates)
     return numbers and flat and len(rates) > 0
 
@@ -176,7 +176,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(
         (
             "probabilities",
-            "goes_on",
+            "continuation_rate",
+            "goes_on",  # its name in earlier versions
             "lowest",
             "highest",
             "holdout_share",
@@ -204,7 +205,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         (_duration, "durations like '13W'"),
     ),
     "calibration_": (_curve, "a curve: as many scores as probabilities, and some"),
-    "peers_": (_peers, "what peers do: peak, peak_occasions and goes_on"),
+    "peers_": (_peers, "what peers do: peak, peak_occasions and continuation_rate"),
     "n_posterior_draws": (_within(1, 1e6), "a number from 1"),
     "reference": (
         lambda v: len(v) == 3 and all(0.0 <= one < 1e9 for one in _numbers(v)),

@@ -11,7 +11,7 @@ import pandas as pd
 
 from crmml._typing import FloatArray
 from crmml.exceptions import CrmmlError, TooLittleDataError
-from crmml.features.wallet import LOYALTY_CLASSES, Peers, Wallet
+from crmml.features.wallet import LOYALTY_CLASSES, ReferencePopulation, Wallet
 from crmml.features.windows import customer_folds
 from crmml.models.arguments import check_wallet, check_wallets
 from crmml.models.boosting import Boosting, Trees
@@ -213,10 +213,10 @@ class LoyaltyModel(Estimator):
         return _blend(self._predict(self.booster_, wallet), by_matrix)
 
     @property
-    def peers(self) -> Peers | None:
+    def peers(self) -> ReferencePopulation | None:
         """What an inferred need is taken from, for `build_wallet` when scoring."""
         self._check_fitted()
-        return None if self.peers_ is None else Peers.from_dict(self.peers_)
+        return None if self.peers_ is None else ReferencePopulation.from_dict(self.peers_)
 
     def _check_wallet(self, wallet: Wallet) -> None:
         check_wallet(wallet, self)
