@@ -105,10 +105,10 @@ def measure_range(
     age = frame["T"].to_numpy(dtype=np.float64)
     young = age < in_units(horizon, snapshot.time_unit)
     found = _range(tables.span("transactions"), snapshot.cutoff, purchases, spend, young, table)
-    if "margin_to_date" not in frame or not frame["net_spend"].sum() > 0:
+    earned = float(frame["margin_to_date"].sum()) if "margin_to_date" in frame else 0.0
+    if not earned or not frame["net_spend"].sum() > 0:  # without margins the sum is 0
         return found
-    ratio = frame["margin_to_date"].sum() / frame["net_spend"].sum()
-    return found.model_copy(update={"margin": float(ratio)})
+    return found.model_copy(update={"margin": earned / float(frame["net_spend"].sum())})
 
 
 def _range(
