@@ -90,13 +90,7 @@ def learn_and_score(path: str) -> dict[str, Any]:
         watch.lap("fit the trees")
     probability = model.churn_probability(newest).to_numpy()
     watch.lap("score")
-    parts = churn_parts(
-        model,
-        newest,
-        probability,
-        learned=np.ones(len(newest), dtype=bool),
-        reference=reference_customer(newest),
-    )
+    parts = churn_parts(model, newest, reference=reference_customer(newest))
     told = tell_churn(parts, model, newest, lang="en", horizon=HORIZON)
     watch.lap("reasons")
     gap = np.abs(parts.to_numpy().sum(axis=1) - logit(np.clip(probability, 1e-12, 1 - 1e-12)))
