@@ -96,11 +96,11 @@ def ebm(X, y):
 BAGS = int(sys.argv[2])
 found = {}
 for name, fit in (("logistic", logistic), ("tuned booster", Booster), ("EBM", ebm)):
-    started, said = time.process_time(), np.empty(len(y))
+    started, predicted = time.process_time(), np.empty(len(y))
     for one in np.unique(fold):
         inside = fold != one
-        said[~inside] = fit(frame[inside], y[inside]).predict_proba(frame[~inside])[:, 1]
-    found[name] = {"said": said.tolist(), "seconds": time.process_time() - started}
+        predicted[~inside] = fit(frame[inside], y[inside]).predict_proba(frame[~inside])[:, 1]
+    found[name] = {"predicted": predicted.tolist(), "seconds": time.process_time() - started}
 print(json.dumps(found))
 """
 
@@ -136,30 +136,30 @@ def compare(name: str, folder: Path, options: argparse.Namespace) -> None:
         members = rng.permutation(np.flatnonzero(y == outcome))
         fold[members] = np.arange(len(members)) % options.folds
     frame.assign(y=y, fold=fold).to_csv(file, index=False)
-    said: dict[str, np.ndarray] = {}
+    predicted: dict[str, np.ndarray] = {}
     seconds: dict[str, float] = {}
-    started, said["crmml"], names = time.process_time(), np.empty(len(y)), []
+    started, predicted["crmml"], names = time.process_time(), np.empty(len(y)), []
     for one in range(options.folds):
         inside = fold != one
         ids = pd.Index(np.flatnonzero(inside))
         model = fit_labelled(frame[inside], y[inside], ids, n_boot=20).model
         names.append(model.name)
-        said["crmml"][~inside] = model.predict(frame[~inside])[0]["churn_probability"]
+        predicted["crmml"][~inside] = model.predict(frame[~inside])[0]["churn_probability"]
     seconds["crmml"] = time.process_time() - started
     for rival, found in json.loads(
         run(options.rivals_python, RIVALS, str(file), str(options.bags))
     ).items():
-        said[rival], seconds[rival] = np.array(found["said"]), found["seconds"]
+        predicted[rival], seconds[rival] = np.array(found["predicted"]), found["seconds"]
     print(f"{name}: {len(y):,} rows, {frame.shape[1]} columns, {options.folds} folds")
-    aucs = {who: float(auc(y, p)) for who, p in said.items()}
-    for who, p in said.items():
+    aucs = {who: float(auc(y, p)) for who, p in predicted.items()}
+    for who, p in predicted.items():
         chose = f" (chose {', '.join(sorted(set(names)))})" if who == "crmml" else ""
         print(
             f"  {who:<14} AUC {aucs[who]:.4f}, log loss {float(log_loss(y, p)):.4f}, "
             f"{seconds[who]:.0f} CPU s{chose}"
         )
     best = max((who for who in aucs if who != "crmml"), key=lambda who: aucs[who])
-    low, high = interval(y, said["crmml"], said[best])
+    low, high = interval(y, predicted["crmml"], predicted[best])
     print(
         f"  crmml less the best, {best}: {aucs['crmml'] - aucs[best]:+.4f} "
         f"({low:+.4f} to {high:+.4f}), ratio {aucs['crmml'] / aucs[best]:.4f}"

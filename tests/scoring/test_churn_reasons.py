@@ -107,7 +107,7 @@ def test_silence_is_held_to_the_own_rhythm(trained_shop, scores):
     def say(snapshot):
         return np.asarray(model.probability_no_purchase(snapshot, "13W"))
 
-    found = process_shares(say, scores.snapshot, reference, said=say(scores.snapshot))
+    found = process_shares(say, scores.snapshot, reference, predicted=say(scores.snapshot))
     word = word_of(model, scores.snapshot, (0.0, 1.0))
     assert found.parts.sum(axis=1) == pytest.approx(word, abs=1e-9)
     frequency, silence, age, base = found.parts.T
@@ -121,7 +121,7 @@ def test_silence_is_held_to_the_own_rhythm(trained_shop, scores):
     assert frequency[frame["frequency"] > 2 * reference[0]].max() < 0
     rare = process_shares(
         lambda s: 0.01 + s.frame["frequency"].to_numpy() / 100, scores.snapshot, (1, 2, 3),
-        said=0.01 + frame["frequency"].to_numpy() / 100,
+        predicted=0.01 + frame["frequency"].to_numpy() / 100,
     )  # fmt: skip
     assert (rare.parts[:, 1:3] == 0).all()  # what is not asked adds nothing
 

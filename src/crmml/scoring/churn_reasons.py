@@ -106,7 +106,7 @@ def _parts_of_model(
 
 
 def _parts_of_process(
-    say: Callable[[Snapshot], FloatArray],
+    predict: Callable[[Snapshot], FloatArray],
     snapshot: Snapshot,
     reference: Sequence[float] | None,
     bounds: tuple[float, float],
@@ -115,11 +115,11 @@ def _parts_of_process(
     names = [*PLAYERS, BASELINE, CALIBRATION]
     if reference is None:
         return pd.DataFrame(np.nan, snapshot.customer_id, names)
-    said = say(snapshot)
-    shares = process_shares(say, snapshot, reference, said=said, bounds=bounds)
-    step = np.zeros(len(said))
+    predicted = predict(snapshot)
+    shares = process_shares(predict, snapshot, reference, predicted=predicted, bounds=bounds)
+    step = np.zeros(len(predicted))
     if calibrate is not None:
-        step = log_odds(calibrate(said)) - shares.word
+        step = log_odds(calibrate(predicted)) - shares.word
     return pd.DataFrame(np.column_stack([shares.parts, step]), snapshot.customer_id, names)
 
 

@@ -55,27 +55,27 @@ class ProcessShares:
 
 
 def process_shares(
-    say: Callable[[Snapshot], FloatArray],
+    predict: Callable[[Snapshot], FloatArray],
     snapshot: Snapshot,
     reference: Sequence[float],
     *,
-    said: FloatArray,
+    predicted: FloatArray,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> ProcessShares:
     """Tell what frequency, silence and age add to the log-odds of no purchase.
 
     Parameters
     ----------
-    say : callable
+    predict : callable
         Gives P(no purchase) of a snapshot, in the order of its rows.
     snapshot : Snapshot
         Whom to explain.
     reference : sequence of 3 floats
         The typical customer, see :func:`reference_customer`; its silence is not read.
-    said : ndarray, shape (n_customers,)
-        What ``say`` gives of the snapshot itself.
+    predicted : ndarray, shape (n_customers,)
+        What ``predict`` gives of the snapshot itself.
     bounds : tuple of 2 floats
-        Nothing is said that lies beyond: the least and largest probability that is served.
+        Nothing is predicted that lies beyond: the least and largest probability that is served.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def process_shares(
     low, high = log_odds(np.array(bounds))
 
     def ask(given: Snapshot) -> FloatArray:
-        return np.asarray(np.clip(log_odds(say(given)), low, high))
+        return np.asarray(np.clip(log_odds(predict(given)), low, high))
 
     typical, _, typical_age = reference
     frame = snapshot.frame
@@ -109,7 +109,7 @@ def process_shares(
     often = ask(_waiting(snapshot, x, np.where(once, usual, typical_age), ~once))
     old = ask(_waiting(snapshot, np.full(len(x), typical), T, nobody))
     both = np.where(once, often, ask(_waiting(snapshot, x, T, ~once)))
-    word = np.asarray(np.clip(log_odds(said), low, high))
+    word = np.asarray(np.clip(log_odds(predicted), low, high))
     frequency = np.where(once, often - base, (often - base + both - old) / 2.0)
     age = np.where(once, 0.0, (old - base + both - often) / 2.0)
     return ProcessShares(np.column_stack([frequency, word - both, age, base]), word)
