@@ -53,8 +53,8 @@ def explain(
             return
         tables, given = jobs.open_to_score(bundle, config, transactions, rows, say)
         from crmml.features.windows import read_moment
+        from crmml.scoring.explained_action import has_actions
         from crmml.scoring.explanation import explain as explain_one
-        from crmml.scoring.explanation import has_actions
         from crmml.scoring.scorer import scoring_cutoff
         from crmml.storage.one_row import read_row
         from crmml.storage.scores import read_control, read_plans

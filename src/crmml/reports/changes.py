@@ -85,7 +85,7 @@ def control(
     stories = [_story(plan, w, bool(of.summary.get("catalogue"))) for plan in plans]
     told = {plan.kpi for plan in plans}
     draw = shown or [c for (name, _), c in card.charts.items() if name in ("retention", "revenue")]
-    draw = [chart for chart in draw if chart.name.partition(" of ")[0] not in told]
+    draw = [chart for chart in draw if _figure_and_group(chart)[0] not in told]
     charts = [draw_chart(chart, w) for chart in draw[:_MOST_CHARTS]]
     missing = [] if card.charts else [
         w.text("control_short", period=w.text(f"period_{how['period']}"))
@@ -204,9 +204,15 @@ def _action(values: dict[str, Any], kpi: Kpi, w: Language) -> str:
     return w.text(key, effect=effect, interval=interval, target=w.text(f"on_{target}"), **about)
 
 
+def _figure_and_group(chart: ControlChart) -> tuple[str, str]:
+    """Return what is charted, and of whom: a group may hold " of " itself."""
+    name, _, group = chart.name.partition(" of ")
+    return name, group
+
+
 def _first(chart: ControlChart) -> tuple[bool, int, bool, str]:
     """Put dated changes first, what a director asks for first, and all customers before a part."""
-    name, _, group = chart.name.partition(" of ")
+    name, group = _figure_and_group(chart)
     place = _ORDER.index(name) if name in _ORDER else len(_ORDER)
     return chart.step is None, place, group != ALL, chart.name
 
@@ -224,7 +230,7 @@ def _places(value: float) -> int:
 
 def tell_chart(chart: ControlChart, w: Language) -> str:
     """Say in words what a chart signals."""
-    name, _, group = chart.name.partition(" of ")
+    name, group = _figure_and_group(chart)
     write = _on_chart(chart, name, w)
     about = {"figure": w.text(f"kpi_{name}"), "group": w.label(group)}
     if chart.step is not None:
@@ -238,10 +244,10 @@ def tell_chart(chart: ControlChart, w: Language) -> str:
 
 def draw_chart(chart: ControlChart, w: Language) -> Chart:
     """Draw a control chart: values, usual level and limits."""
-    table, write = chart.table, _on_chart(chart, chart.name.partition(" of ")[0], w)
+    name, group = _figure_and_group(chart)
+    table, write = chart.table, _on_chart(chart, name, w)
     labels = [w.date(pd.Timestamp(at)) for at in table.index]
     marked = [k for k, signal in enumerate(table["signal"]) if signal]
-    name, _, group = chart.name.partition(" of ")
     title = w.text("chart_title", figure=w.text(f"kpi_{name}"), group=w.label(group))
     lines = [
         Line(w.text("line_value"), [_known(v) for v in table["value"]], marked=marked),

@@ -21,11 +21,12 @@ from crmml.models.churn.hazard import HazardModel
 from crmml.scoring.contract_base import contract_risk
 from crmml.scoring.contracts import ContractRisk
 from crmml.scoring.decisions import Tiers
+from crmml.scoring.explained_action import explain_action
 from crmml.scoring.plain import as_plain
-from crmml.scoring.runner_up import RunnerUp, find_runner_up, score_alone
+from crmml.scoring.runner_up import RunnerUp, score_alone
 from crmml.scoring.scorer import Origin, Scores
 from crmml.scoring.value_parts import TierMove, place_in_tier
-from crmml.scoring.wording import Reason, reasons_of, write_contract_sections
+from crmml.scoring.wording import Reason, write_contract_sections
 
 _TERMS = ("started_at", "ended_at", "plan", "fee", "end_reason")
 _MOST_LEVELS = 5
@@ -250,15 +251,6 @@ def _decided(
         move = place_in_tier(tiers, str(row["value_tier"]), float(row[tiers.by]))
     if pd.isna(row.get("clv")):
         missing["value"] = alone.absent.get("clv", "the scores hold no value")
-    runner_up: RunnerUp | None = None
-    reasons: tuple[Reason, ...] = ()
-    if pd.isna(row.get("recommended_action")) or alone.found is None:
-        why = alone.absent.get("recommended_action", "the scores hold no recommendation")
-        missing["recommendation"] = missing["runner_up"] = why
-    else:
-        gains, charged = alone.recommendation.gains, prices or alone.found.prices
-        runner_up = find_runner_up(row, gains, charged, origin, at)
-        reasons = reasons_of(row, None, runner_up, origin.manifest.horizon)
-        if runner_up is None:
-            missing["runner_up"] = "no other action of the catalogue is meant for this customer"
+    runner_up, reasons, absent = explain_action(origin, row, alone, None, prices, at)
+    missing |= absent
     return {"tier": move, "runner_up": runner_up, "reasons": reasons, "missing": missing}

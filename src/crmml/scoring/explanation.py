@@ -18,11 +18,12 @@ from crmml.models.purchase.next_purchase import NextPurchase, expect_next_purcha
 from crmml.scoring.contract_explanation import ContractExplanation, explain_contract
 from crmml.scoring.counted import WHY, is_counted
 from crmml.scoring.decisions import Actions, Tiers
+from crmml.scoring.explained_action import explain_action, has_actions
 from crmml.scoring.manifest import Manifest
 from crmml.scoring.outlooks import LifetimeValue
 from crmml.scoring.plain import as_plain
 from crmml.scoring.reason_words import check_lang
-from crmml.scoring.runner_up import RunnerUp, find_runner_up, score_alone
+from crmml.scoring.runner_up import RunnerUp, score_alone
 from crmml.scoring.scorer import (
     Bundle,
     Origin,
@@ -32,7 +33,7 @@ from crmml.scoring.scorer import (
     scoring_cutoff,
 )
 from crmml.scoring.value_parts import TierMove, ValueParts, tier_move, value_parts
-from crmml.scoring.wording import Reason, reasons_of, write_sections
+from crmml.scoring.wording import Reason, write_sections
 
 _T = TypeVar("_T")
 
@@ -315,17 +316,8 @@ def _parts(
             missing["tier"] = "the bundle gives no value tiers"
         else:
             move = tier_move(tiers, value, row, ltv, alone.snapshot)
-    runner_up: RunnerUp | None = None
-    reasons: tuple[Reason, ...] = ()
-    why = _no_actions(origin, row, alone)
-    if why is not None:
-        missing["recommendation"] = missing["runner_up"] = why
-    else:
-        found = alone.recommendation
-        runner_up = find_runner_up(row, found.gains, prices or found.prices, origin, at)
-        reasons = reasons_of(row, purchases, runner_up, origin.manifest.horizon)
-        if runner_up is None:
-            missing["runner_up"] = "no other action of the catalogue is meant for this customer"
+    runner_up, reasons, absent = explain_action(origin, row, alone, purchases, prices, at)
+    missing |= absent
     return {
         "value": value,
         "tier": move,
@@ -398,23 +390,6 @@ def _basis(served: pd.Series[Any] | None, origin: Origin) -> str:
             "all customers allocates its budget among them and may differ at the margin"
         )
     return "scored alone"
-
-
-# -- the action ----------------------------------------------------------------------------------
-
-
-def has_actions(bundle: Bundle) -> bool:
-    """Say whether a bundle recommends actions."""
-    return any(isinstance(predictor, Actions) for predictor in bundle.predictors)
-
-
-def _no_actions(origin: Origin, row: pd.Series[Any], alone: Scores) -> str | None:
-    """Say why there is no recommendation; None if there is one."""
-    if not has_actions(origin):
-        return "the bundle recommends no actions: it has no predictor of them"
-    if pd.isna(row.get("recommended_action")) or alone.found is None:
-        return alone.absent.get("recommended_action", "the scores hold no recommendation")
-    return None
 
 
 def _part_as_dict(part: Any) -> dict[str, Any] | None:

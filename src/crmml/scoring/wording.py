@@ -64,6 +64,8 @@ LOST: Mapping[str, str] = {
 }
 """Why a runner-up is not recommended."""
 
+_MOST_WHAT_IF = 4
+
 _UNITS = {"hour": "hours", "day": "days", "week": "weeks", "month": "months", "quarter": "quarters"}
 
 
@@ -401,9 +403,6 @@ def _otherwise(found: Any) -> list[str]:
         f"{_short(row.own)} it would be {row.churn_probability:.1%}."
         for row in rows.itertuples()
     ]
-
-
-_MOST_WHAT_IF = 4
 
 
 def _short(value: Any) -> str:
