@@ -439,6 +439,9 @@ _CATALOGUE = [
     Row("an action over months", catalogue(horizon="6M"), _TRAIN, ("months", "the grain is day")),
     Row("no channel", catalogue(channels="[]"), _TRAIN, ("channel", "line")),
     Row("no name", catalogue(name=""), _TRAIN, ("name", "line")),
+    Row("an action of 300 letters", catalogue(name="n" * 300), _TRAIN, ("100 bytes", "line")),
+    Row("a channel elsewhere", catalogue(channels="['../x']"), _TRAIN, ("slashes", "line")),
+    Row("a channel with a mark", catalogue(channels='["\\u202ex"]'), _TRAIN, ("control signs",)),
     Row("an unknown purpose", catalogue(purpose="annoy"), _TRAIN, ("purpose", "line")),
     Row("an unknown line", catalogue(colour="red"), _TRAIN, ("colour", "line")),
     Row(

@@ -77,6 +77,21 @@ class Option(NamedTuple):
     save_rate: SaveRate
 
 
+_MOST_BYTES = 100
+"""Of the name of an action or a channel: two of them go into the name of a list."""
+
+
+def _check_name(name: str) -> None:
+    """Refuse what cannot be part of the name of a file: each action and channel has a list."""
+    plain = name.replace("\u200c", "")  # joins no letters in Persian words
+    legal = plain.isprintable() and plain.strip() == plain and not set("/\\") & set(plain)
+    if not plain or not legal or plain[0] == "." or len(name.encode()) > _MOST_BYTES:
+        raise ValueError(
+            f"{name!r:.60} cannot be part of the name of a list: actions and channels have names "
+            f"of at most {_MOST_BYTES} bytes, without slashes, control signs and a leading dot"
+        )
+
+
 class Action(_Strict):
     """One action of the catalogue.
 
@@ -147,6 +162,8 @@ class Action(_Strict):
             raise ValueError(f"{NO_ACTION!r} is always a choice and is not listed")
         if len(set(self.channels)) < len(self.channels):
             raise ValueError("channels must be unique")
+        for name in (self.name, *self.channels):
+            _check_name(name)
         for field in ("contact_cost", "save_rate"):
             value = getattr(self, field)
             if isinstance(value, dict) and set(value) != set(self.channels):
