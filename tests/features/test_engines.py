@@ -523,7 +523,7 @@ def test_every_function_on_tables_has_a_row():
         and not node.name.startswith("_")
     }
     within = {
-        *("of", "at", "rebuild", "summarised", "keep_customers"),
+        *("of", "at", "rebuild", "read_customers", "keep_customers"),
         *("attach_profit", "attach_touches", "find_unknown_costs", "columns_beside"),
         *("contract_span", "count_next_days", "least_grace"),
         *("gather_purchases", "span_categories", "whole_periods"),

@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 
 from crmml._typing import Grain
 from crmml.data.tables import Tables
-from crmml.features.in_order import measure_windows, number_categories
+from crmml.features.in_order import number_categories
 from crmml.features.purchases import fetch, sorted_frame
 from crmml.features.snapshot import own_lines
 from crmml.features.wallet import ReferencePopulation, Spans, Wallet, classify_shares
+from crmml.features.window_sums import measure_windows
 
 MOST_CATEGORIES = 8
 """Categories with a class of their own: those with most lines."""

@@ -29,6 +29,7 @@ from crmml.exceptions import MissingColumnsError, ParameterError, TooLittleDataE
 from crmml.features.purchases import (
     check_edge,
     fetch,
+    insist,
     period_at,
     period_of,
     seconds_at,
@@ -529,6 +530,11 @@ class Spans:
         spend = past.group_by([*keys, *seller, "cell"]).aggregate(spend=_.amount.sum())
         occasions = past.group_by([*keys, "cell"]).aggregate(occasions=_.occasion.nunique())
         return cls(spend, occasions, *more)
+
+    def cell_of(self, timestamp: ir.TimestampValue) -> ir.IntegerValue:
+        """Write the cell of a line from its timestamp."""
+        cell, *_ = _cells(self.length, self.step)
+        return insist(_cells_back(timestamp, self.closes, cell), "int32")
 
     @contextmanager
     def kept(self) -> Iterator[Spans]:
