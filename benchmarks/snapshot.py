@@ -124,7 +124,9 @@ def time_parts(path: str) -> dict[str, float]:
         parts[name] = time.process_time() - start - sum(parts.values())
 
     clock("lines from the file", stream(lines, AT_A_TIME))
-    clock("sorted by customer and period", stream(lines.order_by("customer_id", "period"), AT_A_TIME))
+    clock(
+        "sorted by customer and period", stream(lines.order_by("customer_id", "period"), AT_A_TIME)
+    )
     clock("as arrays", in_order(lines, "period"))
     clock("all columns", reader.read())
     return parts

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from crmml._typing import MONTHS, BoolArray, FloatArray, Grain, IntArray, TimeUnit
 from crmml.exceptions import DataError
 from crmml.features.in_order import Piece
 from crmml.features.purchases import HOURS
 from crmml.features.runs import Runs
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _LARGEST = 2.0**63
 
@@ -197,11 +194,10 @@ def _check_sums(piece: Piece, cents: IntArray) -> None:
     sums = np.bincount(piece.place, np.abs(cents.astype(np.float64)), len(piece))
     over = sums >= _LARGEST
     if over.any():
-        ids = piece.customer_id.to_pandas()[over]
         raise DataError(
             "the amounts of one customer must add up to less than 92 quadrillion",
             table="transactions",
             column="amount",
             n_rows=int(over.sum()),
-            examples=ids[:5],
+            examples=piece.customer_id.filter(pa.array(over)).slice(0, 5).to_pylist(),
         )
