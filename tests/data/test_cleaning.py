@@ -98,7 +98,7 @@ def test_an_unknown_option_is_refused_with_the_known_ones():
 
 def test_an_unreadable_optional_value_becomes_null_when_lines_may_be_dropped():
     frame = LINES.head(3).assign(discount=["1", "two", "3"])
-    with pytest.raises(DataError, match=r"discount must be a value that can be read.*'two'"):
+    with pytest.raises(DataError, match=r"discount must be a finite number.*'two'"):
         open_tables(frame)
     tables = open_tables(frame, policies=Policies(unreadable="drop"))
     assert tables.transactions.discount.notnull().sum().execute() == 2

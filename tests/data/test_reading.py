@@ -269,7 +269,7 @@ def bad(column, value):
         (LINES.head(0), "at least one row"),
         (
             LINES.assign(margin=["1", "a", "2", "b"]),
-            "margin must be a value that can be read.*'a', 'b'",
+            "margin must be a finite number.*'a', 'b'",
         ),
         (pd.concat([LINES, LINES["amount"]], axis=1), "column names must be unique"),
     ],

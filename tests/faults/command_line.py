@@ -264,6 +264,53 @@ _HOW_IT_IS_READ = [
         ("exactly one",),
     ),
 ]
+
+
+def beside(table: str, *lines: str) -> dict[str, Content]:
+    """Add another table to the log."""
+    both = f"data: {{transactions: {{path: log.csv}}, {table}: {{path: beside.csv}}}}\n"
+    return {"beside.csv": "\n".join(lines) + "\n", "job.yaml": both}
+
+
+_CONTRACTS = "customer_id,started_at,ended_at"
+_TABLES = [
+    Row(
+        "an end of the year 9999",
+        beside("subscriptions", _CONTRACTS, "c1,2023-01-01,9999-12-31"),
+        _CHECK,
+        ("ended_at must lie before 2100-01-01", "empty where there is none", "'c1'"),
+    ),
+    Row(
+        "a start of the year 1",
+        beside("subscriptions", _CONTRACTS, "c1,0001-01-01,2023-02-01"),
+        _CHECK,
+        ("1970-01-02", "0001-01-01"),
+    ),
+    Row(
+        "a promotion that ends in the year 99999",
+        beside("schedules", "name,starts_at,ends_at", "sale,2023-01-01,99999-01-01"),
+        _CHECK,
+        ("ends_at must lie before", "'sale'"),
+    ),
+    Row(
+        "an endless score",
+        beside("interactions", "customer_id,timestamp,kind,score", "c1,2023-01-01,survey,inf"),
+        _CHECK,
+        ("score must be a finite number", "interactions"),
+    ),
+    Row(
+        "a consent of perhaps",
+        beside("customers", "customer_id,contactable", "c1,perhaps"),
+        _CHECK,
+        ("contactable must be true or false", "'perhaps'"),
+    ),
+    Row(
+        "a date of the year 9999 that is kept",
+        log("c1,9999-12-31,5"),
+        f"{_CHECK} --set data.policies.unlikely_dates=keep",
+        ("timestamp must lie before 9000-01-01",),
+    ),
+]
 _YAML = [
     Row("no configuration", {}, "check -c no.yaml", ("no.yaml",)),
     Row("a folder for a configuration", {"job/": ""}, "check -c job", ("job",)),
@@ -505,6 +552,7 @@ _COMMANDS = [
 ROWS = [
     *_ROWS_OF_THE_LOG,
     *_HOW_IT_IS_READ,
+    *_TABLES,
     *_YAML,
     *_SETTINGS,
     *_CATALOGUE,

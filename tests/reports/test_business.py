@@ -98,6 +98,15 @@ def test_without_data_or_history_the_page_says_what_it_needs(company, tmp_path):
     assert parts[2].missing
 
 
+def test_a_newest_month_without_contacts_has_no_figures_by_channel(company):
+    out, log = company
+    old = log[log["timestamp"] < "2023-06-01"].drop(columns="amount")
+    old = old.assign(kind="contact", channel="phone", cost=1.0)
+    tables = open_tables({"transactions": log, "interactions": old})
+    scorecard, *_ = business_sections(read_reported(out), Language("en"), tables)
+    assert any("by channel" in why for why in scorecard.missing)
+
+
 def test_costs_computed_from_the_tables_stand_beside_those_cited():
     rows = {name: [4.0, 3.0, 5.0, ""] for name in CITED} | {"people_told": [*[np.nan] * 3, "more"]}
     table = pd.DataFrame.from_dict(

@@ -45,9 +45,10 @@ def explain(
     with jobs.working() as say:
         bundle = jobs.load_to_score(model, config, tracking_uri, say)
         if bundle.manifest.kind == "labelled":
-            if not (out is None and scores is None and cutoff is None):
-                rule = "left out: rows of a labelled table have no history, no time and no plans"
-                raise ParameterError("--out, --scores and --cutoff", rule, None)
+            for option, value in {"--out": out, "--scores": scores, "--cutoff": cutoff}.items():
+                if value is not None:
+                    rule = "left out: rows of a labelled table have no history, time and plans"
+                    raise ParameterError(option, rule, str(value))
             asked = labelled.rows_to_score(config, rows or transactions)
             labelled.explain(bundle, asked, customer, as_json=as_json)
             return

@@ -32,6 +32,8 @@ EARLIEST = pd.Timestamp("1970-01-02")
 """Dates before it are place-holders of some system, not sales (the first is the Unix epoch)."""
 LATEST = pd.Timestamp("2100-01-01")
 _NEVER = pd.Timestamp("9999-12-31")
+_BEYOND = pd.Timestamp("9000-01-01")
+"""Horizons after it would leave the calendar, whatever dates are kept."""
 
 RAW = "__raw_"
 """Prefix of the unread source value of a column, carried along until the checks are done."""
@@ -185,7 +187,8 @@ def clean(
     if schema is SUBSCRIPTIONS:
         table = _measure_cover(table, policies)
     columns = [name for name in table.columns if not name.startswith("__")]
-    steps = _steps(table, policies, schema, _bulk_of(table, policies, schema))
+    bulk = _bulk_of(table, policies, schema)
+    steps = _steps(table, policies, schema, bulk)
     # a row is counted by the first policy that drops it, so the counts add up
     alive: ir.BooleanValue = ibis.literal(True)
     masks: dict[str, ir.BooleanValue] = {}
@@ -198,7 +201,8 @@ def clean(
     unreadable = {name: mask & ~left_out for name, mask in find_unreadable(table).items()}
     facts = _measure(table, schema, alive, masks | unreadable)
 
-    _refuse(table, schema, policies, names, facts, _Masks(steps, masks, unreadable, alive))
+    of = _Masks(steps, masks, unreadable, alive, bulk)
+    _refuse(table, schema, policies, names, facts, of)
     cleaned = table.filter(alive).select(columns)
     # Repeats are counted among the rows that are kept: a duplicate of a dropped row is none.
     repeated = _count_repeated(cleaned, facts["n_kept"], schema, names)
@@ -213,7 +217,7 @@ def clean(
         )
     notes = list(notes)
     if policies.unlikely_dates == "drop" and facts.get("unlikely_dates"):
-        said = _say_dates(table.filter(masks["unlikely_dates"]), schema)
+        said = _say_dates(table.filter(masks["unlikely_dates"]), schema, bulk)
         notes.append(
             f"{facts['unlikely_dates']:,} rows are dated where no line can be ({said}) and are "
             "left out by policies.unlikely_dates"
@@ -290,12 +294,13 @@ def _duplicate_key(schema: TableSchema, columns: Iterable[str]) -> list[str]:
 
 
 class _Masks(NamedTuple):
-    """Which rows the policies concern, which hold what cannot be read, and which are left."""
+    """Which rows the policies concern, hold what cannot be read, and are left; and their bulk."""
 
     steps: Sequence[_Step]
     masks: Mapping[str, ir.BooleanValue]
     unreadable: Mapping[str, ir.BooleanValue]
     alive: ir.BooleanValue
+    bulk: Bulk | None
 
 
 def _refuse(
@@ -317,7 +322,7 @@ def _refuse(
             rows = table.filter(of.masks[step.policy])
             rule = step.rule
             if step.policy == "unlikely_dates":
-                rule = f"{rule}; {_say_dates(rows, schema)}"
+                rule = f"{rule}; {_say_dates(rows, schema, of.bulk)}"
             raise DataError(
                 rule,
                 table=schema.name,
@@ -398,11 +403,21 @@ def _is_likely(at: ir.TimestampValue) -> ir.BooleanValue:
     return (at >= EARLIEST) & (at < LATEST)
 
 
-def _say_dates(rows: ir.Table, schema: TableSchema) -> str:
+def _far_date(table: ir.Table, schema: TableSchema, bulk: Bulk | None) -> ir.TimestampValue:
+    """Write the date of a row that no row can have, or that lies far from the bulk; else null."""
+    found = []
+    for name in (str(schema.time), *(["ended_at"] if schema is SUBSCRIPTIONS and bulk else [])):
+        at = table[name]
+        far = ~_is_likely(at)
+        # A log may be of any century that its bulk is of; what lies far from it is a slip.
+        far = far if bulk is None else far | bulk.leaves_out(at)
+        found.append(ibis.ifelse(far, at, ibis.null(at.type())))
+    return ibis.coalesce(*found)
+
+
+def _say_dates(rows: ir.Table, schema: TableSchema, bulk: Bulk | None) -> str:
     """Say on which days some rows lie, and how many customers have them."""
-    at = rows[str(schema.time)]
-    if schema is SUBSCRIPTIONS:
-        at = rows.ended_at.coalesce(at)
+    at = _far_date(rows, schema, bulk)
     days = first_values(rows.mutate(day=at.cast("date").cast("string")), "day", 3)
     said = f"some lie on {', '.join(map(str, days))}"
     if not schema.has_customers:
@@ -425,22 +440,16 @@ def _steps(
         # its errors are raised column by column, before all others
         concerns = reduce(or_, (table[name].isnull() for name in empty))
         steps.append(_Step("unreadable", policies.unreadable, concerns, True, empty[-1]))
-    for rule in [*_rules_of_columns(table, schema), *_RULES.get(schema.name, _no_rules)(table)]:
+    rules = _rules_of_columns(table, schema, policies.unlikely_dates == "keep")
+    for rule in [*rules, *_RULES.get(schema.name, _no_rules)(table)]:
         says = f"{rule.says} (else set the policy unreadable to drop)"
         # What is unknown breaks no rule: missing values have a policy of their own.
         broken = rule.broken.fill_null(False)
         steps.append(_Step(rule.name, policies.unreadable, broken, True, rule.column, says))
     if schema.time is not None:
-        at = table[schema.time]
-        far = ~_is_likely(at)
         says = f"dates must lie from {EARLIEST:%Y-%m-%d} to before {LATEST:%Y-%m-%d}"
-        # A log may be of any century that its bulk is of; what lies far from it is a slip.
         if bulk is not None:
-            far = far | bulk.leaves_out(at)
-            what = "dates"
-            if schema is SUBSCRIPTIONS:
-                far = far | bulk.leaves_out(table.ended_at).fill_null(False)
-                what = "started_at and ended_at"
+            what = "started_at and ended_at" if schema is SUBSCRIPTIONS else "dates"
             says = (
                 f"{what} must not lie far from all others, which run from {bulk.first:%Y-%m-%d} to "
                 f"{bulk.last:%Y-%m-%d}"
@@ -449,7 +458,7 @@ def _steps(
             _Step(
                 "unlikely_dates",
                 policies.unlikely_dates,
-                far,
+                _far_date(table, schema, bulk).notnull(),
                 policies.unlikely_dates != "keep",
                 schema.time,
                 f"{says} (else set the policy unlikely_dates to drop or keep)",
@@ -524,7 +533,7 @@ def _steps_by_amount(table: ir.Table, policies: Policies) -> list[_Step]:
     ]
 
 
-def _rules_of_columns(table: ir.Table, schema: TableSchema) -> list[Rule]:
+def _rules_of_columns(table: ir.Table, schema: TableSchema, keeps_all_dates: bool) -> list[Rule]:
     """Return the lists of words and the ranges that the contract states."""
     rules = []
     for column in schema.columns:
@@ -541,6 +550,11 @@ def _rules_of_columns(table: ir.Table, schema: TableSchema) -> list[Rule]:
         elif column.least is not None:
             says = f"{name} must not be below {column.least:g}"
             rules.append(Rule(f"range of {name}", name, says, value < column.least))
+        if column.kind == "timestamp" and (name != schema.time or keeps_all_dates):
+            before = LATEST if name != schema.time else _BEYOND
+            says = f"{name} must lie before {before:%Y-%m-%d}"
+            says += ", or be empty where there is none" if column.nullable else ""
+            rules.append(Rule(f"range of {name}", name, says, value >= before))
     return rules
 
 
@@ -643,6 +657,7 @@ def find_unreadable(table: ir.Table) -> dict[str, ir.BooleanValue]:
     }
 
 
+_NUMBER = "{} must be a finite number of at most 14 digits before the decimal sign"
 _READABLE = {
     "id": "{} must be a whole number or text",
     "timestamp": (
@@ -650,10 +665,10 @@ _READABLE = {
         "`crmml init` finds; an offset from UTC needs timezone; policies.unreadable: drop leaves "
         "these rows out)"
     ),
-    "amount": (
-        "{} must be a finite number that can be read (mind the decimal sign; policies.unreadable: "
-        "drop leaves these rows out)"
-    ),
+    "amount": (f"{_NUMBER} (mind that sign; policies.unreadable: drop leaves these rows out)"),
+    "money": _NUMBER,
+    "number": _NUMBER,
+    "flag": "{} must be true or false (or 1 or 0, or yes or no)",
     "outcome": "{} must be 0 or 1 (or yes or no)",
 }
 """By name or kind of the column."""

@@ -21,6 +21,7 @@ from typing import Any
 import duckdb
 import ibis
 import ibis.expr.datatypes as dt
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,7 @@ from crmml.exceptions import CrmmlError, DataError, ParameterError, SourceError
 TIMESTAMP = dt.Timestamp(scale=6)
 INSTANT = dt.Timestamp(scale=6, timezone="UTC")
 
-_STORED = (ibis.expr.operations.DatabaseTable, ibis.expr.operations.SQLQueryResult)
+_STORED = (ops.DatabaseTable, ops.SQLQueryResult)
 _DRIVERS = ("psycopg",)
 _LARGEST = 2**53
 """Whole numbers up to here are exact as float64."""
@@ -110,6 +111,30 @@ def store(table: ir.Table | pa.Table, engine: BaseBackend) -> ir.Table:
         ]
         table = ibis.memtable(table.cast(pa.schema(fields)))
     return engine.create_table(ibis.util.gen_name("crmml"), table, temp=True)
+
+
+def name_query(table: ir.Table, engine: BaseBackend) -> ir.Table:
+    """Let the embedded engine know a query by a name, until its connection ends.
+
+    Nothing is computed: the engine plans the query anew wherever the name stands. But Ibis need
+    not write it down again in every question, which takes longer than to answer one of a small log.
+
+    Parameters
+    ----------
+    table : Ibis table
+        On the engine.
+    engine : Ibis backend
+        An embedded one of our own: others would keep the name when we are gone.
+    """
+    name, space = ibis.util.gen_name("crmml"), ops.Namespace(catalog="temp", database="main")
+    view = sqlglot.exp.Create(
+        this=sqlglot.exp.to_table(name),
+        kind="VIEW",
+        properties=sqlglot.exp.Properties(expressions=[sqlglot.exp.TemporaryProperty()]),
+        expression=engine.compiler.to_sqlglot(table),
+    )
+    engine.raw_sql(view)
+    return ops.DatabaseTable(name, table.schema(), engine, space).to_expr()
 
 
 @contextmanager

@@ -32,13 +32,13 @@ from crmml.features.category_wallets import (
     span_categories,
 )
 from crmml.features.customers import CustomerReader, Customers, read_customers
-from crmml.features.in_order import Piece
+from crmml.features.in_order import Piece, count_codes, number_names
 from crmml.features.margins import MarginRates
 from crmml.features.purchases import insist, sorted_frame
 from crmml.features.runs import Runs
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import Enough, ReferencePopulation, Spans, Wallet
-from crmml.features.window_sums import WHOLE, number_names, sum_windows
+from crmml.features.window_sums import WHOLE, sum_windows
 
 _MEGABYTES = 600
 """What the engine may take while it sorts."""
@@ -77,6 +77,8 @@ class Batches:
         Of each length of window that was asked for.
     categories : mapping of str to sequence of str
         Those in which wallets were measured, by the length of the window.
+    counted : sequence of str
+        Categories whose lines were counted.
     beside : DataFrame or None
         Costs, profit and margins, indexed by ``customer_id``: a few numbers for each customer.
     """
@@ -89,6 +91,7 @@ class Batches:
     provenance: Mapping[str, Any]
     spans: Mapping[str, Spans]
     categories: Mapping[str, Sequence[str]]
+    counted: Sequence[str]
     beside: pd.DataFrame | None
     _files: Mapping[str, Sequence[_File]]
     _found: dict[tuple[str, int], ReferencePopulation] = field(
@@ -116,6 +119,11 @@ class Batches:
         whole = _read(self._files[f"wallets {length}"], batch, pc.field("code") == WHOLE)
         frame = sorted_frame(whole.drop_columns(["code"]))
         return self.spans[length].wallet(0, signals, peers, frame, enough)
+
+    def count_lines(self, batch: int) -> pd.DataFrame:
+        """Return the lines of each customer of one batch in the categories that were counted."""
+        frame = sorted_frame(_read(self._files["lines"], batch)).set_index("customer_id")
+        return frame.set_axis(pd.Index(self.counted, name="category"), axis=1)
 
     def category_wallets(
         self, batch: int, length: str, peers: Mapping[str, ReferencePopulation] | None
@@ -154,6 +162,7 @@ def in_batches(
     size: int,
     lengths: Iterable[str] = (),
     categories: Mapping[str, Sequence[str]] | None = None,
+    counted: Sequence[str] = (),
     grain: Grain,
     time_unit: TimeUnit,
     channels: Mapping[str, str] | None,
@@ -176,6 +185,8 @@ def in_batches(
         Of the windows of wallets.
     categories : mapping of str to sequence of str, optional
         By the length of a window, the categories in each of which wallets are measured too.
+    counted : sequence of str
+        Categories whose lines are counted.
 
     Yields
     ------
@@ -203,7 +214,7 @@ def in_batches(
         seen = {length: span for length, span in spans.items() if span.lines is not None}
         cells = {f"cell {length}": span.cell_of for length, span in seen.items()}
         for part in reader.read(cells):
-            sheets.add(part)
+            sheets.add(part, counted if "category" in reader.columns else ())
             for length, span in seen.items():
                 rows = _measure(part.lines, length, span, named.get(length), length in whole)
                 sheets.lay(f"wallets {length}", *rows)
@@ -215,7 +226,7 @@ def in_batches(
             rows = _ask(spans[length], how, length in whole)
             files[f"wallets {length}"] = [sheets.lay_whole(rows, known, cuts, f"panel {length}")]
         settings = (reader.cutoff, grain, time_unit, reader.provenance)
-        yield Batches(len(cuts) + 1, known, *settings, spans, named, beside, files)
+        yield Batches(len(cuts) + 1, known, *settings, spans, named, counted, beside, files)
 
 
 class _Sheets:
@@ -237,15 +248,21 @@ class _Sheets:
         self.customer_id: list[pa.Array] = []
         self.margin: list[FloatArray] = []
 
-    def add(self, part: Customers) -> None:
-        """Write the columns of a snapshot of some customers."""
+    def add(self, part: Customers, counted: Sequence[str]) -> None:
+        """Write the columns of a snapshot of some customers, and their lines in some categories."""
         histories = part.histories
         # Any number of purchases is below 2**32, so the first period decides before it.
         self._kinds.append((histories.first << 32) + histories.purchases)
         self.customer_id.append(part.lines.customer_id)
         if "margin_to_date" in part.columns:
             self.margin.append(part.columns["margin_to_date"])
-        self.lay("snapshot", np.arange(len(histories)), dict(part.columns))
+        everybody = np.arange(len(histories))
+        self.lay("snapshot", everybody, part.columns)
+        if counted:
+            codes = number_names(part.lines, "category", counted)
+            bought = part.lines.columns["cents"] >= 0
+            counts = count_codes(part.lines, codes, len(counted), bought)
+            self.lay("lines", everybody, {str(k): column for k, column in enumerate(counts)})
 
     def lay(self, name: str, place: IntArray, columns: Mapping[str, npt.NDArray[Any]]) -> None:
         """Write rows of the customers of the newest piece, whose places in it are given."""
@@ -303,7 +320,9 @@ def _measure(
     cell, per_window = lines.columns[f"cell {length}"], spans.cells[0]
     found = [sum_windows(lines, cell, per_window)] if whole else []
     if categories is not None:
-        found.append(sum_windows(lines, cell, per_window, number_names(lines, categories)))
+        found.append(
+            sum_windows(lines, cell, per_window, number_names(lines, "category", categories))
+        )
     places, sums = zip(*found, strict=True)
     columns = {name: np.concatenate([one[name] for one in sums]) for name in sums[0]}
     return np.concatenate(places), columns

@@ -19,7 +19,7 @@ import pandas as pd
 
 from crmml._typing import MONTHS, FloatArray, Grain, IntArray, TimeUnit
 from crmml.features.histories import Histories
-from crmml.features.in_order import Piece, by_customer
+from crmml.features.in_order import Piece, by_customer, count_codes, number_names
 from crmml.features.purchases import HOURS, cents
 from crmml.features.runs import Runs, sort_by
 
@@ -334,9 +334,9 @@ def line_columns(lines: ir.Table, channels: Mapping[str, str]) -> dict[str, Any]
     if channels:
         found["channel"] = lines.channel
     if "discount" in lines.columns:
-        found["discount"] = cents(lines.discount).fill_null(0)
+        found["discount"] = cents(lines.discount)
     if "quantity" in lines.columns:
-        found["quantity"] = (lines.quantity * _TEN_THOUSANDTHS).cast("int64").fill_null(0)
+        found["quantity"] = (lines.quantity * _TEN_THOUSANDTHS).cast("int64")
     return found
 
 
@@ -440,25 +440,14 @@ def _shares(piece: Piece, h: Histories, channels: Mapping[str, str]) -> dict[str
     if not channels:
         return out
     whole = lines.sum(bought)
-    counts = _count_channels(piece, [*channels])
+    codes = number_names(piece, "channel", [*channels])
+    counts = count_codes(piece, codes, len(channels), bought)
     squares = np.zeros(len(h))
     for name, count in zip(channels.values(), counts, strict=True):
         out[name] = _share(count, whole)
         squares += count.astype(np.float64) ** 2
     out["channel_concentration"] = squares / whole.astype(np.float64) ** 2
     return out
-
-
-def _count_channels(piece: Piece, channels: list[str]) -> IntArray:
-    """Count the purchase lines of each channel and customer, shape (n_channels, n)."""
-    names, width = piece.names["channel"], len(channels) + 1
-    place = {name: k for k, name in enumerate(channels)}
-    column = np.array([*(place.get(name, width - 1) for name in names), width - 1])
-    bought = piece.columns["cents"] >= 0
-    code = column[piece.columns["channel"]]
-    cells = (piece.place * width + code)[bought]
-    counts = np.bincount(cells, minlength=len(piece) * width)
-    return counts.reshape(len(piece), width)[:, :-1].T
 
 
 def _categories(piece: Piece, h: Histories) -> dict[str, FloatArray]:

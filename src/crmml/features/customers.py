@@ -26,8 +26,8 @@ from crmml.features.in_order import Piece, in_order
 from crmml.features.margins import (
     MarginRates,
     MarginSums,
-    complete_margins,
     fit_categories,
+    guess_margins,
     lacks_margins,
 )
 from crmml.features.profit import attach_profit
@@ -78,8 +78,8 @@ class CustomerReader:
     margins : MarginRates or None
         Stored, or of the categories of this log and, once all customers are read, of these.
     provenance : dict
-    without_purchase : int
-        Customers read so far who only sent back.
+    n_lines, n_customers, without_purchase : int
+        Lines read so far, customers who bought, and those who only sent back.
     """
 
     tables: Tables
@@ -93,6 +93,8 @@ class CustomerReader:
     margins: MarginRates | None
     fitted: bool
     provenance: dict[str, Any]
+    n_lines: int = 0
+    n_customers: int = 0
     without_purchase: int = 0
 
     def __post_init__(self) -> None:
@@ -107,6 +109,11 @@ class CustomerReader:
         ----------
         more : mapping of str to function, optional
             Further columns of the lines, written from their timestamps.
+
+        Raises
+        ------
+        TooLittleDataError
+            At the end, if nothing was bought.
         """
         added = {name: of(self.lines.timestamp) for name, of in (more or {}).items()}
         lines = self.lines.mutate(**added).drop("timestamp")
@@ -117,9 +124,17 @@ class CustomerReader:
                 rates = self.margins or MarginRates(0.0, {})
                 self._sums.append(MarginSums.of(piece, rates))
                 self._bought.append(bought)
+                guess_margins(piece, rates)
+            self.n_lines += len(piece.place)
+            self.n_customers += int(bought.sum())
             self.without_purchase += int((~bought).sum())
             if bought.any():
                 yield self._measure(piece.keep(bought))
+        if not self.n_customers:
+            raise TooLittleDataError(
+                f"nothing was bought before the cutoff {self.cutoff}; the data run from "
+                f"{self.tables.first_timestamp} to {self.tables.last_timestamp}"
+            )
 
     def _measure(self, piece: Piece) -> Customers:
         histories = Histories.of(piece, self.last_period, self.grain)
@@ -146,6 +161,7 @@ class CustomerReader:
         order : ndarray of int, shape (n,)
             Places of its customers among those that were read.
         """
+        self.provenance["lines"] = self.n_lines
         self.provenance["customers_without_purchase"] = self.without_purchase
         if not self.behaviour:
             return frame
@@ -171,13 +187,13 @@ class CustomerReader:
         """Return the table of a snapshot, sorted by customer, and where it comes from."""
         ids: list[pa.Array] = []
         columns: dict[str, list[FloatArray]] = {}
-        pairs = []
+        times = []
         for part in self.read():
             ids.append(part.lines.customer_id)
             for name, column in part.columns.items():
                 columns.setdefault(name, []).append(column)
             if self.behaviour:
-                pairs.append(part.histories.count_pairs())
+                times.append(part.histories.times)
         whole = pa.chunked_array(ids)
         order = pc.sort_indices(whole).to_numpy().astype(np.int64)
         rising = bool((order == np.arange(len(order))).all())
@@ -187,7 +203,7 @@ class CustomerReader:
             found[name] = column if rising else column[order]
         frame = pd.DataFrame(found, copy=False)
         if self.behaviour:
-            self.provenance["purchase_times"] = PurchaseTimes.gather(pairs, self.grain)
+            self.provenance["purchase_times"] = PurchaseTimes.gather(times, self.grain)
         return self.attach(frame, order), self.provenance
 
 
@@ -217,7 +233,9 @@ def read_customers(
     purchases.check_grain(grain, time_unit)
     end = purchases.read_edge(cutoff, grain, "cutoff")
     opened = tables if isinstance(tables, Tables) else open_tables(tables)
-    lines, n_lines = _lines_before(opened, end, own_seller)
+    lines = own_lines(opened.transactions, own_seller)
+    lines = lines.filter(lines.timestamp < end)
+    lines = lines.mutate(cents=purchases.cents(lines.amount))
     names: dict[str, str] = {}
     if behaviour and "channel" in lines.columns:
         names = dict(channels) if channels is not None else _rank_channels(lines)
@@ -228,20 +246,16 @@ def read_customers(
     }
     rates = None
     if behaviour:
-        rates = margins or fit_categories(lines)
-        lacking = lacks_margins(lines)
-        margin = complete_margins(lines, rates, lacking=lacking)
-        if margin is not None:
+        rates, margin = margins or fit_categories(lines), purchases.margin_cents(lines)
+        # Without ratios there is nothing to put in the place of a margin that is not known.
+        if margin is not None and not (rates is None and lacks_margins(lines)):
             needed["margin"] = margin
-            known = purchases.margin_cents(lines)
-            if lacking and known is not None:
-                needed["unknown"] = known.isnull().cast("int32")
         needed |= traits.line_columns(lines, names)
     provenance: dict[str, Any] = {
         "first_timestamp": str(opened.first_timestamp),
         "last_timestamp": str(opened.last_timestamp),
         "cleaning": opened.report.to_dict(),
-        "lines": n_lines,
+        "lines": 0,
         "own_seller": own_seller,
         "behaviour": behaviour,
     } | ({"channels": names} if behaviour else {})
@@ -258,23 +272,6 @@ def read_customers(
         margins is None,
         provenance,
     )
-
-
-def _lines_before(
-    opened: Tables, end: pd.Timestamp, own_seller: str | None
-) -> tuple[ir.Table, int]:
-    """Return the own house's lines before the cutoff, and their number."""
-    lines = own_lines(opened.transactions, own_seller)
-    lines = lines.filter(lines.timestamp < end)
-    lines = lines.mutate(cents=purchases.cents(lines.amount))
-    facts = lines.agg(lines=lines.count(), most=lines.cents.max()).to_pyarrow()
-    n_lines, most = (column[0].as_py() for column in facts.columns)
-    if not n_lines or most < 0:
-        raise TooLittleDataError(
-            f"nothing was bought before the cutoff {end}; the data run from "
-            f"{opened.first_timestamp} to {opened.last_timestamp}"
-        )
-    return lines, n_lines
 
 
 def _rank_channels(lines: ir.Table) -> dict[str, str]:

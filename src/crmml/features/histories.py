@@ -171,19 +171,11 @@ class Histories:
             "monetary_value": np.where(frequency > 0, repeats / (some * 100), 0.0),
         }
 
-    def count_pairs(self) -> tuple[IntArray, IntArray, IntArray]:
-        """Count the customers first seen in one period who bought in another.
-
-        Returns
-        -------
-        first, at, count : ndarray of int, shape (n,)
-            See :class:`~crmml.features.purchase_times.PurchaseTimes`.
-        """
+    @property
+    def times(self) -> tuple[IntArray, IntArray]:
+        """Period of the customer's first purchase, and of each purchase itself."""
         _, place, period, _ = self.orders
-        seen = self.first[place]
-        least, width = int(seen.min()), int(self.last_period - seen.min()) + 1
-        keys, count = np.unique((seen - least) * width + (period - least), return_counts=True)
-        return keys // width + least, keys % width + least, count
+        return self.first[place], period
 
 
 def _check_sums(piece: Piece, cents: IntArray) -> None:

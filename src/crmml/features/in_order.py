@@ -37,15 +37,18 @@ class Piece(NamedTuple):
         Of the customer of each line in ``customer_id``; rising.
     columns : dict of str to ndarray of int, shape (n_lines,)
         The other columns; of text the place of each value in ``names``, behind them all where it
-        is null.
+        is null. A number that is null is 0.
     names : dict of str to list of str
         The values of each column of text, sorted.
+    missing : dict of str to ndarray of bool, shape (n_lines,)
+        Where columns of numbers are null, of those that are so anywhere.
     """
 
     customer_id: pa.Array
     place: IntArray
     columns: dict[str, IntArray]
     names: dict[str, list[str]]
+    missing: dict[str, BoolArray]
 
     def __len__(self) -> int:
         return len(self.customer_id)
@@ -57,7 +60,9 @@ class Piece(NamedTuple):
         rows = customers[self.place]
         place = (np.cumsum(customers) - 1)[self.place[rows]]
         columns = {name: column[rows] for name, column in self.columns.items()}
-        return Piece(self.customer_id.filter(pa.array(customers)), place, columns, self.names)
+        missing = {name: column[rows] for name, column in self.missing.items()}
+        ids = self.customer_id.filter(pa.array(customers))
+        return Piece(ids, place, columns, self.names, missing)
 
 
 def in_order(lines: ir.Table, *then: str) -> Iterator[Piece]:
@@ -66,7 +71,7 @@ def in_order(lines: ir.Table, *then: str) -> Iterator[Piece]:
     Parameters
     ----------
     lines : Ibis table
-        ``customer_id``, whole numbers that are never null, and text.
+        ``customer_id``, whole numbers and text.
     *then : str
         Columns by which the lines of a customer are in order.
     """
@@ -98,15 +103,19 @@ def _piece(table: pa.Table) -> Piece:
     place[starts] = 1
     columns: dict[str, IntArray] = {}
     names: dict[str, list[str]] = {}
+    missing: dict[str, BoolArray] = {}
     for name in table.column_names:
-        column = table[name]
+        column = table[name].combine_chunks()
         if name == "customer_id":
             continue
-        if pa.types.is_integer(column.type):
-            columns[name] = column.to_numpy().astype(np.int64, copy=False)
-        else:
-            columns[name], names[name] = _number(column.combine_chunks())
-    return Piece(ids.combine_chunks(), np.cumsum(place), columns, names)
+        if not pa.types.is_integer(column.type):
+            columns[name], names[name] = _number(column)
+            continue
+        if column.null_count:
+            missing[name] = column.is_null().to_numpy(zero_copy_only=False)
+            column = column.fill_null(0)
+        columns[name] = column.to_numpy().astype(np.int64, copy=False)
+    return Piece(ids.combine_chunks(), np.cumsum(place), columns, names, missing)
 
 
 def _number(text: pa.Array) -> tuple[IntArray, list[str]]:
@@ -125,6 +134,37 @@ def number_categories(lines: ir.Table, categories: Sequence[str]) -> ir.IntegerV
     others = insist(ibis.literal(len(categories)), "int32")
     pairs = [(name, insist(ibis.literal(code), "int32")) for code, name in enumerate(categories)]
     return lines.category.cases(*pairs, else_=others) if pairs else others
+
+
+def number_names(piece: Piece, name: str, among: Sequence[str]) -> IntArray:
+    """Return the place of each line's text among some values; all others are behind."""
+    place = {value: code for code, value in enumerate(among)}
+    table = np.array([*(place.get(value, len(among)) for value in piece.names[name]), len(among)])
+    return table[piece.columns[name]]
+
+
+def count_codes(
+    piece: Piece, code: IntArray, number: int, where: BoolArray | None = None
+) -> IntArray:
+    """Count the lines of each customer by their code, for codes below a number.
+
+    Parameters
+    ----------
+    piece : Piece
+    code : ndarray of int, shape (n_lines,)
+        From 0 to ``number``; lines of the latter are not counted.
+    number : int
+    where : ndarray of bool, shape (n_lines,), optional
+        Which lines are counted at all.
+
+    Returns
+    -------
+    ndarray of int, shape (number, n_customers)
+    """
+    cells = piece.place * (number + 1) + code
+    cells = cells if where is None else cells[where]
+    counts = np.bincount(cells, minlength=len(piece) * (number + 1))
+    return counts.reshape(len(piece), number + 1)[:, :-1].T
 
 
 def by_customer(runs: Runs, place: IntArray, values: IntArray, n: int) -> IntArray:

@@ -145,9 +145,7 @@ def lacks_margins(lines: ir.Table) -> bool:
     return margin is not None and bool(margin.isnull().any().to_pyarrow().as_py())
 
 
-def complete_margins(
-    lines: ir.Table, rates: MarginRates | None = None, *, lacking: bool | None = None
-) -> ir.IntegerValue | None:
+def complete_margins(lines: ir.Table, rates: MarginRates | None = None) -> ir.IntegerValue | None:
     """Write the margin of each line in cents; a line without one gets that of its category.
 
     Parameters
@@ -156,8 +154,6 @@ def complete_margins(
         With ``cents``.
     rates : MarginRates, optional
         Stored; by default fitted on these lines.
-    lacking : bool, optional
-        What :func:`lacks_margins` said, where it was asked.
 
     Returns
     -------
@@ -165,7 +161,7 @@ def complete_margins(
         None where the data have neither margin nor cost, or where no line says what a margin is.
     """
     margin = margin_cents(lines)
-    if margin is None or not (lacks_margins(lines) if lacking is None else lacking):
+    if margin is None or not lacks_margins(lines):
         return margin
     rates = rates or fit_categories(lines)
     if rates is None:
@@ -240,20 +236,14 @@ class MarginSums(NamedTuple):
         Parameters
         ----------
         piece : Piece
-            Lines with ``cents``, ``margin``, maybe ``category``, and ``unknown``: 1 where the
-            margin is a guess.
+            Lines with ``cents``, ``margin`` and maybe ``category``.
         rates : MarginRates
             Of the categories.
         """
-        share: float | FloatArray = rates.base
-        if "category" in piece.columns:
-            names = piece.names["category"]
-            ratios = [*(rates.categories.get(name, rates.base) for name in names), rates.base]
-            share = np.array(ratios)[piece.columns["category"]]
-        unknown = piece.columns.get("unknown", np.zeros(len(piece.place), dtype=np.int64))
-        known = unknown == 0
-        amount = np.where(known, piece.columns["cents"], 0).astype(np.float64)
-        margin = np.where(known, piece.columns["margin"], 0).astype(np.float64)
+        share = _shares_of(piece, rates)
+        unknown = piece.missing.get("margin", np.zeros(len(piece.place), dtype=bool))
+        amount = np.where(unknown, 0, piece.columns["cents"]).astype(np.float64)
+        margin = np.where(unknown, 0, piece.columns["margin"]).astype(np.float64)
         of = Runs(piece.place)
         # Ratios have six decimals, so that in millionths all is whole and exact below 2**53.
         expected = of.sum(amount * np.rint(share * 1e6)) / 1e6
@@ -300,6 +290,32 @@ class MarginSums(NamedTuple):
     def _beyond(self, rates: MarginRates) -> tuple[FloatArray, FloatArray]:
         """Return margins beyond what categories make expect, and those beyond the base."""
         return self.margins - self.expected, self.expected - rates.base * self.amounts
+
+
+def guess_margins(piece: Piece, rates: MarginRates) -> None:
+    """Put the margin of its category in the place of each that is not known.
+
+    Parameters
+    ----------
+    piece : Piece
+        Lines with ``cents``, ``margin`` and maybe ``category``.
+    rates : MarginRates
+        See :func:`complete_margins`.
+    """
+    if "margin" not in piece.missing:
+        return
+    rate = np.rint(_shares_of(piece, rates) * 1e6)
+    guess = np.floor(piece.columns["cents"] * rate / 1e6 + 0.5).astype(np.int64)
+    piece.columns["margin"] = np.where(piece.missing["margin"], guess, piece.columns["margin"])
+
+
+def _shares_of(piece: Piece, rates: MarginRates) -> FloatArray:
+    """Return the ratio of the category of each line, shape (n_lines,)."""
+    if "category" not in piece.columns:
+        return np.full(len(piece.place), rates.base)
+    names = piece.names["category"]
+    ratios = [*(rates.categories.get(name, rates.base) for name in names), rates.base]
+    return np.array(ratios)[piece.columns["category"]]
 
 
 def _variances_of(

@@ -47,20 +47,21 @@ class PurchaseTimes(Shown):
     grain: Grain
 
     @classmethod
-    def gather(cls, parts: Iterable[tuple[IntArray, IntArray, IntArray]], grain: Grain) -> Self:
-        """Add up what is counted of some customers at a time.
+    def gather(cls, times: Iterable[tuple[IntArray, IntArray]], grain: Grain) -> Self:
+        """Count the purchases of some customers after the other.
 
         Parameters
         ----------
-        parts : iterable of (first, at, count)
-            From :meth:`crmml.features.histories.Histories.count_pairs`.
+        times : iterable of (first, at)
+            From :attr:`crmml.features.histories.Histories.times`.
         grain : {"hour", "day", "week", "month", "quarter"}
         """
-        seen, at, count = (np.concatenate(column) for column in zip(*parts, strict=True))
-        order = np.lexsort((at, seen))
-        runs = Runs(seen[order], at[order])
-        pairs = (runs.first(seen[order]), runs.first(at[order]), runs.sum(count[order]))
-        return cls(*pairs, grain)
+        # One whole number for both periods, the age below 2**32: sorting it sorts the pairs.
+        keys = np.concatenate([(first << 32) + (at - first) for first, at in times])
+        keys.sort()
+        runs = Runs(keys)
+        first, age = runs.first(keys) >> 32, runs.first(keys) & 0xFFFFFFFF
+        return cls(first, first + age, runs.sizes, grain)
 
     @property
     def repeats(self) -> int:

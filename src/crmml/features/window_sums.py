@@ -106,11 +106,3 @@ def sum_windows(
         "past_windows": rows.sum(before & (visits > 0)),
         "all_occasions": rows.sum(visits),
     }
-
-
-def number_names(piece: Piece, categories: Sequence[str]) -> IntArray:
-    """Return the place of each line's category among some; all others are behind."""
-    among = {name: code for code, name in enumerate(categories)}
-    others = len(categories)
-    table = np.array([*(among.get(name, others) for name in piece.names["category"]), others])
-    return table[piece.columns["category"]]

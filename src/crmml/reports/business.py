@@ -237,9 +237,10 @@ def _channels(
             continue
         for name in names:
             if name in measured:
-                newest = measured[name].xs(period, level="period")
+                of_newest = measured.index.get_level_values("period") == period  # perhaps none
+                newest = measured.loc[of_newest, name].droplevel("period")
                 columns[name] = {str(k): float(v) for k, v in newest.items()}
-    if not columns:
+    if not any(columns.values()):
         return w.text("channels_need")
     rows = []
     for channel in sorted({name for column in columns.values() for name in column}):
