@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -169,7 +170,8 @@ def roll_up(wallets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     >>> roll_up({"tea": tea, "bread": bread})["loyalty_class"].to_dict()
     {'a': 'split', 'b': 'lapsed'}
     """
-    ids = pd.Index(np.unique(np.concatenate([w.index for w in wallets.values()])))
+    # Wallets are sorted by customer, so that indexes are merged, which hashes nothing.
+    ids = reduce(pd.Index.union, (frame.index for frame in wallets.values()))
     names = ("spend", "need", "lost", "categories", "active")
     total = {name: np.zeros(len(ids)) for name in names}
     for frame in wallets.values():  # in their order: sums of floats do not depend on the rows
