@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -62,6 +63,24 @@ class Histories:
     def inverse(self) -> IntArray:
         """The history of each customer, in the order of the snapshot, shape (n_customers,)."""
         return self.groups.inverse
+
+
+_ANSWERS: WeakKeyDictionary[Distinct, dict[Any, Any]] = WeakKeyDictionary()
+
+
+def once(question: str, process: Any, params: Any, h: Histories, work: Callable[[], Any]) -> Any:
+    """Answer a question about histories once, for all horizons, as long as they are kept.
+
+    Histories on another clock, and parameters that differ between customers, are asked anew.
+    """
+    own = h.groups.values
+    plain = h.t_x is own.get("recency") and h.T is own.get("T")
+    if not plain or any(np.ndim(value) for value in params):
+        return work()
+    known, key = _ANSWERS.setdefault(h.groups, {}), (question, process, params)
+    if key not in known:
+        known[key] = work()
+    return known[key]
 
 
 @dataclass(frozen=True)
@@ -606,12 +625,22 @@ def look_ahead(
         nodes = ((at_parameters(model, v)._row_params(h), h, future.t) for v in parameter_draws)
     alive_at, futures, lengths = [], [], []
     for params, its, t in nodes:
-        alive_at.append(model._process.probability_alive(params, its.x, its.t_x, its.T))
+        alive_at.append(alive_of(model._process, params, its))
         futures.append(
             model._process.if_alive(take(params, first), its.x[first], its.t_x[first], its.T[first])
         )
         lengths.append(t if t is future.t else t[first])
     return replace(found, alive=np.array(alive_at), futures=futures, t=lengths, at_estimates=False)
+
+
+def alive_of(process: Any, params: Any, h: Histories) -> FloatArray:
+    """P(active at the cutoff) of each history."""
+
+    def work() -> FloatArray:
+        return np.asarray(process.probability_alive(params, h.x, h.t_x, h.T))
+
+    found: FloatArray = once("alive", process, params, h, work)
+    return found
 
 
 def _on_its_clock(
