@@ -274,7 +274,9 @@ def _first_reached(cdf: FloatArray, goal: FloatArray) -> IntArray:
 
 
 def _count(true: BoolArray) -> IntArray:
-    return np.add.reduce(true.view(np.uint8), axis=-1, dtype=np.uint8).astype(np.int64)
+    # at most 255 points, so one byte is enough
+    count: IntArray = np.add.reduce(true.view(np.uint8), axis=-1, dtype=np.uint8).astype(np.int64)
+    return count
 
 
 _BLOCK = 256
