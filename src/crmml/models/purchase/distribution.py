@@ -24,6 +24,8 @@ from crmml._typing import Duration, FloatArray, IntArray
 from crmml.exceptions import CrmmlError, ParameterError
 from crmml.features.snapshot import Distinct, Snapshot
 from crmml.models.estimator import _check_whole, check_levels, keyed_uniforms
+from crmml.stats import bg_nbd
+from crmml.stats.alpha_curves import along_alpha
 from crmml.stats.discounting import discount_rate_per_unit, in_units
 from crmml.stats.posterior import Posterior
 
@@ -137,6 +139,9 @@ class PredictiveDistribution:
         of each future at the estimates, if active.
     at_estimates : bool
         Whether the one node is that of the estimates, which discounted purchases are for.
+    by_alpha : bool
+        Whether futures come from histories and one length alone, so that those of one frequency
+        differ in ``alpha`` only.
     """
 
     process: Any
@@ -151,6 +156,7 @@ class PredictiveDistribution:
     time_unit: Any
     discounting: Any = None
     at_estimates: bool = True
+    by_alpha: bool = False
 
     @property
     def n_futures(self) -> int:
@@ -162,7 +168,15 @@ class PredictiveDistribution:
 
     def _means_of(self, futures: list[Any]) -> FloatArray:
         pairs = zip(futures, self.t, strict=True)
-        return np.array([self.process.expected_purchases(params, t) for params, t in pairs])
+        return np.array([self._expected(params, t) for params, t in pairs])
+
+    def _expected(self, params: Any, t: FloatArray) -> FloatArray:
+        work = self.process.expected_purchases
+        on_curves = self.by_alpha and work is bg_nbd.expected_purchases and not np.ndim(params.a)
+        if not (on_curves and len(t)):
+            return np.asarray(work(params, t))
+        fields = bg_nbd.Params(*(np.broadcast_to(value, len(t)) for value in params))
+        return along_alpha(("mean", float(t[0])), fields, lambda its: work(its, t[0]))
 
     @cached_property
     def _means(self) -> FloatArray:
@@ -476,6 +490,7 @@ class Correction:
             t=[t[place] for t in base.t],
             inverse=np.arange(len(history)),
             discounting=discounting,
+            by_alpha=False,
         )
         central, t = pairs.futures[0], pairs.t[0]
         if len(pairs.futures) > 1:
@@ -607,6 +622,7 @@ def look_ahead(
         np.inf if horizon is None else in_units(horizon, snapshot.time_unit),
         snapshot.time_unit,
         discounted,
+        by_alpha=model._clockwork.effect is None,
     )
     if parameter_draws is None:
         return found
@@ -630,7 +646,14 @@ def look_ahead(
             model._process.if_alive(take(params, first), its.x[first], its.t_x[first], its.T[first])
         )
         lengths.append(t if t is future.t else t[first])
-    return replace(found, alive=np.array(alive_at), futures=futures, t=lengths, at_estimates=False)
+    return replace(
+        found,
+        alive=np.array(alive_at),
+        futures=futures,
+        t=lengths,
+        at_estimates=False,
+        by_alpha=False,
+    )
 
 
 def alive_of(process: Any, params: Any, h: Histories) -> FloatArray:
