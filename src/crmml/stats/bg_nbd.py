@@ -457,7 +457,8 @@ def pmf(params: Params, t: FloatArray, n_max: int) -> FloatArray:
     )
     log_none = -r * np.log1p(t / alpha)
     if n_max == 0:
-        return np.exp(log_none)[:, None]
+        none: FloatArray = np.exp(log_none)[:, None]
+        return none
     size = max(4, 2 ** int(n_max).bit_length())
     count = _undisturbed(r, log_none, -np.log1p(alpha / t), size)
     table = np.empty((len(t), n_max + 1))
