@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -107,51 +107,28 @@ def run_lifetimes(path: str) -> Callable[[], pd.DataFrame]:
 
 
 def time_parts(path: str) -> dict[str, float]:
-    """Seconds of the processor that the engine takes for each part of all features, by itself."""
-    from crmml.data.engine import kept
+    """Seconds of the processor that each part of all features takes, by itself."""
+    from crmml.data.engine import stream
     from crmml.data.tables import open_tables
-    from crmml.features import behaviour as traits
-    from crmml.features import purchases
+    from crmml.features.customers import read_customers
+    from crmml.features.in_order import AT_A_TIME, in_order
 
+    reader = read_customers(open_tables(path), CUTOFF, grain="day", time_unit="week")
+    lines = reader.lines.drop("timestamp")
     parts: dict[str, float] = {}
 
-    def clock(name: str, table: object) -> None:
+    def clock(name: str, pieces: Iterable[object]) -> None:
         start = time.process_time()
-        with kept(table):
-            parts[name] = time.process_time() - start
+        for _ in pieces:
+            pass
+        parts[name] = time.process_time() - start - sum(parts.values())
 
-    lines = open_tables(path).transactions
-    lines = lines.filter(lines.timestamp < pd.Timestamp(CUTOFF))
-    lines = lines.mutate(cents=purchases.cents(lines.amount))
-    last = purchases.last_period_before(pd.Timestamp(CUTOFF), "day")
-    returns = {"has_returns": bool(lines.cents.min().to_pyarrow().as_py() < 0)}
-    margin = purchases.sum_cents(purchases.margin_cents(lines))
-    periods = purchases.collapse_lines(lines, "day", margin=margin)
-    clock("lines to purchases", periods)
-    with kept(periods) as periods:
-        followed = purchases.follow_purchases(periods, **returns)
-        clock("gaps between purchases (a sort)", followed)
-        with kept(followed) as followed:
-            of = {"last_period": last, "grain": "day", **returns}
-            sums = traits.period_measures(followed, **of)
-            clock("purchases to frequency, recency, T", purchases.sum_periods(followed, **returns))
-            by_customer = followed.group_by("customer_id")
-            trailing = {name: sums.pop(name) for name in list(sums) if name.endswith("w")}
-            gaps = {name: sums.pop(name) for name in list(sums) if "gap" in name}
-            for name, family in (
-                ("sums in trailing windows", trailing),
-                ("moments, logarithms and quantile of gaps", gaps),
-                ("sums of orders", sums),
-            ):
-                clock(name, by_customer.agg(**family))
-    names = traits.name_channels(lines.channel.topk(8).channel.to_pyarrow().to_pylist())
-    clock("channels, discounts, units", traits.sum_lines(lines, channels=names, **returns))
-    shelves = traits.fill_shelves(lines, **returns)
-    clock("lines to categories, with margins", shelves)
-    with kept(shelves) as shelves:
-        clock(
-            "categories to customers", traits.sum_categories(shelves, last_period=last, grain="day")
-        )
+    clock("lines from the file", stream(lines, AT_A_TIME))
+    clock(
+        "sorted by customer and period", stream(lines.order_by("customer_id", "period"), AT_A_TIME)
+    )
+    clock("as arrays", in_order(lines, "period"))
+    clock("all columns", reader.read())
     return parts
 
 

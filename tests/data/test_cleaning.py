@@ -186,8 +186,14 @@ def test_hashes_only_ever_spare_the_comparison_of_repeated_lines(monkeypatch):
                           "amount": [5.0, 5.0, 5.0]})  # fmt: skip
     assert open_tables(lines).report.rows("duplicates") == 1
     assert open_tables(lines.iloc[1:]).report.rows("duplicates") == 0
-    monkeypatch.setattr("crmml.data.engine._HASHES_AT_A_TIME", 1)  # in three parts
+    # Where all orders bear one number, it and the product tell no lines apart.
+    orders = lines.assign(order_id=7, product_id=[1, 1, 1])
+    assert open_tables(orders).report.rows("duplicates") == 1
+    assert open_tables(orders.assign(order_id=[1, 2, 3])).report.rows("duplicates") == 0
+    monkeypatch.setattr("crmml.data.engine._HASHES_AT_A_TIME", 1)  # in as many parts as lines
     assert open_tables(lines).report.rows("duplicates") == 1
+    many = pd.concat([lines.iloc[:1].assign(customer_id=k) for k in [*range(9)] * 2])
+    assert open_tables(many).report.rows("duplicates") == 9
 
 
 @pytest.mark.parametrize(

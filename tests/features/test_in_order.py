@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 
 from crmml.data.tables import open_tables
-from crmml.features import in_order
+from crmml.features import in_order, runs
 from crmml.features.categories import count_categories, gather_categories
 from crmml.features.category_wallets import OTHERS, iterate_wallets
 from crmml.features.purchases import fetch, sorted_frame
 from crmml.features.wallet import Spans, build_wallet
+from crmml.features.window_sums import measure_windows
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def log():
     )
 
 
-@pytest.mark.parametrize("small", [{}, {"AT_A_TIME": 7}, {"_MOST_BITS": 1}])
+@pytest.mark.parametrize("small", [None, (in_order, "AT_A_TIME", 7), (runs, "_MOST_BITS", 1)])
 @pytest.mark.parametrize(
     ("cutoff", "length", "grain"),
     [
@@ -38,11 +39,11 @@ def log():
     ],
 )
 def test_windows_are_those_of_the_engine(log, monkeypatch, small, cutoff, length, grain):
-    for name, value in small.items():
-        monkeypatch.setattr(in_order, name, value)
+    if small:
+        monkeypatch.setattr(*small)
     spans = Spans.of(open_tables(log), cutoff, length, grain, None, False)
-    pieces = [*in_order.measure_windows(spans, whole=True)]
-    assert small.get("AT_A_TIME") is None or len(pieces) > 100
+    pieces = [*measure_windows(spans)]
+    assert small is None or small[0] is not in_order or len(pieces) > 100
     found = pd.concat([sorted_frame(piece.drop_columns(["code"])) for piece in pieces])
     asked = fetch(spans.query())
     found = found.sort_values("customer_id", ignore_index=True)[asked.columns]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from crmml.data.datasets import load_cdnow
 from crmml.data.tables import open_tables
-from crmml.exceptions import ParameterError, TooLittleDataError
+from crmml.exceptions import DataError, ParameterError, TooLittleDataError
+from crmml.features import in_order
 from crmml.features.snapshot import Snapshot, build_snapshot
 from crmml.stats.operational_time import week_edges
 from crmml.testing.simulate import Purchases, Spend, simulate_world
@@ -158,6 +159,26 @@ def test_large_money_is_that_many_times_the_small():
     pd.testing.assert_frame_equal(found[0][money] * times, found[1][money])
     same = ["frequency", "recency", "T", "category_concentration"]
     pd.testing.assert_frame_equal(found[0][same], found[1][same])
+
+
+def test_amounts_too_large_for_an_exact_sum_are_refused():
+    most = 10**14 - 1
+    lines = pd.DataFrame({"customer_id": "a", "amount": most, "order_id": np.arange(930)})
+    lines["timestamp"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(930), unit="h")
+    whole = build_snapshot(lines.head(900), "2025-01-01").frame
+    assert whole["net_spend"].tolist() == [float(900 * most)]
+    with pytest.raises(DataError, match=r"add up to less than 92 quadrillion.* 'a'\)"):
+        build_snapshot(lines, "2025-01-01")
+
+
+def test_pieces_of_any_size_give_the_same_table(dated_tables, monkeypatch):
+    whole = build_snapshot(dated_tables, dated_tables.last_timestamp.normalize())
+    monkeypatch.setattr(in_order, "AT_A_TIME", 7)
+    again = build_snapshot(dated_tables, dated_tables.last_timestamp.normalize())
+    pd.testing.assert_frame_equal(again.frame, whole.frame, check_exact=True)
+    for name in ("first", "at", "count"):
+        one, other = (getattr(s.provenance["purchase_times"], name) for s in (whole, again))
+        np.testing.assert_array_equal(one, other)
 
 
 def test_who_only_returned_has_no_history_and_is_counted():

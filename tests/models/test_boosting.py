@@ -1,10 +1,13 @@
 import json
+import re
 from dataclasses import FrozenInstanceError, replace
 
+import lightgbm as lgb
 import numpy as np
 import pytest
 
 from crmml.exceptions import TooLittleDataError
+from crmml.models import boosting
 from crmml.models.boosting import Boosting, Trees
 
 COUNTS = Boosting(objective="poisson", max_rounds=60, patience=10)
@@ -74,3 +77,24 @@ def test_counts_that_are_all_zero_are_refused_with_the_figures(rows):
         COUNTS.grow(X, 0 * y, 5)
     with pytest.raises(TooLittleDataError, match="above zero"):
         COUNTS.cross_validate(X, y * (fold == 0), fold)
+
+
+@pytest.mark.parametrize("missing", [{}, {"zero_as_missing": True}])
+def test_rows_that_no_tree_tells_apart_are_predicted_once_with_the_same_bits(missing, monkeypatch):
+    rng = np.random.default_rng(1)
+    X = rng.choice([np.nan, -2.0, -1e-36, 0.0, 1e-36, 0.3, 0.7, 5.0], (4_000, 2))
+    y = np.nan_to_num(X[:, 0]) + (X[:, 1] > 0.5) + 0.01 * rng.normal(size=4_000)
+    grown = lgb.train(
+        {"objective": "poisson", "verbosity": -1, **missing}, lgb.Dataset(X, y - y.min()), 20
+    )
+    cuts: set[float] = set()
+    for tree in grown.dump_model()["tree_info"]:
+        cuts |= {float(w) for w in re.findall(r"'threshold': ([-\d.e]+)", str(tree))}
+    X[:, 1] = np.where(rng.random(4_000) < 0.3, rng.choice(sorted(cuts), 4_000), X[:, 1])
+    trees, alike = Trees(grown.model_to_string()), []
+    find = boosting._find_alike
+    monkeypatch.setattr(boosting, "_find_alike", lambda *a: alike.append(find(*a)) or alike[-1])
+    found = trees.score(X)
+    assert len(alike[0][0]) < 1_000
+    monkeypatch.setattr(boosting, "_find_alike", lambda *_: None)
+    np.testing.assert_array_equal(found, trees.score(X))

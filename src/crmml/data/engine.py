@@ -21,6 +21,7 @@ from typing import Any
 import duckdb
 import ibis
 import ibis.expr.datatypes as dt
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import numpy as np
 import numpy.typing as npt
@@ -35,11 +36,14 @@ from crmml.exceptions import CrmmlError, DataError, ParameterError, SourceError
 TIMESTAMP = dt.Timestamp(scale=6)
 INSTANT = dt.Timestamp(scale=6, timezone="UTC")
 
-_STORED = (ibis.expr.operations.DatabaseTable, ibis.expr.operations.SQLQueryResult)
+_STORED = (ops.DatabaseTable, ops.SQLQueryResult)
 _DRIVERS = ("psycopg",)
 _LARGEST = 2**53
 """Whole numbers up to here are exact as float64."""
 _HASHES_AT_A_TIME = 20_000_000
+_HALF_OF_A_HASH = 2**32 - 1
+_FEW_SHARED = 0.05
+"""So many of the rows may share a hash before more columns are hashed."""
 _FEW = 100_000
 """Up to so many rows memory is no question."""
 
@@ -109,6 +113,30 @@ def store(table: ir.Table | pa.Table, engine: BaseBackend) -> ir.Table:
     return engine.create_table(ibis.util.gen_name("crmml"), table, temp=True)
 
 
+def name_query(table: ir.Table, engine: BaseBackend) -> ir.Table:
+    """Let the embedded engine know a query by a name, until its connection ends.
+
+    Nothing is computed: the engine plans the query anew wherever the name stands. But Ibis need
+    not write it down again in every question, which takes longer than to answer one of a small log.
+
+    Parameters
+    ----------
+    table : Ibis table
+        On the engine.
+    engine : Ibis backend
+        An embedded one of our own: others would keep the name when we are gone.
+    """
+    name, space = ibis.util.gen_name("crmml"), ops.Namespace(catalog="temp", database="main")
+    view = sqlglot.exp.Create(
+        this=sqlglot.exp.to_table(name),
+        kind="VIEW",
+        properties=sqlglot.exp.Properties(expressions=[sqlglot.exp.TemporaryProperty()]),
+        expression=engine.compiler.to_sqlglot(table),
+    )
+    engine.raw_sql(view)
+    return ops.DatabaseTable(name, table.schema(), engine, space).to_expr()
+
+
 @contextmanager
 def kept(table: ir.Table | pa.Table, engine: BaseBackend | None = None) -> Iterator[ir.Table]:
     """Compute a table once, for several questions, and drop it afterwards.
@@ -158,7 +186,9 @@ def stream(table: ir.Table, rows: int) -> Iterator[pa.RecordBatch]:
         yield from table.to_pyarrow_batches(chunk_size=rows)
 
 
-def count_repeated(table: ir.Table, columns: Sequence[str], n_rows: int) -> int:
+def count_repeated(
+    table: ir.Table, columns: Sequence[str], n_rows: int, telling: Sequence[str] = ()
+) -> int:
     """Count the rows that are equal to an earlier one in some columns.
 
     Rows of different hashes differ. So of many rows only those that share a hash are compared in
@@ -173,12 +203,24 @@ def count_repeated(table: ir.Table, columns: Sequence[str], n_rows: int) -> int:
         What to compare.
     n_rows : int
         Number of rows.
+    telling : sequence of str
+        Those of the columns that tell most rows apart, as a rule: the hash of these alone is made
+        in a third of the time. Where they tell too few apart, all columns are hashed.
     """
     rows = table.select(columns)
     if n_rows <= _FEW or not is_embedded(table.get_backend()):
         return n_rows - int(rows.distinct().count().execute())
-    hashed = rows.mutate(__hash=ibis.struct({name: rows[name] for name in columns}).hash())
-    among, shared = _find_shared(hashed["__hash"].name("hash").as_table(), n_rows)
+    parts = max(-(-n_rows // _HASHES_AT_A_TIME), 1)
+    for names in [telling, columns] if telling else [columns]:
+        hashes = _hash(ibis.struct({name: rows[name] for name in names}))
+        if parts == 1:
+            # Half of the bits are sorted in half of the time. The few rows that share them by
+            # chance are compared too.
+            hashes = (hashes & _HALF_OF_A_HASH).cast("uint32")
+        hashed = rows.mutate(__hash=hashes)
+        among, shared = _find_shared(hashed["__hash"].name("hash").as_table(), parts)
+        if among <= _FEW_SHARED * n_rows:
+            break
     if not among:
         return 0
     with kept(pa.table({"__hash": shared}), table.get_backend()) as few:
@@ -186,10 +228,9 @@ def count_repeated(table: ir.Table, columns: Sequence[str], n_rows: int) -> int:
         return among - int(different.execute())
 
 
-def _find_shared(hashes: ir.Table, n_rows: int) -> tuple[int, npt.NDArray[Any]]:
+def _find_shared(hashes: ir.Table, parts: int) -> tuple[int, npt.NDArray[Any]]:
     """Count the rows whose hash is that of another one too, and list these hashes."""
     # Sorting plain numbers takes a third of the time of counting them by group; so many at a time.
-    parts = max(-(-n_rows // _HASHES_AT_A_TIME), 1)
     among, shared = 0, []
     for part in range(parts):
         some = hashes if parts == 1 else hashes.filter(hashes.hash % parts == part)
@@ -201,6 +242,11 @@ def _find_shared(hashes: ir.Table, n_rows: int) -> tuple[int, npt.NDArray[Any]]:
         among += len(found) + int(first.sum())
         shared.append(found[first])
     return among, np.concatenate(shared)
+
+
+@ibis.udf.scalar.builtin(name="hash")  # type: ignore[untyped-decorator]
+def _hash(values) -> dt.uint64:  # type: ignore[no-untyped-def]
+    """Hash a row; what Ibis itself asks goes through a string of bits, and has a sign."""
 
 
 @contextmanager

@@ -344,7 +344,8 @@ def open_tables(
     sources = _as_sources(given, columns, settings)
     if not any(name in sources for name in STARTS):
         raise MissingTableError(STARTS, sources)
-    con = _engine_for(sources)
+    given_engine = _engine_for(sources)
+    con = given_engine or engine.connect()
     cleaned: dict[str, Cleaned] = {}
     id_type: dt.DataType | None = None
     for schema in TABLES:
@@ -359,6 +360,8 @@ def open_tables(
         # Lazy reading fails here, at the first look at the rows, not where the file was opened.
         with engine.plain_errors(source.name):
             found = _clean(read, schema, policies, con)
+        if given_engine is None:
+            found = found._replace(table=engine.name_query(found.table, con))
         cleaned[schema.name] = found._replace(reading=source.written())
     return Tables(cleaned, policies)
 
@@ -408,8 +411,8 @@ def _as_sources(
     }
 
 
-def _engine_for(sources: Mapping[str, Source]) -> BaseBackend:
-    """Return the engine of the first table that lies on one, else a fresh one in memory.
+def _engine_for(sources: Mapping[str, Source]) -> BaseBackend | None:
+    """Return the engine of the first table that lies on one; None where none does.
 
     Tables of several engines cannot be worked on together, and none is pulled through memory.
     """
@@ -429,7 +432,7 @@ def _engine_for(sources: Mapping[str, Source]) -> BaseBackend:
                 f"it lies on {own.name}, another table on {found.name}: Ibis tables must lie on "
                 "one connection, for they are not pulled through memory",
             )
-    return found or engine.connect()
+    return found
 
 
 def _with_ids(table: ir.Table, schema: TableSchema, id_type: dt.DataType) -> ir.Table:

@@ -10,21 +10,19 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ibis
-import ibis.expr.types as ir
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
 
-from crmml._typing import MONTHS, Grain, TimeUnit
+from crmml._typing import FloatArray, Grain, IntArray, TimeUnit
 from crmml.atomic import private_folder
-from crmml.data.engine import sparing, store, stream
+from crmml.data.engine import sparing, store
 from crmml.data.schema import table_named
 from crmml.data.tables import Tables
 from crmml.features.category_wallets import (
@@ -33,14 +31,34 @@ from crmml.features.category_wallets import (
     name_wallets,
     span_categories,
 )
-from crmml.features.in_order import WHOLE, measure_windows
+from crmml.features.customers import CustomerReader, Customers, read_customers
+from crmml.features.in_order import Piece, count_codes, number_names
 from crmml.features.margins import MarginRates
-from crmml.features.purchases import HOURS, insist, sorted_frame
-from crmml.features.snapshot import Snapshot, Summarised, summarised
+from crmml.features.purchases import insist, sorted_frame
+from crmml.features.runs import Runs
+from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import Enough, ReferencePopulation, Spans, Wallet
+from crmml.features.window_sums import WHOLE, sum_windows
 
-_ROWS = 100_000
-"""Rows that are taken from the engine at a time."""
+_MEGABYTES = 600
+"""What the engine may take while it sorts."""
+
+
+class _File(NamedTuple):
+    """A table on disk whose rows are in the order of their batches."""
+
+    path: Path
+    edges: IntArray
+    """First row of each batch, and the row after the last."""
+
+    def read(self, batch: int, where: pc.Expression | None = None) -> pa.Table:
+        """Return the rows of one batch, and no other part of the file."""
+        begin, end = int(self.edges[batch]), int(self.edges[batch + 1])
+        with pa.memory_map(str(self.path)) as source, pa.ipc.open_file(source) as reader:
+            rows = reader.get_batch(0).slice(begin, end - begin)
+            table = pa.Table.from_batches([rows])
+            # A copy: the map ends here.
+            return table.take(np.arange(table.num_rows)) if where is None else table.filter(where)
 
 
 @dataclass(frozen=True)
@@ -49,8 +67,6 @@ class Batches:
 
     Attributes
     ----------
-    folder : Path
-        Private; it lasts as long as the context of :func:`in_batches`.
     count : int
         Number of batches.
     customer_id : Index
@@ -61,11 +77,12 @@ class Batches:
         Of each length of window that was asked for.
     categories : mapping of str to sequence of str
         Those in which wallets were measured, by the length of the window.
+    counted : sequence of str
+        Categories whose lines were counted.
     beside : DataFrame or None
         Costs, profit and margins, indexed by ``customer_id``: a few numbers for each customer.
     """
 
-    folder: Path
     count: int
     customer_id: pd.Index[Any]
     cutoff: pd.Timestamp
@@ -74,14 +91,16 @@ class Batches:
     provenance: Mapping[str, Any]
     spans: Mapping[str, Spans]
     categories: Mapping[str, Sequence[str]]
-    beside: pd.DataFrame | None = None
+    counted: Sequence[str]
+    beside: pd.DataFrame | None
+    _files: Mapping[str, Sequence[_File]]
     _found: dict[tuple[str, int], ReferencePopulation] = field(
         default_factory=dict, repr=False, compare=False
     )
 
     def snapshot(self, batch: int) -> Snapshot:
         """Return the snapshot of one batch, sorted by customer."""
-        frame = _read(self.folder / "snapshot", batch)
+        frame = sorted_frame(_read(self._files["snapshot"], batch))
         if self.beside is not None:
             # as a snapshot of all customers has them: its own columns, then those of profit
             mine = self.beside.loc[pd.Index(frame["customer_id"])]
@@ -97,16 +116,21 @@ class Batches:
         enough: Enough = "own",
     ) -> Wallet:
         """Return the wallets of one batch over the window of that length before the cutoff."""
-        whole = _table(self.folder / f"wallets {length}", batch, ds.field("code") == WHOLE)
+        whole = _read(self._files[f"wallets {length}"], batch, pc.field("code") == WHOLE)
         frame = sorted_frame(whole.drop_columns(["code"]))
         return self.spans[length].wallet(0, signals, peers, frame, enough)
+
+    def count_lines(self, batch: int) -> pd.DataFrame:
+        """Return the lines of each customer of one batch in the categories that were counted."""
+        frame = sorted_frame(_read(self._files["lines"], batch)).set_index("customer_id")
+        return frame.set_axis(pd.Index(self.counted, name="category"), axis=1)
 
     def category_wallets(
         self, batch: int, length: str, peers: Mapping[str, ReferencePopulation] | None
     ) -> Iterator[tuple[str, Wallet]]:
         """Yield the wallets of one batch in each category; see ``iterate_wallets``."""
-        folder, names = self.folder / f"wallets {length}", self.categories[length]
-        piece = _table(folder, batch, ds.field("code") != WHOLE)
+        names = self.categories[length]
+        piece = _read(self._files[f"wallets {length}"], batch, pc.field("code") != WHOLE)
         known = dict(peers or {})
         if self.spans[length].lines is not None:
             codes = piece["code"].unique().to_pylist()
@@ -118,8 +142,11 @@ class Batches:
     def _peers(self, length: str, code: int) -> ReferencePopulation:
         """Return the peers of a category that the training had none of: all, not this batch."""
         if (length, code) not in self._found:
-            folder = ds.dataset(self.folder / f"wallets {length}", format="ipc")
-            whole = folder.to_table(filter=ds.field("code") == code)
+            parts = [
+                _read(self._files[f"wallets {length}"], k, pc.field("code") == code)
+                for k in range(self.count)
+            ]
+            whole = pa.concat_tables(parts)
             ((_, wallet),) = name_wallets(whole, self.spans[length], self.categories[length], {})
             if wallet.peers is None:
                 raise AssertionError("peers are measured wherever none are given")
@@ -135,6 +162,7 @@ def in_batches(
     size: int,
     lengths: Iterable[str] = (),
     categories: Mapping[str, Sequence[str]] | None = None,
+    counted: Sequence[str] = (),
     grain: Grain,
     time_unit: TimeUnit,
     channels: Mapping[str, str] | None,
@@ -157,86 +185,172 @@ def in_batches(
         Of the windows of wallets.
     categories : mapping of str to sequence of str, optional
         By the length of a window, the categories in each of which wallets are measured too.
+    counted : sequence of str
+        Categories whose lines are counted.
 
     Yields
     ------
     Batches
     """
-    how: dict[str, Any] = {"grain": grain, "own_seller": own_seller, "margins": margins}
-    with tempfile.TemporaryDirectory(dir=private_folder()) as private, sparing(tables.transactions):
-        folder, spans = Path(private), dict[str, Spans]()
-        with summarised(tables, cutoff, time_unit=time_unit, channels=channels, **how) as found:
-            bought = found.query.filter(found.query.frequency >= 0)
-            cuts = _cut(found.periods, size)
-            period = _length(grain) / _length(time_unit)
-            last = found.last_period
-            query = bought.mutate(batch=_batch_of(bought, cuts, last, period))
-            _scatter(query, folder / "snapshot")
-            who = ds.dataset(folder / "snapshot", format="ipc", partitioning="hive")
-            beside = _beside(who, found, grain, margins)
-        count = len(cuts) + 1
-        placed = who.to_table(["customer_id", "batch"]).sort_by("customer_id")
-        known = pd.Index(placed["customer_id"].to_pandas(), name="customer_id")
-        place = placed["batch"].to_numpy().astype(np.int32)
-        del placed
-        named, whole = dict(categories or {}), set(lengths)
-        for length in whole | set(named):
-            span = Spans.of(tables, cutoff, length, grain, own_seller, False)
-            within = None
-            if length in named:
-                within = span_categories(tables, cutoff, named[length], length, grain, own_seller)
-            pieces = _measured(span, within, named.get(length), length in whole)
-            _lay(pieces, known, place, folder / f"wallets {length}")
-            spans[length] = span
-        settings = (found.cutoff, grain, time_unit, found.provenance)
-        yield Batches(folder, count, known, *settings, spans, named, beside)
+    reader = read_customers(
+        tables,
+        cutoff,
+        grain=grain,
+        time_unit=time_unit,
+        channels=channels,
+        own_seller=own_seller,
+        margins=margins,
+    )
+    named, whole = dict(categories or {}), {*lengths}
+    spans = {
+        length: Spans.of(tables, cutoff, length, grain, own_seller, False)
+        for length in sorted(whole | set(named))
+    }
+    with (
+        tempfile.TemporaryDirectory(dir=private_folder()) as private,
+        sparing(tables.transactions, _MEGABYTES),
+    ):
+        sheets = _Sheets(Path(private))
+        seen = {length: span for length, span in spans.items() if span.lines is not None}
+        cells = {f"cell {length}": span.cell_of for length, span in seen.items()}
+        for part in reader.read(cells):
+            sheets.add(part, counted if "category" in reader.columns else ())
+            for length, span in seen.items():
+                rows = _measure(part.lines, length, span, named.get(length), length in whole)
+                sheets.lay(f"wallets {length}", *rows)
+        cuts = _cut(*sheets.count_kinds(), size)
+        known, beside = _attach(reader, sheets)
+        files = sheets.files(cuts)
+        for length in set(spans) - set(seen):
+            how = (tables, cutoff, named.get(length), length, grain, own_seller)
+            rows = _ask(spans[length], how, length in whole)
+            files[f"wallets {length}"] = [sheets.lay_whole(rows, known, cuts, f"panel {length}")]
+        settings = (reader.cutoff, grain, time_unit, reader.provenance)
+        yield Batches(len(cuts) + 1, known, *settings, spans, named, counted, beside, files)
 
 
-def _measured(
-    spans: Spans, within: Spans | None, categories: Sequence[str] | None, whole: bool
-) -> Iterator[pa.Table]:
-    """Measure the newest window of all customers, together and in categories, in one pass."""
-    if spans.lines is not None:
-        yield from measure_windows(spans, categories, whole=whole)
-        return
+class _Sheets:
+    """Tables of customers on disk, each piece in the order of first period and purchases.
+
+    Only when all pieces are read is it known where a batch ends, so rows are laid in the order in
+    which batches will follow each other.
+
+    Parameters
+    ----------
+    folder : Path
+        Private and empty.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._kinds: list[IntArray] = []
+        self._files: dict[str, list[tuple[Path, IntArray]]] = {}
+        self.customer_id: list[pa.Array] = []
+        self.margin: list[FloatArray] = []
+
+    def add(self, part: Customers, counted: Sequence[str]) -> None:
+        """Write the columns of a snapshot of some customers, and their lines in some categories."""
+        histories = part.histories
+        # Any number of purchases is below 2**32, so the first period decides before it.
+        self._kinds.append((histories.first << 32) + histories.purchases)
+        self.customer_id.append(part.lines.customer_id)
+        if "margin_to_date" in part.columns:
+            self.margin.append(part.columns["margin_to_date"])
+        everybody = np.arange(len(histories))
+        self.lay("snapshot", everybody, part.columns)
+        if counted:
+            codes = number_names(part.lines, "category", counted)
+            bought = part.lines.columns["cents"] >= 0
+            counts = count_codes(part.lines, codes, len(counted), bought)
+            self.lay("lines", everybody, {str(k): column for k, column in enumerate(counts)})
+
+    def lay(self, name: str, place: IntArray, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Write rows of the customers of the newest piece, whose places in it are given."""
+        files = self._files.setdefault(name, [])
+        kinds = self._kinds[-1][place]
+        order = np.argsort(kinds, kind="stable")
+        ids = self.customer_id[-1].take(pa.array(place[order]))
+        table = pa.table({"customer_id": ids} | {n: c[order] for n, c in columns.items()})
+        path = self._folder / f"{name} {len(files)}.arrow"
+        _write(table, path)
+        files.append((path, kinds[order]))
+
+    def lay_whole(self, rows: pa.Table, known: pd.Index[Any], cuts: IntArray, name: str) -> _File:
+        """Write rows of all customers; those of customers who are not known are left out."""
+        kinds = np.concatenate(self._kinds)
+        read = pd.Index(pa.chunked_array(self.customer_id).to_pandas())
+        kinds = kinds[read.get_indexer(known)]
+        place = known.get_indexer(pd.Index(rows["customer_id"].to_pandas()))
+        rows, kinds = rows.filter(pa.array(place >= 0)), kinds[place[place >= 0]]
+        order = np.argsort(kinds, kind="stable")
+        path = self._folder / f"{name}.arrow"
+        _write(rows.take(pa.array(order)), path)
+        return _File(path, _edges(kinds[order], cuts))
+
+    def count_kinds(self) -> tuple[IntArray, IntArray]:
+        """Return the kinds of histories, rising, and how many customers have each."""
+        pairs = [np.unique(kinds, return_counts=True) for kinds in self._kinds]
+        kinds, counts = (np.concatenate(column) for column in zip(*pairs, strict=True))
+        order = np.argsort(kinds)
+        runs = Runs(kinds[order])
+        return runs.first(kinds[order]), runs.sum(counts[order])
+
+    def files(self, cuts: IntArray) -> dict[str, list[_File]]:
+        """Return all that is written, cut into batches."""
+        return {
+            name: [_File(path, _edges(kinds, cuts)) for path, kinds in written]
+            for name, written in self._files.items()
+        }
+
+
+def _edges(kinds: IntArray, cuts: IntArray) -> IntArray:
+    """Return the first row of each batch, and the number of rows."""
+    return np.concatenate([[0], np.searchsorted(kinds, cuts), [len(kinds)]])
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def _measure(
+    lines: Piece, length: str, spans: Spans, categories: Sequence[str] | None, whole: bool
+) -> tuple[IntArray, dict[str, npt.NDArray[Any]]]:
+    """Measure the newest window of some customers, all lines together and in categories."""
+    cell, per_window = lines.columns[f"cell {length}"], spans.cells[0]
+    found = [sum_windows(lines, cell, per_window)] if whole else []
+    if categories is not None:
+        found.append(
+            sum_windows(lines, cell, per_window, number_names(lines, "category", categories))
+        )
+    places, sums = zip(*found, strict=True)
+    columns = {name: np.concatenate([one[name] for one in sums]) for name in sums[0]}
+    return np.concatenate(places), columns
+
+
+def _ask(spans: Spans, how: tuple[Any, ...], whole: bool) -> pa.Table:
+    """Ask for the newest window of all customers where rivals are seen."""
+    found = []
     if whole:
         query = spans.query()
-        yield query.mutate(code=insist(ibis.literal(WHOLE), "int64")).to_pyarrow()
-    if within is not None:
-        yield from measure_categories(within, categories or ())
+        found.append(query.mutate(code=insist(ibis.literal(WHOLE), "int64")).to_pyarrow())
+    tables, cutoff, categories, *settings = how
+    if categories is not None:
+        within = span_categories(tables, cutoff, categories, *settings)
+        found += measure_categories(within, categories)
+    return pa.concat_tables(found, promote_options="permissive")
 
 
-def _lay(
-    pieces: Iterable[pa.Table], known: pd.Index[Any], batch: npt.NDArray[np.int32], folder: Path
-) -> None:
-    """Write rows of customers into the folder of each one's batch; those without one not at all."""
-
-    def placed() -> Iterator[pa.RecordBatch]:
-        for piece in pieces:
-            place = known.get_indexer(pd.Index(piece["customer_id"].to_pandas()))
-            mine = pa.array(np.append(batch, -1)[place])
-            table = piece.append_column("batch", mine)
-            if place.min(initial=0) < 0:
-                table = table.filter(pa.array(place >= 0))
-            yield from table.combine_chunks().to_batches()
-
-    _write(placed(), folder)
-
-
-def _length(unit: str) -> int:
-    """Length of a grain or time unit: in hours, or in months where it is one of the calendar."""
-    return MONTHS.get(unit) or HOURS[unit]
-
-
-def _beside(
-    who: ds.Dataset, found: Summarised, grain: Grain, margins: MarginRates | None
-) -> pd.DataFrame | None:
-    """Return what is summed outside the query of the snapshot; None where nothing is."""
-    asked = [name for name in ("customer_id", "margin_to_date") if name in who.schema.names]
-    frame = sorted_frame(who.to_table(asked))
-    whole = found.with_profit(frame, grain, margins).set_index("customer_id")
-    added = whole.drop(columns=asked[1:])
-    return added if len(added.columns) else None
+def _attach(reader: CustomerReader, sheets: _Sheets) -> tuple[pd.Index[Any], pd.DataFrame | None]:
+    """Return the ids of all customers, rising, and what is known once all of them are read."""
+    ids = pa.chunked_array(sheets.customer_id)
+    order = pc.sort_indices(ids).to_numpy().astype(np.int64)
+    frame = pd.DataFrame({"customer_id": ids.take(pa.array(order)).to_pandas()})
+    if sheets.margin:
+        frame["margin_to_date"] = np.concatenate(sheets.margin)[order]
+    whole = reader.attach(frame, order).set_index("customer_id")
+    added = whole.drop(columns="margin_to_date", errors="ignore")
+    return whole.index, added if len(added.columns) else None
 
 
 def keep_customers(tables: Tables, customer_id: pd.Index[Any]) -> Tables:
@@ -262,65 +376,17 @@ def keep_customers(tables: Tables, customer_id: pd.Index[Any]) -> Tables:
     return Tables(found, tables.policies)
 
 
-def _cut(periods: ir.Table | None, size: int) -> list[tuple[int, int]]:
-    """Return first period and number of purchases with which each batch but the first begins."""
-    if periods is None:
-        return []
-    bought = periods.filter(periods.lines > 0)
-    kinds = bought.group_by("customer_id").agg(first=bought.period.min(), n=bought.count())
-    counted = kinds.group_by("first", "n").agg(customers=kinds.count()).order_by("first", "n")
-    rows = counted.to_pyarrow().to_pylist()
-    total = sum(row["customers"] for row in rows)
+def _cut(kinds: IntArray, customers: IntArray, size: int) -> IntArray:
+    """Return the kind of history with which each batch but the first begins."""
+    total = int(customers.sum())
     share = total / -(-total // size)
-    cuts: list[tuple[int, int]] = []
-    so_far = 0
-    for row in rows:
+    cuts: list[int] = []
+    before = np.cumsum(customers) - customers
+    for kind, so_far in zip(kinds.tolist(), before.tolist(), strict=True):
         if so_far >= share * (len(cuts) + 1) - 0.5:
-            cuts.append((row["first"], row["n"]))
-        so_far += row["customers"]
-    return cuts
+            cuts.append(kind)
+    return np.array(cuts, dtype=np.int64)
 
 
-def _batch_of(
-    query: ir.Table, cuts: list[tuple[int, int]], last: int, period: float
-) -> ir.IntegerValue:
-    """Write the number of each customer's batch."""
-    batch: ir.IntegerValue = ibis.literal(0, "int32")
-    for first, n in cuts:
-        # Half a period and half a purchase: no equality of floats decides.
-        age = (last - first) * period
-        later = query["T"] < age - period / 2
-        same = (query["T"] < age + period / 2) & (query.frequency > n - 1.5)
-        batch = batch + (later | same).cast("int32")
-    return batch.cast("int32")
-
-
-def _scatter(query: ir.Table, folder: Path) -> None:
-    """Write the answer to a query in pieces, by the column ``batch``."""
-    # The engine makes sums of whole numbers wider than they are held here.
-    whole = [name for name, kind in query.schema().items() if kind.is_int64()]
-    query = query.mutate(**{name: insist(query[name], "int64") for name in whole})
-    # Sorted by the engine, the rows of a batch come together: it writes them itself at twice
-    # the price.
-    _write(stream(query.order_by("batch"), _ROWS), folder)
-
-
-def _write(rows: Iterator[pa.RecordBatch], folder: Path) -> None:
-    """Write rows into a folder for each value of ``batch``; they are read once."""
-    first = next(rows)
-    ds.write_dataset(
-        pa.RecordBatchReader.from_batches(first.schema, chain([first], rows)),
-        folder,
-        format="ipc",
-        partitioning=ds.partitioning(pa.schema([("batch", pa.int32())]), flavor="hive"),
-        use_threads=False,
-    )
-
-
-def _read(folder: Path, batch: int) -> pd.DataFrame:
-    return sorted_frame(_table(folder, batch))
-
-
-def _table(folder: Path, batch: int, where: ds.Expression | None = None) -> pa.Table:
-    piece = ds.dataset(folder / f"batch={batch}", format="ipc")
-    return piece.to_table(filter=where, use_threads=False)
+def _read(files: Sequence[_File], batch: int, where: pc.Expression | None = None) -> pa.Table:
+    return pa.concat_tables([file.read(batch, where) for file in files])

@@ -12,22 +12,19 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import ibis
-import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
 
-from crmml._typing import MONTHS, Grain, TimeUnit
-from crmml.features.margins import margin_sums
-from crmml.features.purchases import (
-    HOURS,
-    cents,
-    currency,
-    in_time_units,
-    insist,
-    start_of,
-    sum_cents,
-)
+from crmml._typing import MONTHS, FloatArray, Grain, IntArray, TimeUnit
+from crmml.features.histories import Histories
+from crmml.features.in_order import Piece, by_customer, count_codes, number_names
+from crmml.features.purchases import HOURS, cents
+from crmml.features.runs import Runs, sort_by
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
 
 WINDOWS: tuple[int, ...] = (4, 13, 26, 52)
 """Lengths of the trailing windows, in weeks of seven days before the end of observation."""
@@ -317,22 +314,77 @@ def name_values(values: Iterable[str], prefix: str, taken: Iterable[str] = ()) -
     return names
 
 
-def sum_lines(
-    lines: ir.Table, *, channels: Mapping[str, str], has_returns: bool
-) -> ir.Table | None:
-    """Gather what only the lines tell, one row per customer; None where they tell nothing more."""
-    bought = lines.cents >= 0 if has_returns else ibis.literal(True)
-    counted = bought if has_returns else None
-    measures: dict[str, ir.Value] = {}
-    if has_returns:
-        measures["returned"] = (-lines.cents).sum(where=~bought).fill_null(0)
+_TEN_THOUSANDTHS = 10_000
+"""Quantities have four decimals."""
+
+
+def line_columns(lines: ir.Table, channels: Mapping[str, str]) -> dict[str, Any]:
+    """Write what the features need of each line beside customer, period and money.
+
+    Parameters
+    ----------
+    lines : Ibis table
+        Own lines before the cutoff.
+    channels : mapping of str to str
+        Those with a column of their own.
+    """
+    found: dict[str, Any] = {}
+    if "category" in lines.columns:
+        found["category"] = lines.category
+    if channels:
+        found["channel"] = lines.channel
     if "discount" in lines.columns:
-        measures["discount"] = cents(lines.discount).sum(where=counted).fill_null(0)
+        found["discount"] = cents(lines.discount)
     if "quantity" in lines.columns:
-        measures["quantity"] = lines.quantity.sum(where=counted).fill_null(0)
-    for value, name in channels.items():
-        measures[name] = lines.count(where=bought & (lines.channel == value)).fill_null(0)
-    return lines.group_by("customer_id").agg(**measures) if measures else None
+        found["quantity"] = (lines.quantity * _TEN_THOUSANDTHS).cast("int64")
+    return found
+
+
+def feature_columns(
+    piece: Piece,
+    histories: Histories,
+    *,
+    cutoff: pd.Timestamp,
+    time_unit: TimeUnit,
+    channels: Mapping[str, str],
+) -> dict[str, FloatArray]:
+    """Compute the features that the log alone tells; missing values are NaN.
+
+    Parameters
+    ----------
+    piece : Piece
+        Lines with ``cents`` and the columns of :func:`line_columns`.
+    histories : Histories
+        The same lines, a row per period.
+    cutoff : Timestamp
+    time_unit : str
+        Of the gaps.
+    channels : mapping of str to str
+        Channel to column.
+
+    Returns
+    -------
+    dict of str to ndarray, each of shape (n,)
+    """
+    angle = 2 * math.pi * (cutoff.day_of_year - 1) / 365.25
+    n = len(histories)
+    return {
+        **_money(histories),
+        **_shares(piece, histories, channels),
+        **_categories(piece, histories),
+        **_gaps(histories, time_unit),
+        **_changes(histories),
+        **_orders(piece, histories),
+        "cutoff_season_sin": np.full(n, math.sin(angle)),
+        "cutoff_season_cos": np.full(n, math.cos(angle)),
+    }
+
+
+def _share(part: IntArray | FloatArray, whole: IntArray | FloatArray) -> FloatArray:
+    """Return a quotient, NaN where the denominator is not positive."""
+    some = whole > 0
+    quotient = np.asarray(part, dtype=np.float64) / np.where(some, whole, 1)
+    return np.where(some, quotient, np.nan)
 
 
 def _periods_in(weeks: int, grain: Grain) -> int:
@@ -342,223 +394,178 @@ def _periods_in(weeks: int, grain: Grain) -> int:
     return weeks * HOURS["week"] // HOURS[grain]
 
 
-def _first_of(weeks: int, last_period: int, grain: Grain) -> int:
-    return last_period + 1 - _periods_in(weeks, grain)
+def _first_of(weeks: int, histories: Histories) -> int:
+    return histories.last_period + 1 - _periods_in(weeks, histories.grain)
 
 
-def period_measures(
-    periods: ir.Table, *, last_period: int, grain: Grain, has_returns: bool
-) -> dict[str, ir.Value]:
-    """Write the sums over the periods of a customer that the features need."""
-    bought = periods.lines > 0 if has_returns else ibis.literal(True)
-    order = bought.ifelse(periods.net, ibis.null("int64")) if has_returns else periods.net
-    squared = order.cast("decimal(19,0)")  # of 18 digits the squares would have to fit in 18 too
-    gap = periods.gap
-    log_gap = gap.cast("float64").ln().cast("decimal(18,14)")
-    measures: dict[str, ir.Value] = {
-        "lines": periods.lines.sum(),
-        "net_spend": periods.net.sum(),
-        "max_order": order.max(),
-        "sum_orders": order.sum(),
-        "sum_squared_orders": (squared * squared).sum(),
-        "max_gap": gap.max(),
-        "sum_squared_gaps": (gap * gap).sum(),
-        "p90_gap": gap.quantile(0.9),
-        # Decimals make the sum of logarithms exact, hence the same in any order; 14 digits.
-        "sum_log_gaps": log_gap.sum(),
-    }
+def _count_since(histories: Histories, weeks: int) -> IntArray:
+    """Count the purchases of the last weeks."""
+    runs, _, period, _ = histories.orders
+    return runs.sum(period >= _first_of(weeks, histories))
+
+
+def _sum_since(histories: Histories, values: IntArray, weeks: int) -> IntArray:
+    """Sum what the periods of the last weeks hold."""
+    return histories.runs.sum(np.where(histories.period >= _first_of(weeks, histories), values, 0))
+
+
+def _money(h: Histories) -> dict[str, FloatArray]:
+    """Return purchases and money, in trailing windows and to date."""
+    out: dict[str, FloatArray] = {}
     for weeks in WINDOWS:
-        inside = periods.period >= _first_of(weeks, last_period, grain)
-        measures[f"purchases_{weeks}w"] = periods.count(where=bought & inside)
-        measures[f"net_spend_{weeks}w"] = periods.net.sum(where=inside).fill_null(0)
-        if "margin" in periods.columns:
-            measures[f"margin_{weeks}w"] = periods.margin.sum(where=inside).fill_null(0)
-    if "margin" in periods.columns:
-        measures["margin"] = periods.margin.sum().fill_null(0)
-    if grain in ("hour", "day"):
-        day = periods.period if grain == "day" else periods.period // 24
-        # 1970-01-01 is a Thursday, so Saturdays and Sundays leave 2 and 3; before it, -5 and -4.
-        measures["weekend"] = periods.count(where=bought & (day % 7).isin([2, 3, -5, -4]))
-    return measures
-
-
-def fill_shelves(lines: ir.Table, *, has_returns: bool, fit: bool = True) -> ir.Table | None:
-    """Gather lines into one row per customer and category: the one pass over categories.
-
-    Parameters
-    ----------
-    lines : Ibis table
-        Own lines before the cutoff, with ``cents``.
-    has_returns : bool
-        Whether any amount is negative.
-    fit : bool
-        Whether rates of margins are to be fitted; see ``margin_sums``.
-
-    Returns
-    -------
-    Ibis table or None
-        ``customer_id``, ``category`` (null for lines without one), ``bought`` (purchase lines),
-        ``value`` (of those, cents), ``last`` (their latest timestamp), and where the data have
-        margins the sums of :func:`crmml.features.margins.margin_sums`. None where lines have
-        neither category nor margin.
-    """
-    counted = lines.cents >= 0 if has_returns else None
-    measures = margin_sums(lines, fit=fit)
-    if not measures and "category" not in lines.columns:
-        return None
-    if "category" in lines.columns:
-        measures["bought"] = lines.count(where=counted)
-        measures["value"] = sum_cents(lines.cents, where=counted)
-        measures["last"] = lines.timestamp.max(where=counted)
-    if "category" in lines.columns:
-        return lines.group_by("customer_id", "category").agg(**measures)
-    shelves = lines.group_by("customer_id").agg(**measures)
-    return shelves.mutate(category=ibis.null("string"))
-
-
-def sum_categories(shelves: ir.Table, *, last_period: int, grain: Grain) -> ir.Table:
-    """Gather breadth and concentration of categories, one row per customer."""
-    shelves = shelves.filter(shelves.category.notnull(), shelves.bought > 0)
-    value = shelves.value.cast("decimal(19,0)")  # as above
-    recent = start_of(_first_of(26, last_period, grain), grain)
-    return shelves.group_by("customer_id").agg(
-        n_categories=shelves.count(),
-        n_categories_26w=shelves.count(where=shelves["last"] >= recent),
-        category_value=shelves.value.sum(),
-        category_top=shelves.value.max(),
-        category_squares=(value * value).sum(),
-    )
-
-
-def feature_columns(
-    customers: ir.Table,
-    *,
-    cutoff: pd.Timestamp,
-    last_period: int,
-    grain: Grain,
-    time_unit: TimeUnit,
-    channels: Iterable[str],
-) -> dict[str, ir.Value]:
-    """Write the features from the sums of a customer, in floating point."""
-    angle = 2 * math.pi * (cutoff.day_of_year - 1) / 365.25
-    return {
-        **_sums(customers),
-        **_shares(customers, channels),
-        **_gaps(customers, last_period, grain, time_unit),
-        **_changes(customers, last_period, grain),
-        **_orders(customers),
-        "cutoff_season_sin": insist(ibis.literal(math.sin(angle)), "float64"),
-        "cutoff_season_cos": insist(ibis.literal(math.cos(angle)), "float64"),
-    }
-
-
-def _share(part: ir.NumericValue, whole: ir.NumericValue) -> ir.FloatingValue:
-    """Write a quotient, null where the denominator is not positive."""
-    quotient = part.cast("float64") / whole.cast("float64")
-    return (whole > 0).ifelse(quotient, ibis.null("float64"))
-
-
-def _sums(c: ir.Table) -> dict[str, ir.Value]:
-    """Write purchases and money, in trailing windows and to date."""
-    present = set(c.columns)
-    out: dict[str, ir.Value] = {}
+        out[f"purchases_{weeks}w"] = _count_since(h, weeks).astype(np.float64)
     for weeks in WINDOWS:
-        out[f"purchases_{weeks}w"] = c[f"purchases_{weeks}w"].cast("float64")
-    for kind in ("net_spend", "margin"):
+        out[f"net_spend_{weeks}w"] = _sum_since(h, h.net, weeks) / 100.0
+    net = h.runs.sum(h.net)
+    out["net_spend"] = net / 100.0
+    if h.margin is not None:
         for weeks in WINDOWS:
-            if f"{kind}_{weeks}w" in present:
-                out[f"{kind}_{weeks}w"] = currency(c[f"{kind}_{weeks}w"])
-    out["net_spend"] = currency(c.net_spend)
-    if "margin" in present:
-        out["margin_to_date"] = currency(c.margin)
-        out["margin_rate"] = _share(c.margin, c.net_spend)
-    if "acquisition_cost" in present:
-        cost = cents(c.acquisition_cost)
-        out["acquisition_cost"] = currency(cost)
+            out[f"margin_{weeks}w"] = _sum_since(h, h.margin, weeks) / 100.0
+        margin = h.runs.sum(h.margin)
+        out["margin_to_date"] = margin / 100.0
+        out["margin_rate"] = _share(margin, net)
     return out
 
 
-def _shares(c: ir.Table, channels: Iterable[str]) -> dict[str, ir.Value]:
-    """Write the shares of returns, discounts, categories and channels."""
-    present, channels = set(c.columns), list(channels)
-    out: dict[str, ir.Value] = {}
-    returned = c.returned if "returned" in present else ibis.literal(0)
-    gross = c.net_spend + returned
-    out["returns_share"] = _share(returned, gross)
-    if "discount" in present:
-        out["discount_share"] = _share(c.discount, gross + c.discount)
-    if "n_categories" in present:
-        total = c.category_value.cast("float64")
-        for name in ("n_categories", "n_categories_26w"):
-            out[name] = c[name].fill_null(0).cast("float64")
-        out["category_concentration"] = _share(c.category_squares.cast("float64"), total * total)
-        out["top_category_share"] = _share(c.category_top, c.category_value)
-    squares = [c[name].cast("float64") * c[name] for name in channels]
-    for name in channels:
-        out[name] = _share(c[name], c.lines)
-    if squares:
-        # Without lines there are returns only; some engines refuse to divide by zero.
-        whole = c.lines.cast("float64").nullif(0.0)
-        out["channel_concentration"] = sum(squares[1:], squares[0]) / (whole * whole)
+def _shares(piece: Piece, h: Histories, channels: Mapping[str, str]) -> dict[str, FloatArray]:
+    """Return the shares of returns, discounts and channels."""
+    known, lines = piece.columns, Runs(piece.place)
+    bought = known["cents"] >= 0
+    out: dict[str, FloatArray] = {}
+    gross = lines.sum(np.where(bought, known["cents"], 0))
+    out["returns_share"] = _share(lines.sum(np.where(bought, 0, -known["cents"])), gross)
+    if "discount" in known:
+        discount = lines.sum(np.where(bought, known["discount"], 0))
+        out["discount_share"] = _share(discount, gross + discount)
+    if not channels:
+        return out
+    whole = lines.sum(bought)
+    codes = number_names(piece, "channel", [*channels])
+    counts = count_codes(piece, codes, len(channels), bought)
+    squares = np.zeros(len(h))
+    for name, count in zip(channels.values(), counts, strict=True):
+        out[name] = _share(count, whole)
+        squares += count.astype(np.float64) ** 2
+    out["channel_concentration"] = squares / whole.astype(np.float64) ** 2
     return out
 
 
-def _gaps(c: ir.Table, last_period: int, grain: Grain, time_unit: TimeUnit) -> dict[str, ir.Value]:
-    """Write the gaps between purchases, and the one that is open."""
+def _categories(piece: Piece, h: Histories) -> dict[str, FloatArray]:
+    """Return breadth and concentration of categories."""
+    if "category" not in piece.columns:
+        return {}
+    known = piece.columns
+    rows = (known["cents"] >= 0) & (known["category"] < len(piece.names["category"]))
+    order, key = sort_by(piece.place[rows], known["category"][rows])
+    place, period, value = (c[rows][order] for c in (piece.place, known["period"], known["cents"]))
+    shelves = Runs(key)
+    place, recent = shelves.first(place), shelves.max(period) >= _first_of(26, h)
+    value = shelves.sum(value)
+    runs, n = Runs(place), len(h)
+    counts = {
+        "n_categories": runs.sizes,
+        "n_categories_26w": runs.sum(recent),
+        "value": runs.sum(value),
+        "top": runs.max(value),
+        "squares": runs.sum(value.astype(np.float64) ** 2),
+    }
+    whole = {name: by_customer(runs, place, count, n) for name, count in counts.items()}
+    total = whole["value"].astype(np.float64)
+    return {
+        "n_categories": whole["n_categories"].astype(np.float64),
+        "n_categories_26w": whole["n_categories_26w"].astype(np.float64),
+        "category_concentration": _share(whole["squares"], total * total),
+        "top_category_share": _share(whole["top"], total),
+    }
 
-    def units(periods: ir.NumericValue) -> ir.FloatingValue:
-        return in_time_units(periods, grain, time_unit)
 
-    out: dict[str, ir.Value] = {}
-    frequency = c.purchases - 1
-    span, squared = (
-        (c.last_period - c.first_period).cast("float64"),
-        c.sum_squared_gaps.cast("float64"),
+def _gaps(h: Histories, time_unit: TimeUnit) -> dict[str, FloatArray]:
+    """Return the gaps between purchases, and the one that is open."""
+
+    def units(periods: IntArray | FloatArray) -> FloatArray:
+        return h.elapsed(periods, time_unit)
+
+    place, gap = h.gaps
+    p90, longest, squared, logs = _measure_gaps(place, gap, len(h))
+    frequency = h.purchases - 1
+    once, twice = frequency >= 1, frequency >= 2
+    n = np.where(once, frequency, 1).astype(np.float64)
+    span = np.where(once, h.last - h.first, 1).astype(np.float64)
+    spread = np.maximum(squared - span * span / n, 0.0) / np.where(twice, n - 1, 1.0)
+    inactivity = (h.last_period - h.last).astype(np.float64)
+    lengths = MONTHS if h.grain in MONTHS else HOURS
+    log_unit = math.log(lengths[h.grain] / lengths[time_unit])
+    return {
+        "gap_mean": np.where(once, units(span) / n, np.nan),
+        "gap_sd": np.where(twice, units(np.sqrt(spread)), np.nan),
+        "gap_regularity": np.where(once, span * span / (n * squared), np.nan),
+        "gap_p90": units(p90),
+        "gap_max": units(longest),
+        "sum_log_gaps": logs + frequency * log_unit,
+        "inactivity": units(inactivity),
+        "inactivity_ratio": np.where(once, inactivity * n / span, np.nan),
+        "inactivity_p90_ratio": inactivity / p90,
+    }
+
+
+def _measure_gaps(place: IntArray, gap: IntArray, n: int) -> tuple[FloatArray, ...]:
+    """Return 90th percentile, maximum, sum of squares and of logarithms, each of shape (n,).
+
+    Of customers without a gap the first two are NaN, the sum of squares 1, that of logarithms 0.
+    """
+    runs, width = Runs(place), int(gap.max(initial=0)) + 1
+    who = runs.first(place)
+    # Sorting one number for both keys keeps each customer's gaps together and puts them in order.
+    rising = np.sort(place * width + gap) - place * width
+    # The same in any order of the rows: gaps come in the order of time.
+    logs = np.log(np.arange(1, width + 1, dtype=np.float64))[gap - 1]
+    measured = (
+        (np.nan, runs.quantile(rising, 0.9)),
+        (np.nan, runs.last(rising)),
+        (1.0, runs.sum(gap * gap)),
+        (0.0, runs.sum(logs)),
     )
-    n = frequency.cast("float64")
-    once, twice, missing = frequency >= 1, frequency >= 2, ibis.null("float64")
-    spread = ibis.greatest(squared - span * span / n, 0.0) / (n - 1)
-    out["gap_mean"] = once.ifelse(units(span) / n, missing)
-    out["gap_sd"] = twice.ifelse(units(spread.sqrt()), missing)
-    out["gap_regularity"] = once.ifelse(span * span / (n * squared), missing)
-    out["gap_p90"] = units(c.p90_gap)
-    out["gap_max"] = units(c.max_gap)
-    lengths = MONTHS if grain in MONTHS else HOURS
-    log_unit = math.log(lengths[grain] / lengths[time_unit])
-    out["sum_log_gaps"] = c.sum_log_gaps.cast("float64").fill_null(0.0) + n * log_unit
-    inactivity = (last_period - c.last_period).cast("float64")
-    out["inactivity"] = units(inactivity)
-    out["inactivity_ratio"] = once.ifelse(inactivity * n / span, missing)
-    out["inactivity_p90_ratio"] = inactivity / c.p90_gap
-    return out
+    found = []
+    for without, values in measured:
+        whole = np.full(n, without)
+        whole[who] = values
+        found.append(whole)
+    return tuple(found)
 
 
-def _changes(c: ir.Table, last_period: int, grain: Grain) -> dict[str, ir.Value]:
-    """Write how the last quarter differs from what was before."""
-    out: dict[str, ir.Value] = {}
-    recent, before = c.purchases_13w, c.purchases_26w - c.purchases_13w
-    out["purchase_trend"] = _share(recent - before, c.purchases_26w).fill_null(0.0)
-    age = (last_period - c.first_period + 1).cast("float64")
-    out["purchase_rate_ratio"] = (recent / ibis.least(age, float(_periods_in(13, grain)))) / (
-        c.purchases / age
-    )
-    out["spend_change_13w"] = currency(2 * c.net_spend_13w - c.net_spend_26w)
-    return out
+def _changes(h: Histories) -> dict[str, FloatArray]:
+    """Return how the last quarter differs from what was before."""
+    recent, half = _count_since(h, 13), _count_since(h, 26)
+    age = (h.last_period - h.first + 1).astype(np.float64)
+    trend = _share(2 * recent - half, half)
+    quarter = np.minimum(age, float(_periods_in(13, h.grain)))
+    change = 2 * _sum_since(h, h.net, 13) - _sum_since(h, h.net, 26)
+    return {
+        "purchase_trend": np.where(half > 0, trend, 0.0),
+        "purchase_rate_ratio": (recent / quarter) / (h.purchases / age),
+        "spend_change_13w": change / 100.0,
+    }
 
 
-def _orders(c: ir.Table) -> dict[str, ir.Value]:
-    """Write values and sizes of orders."""
-    present = set(c.columns)
-    out: dict[str, ir.Value] = {}
-    if "weekend" in present:
-        out["weekend_share"] = _share(c.weekend, c.purchases)
-    out["first_order_value"] = currency(c.first_net)
-    out["last_order_value"] = currency(c.last_net)
-    out["max_order_value"] = currency(c.max_order)
-    orders, bought = c.sum_orders.cast("float64"), c.purchases.cast("float64")
-    variance = ibis.greatest(c.sum_squared_orders.cast("float64") * bought - orders * orders, 0.0)
-    out["order_value_cv"] = _share(variance.sqrt(), orders)
-    out["mean_lines"] = _share(c.lines, c.purchases)
-    if "quantity" in present:
-        out["mean_quantity"] = _share(c.quantity, c.purchases)
+def _orders(piece: Piece, h: Histories) -> dict[str, FloatArray]:
+    """Return values and sizes of orders."""
+    runs, _, period, net = h.orders
+    out: dict[str, FloatArray] = {}
+    if h.grain in ("hour", "day"):
+        day = period if h.grain == "day" else period // 24
+        # 1970-01-01 is a Thursday, so Saturdays and Sundays leave 2 and 3.
+        weekday = day % 7
+        out["weekend_share"] = _share(runs.sum((weekday == 2) | (weekday == 3)), h.purchases)
+    out["first_order_value"] = h.first_net / 100.0
+    out["last_order_value"] = h.last_net / 100.0
+    out["max_order_value"] = runs.max(net) / 100.0
+    orders, bought = runs.sum(net).astype(np.float64), h.purchases.astype(np.float64)
+    squared = runs.sum(net.astype(np.float64) ** 2)
+    variance = np.maximum(squared * bought - orders * orders, 0.0)
+    out["order_value_cv"] = _share(np.sqrt(variance), orders)
+    out["mean_lines"] = h.runs.sum(h.lines) / bought
+    if "quantity" in piece.columns:
+        rows = piece.columns["cents"] >= 0
+        units = Runs(piece.place).sum(np.where(rows, piece.columns["quantity"], 0))
+        out["mean_quantity"] = (units / _TEN_THOUSANDTHS) / bought
     return out

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from crmml.features.in_order import in_order, number_categories
+from crmml.features.in_order import count_codes, in_order, number_categories
 from crmml.features.purchases import cents, fetch, sorted_frame, sum_cents
 from crmml.features.snapshot import own_lines
 
@@ -83,13 +83,10 @@ def count_in_pieces(
 ) -> Iterator[pd.DataFrame]:
     """Count as :func:`count_categories` does, some customers at a time, in whatever order."""
     lines = _bought(tables, cutoff, own_seller)
-    width, label = len(names) + 1, pd.Index(names, name="category")
-    piece = None
+    label, piece = pd.Index(names, name="category"), None
     for piece in in_order(lines.select("customer_id", code=number_categories(lines, names))):
-        n = len(piece.customer_id)
-        counts = np.bincount(piece.place * width + piece.columns["code"], minlength=n * width)
-        table = counts.reshape(n, width)[:, :-1].astype(np.float64)
-        columns = {str(k): table[:, k] for k in range(len(names))}
+        table = count_codes(piece, piece.columns["code"], len(names)).astype(np.float64)
+        columns = {str(k): column for k, column in enumerate(table)}
         frame = sorted_frame(pa.table({"customer_id": piece.customer_id} | columns))
         yield frame.set_index("customer_id").set_axis(label, axis=1)
     if piece is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,11 @@ import pyarrow.compute as pc
 
 from crmml._typing import Grain
 from crmml.data.tables import Tables
-from crmml.features.in_order import measure_windows, number_categories
+from crmml.features.in_order import number_categories
 from crmml.features.purchases import fetch, sorted_frame
 from crmml.features.snapshot import own_lines
 from crmml.features.wallet import ReferencePopulation, Spans, Wallet, classify_shares
+from crmml.features.window_sums import measure_windows
 
 MOST_CATEGORIES = 8
 """Categories with a class of their own: those with most lines."""
@@ -168,7 +170,8 @@ def roll_up(wallets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     >>> roll_up({"tea": tea, "bread": bread})["loyalty_class"].to_dict()
     {'a': 'split', 'b': 'lapsed'}
     """
-    ids = pd.Index(np.unique(np.concatenate([w.index for w in wallets.values()])))
+    # Wallets are sorted by customer, so that indexes are merged, which hashes nothing.
+    ids = reduce(pd.Index.union, (frame.index for frame in wallets.values()))
     names = ("spend", "need", "lost", "categories", "active")
     total = {name: np.zeros(len(ids)) for name in names}
     for frame in wallets.values():  # in their order: sums of floats do not depend on the rows

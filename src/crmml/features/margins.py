@@ -21,19 +21,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import ibis
 import numpy as np
 import pandas as pd
 
 from crmml._typing import FloatArray
+from crmml.features.in_order import Piece
 from crmml.features.purchases import fetch, margin_cents, sum_cents
+from crmml.features.runs import Runs
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
-
-_ROUNDING = 1e-12
 
 MOST_CATEGORIES = 200
 """Categories with a ratio of their own: those of most revenue. The others have that of the base."""
@@ -133,60 +133,25 @@ def _six(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def margin_sums(lines: ir.Table, *, fit: bool = True) -> dict[str, ir.Value]:
-    """Write the sums that ratios rest on, over the lines with a known margin.
+def lacks_margins(lines: ir.Table) -> bool:
+    """Say whether some line has no margin although the data have a column for it.
 
     Parameters
     ----------
     lines : Ibis table
         With ``cents``.
-    fit : bool
-        Whether rates are to be fitted; with stored ones ``am`` and ``mm`` are not needed.
-
-    Returns
-    -------
-    dict
-        ``a`` of the amounts and ``m`` of the margins (cents; null without such lines), ``aa``,
-        ``am``, ``mm`` of their products, and ``unknown``, the number of lines without a margin.
-        Empty where the data have neither margin nor cost.
     """
     margin = margin_cents(lines)
-    if margin is None:
-        return {}
-    amount = margin.notnull().ifelse(lines.cents, ibis.null("int64"))
-    # Whole numbers: below 2**53 their sums in floating point are exact, in any order.
-    x, y = amount.cast("float64"), margin.cast("float64")
-    sums = {"aa": (x * x).sum()}
-    if fit:
-        sums |= {"am": (x * y).sum(), "mm": (y * y).sum()}
-    unknown = {"unknown": lines.count(where=margin.isnull())}
-    return {"a": sum_cents(amount), "m": sum_cents(margin)} | sums | unknown
+    return margin is not None and bool(margin.isnull().any().to_pyarrow().as_py())
 
 
-def lacks_margins(shelves: ir.Table | None) -> bool:
-    """Say whether some line has no margin although the data have a column for it.
-
-    Parameters
-    ----------
-    shelves : Ibis table or None
-        With the sums of :func:`margin_sums` by whatever group, if there are any.
-    """
-    if shelves is None or "unknown" not in shelves.columns:
-        return False
-    return bool((shelves.unknown.sum() > 0).to_pyarrow().as_py())
-
-
-def complete_margins(
-    lines: ir.Table, shelves: ir.Table | None = None, rates: MarginRates | None = None
-) -> ir.IntegerValue | None:
+def complete_margins(lines: ir.Table, rates: MarginRates | None = None) -> ir.IntegerValue | None:
     """Write the margin of each line in cents; a line without one gets that of its category.
 
     Parameters
     ----------
     lines : Ibis table
         With ``cents``.
-    shelves : Ibis table, optional
-        From :func:`crmml.features.behaviour.fill_shelves`, if at hand.
     rates : MarginRates, optional
         Stored; by default fitted on these lines.
 
@@ -196,69 +161,161 @@ def complete_margins(
         None where the data have neither margin nor cost, or where no line says what a margin is.
     """
     margin = margin_cents(lines)
-    if margin is None:
+    if margin is None or not lacks_margins(lines):
+        return margin
+    rates = rates or fit_categories(lines)
+    if rates is None:
         return None
     parts = "category" in lines.columns
-    if shelves is None:
-        named = lines if parts else lines.mutate(category=ibis.null("string"))
-        shelves = named.group_by("category").agg(**margin_sums(named))
-    if not lacks_margins(shelves):
-        return margin
-    if rates is None:
-        rates = _fit_categories(shelves.filter(shelves.m.notnull()))
-    if rates is None:
-        return None
     rate = _rate_of(lines.category, rates) if parts else ibis.literal(_millionths(rates.base))
     # Engines round halves each in its own way; they agree on what a floor is.
     guess = (lines.cents.cast("float64") * rate.cast("float64") / 1e6 + 0.5).floor()
     return margin.coalesce(guess.cast("int64"))
 
 
-def customer_ratios(
-    shelves: ir.Table | None, rates: MarginRates | None = None
-) -> tuple[pd.DataFrame, MarginRates] | None:
-    """Return the shrunk ratio of each customer, and the weight of the customer's own lines.
+def fit_categories(lines: ir.Table) -> MarginRates | None:
+    """Fit the ratios of base and categories; None without a margin, or without revenue.
 
     Parameters
     ----------
-    shelves : Ibis table or None
-        From :func:`crmml.features.behaviour.fill_shelves`: sums by customer and category of the
-        lines with a known margin; the others are left out.
-    rates : MarginRates, optional
-        Stored; by default fitted on these lines.
-
-    Returns
-    -------
-    frame : DataFrame
-        On ``customer_id``: ``expected_margin_ratio`` (at most 1) and ``margin_weight`` (0 to 1),
-        to six decimals.
-    rates : MarginRates
-        What they rest on. None in place of both where no line has a margin, or no revenue is left.
+    lines : Ibis table
+        With ``cents``; those without a margin are left out.
     """
-    if shelves is None or "m" not in shelves.columns:
+    if "category" not in lines.columns:
+        lines = lines.mutate(category=ibis.null("string"))
+    margin = margin_cents(lines)
+    if margin is None:
         return None
-    known = shelves.filter(shelves.m.notnull())
-    fitted = rates is None
-    if rates is None:
-        rates = _fit_categories(known)
-    if rates is None:
+    known = lines.select("category", "cents", margin=margin)
+    known = known.filter(known.margin.notnull())
+    # Whole numbers: below 2**53 their sums in floating point are exact, in any order.
+    x, y = known.cents.cast("float64"), known.margin.cast("float64")
+    sums = known.group_by("category").agg(
+        a=sum_cents(known.cents).cast("float64"),
+        m=sum_cents(known.margin).cast("float64"),
+        aa=(x * x).sum(),
+        am=(x * y).sum(),
+        mm=(y * y).sum(),
+    )
+    table = fetch(sums, by=("category",))
+    found = [table[name].to_numpy(np.float64) for name in table.columns[1:]]
+    if not found[0].sum() > 0:
         return None
-    frame = fetch(_sum_customers(known, rates, fit=fitted))
-    sums = {name: frame[name].to_numpy(np.float64) for name in frame.columns[1:]}
-    s, q, own = sums["s"], sums["q"], sums["m"] - sums["expected"]
-    mix = sums["expected"] - rates.base * s
-    if fitted:
-        between, within = _variances_of(s, q, own, sums["own_residual"])
-        mixed = _variances_of(s, q, mix, sums["mix_residual"])
-        rates = MarginRates(rates.base, rates.categories, between, within, *mixed)
-    own_added, own_weight = shrink(s, q, own, rates.between, rates.within)
-    mix_added, mix_weight = shrink(s, q, mix, rates.mix_between, rates.mix_within)
-    columns = {
-        "expected_margin_ratio": np.minimum(rates.base + mix_added + own_added, 1.0).round(6),
-        "margin_weight": np.maximum(own_weight, mix_weight).round(6),
-    }
-    index = pd.Index(frame["customer_id"], name="customer_id")
-    return pd.DataFrame(columns, index=index), rates
+    base = round(float(found[1].sum() / found[0].sum()), 6)
+    return MarginRates(base, _category_rates(table["category"], base, *found))
+
+
+class MarginSums(NamedTuple):
+    """What the lines of customers with a known margin add up to, each of shape (n,), in cents.
+
+    Attributes
+    ----------
+    amounts, squares, margins : ndarray
+        Sums of the amounts, of their squares, and of the margins.
+    expected : ndarray
+        What the categories bought make of the margin.
+    own_residual, mix_residual : ndarray
+        Sums of the squares by which the margin of a line strays from that of its category, and
+        that of its category from that of the base.
+    unknown : ndarray
+        Number of lines without a margin.
+    """
+
+    amounts: FloatArray
+    squares: FloatArray
+    margins: FloatArray
+    expected: FloatArray
+    own_residual: FloatArray
+    mix_residual: FloatArray
+    unknown: FloatArray
+
+    @classmethod
+    def of(cls, piece: Piece, rates: MarginRates) -> Self:
+        """Sum the lines of some customers.
+
+        Parameters
+        ----------
+        piece : Piece
+            Lines with ``cents``, ``margin`` and maybe ``category``.
+        rates : MarginRates
+            Of the categories.
+        """
+        share = _shares_of(piece, rates)
+        unknown = piece.missing.get("margin", np.zeros(len(piece.place), dtype=bool))
+        amount = np.where(unknown, 0, piece.columns["cents"]).astype(np.float64)
+        margin = np.where(unknown, 0, piece.columns["margin"]).astype(np.float64)
+        of = Runs(piece.place)
+        # Ratios have six decimals, so that in millionths all is whole and exact below 2**53.
+        expected = of.sum(amount * np.rint(share * 1e6)) / 1e6
+        return cls(
+            of.sum(amount),
+            of.sum(amount**2),
+            of.sum(margin),
+            expected,
+            of.sum((margin - share * amount) ** 2),
+            of.sum(((share - rates.base) * amount) ** 2),
+            of.sum(unknown).astype(np.float64),
+        )
+
+    def fit(self, rates: MarginRates) -> MarginRates:
+        """Return the ratios with the variances between customers and within them."""
+        own, mix = self._beyond(rates)
+        return MarginRates(
+            rates.base,
+            rates.categories,
+            *_variances_of(self.amounts, self.squares, own, self.own_residual),
+            *_variances_of(self.amounts, self.squares, mix, self.mix_residual),
+        )
+
+    def ratios(self, rates: MarginRates) -> tuple[FloatArray, FloatArray]:
+        """Return the shrunk ratio of each customer, and the weight of the customer's own lines.
+
+        Parameters
+        ----------
+        rates : MarginRates
+            With variances.
+
+        Returns
+        -------
+        ratio, weight : ndarray, shape (n,)
+            At most 1, and 0 to 1, to six decimals.
+        """
+        own, mix = self._beyond(rates)
+        of = (self.amounts, self.squares)
+        own_added, own_weight = shrink(*of, own, rates.between, rates.within)
+        mix_added, mix_weight = shrink(*of, mix, rates.mix_between, rates.mix_within)
+        ratio = np.minimum(rates.base + mix_added + own_added, 1.0).round(6)
+        return ratio, np.maximum(own_weight, mix_weight).round(6)
+
+    def _beyond(self, rates: MarginRates) -> tuple[FloatArray, FloatArray]:
+        """Return margins beyond what categories make expect, and those beyond the base."""
+        return self.margins - self.expected, self.expected - rates.base * self.amounts
+
+
+def guess_margins(piece: Piece, rates: MarginRates) -> None:
+    """Put the margin of its category in the place of each that is not known.
+
+    Parameters
+    ----------
+    piece : Piece
+        Lines with ``cents``, ``margin`` and maybe ``category``.
+    rates : MarginRates
+        See :func:`complete_margins`.
+    """
+    if "margin" not in piece.missing:
+        return
+    rate = np.rint(_shares_of(piece, rates) * 1e6)
+    guess = np.floor(piece.columns["cents"] * rate / 1e6 + 0.5).astype(np.int64)
+    piece.columns["margin"] = np.where(piece.missing["margin"], guess, piece.columns["margin"])
+
+
+def _shares_of(piece: Piece, rates: MarginRates) -> FloatArray:
+    """Return the ratio of the category of each line, shape (n_lines,)."""
+    if "category" not in piece.columns:
+        return np.full(len(piece.place), rates.base)
+    names = piece.names["category"]
+    ratios = [*(rates.categories.get(name, rates.base) for name in names), rates.base]
+    return np.array(ratios)[piece.columns["category"]]
 
 
 def _variances_of(
@@ -272,21 +329,6 @@ def _variances_of(
         float((surplus[some] ** 2 / of).sum()),
         float((residual[some] / of).sum()),
     )
-
-
-def _fit_categories(shelves: ir.Table) -> MarginRates | None:
-    """Fit the ratios of base and categories; None without revenue."""
-    sums = shelves.group_by("category").agg(
-        a=sum_cents(shelves.a).cast("float64"),
-        m=sum_cents(shelves.m).cast("float64"),
-        **{name: shelves[name].sum() for name in ("aa", "am", "mm")},
-    )
-    table = fetch(sums, by=("category",))
-    found = [table[name].to_numpy(np.float64) for name in table.columns[1:]]
-    if not found[0].sum() > 0:
-        return None
-    base = round(float(found[1].sum() / found[0].sum()), 6)
-    return MarginRates(base, _category_rates(table["category"], base, *found))
 
 
 def _category_rates(names: pd.Series[str], base: float, *sums: FloatArray) -> dict[str, float]:
@@ -303,31 +345,6 @@ def _category_rates(names: pd.Series[str], base: float, *sums: FloatArray) -> di
     known = names.notna().tolist()
     rates = {str(names[i]): round(base + float(added[i]), 6) for i in largest if known[i]}
     return {name: rate for name, rate in rates.items() if rate != base}
-
-
-def _sum_customers(shelves: ir.Table, rates: MarginRates, *, fit: bool) -> ir.Table:
-    """Sum to one row per customer, in floating point cents.
-
-    Sums of whole numbers below 2**53, so in any order the same: products of cents with each other
-    and with ratios in millionths. Beyond that, and in the residuals, the last digits may depend on
-    the order; what is made of them is rounded.
-    """
-    rate = _rate_of(shelves.category, rates).cast("float64")
-    shelves = shelves.mutate(rate=rate, a=shelves.a.cast("float64"))
-    sums = {
-        "s": shelves.a.sum(),
-        "q": shelves.aa.sum(),
-        "m": sum_cents(shelves.m).cast("float64"),
-        "expected": (shelves.a * shelves.rate).sum() / 1e6,
-    }
-    if fit:
-        share = shelves.rate / 1e6
-        # The sum of (m - share a)^2 over lines; what rounding leaves of equal terms is nothing.
-        own = shelves.mm - 2 * share * shelves.am + share * share * shelves.aa
-        own = (own > _ROUNDING * shelves.mm).ifelse(own, 0.0)
-        mix = share - rates.base
-        sums |= {"own_residual": own.sum(), "mix_residual": (mix * mix * shelves.aa).sum()}
-    return shelves.group_by("customer_id").agg(**sums)
 
 
 def _rate_of(category: ir.StringValue, rates: MarginRates) -> ir.IntegerValue:

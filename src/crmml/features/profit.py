@@ -15,12 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from crmml.features.margins import MarginRates, customer_ratios, lacks_margins
+from crmml.features.margins import MarginRates, MarginSums
 from crmml.features.purchases import cents, fetch, sum_cents
 
 if TYPE_CHECKING:
-    import ibis.expr.types as ir
-
     from crmml.data.tables import Tables
 
 
@@ -86,10 +84,10 @@ def find_unknown_costs(tables: Tables, cutoff: pd.Timestamp) -> dict[str, str]:
 def attach_profit(
     frame: pd.DataFrame,
     tables: Tables,
-    shelves: ir.Table | None,
+    sums: MarginSums | None,
     cutoff: pd.Timestamp,
-    rates: MarginRates | None = None,
-) -> tuple[pd.DataFrame, dict[str, str], MarginRates | None]:
+    rates: MarginRates | None,
+) -> tuple[pd.DataFrame, dict[str, str]]:
     """Add what customers have cost, what was left, and their shrunk margin ratio.
 
     Parameters
@@ -98,12 +96,12 @@ def attach_profit(
         One row per customer, with ``margin_to_date`` where the lines have it.
     tables : Tables
         The checked data.
-    shelves : Ibis table or None
-        From :func:`crmml.features.behaviour.fill_shelves`.
+    sums : MarginSums or None
+        Of their lines, in the order of the frame, where these have margins.
     cutoff : Timestamp
         Exclusive.
-    rates : MarginRates, optional
-        Of the training; by default fitted on these customers.
+    rates : MarginRates or None
+        What ratios rest on, of the training or fitted on these customers.
 
     Returns
     -------
@@ -112,8 +110,6 @@ def attach_profit(
         ``expected_margin_ratio``, ``margin_weight`` and ``lines_without_margin``.
     unknown : dict of str to str
         Parts that are not known, and why.
-    rates : MarginRates or None
-        What the ratios rest on; None where no line has a margin.
     """
     unknown = find_unknown_costs(tables, cutoff)
     ids = pd.Index(frame["customer_id"])
@@ -127,12 +123,8 @@ def attach_profit(
         added[part.name] = whole / 100.0
         if part.unpriced:
             added[part.unpriced] = unpriced
-    found = customer_ratios(shelves, rates)
-    if found is not None:
-        own, rates = found
-        own = own if own.index.equals(ids) else own.reindex(ids)
-        base = {"expected_margin_ratio": rates.base, "margin_weight": 0.0}
-        added |= {name: own[name].fillna(base[name]).to_numpy() for name in base}
+    if rates is not None and sums is not None:
+        added["expected_margin_ratio"], added["margin_weight"] = sums.ratios(rates)
     elif rates is not None:
         # Trained with margins, scored without: the ratio of the base stands in.
         added["expected_margin_ratio"] = np.full(len(frame), rates.base)
@@ -140,19 +132,11 @@ def attach_profit(
     if "margin_to_date" in frame:
         earned = np.rint(frame["margin_to_date"].to_numpy(np.float64) * 100.0)
         added["profit_to_date"] = (earned - spent) / 100.0
-        added["lines_without_margin"] = np.zeros(len(frame))
-        if shelves is not None and lacks_margins(shelves):
-            added["lines_without_margin"] = _count_unknown(shelves, ids)
-    order = ("service_cost", "contact_cost", "action_cost", "profit_to_date",
+        added["lines_without_margin"] = np.zeros(len(frame)) if sums is None else sums.unknown
+    order = ("acquisition_cost", "service_cost", "contact_cost", "action_cost", "profit_to_date",
              "expected_margin_ratio", "margin_weight", "lines_without_margin",
              "contacts_without_cost", "actions_without_cost")  # fmt: skip
-    return frame.assign(**{n: added[n] for n in order if n in added}), unknown, rates
-
-
-def _count_unknown(shelves: ir.Table, ids: pd.Index[Any]) -> npt.NDArray[np.float64]:
-    """Count the lines without a margin, in the order of the customers."""
-    counts = fetch(shelves.group_by("customer_id").agg(n=shelves.unknown.sum().cast("float64")))
-    return counts.set_index("customer_id")["n"].reindex(ids).fillna(0.0).to_numpy()
+    return frame.assign(**{n: added[n] for n in order if n in added}), unknown
 
 
 def _sum_cost(

@@ -7,18 +7,17 @@ add, so each needs one marginal of this table and no more.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 
 from crmml._typing import MONTHS, BoolArray, FloatArray, Grain, IntArray
 from crmml.card import Shown
+from crmml.features.runs import Runs
 from crmml.stats.discounting import UNIT_DAYS
 from crmml.stats.operational_time import week_at, week_edges
-
-if TYPE_CHECKING:
-    import ibis.expr.types as ir
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,22 +47,21 @@ class PurchaseTimes(Shown):
     grain: Grain
 
     @classmethod
-    def gather(cls, periods: ir.Table, grain: Grain) -> PurchaseTimes:
-        """Count them in the engine.
+    def gather(cls, times: Iterable[tuple[IntArray, IntArray]], grain: Grain) -> Self:
+        """Count the purchases of some customers after the other.
 
         Parameters
         ----------
-        periods : Ibis table
-            A row for each customer and period (``lines > 0`` where something was bought).
+        times : iterable of (first, at)
+            From :attr:`crmml.features.histories.Histories.times`.
         grain : {"hour", "day", "week", "month", "quarter"}
         """
-        bought = periods.filter(periods.lines > 0)
-        first = bought.group_by("customer_id").agg(first=bought.period.min())
-        dated = bought.join(first, "customer_id")
-        pairs = dated.group_by("first", at=dated.period).agg(count=dated.count())
-        table = pairs.order_by("first", "at").to_pyarrow()
-        seen, at, count = (table[n].to_numpy().astype(np.int64) for n in ("first", "at", "count"))
-        return cls(seen, at, count, grain)
+        # One whole number for both periods, the age below 2**32: sorting it sorts the pairs.
+        keys = np.concatenate([(first << 32) + (at - first) for first, at in times])
+        keys.sort()
+        runs = Runs(keys)
+        first, age = runs.first(keys) >> 32, runs.first(keys) & 0xFFFFFFFF
+        return cls(first, first + age, runs.sizes, grain)
 
     @property
     def repeats(self) -> int:

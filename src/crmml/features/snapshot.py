@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +14,7 @@ import pandas as pd
 
 from crmml._typing import GRAINS, TIME_UNITS, FloatArray, Grain, IntArray, TimeUnit
 from crmml.card import Card, Result, listed, moment
-from crmml.exceptions import DataError, MissingColumnsError, ParameterError, TooLittleDataError
-from crmml.features.purchase_times import PurchaseTimes
+from crmml.exceptions import DataError, MissingColumnsError, ParameterError
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -474,9 +472,9 @@ def build_snapshot(
     1            2        0.0     0.00   0.00             0.0
     """
     # The engine is loaded when a log is read; models need the class only.
-    from crmml.features import purchases
+    from crmml.features.customers import read_customers
 
-    with summarised(
+    found = read_customers(
         tables,
         cutoff,
         grain=grain,
@@ -485,191 +483,9 @@ def build_snapshot(
         channels=channels,
         own_seller=own_seller,
         margins=margins,
-    ) as found:
-        frame = purchases.fetch(found.query)
-        if found.periods is not None:
-            found.provenance["purchase_times"] = PurchaseTimes.gather(found.periods, grain)
-        bought = (frame["frequency"] >= 0).to_numpy()
-        found.provenance["customers_without_purchase"] = int((~bought).sum())
-        frame = frame if bought.all() else frame.loc[bought].reset_index(drop=True)
-        frame = found.with_profit(frame, grain, margins)
-    return Snapshot(frame, found.cutoff, grain, time_unit, found.provenance)
-
-
-class Beside(NamedTuple):
-    """What profit is summed from: all tables, the columns of the lines, and their shelves.
-
-    The shelves are those of :func:`crmml.features.behaviour.fill_shelves`.
-    """
-
-    tables: Tables
-    columns: tuple[str, ...]
-    shelves: ir.Table | None
-
-
-class Summarised(NamedTuple):
-    """A snapshot that the engine has still to compute.
-
-    Attributes
-    ----------
-    query : Ibis table
-        One row per customer; who only returned has a negative ``frequency``.
-    periods : Ibis table or None
-        A row for each customer and period, where behaviour is asked for.
-    cutoff : Timestamp
-    last_period : int
-        The last period of which something is observed.
-    provenance : dict
-    beside : Beside or None
-        What profit is summed from, where behaviour is asked for.
-    """
-
-    query: ir.Table
-    periods: ir.Table | None
-    cutoff: pd.Timestamp
-    last_period: int
-    provenance: dict[str, Any]
-    beside: Beside | None
-
-    def with_profit(
-        self, frame: pd.DataFrame, grain: Grain, margins: MarginRates | None
-    ) -> pd.DataFrame:
-        """Add costs, profit, shrunk margins and touch points, where behaviour is asked for.
-
-        The provenance then says which features these data cannot give, and why.
-        """
-        from crmml.features import behaviour as traits
-        from crmml.features.experience import attach_touches
-        from crmml.features.profit import attach_profit
-
-        if self.beside is None:
-            return frame
-        tables, columns, shelves = self.beside
-        frame, unknown, rates = attach_profit(frame, tables, shelves, self.cutoff, margins)
-        frame = attach_touches(frame, tables, self.cutoff)
-        known = [*columns, *traits.columns_beside(tables)]
-        absent = traits.find_absent(known, grain)
-        if rates is None:
-            silent = {f.name: "no line says what its margin is" for f in traits.FEATURES
-                      if "margin|cost" in f.needs}  # fmt: skip
-            absent = silent | absent
-        self.provenance.update(absent=absent | unknown, margins=rates)
-        return frame
-
-
-@contextmanager
-def summarised(
-    tables: Tables | Readable | Source,
-    cutoff: str | pd.Timestamp,
-    *,
-    grain: Grain,
-    time_unit: TimeUnit,
-    behaviour: bool = True,
-    channels: Mapping[str, str] | None = None,
-    own_seller: str | None = None,
-    margins: MarginRates | None = None,
-) -> Iterator[Summarised]:
-    """Write a snapshot as a query, which can be asked while the context lasts.
-
-    Parameters
-    ----------
-    tables, cutoff, grain, time_unit, behaviour, channels, own_seller, margins
-        See :func:`build_snapshot`.
-    """
-    from crmml.data.engine import kept
-    from crmml.data.tables import Tables, open_tables
-    from crmml.features import behaviour as traits
-    from crmml.features import purchases
-    from crmml.features.margins import complete_margins
-
-    purchases.check_grain(grain, time_unit)
-    end = purchases.read_edge(cutoff, grain, "cutoff")
-    opened = tables if isinstance(tables, Tables) else open_tables(tables)
-    lines, n_lines, has_returns = _lines_before(opened, end, own_seller)
-    last = purchases.last_period_before(end, grain)
-    clock: dict[str, Any] = {"last_period": last, "grain": grain}
-    names: dict[str, str] = {}
-    if behaviour and "channel" in lines.columns:
-        names = dict(channels) if channels is not None else _rank_channels(lines)
-    provenance: dict[str, Any] = {
-        "first_timestamp": str(opened.first_timestamp),
-        "last_timestamp": str(opened.last_timestamp),
-        "cleaning": opened.report.to_dict(),
-        "lines": n_lines,
-        "own_seller": own_seller,
-        "behaviour": behaviour,
-    } | ({"channels": names} if behaviour else {})
-    how = {"has_returns": has_returns, "fit": margins is None}
-    shelves = traits.fill_shelves(lines, **how) if behaviour else None
-    with ExitStack() as stack:
-        if shelves is not None and "m" in shelves.columns:  # then they are asked three times
-            shelves = stack.enter_context(kept(shelves))
-        margin = complete_margins(lines, shelves, margins) if behaviour else None
-        measures = {} if margin is None else {"margin": purchases.sum_cents(margin)}
-        collapsed = purchases.collapse_lines(lines, grain, **measures)
-        periods = stack.enter_context(kept(collapsed)) if behaviour else collapsed
-        followed = periods
-        if behaviour or has_returns:
-            followed = purchases.follow_purchases(periods, has_returns=has_returns)
-        window: dict[str, Any] = clock | {"has_returns": has_returns}
-        sums = traits.period_measures(followed, **window) if behaviour else {}
-        customers = purchases.sum_periods(followed, has_returns=has_returns, **sums)
-        if behaviour:
-            more = traits.sum_lines(lines, channels=names, has_returns=has_returns)
-            customers = _with_lines(customers, more, shelves, opened.customers, clock)
-        columns = purchases.core_columns(customers, **clock, time_unit=time_unit)
-        if behaviour:
-            columns |= traits.feature_columns(
-                customers, cutoff=end, channels=names.values(), time_unit=time_unit, **clock
-            )
-        query = customers.select("customer_id", **columns)
-        beside = Beside(opened, tuple(lines.columns), shelves)
-        found = Summarised(query, periods, end, last, provenance, beside)
-        yield found if behaviour else found._replace(periods=None, beside=None)
-
-
-def _lines_before(
-    opened: Tables, end: pd.Timestamp, own_seller: str | None
-) -> tuple[ir.Table, int, bool]:
-    """Return the own house's lines before the cutoff, their number, and whether any is a return."""
-    from crmml.features import purchases
-
-    lines = own_lines(opened.transactions, own_seller)
-    lines = lines.filter(lines.timestamp < end)
-    lines = lines.mutate(cents=purchases.cents(lines.amount))
-    facts = lines.agg(
-        lines=lines.count(), least=lines.cents.min(), most=lines.cents.max()
-    ).to_pyarrow()
-    n_lines, least, most = (column[0].as_py() for column in facts.columns)
-    if not n_lines or most < 0:
-        raise TooLittleDataError(
-            f"nothing was bought before the cutoff {end}; the data run from "
-            f"{opened.first_timestamp} to {opened.last_timestamp}"
-        )
-    return lines, n_lines, least < 0
-
-
-def _with_lines(
-    customers: ir.Table,
-    more: ir.Table | None,
-    shelves: ir.Table | None,
-    people: ir.Table | None,
-    clock: Mapping[str, Any],
-) -> ir.Table:
-    """Join what lines, their categories and the table of customers say of each customer."""
-    from crmml.features.behaviour import sum_categories
-
-    if more is not None:
-        customers = _join(customers, more)
-    if shelves is not None and "bought" in shelves.columns:
-        customers = _join(customers, sum_categories(shelves, **clock))
-    if people is not None and "acquisition_cost" in people.columns:
-        customers = _join(customers, people.select("customer_id", "acquisition_cost"))
-    return customers
-
-
-def _join(customers: ir.Table, other: ir.Table) -> ir.Table:
-    return customers.left_join(other, "customer_id").drop("customer_id_right")
+    )
+    frame, provenance = found.collect()
+    return Snapshot(frame, found.cutoff, grain, time_unit, provenance)
 
 
 def own_lines(lines: ir.Table, own_seller: str | None) -> ir.Table:
@@ -694,12 +510,3 @@ def own_lines(lines: ir.Table, own_seller: str | None) -> ir.Table:
     if own_seller not in sellers:
         raise ParameterError("own_seller", f"one of the sellers {sellers[:5]}", own_seller)
     return lines.filter(lines.seller == own_seller)
-
-
-def _rank_channels(lines: ir.Table) -> dict[str, str]:
-    from crmml.features.behaviour import MOST_CHANNELS, name_channels
-
-    counts = lines.filter(lines.cents >= 0, lines.channel.notnull()).channel.value_counts(name="n")
-    found = counts.to_pyarrow().to_pylist()
-    ranked = sorted(found, key=lambda row: (-row["n"], row["channel"]))
-    return name_channels(row["channel"] for row in ranked[:MOST_CHANNELS])

@@ -8,7 +8,7 @@ competitor is named only where the customer said so.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self, TypeAlias
@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 from ibis import _
 
-from crmml._typing import MONTHS, Duration, FloatArray, Grain
+from crmml._typing import MONTHS, Duration, FloatArray, Grain, IntArray
 from crmml.card import Shown
 from crmml.data.cleaning import is_purchase
 from crmml.data.engine import kept
@@ -29,6 +29,7 @@ from crmml.exceptions import MissingColumnsError, ParameterError, TooLittleDataE
 from crmml.features.purchases import (
     check_edge,
     fetch,
+    insist,
     period_at,
     period_of,
     seconds_at,
@@ -181,6 +182,16 @@ def classify_shares(
     >>> classify_shares([0.7, 0.5, 0.2, 0.2, 1.0], [0.3, 0.5, 0.6, 0.4, 0.0], [5, 5, 5, 5, 2])
     array(['loyal', 'split', 'competitor', 'disloyal', 'insufficient'], dtype=object)
     """
+    return np.array(_NAMES, dtype=object)[_number_shares(share, rival_share, occasions)]
+
+
+_NAMES = ("lapsed", "insufficient", "loyal", "split", "competitor", "disloyal")
+
+
+def _number_shares(
+    share: npt.ArrayLike, rival_share: npt.ArrayLike, occasions: npt.ArrayLike
+) -> IntArray:
+    """Return the places of the classes among ``_NAMES``; see :func:`classify_shares`."""
     s, k, n = (np.asarray(a, dtype=np.float64) for a in (share, rival_share, occasions))
     with np.errstate(invalid="ignore"):
         conditions = [
@@ -190,10 +201,12 @@ def classify_shares(
             s >= 1 / 3 - _TOLERANCE,
             k >= 1 / 2 - _TOLERANCE,
         ]
-    names = ["lapsed", "insufficient", "loyal", "split", "competitor", "disloyal"]
-    # By number: a text of its own for each customer would take time and memory.
-    chosen = np.select(conditions, np.arange(5), default=5)
-    return np.array(names, dtype=object)[chosen]
+    return np.select(conditions, np.arange(5), default=5)
+
+
+def _texts(names: Sequence[str], place: IntArray) -> Any:
+    """Take some of a few texts: one of its own for each customer would take time and memory."""
+    return pd.array(list(names), dtype="str").take(place)
 
 
 def build_wallet(
@@ -530,6 +543,11 @@ class Spans:
         occasions = past.group_by([*keys, "cell"]).aggregate(occasions=_.occasion.nunique())
         return cls(spend, occasions, *more)
 
+    def cell_of(self, timestamp: ir.TimestampValue) -> ir.IntegerValue:
+        """Write the cell of a line from its timestamp."""
+        cell, *_ = _cells(self.length, self.step)
+        return insist(_cells_back(timestamp, self.closes, cell), "int32")
+
     @contextmanager
     def kept(self) -> Iterator[Spans]:
         """Compute once, in the engine, what several windows need."""
@@ -686,15 +704,15 @@ def _inferred(
     evidence = occasions
     if enough == "own":  # a need is an estimate; three purchases are a fact
         evidence = frame["all_occasions"].to_numpy(dtype=np.float64)
-    names = classify_shares(share, np.full(len(frame), np.nan), evidence)
-    names[own_occasions == 0] = "lapsed"
+    classes = _number_shares(share, np.full(len(frame), np.nan), evidence)
+    classes[own_occasions == 0] = _NAMES.index("lapsed")
     said = frame["customer_id"].isin(list(signals)).to_numpy()
-    names[said] = "competitor"
+    classes[said] = _NAMES.index("competitor")
     rate = np.asarray(peers.continuation_rate)[np.minimum(n, _MOST_PAST_WINDOWS).astype(np.int64)]
     probability = np.where(evidence >= MIN_OCCASIONS, (1 - share) * rate, np.nan)
     return {
-        "loyalty_class": names,
-        "loyalty_evidence": np.array(["inferred", "stated"], dtype=object)[said.astype(np.intp)],
+        "loyalty_class": _texts(_NAMES, classes),
+        "loyalty_evidence": _texts(("inferred", "stated"), said.astype(np.intp)),
         "share": share,
         "rival_share": np.nan,
         "occasions": occasions,

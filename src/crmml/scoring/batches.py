@@ -9,7 +9,7 @@ customers. Each customer gets what :func:`crmml.score` gives, whatever the size 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,7 @@ from crmml.scoring.scorer import (
     settings_of_snapshot,
     with_all_columns,
 )
+from crmml.scoring.segments import TasteSegment
 from crmml.scoring.spool import Spool
 from crmml.scoring.whole import WholeScores
 from crmml.stats.threads import one_thread
@@ -99,6 +100,14 @@ class _BatchMoment(Moment):
         if self.batches is None:
             return super().category_wallets(length, categories, peers)
         return self.batches.category_wallets(self.batch, length, peers)
+
+    def assign_by_lines(
+        self, name: str, categories: Sequence[str], assign: Callable[[pd.DataFrame], pd.Series[str]]
+    ) -> pd.Series[str]:
+        """Assign it to this batch."""
+        if self.batches is None:
+            return super().assign_by_lines(name, categories, assign)
+        return assign(self.batches.count_lines(self.batch))
 
 
 @dataclass(frozen=True)
@@ -267,6 +276,8 @@ def _predict(spool: Spool, shared: _Shared, size: int) -> dict[str, str]:
         if isinstance(p, CategoryLoyalty) and p.obstacle(tables, settings["own_seller"]) is None
     }
     settings["categories"] = categories
+    tastes = [p.segments for p in spool.predictors if isinstance(p, TasteSegment)]
+    settings["counted"] = [c for found in tastes if found is not None for c in found.categories_]
     absent: dict[str, str] = {}
     with in_batches(tables, shared.cutoff, size=size, lengths=lengths, **settings) as batches:
         spool.part(batches.customer_id, size)

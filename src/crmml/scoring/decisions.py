@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -235,7 +236,7 @@ class Actions:
         Output("control_share", "number", "probability", "of being in the control group"),
     )
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Short hash of catalogue and policy without what is fitted, on every scored row."""
         decides = {

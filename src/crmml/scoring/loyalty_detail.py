@@ -87,12 +87,24 @@ class CategoryLoyalty:
             peers = {name: ReferencePopulation.from_dict(one) for name, one in self.peers.items()}
         wallets = moment.category_wallets(self.window, tuple(self.categories), peers)
         found = {name: one.frame[["loyalty_class", "spend", "need"]] for name, one in wallets}
-        rolled = roll_up(found)
-        table = pd.DataFrame({_ROLLED[0]: rolled["loyalty_class"], _ROLLED[1]: rolled["share"]})
-        for category, column in self.categories.items():
-            classes = found[category]["loyalty_class"] if category in found else pd.Series()
-            table[column] = classes.reindex(table.index)
-        return table.reindex(snapshot.customer_id)
+        rolled, ids = roll_up(found), snapshot.customer_id
+        classes = {
+            column: found[category]["loyalty_class"]
+            for category, column in self.categories.items()
+            if category in found
+        }
+        columns = dict(zip(_ROLLED, (rolled["loyalty_class"], rolled["share"]), strict=True))
+        laid = {name: _laid_on(ids, values) for name, values in (columns | classes).items()}
+        none = pd.Series(None, ids, dtype="str")
+        return pd.DataFrame(
+            {output.name: laid.get(output.name, none) for output in self.outputs}, ids, copy=False
+        )
+
+
+def _laid_on(ids: pd.Index[Any], values: pd.Series[Any]) -> Any:
+    """Return the values of some customers; both sorted, so that they are merged, not looked up."""
+    _, _, place = ids.join(values.index, how="left", return_indexers=True)
+    return values.array if place is None else values.array.take(place, allow_fill=True)
 
 
 @dataclass(frozen=True)

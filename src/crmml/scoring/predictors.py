@@ -13,6 +13,7 @@ from crmml.actions.allocation import Allocation
 from crmml.data.schema import TABLES
 from crmml.data.tables import Tables
 from crmml.exceptions import CrmmlError
+from crmml.features.categories import count_in_pieces
 from crmml.features.category_wallets import iterate_wallets
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import Enough, ReferencePopulation, Wallet, build_wallet, find_signals
@@ -163,6 +164,27 @@ class Moment:
             own_seller=snapshot.provenance.get("own_seller"),
             peers=peers,
         )
+
+    def assign_by_lines(
+        self, name: str, categories: Sequence[str], assign: Callable[[pd.DataFrame], pd.Series[str]]
+    ) -> pd.Series[str]:
+        """Assign something to customers by their lines in some categories, once for all of them.
+
+        Parameters
+        ----------
+        name : str
+            Of what is assigned.
+        categories : sequence of str
+        assign : function
+            Of a table as :func:`crmml.features.categories.count_categories` makes it.
+        """
+        own_seller = self.snapshot.provenance.get("own_seller")
+
+        def read() -> pd.Series[str]:
+            pieces = count_in_pieces(self.tables, self.base.cutoff, own_seller, categories)
+            return pd.concat([assign(lines) for lines in pieces])
+
+        return self.shared((name, self.base.cutoff), read)
 
     def signals(self, length: str) -> frozenset[Any]:
         """Find who said within that length before the cutoff that they go to a competitor."""

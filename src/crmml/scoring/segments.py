@@ -224,7 +224,7 @@ class TasteSegment:
         )
 
     def predict(self, moment: Moment, so_far: pd.DataFrame) -> pd.DataFrame:
-        """Weigh the tastes in each customer's lines, once for all customers."""
+        """Weigh the tastes in each customer's lines."""
         ids, found = moment.base.customer_id, self.segments
         why = None if found is not None else self.why
         if "category" not in moment.table("transactions").columns:
@@ -232,12 +232,7 @@ class TasteSegment:
         if found is None or why is not None:
             moment.leave_out("taste_segment", str(why))
             return pd.DataFrame(index=ids)
-        own_seller = moment.snapshot.provenance.get("own_seller")
-
-        def read() -> pd.Series[str]:
-            return found.assign_all(moment.tables, moment.base.cutoff, own_seller)
-
-        tastes = moment.shared((self.name, moment.base.cutoff), read)
+        tastes = moment.assign_by_lines(self.name, found.categories_, found.assign)
         return tastes.reindex(ids).to_frame("taste_segment")
 
 

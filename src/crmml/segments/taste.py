@@ -16,7 +16,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from crmml._typing import FloatArray, IntArray
 from crmml.exceptions import NotFittedError, ParameterError, TooLittleDataError
-from crmml.features.categories import MOST_CATEGORIES, count_in_pieces, gather_categories
+from crmml.features.categories import MOST_CATEGORIES, gather_categories
 from crmml.metrics.bootstrap import hash_keys, keyed_uniforms, resampling_weights
 
 if TYPE_CHECKING:
@@ -141,19 +141,6 @@ class TasteSegments:
         place = _places(counts / np.where(total > 0, total, 1.0), np.array(self.loadings_))
         text = pd.Series(np.array(self.names_, dtype=object)[place], lines.index, dtype="str")
         return text.where(total[:, 0] > 0).rename("taste_segment")
-
-    def assign_all(
-        self, tables: Tables, cutoff: pd.Timestamp, own_seller: str | None = None
-    ) -> pd.Series[str]:
-        """Return the taste of every customer of a log, piece by piece.
-
-        Parameters
-        ----------
-        tables, cutoff, own_seller
-            See :func:`crmml.features.categories.count_categories`.
-        """
-        pieces = count_in_pieces(tables, cutoff, own_seller, self.categories_)
-        return pd.concat([self.assign(lines) for lines in pieces])
 
     def to_dict(self) -> dict[str, Any]:
         """Return settings and fitted state as plain JSON values."""

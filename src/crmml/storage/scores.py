@@ -545,7 +545,7 @@ def _to_arrow(frame: pd.DataFrame) -> pa.Table:
     import pyarrow as pa
 
     names = frame.columns.astype(str).tolist()
-    columns = [pa.array(frame.iloc[:, place], from_pandas=True) for place in range(len(names))]
+    columns = [pa.array(column, from_pandas=True) for _, column in frame.items()]
     return pa.table([values.cast(_plain_type(values.type)) for values in columns], names=names)
 
 
@@ -586,6 +586,8 @@ def _write_parquet(batches: Iterator[pd.DataFrame], path: Path) -> None:
                     compression="zstd",
                     compression_level=1,
                     use_dictionary=text,
+                    # By the key readers skip rows; least and most of a forecast tell them nothing.
+                    write_statistics=[KEY],
                 )
             table = _as_schema(table, schema, pa.ArrowInvalid)
             rest = pa.concat_tables([rest, table]) if rest is not None and len(rest) else table
