@@ -22,8 +22,15 @@ def first_few(values: Iterable[object], most: int = 5) -> str:
     return head if len(shown) <= most else f"{head} and {len(shown) - most:,} more"
 
 
+_LONGEST = 1_990
+"""Characters of a message: what is longer is read by nobody."""
+
+
 class CrmmlError(Exception):
-    """A mistake that the user can mend; its text is one clear sentence."""
+    """A mistake that the user can mend; its text is one clear sentence of at most 2,000 signs."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]} ...")
 
 
 class DurationError(CrmmlError, ValueError):

@@ -84,6 +84,7 @@ ROWS = [
     Row("an endless amount", _spoilt("amount", float("inf")), ("amount",)),
     Row("an amount of 1e300", _spoilt("amount", 1e300), ("amount",)),
     Row("an amount of 400 digits", _spoilt("amount", 10**400), ("amount",)),
+    Row("an amount of 5,000 letters", _spoilt("amount", "x" * 5000), ("one type", " ...")),
     Row("no amount", _spoilt("amount", None), ("amount",)),
     Row("a date as an amount", _spoilt("amount", pd.Timestamp("1997-01-01")), ("amount",)),
     Row("a number among ids of text", _spoilt("customer_id", 5), ("customer_id",)),
