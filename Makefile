@@ -4,7 +4,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
+# Python compiles a module when it is first imported; pip would compile three times as many.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e
+
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test coverage check format doors torture browser bench pymc rivals notebooks constraints clean
@@ -12,17 +15,19 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
 
-$(VENV)/.ready-run: pyproject.toml constraints.txt
+$(BIN)/python:
 	@$(PYTHON) -c "import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f'crmml needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}; say: make PYTHON=python3.12 ...')"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready-run: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Setting up $(VENV) (a minute or two, once) ..."
 	@$(INSTALL) .
 	@touch $@
 
-$(VENV)/.ready-dev: $(VENV)/.ready-run
-	@echo "Adding the development tools ..."
+$(VENV)/.ready-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Setting up $(VENV) with the development tools (a minute or two, once) ..."
 	@$(INSTALL) ".[dev]"
-	@touch $@
+	@touch $@ $(VENV)/.ready-run
 
 $(VENV)/.ready-notebook: $(VENV)/.ready-run
 	@echo "Adding Jupyter ..."

@@ -43,11 +43,13 @@ def reported(doing: str, path: Path) -> Iterator[None]:
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Turn a name that no file can have (too long, or with a zero in it) into one sentence."""
+    """Turn a name that no file can have (too long, with a zero, in a circle) into one sentence."""
     try:
         yield
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it holds a zero"
+    except (OSError, ValueError, RuntimeError) as error:
+        circle = isinstance(error, RuntimeError)  # what Python says of links to each other
+        other = "its links go round in a circle" if circle else "it holds a zero"
+        why = getattr(error, "strerror", None) or other
         shown = str(path).replace("\0", "?")
         raise StorageError(f"no file can be called {shown:.80}: {why.lower()}") from None
 

@@ -548,8 +548,33 @@ _COMMANDS = [
         ("no file can be called", "too long"),
     ),
 ]
+_DAMAGED: dict[str, Content] = {"g/cutoff=2023-09-30/scores.parquet": b"PAR1 and no more"}
+_STORED = [
+    Row("a report of damaged scores", _DAMAGED, "report --scores g --out p", ("damaged",)),
+    Row("a difference to damaged scores", _DAMAGED, "diff g g", ("damaged",)),
+    Row(
+        "a watch over damaged scores",
+        _DAMAGED,
+        "monitor --scores g -c job.yaml --horizon 4W",
+        ("damaged",),
+    ),
+    Row(
+        "a watch over no duration",
+        _DAMAGED,
+        "monitor --scores g -c job.yaml --horizon 4",
+        ("a duration is",),
+    ),
+    Row(
+        "scores of no date",
+        {"g/cutoff=soon/scores.parquet": b""},
+        "report --scores g --out p",
+        ("g/cutoff=soon", "a date like"),
+    ),
+    Row("a device for a folder", {}, "backtest -c job.yaml --out /dev/null", ("folder",)),
+]
 
 ROWS = [
+    *_STORED,
     *_ROWS_OF_THE_LOG,
     *_HOW_IT_IS_READ,
     *_TABLES,

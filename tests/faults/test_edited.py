@@ -121,3 +121,20 @@ def test_the_file_and_the_value_are_named(file, place, how, of_processes):
         of_processes.scored(Edit(file, place, how))
     named = [str(key) for key in place if str(key) in str(caught.value)]
     assert named, str(caught.value)
+
+
+def test_no_edit_of_a_labelled_bundle_brings_about_a_foreign_exception(labelled_shelf, people):
+    folder = labelled_shelf.folder / "models" / "crmml" / "1"
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    rows, refused = people.head(3).drop(columns="Churn"), 0
+    for edit in random.Random(1).sample(edits(files), N_EDITS):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                table = ScoringBundle.from_files(edited(files, edit)).score(rows)
+        except CrmmlError as error:
+            check_sentence(str(error), ())
+            refused += 1
+        else:
+            assert table["churn_probability"].between(0, 1).all(), str(edit)
+    assert refused > N_EDITS / 2

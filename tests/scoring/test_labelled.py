@@ -70,12 +70,21 @@ def test_rows_unlike_the_training_are_told(bundle, people):
         crmml.score(bundle, odd, strict=True)
 
 
+def test_a_date_of_long_ago_is_a_date(bundle, people):
+    old = people.head(3).assign(Since="0001-01-01")
+    assert crmml.score(bundle, old).table["churn_probability"].between(0, 1).all()
+
+
 def test_what_cannot_be_scored_is_refused(bundle, people):
     with pytest.raises(DataError, match=r"must be unique.*2 rows"):
         crmml.score(bundle, pd.concat([people.head(3), people.head(1)]))
+    with pytest.raises(DataError, match="at least one row"):
+        crmml.score(bundle, people.head(0))
     with pytest.raises(MissingColumnsError, match="ID"):
         crmml.score(bundle, people.drop(columns="ID"))
     with pytest.raises(ParameterError, match="no time"):
         crmml.score(bundle, people, "2024-01-01")
+    with pytest.raises(ParameterError, match="plans must be left out"):
+        crmml.score(bundle, people, plans=people)
     with pytest.raises(CrmmlError, match="no history"):
         crmml.explain(bundle, people, "k0001")

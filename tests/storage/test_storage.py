@@ -423,3 +423,31 @@ def test_cells_cannot_run_into_each_other():
     one = pd.DataFrame({"a": ["x;1:y"], "b": ["z"]})
     two = pd.DataFrame({"a": ["x"], "b": ["y;1:z"]})
     assert fingerprint(one) != fingerprint(two)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "rule"),
+    [
+        ("customer_id", [1, 1], "be unique"),
+        ("value_tier", [5, 5], "be text"),
+        ("clv", ["many", "few"], "be a number"),
+        ("clv", [1.0, float("inf")], "be finite"),
+        ("churn_probability", [0.5, 7.0], "lie from 0 to 1"),
+    ],
+)
+def test_stored_scores_that_nothing_has_written_are_refused(column, values, rule, tmp_path):
+    scores = pd.DataFrame({"customer_id": [1, 2], "clv": [3.0, None], "value_tier": ["A", "E"]})
+    file = write_scores(scores, tmp_path, "2024-01-01")
+    assert len(read_scores(tmp_path, "2024-01-01")) == 2
+    scores.assign(**{column: values}).to_parquet(file)
+    with pytest.raises(DataError, match=f"{column} must {rule}"):
+        read_scores(tmp_path, "2024-01-01")
+
+
+def test_an_output_that_is_a_link_to_nowhere_is_refused_before_the_work(command_line, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for out in ("loop", "loop/x"):
+        done = command_line.here(tmp_path, "score", "--transactions", "log.csv", "--out", out)
+        assert done.returncode == 2
+        assert "loop" in done.stderr
+        assert "Traceback" not in done.stderr

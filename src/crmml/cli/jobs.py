@@ -639,10 +639,12 @@ def _check_writable(out: Path) -> None:
     """Refuse an output that cannot be written before the work, not after it."""
     with named(out):
         nearest = next(p for p in (out, *out.resolve().parents) if p.exists())
+    if out.is_symlink() and not out.exists():
+        raise StorageError(f"cannot write to {out}: it is a link that leads nowhere")
     if not os.access(nearest, os.W_OK):
         raise StorageError(f"cannot write to {out}: {nearest} is not writable")
     file = out.suffix in (".duckdb", ".yaml", ".yml") and nearest == out
-    if nearest.is_file() and not file:
+    if not nearest.is_dir() and not (file and nearest.is_file()):
         raise StorageError(f"cannot write to {out}: {nearest} is a file, a folder is needed")
 
 

@@ -70,7 +70,7 @@ def read_rows(rows: Any, reading: Mapping[str, Any]) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If an id is missing or stands twice.
+        If there is no row, or an id is missing or stands twice.
     ParameterError
         If tables are given of which none is labelled.
     """
@@ -82,6 +82,8 @@ def read_rows(rows: Any, reading: Mapping[str, Any]) -> pd.DataFrame:
     if isinstance(rows, ir.Table) and {"customer_id", "outcome"} <= {*rows.columns}:
         return _sorted(rows).drop(columns="outcome")  # checked already
     frame = _sorted(_read(rows, reading))
+    if frame.empty:
+        raise DataError("there must be at least one row; the table is empty", table="labelled")
     ids = frame["customer_id"]
     for wrong, rule in (
         (ids.isna(), "customer_id must not be missing"),

@@ -9,6 +9,8 @@ before that date. Inside the engine all moments are whole seconds since 1970-01-
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from crmml._typing import Duration
+from crmml.data.engine import kept
 from crmml.data.schema import END_REASONS
 from crmml.data.tables import Tables
 from crmml.exceptions import ParameterError, TooLittleDataError
@@ -154,10 +157,14 @@ class _Look(NamedTuple):
     spells: ir.Table
 
     @classmethod
-    def at(cls, tables: Tables, cutoff: str | pd.Timestamp | None, lengths: _Lengths) -> _Look:
+    @contextmanager
+    def at(
+        cls, tables: Tables, cutoff: str | pd.Timestamp | None, lengths: _Lengths
+    ) -> Iterator[_Look]:
         moment = _cutoff(tables, cutoff)
         seen = tables.before(moment)
-        return cls(moment, seconds_at(moment), lengths, seen, *_spells(seen, lengths))
+        with kept(_periods(seen, lengths)) as rows:  # asked three times
+            yield cls(moment, seconds_at(moment), lengths, seen, rows, _spells(rows))
 
 
 def build_contracts(
@@ -191,8 +198,16 @@ def build_contracts(
     TooLittleDataError
         If no contract is active at the cutoff.
     """
-    look = _Look.at(tables, cutoff, _Lengths.of(tables, period, grace, trailing))
-    moment, lengths, now, spells = look.moment, look.lengths, look.now, look.spells
+    with _Look.at(tables, cutoff, _Lengths.of(tables, period, grace, trailing)) as look:
+        frame, waiting = _fetch_active(look), _fetch_waiting(look)
+    if not len(frame):
+        raise TooLittleDataError(f"no contract is active at {look.moment}")
+    ids = waiting["customer_id"][~waiting["customer_id"].isin(frame["customer_id"])]
+    return Contracts(frame, look.moment, Duration.parse(period), pd.Index(ids, name="customer_id"))
+
+
+def _fetch_active(look: _Look) -> pd.DataFrame:
+    lengths, now, spells = look.lengths, look.now, look.spells
     active = spells.filter(spells.until == _OPEN)
     passed = ibis.literal(now) - active.started
     at = active.mutate(
@@ -200,13 +215,12 @@ def build_contracts(
         elapsed=(passed % lengths.period).cast("float64") / lengths.period,
         at=ibis.literal(now),
     )
-    known = _covariates(at, look.rows, look.seen, lengths)
-    frame = fetch(known.drop("at", "spell"))
-    if not len(frame):
-        raise TooLittleDataError(f"no contract is active at {moment}")
-    waiting = fetch(spells.filter(_waits(spells, lengths, now)).select("customer_id").distinct())
-    ids = waiting["customer_id"][~waiting["customer_id"].isin(frame["customer_id"])]
-    return Contracts(frame, moment, Duration.parse(period), pd.Index(ids, name="customer_id"))
+    return fetch(_covariates(at, look.rows, look.seen, lengths).drop("at", "spell"))
+
+
+def _fetch_waiting(look: _Look) -> pd.DataFrame:
+    waits = _waits(look.spells, look.lengths, look.now)
+    return fetch(look.spells.filter(waits).select("customer_id").distinct())
 
 
 def build_person_periods(
@@ -240,18 +254,18 @@ def build_person_periods(
     TooLittleDataError
         If no period was seen to its end.
     """
-    look = _Look.at(tables, cutoff, _Lengths.of(tables, period, grace, trailing))
-    moment, lengths, now, spells = look.moment, look.lengths, look.now, look.spells
-    begin = _first_end(spells) if since is None else seconds_at(read_moment(since, "since"))
-    at = _at_risk(spells, lengths, now, begin)
-    known = _covariates(at, look.rows, look.seen, lengths)
-    known = known.inner_join(at.select(*_KEY, "cause", "position"), list(_KEY))
-    frame = fetch(known, _KEY)
+    with _Look.at(tables, cutoff, _Lengths.of(tables, period, grace, trailing)) as look:
+        moment, lengths, now, spells = look.moment, look.lengths, look.now, look.spells
+        begin = _first_end(spells) if since is None else seconds_at(read_moment(since, "since"))
+        at = _at_risk(spells, lengths, now, begin)
+        known = _covariates(at, look.rows, look.seen, lengths)
+        known = known.inner_join(at.select(*_KEY, "cause", "position"), list(_KEY))
+        frame = fetch(known, _KEY)
+        older = spells.filter(spells.started < begin, spells.until >= begin)
+        truncated = int(older.count().to_pyarrow().as_py())
     frame["starts_at"] = pd.to_datetime(frame.pop("at"), unit="s")
     if not len(frame):
         raise TooLittleDataError(f"no contract was seen through a whole period before {moment}")
-    older = spells.filter(spells.started < begin, spells.until >= begin)
-    truncated = int(older.count().to_pyarrow().as_py())
     settled = pd.Timestamp(now - lengths.grace, unit="s")
     return PersonPeriods(
         frame, Duration.parse(period), pd.Timestamp(begin, unit="s"), moment, settled, truncated
@@ -291,7 +305,7 @@ def build_contract_outcomes(
     end = _cutoff(tables, None)
     lengths = _Lengths.of(tables, contracts.period, grace, contracts.period)
     window.check_observed(end - pd.Timedelta(seconds=lengths.grace + 1))
-    _, spells = _spells(tables, lengths)
+    spells = _spells(_periods(tables, lengths))
     cutoff, closes = seconds_at(contracts.cutoff), seconds_at(window.closes)
     here = spells.filter(spells.started < cutoff, spells.until >= cutoff, spells.until < closes)
     ended = fetch(
@@ -431,8 +445,8 @@ def _cutoff(tables: Tables, cutoff: str | pd.Timestamp | None) -> pd.Timestamp:
     return end_of_observation(contract_span(tables).last)
 
 
-def _spells(tables: Tables, lengths: _Lengths) -> tuple[ir.Table, ir.Table]:
-    """Return the periods with their spell, and the spells: one row each."""
+def _periods(tables: Tables, lengths: _Lengths) -> ir.Table:
+    """Return the periods that were paid for, each with the number of its spell."""
     table = tables["subscriptions"]
     absent: Any = ibis.null("string")
     rows = table.select(
@@ -463,13 +477,16 @@ def _spells(tables: Tables, lengths: _Lengths) -> tuple[ir.Table, ir.Table]:
     number = rows.begins.sum().over(ibis.cumulative_window(group_by="customer_id", order_by=order))
     rows = rows.mutate(spell=number - 1)
     last = rows.until.max().over(ibis.window(group_by=["customer_id", "spell"]))
-    rows = rows.mutate(last=last)
-    spells = rows.group_by("customer_id", "spell").agg(
+    return rows.mutate(last=last)
+
+
+def _spells(rows: ir.Table) -> ir.Table:
+    """Gather periods that renew each other: one row per spell."""
+    return rows.group_by("customer_id", "spell").agg(
         started=rows.start.min(),
         until=rows.until.max(),
         reason=rows.reason.max(where=rows.until == rows["last"]),
     )
-    return rows, spells
 
 
 def _waits(spells: ir.Table, lengths: _Lengths, now: int) -> ir.BooleanValue:

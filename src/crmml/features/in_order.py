@@ -22,7 +22,7 @@ from crmml.features.runs import Runs
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-AT_A_TIME = 1_000_000
+AT_A_TIME = 250_000
 """Lines in a piece, about: a piece that begins a customer ends it too."""
 
 
@@ -75,32 +75,36 @@ def in_order(lines: ir.Table, *then: str) -> Iterator[Piece]:
     *then : str
         Columns by which the lines of a customer are in order.
     """
-    rest: pa.Table | None = None
+    held: list[pa.RecordBatch] = []
+    rows, enough = 0, AT_A_TIME
     for batch in stream(lines.order_by("customer_id", *then), AT_A_TIME):
-        table = pa.Table.from_batches([batch])
-        if rest is not None:
-            table = pa.concat_tables([rest, table]).combine_chunks()
+        held.append(batch)
+        rows += batch.num_rows
+        if rows < enough:
+            continue
+        table = pa.Table.from_batches(held).combine_chunks()
         starts = _starts(table)
-        if len(starts):
-            yield _piece(table.slice(0, int(starts[-1])))
-            table = table.slice(int(starts[-1]))
-        rest = table
-    if rest is not None and rest.num_rows:
-        yield _piece(rest)
+        last = int(starts[-1])  # this customer may go on in the next batch
+        if last:
+            yield _piece(table.slice(0, last), starts[:-1])
+        held, rows = table.slice(last).to_batches(), rows - last
+        # one customer with more lines than that: let them double before the next look
+        enough = max(AT_A_TIME, 2 * rows)
+    if rows:
+        table = pa.Table.from_batches(held).combine_chunks()
+        yield _piece(table, _starts(table))
 
 
 def _starts(table: pa.Table) -> IntArray:
-    """Return the rows at which another customer begins than the one before."""
+    """Return the rows at which customers begin."""
     ids = table["customer_id"].combine_chunks()
-    other = pc.not_equal(ids.slice(1), ids.slice(0, max(len(ids) - 1, 0)))
-    return np.flatnonzero(other.to_numpy(zero_copy_only=False)) + 1
+    other = pc.not_equal(ids.slice(1), ids.slice(0, len(ids) - 1))
+    return np.append(0, np.flatnonzero(other.to_numpy(zero_copy_only=False)) + 1)
 
 
-def _piece(table: pa.Table) -> Piece:
-    starts = _starts(table)
-    ids = table["customer_id"].take(pa.array(np.concatenate([[0], starts])))
-    place = np.zeros(table.num_rows, dtype=np.int64)
-    place[starts] = 1
+def _piece(table: pa.Table, starts: IntArray) -> Piece:
+    ids = table["customer_id"].take(pa.array(starts)).combine_chunks()
+    place = np.repeat(np.arange(len(starts)), np.diff(starts, append=table.num_rows))
     columns: dict[str, IntArray] = {}
     names: dict[str, list[str]] = {}
     missing: dict[str, BoolArray] = {}
@@ -115,7 +119,7 @@ def _piece(table: pa.Table) -> Piece:
             missing[name] = column.is_null().to_numpy(zero_copy_only=False)
             column = column.fill_null(0)
         columns[name] = column.to_numpy().astype(np.int64, copy=False)
-    return Piece(ids.combine_chunks(), np.cumsum(place), columns, names, missing)
+    return Piece(ids, place, columns, names, missing)
 
 
 def _number(text: pa.Array) -> tuple[IntArray, list[str]]:

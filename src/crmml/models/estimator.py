@@ -27,7 +27,7 @@ from crmml.exceptions import (
 from crmml.features.snapshot import Distinct, Snapshot
 from crmml.metrics import bootstrap
 from crmml.models.cards import estimator_card
-from crmml.models.kinds import check_stored
+from crmml.models.kinds import check_parts, check_stored
 from crmml.stats import mle
 
 
@@ -115,13 +115,19 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             raise DataError(
                 f"the state of {cls.__name__} must be whole: {found}", table="stored model"
             )
+        model._check_state()
         return model
+
+    def _check_state(self) -> None:
+        """Raise a DataError where stored parts do not fit together; each alone is of its kind."""
 
     @classmethod
     def _revived(cls, name: str, value: Any) -> Any:
         """Rebuild an estimator or a part from plain values; leave any other value plain."""
         if name in cls._parts and isinstance(value, dict):
-            return cls._parts[name].from_dict(value)
+            part = cls._parts[name].from_dict(value)
+            check_parts(part)
+            return part
         if name in cls._learners.values() and value is not None:
             many = isinstance(value, list)
             return [models.from_dict(v) for v in value] if many else models.from_dict(value)

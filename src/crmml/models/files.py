@@ -16,6 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from crmml import __version__, models
 from crmml.atomic import replacing, reported
 from crmml.exceptions import BundleError, CrmmlError, StorageError
+from crmml.models.stored import parse_stored, refuse_broken
 
 FORMAT = "crmml model"
 FORMAT_VERSION = 1
@@ -113,11 +114,10 @@ def read_model(path: str | Path) -> Any:
 def _checked(text: bytes, source: Path) -> dict[str, Any]:
     """Return what ``to_dict`` returned, if the file is a model of a known format, unchanged."""
     try:
-        content = json.loads(text.decode("utf-8"))
-        known = isinstance(content, dict) and content.get("format") == FORMAT
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{source} is no stored model: it is not readable JSON") from error
-    if not known:
+        content = parse_stored(text, "it")
+    except BundleError as error:
+        raise BundleError(f"{source} is no stored model: {error}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise BundleError(f"{source} is no stored model: its format is not {FORMAT!r}")
     version, stored = content.get("format_version"), content.get("model")
     if type(version) is not int or version < 1:
@@ -132,6 +132,7 @@ def _checked(text: bytes, source: Path) -> dict[str, Any]:
         raise BundleError(
             f"the model at {source} is damaged: its content does not match its SHA-256"
         )
+    refuse_broken(stored, f"the model at {source}")
     return stored
 
 

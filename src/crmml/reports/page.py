@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from crmml import __version__
 from crmml.atomic import replacing
 from crmml.data.tables import Tables, open_tables
+from crmml.exceptions import DataError
 from crmml.reports.business import business_sections
 from crmml.reports.contents import Section
 from crmml.reports.customers import experience, market
@@ -133,7 +134,20 @@ def report(
     if monitoring is not None:
         of = replace(of, monitored=monitoring.to_dict())
     of = replace(of, targets=dict(targets or {}), assessment=_sheet(assessment))
-    return _make(of, lang, _opened(data), own_seller)
+    tables = _opened(data)
+    if tables is not None:
+        _check_same_base(of, tables)
+    return _make(of, lang, tables, own_seller)
+
+
+def _check_same_base(of: Reported, tables: Tables) -> None:
+    """Refuse data of other customers: their figures would stand beside these scores."""
+    name = next((name for name in ("transactions", "subscriptions") if name in tables), None)
+    if name is not None:
+        ids = tables[name].select("customer_id").distinct().to_pandas()["customer_id"]
+        if not of.scores["customer_id"].isin(ids).any():
+            rule = "the data must be of the customers who were scored; none of them is in it"
+            raise DataError(rule, table=name)
 
 
 def report_training(result: Any, lang: Lang = "en") -> Page | None:

@@ -113,6 +113,8 @@ def read_reported(folder: str | Path, cutoff: str | pd.Timestamp | None = None) 
     moment = known[-1] if cutoff is None else read_moment(cutoff, "cutoff")
     earlier = [one for one in known if one < moment]
     scores = read_scores(folder, moment, COLUMNS)
+    if scores.empty:
+        raise StorageError(f"the scores of {moment.date()} at {folder} hold no customer")
     first = pd.DataFrame({"customer_id": [], "value_tier": []})
     if earlier:
         first = read_scores(folder, earlier[0], ["value_tier"])

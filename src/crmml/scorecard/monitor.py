@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from crmml._typing import Duration
 from crmml.card import Card, Result, listed
 from crmml.config import Config, load_config
 from crmml.data.tables import Tables, open_tables
@@ -230,6 +231,9 @@ def monitor(
         raise ParameterError("false_alarm", "between 0 and 1", false_alarm)
     if not tolerance > 0.0:
         raise ParameterError("tolerance", "> 0", tolerance)
+    for given in (horizon, value_horizon):
+        if given is not None:
+            Duration.parse(given)  # also where the scores say their own
     config, tables = _opened(data)
     if "subscriptions" not in tables or "transactions" in tables:
         tables.transactions  # noqa: B018 - purchases are what scores are compared with

@@ -16,6 +16,7 @@ from crmml.actions.catalogue import ActionCatalogue
 from crmml.card import Card, Shown, listed, moment
 from crmml.exceptions import BundleError, CrmmlError
 from crmml.models.forecast.forecasters import Forecaster
+from crmml.models.stored import read_stored
 from crmml.models.value.lifetime_value import LifetimeValueModel
 from crmml.scoring import standard
 from crmml.scoring.decisions import Actions, Policy, Stages, Tiers, as_json
@@ -25,7 +26,6 @@ from crmml.scoring.outlooks import ChurnRisk, LifetimeValue, Loyalty, PurchaseFo
 from crmml.scoring.predictors import Output, Predictor, in_order, tabulate_glossary
 from crmml.scoring.profit import PROFIT
 from crmml.scoring.scorer import score
-from crmml.scoring.stored import read_stored
 from crmml.scoring.upgrades import upgrade
 from crmml.segments.lifecycle import LifecycleStages
 from crmml.segments.value_tier import ValueTiers
@@ -277,7 +277,7 @@ def _grain_row(known: Manifest) -> list[tuple[str, str]]:
 
 def _read_predictor(files: Mapping[str, bytes], name: str, manifest: Manifest) -> Predictor:
     file = f"{name}.json"
-    stored = read_stored(files[file], file)
+    stored = read_stored(files[file], f"{file} of the bundle")
     if manifest.forms.get(file, form := form_digest(stored)) != form:
         raise BundleError(
             f"{file} of the bundle does not have the form in which it was written: a key is gone "

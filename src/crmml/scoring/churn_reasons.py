@@ -79,22 +79,23 @@ def churn_parts(
     parts = pd.DataFrame(0.0, snapshot.customer_id, [*FAMILIES, BASELINE, CALIBRATION])
     others = np.zeros(len(snapshot), dtype=bool) if outside is None else outside.who
     if not others.all():
-        found = _parts_of_model(model, snapshot.subset(~others), reference)
+        found = _parts_of_model(model, snapshot, ~others, reference)
         parts.loc[~others, list(found)] = found.to_numpy()
     if outside is not None and others.any():
         p = outside.probability[others]
-        some = snapshot.subset(others)
-        found = _parts_of_process(outside.process, some, reference, outside.bounds, lambda _: p)
+        found = _parts_of_process(
+            outside.process, snapshot, others, reference, outside.bounds, lambda _: p
+        )
         parts.loc[others, list(found)] = found.to_numpy()
     return parts
 
 
 def _parts_of_model(
-    model: Any, snapshot: Snapshot, reference: Sequence[float] | None
+    model: Any, snapshot: Snapshot, who: BoolArray, reference: Sequence[float] | None
 ) -> pd.DataFrame:
     """Return the parts by the churn model, each step of the way to what it serves on its own."""
     if isinstance(model, ChurnModel):
-        found = model.explain_by_family(snapshot)
+        found = model.explain_by_family(snapshot.subset(who))
         score = found.to_numpy().sum(axis=1)
         calibrated = MonotoneCalibration.from_dict(model.calibration_)(score)
         return found.assign(**{CALIBRATION: log_odds(calibrated) - score})
@@ -102,25 +103,27 @@ def _parts_of_model(
     if isinstance(model, WithPurchaseModel) and model.calibration_ is not None:
         curve = MonotoneCalibration.from_dict(model.calibration_)
         bounds = (curve.probabilities[0], curve.probabilities[-1])
-    return _parts_of_process(_word_of(model), snapshot, reference, bounds, curve)
+    return _parts_of_process(_word_of(model), snapshot, who, reference, bounds, curve)
 
 
 def _parts_of_process(
     predict: Callable[[Snapshot], FloatArray],
     snapshot: Snapshot,
+    who: BoolArray,
     reference: Sequence[float] | None,
     bounds: tuple[float, float],
     calibrate: Callable[[FloatArray], FloatArray] | None,
 ) -> pd.DataFrame:
-    names = [*PLAYERS, BASELINE, CALIBRATION]
+    names, some = [*PLAYERS, BASELINE, CALIBRATION], snapshot.subset(who)
     if reference is None:
-        return pd.DataFrame(np.nan, snapshot.customer_id, names)
-    predicted = predict(snapshot)
-    shares = process_shares(predict, snapshot, reference, predicted=predicted, bounds=bounds)
+        return pd.DataFrame(np.nan, some.customer_id, names)
+    # Asked of all, whose histories were gathered before.
+    predicted = predict(snapshot)[who]
+    shares = process_shares(predict, some, reference, predicted=predicted, bounds=bounds)
     step = np.zeros(len(predicted))
     if calibrate is not None:
         step = log_odds(calibrate(predicted)) - shares.word
-    return pd.DataFrame(np.column_stack([shares.parts, step]), snapshot.customer_id, names)
+    return pd.DataFrame(np.column_stack([shares.parts, step]), some.customer_id, names)
 
 
 def tell_churn(

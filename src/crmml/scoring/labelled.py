@@ -161,9 +161,10 @@ def score_labelled(
     UnlikeTrainingError
         If more than half of the columns are missing; with ``strict``, if anything is unlike.
     """
-    if said := [name for name, value in given.items() if value not in (None, False)]:
-        rule = "left out: a labelled table has no time, no value and no actions"
-        raise ParameterError(" and ".join(said), rule, [given[name] for name in said])
+    for name, value in given.items():
+        if value is not None and value is not False:
+            rule = "left out: a labelled table has no time, no value and no actions"
+            raise ParameterError(name, rule, value)
     predictor = outcome_of(bundle)
     read = read_rows(rows, bundle.manifest.reading.get("labelled", {}))
     found, told = predictor.table_model.predict(read.drop(columns="customer_id"))

@@ -8,13 +8,22 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from crmml import __version__
 from crmml._typing import Duration, Grain, TimeUnit
-from crmml.data.settings import Policies
+from crmml.data.settings import Policies, ReadSettings
 from crmml.exceptions import BundleError
 from crmml.features.windows import read_moment
+from crmml.models.kinds import check_parts
 from crmml.notes import Note
 from crmml.scoring.guards import TrainingRange
 
@@ -172,6 +181,16 @@ class Manifest(BaseModel):
         if not self.cutoff and self.kind != "labelled":
             raise ValueError("the cutoff of the training is missing")
         return self
+
+    @field_validator("reading")
+    @classmethod
+    def _is_settings(cls, reading: Mapping[str, Any]) -> Mapping[str, Any]:
+        for table, settings in reading.items():
+            try:
+                check_parts(ReadSettings(**settings))
+            except (TypeError, AttributeError):
+                raise ValueError(f"how {table!r:.40} was read is not known") from None
+        return reading
 
     def __getitem__(self, key: str) -> Any:
         """Read a field by name, as in 0.1, where the manifest was a mapping."""

@@ -298,7 +298,9 @@ class ChurnRisk:
         """Say of whom the calibrated process speaks, and what."""
         if self.outside is None:
             return None
-        its = known.loc[snapshot.customer_id]
+        # These columns alone: a hundred others would be copied with them.
+        names = ["probability_no_purchase", "frequency", "inactivity"]
+        its = known[names].loc[snapshot.customer_id]
         length = in_units(self.horizon, snapshot.time_unit)
         probability = self.outside(
             its["probability_no_purchase"].to_numpy(dtype=np.float64),

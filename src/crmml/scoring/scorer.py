@@ -338,7 +338,8 @@ def score(
     manifest = bundle.manifest
     given = {"budget": budget, "capacities": capacities, "catalogue": catalogue}
     if manifest.kind == "labelled":
-        timed = {"cutoff": cutoff, "customers": customers}
+        timed = {"cutoff": cutoff, "customers": customers, "plans": plans, "control": control}
+        timed["snapshot"] = snapshot
         return score_labelled(bundle, transactions, strict=strict, **timed, **given)
     tables = open_for(bundle, transactions, customers)
     at = checked_cutoff(bundle, tables, scoring_cutoff(bundle, tables, cutoff))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Literal
 
 from crmml import models
@@ -294,7 +294,8 @@ def with_catalogue(
 def predictor_to_dict(predictor: Predictor) -> dict[str, Any]:
     """Return class name and parts of a predictor as plain JSON values."""
     stored: dict[str, Any] = {"class": type(predictor).__name__}
-    for name, part in vars(predictor).items():
+    for one in fields(predictor):  # type: ignore[arg-type]
+        name, part = one.name, getattr(predictor, one.name)
         if name != _TRANSIENT and not (name in _LATER and part is None):
             stored[name] = part.to_dict() if hasattr(part, "to_dict") else _plain(part)
     return stored

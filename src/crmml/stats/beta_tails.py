@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from crmml._typing import FloatArray
+from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.stats.quadrature import legendre
 
 _KNOTS = 256
@@ -24,6 +24,7 @@ _EDGE = 1e-11
 """Probability beyond either end of a curve, where it is taken as 0 or 1."""
 _WIDEST = 0.25
 """Step in log-odds up to which a curve is followed."""
+_BLOCK = 2**14
 _MOST_N, _MOST_X = 15, 63
 """Counts up to which curves are laid down, 180 kB for each ``x``."""
 
@@ -34,6 +35,13 @@ class _Curves(NamedTuple):
     begin: FloatArray
     density: FloatArray
     pieces: FloatArray
+
+
+class _Laid(NamedTuple):
+    """The curves of every x one after the other, of which those are filled that were asked for."""
+
+    known: BoolArray
+    curves: _Curves
 
 
 def beta_tails(
@@ -57,15 +65,25 @@ def beta_tails(
     array([0.5])
     """
     found = np.empty(len(n))
+    # Blocks stay in the cache.
+    for low in range(0, len(n), _BLOCK):
+        part = slice(low, low + _BLOCK)
+        found[part] = _tails(p, q, n[part], x[part], log_odds[part])
+    return found
+
+
+def _tails(p: float, q: float, n: FloatArray, x: FloatArray, log_odds: FloatArray) -> FloatArray:
     on_curve = (n <= _MOST_N) & (x <= _MOST_X) & (x == np.floor(x))
-    rows = np.flatnonzero(on_curve)
-    left = [np.flatnonzero(~on_curve)]
-    if len(rows):
+    if on_curve.all():
+        found = _on_curves(p, q, n, x, log_odds)
+    else:
+        found = np.full(len(n), np.nan)
+        rows = np.flatnonzero(on_curve)
         found[rows] = _on_curves(p, q, n[rows], x[rows], log_odds[rows])
-        left.append(rows[np.isnan(found[rows])])
-    rest = np.concatenate(left)
-    y = special.expit(log_odds[rest])
-    found[rest] = special.betaincc(p * n[rest], q + p * x[rest], y)
+    rest = np.flatnonzero(np.isnan(found))
+    if len(rest):
+        y = special.expit(log_odds[rest])
+        found[rest] = special.betaincc(p * n[rest], q + p * x[rest], y)
     return found
 
 
@@ -74,12 +92,8 @@ def _on_curves(
 ) -> FloatArray:
     """Read the tails; NaN where no curve is followed."""
     shared = x.astype(np.int64)
-    present = np.flatnonzero(np.bincount(shared))
-    slot = np.empty(_MOST_X + 1, dtype=np.int64)
-    slot[present] = np.arange(len(present))
-    laid = [_curves(p, q, float(k)) for k in present]
-    begin, density, pieces = (np.concatenate(parts) for parts in zip(*laid, strict=True))
-    curve = slot[shared] * _MOST_N + (n.astype(np.int64) - 1)
+    begin, density, pieces = _curves_of(p, q, np.flatnonzero(np.bincount(shared)))
+    curve = shared * _MOST_N + (n.astype(np.int64) - 1)
     # Beyond the ends of a curve lie its first and its last value.
     at = np.clip((log_odds - begin[curve]) * density[curve], 0.0, _KNOTS - 1.0)
     piece = np.minimum(np.nan_to_num(at).astype(np.int64), _KNOTS - 2)
@@ -91,7 +105,24 @@ def _on_curves(
     return np.asarray(np.clip(value, 0.0, 1.0))
 
 
-@lru_cache(maxsize=96)
+@lru_cache(maxsize=2)
+def _room(p: float, q: float) -> _Laid:
+    n_curves = (_MOST_X + 1) * _MOST_N
+    pieces = np.empty((n_curves * (_KNOTS - 1), 6))
+    curves = _Curves(np.empty(n_curves), np.empty(n_curves), pieces)
+    return _Laid(np.zeros(_MOST_X + 1, dtype=bool), curves)
+
+
+def _curves_of(p: float, q: float, present: IntArray) -> _Curves:
+    """Return the curves, those of some ``x`` among them."""
+    known, curves = _room(p, q)
+    for x in present[~known[present]].tolist():
+        for room, its in zip(curves, _curves(p, q, float(x)), strict=True):
+            room[x * len(its) : (x + 1) * len(its)] = its
+        known[x] = True
+    return curves
+
+
 def _curves(p: float, q: float, x: float) -> _Curves:
     """Lay down the curves of one ``x``; NaN where the tails are too long to be followed."""
     a, b = p * np.arange(1.0, _MOST_N + 1.0)[:, None], q + p * x

@@ -449,36 +449,53 @@ def pmf(params: Params, t: FloatArray, n_max: int) -> FloatArray:
         P(X = n) = \frac{B(a, b+n)}{B(a,b)} P(N = n)
                  + 1_{n>0} \frac{B(a+1, b+n-1)}{B(a,b)} I_z(n, r).
 
-    :math:`I_z(n, r)` is P(N >= n), so it is evaluated at powers of two only, from which the others
-    follow backwards by adding P(N = n): sums of positive terms, the same whatever ``n_max`` is.
+    :math:`I_z(n, r)` is P(N >= n), so it is evaluated at one power of two above ``n_max``, from
+    which the others follow backwards by adding P(N = n): sums of positive terms.
     """
     r, alpha, a, b, t = np.broadcast_arrays(
         *(np.asarray(value, dtype=np.float64) for value in (*params, t))
     )
-    size = max(4, 2 ** int(n_max).bit_length()) if n_max else 1
-    log_none, log_z = -r * np.log1p(t / alpha), -np.log1p(alpha / t)
-    count = np.empty((size, len(t)))
-    count[0] = np.exp(log_none)
-    rising = np.zeros(len(t))
+    log_none = -r * np.log1p(t / alpha)
+    if n_max == 0:
+        none: FloatArray = np.exp(log_none)[:, None]
+        return none
+    size = max(4, 2 ** int(n_max).bit_length())
+    count = _undisturbed(r, log_none, -np.log1p(alpha / t), size)
+    table = np.empty((len(t), n_max + 1))
+    table[:, 0] = count[0]
+    # Row n becomes P(N >= n).
+    at_least = betainc(float(size), r, t / (alpha + t))
+    tail = np.empty((n_max + 1, len(t)))
+    for n in range(size - 1, 0, -1):
+        at_least += count[n]
+        if n <= n_max:
+            tail[n] = at_least
+    both = a + b
+    stays, leaves, room = np.ones((3, len(t)))
+    for n in range(1, n_max + 1):
+        np.add(both, n - 1.0, out=room)
+        np.divide(stays, room, out=stays)
+        np.multiply(stays, a, out=leaves)
+        stays *= np.add(b, n - 1.0, out=room)
+        count[n] *= stays
+        tail[n] *= leaves
+        np.add(count[n], tail[n], out=table[:, n])
+    return table
+
+
+def _undisturbed(r: FloatArray, log_none: FloatArray, log_z: FloatArray, size: int) -> FloatArray:
+    """P(N = n) of negative binomial counts for n = 0..size - 1, shape (size, n_rows)."""
+    count = np.empty((size, len(r)))
+    np.exp(log_none, out=count[0])
+    rising, step = np.zeros((2, len(r)))
     for n in range(1, size):
-        rising += np.log((r + (n - 1.0)) / n)
-        count[n] = np.exp(log_none + rising + n * log_z)
-    table = count[: n_max + 1].copy()
-    stays = np.ones(len(t))
-    begin, end = 1, 4
-    while begin <= n_max:
-        at_least = np.empty((end - begin + 1, len(t)))
-        at_least[-1] = betainc(float(end), r, t / (alpha + t))
-        for n in range(end - 1, begin - 1, -1):
-            at_least[n - begin] = at_least[n - begin + 1] + count[n]
-        for n in range(begin, min(end, n_max + 1)):
-            tried = a + b + (n - 1.0)
-            leaves = stays * (a / tried)
-            stays *= (b + (n - 1.0)) / tried
-            table[n] = table[n] * stays + leaves * at_least[n - begin]
-        begin, end = end, 2 * end
-    # Row by row in memory: else the order of sums would depend on the number of rows.
-    return np.ascontiguousarray(table.T)
+        np.add(r, n - 1.0, out=step)
+        step /= n
+        rising += np.log(step, out=step)
+        np.multiply(log_z, n, out=count[n])
+        count[n] += np.add(log_none, rising, out=step)
+        np.exp(count[n], out=count[n])
+    return count
 
 
 def discounted_purchases(

@@ -18,10 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from crmml._typing import FloatArray, IntArray
+from crmml._typing import BoolArray, FloatArray, IntArray
 from crmml.stats.quadrature import legendre
 
-_GRID = 112
+_PIECE = 8
+_GRID = 14 * _PIECE
 _EDGE = 1e-6
 _EXACT_COUNTS = 16
 _NODES, _SHARP = 8, 4.0
@@ -165,13 +166,17 @@ def _beta_prime_cdf(a: FloatArray, b: float, log_u: FloatArray) -> FloatArray:
         return np.asarray(special.betainc(a[:, None], b, special.expit(log_u)))
     # The density summed along the grid: several times as fast, and equal to 1e-11.
     nodes, weights = legendre(_NODES)
-    at = (log_u[:-1, None] + step * nodes).ravel()
-    logs = a[:, None] * special.log_expit(at) + b * special.log_expit(-at)
+    at = (log_u[:-1] + step * nodes[:, None]).ravel()
+    logs = np.multiply.outer(a, special.log_expit(at))
+    logs += b * special.log_expit(-at)
     logs -= special.betaln(a, b)[:, None]
-    pieces = np.exp(logs, out=logs).reshape(len(a), -1, _NODES)
-    begin = special.betainc(a, b, special.expit(log_u[0]))
-    rises = step * (pieces * weights).sum(axis=2)
-    return np.asarray(begin[:, None] + np.cumsum(np.pad(rises, ((0, 0), (1, 0))), axis=1))
+    density = np.exp(logs, out=logs).reshape(len(a), _NODES, -1)
+    found = np.empty((len(a), len(log_u)))
+    found[:, 0] = special.betainc(a, b, special.expit(log_u[0]))
+    found[:, 1:] = 0.0
+    for k, weight in enumerate(step * weights):
+        found[:, 1:] += weight * density[:, k]
+    return np.cumsum(found, axis=1, out=found)
 
 
 def _shifted(curve: FloatArray, by: float) -> FloatArray:
@@ -192,11 +197,11 @@ def _shifted(curve: FloatArray, by: float) -> FloatArray:
     wide[..., : size + 3] = 0.0
     wide[..., size + 3 : 2 * size + 3] = curve
     begin = min(max(size + 2 + whole, 0), 2 * size + 3)
-    total = np.zeros_like(curve)
-    for k, weight in enumerate(weights):
+    total = weights[0] * wide[..., begin : begin + size]
+    for k, weight in enumerate(weights[1:], start=1):
         total += weight * wide[..., begin + k : begin + k + size]
     # A cubic may overshoot where the curve bends.
-    return np.clip(total, 0.0, 1.0)
+    return np.clip(total, 0.0, 1.0, out=total)
 
 
 def compound_quantiles(
@@ -232,31 +237,50 @@ def _block_quantiles(
     none: FloatArray, weights: FloatArray, table: CompoundTable, levels: FloatArray
 ) -> FloatArray:
     n_w, size = table.cdf.shape[1:]
-    bought = np.maximum(1.0 - none, 1e-300)
-    cdf = times(weights, table.cdf.reshape(len(weights.T), -1)).reshape(-1, n_w, size)
-    cdf /= bought[:, None, None]
-    out = np.full((len(none), n_w, len(levels)), -np.inf)
-    for k, level in enumerate(levels):
-        # A level below P(no purchase) has the quantile 0, and stays minus infinity.
-        target = (level - none) / bought
-        open_rows = np.flatnonzero(target > 0)
-        if not len(open_rows):
-            continue
-        target = target[open_rows][:, None]
-        curve = cdf[open_rows]
-        below = np.add.reduce((curve < target[:, :, None]).view(np.uint8), axis=2, dtype=np.uint8)
-        after = np.clip(below.astype(np.int64), 1, size - 1)
-        at = np.stack([after - 1, after])
-        z = special.ndtri(
-            np.clip(
-                np.take_along_axis(curve[None], at[..., None], axis=3)[..., 0], 1e-15, 1 - 1e-15
-            )
-        )
-        goal = special.ndtri(np.clip(target, 1e-15, 1 - 1e-15))
-        share = np.clip((goal - z[0]) / np.maximum(z[1] - z[0], 1e-12), 0.0, 1.0)
-        low, high = table.log_u[at]
-        out[open_rows, :, k] = low + share * (high - low)
-    return out
+    cdf = times(weights, table.cdf.reshape(len(weights.T), -1))
+    goal = levels - none[:, None]
+    after = _first_reached(cdf.reshape(-1, n_w, size), goal)
+    at = np.stack([after - 1, after])
+    # Given a purchase; a level below P(no purchase) has the quantile 0.
+    bought = np.maximum(1.0 - none, 1e-300)[:, None]
+    begin = size * np.arange(len(none) * n_w).reshape(-1, n_w, 1)
+    around = cdf.ravel()[at + begin] / bought[:, :, None]
+    z = special.ndtri(np.clip(around, 1e-15, 1 - 1e-15))
+    target = special.ndtri(np.clip(goal / bought, 1e-15, 1 - 1e-15))[:, None, :]
+    share = np.clip((target - z[0]) / np.maximum(z[1] - z[0], 1e-12), 0.0, 1.0)
+    low, high = table.log_u[at]
+    return np.where(goal[:, None, :] > 0, low + share * (high - low), -np.inf)
+
+
+def _first_reached(cdf: FloatArray, goal: FloatArray) -> IntArray:
+    """Place from 1 on of the first grid point where each curve reaches each goal, or the last one.
+
+    Parameters
+    ----------
+    cdf : ndarray, shape (n, n_w, n_grid)
+    goal : ndarray, shape (n, n_levels)
+
+    Returns
+    -------
+    ndarray of int, shape (n, n_w, n_levels)
+    """
+    n, n_w, size = cdf.shape
+    pieces = cdf.reshape(-1, _PIECE)
+    begin = (size // _PIECE) * np.arange(n * n_w).reshape(n, n_w)
+    found = np.empty((n, n_w, goal.shape[1]), dtype=np.int64)
+    for k, level in enumerate(goal.T[:, :, None, None]):
+        # First the piece of the curve, by the last points of the pieces, then the point in it.
+        piece = _count(cdf[:, :, _PIECE - 1 :: _PIECE] < level)
+        np.minimum(piece, size // _PIECE - 1, out=piece)
+        inside = pieces[begin + piece] < level
+        found[:, :, k] = _PIECE * piece + _count(inside)
+    return np.clip(found, 1, size - 1)
+
+
+def _count(true: BoolArray) -> IntArray:
+    # at most 255 points, so one byte is enough
+    count: IntArray = np.add.reduce(true.view(np.uint8), axis=-1, dtype=np.uint8).astype(np.int64)
+    return count
 
 
 _BLOCK = 256

@@ -8,11 +8,14 @@ moments are in days since 1970-01-01.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from scipy.special import gammaln
 
 from crmml._typing import FloatArray, IntArray
 from crmml.stats import bg_nbd
+from crmml.stats.alpha_curves import along_alpha
 from crmml.stats.quadrature import legendre
 
 DAYS_PER_WEEK = 7.0
@@ -171,7 +174,17 @@ def discounted_purchases(
     -------
     ndarray, shape (n,)
     """
-    r, alpha, a, b = np.broadcast_arrays(*(np.atleast_1d(v) for v in params))
+    fields = bg_nbd.Params(*np.broadcast_arrays(*(np.atleast_1d(v) for v in params)))
+    work = partial(_by_bend, calendar=calendar, clock=clock, delta=delta)
+    if np.ndim(params.a):  # customers who differ in dropout share no curves
+        return work(fields)
+    return along_alpha((calendar.tobytes(), clock.tobytes(), delta), fields, work)
+
+
+def _by_bend(
+    params: bg_nbd.Params, calendar: FloatArray, clock: FloatArray, delta: float
+) -> FloatArray:
+    r, alpha, a, b = params
     # The time in which the expectation of a customer bends, rounded down to a power of four: those
     # of one such time share their nodes, so that no figure depends on who else is there.
     bends = alpha / (1.0 + r * (a + 4.0) / (a + b + 4.0))

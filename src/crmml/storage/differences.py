@@ -15,7 +15,7 @@ from crmml.scoring.manifest import MANIFEST
 from crmml.scoring.rescoring import compare_scores, compare_settings, steps_between
 from crmml.scoring.scorer import Origin, Scores, open_for, score, scoring_cutoff
 from crmml.storage.bundles import load_bundle
-from crmml.storage.scores import _database, _has_table, read_scores
+from crmml.storage.scores import list_cutoffs, moment_of, read_scores
 
 Side: TypeAlias = Scores | ScoringBundle | pd.DataFrame | str | Path
 
@@ -105,26 +105,19 @@ def _read(path: Path) -> pd.DataFrame:
     if path.suffix == ".parquet":
         path = path.parent
     if path.name.startswith("cutoff="):
-        return read_scores(path.parent, path.name.removeprefix("cutoff="))
+        return read_scores(path.parent, moment_of(path))
     return read_scores(path, _newest(path))
 
 
 def _newest(path: Path) -> pd.Timestamp:
-    if path.suffix == ".duckdb" and path.exists():
-        with _database(path, read_only=True) as connection:
-            if _has_table(connection):
-                (last,) = connection.sql("SELECT max(cutoff) FROM scores").fetchone() or (None,)
-                if last is not None:
-                    return pd.Timestamp(last)
-    names = [file.parent.name for file in path.glob("cutoff=*/scores.parquet")]
-    if not names and any(path.glob("labelled_scores.*")):
+    if cutoffs := list_cutoffs(path):
+        return cutoffs[-1]
+    if any(path.glob("labelled_scores.*")):
         raise StorageError(
             f"{path} holds scores of a labelled table, which has no tiers, no actions and no time: "
             "compare the column churn_probability"
         )
-    if not names:
-        raise StorageError(f"{path} holds neither scores nor a bundle")
-    return max(pd.Timestamp(name.removeprefix("cutoff=")) for name in names)
+    raise StorageError(f"{path} holds neither scores nor a bundle")
 
 
 def _table(side: Any) -> pd.DataFrame:

@@ -7,9 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from crmml.atomic import reported
 from crmml.exceptions import StorageError
-from crmml.storage.scores import _database, _has_table, _to_pandas, partition_of
+from crmml.storage.scores import (
+    _database,
+    _has_table,
+    _to_pandas,
+    check_scores,
+    partition_of,
+    reading_parquet,
+)
 
 
 def read_row(
@@ -40,7 +46,7 @@ def read_row(
         raise StorageError(
             f"the scores of {partition_of(moment)} in {path} hold no row of this customer"
         )
-    row: pd.Series[Any] = rows.iloc[0].astype(object)
+    row: pd.Series[Any] = check_scores(rows).iloc[0].astype(object)
     row["cutoff"] = moment
     return row
 
@@ -55,7 +61,7 @@ def _of_folder(path: Path, moment: pd.Timestamp, customer_id: int | str) -> pd.D
             f"no scores for the cutoff {partition_of(moment)}: {file} does not exist; give "
             "--cutoff, or leave the scores out to score the customer alone"
         )
-    with reported("read", file):
+    with reading_parquet(file):
         try:
             wanted = [("customer_id", "==", customer_id)]
             return _to_pandas(pq.read_table(file, filters=wanted, partitioning=None))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, get_args
@@ -289,18 +291,20 @@ def read_scores(
             raise StorageError(f"{path} holds no scores for the cutoff {partition_of(moment)}")
         if columns is not None:
             table = table.select([n for n in table.column_names if n in {*columns, KEY, "cutoff"}])
-        return _to_pandas(table)
+        return check_scores(_to_pandas(table))
     file = path / f"cutoff={partition_of(moment)}" / "scores.parquet"
     if not file.is_file():
         raise StorageError(
             f"no scores for the cutoff {partition_of(moment)}: {file} does not exist"
         )
-    with reported("read", file):
+    with reading_parquet(file):
         known = pq.read_schema(file).names
+        if KEY not in known:
+            raise MissingColumnsError([KEY], known, table="scores")
         names = known if columns is None else [n for n in known if n in {*columns, KEY}]
         frame = _to_pandas(pq.read_table(file, columns=names, partitioning=None))
     frame.insert(1, "cutoff", moment.as_unit("us"))
-    return frame
+    return check_scores(frame)
 
 
 def read_plans(target: str | Path, before: str | pd.Timestamp) -> pd.DataFrame:
@@ -375,10 +379,7 @@ def read_control(target: str | Path, before: str | pd.Timestamp, experiment: str
 
 def _earlier_files(folder: Path, before: pd.Timestamp) -> Iterator[tuple[pd.Timestamp, Path]]:
     """Yield the scores of earlier cutoffs, the earliest first."""
-    files = {
-        pd.Timestamp(file.parent.name.removeprefix("cutoff=")): file
-        for file in folder.glob("cutoff=*/scores.parquet")
-    }
+    files = {moment_of(file.parent): file for file in folder.glob("cutoff=*/scores.parquet")}
     yield from ((moment, files[moment]) for moment in sorted(files) if moment < before)
 
 
@@ -386,7 +387,7 @@ def _columns_of_file(file: Path, names: list[str]) -> pd.DataFrame | None:
     """Read some columns of a file of scores; None if it lacks one."""
     import pyarrow.parquet as pq
 
-    with reported("read", file):
+    with reading_parquet(file):
         if not set(names) <= set(pq.read_schema(file).names):
             return None
         return _to_pandas(pq.read_table(file, columns=names, partitioning=None))
@@ -426,6 +427,86 @@ def partition_of(cutoff: pd.Timestamp) -> str:
     return cutoff.strftime("%Y-%m-%d" if whole_day else "%Y-%m-%dT%H%M%S")
 
 
+def moment_of(folder: Path) -> pd.Timestamp:
+    """Return the cutoff that the name of a folder says; see :func:`partition_of`.
+
+    Raises
+    ------
+    StorageError
+        If it says none.
+
+    Examples
+    --------
+    >>> moment_of(Path("scores/cutoff=1998-07-01T120000"))
+    Timestamp('1998-07-01 12:00:00')
+    """
+    name = folder.name.removeprefix("cutoff=")
+    for form in ("%Y-%m-%d", "%Y-%m-%dT%H%M%S"):
+        with suppress(ValueError):
+            return pd.Timestamp(datetime.strptime(name, form))
+    raise StorageError(
+        f"{folder!s:.200} is no folder of scores: its name must be cutoff= and a date like "
+        "2024-01-31; take it away"
+    )
+
+
+_WORDS = frozenset({"value_tier", "loyalty_class", "lifecycle_stage", "recommended_action"})
+_NUMBERS = re.compile(
+    r".*probability.*|(net_)?clv.*|expected_.*|net_gain_.*|purchases_.*|profit_to_date|net_spend"
+)
+
+
+def check_scores(frame: pd.DataFrame) -> pd.DataFrame:
+    """Refuse stored scores that nothing here can have written; else give them back.
+
+    Raises
+    ------
+    DataError
+        If customers are null or repeat each other, words are none, or numbers are not finite or,
+        being probabilities, not from 0 to 1.
+    """
+    _check_ids(frame[KEY])
+    for name in map(str, frame.columns):
+        values, rule = frame[name].dropna(), ""
+        if name in _WORDS and len(values) and not pd.api.types.is_string_dtype(values):
+            rule = "be text"
+        elif _NUMBERS.fullmatch(name) and len(values):
+            low, high = (0.0, 1.0) if "probability" in name else (-1e300, 1e300)
+            if not pd.api.types.is_numeric_dtype(values):
+                rule = "be a number"
+            elif not values.between(low, high).all():
+                rule = "lie from 0 to 1" if high == 1.0 else "be finite"
+        if rule:
+            raise DataError(f"{name} must {rule}", table="scores", column=name)
+    return frame
+
+
+def _check_ids(ids: pd.Series[Any]) -> None:
+    for rule, broken in (("not be null", ids.isna()), ("be unique", ids.duplicated(False))):
+        if broken.any():
+            raise DataError(
+                f"{KEY} must {rule}",
+                table="scores",
+                column=KEY,
+                n_rows=int(broken.sum()),
+                examples=ids[broken].head(5),
+            )
+
+
+@contextmanager
+def reading_parquet(file: Path) -> Iterator[None]:
+    """Turn what the system and the library say of a damaged file into one sentence."""
+    import pyarrow as pa
+
+    try:
+        with reported("read", file):
+            yield
+    except pa.ArrowNotImplementedError:  # said of a filter, not of the file
+        raise
+    except pa.ArrowException as error:
+        raise StorageError(f"cannot read {file!s:.200}: it is damaged, or no Parquet") from error
+
+
 def _in_order(
     batches: Iterable[pd.DataFrame], cutoff: pd.Timestamp | None
 ) -> Iterator[pd.DataFrame]:
@@ -436,15 +517,7 @@ def _in_order(
         if KEY not in frame.columns:
             raise MissingColumnsError([KEY], map(str, frame.columns), table="scores")
         ids = frame[KEY]
-        for rule, broken in (("not be null", ids.isna()), ("be unique", ids.duplicated(False))):
-            if broken.any():
-                raise DataError(
-                    f"{KEY} must {rule}",
-                    table="scores",
-                    column=KEY,
-                    n_rows=int(broken.sum()),
-                    examples=ids[broken].head(5),
-                )
+        _check_ids(ids)
         if cutoff is not None and "cutoff" in frame.columns:
             other = pd.to_datetime(frame["cutoff"]) != cutoff
             if other.any():

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import posixpath
 import re
 import tempfile
 import time
@@ -418,6 +419,21 @@ def _cutoff(bundle: ScoringBundle) -> str:
     return bundle.manifest.cutoff
 
 
+def _key(name: str) -> str:
+    """Write a name as MLflow takes it: a group or a channel may be called anything.
+
+    Examples
+    --------
+    >>> _key("churn_food_mean_error"), _key("churn_food_&_drink_mean_error")
+    ('churn_food_mean_error', 'churn_food___drink_mean_error_2687ee6d')
+    """
+    plain = re.sub(r"[^\w.\- :/]", "_", name)[:200]
+    if posixpath.normpath(plain) != plain or plain[0] in "./":
+        plain = re.sub(r"[./]", "_", plain)
+    # so that two names stay two
+    return plain if plain == name else f"{plain}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
 def _flat_params(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in params.items():
         if isinstance(value, Mapping):
@@ -478,8 +494,8 @@ def _log_values(
     now = int(time.time() * 1000)
     client.log_batch(
         run_id,
-        metrics=[Metric(k, v, now, 0, model_id=model_id) for k, v in values.items()],
-        params=[Param(k, v) for k, v in _flat_params(params) if len(v) <= _LONGEST_PARAM],
+        metrics=[Metric(_key(k), v, now, 0, model_id=model_id) for k, v in values.items()],
+        params=[Param(_key(k), v) for k, v in _flat_params(params) if len(v) <= _LONGEST_PARAM],
         tags=[RunTag(k, str(v)) for k, v in tags.items()],
     )
     source = json.dumps({"fingerprint": tags[FINGERPRINT]})

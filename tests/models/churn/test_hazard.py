@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from crmml import models
 from crmml.data.tables import open_tables
-from crmml.exceptions import BoundaryWarning, CensoredWindowError, TooLittleDataError
+from crmml.exceptions import BoundaryWarning, CensoredWindowError, DataError, TooLittleDataError
 from crmml.features.contracts import (
     build_contract_outcomes,
     build_contracts,
@@ -133,6 +133,25 @@ def test_a_stored_model_says_the_same(contracts, any_model):
     said = any_model.churn_by_cause(contracts, "90D")
     pd.testing.assert_frame_equal(again.churn_by_cause(contracts, "90D"), said)
     assert clone(any_model).get_params() == any_model.get_params()
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "entry"),
+    [
+        ("logistic", "causes_", ["voluntary"]),
+        ("logistic", "shifts_", [0.0]),
+        ("logistic", "coefficients_", [[0.0], [1.0]]),
+        ("logistic", "design_", {"numbers": {}, "levels": {}}),
+        ("boosting", "trees_", None),
+        ("beta_discrete_weibull", "causes_", []),
+        ("rule", "causes_", ["one", "two"]),
+    ],
+)
+def test_stored_parts_that_do_not_fit_together_are_refused(fitted, name, place, entry):
+    stored = fitted[name].to_dict()
+    stored["state"][place] = entry
+    with pytest.raises(DataError, match="stored model"):
+        models.from_dict(stored)
 
 
 def test_each_customer_is_asked_alone(contracts, any_model):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 from crmml._typing import Duration, FloatArray, IntArray
-from crmml.exceptions import ParameterError, TooLittleDataError
+from crmml.exceptions import DataError, ParameterError, TooLittleDataError, first_few
 from crmml.features.contracts import Contracts, PersonPeriods
 from crmml.features.windows import length_of
 from crmml.models.arguments import check_active_contracts
@@ -36,6 +37,9 @@ class ContractModel(Estimator, ABC):
         Customers fitted, or spells.
     """
 
+    _one_cause: ClassVar[bool] = True
+    """Whether it tells no causes apart."""
+
     causes_: list[str]
     period_: str
     at_renewal_: bool
@@ -56,6 +60,15 @@ class ContractModel(Estimator, ABC):
         -------
         ndarray, shape (n_causes, n_customers, n_periods)
         """
+
+    def _check_state(self) -> None:
+        n = len(self.causes_)
+        if n == 0 or len(set(self.causes_)) < n or (self._one_cause and n > 1):
+            rule = "one word" if self._one_cause else "different words, and some"
+            raise DataError(
+                f"causes_ of {type(self).__name__} must be {rule}; got {first_few(self.causes_)}",
+                table="stored model",
+            )
 
     def _check_given(self, contracts: Contracts) -> None:
         """Refuse what cannot be predicted for: by its kind, or by the length of its periods."""

@@ -12,7 +12,7 @@ from scipy.special import log_softmax, logsumexp
 from sklearn.linear_model import LogisticRegression
 
 from crmml._typing import BoolArray, Duration, FloatArray, IntArray
-from crmml.exceptions import ParameterError, TooLittleDataError
+from crmml.exceptions import DataError, ParameterError, TooLittleDataError
 from crmml.features.contracts import CAUSES, Contracts, PersonPeriods
 from crmml.features.windows import length_of
 from crmml.metrics.bootstrap import hash_keys
@@ -104,6 +104,7 @@ class HazardModel(ContractModel):
         "trained_until_",
     )
     _parts: ClassVar[dict[str, Any]] = {"design_": Design}
+    _one_cause = False
 
     design_: Design
     coefficients_: list[list[float]] | None
@@ -233,6 +234,20 @@ class HazardModel(ContractModel):
 
     # -- inside ------------------------------------------------------------------------------
 
+    def _check_state(self) -> None:
+        super()._check_state()
+        n = len(self.causes_)
+        found: dict[str, tuple[int, ...]] = {"shifts_": (n,)}
+        if self.trees_ is None:
+            n_columns = len(_AGE_NAMES) + len(self.design_.names)
+            found["coefficients_"] = (n + 1, n_columns + 1)
+        for name, shape in found.items():
+            lines = getattr(self, name) or []
+            sizes = {len(line) for line in lines} if len(shape) == 2 else set(shape[1:])
+            if len(lines) != shape[0] or sizes != set(shape[1:]):
+                rule = f"{' lines of '.join(map(str, shape))} numbers, by causes_ and design_"
+                raise DataError(f"{name} of HazardModel must be {rule}", table="stored model")
+
     def _columns(self, frame: pd.DataFrame) -> FloatArray:
         ages = frame["age"].to_numpy(dtype=np.float64)
         return np.column_stack([_age_columns(ages, self.period_), self.design_.matrix(frame)])
@@ -266,6 +281,9 @@ class HazardModel(ContractModel):
         if self.trees_ is not None:
             raw = Trees(self.trees_, self.num_threads).score(X)
             raw = raw[:, None] if raw.ndim == 1 else raw[:, 1:] - raw[:, :1]
+            if raw.shape[1] != len(self.causes_):
+                rule = f"one class for each of {len(self.causes_):,} causes, and one for none"
+                raise DataError(f"trees_ of HazardModel must have {rule}", table="stored model")
             return np.asarray(raw)
         # Row by row, so that the chance of a customer does not depend on the batch.
         table = np.asarray(self.coefficients_)[1:]

@@ -93,7 +93,9 @@ def read_cells(text: pd.Series[Any], form: Form) -> FloatArray:
             some = filled[filled.str.contains(r"\d\D\d+\D\d", regex=True)]
             if len(some):
                 days = pd.to_datetime(some, format=code, errors="coerce", utc=True)
-                seconds = (days - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
+                # in microseconds, as a count of nanoseconds reaches no year before 1678
+                since = days.dt.as_unit("us") - pd.Timestamp("1970-01-01", tz="UTC")
+                seconds = since.dt.total_seconds()
                 out.loc[some.index] = out.loc[some.index].fillna(seconds / 86_400.0)
         return np.asarray(out, dtype=np.float64)
     bare = filled.str.replace(r"[\s\u00a0\u202f$€£%']", "", regex=True)

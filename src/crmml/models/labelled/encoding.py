@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from crmml._typing import FloatArray, IntArray
-from crmml.exceptions import UnlikeTrainingError, first_few
+from crmml.exceptions import ParameterError, UnlikeTrainingError, first_few
 from crmml.models.labelled.cells import Form, as_text, find_form, read_cells
 
 MOST_LEVELS, LEAST_ROWS = 10, 10
@@ -162,7 +162,11 @@ class TableEncoding:
             ColumnRule(r["name"], r["form"], tuple(r["levels"]), bool(r["many"]))
             for r in stored["rules"]
         )
-        return cls(rules, stored["rates"], float(stored["base_rate"]))
+        base_rate, rates = float(stored["base_rate"]), stored["rates"]
+        shares = [base_rate, *(share for words in rates.values() for share in words.values())]
+        if not all(0.0 <= share <= 1.0 for share in shares):
+            raise ParameterError("rates", "shares from 0 to 1", rates)
+        return cls(rules, rates, base_rate)
 
 
 def texts_of(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

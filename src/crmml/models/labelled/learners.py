@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from crmml._typing import FloatArray, IntArray
+from crmml.exceptions import ParameterError
 from crmml.metrics.classification import auc, log_loss
 from crmml.models.boosting import Boosting, Trees
 from crmml.stats.threads import on_one_thread
@@ -33,6 +34,9 @@ LEAST_GAIN = 0.0005
 
 class Fitted(Protocol):
     """A fitted learner."""
+
+    def check(self, n_features: int) -> None:
+        """Raise a ParameterError unless it takes so many features."""
 
     def score(self, X: FloatArray) -> FloatArray:
         """Return log-odds, shape (n_rows,)."""
@@ -72,6 +76,15 @@ class Logistic:
     scale: FloatArray
     coefficients: FloatArray
     intercept: float
+
+    def check(self, n_features: int) -> None:
+        """Raise a ParameterError unless it takes so many features."""
+        for name, many in (("centre", 1), ("scale", 1), ("coefficients", 2)):
+            values, n = getattr(self, name), many * n_features
+            if values.shape != (n,) or not np.isfinite(values).all():
+                raise ParameterError(name, f"{n:,} finite numbers", values.tolist())
+        if not (self.scale > 0).all() or not np.isfinite(self.intercept):
+            raise ParameterError("scale", "positive, and the intercept finite", self.intercept)
 
     def score(self, X: FloatArray) -> FloatArray:
         """Return log-odds, shape (n_rows,)."""
@@ -119,6 +132,14 @@ class Additive:
         return cls(
             tuple((everything, one) for one in forests), (1.0 / len(forests),) * len(forests)
         )
+
+    def check(self, n_features: int) -> None:
+        """Raise a ParameterError unless it takes so many features."""
+        if len(self.weights) != len(self.parts) or not np.isfinite(self.weights).all():
+            raise ParameterError("weights", f"{len(self.parts):,} finite numbers", self.weights)
+        for seen, _ in self.parts:
+            if not set(seen) <= set(range(n_features)) or len(set(seen)) < len(seen):
+                raise ParameterError("features", f"different ones of {n_features:,}", seen)
 
     def times(self, share: float) -> Self:
         """Return so much of it."""

@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from crmml._typing import FloatArray
+from crmml.exceptions import ParameterError
 from crmml.metrics.classification import log_loss
 from crmml.models.arguments import check_rows
 from crmml.models.labelled.cells import read_cells
@@ -85,6 +86,18 @@ class LabelledModel:
     threshold: float
     n_customers: int = 0
     log_likelihood: float = math.nan
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit together: a stored model may have been edited."""
+        self.learner.check(len(self.encoding.features))
+        bands = np.array(self.bands, dtype=np.float64)
+        rising = bands.ndim == 2 and bands.shape[1:] == (3,) and (np.diff(bands[:, 0]) >= 0).all()
+        if not (rising and len(bands) and (bands >= 0).all() and (bands <= 1).all()):
+            raise ParameterError("bands", "triples of probabilities, rising and some", self.bands)
+        if not np.isfinite([self.line.intercept, self.line.slope]).all():
+            raise ParameterError("line", "two finite numbers", self.line)
+        if not self.threshold >= 0:
+            raise ParameterError("threshold", "a number from 0", self.threshold)
 
     @property
     def columns(self) -> list[str]:

@@ -48,7 +48,10 @@ from crmml.models.purchase.distribution import (
     Future,
     Histories,
     PredictiveDistribution,
+    alive_of,
     look_ahead,
+    once,
+    take,
 )
 from crmml.models.purchase.evidence import check_evidence, check_time_unit, warn_of_unknown_times
 from crmml.models.purchase.joint_fit import (
@@ -837,18 +840,23 @@ class PurchaseModel(Predictions, WithLikelihood, Estimator):
         h = self._histories(snapshot)
         t = self._lengths(snapshot, h, horizon)
         params = self._row_params(h)
-        alive = self._process.probability_alive(params, h.x, h.t_x, h.T)
+        process = self._process
+        alive = alive_of(process, params, h)
+        its, found = once("future", process, params, h, lambda: self._futures(params, h))
+        if len(t) and (t == t[0]).all():
+            return h, alive, Future(its, np.full(len(found.counts), t[0]), found.inverse)
+        parts = Distinct({"future": found.inverse, "horizon": t})
+        its = take(its, parts.values["future"])
+        return h, alive, Future(its, parts.values["horizon"], parts.inverse)
+
+    def _futures(self, params: Any, h: Histories) -> tuple[Any, Distinct]:
+        """Gather the distinct parameters after the histories, and whose they are."""
         updated = self._process.if_alive(params, h.x, h.t_x, h.T)
         varying = {name: v for name, v in updated._asdict().items() if np.ndim(v)}
         # Covariates tell futures apart that are alike at these coefficients only.
         covariates = {f"covariate:{name}": z for name, z in h.covariates.items()}
-        found = Distinct({**varying, **covariates, "horizon": t})
-        distinct = {name: found.values[name] for name in varying}
-        return (
-            h,
-            alive,
-            Future(updated._replace(**distinct), found.values["horizon"], found.inverse),
-        )
+        found = Distinct({**varying, **covariates})
+        return updated._replace(**{name: found.values[name] for name in varying}), found
 
     def _row_params(self, h: Histories) -> Any:
         """Parameters of each history: numbers, or arrays where covariates act on them."""

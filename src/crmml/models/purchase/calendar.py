@@ -109,6 +109,11 @@ class CalendarProfile:
         mean = sum(given.values()) / len(given)
         return cls((), {monday: factor / mean for monday, factor in given.items()})
 
+    @property
+    def flat(self) -> bool:
+        """Whether every factor is 1: no week is known to differ from the others."""
+        return bool(self.weekly) and not self.dated and set(self.weekly) == {1.0}
+
     def factors(self, first: int, n_weeks: int) -> FloatArray:
         """Return the factors of consecutive weeks, counted from Monday 1970-01-05.
 

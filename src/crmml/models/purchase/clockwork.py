@@ -60,8 +60,11 @@ class Clockwork:
         return self.calendar is not None or self.schedules is not None
 
     def pace_between(self, begin: float, end: float) -> Pace | None:
-        """Shared pace between two moments in days, its edges in days since 1970-01-01."""
-        if not self._paced:
+        """Shared pace between two moments in days, its edges in days since 1970-01-01.
+
+        None where it is 1 throughout.
+        """
+        if self.schedules is None and (self.calendar is None or self.calendar.flat):
             return None
         edges = pace_edges(begin, end, self.calendar is not None, self.schedules)
         logs = log_factors(edges, self.calendar)
@@ -93,6 +96,8 @@ class Clockwork:
             return h
         end, unit = end_of(snapshot), UNIT_DAYS.get(snapshot.time_unit, 1.0)
         pace = self.pace(snapshot, end - float(h.T.max()) * unit, end)
+        if pace is None and self.effect is None:
+            return h
         # The interval begins with the first purchase, but for those who are older than the data.
         begins = np.where(np.isinf(age), age, 0.0)
         # Every horizon and every node of a posterior asks for the same intervals.

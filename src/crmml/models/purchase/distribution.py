@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,8 @@ from crmml._typing import Duration, FloatArray, IntArray
 from crmml.exceptions import CrmmlError, ParameterError
 from crmml.features.snapshot import Distinct, Snapshot
 from crmml.models.estimator import _check_whole, check_levels, keyed_uniforms
+from crmml.stats import bg_nbd
+from crmml.stats.alpha_curves import along_alpha
 from crmml.stats.discounting import discount_rate_per_unit, in_units
 from crmml.stats.posterior import Posterior
 
@@ -62,6 +65,24 @@ class Histories:
     def inverse(self) -> IntArray:
         """The history of each customer, in the order of the snapshot, shape (n_customers,)."""
         return self.groups.inverse
+
+
+_ANSWERS: WeakKeyDictionary[Distinct, dict[Any, Any]] = WeakKeyDictionary()
+
+
+def once(question: str, process: Any, params: Any, h: Histories, work: Callable[[], Any]) -> Any:
+    """Answer a question about histories once, for all horizons, as long as they are kept.
+
+    Histories on another clock, and parameters that differ between customers, are asked anew.
+    """
+    own = h.groups.values
+    plain = h.t_x is own.get("recency") and h.T is own.get("T")
+    if not plain or any(np.ndim(value) for value in params):
+        return work()
+    known, key = _ANSWERS.setdefault(h.groups, {}), (question, process, params)
+    if key not in known:
+        known[key] = work()
+    return known[key]
 
 
 @dataclass(frozen=True)
@@ -118,6 +139,9 @@ class PredictiveDistribution:
         of each future at the estimates, if active.
     at_estimates : bool
         Whether the one node is that of the estimates, which discounted purchases are for.
+    by_alpha : bool
+        Whether futures come from histories and one length alone, so that those of one frequency
+        differ in ``alpha`` only.
     """
 
     process: Any
@@ -132,6 +156,7 @@ class PredictiveDistribution:
     time_unit: Any
     discounting: Any = None
     at_estimates: bool = True
+    by_alpha: bool = False
 
     @property
     def n_futures(self) -> int:
@@ -143,7 +168,15 @@ class PredictiveDistribution:
 
     def _means_of(self, futures: list[Any]) -> FloatArray:
         pairs = zip(futures, self.t, strict=True)
-        return np.array([self.process.expected_purchases(params, t) for params, t in pairs])
+        return np.array([self._expected(params, t) for params, t in pairs])
+
+    def _expected(self, params: Any, t: FloatArray) -> FloatArray:
+        work = self.process.expected_purchases
+        on_curves = self.by_alpha and work is bg_nbd.expected_purchases and not np.ndim(params.a)
+        if not (on_curves and len(t)):
+            return np.asarray(work(params, t))
+        fields = bg_nbd.Params(*(np.broadcast_to(value, len(t)) for value in params))
+        return along_alpha(("mean", float(t[0])), fields, lambda its: work(its, t[0]))
 
     @cached_property
     def _means(self) -> FloatArray:
@@ -457,6 +490,7 @@ class Correction:
             t=[t[place] for t in base.t],
             inverse=np.arange(len(history)),
             discounting=discounting,
+            by_alpha=False,
         )
         central, t = pairs.futures[0], pairs.t[0]
         if len(pairs.futures) > 1:
@@ -588,6 +622,7 @@ def look_ahead(
         np.inf if horizon is None else in_units(horizon, snapshot.time_unit),
         snapshot.time_unit,
         discounted,
+        by_alpha=model._clockwork.effect is None,
     )
     if parameter_draws is None:
         return found
@@ -606,12 +641,29 @@ def look_ahead(
         nodes = ((at_parameters(model, v)._row_params(h), h, future.t) for v in parameter_draws)
     alive_at, futures, lengths = [], [], []
     for params, its, t in nodes:
-        alive_at.append(model._process.probability_alive(params, its.x, its.t_x, its.T))
+        alive_at.append(alive_of(model._process, params, its))
         futures.append(
             model._process.if_alive(take(params, first), its.x[first], its.t_x[first], its.T[first])
         )
         lengths.append(t if t is future.t else t[first])
-    return replace(found, alive=np.array(alive_at), futures=futures, t=lengths, at_estimates=False)
+    return replace(
+        found,
+        alive=np.array(alive_at),
+        futures=futures,
+        t=lengths,
+        at_estimates=False,
+        by_alpha=False,
+    )
+
+
+def alive_of(process: Any, params: Any, h: Histories) -> FloatArray:
+    """P(active at the cutoff) of each history."""
+
+    def work() -> FloatArray:
+        return np.asarray(process.probability_alive(params, h.x, h.t_x, h.T))
+
+    found: FloatArray = once("alive", process, params, h, work)
+    return found
 
 
 def _on_its_clock(

@@ -257,7 +257,9 @@ class LeftCensoredModel(PurchaseModel):
         state["old_"] = state["old_"] and OldCustomerModel.from_dict(state["old_"])
         if state.get("calendar_"):
             state["calendar_"] = CalendarProfile.from_dict(state["calendar_"])
-        check_stored(cls, stored["settings"], state, ())
+        parts = ((state["new_"], ""), (state["old_"], _PREFIX))
+        names = [prefix + name for part, prefix in parts if part for name in part.params_]
+        check_stored(cls, stored["settings"], state, names)
         model = cls(base=clone(state["new_"]), **stored["settings"])
         for name, value in state.items():
             setattr(model, name, value)

@@ -253,8 +253,8 @@ class RegularPurchaseModel(PurchaseModel):
         k: int | None = None,
         dropout: Dropout = "modified",
         k_max: int = 12,
-        purchase_covariates: Any = (),
-        dropout_covariates: Any = (),
+        purchase_covariates: Sequence[str] = (),
+        dropout_covariates: Sequence[str] = (),
         ridge: float = 0.0,
         clocks: ClockSettings = (),
     ) -> None:

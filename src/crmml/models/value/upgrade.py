@@ -41,6 +41,7 @@ from crmml.stats.inverses import (
 
 N_DRAWS = 16
 _ROWS = 20_000
+_BLOCK = 4_000
 _TINY = 1e-12
 _CORE = ("customer_id", "frequency", "recency", "T", "monetary_value")
 """Columns that every purchase process reads."""
@@ -103,7 +104,11 @@ def upgrade_probability(
         rows, row = np.unique(near.rows[mine], return_inverse=True)
         if len(rows):
             again = _Later.of(ahead, near, horizon, rows, first[rows], costs)
-            found[mine] = again.reached(row, mine, goal[mine], factors[mine], p_buys[mine])
+            for begin in range(0, len(mine), _BLOCK):  # blocks stay in the cache
+                some = mine[begin : begin + _BLOCK]
+                found[some] = again.reached(
+                    row[begin : begin + _BLOCK], some, goal[some], factors[some], p_buys[some]
+                )
     values = np.where(np.isnan(goal), np.nan, np.clip(found, 0.0, 1.0))
     return pd.Series(values, index=snapshot.customer_id, name="upgrade_probability")
 
@@ -282,7 +287,7 @@ def _later_snapshot(
     """Write the histories of some customers one horizon later, one row per draw."""
     length = in_units(horizon, snapshot.time_unit)
     at = np.repeat(first, n.shape[1])
-    columns = snapshot.frame.columns if read is None else pd.Index(read)
+    columns = snapshot.frame.columns.drop("customer_id") if read is None else list(read[1:])
     frame = snapshot.frame[columns].iloc[at].reset_index(drop=True)
     more, moment = n.ravel(), share.ravel()
     x, T = (frame[name].to_numpy(np.float64) for name in ("frequency", "T"))

@@ -1,4 +1,4 @@
-"""What a file of a bundle may hold: plain values in the ranges that models take, checked first.
+"""What a stored file may hold: plain values in the ranges that models take, checked first.
 
 Models take their numbers as they are, so a file that was edited and signed anew is looked at
 before any model is built from it.
@@ -21,15 +21,15 @@ _DEEPEST, _LISTS = 40, 8
 """Levels of a file, and of lists in lists; eight and two are in use."""
 
 
-def read_stored(content: bytes, file: str) -> Any:
-    """Read the JSON of a file of a bundle.
+def read_stored(content: bytes, what: str) -> Any:
+    """Read JSON that models are built from.
 
     Parameters
     ----------
     content : bytes
         The file.
-    file : str
-        Its name, for the message.
+    what : str
+        What it is, for the message.
 
     Raises
     ------
@@ -37,16 +37,27 @@ def read_stored(content: bytes, file: str) -> Any:
         If it is no JSON, names a key twice, nests too deeply, or holds a number that no model
         takes.
     """
+    value = parse_stored(content, what)
+    refuse_broken(value, what)
+    return value
+
+
+def parse_stored(content: bytes, what: str) -> Any:
+    """Read the JSON alone; what it holds is looked at by :func:`refuse_broken`."""
     try:
         value = json.loads(content, object_pairs_hook=_once)
         _check_depth(value, 0, 0)
     except RecursionError:
-        raise BundleError(f"{file} of the bundle nests too deeply") from None
+        raise BundleError(f"{what} nests too deeply") from None
     except ValueError as error:
-        raise BundleError(f"{file} of the bundle cannot be read: {error!s:.200}") from None
-    for place, rule in _broken(value, ()):
-        raise BundleError(f"{file} of the bundle: {'.'.join(place)} must be {rule}")
+        raise BundleError(f"{what} cannot be read: {error!s:.200}") from None
     return value
+
+
+def refuse_broken(value: Any, what: str) -> None:
+    """Raise a BundleError that names the first number which no model takes, and its place."""
+    for place, rule in _broken(value, ()):
+        raise BundleError(f"{what}: {'.'.join(place)} must be {rule}")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -101,7 +112,9 @@ def _duration(value: Any) -> bool:
 
 
 def _margin(value: Any) -> bool:
-    return value == "expected_margin_ratio" or _within(_TINY, _MOST)(value)
+    if isinstance(value, str):  # that of the data's start is a time
+        return value in ("expected_margin_ratio", "auto", "half") or _duration(value)
+    return _within(_TINY, _MOST)(value)
 
 
 def _chances(value: Any) -> bool:
@@ -188,7 +201,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         (_within(0.0, 1.0), "numbers from 0 to 1"),
     ),
     **dict.fromkeys(
-        ("clock_estimates_", "log_mean", "level_", "drift_", "seed"),
+        ("clock_estimates_", "log_mean", "level_", "drift_"),
         (_within(-1e300, 1e300), "finite numbers"),
     ),
     **dict.fromkeys(("scores", "risk_cuts", "value_cuts", "level"), (_rising, "rising numbers")),
@@ -211,11 +224,15 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: len(v) == 3 and all(0.0 <= one < 1e9 for one in _numbers(v)),
         "three numbers from 0",
     ),
-    "margin": (_margin, "a positive number, or the column of each customer's own ratio"),
+    "margin": (
+        _margin,
+        "a positive number, the column of each customer's own ratio, or a duration",
+    ),
     "cut_points": (
         lambda v: len(v) == 4 and all(map(math.isfinite, _numbers(v))) and _falling(v),
         "four falling numbers",
     ),
+    "seed": (lambda v: type(v) is int and 0 <= v < 2**32, "a whole number from 0 to 2^32 - 1"),
     "matrix_": (_chances, "rows of chances that add up to 1"),
     "role_cuts": (_cuts, "the four cut points, numbers from 0 or null"),
     **dict.fromkeys(("satisfied_from", "dissatisfied_to"), (_score, "a score from 0 to 10")),
