@@ -189,4 +189,7 @@ def _scores(known: Tables, given: ir.Table, horizon: str) -> pd.DataFrame:
 
 
 def _span(duration: str) -> ir.IntervalScalar:
-    return ibis.interval(seconds=int(length_of(duration).total_seconds()))
+    # not ibis.interval: the compiled writer of questions knows no engine's word for it
+    seconds = ibis.literal(int(length_of(duration).total_seconds()))
+    span: ir.IntervalScalar = seconds.as_interval("s")
+    return span
