@@ -231,20 +231,17 @@ def allocate(
         raise ParameterError("budget", "a number >= 0, or None for unlimited", budget)
     names, groups, limits = _capacities(gains.catalogue, capacities or {})
     draws = tie_draws(gains) if draws is None else draws
-    rows = np.arange(len(gains)) if available is None else np.flatnonzero(available)
-    some = slice(None) if available is None else rows
     solution = solve_knapsack(
-        gains.net[some],
-        gains.cost[some],
+        gains.net,
+        gains.cost,
         budget=np.inf if budget is None else budget,
         groups=groups,
         limits=limits,
-        keys=draws[some],
+        keys=draws,
+        available=available,
     )
-    choice = np.full(len(gains), -1, dtype=np.int64)
-    choice[rows] = solution.choice
-    served = np.zeros(len(gains), dtype=bool)
-    served[rows] = True
+    choice = solution.choice.copy()
+    served = np.ones(len(gains), dtype=bool) if available is None else available
     priced = dict(zip(names, solution.capacity_prices.tolist(), strict=True))
     prices = Prices(
         solution.budget_price,

@@ -290,6 +290,7 @@ def compute_net_gains(
     consent: Consent = "assumed",
     memory: ContactMemory | None = None,
     limit: ContactLimit | None = None,
+    eligible: BoolArray | None = None,
 ) -> NetGains:
     """Work out what each option of the catalogue would bring for each customer.
 
@@ -311,6 +312,9 @@ def compute_net_gains(
         Earlier contacts: who got an action within its ``cool_down`` is not eligible for it.
     limit : ContactLimit, optional
         Who had so many contacts of any kind gets none; needs a memory to be checked.
+    eligible : ndarray of bool, shape (n, m), optional
+        Who may get which option, where that is known; else conditions, consents and earlier
+        contacts tell.
 
     Raises
     ------
@@ -329,37 +333,55 @@ def compute_net_gains(
     table, unknown = _with_absent(table, catalogue)
     options = catalogue.options
     # Options are filled and read one after the other, so each lies in one stretch of memory.
-    net = np.full((len(options), len(ids)), -np.inf).T
-    cost, slope, extra = (np.empty_like(net) for _ in range(3))
-    # Consent first: what follows can only take options away.
+    net, cost, slope, extra = (np.empty((len(options), len(ids))).T for _ in range(4))
     may_contact = _contactable(table, "contactable", consent == "assumed")
-    rested = np.ones(len(ids), dtype=bool)
-    if memory is not None and limit is not None:
-        rested = memory.below(limit, ids)
-    spends = _postures(table)
-    seen: dict[str, tuple[BoolArray, BoolArray]] = {}
+    if eligible is None:
+        eligible = _find_eligible(table, catalogue, may_contact, memory, limit)
     j = 0
     for action in catalogue.actions:
-        eligible = action.condition.holds(table, seen) & may_contact & rested
-        if "upgrade_probability" not in action.condition.columns:
-            eligible &= spends
-        if memory is not None:
-            eligible &= memory.rested(action, ids)
         fixed_gain, gain = _gain(action, at_stake)
         redeemed, moved = _redemptions(action, at_stake)
         for option in action.options:
-            allowed = eligible & _contactable(table, f"contactable_{option.channel}", True)
             rate = option.save_rate.mean
             spent = option.contact_cost + redeemed
             # Linear in the save rate: intervals and break-even rates need two numbers only.
             slope[:, j], extra[:, j] = gain - moved, moved
-            net[:, j] = np.where(allowed, fixed_gain - spent + slope[:, j] * rate, -np.inf)
+            net[:, j] = np.where(eligible[:, j], fixed_gain - spent + slope[:, j] * rate, -np.inf)
             cost[:, j] = spent + moved * rate
             j += 1
     spread = np.asarray(at_stake.value_cv)
     return NetGains(
         ids, options, catalogue, net, cost, slope, extra, churn, spread, may_contact, unknown
     )
+
+
+def _find_eligible(
+    table: pd.DataFrame,
+    catalogue: ActionCatalogue,
+    may_contact: BoolArray,
+    memory: ContactMemory | None,
+    limit: ContactLimit | None,
+) -> BoolArray:
+    """Say who may get which option, an option in each column."""
+    ids = pd.Index(table.index, name="customer_id")
+    allowed = np.empty((len(catalogue.options), len(ids)), dtype=bool).T
+    # Consent first: what follows can only take options away.
+    free = may_contact
+    if memory is not None and limit is not None:
+        free = free & memory.below(limit, ids)
+    spends = _postures(table)
+    seen: dict[str, tuple[BoolArray, BoolArray]] = {}
+    j = 0
+    for action in catalogue.actions:
+        eligible = action.condition.holds(table, seen) & free
+        if "upgrade_probability" not in action.condition.columns:
+            eligible &= spends
+        if memory is not None:
+            eligible &= memory.rested(action, ids)
+        for option in action.options:
+            allowed[:, j] = eligible & _contactable(table, f"contactable_{option.channel}", True)
+            j += 1
+    return allowed
 
 
 def _keyed(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index[Any]]:

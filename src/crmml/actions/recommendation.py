@@ -167,7 +167,6 @@ def recommend(
     seed: int = 0,
     consent: Consent = "assumed",
     prices: Prices | None = None,
-    allocation: Allocation | None = None,
     level: float = 0.8,
 ) -> Recommendation:
     """Recommend one action (or none) for every customer.
@@ -215,32 +214,81 @@ def recommend(
         As :func:`~crmml.actions.economics.compute_net_gains` and
         :func:`~crmml.actions.allocation.allocate`.
     """
-    if not 0 < level < 1:
-        raise ParameterError("level", "between 0 and 1", level)
-    gains = compute_net_gains(
+    offers = make_offers(
         scores,
         catalogue,
-        stakes,
-        consent=consent,
+        cutoff=cutoff,
+        stakes=stakes,
         memory=memory,
         limit=limit,
-    )
-    chosen = _choose(
-        gains,
-        prices,
-        budget=budget,
-        capacities=capacities,
         holdout_share=holdout_share,
         experiment=experiment,
         seed=seed,
-        cutoff=cutoff,
-        allocation=allocation,
+        consent=consent,
     )
-    table = _tabulate(scores, gains, chosen, cutoff=cutoff, level=level, checked=memory is not None)
+    how: dict[str, Any] = {"budget": budget, "capacities": capacities, "level": level}
+    return decide(scores, offers, cutoff=cutoff, experiment=experiment, prices=prices, **how)
+
+
+def decide(
+    scores: pd.DataFrame,
+    offers: Offers,
+    *,
+    cutoff: str | pd.Timestamp,
+    experiment: str = "1",
+    budget: float | None = None,
+    capacities: Mapping[str, float] | None = None,
+    prices: Prices | None = None,
+    allocation: Allocation | None = None,
+    level: float = 0.8,
+) -> Recommendation:
+    """Recommend one action (or none) for every customer to whom offers were made.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        ``value_tier``, if there, is used for the reasons.
+    offers : Offers
+        From :func:`make_offers`, of the same customers.
+    allocation : Allocation, optional
+        Of the budget among more customers, cut to these; then nothing is allocated here.
+    cutoff, experiment, budget, capacities, prices, level
+        See :func:`recommend`.
+    """
+    if not 0 < level < 1:
+        raise ParameterError("level", "between 0 and 1", level)
+    if prices is None and allocation is None:
+        allocation = allocate(
+            offers.gains,
+            budget=budget,
+            capacities=capacities,
+            available=~offers.holdout.held_out,
+            draws=offers.draws,
+        )
+    chosen = _choose(offers, prices, None if prices is not None else allocation)
+    table = _tabulate(scores, offers, chosen, cutoff=cutoff, level=level)
     table["experiment"] = experiment
-    table["control_share"] = holdout_share
-    notes = _notes(gains, checked=memory is not None)
-    return Recommendation(table, chosen.prices, chosen.allocation, gains, notes)
+    table["control_share"] = offers.holdout.share
+    notes = _notes(offers.gains, checked=offers.checked)
+    return Recommendation(table, chosen.prices, chosen.allocation, offers.gains, notes)
+
+
+class Terms(NamedTuple):
+    """Who may get which action, and what was drawn for each customer.
+
+    Attributes
+    ----------
+    eligible : ndarray of bool, shape (n, m)
+        Options that each customer may get.
+    holdout : Holdout
+        Who is left alone by chance.
+    draws : ndarray, shape (n,)
+        Numbers in (0, 1) that decide ties.
+    """
+
+    eligible: BoolArray
+    holdout: Holdout
+    draws: FloatArray
 
 
 class Offers(NamedTuple):
@@ -250,15 +298,23 @@ class Offers(NamedTuple):
     ----------
     gains : NetGains
         What each option would bring for each of them, and cost.
-    held_out : ndarray of bool, shape (n,)
+    holdout : Holdout
         Who is left alone by chance.
     draws : ndarray, shape (n,)
         Numbers in (0, 1) that decide ties.
+    checked : bool
+        Whether earlier contacts are known.
     """
 
     gains: NetGains
-    held_out: BoolArray
+    holdout: Holdout
     draws: FloatArray
+    checked: bool
+
+    @property
+    def terms(self) -> Terms:
+        """What need not be found out again when the gains are computed again."""
+        return Terms(self.gains.eligible, self.holdout, self.draws)
 
 
 def make_offers(
@@ -273,27 +329,32 @@ def make_offers(
     experiment: str = "1",
     seed: int = 0,
     consent: Consent = "assumed",
+    terms: Terms | None = None,
 ) -> Offers:
-    """Work out what :func:`recommend` would allocate among; see there."""
+    """Work out what :func:`recommend` would allocate among; see there.
+
+    Parameters
+    ----------
+    terms : Terms, optional
+        Of earlier offers to the same customers: gains are then all that is computed.
+    """
     gains = compute_net_gains(
-        scores, catalogue, stakes, consent=consent, memory=memory, limit=limit
+        scores,
+        catalogue,
+        stakes,
+        consent=consent,
+        memory=memory,
+        limit=limit,
+        eligible=None if terms is None else terms.eligible,
     )
-    holdout, draws = _draw(gains.customer_id, holdout_share, experiment, seed, cutoff)
-    return Offers(gains, holdout.held_out, draws)
-
-
-def _draw(
-    ids: pd.Index[Any],
-    holdout_share: float | FloatArray,
-    experiment: str,
-    seed: int,
-    cutoff: str | pd.Timestamp,
-) -> tuple[Holdout, FloatArray]:
-    """Draw the control group, and what decides ties; each customer alone."""
-    keys = hash_keys(ids)
+    if terms is not None:
+        return Offers(gains, terms.holdout, terms.draws, memory is not None)
+    # Each customer is drawn alone.
+    keys = hash_keys(gains.customer_id)
     holdout = assign_holdout(share=holdout_share, seed=seed, experiment=experiment, keys=keys)
     occasion = pd.Timestamp(cutoff).isoformat()
-    return holdout, draw(keys, seed=seed, occasion=occasion, purpose="ties")
+    draws = draw(keys, seed=seed, occasion=occasion, purpose="ties")
+    return Offers(gains, holdout, draws, memory is not None)
 
 
 class _Chosen(NamedTuple):
@@ -301,59 +362,39 @@ class _Chosen(NamedTuple):
 
     choice: IntArray
     wanted: IntArray
-    holdout: Holdout
     propensity: FloatArray
     prices: Prices
     allocation: Allocation | None
 
 
-def _choose(
-    gains: NetGains,
-    prices: Prices | None,
-    *,
-    budget: float | None,
-    capacities: Mapping[str, float] | None,
-    holdout_share: float | FloatArray,
-    experiment: str,
-    seed: int,
-    cutoff: str | pd.Timestamp,
-    allocation: Allocation | None,
-) -> _Chosen:
-    """Draw the control group, then allocate among the others, or let stored prices choose."""
-    holdout, draws = _draw(gains.customer_id, holdout_share, experiment, seed, cutoff)
-    if prices is None:
-        if allocation is None:
-            allocation = allocate(
-                gains,
-                budget=budget,
-                capacities=capacities,
-                available=~holdout.held_out,
-                draws=draws,
-            )
+def _choose(offers: Offers, prices: Prices | None, allocation: Allocation | None) -> _Chosen:
+    """Take what was allocated to those not held out, or let stored prices choose."""
+    gains, holdout, draws, _ = offers
+    if allocation is not None:
         prices = allocation.prices
-        at_prices = apply_prices(gains, prices, draws=draws)
+    if prices is None:
+        raise AssertionError("without an allocation prices are given")
+    wanted = apply_prices(gains, prices, draws=draws)
+    if allocation is not None:
         # What the policy would give those held out is known only at its prices.
-        wanted = np.where(holdout.held_out, at_prices, allocation.choice)
-    else:
-        wanted = apply_prices(gains, prices, draws=draws)
+        wanted = np.where(holdout.held_out, wanted, allocation.choice)
     choice = np.where(holdout.held_out, -1, wanted)
     # What was served had this probability: off-policy estimates divide by it later.
     chance = tie_chances(gains, prices, choice, (choice == wanted).astype(float))
     propensity = holdout.propensity(choice >= 0, chance)
-    return _Chosen(choice, wanted, holdout, propensity, prices, allocation)
+    return _Chosen(choice, wanted, propensity, prices, allocation)
 
 
 def _tabulate(
     scores: pd.DataFrame,
-    gains: NetGains,
+    offers: Offers,
     chosen: _Chosen,
     *,
     cutoff: str | pd.Timestamp,
     level: float,
-    checked: bool,
 ) -> pd.DataFrame:
     """Write the table of :class:`Recommendation`."""
-    choice, wanted = chosen.choice, chosen.wanted
+    gains, choice, wanted = offers.gains, chosen.choice, chosen.wanted
     action, channel, of_option = _names(gains)
     rows = np.flatnonzero(choice >= 0)
     taken, n = choice[rows], len(gains)
@@ -364,7 +405,7 @@ def _tabulate(
     positive = _spread(n, rows, gains.probability_positive(rows, taken), np.nan)
     second, second_net = _runner_up(gains, choice, chosen.prices, of_option)
     reasons = _Reasons(n)
-    _give_reasons(reasons, scores, gains, choice, wanted, positive, second, second_net, checked)
+    _give_reasons(reasons, scores, offers, choice, wanted, positive, second, second_net)
     pros, cons, sentences = reasons.texts()
     table = pd.DataFrame(
         {
@@ -385,7 +426,7 @@ def _tabulate(
             "explanation": sentences,
             "policy_action": _texts(action, wanted),
             "policy_channel": _texts(channel, wanted),
-            "held_out": chosen.holdout.held_out,
+            "held_out": offers.holdout.held_out,
             "propensity": chosen.propensity,
         }
     )
@@ -492,14 +533,14 @@ def _sentences(pros: list[str], cons: list[str]) -> str:
 def _give_reasons(
     reasons: _Reasons,
     scores: pd.DataFrame,
-    gains: NetGains,
+    offers: Offers,
     choice: IntArray,
     wanted: IntArray,
     positive: FloatArray,
     second: IntArray,
     second_net: FloatArray,
-    checked: bool,
 ) -> None:
+    gains = offers.gains
     acts, idle = choice >= 0, choice < 0
     withheld = idle & (wanted >= 0)  # wanted, but held out
     rows = np.flatnonzero(acts)
@@ -528,7 +569,7 @@ def _give_reasons(
     reasons.add(con="uncertain_gain", where=acts & (positive < 0.7))
     reasons.add(con="close_call", where=acts & (second < m) & (second_net >= 0.9 * expected))
     reasons.add(con="assumed_effect", where=acts)
-    if not checked:
+    if not offers.checked:
         reasons.add(con="contacts_not_checked", where=acts)
 
     possible = np.zeros(n, dtype=bool)

@@ -189,7 +189,4 @@ def _scores(known: Tables, given: ir.Table, horizon: str) -> pd.DataFrame:
 
 
 def _span(duration: str) -> ir.IntervalScalar:
-    # not ibis.interval: the compiled writer of questions knows no engine's word for it
-    seconds = ibis.literal(int(length_of(duration).total_seconds()))
-    span: ir.IntervalScalar = seconds.as_interval("s")
-    return span
+    return ibis.interval(seconds=int(length_of(duration).total_seconds()))

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from crmml._typing import FloatArray
 from crmml.actions.allocation import Allocation, allocate
 from crmml.actions.catalogue import ActionCatalogue, Option
+from crmml.actions.recommendation import Offers, Terms
 from crmml.atomic import private_folder
 from crmml.data.tables import Tables
 from crmml.features.batches import Batches, in_batches
@@ -46,7 +46,7 @@ from crmml.scoring.scorer import (
     checked_cutoff,
     compare_with_training,
     deciding,
-    framed,
+    name_versions,
     score,
     scoring_cutoff,
     settings_of_snapshot,
@@ -61,18 +61,33 @@ BATCH = 100_000
 """Customers at a time: more save little, fewer compute the same futures again."""
 
 
-@dataclass(frozen=True)
-class _Gains:
-    """Net gain and cost of every option for all customers: all that an allocation asks for."""
+class _Offered:
+    """What each action would bring for all customers: what an allocation asks for."""
 
-    customer_id: pd.Index[Any]
-    options: tuple[Option, ...]
-    catalogue: ActionCatalogue
-    net: FloatArray
-    cost: FloatArray
+    def __init__(self, customer_id: pd.Index[Any], catalogue: ActionCatalogue) -> None:
+        self.customer_id, self.catalogue = customer_id, catalogue
+        # Options are read one after the other, so each lies in one stretch of memory.
+        shape = (len(self.options), len(self))
+        self.net, self.cost = np.empty(shape).T, np.empty(shape).T
+        self.available, self.draws = np.empty(len(self), dtype=bool), np.empty(len(self))
+        self.terms: dict[int, Terms] = {}
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """Those of the catalogue."""
+        return self.catalogue.options
 
     def __len__(self) -> int:
         return len(self.customer_id)
+
+    def add(self, k: int, rows: slice, offers: Offers) -> None:
+        """Keep what the offers to the customers of a part say."""
+        gains = offers.gains
+        self.net[rows], self.cost[rows] = gains.net, gains.cost
+        # Draws belong to the customer, not to the batch, so that the size of a batch decides
+        # nothing.
+        self.available[rows], self.draws[rows] = ~offers.holdout.held_out, offers.draws
+        self.terms[k] = offers.terms
 
 
 @dataclass(frozen=True)
@@ -132,6 +147,7 @@ class ScoredBatches:
     _manifest: Manifest
     _spool: Spool
     _shared: _Shared
+    _terms: Mapping[int, Terms]
 
     def __len__(self) -> int:
         return len(self._spool.customer_id)
@@ -145,18 +161,20 @@ class ScoredBatches:
         # Actions come last: their prices need the net gains of all batches.
         late = [p for p in self._predictors if isinstance(p, Actions)]
         names = served_names(self._predictors)
+        versions = name_versions(self._version, self._predictors)
         money = money_outputs(self._predictors) if is_counted(self._manifest) else []
         for k in range(self._spool.count):
             known = self._spool.read(k)
-            part = None
+            given: dict[str, Any] = {}
             if self.allocation is not None:
                 part = self.allocation.part(self._spool.rows(k))
-            moment = self._shared.moment(self._spool.ids(k), self.absent, part)
+                given = {"allocation": part, "terms": self._terms[k]}
+            moment = self._shared.moment(self._spool.ids(k), self.absent, **given)
             columns = predict_columns(late, moment, known)
             # Laid out at once: to put a column before a hundred others moves them all.
             served = {"customer_id": moment.base.customer_id, "cutoff": self.cutoff}
             served |= {name: columns[name].array for name in names}
-            table = framed(pd.DataFrame(served, copy=False), self._version, self._predictors)
+            table = pd.DataFrame(served | versions, copy=False)
             yield without_money(table, money)
 
 
@@ -169,14 +187,12 @@ class _Shared:
     cutoff: pd.Timestamp
     given: dict[str, Any]
 
-    def moment(
-        self, ids: pd.Index[Any], absent: Mapping[str, str], part: Allocation | None = None
-    ) -> Moment:
+    def moment(self, ids: pd.Index[Any], absent: Mapping[str, str], **known: Any) -> Moment:
         """Return the moment at which is decided about some customers."""
         grain, unit = self.manifest.grain, self.manifest.time_unit
         # Actions read predictions from the spool, so a snapshot that knows the ids alone is enough.
-        known = Snapshot(pd.DataFrame({"customer_id": ids}), self.cutoff, grain, unit)
-        return Moment(self.tables, known, absent=dict(absent), allocation=part, **self.given)
+        base = Snapshot(pd.DataFrame({"customer_id": ids}), self.cutoff, grain, unit)
+        return Moment(self.tables, base, absent=dict(absent), **known, **self.given)
 
 
 @contextmanager
@@ -197,7 +213,7 @@ def score_in_batches(
 ) -> Iterator[ScoredBatches | WholeScores]:
     """Score every customer who bought before the cutoff, in the memory of one batch.
 
-    What grows with the base is the ids, net gain and cost of each option (16 bytes for each
+    What grows with the base is the ids, net gain and cost of each option (17 bytes for each
     customer and option), and the tables ``customers`` and ``treatments``, if they are given.
 
     Parameters
@@ -242,11 +258,20 @@ def score_in_batches(
         absent = _predict(spool, shared, size)
         _guard(spool, shared, strict)
         predictors = [_with_strata(p, spool) for p in predictors]
-        allocation = None if stored_prices else _allocate(predictors, spool, shared, absent)
+        offered = None if stored_prices else _offer(predictors, spool, shared, absent)
+        allocation = None if offered is None else _allocate(predictors, offered)
         if is_counted(manifest):
             absent |= dict.fromkeys((o.name for o in money_outputs(predictors)), WHY)
         yield ScoredBatches(
-            at, absent, allocation, tuple(predictors), bundle.version, manifest, spool, shared
+            at,
+            absent,
+            allocation,
+            tuple(predictors),
+            bundle.version,
+            manifest,
+            spool,
+            shared,
+            {} if offered is None else offered.terms,
         )
 
 
@@ -310,19 +335,17 @@ def _with_strata(predictor: Predictor, spool: Spool) -> Predictor:
     return predictor.fit_strata(found["churn_probability"], found["clv"])
 
 
-def _allocate(
+def _offer(
     predictors: Sequence[Predictor], spool: Spool, shared: _Shared, absent: dict[str, str]
-) -> Allocation | None:
-    """Allocate the budget among all customers; None where no actions are recommended."""
+) -> _Offered | None:
+    """Make the offers to all customers; None where no actions are recommended."""
     actions = next((p for p in predictors if isinstance(p, Actions)), None)
     if actions is None:
         return None
-    gains: _Gains | None = None
-    n = len(spool.customer_id)
-    available, draws = np.empty(n, dtype=bool), np.empty(n)
+    offered = _Offered(spool.customer_id, actions.catalogue)
     reads = actions.reads
     for k in range(spool.count):
-        rows, moment = spool.rows(k), shared.moment(spool.ids(k), absent)
+        moment = shared.moment(spool.ids(k), absent)
         if obstacle(actions, moment, spool.names) is not None:
             return None
         known = spool.read(k, [name for name in spool.names if name in reads])
@@ -330,22 +353,17 @@ def _allocate(
         offers = actions.offer(moment, so_far)
         if offers is None:
             return None
-        its = offers.gains
-        if gains is None:
-            # The first batch tells how many options there are, and so the size of what is gathered.
-            empty = (np.empty((len(its.options), n)).T for _ in range(2))
-            gains = _Gains(spool.customer_id, its.options, its.catalogue, *empty)
-        gains.net[rows], gains.cost[rows] = its.net, its.cost
-        # Draws belong to the customer, not to the batch, so that the size of a batch decides
-        # nothing.
-        available[rows], draws[rows] = ~offers.held_out, offers.draws
-    if gains is None:
-        return None
-    policy = actions.policy
+        offered.add(k, spool.rows(k), offers)
+    return offered if len(offered) else None
+
+
+def _allocate(predictors: Sequence[Predictor], offered: _Offered) -> Allocation:
+    """Allocate the budget among all customers."""
+    (policy,) = (p.policy for p in predictors if isinstance(p, Actions))
     return allocate(
-        gains,
+        offered,
         budget=policy.budget,
         capacities=policy.capacities,
-        available=available,
-        draws=draws,
+        available=offered.available,
+        draws=offered.draws,
     )

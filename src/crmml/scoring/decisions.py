@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,7 +17,7 @@ from crmml.actions.catalogue import ActionCatalogue
 from crmml.actions.contacts import ContactLimit, ContactMemory
 from crmml.actions.economics import Consent, Stakes
 from crmml.actions.holdout import Strata
-from crmml.actions.recommendation import Offers, make_offers, recommend
+from crmml.actions.recommendation import Offers, decide, make_offers
 from crmml.exceptions import CrmmlError
 from crmml.models.churn.outside import carry_over
 from crmml.scoring.outlooks import MARGIN_VARIATION, buys_if, margin_if
@@ -236,7 +235,7 @@ class Actions:
         Output("control_share", "number", "probability", "of being in the control group"),
     )
 
-    @cached_property
+    @property
     def version(self) -> str:
         """Short hash of catalogue and policy without what is fitted, on every scored row."""
         decides = {
@@ -388,14 +387,17 @@ class Actions:
             )
             moment.leave_out([output.name for output in self.outputs], reason)
             return pd.DataFrame(index=so_far.index)
-        recommendation = recommend(
+        rules = self._rules(moment, so_far)
+        offers = make_offers(so_far, self.catalogue, terms=moment.terms, **rules)
+        recommendation = decide(
             so_far,
-            self.catalogue,
+            offers,
+            cutoff=moment.base.cutoff,
+            experiment=policy.experiment,
             budget=policy.budget,
             capacities=policy.capacities,
             prices=policy.prices if self.at_stored_prices else None,
             allocation=moment.allocation,
-            **self._rules(moment, so_far),
         )
         moment.found[self.name] = recommendation
         return recommendation.table

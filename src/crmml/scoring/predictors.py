@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 import pandas as pd
 
 from crmml.actions.allocation import Allocation
+from crmml.actions.recommendation import Terms
 from crmml.data.schema import TABLES
 from crmml.data.tables import Tables
 from crmml.exceptions import CrmmlError
@@ -96,6 +97,8 @@ class Moment:
         What predictors found besides columns, by the predictor's name.
     allocation : Allocation or None
         Of the budget among all customers, where these are a batch of them; in the order of these.
+    terms : Terms or None
+        Who of these may get which action, where that is known already.
     lang : {"en", "fa"}
         Language of the reasons.
     """
@@ -107,6 +110,7 @@ class Moment:
     plans: pd.DataFrame | None = None
     control: pd.DataFrame | None = None
     allocation: Allocation | None = None
+    terms: Terms | None = None
     lang: str = "en"
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 

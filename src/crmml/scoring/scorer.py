@@ -349,7 +349,7 @@ def score(
     table = predict_all(predictors, moment)
     compare_with_training(manifest, tables, base, table, strict)
     table.insert(0, "cutoff", at)
-    table = framed(table, bundle.version, predictors)
+    table = table.assign(**name_versions(bundle.version, predictors))
     actions = moment.found.get(Actions.name)
     if is_counted(manifest):
         money = money_outputs(predictors)
@@ -360,13 +360,13 @@ def score(
     return Scores(table.sort_index().reset_index(), base, actions, moment.absent, origin)
 
 
-def framed(table: pd.DataFrame, version: str, predictors: Sequence[Predictor]) -> pd.DataFrame:
-    """Put the versions behind the predictions."""
-    table["model_version"] = version
+def name_versions(version: str, predictors: Sequence[Predictor]) -> dict[str, str]:
+    """Name the versions that stand behind the predictions, by column."""
+    versions = {"model_version": version}
     for predictor in predictors:
         if isinstance(predictor, Actions):
-            table["policy_version"] = predictor.version
-    return table
+            versions["policy_version"] = predictor.version
+    return versions
 
 
 def open_for(bundle: Bundle, transactions: Any, customers: Any = None) -> Tables:

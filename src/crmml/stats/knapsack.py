@@ -190,6 +190,7 @@ def solve_knapsack(
     groups: npt.ArrayLike | None = None,
     limits: npt.ArrayLike | None = None,
     keys: npt.ArrayLike | None = None,
+    available: BoolArray | None = None,
 ) -> KnapsackSolution:
     """Give each customer at most one option so that the total gain is largest.
 
@@ -209,6 +210,8 @@ def solve_knapsack(
     keys : array, shape (n,), optional
         A key of each customer, ideally a hash: it orders customers and so breaks ties. Without
         keys the order of the rows does.
+    available : ndarray of bool, shape (n,), optional
+        Customers who may get anything; all by default.
 
     Raises
     ------
@@ -233,7 +236,7 @@ def solve_knapsack(
     if not (capacity >= 0).all():
         raise ParameterError("capacity", "a number >= 0", capacity.tolist())
 
-    rows = _in_order_of_keys(gain, keys)
+    rows = _in_order_of_keys(gain, keys, available)
     problem = _Problem(*_by_option(gain, cost, rows), member, np.concatenate([[budget], capacity]))
     # Four steps, each only where the one before leaves a limit broken: everybody's best choice,
     # the budget alone (exact but for the last increment), prices of all limits, then repair.
@@ -392,10 +395,16 @@ def _times(prices: FloatArray, limits: FloatArray) -> float:
     return float(prices[paid] @ limits[paid])
 
 
-def _in_order_of_keys(gain: FloatArray, keys: npt.ArrayLike | None) -> IntArray:
-    order = np.arange(len(gain)) if keys is None else np.argsort(np.asarray(keys), kind="stable")
-    gains_something = np.asarray((gain > 0).any(axis=1))
-    return order[gains_something[order]].astype(np.int64)
+def _in_order_of_keys(
+    gain: FloatArray, keys: npt.ArrayLike | None, available: BoolArray | None = None
+) -> IntArray:
+    some = np.zeros(len(gain), dtype=bool)
+    for column in gain.T:  # one after the other, as they lie in memory
+        some |= column > 0
+    rows = np.flatnonzero(some if available is None else some & available)
+    if keys is not None:
+        rows = rows[np.argsort(np.asarray(keys)[rows], kind="stable")]
+    return rows
 
 
 def _by_option(gain: FloatArray, cost: FloatArray, rows: IntArray) -> tuple[FloatArray, FloatArray]:
