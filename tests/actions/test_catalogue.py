@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crmml.actions import ActionCatalogue, CatalogueError, Expression, ExpressionError
-from crmml.scoring.standard import check_conditions
+from crmml.scoring.standard import list_kinds
 
 ACTION = {
     "name": "call",
@@ -208,14 +209,25 @@ def test_a_bad_value_is_named_with_its_line():
         ("frequency > value_tier", "frequency holds numbers"),
     ],
 )
-def test_a_comparison_that_can_never_hold_is_refused_when_the_catalogue_is_read(condition, words):
-    with pytest.raises(ExpressionError, match=words):
-        check_conditions(catalogue(eligible=condition))
+def test_a_comparison_that_can_never_hold_is_refused_when_the_catalogue_is_read(
+    condition, words, tmp_path
+):
+    file = tmp_path / "a.yaml"
+    known = {**ACTION, "name": "known", "eligible": "plan == 5 and 0.2 < churn_probability < clv"}
+    actions = [known, ACTION | {"eligible": condition}]
+    file.write_text(yaml.safe_dump({"actions": actions}, sort_keys=False))
+    line = 1 + file.read_text().splitlines().index(
+        "  " + yaml.safe_dump({"eligible": condition}).rstrip()
+    )
+    with pytest.raises(CatalogueError, match=words) as caught:
+        ActionCatalogue.from_yaml(file, list_kinds())
+    assert f"line {line}: " in str(caught.value)
 
 
-def test_the_default_catalogue_and_columns_of_ones_own_pass():
-    check_conditions(ActionCatalogue.default())
-    check_conditions(catalogue(eligible="plan == 5 and 0.2 < churn_probability < clv"))
+@pytest.mark.parametrize("kind", ["transactions", "contracts"])
+def test_the_default_catalogues_pass(kind):
+    for action in ActionCatalogue.default(kind).actions:
+        action.condition.check_kinds(list_kinds())
 
 
 def test_refuses_bad_files(tmp_path):

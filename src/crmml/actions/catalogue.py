@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from crmml._typing import Duration
-from crmml.actions.expressions import Expression
+from crmml.actions.expressions import Expression, ExpressionError
 from crmml.exceptions import CrmmlError
 from crmml.safe_yaml import YamlError, line_of, read_small, read_yaml
 from crmml.stats.discounting import in_units
@@ -241,13 +241,19 @@ class ActionCatalogue(_Strict):
         return cls._validated(stored, "the catalogue")
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> Self:
+    def from_yaml(cls, path: str | Path, kinds: Mapping[str, str] | None = None) -> Self:
         """Read a catalogue file.
+
+        Parameters
+        ----------
+        path : str or Path
+        kinds : mapping of str to str, optional
+            Types of columns; a condition that compares one with what it can never hold is refused.
 
         Raises
         ------
         CatalogueError
-            If the file is missing, is not YAML, or breaks a rule.
+            If the file is missing, is not YAML, or breaks a rule; with the line.
         """
         try:
             text = read_small(Path(path))
@@ -255,7 +261,14 @@ class ActionCatalogue(_Strict):
             raise CatalogueError(
                 f"cannot read the catalogue {str(path)!r}: {error.strerror}"
             ) from None
-        return cls.from_text(text, str(path))
+        catalogue = cls.from_text(text, str(path))
+        for number, action in enumerate(catalogue.actions):
+            try:
+                action.condition.check_kinds(kinds or {})
+            except ExpressionError as error:
+                line = line_of(text, ("actions", number, "eligible"))
+                raise CatalogueError(f"{path}, line {line}: {error}") from None
+        return catalogue
 
     @classmethod
     def from_text(cls, text: str | bytes, source: str = "the catalogue") -> Self:

@@ -213,20 +213,8 @@ def _held(kind: Any) -> Dtype:
     return next((name for name, holds in tests if holds), "any")
 
 
-def check_conditions(catalogue: ActionCatalogue) -> None:
-    """Refuse conditions that compare a column of the scores with what it can never hold.
-
-    Parameters
-    ----------
-    catalogue : ActionCatalogue
-        Its conditions may also read columns of the customers table, of which nothing is known
-        yet.
-
-    Raises
-    ------
-    ExpressionError
-        With the action and the condition.
-    """
+def list_kinds() -> dict[str, str]:
+    """Return the type of each column of the scores that a condition may read."""
     given = (
         History(),
         PurchaseForecast(None, _ANY),
@@ -245,9 +233,7 @@ def check_conditions(catalogue: ActionCatalogue) -> None:
         TasteSegment(),
         ContractTerms(),
     )
-    kinds = {output.name: output.dtype for one in given for output in one.outputs}
-    for action in catalogue.actions:
-        action.condition.check_kinds(kinds)
+    return {output.name: output.dtype for one in given for output in one.outputs}
 
 
 _ANY = "1W"  # names and types of columns do not depend on horizons

@@ -36,7 +36,7 @@ from crmml.scoring.profit import profit_to_date
 from crmml.scoring.scorer import Scores
 from crmml.scoring.segments import ExperienceZone, evidence_of, learn_tastes
 from crmml.scoring.served_distribution import serves_own_distribution
-from crmml.scoring.standard import check_conditions, standard_predictors, with_catalogue
+from crmml.scoring.standard import list_kinds, standard_predictors, with_catalogue
 from crmml.segments.lifecycle import LifecycleStages
 from crmml.segments.roles import StrategicRoles
 from crmml.segments.value_tier import ValueTiers
@@ -266,8 +266,10 @@ def finish_bundle(
 def read_catalogue(config: Config, kind: Kind = "transactions") -> ActionCatalogue:
     """Read the action catalogue that a configuration names, by default that of the kind of base."""
     path = config.actions.catalogue
-    found = ActionCatalogue.default(kind) if path is None else ActionCatalogue.from_yaml(path)
-    check_conditions(found)
+    if path is None:
+        found = ActionCatalogue.default(kind)
+    else:
+        found = ActionCatalogue.from_yaml(path, list_kinds())
     grain = config.snapshot.grain
     for action in found.actions:
         for length in (action.horizon, action.valid_for):
