@@ -215,7 +215,8 @@ def test_a_comparison_that_can_never_hold_is_refused_when_the_catalogue_is_read(
     file = tmp_path / "a.yaml"
     known = {**ACTION, "name": "known", "eligible": "plan == 5 and 0.2 < churn_probability < clv"}
     actions = [known, ACTION | {"eligible": condition}]
-    file.write_text(yaml.safe_dump({"actions": actions}, sort_keys=False))
+    text = json.dumps({"actions": actions})  # so that no part is a reference to another
+    file.write_text(yaml.safe_dump(json.loads(text), sort_keys=False))
     line = 1 + file.read_text().splitlines().index(
         "  " + yaml.safe_dump({"eligible": condition}).rstrip()
     )
