@@ -77,6 +77,8 @@ class CustomerReader:
         Of the log.
     margins : MarginRates or None
         Stored, or of the categories of this log and, once all customers are read, of these.
+    fitted : bool
+        Whether these are of this log.
     provenance : dict
     n_lines, n_customers, without_purchase : int
         Lines read so far, customers who bought, and those who only sent back.
