@@ -111,6 +111,12 @@ def _duration(value: Any) -> bool:
     return all(in_units(one, "hour") > 0 or Duration.parse(one).unit == "period" for one in given)
 
 
+def _window(value: Any) -> bool:
+    if isinstance(value, list):  # of customers who are older than the data
+        return len(value) == 2 and _rising(value)
+    return _duration(value)
+
+
 def _margin(value: Any) -> bool:
     if isinstance(value, str):  # that of the data's start is a time
         return value in ("expected_margin_ratio", "auto", "half") or _duration(value)
@@ -214,9 +220,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "rising numbers, and some",
     ),
     **dict.fromkeys(
-        ("horizon", "value_horizon", "gap", "window", "windows", "margin_horizons"),
+        ("horizon", "value_horizon", "gap", "windows", "margin_horizons"),
         (_duration, "durations like '13W'"),
     ),
+    "window": (_window, "a duration like '13W', or its begin and end in days"),
     "calibration_": (_curve, "a curve: as many scores as probabilities, and some"),
     "peers_": (_peers, "what peers do: peak, peak_occasions and continuation_rate"),
     "n_posterior_draws": (_within(1, 1e6), "a number from 1"),
