@@ -7,11 +7,10 @@ process of its own, turn by turn; the peak is that of the process. Targets: four
 as lifetimes' four; peak below 3 GB. ``--customers`` makes it smaller; ``--returns`` adds returned
 lines, which lifetimes would take for purchases (its figures then differ).
 
-Three times as fast with all features is out of the engine's reach, and the parts that are printed
-say why. Of 10 million lines lifetimes takes 15 s of the processor, so 5 s are asked; all 52 columns
-take 18 s. Gathering lines to purchases, sorting them for the gaps and summing them by customer for
-frequency, recency and T take about that long together, before any feature; SQL by hand takes
-half of it for four columns alone.
+Three times as fast with all features is not reached, and the parts that are printed say why. Of 10
+million lines lifetimes takes 11.5 s of the processor, so 3.8 s are asked; all 53 columns take 9 s
+(1.3 times as fast; 1.6 by the clock). Reading the lines, sorting them by customer and handing them
+over takes 3 s before anything is summed, 53 sums by customer 2.5 s; what is left is the table.
 """
 
 from __future__ import annotations
@@ -179,9 +178,7 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def print_parts(parts: dict[str, float], asked: float) -> None:
-    print(
-        f"  all features asked in {asked:.2f} s of the processor; what the engine takes for each:"
-    )
+    print(f"  all features asked in {asked:.2f} s of the processor; what each takes:")
     for name, seconds in parts.items():
         print(f"    {name:42} {seconds:6.2f} s")
     print(f"    {'together':42} {sum(parts.values()):6.2f} s")
