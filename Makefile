@@ -9,9 +9,6 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-
 
 unexport PYTHONDONTWRITEBYTECODE
 
-# What is imported first is compiled then, once: setting up leaves that out.
-unexport PYTHONDONTWRITEBYTECODE
-
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test coverage check format doors torture browser bench pymc rivals notebooks constraints clean
 

@@ -174,6 +174,7 @@ class CustomerReader:
                 self.margins = whole.fit(self.margins)
             rows = np.flatnonzero(np.concatenate(self._bought))[order]
             sums = MarginSums(*(column[rows] for column in whole))
+            self._sums, self._bought = [], []  # a reader outlives this, and they are large
         frame, unknown = attach_profit(frame, self.tables, sums, self.cutoff, self.margins)
         frame = attach_touches(frame, self.tables, self.cutoff)
         known = [*self.columns, *traits.columns_beside(self.tables)]
