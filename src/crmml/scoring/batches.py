@@ -260,6 +260,8 @@ def score_in_batches(
         predictors = [_with_strata(p, spool) for p in predictors]
         offered = None if stored_prices else _offer(predictors, spool, shared, absent)
         allocation = None if offered is None else _allocate(predictors, offered)
+        terms = {} if offered is None else offered.terms
+        del offered  # 16 bytes for each customer and option, needed no more
         if is_counted(manifest):
             absent |= dict.fromkeys((o.name for o in money_outputs(predictors)), WHY)
         yield ScoredBatches(
@@ -271,7 +273,7 @@ def score_in_batches(
             manifest,
             spool,
             shared,
-            {} if offered is None else offered.terms,
+            terms,
         )
 
 
