@@ -40,7 +40,7 @@ from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import Enough, ReferencePopulation, Spans, Wallet
 from crmml.features.window_sums import WHOLE, sum_windows
 
-_MEGABYTES = 600
+_MEGABYTES = 400
 """What the engine may take while it sorts."""
 
 
