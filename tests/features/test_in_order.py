@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 
 from crmml.data.tables import open_tables
-from crmml.features import in_order, runs
+from crmml.features import in_order
 from crmml.features.categories import count_categories, gather_categories
 from crmml.features.category_wallets import OTHERS, iterate_wallets
 from crmml.features.purchases import fetch, sorted_frame
 from crmml.features.wallet import Spans, build_wallet
 from crmml.features.window_sums import measure_windows
+from crmml.stats import runs
 
 
 @pytest.fixture(scope="module")

@@ -35,10 +35,10 @@ from crmml.features.customers import CustomerReader, Customers, read_customers
 from crmml.features.in_order import Piece, count_codes, number_names
 from crmml.features.margins import MarginRates
 from crmml.features.purchases import insist, sorted_frame
-from crmml.features.runs import Runs
 from crmml.features.snapshot import Snapshot
 from crmml.features.wallet import Enough, ReferencePopulation, Spans, Wallet
 from crmml.features.window_sums import WHOLE, sum_windows
+from crmml.stats.runs import Runs
 
 _MEGABYTES = 400
 """What the engine may take while it sorts."""

@@ -21,7 +21,7 @@ from crmml._typing import MONTHS, FloatArray, Grain, IntArray, TimeUnit
 from crmml.features.histories import Histories
 from crmml.features.in_order import Piece, by_customer, count_codes, number_names
 from crmml.features.purchases import HOURS, cents
-from crmml.features.runs import Runs, sort_by
+from crmml.stats.runs import Runs, sort_by
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -514,7 +514,6 @@ def _measure_gaps(place: IntArray, gap: IntArray, n: int) -> tuple[FloatArray, .
     Of customers without a gap the first two are NaN, the sum of squares 1, that of logarithms 0.
     """
     runs, width = Runs(place), int(gap.max(initial=0)) + 1
-    who = runs.first(place)
     # Sorting one number for both keys keeps each customer's gaps together and puts them in order.
     rising = np.sort(place * width + gap) - place * width
     # The same in any order of the rows: gaps come in the order of time.
@@ -525,12 +524,7 @@ def _measure_gaps(place: IntArray, gap: IntArray, n: int) -> tuple[FloatArray, .
         (1.0, runs.sum(gap * gap)),
         (0.0, runs.sum(logs)),
     )
-    found = []
-    for without, values in measured:
-        whole = np.full(n, without)
-        whole[who] = values
-        found.append(whole)
-    return tuple(found)
+    return tuple(by_customer(runs, place, values, n, without) for without, values in measured)
 
 
 def _changes(h: Histories) -> dict[str, FloatArray]:

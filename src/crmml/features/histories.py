@@ -16,7 +16,7 @@ from crmml._typing import MONTHS, BoolArray, FloatArray, Grain, IntArray, TimeUn
 from crmml.exceptions import DataError
 from crmml.features.in_order import Piece
 from crmml.features.purchases import HOURS
-from crmml.features.runs import Runs
+from crmml.stats.runs import Runs
 
 _LARGEST = 2.0**63
 

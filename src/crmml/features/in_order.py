@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from crmml._typing import BoolArray, IntArray
 from crmml.data.engine import stream
 from crmml.features.purchases import insist
-from crmml.features.runs import Runs
+from crmml.stats.runs import Numbers, Runs
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -171,8 +171,10 @@ def count_codes(
     return counts.reshape(len(piece), number + 1)[:, :-1].T
 
 
-def by_customer(runs: Runs, place: IntArray, values: IntArray, n: int) -> IntArray:
-    """Spread the sums of the runs of some customers over all ``n``: 0 where there is no run."""
-    whole = np.zeros(n, dtype=values.dtype)
+def by_customer(
+    runs: Runs, place: IntArray, values: Numbers, n: int, without: float = 0
+) -> Numbers:
+    """Spread figures of the runs of some customers over all ``n``, who have none otherwise."""
+    whole = np.full(n, without, dtype=np.result_type(values, type(without)))
     whole[runs.first(place)] = values
     return whole

@@ -30,7 +30,7 @@ import pandas as pd
 from crmml._typing import FloatArray
 from crmml.features.in_order import Piece
 from crmml.features.purchases import fetch, margin_cents, sum_cents
-from crmml.features.runs import Runs
+from crmml.stats.runs import Runs
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir

@@ -15,9 +15,9 @@ import numpy as np
 
 from crmml._typing import MONTHS, BoolArray, FloatArray, Grain, IntArray
 from crmml.card import Shown
-from crmml.features.runs import Runs
 from crmml.stats.discounting import UNIT_DAYS
 from crmml.stats.operational_time import week_at, week_edges
+from crmml.stats.runs import Runs
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from crmml._typing import FloatArray, IntArray
 from crmml.features.in_order import Piece, in_order, number_categories
 from crmml.features.purchases import cents
-from crmml.features.runs import Runs, sort_by
+from crmml.stats.runs import Runs, sort_by
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir

@@ -64,14 +64,15 @@ class Trees:
         return self._predict(X, pred_contrib=True)
 
     def _predict(self, X: FloatArray, **how: Any) -> FloatArray:
-        booster, cuts = _read(self.text)
+        booster = _booster(self.text)
         if booster.num_feature() != X.shape[1]:
             rule = f"the {X.shape[1]:,} features that are named beside them"
             raise DataError(
                 f"the trees must take {rule}; they take {booster.num_feature():,}",
                 table="stored model",
             )
-        found = _find_alike(X, cuts)
+        # Few rows are predicted at once, and need no list of all cuts.
+        found = None if len(X) < _MANY else _find_alike(X, _cuts(self.text))
         if found is None:
             return np.asarray(booster.predict(X, num_threads=self.num_threads, **how))
         rows, group = found
@@ -79,18 +80,16 @@ class Trees:
 
 
 @lru_cache(maxsize=4)
-def _read(text: str) -> tuple[lgb.Booster, dict[int, FloatArray]]:
-    """Check and read trees once for all batches of customers.
+def _booster(text: str) -> lgb.Booster:
+    """Check and read trees once for all batches of customers."""
+    return lgb.Booster(model_str=read_trees(text))
 
-    Returns
-    -------
-    booster : Booster
-    cuts : dict of int to ndarray
-        The thresholds at which some tree cuts each feature, rising.
-    """
-    booster = lgb.Booster(model_str=read_trees(text))
+
+@lru_cache(maxsize=4)
+def _cuts(text: str) -> dict[int, FloatArray]:
+    """List the thresholds at which some tree cuts each feature, rising."""
     found: dict[int, set[float]] = {}
-    nodes = [tree["tree_structure"] for tree in booster.dump_model()["tree_info"]]
+    nodes = [tree["tree_structure"] for tree in _booster(text).dump_model()["tree_info"]]
     while nodes:
         node = nodes.pop()
         if "split_feature" in node:
@@ -98,16 +97,14 @@ def _read(text: str) -> tuple[lgb.Booster, dict[int, FloatArray]]:
             nodes += [node["left_child"], node["right_child"]]
     # LightGBM may take for missing what is as good as zero.
     zero = (np.nextafter(-_AS_GOOD_AS_ZERO, -1.0), _AS_GOOD_AS_ZERO)
-    return booster, {f: np.array(sorted({*cuts, *zero})) for f, cuts in sorted(found.items())}
+    return {f: np.array(sorted({*cuts, *zero})) for f, cuts in sorted(found.items())}
 
 
 def _find_alike(X: FloatArray, cuts: dict[int, FloatArray]) -> tuple[IntArray, IntArray] | None:
     """Find rows that no tree tells apart: one of each kind, and the kind of each row.
 
-    None where there are few rows, or few of them alike: then it is faster to predict them all.
+    None where few of them are alike: then it is faster to predict them all.
     """
-    if len(X) < _MANY:
-        return None
     key, size = np.zeros(len(X), dtype=np.int64), 1
     for feature, thresholds in cuts.items():
         size *= len(thresholds) + 2

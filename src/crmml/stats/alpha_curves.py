@@ -18,6 +18,7 @@ import numpy as np
 
 from crmml._typing import FloatArray
 from crmml.stats.bg_nbd import Params
+from crmml.stats.runs import Runs
 
 _NODES = 16
 _MOST = 50_000
@@ -47,11 +48,11 @@ def along_alpha(
     octave = np.floor(place)
     columns = (r, a, b, octave)
     order = np.lexsort(columns)
-    table = np.stack(columns, axis=1)[order]
-    starts = np.flatnonzero(np.r_[True, (table[1:] != table[:-1]).any(axis=1)][: len(table)])
-    kinds = table[starts]
+    rows = [column[order] for column in columns]
+    runs = Runs(*rows)
+    kinds = np.stack([runs.first(column) for column in rows], axis=1)
     curve = np.empty(len(r), dtype=np.int64)
-    curve[order] = np.repeat(np.arange(len(kinds)), np.diff(starts, append=len(table)))
+    curve[order] = np.repeat(np.arange(len(runs)), runs.sizes)
     terms = _terms(question, kinds, work)[curve]
     return _read(terms, 2.0 * (place - octave) - 1.0)
 
